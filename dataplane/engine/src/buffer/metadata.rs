@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the graph knows of a packet beside its bytes: one cache line per buffer.
+//!
+//! The line lives apart from the packet data, so a NIC (or a peer that shares the UMEM) can never overwrite
+//! it, and a node that needs only metadata touches no packet memory. `repr(C)`: plugins read it too.
+
+use crate::ids::{BufferIndex, InterfaceIndex, ReasonId};
+
+/// The packet is followed by the trace (see [`crate::trace`]).
+pub const TRACED: u16 = 1 << 0;
+/// The packet continues in the buffer named by [`Metadata::next_segment`].
+pub const CHAINED: u16 = 1 << 1;
+/// The link layer destination was a broadcast or multicast address (RFC 1122 section 3.3.6: no ICMP errors for it).
+pub const LINK_BROADCAST: u16 = 1 << 2;
+/// The packet was made by this host, not received: its TTL is not decremented on output.
+pub const LOCALLY_ORIGINATED: u16 = 1 << 3;
+/// In a free list. Only debug builds look.
+pub(crate) const FREE: u16 = 1 << 15;
+
+/// Metadata of one buffer. `data_offset + length` never exceeds the size of a slot.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Metadata {
+    pub(crate) data_offset: u16,
+    pub(crate) length: u16,
+    /// [`TRACED`], [`CHAINED`], [`LINK_BROADCAST`], [`LOCALLY_ORIGINATED`].
+    pub flags: u16,
+    /// Why the packet is on its way to the drop node.
+    pub reason: ReasonId,
+    /// Where it came in: the port, then the sub-interface once the tag was read.
+    pub rx_interface: InterfaceIndex,
+    /// Where it goes out; set with the next hop.
+    pub tx_interface: InterfaceIndex,
+    /// Forwarding table (VRF) to look the destination up in.
+    pub table: u32,
+    /// Next hop, set by the lookup.
+    pub next_hop: u32,
+    /// Hash of the flow, 0 when not computed yet.
+    pub flow_hash: u32,
+    /// Place in the feature chain that the packet walks.
+    pub feature: u32,
+    pub(crate) next_segment: BufferIndex,
+    /// Bytes in the segments that follow.
+    pub(crate) rest_length: u32,
+    /// Number of the traced packet on its worker.
+    pub trace: u32,
+    /// Offset of the network header in the slot, set when the link header is taken off.
+    pub network_offset: u16,
+    /// Bytes of link header before it.
+    pub link_length: u16,
+    /// For the node (or plugin) that owns the packet now; the next one may overwrite it.
+    pub scratch: [u64; 2],
+}
+
+const _: () = assert!(size_of::<Metadata>() == 64);
+
+impl Metadata {
+    /// A buffer as a device hands it over: `length` bytes from `data_offset` in the slot, received on `rx`.
+    ///
+    /// The caller guarantees `data_offset + length <= slot size`; [`super::Packet`] relies on it.
+    #[inline(always)]
+    pub(crate) fn received(data_offset: u16, length: u16, rx: InterfaceIndex) -> Metadata {
+        Metadata {
+            data_offset,
+            length,
+            flags: 0,
+            reason: ReasonId(0),
+            rx_interface: rx,
+            tx_interface: InterfaceIndex::NONE,
+            table: 0,
+            next_hop: 0,
+            flow_hash: 0,
+            feature: 0,
+            next_segment: BufferIndex(0),
+            rest_length: 0,
+            trace: 0,
+            network_offset: 0,
+            link_length: 0,
+            scratch: [0; 2],
+        }
+    }
+
+    /// Bytes in this buffer.
+    #[inline(always)]
+    pub fn length(&self) -> usize {
+        self.length as usize
+    }
+
+    /// Offset of the first byte in the slot.
+    #[inline(always)]
+    pub fn data_offset(&self) -> usize {
+        self.data_offset as usize
+    }
+
+    /// Bytes of the whole packet, all segments.
+    #[inline(always)]
+    pub fn total_length(&self) -> usize {
+        self.length as usize + self.rest_length as usize
+    }
+
+    /// The buffer that continues the packet.
+    #[inline(always)]
+    pub fn next_segment(&self) -> Option<BufferIndex> {
+        (self.flags & CHAINED != 0).then_some(self.next_segment)
+    }
+}

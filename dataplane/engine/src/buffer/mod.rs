@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Packet buffers.
+//!
+//! One contiguous mapping holds the slots of all pools, one pool per NUMA node, so a packet has the same
+//! index in the graph, in the metadata array and (shifted) as an address in the AF_XDP UMEM: forwarding from
+//! port to port copies nothing. Running out is counted by who asked and never fatal.
+//!
+//! Ownership: a buffer is free, or in the hands of exactly one worker (in a frame, a hold queue, a device
+//! ring). Indices are plain numbers, so the compiler cannot check this; debug builds do, at every
+//! allocation and release. A worker allocates from and frees to its own [`BufferCache`], which trades with
+//! its pool in batches under a lock that is held for one memcpy.
+
+mod memory;
+mod metadata;
+mod packet;
+
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+pub use memory::{Memory, PageRequest, Pages};
+pub use metadata::{CHAINED, LINK_BROADCAST, LOCALLY_ORIGINATED, Metadata, TRACED};
+pub use packet::Packet;
+
+use crate::ids::{BufferIndex, InterfaceIndex};
+
+/// Where devices place the first byte of a frame: what AF_XDP leaves in front (`XDP_PACKET_HEADROOM`,
+/// linux/bpf.h), room for encapsulations. A multiple of a cache line, so that the headers share one.
+pub const HEADROOM: usize = 256;
+
+/// Buffers that move between a cache and its pool at once.
+const BATCH: usize = 256;
+
+/// How many buffers, and of what kind.
+#[derive(Clone, Debug)]
+pub struct BufferConfig {
+    /// Bytes per slot: 2048 or 4096, the chunk sizes of an aligned UMEM.
+    pub slot_size: usize,
+    /// Per pool: the NUMA node and the number of buffers.
+    pub pools: Vec<(u32, usize)>,
+    /// Pages to ask for.
+    pub pages: PageRequest,
+}
+
+impl Default for BufferConfig {
+    fn default() -> Self {
+        BufferConfig { slot_size: 2048, pools: vec![(0, 16384)], pages: PageRequest::Auto }
+    }
+}
+
+/// Why there are no buffers.
+#[derive(Debug, thiserror::Error)]
+pub enum BufferError {
+    /// Not a chunk size that the kernel accepts.
+    #[error("buffer size {0}: expected 2048 or 4096 bytes, the chunk sizes of an AF_XDP UMEM")]
+    SlotSize(usize),
+    /// No pool, or an empty one.
+    #[error("a buffer pool needs at least {BATCH} buffers, found {0}")]
+    TooFew(usize),
+    /// Indices are 32 bit wide.
+    #[error("{0} buffers are more than 2^24")]
+    TooMany(usize),
+    /// The host has no memory.
+    #[error("cannot map {bytes} bytes of buffer memory: {error}")]
+    Map {
+        /// Asked for.
+        bytes: usize,
+        /// Said by mmap(2).
+        error: io::Error,
+    },
+}
+
+struct Pool {
+    numa: u32,
+    range: Range<u32>,
+    free: Mutex<Vec<BufferIndex>>,
+}
+
+/// The buffer memory of all workers.
+pub struct Buffers {
+    data: Memory,
+    meta: Memory,
+    shift: u32,
+    pools: Vec<Pool>,
+}
+
+/// Level of one pool, for `show buffers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLevel {
+    /// NUMA node.
+    pub numa: u32,
+    /// Buffers that exist.
+    pub total: usize,
+    /// Buffers in the shared free list; what caches hold is not among them.
+    pub available: usize,
+}
+
+impl Buffers {
+    /// Maps and populates the memory of all pools.
+    pub fn new(config: &BufferConfig) -> Result<Arc<Buffers>, BufferError> {
+        if config.slot_size != 2048 && config.slot_size != 4096 {
+            return Err(BufferError::SlotSize(config.slot_size));
+        }
+        let smallest = config.pools.iter().map(|(_, count)| *count).min().unwrap_or(0);
+        if smallest < BATCH {
+            return Err(BufferError::TooFew(smallest));
+        }
+        let total: usize = config.pools.iter().map(|(_, count)| count).sum();
+        if total > 1 << 24 {
+            return Err(BufferError::TooMany(total));
+        }
+        let map = |bytes: usize| {
+            Memory::map(bytes, config.pages).map_err(|error| BufferError::Map { bytes, error })
+        };
+        let data = map(total * config.slot_size)?;
+        let meta = map(total * size_of::<Metadata>())?;
+        let mut pools = Vec::new();
+        let mut start = 0u32;
+        for &(numa, count) in &config.pools {
+            let range = start..start + count as u32;
+            start = range.end;
+            if config.pools.len() > 1 {
+                for (memory, size) in [(&data, config.slot_size), (&meta, size_of::<Metadata>())] {
+                    let page = |index: u32| (index as usize * size) & !4095;
+                    if let Err(error) = memory.prefer_node(page(range.start)..page(range.end), numa) {
+                        tracing::warn!("buffers of NUMA node {numa} may lie elsewhere: mbind: {error}");
+                    }
+                }
+            }
+            pools.push(Pool {
+                numa,
+                // Last in, first out from the low end: what was freed last is what the cache still holds.
+                free: Mutex::new(range.clone().rev().map(BufferIndex).collect()),
+                range,
+            });
+        }
+        data.populate();
+        meta.populate();
+        let buffers = Buffers { data, meta, shift: config.slot_size.trailing_zeros(), pools };
+        if cfg!(debug_assertions) {
+            for index in 0..total as u32 {
+                // SAFETY: nobody else has the memory yet.
+                unsafe { (*buffers.meta_ptr(BufferIndex(index))).flags = metadata::FREE };
+            }
+        }
+        Ok(Arc::new(buffers))
+    }
+
+    /// A worker's own supply from the pool of `numa` (or the first pool, if that node has none).
+    pub fn cache(self: &Arc<Self>, numa: u32) -> BufferCache {
+        BufferCache {
+            pool: self.pools.iter().position(|pool| pool.numa == numa).unwrap_or(0),
+            buffers: Arc::clone(self),
+            free: Vec::with_capacity(3 * BATCH),
+        }
+    }
+
+    /// First byte and bytes of the memory that is registered as UMEM.
+    pub fn memory(&self) -> &Memory {
+        &self.data
+    }
+
+    /// Bytes per slot.
+    pub fn slot_size(&self) -> usize {
+        1 << self.shift
+    }
+
+    /// Buffers of all pools.
+    pub fn total(&self) -> usize {
+        self.pools.iter().map(|pool| pool.range.len()).sum()
+    }
+
+    /// Level of each pool.
+    pub fn levels(&self) -> Vec<PoolLevel> {
+        self.pools
+            .iter()
+            .map(|pool| PoolLevel {
+                numa: pool.numa,
+                total: pool.range.len(),
+                available: pool.free.lock().map_or(0, |free| free.len()),
+            })
+            .collect()
+    }
+
+    #[inline(always)]
+    fn meta_ptr(&self, index: BufferIndex) -> *mut Metadata {
+        debug_assert!(index.index() < self.total());
+        // SAFETY: indices given out are below `total`, so the line is inside the mapping.
+        unsafe { self.meta.base().as_ptr().cast::<Metadata>().add(index.index()) }
+    }
+
+    #[inline(always)]
+    fn slot_ptr(&self, index: BufferIndex) -> *mut u8 {
+        // SAFETY: as in `meta_ptr`.
+        unsafe { self.data.base().as_ptr().add(index.index() << self.shift) }
+    }
+
+    fn pool_of(&self, index: BufferIndex) -> usize {
+        self.pools.iter().position(|pool| pool.range.contains(&index.0)).unwrap_or(0)
+    }
+}
+
+/// A worker's supply of buffers, and its door to the buffers that it owns.
+pub struct BufferCache {
+    buffers: Arc<Buffers>,
+    pool: usize,
+    free: Vec<BufferIndex>,
+}
+
+impl BufferCache {
+    /// The memory behind it.
+    pub fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
+    }
+
+    /// Buffers in this cache.
+    pub fn cached(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Hands at most `wanted` buffers to `take`, each with metadata of an empty packet; returns how many.
+    /// Fewer means that the pool is dry: the caller counts it and does without.
+    #[inline]
+    pub fn allocate(&mut self, wanted: usize, mut take: impl FnMut(BufferIndex)) -> usize {
+        let mut given = 0;
+        while given < wanted {
+            if self.free.is_empty() && !self.refill() {
+                break;
+            }
+            let count = (wanted - given).min(self.free.len());
+            for index in self.free.drain(self.free.len() - count..).rev() {
+                if cfg!(debug_assertions) {
+                    // SAFETY: a buffer in the free list is ours alone.
+                    let flags = unsafe { &mut (*self.buffers.meta_ptr(index)).flags };
+                    assert!(*flags & metadata::FREE != 0, "buffer {index} was in use while free");
+                    *flags = 0;
+                }
+                take(index);
+            }
+            given += count;
+        }
+        given
+    }
+
+    /// One buffer.
+    pub fn allocate_one(&mut self) -> Option<BufferIndex> {
+        let mut one = None;
+        self.allocate(1, |index| one = Some(index));
+        one
+    }
+
+    #[cold]
+    fn refill(&mut self) -> bool {
+        let Ok(mut shared) = self.buffers.pools[self.pool].free.lock() else {
+            return false;
+        };
+        let count = shared.len().min(BATCH);
+        let rest = shared.len() - count;
+        self.free.extend(shared.drain(rest..));
+        count > 0
+    }
+
+    /// Frees whole packets: each buffer and the segments chained to it.
+    #[inline]
+    pub fn free(&mut self, packets: &[BufferIndex]) {
+        for &index in packets {
+            self.free_one(index);
+        }
+    }
+
+    /// Frees one packet and the segments chained to it.
+    #[inline(always)]
+    pub fn free_one(&mut self, index: BufferIndex) {
+        // SAFETY: the caller owns the buffer it frees.
+        let meta = unsafe { &mut *self.buffers.meta_ptr(index) };
+        if meta.flags & CHAINED != 0 {
+            self.free_chain(index);
+        } else {
+            self.give_back(index);
+        }
+    }
+
+    #[cold]
+    fn free_chain(&mut self, first: BufferIndex) {
+        let mut next = Some(first);
+        while let Some(index) = next {
+            // SAFETY: who owns the first segment owns the rest.
+            next = unsafe { &*self.buffers.meta_ptr(index) }.next_segment();
+            self.give_back(index);
+        }
+    }
+
+    /// Takes back a buffer of which the metadata may be stale (a device ring returned it).
+    #[inline(always)]
+    pub fn give_back(&mut self, index: BufferIndex) {
+        if cfg!(debug_assertions) {
+            // SAFETY: the caller owns the buffer it frees.
+            let flags = unsafe { &mut (*self.buffers.meta_ptr(index)).flags };
+            assert!(*flags & metadata::FREE == 0, "buffer {index} was freed twice");
+            *flags = metadata::FREE;
+        }
+        if self.free.len() == 3 * BATCH {
+            self.spill();
+        }
+        self.free.push(index);
+    }
+
+    /// Returns the oldest buffers to their pools.
+    #[cold]
+    fn spill(&mut self) {
+        let oldest: Vec<BufferIndex> = self.free.drain(..BATCH).collect();
+        self.return_to_pools(&oldest);
+    }
+
+    fn return_to_pools(&self, indices: &[BufferIndex]) {
+        for run in indices.chunk_by(|a, b| self.buffers.pool_of(*a) == self.buffers.pool_of(*b)) {
+            let pool = &self.buffers.pools[self.buffers.pool_of(run[0])];
+            if let Ok(mut free) = pool.free.lock() {
+                free.extend_from_slice(run);
+            }
+        }
+    }
+
+    /// Returns everything to the pools; the level is then what nobody holds.
+    pub fn flush(&mut self) {
+        let all = std::mem::take(&mut self.free);
+        self.return_to_pools(&all);
+        self.free = Vec::with_capacity(3 * BATCH);
+    }
+
+    /// Access to a packet that this worker owns.
+    #[inline(always)]
+    pub fn packet(&mut self, index: BufferIndex) -> Packet<'_> {
+        // SAFETY: the worker owns the buffers whose indices it holds (module doc), `&mut self` excludes a
+        // second access on this thread, and metadata keeps its invariant because only `Packet` and
+        // `Metadata::received` set offset and length.
+        unsafe {
+            Packet::new(
+                &mut *self.buffers.meta_ptr(index),
+                self.buffers.slot_ptr(index),
+                self.buffers.slot_size(),
+                index,
+            )
+        }
+    }
+
+    /// Starts a received packet: `length` bytes from `data_offset` in the slot. Claims that leave the slot are cut.
+    #[inline(always)]
+    pub fn receive(&mut self, index: BufferIndex, data_offset: usize, length: usize, rx: InterfaceIndex) {
+        let offset = data_offset.min(self.buffers.slot_size());
+        let length = length.min(self.buffers.slot_size() - offset);
+        // SAFETY: the worker owns the buffer; `Metadata` is plain data, valid whatever was there.
+        unsafe {
+            *self.buffers.meta_ptr(index) = Metadata::received(offset as u16, length as u16, rx);
+        }
+    }
+
+    /// Chains `segment` (and what follows it) behind the last segment of `packet`.
+    pub fn chain(&mut self, packet: BufferIndex, segment: BufferIndex) {
+        // SAFETY: both belong to this worker; the references do not overlap in time.
+        unsafe {
+            let added = (*self.buffers.meta_ptr(segment)).total_length() as u32;
+            let mut last = packet;
+            loop {
+                let meta = &mut *self.buffers.meta_ptr(last);
+                meta.rest_length += added;
+                match meta.next_segment() {
+                    Some(next) => last = next,
+                    None => {
+                        meta.flags |= CHAINED;
+                        meta.next_segment = segment;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings the metadata line and the first line of data towards the core. Any index is harmless.
+    #[inline(always)]
+    pub fn prefetch(&self, index: BufferIndex) {
+        let index = index.index();
+        crate::prefetch::read(self.buffers.meta.base().as_ptr().wrapping_add(index * 64));
+        crate::prefetch::read(
+            self.buffers.data.base().as_ptr().wrapping_add((index << self.buffers.shift) + HEADROOM),
+        );
+    }
+}
+
+impl Drop for BufferCache {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn pool(count: usize) -> Arc<Buffers> {
+        Buffers::new(&BufferConfig { pools: vec![(0, count)], ..BufferConfig::default() }).unwrap()
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_a_umem_are_refused() {
+        let config = BufferConfig { slot_size: 1500, ..BufferConfig::default() };
+        assert!(matches!(Buffers::new(&config), Err(BufferError::SlotSize(1500))));
+        let config = BufferConfig { pools: vec![], ..BufferConfig::default() };
+        assert!(matches!(Buffers::new(&config), Err(BufferError::TooFew(0))));
+    }
+
+    #[test]
+    fn a_dry_pool_gives_what_it_has() {
+        let buffers = pool(300);
+        let mut cache = buffers.cache(0);
+        let mut got = Vec::new();
+        assert_eq!(cache.allocate(1000, |index| got.push(index)), 300);
+        assert_eq!(cache.allocate_one(), None);
+        got.iter().for_each(|index| cache.receive(*index, HEADROOM, 60, InterfaceIndex(0)));
+        cache.free(&got);
+        drop(cache);
+        assert_eq!(buffers.levels()[0].available, 300);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "freed twice")]
+    fn a_double_free_is_caught_in_debug_builds() {
+        let mut cache = pool(256).cache(0);
+        let index = cache.allocate_one().unwrap();
+        cache.give_back(index);
+        cache.give_back(index);
+    }
+
+    #[test]
+    fn buffers_go_home_to_their_pool() {
+        let config = BufferConfig { pools: vec![(0, 256), (1, 512)], ..BufferConfig::default() };
+        let buffers = Buffers::new(&config).unwrap();
+        let (mut zero, mut one) = (buffers.cache(0), buffers.cache(1));
+        let mut got = Vec::new();
+        assert_eq!(one.allocate(400, |index| got.push(index)), 400);
+        assert!(got.iter().all(|index| (256..768).contains(&index.0)));
+        got.iter().for_each(|index| zero.give_back(*index));
+        drop((zero, one));
+        let levels = buffers.levels();
+        assert_eq!((levels[0].available, levels[1].available), (256, 512));
+    }
+
+    #[test]
+    fn a_chain_is_freed_as_one() {
+        let buffers = pool(256);
+        let mut cache = buffers.cache(0);
+        let segments: Vec<_> = (0..3).map(|_| cache.allocate_one().unwrap()).collect();
+        for (index, length) in segments.iter().zip([100, 200, 300]) {
+            cache.receive(*index, HEADROOM, length, InterfaceIndex(0));
+        }
+        cache.chain(segments[0], segments[1]);
+        cache.chain(segments[0], segments[2]);
+        assert_eq!(cache.packet(segments[0]).meta.total_length(), 600);
+        assert_eq!(cache.packet(segments[1]).meta.total_length(), 500);
+        cache.free(&segments[..1]);
+        drop(cache);
+        assert_eq!(buffers.levels()[0].available, 256);
+    }
+
+    proptest! {
+        #[test]
+        fn packet_positions_stay_in_the_slot(steps in prop::collection::vec((0u8..5, 0usize..3000), 0..40)) {
+            let mut cache = pool(256).cache(0);
+            let index = cache.allocate_one().unwrap();
+            cache.receive(index, HEADROOM, 100, InterfaceIndex(0));
+            let (mut offset, mut length) = (HEADROOM, 100usize);
+            for (step, count) in steps {
+                let mut packet = cache.packet(index);
+                let (ok, next) = match step {
+                    0 => (packet.advance(count), (offset + count, length.wrapping_sub(count))),
+                    1 => (packet.prepend(count), (offset.wrapping_sub(count), length + count)),
+                    2 => (packet.append(count), (offset, length + count)),
+                    3 => (packet.truncate(count), (offset, count)),
+                    _ => (packet.fill(count, &[7; 64]), (count, 64)),
+                };
+                let fits = next.1 <= 2048 && next.0 <= 2048 && next.0 + next.1 <= 2048
+                    && (step != 3 || count <= length);
+                prop_assert_eq!(ok, fits);
+                if ok {
+                    (offset, length) = next;
+                }
+                prop_assert_eq!(packet.data().len(), length);
+                prop_assert_eq!(packet.headroom(), offset);
+            }
+            cache.free(&[index]);
+        }
+
+        #[test]
+        fn no_buffer_is_given_out_twice(steps in prop::collection::vec((any::<bool>(), 1usize..400), 1..60)) {
+            let buffers = pool(1024);
+            let mut caches = [buffers.cache(0), buffers.cache(0)];
+            let mut held: Vec<BufferIndex> = Vec::new();
+            for (turn, (allocate, count)) in steps.into_iter().enumerate() {
+                let cache = &mut caches[turn % 2];
+                if allocate {
+                    let before = held.len();
+                    let given = cache.allocate(count, |index| held.push(index));
+                    prop_assert_eq!(held.len() - before, given);
+                } else {
+                    let keep = held.len().saturating_sub(count);
+                    for index in held.drain(keep..) {
+                        cache.receive(index, HEADROOM, 60, InterfaceIndex(0));
+                        cache.free_one(index);
+                    }
+                }
+                let distinct: HashSet<_> = held.iter().collect();
+                prop_assert_eq!(distinct.len(), held.len());
+                let cached: usize = caches.iter().map(BufferCache::cached).sum();
+                prop_assert_eq!(buffers.levels()[0].available + cached + held.len(), 1024);
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a node may use while it processes a vector, and the loop that most nodes share.
+//!
+//! A node is written as the logic for one packet, in a closure. The driver here unrolls nothing by hand and
+//! allocates nothing: it prefetches the metadata and first line of packets far ahead, lets a node that
+//! reads a large table start that table's cache miss a little ahead ([`Context::pipeline`]), runs the closure,
+//! and hands the whole vector on at once.
+
+use crate::buffer::{BufferCache, Packet};
+use crate::clock::Tsc;
+use crate::counters::Counters;
+use crate::feature::Arcs;
+use crate::frame::{FRAME_SIZE, Frame, Frames, group_by_next};
+use crate::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
+use crate::qsbr::Guard;
+use crate::trace::Recorder;
+
+/// How far ahead metadata and header are fetched: about 100 ns of work, a miss to memory.
+const FAR: usize = 12;
+/// How far ahead of its use a table's line is fetched.
+const NEAR: usize = 6;
+
+/// Packets that went along each edge of the graph, on one worker.
+pub(crate) struct EdgeCounts {
+    nodes: usize,
+    counts: Vec<u64>,
+}
+
+impl EdgeCounts {
+    pub(crate) fn new(nodes: usize) -> Self {
+        // Address space until an edge is used.
+        EdgeCounts { nodes, counts: vec![0; nodes * nodes] }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, from: NodeId, to: NodeId, packets: usize) {
+        if let Some(count) = self.counts.get_mut(from.index() * self.nodes + to.index()) {
+            *count += packets as u64;
+        }
+    }
+
+    /// The used edges out of `from`.
+    pub(crate) fn of(&self, from: NodeId) -> Vec<(NodeId, u64)> {
+        let row = from.index() * self.nodes;
+        let row = self.counts.get(row..row + self.nodes).unwrap_or_default();
+        row.iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+            .map(|(to, count)| (NodeId(to as u16), *count))
+            .collect()
+    }
+}
+
+/// The worker, as a node sees it.
+pub struct Context<'a> {
+    /// Buffers: allocate, free, look inside.
+    pub buffers: &'a mut BufferCache,
+    /// This thread's counters.
+    pub counters: &'a Counters,
+    /// When the dispatch of this vector began.
+    pub now: Tsc,
+    /// This thread.
+    pub thread: ThreadIndex,
+    pub(crate) node: NodeId,
+    pub(crate) input: bool,
+    pub(crate) guard: Guard<'a>,
+    pub(crate) arcs: &'a Arcs,
+    pub(crate) frames: &'a mut Frames,
+    pub(crate) recorder: &'a mut Recorder,
+    pub(crate) edges: &'a mut EdgeCounts,
+    pub(crate) nexts: &'a mut [NodeId; FRAME_SIZE],
+}
+
+impl<'a> Context<'a> {
+    /// The right to read published tables during this vector.
+    #[inline(always)]
+    pub fn guard(&self) -> Guard<'a> {
+        self.guard
+    }
+
+    /// The feature chains.
+    #[inline(always)]
+    pub fn arcs(&self) -> &'a Arcs {
+        self.arcs
+    }
+
+    /// Runs `each` on every packet and hands it to the node that `each` returns.
+    #[inline(always)]
+    pub fn each(&mut self, frame: &Frame, each: impl FnMut(&mut Packet<'_>) -> NodeId) {
+        self.pipeline(frame, |_| {}, each);
+    }
+
+    /// As [`Context::each`], with `near` called on each packet a few packets before `each` is: it
+    /// starts the cache miss on a table, and sees the packet before `each` has changed anything.
+    #[inline(always)]
+    pub fn pipeline(
+        &mut self,
+        frame: &Frame,
+        mut near: impl FnMut(&Packet<'_>),
+        mut each: impl FnMut(&mut Packet<'_>) -> NodeId,
+    ) {
+        let packets = frame.packets();
+        let Some(last) = packets.len().checked_sub(1) else {
+            return;
+        };
+        for &index in packets.iter().take(FAR) {
+            self.buffers.prefetch(index);
+        }
+        for &index in packets.iter().take(NEAR) {
+            near(&self.buffers.packet(index));
+        }
+        for i in 0..=last {
+            self.buffers.prefetch(packets[(i + FAR).min(last)]);
+            near(&self.buffers.packet(packets[(i + NEAR).min(last)]));
+            self.nexts[i % FRAME_SIZE] = each(&mut self.buffers.packet(packets[i]));
+        }
+        self.hand_on(packets);
+    }
+
+    /// As [`Context::each`], for nodes that keep some packets: `None` means that the node has taken the packet.
+    pub fn each_or_keep(
+        &mut self,
+        frame: &Frame,
+        mut each: impl FnMut(&mut BufferCache, BufferIndex) -> Option<NodeId>,
+    ) {
+        let mut packets = [BufferIndex(0); FRAME_SIZE];
+        let mut count = 0;
+        for &index in frame.packets() {
+            if let Some(next) = each(self.buffers, index) {
+                packets[count] = index;
+                self.nexts[count] = next;
+                count += 1;
+            }
+        }
+        self.hand_on(&packets[..count]);
+    }
+
+    /// Hands packets on, each to its entry of `self.nexts`.
+    #[inline(always)]
+    fn hand_on(&mut self, packets: &[BufferIndex]) {
+        let nexts = &self.nexts[..packets.len()];
+        let traced = self.recorder.active()
+            && self.recorder.hand_on(self.buffers, self.node, self.input, packets, |i| nexts[i]);
+        let (frames, edges, node) = (&mut *self.frames, &mut *self.edges, self.node);
+        group_by_next(packets, nexts, |next, run| {
+            edges.add(node, next, run.len());
+            frames.push(next, run, traced);
+        });
+    }
+
+    /// Hands received packets of `interface` to its features on `arc`, or to `next` if it has none.
+    #[inline]
+    pub fn send_from_device(&mut self, arc: ArcId, interface: InterfaceIndex, next: NodeId, packets: &[BufferIndex]) {
+        let arcs = self.arcs;
+        let mut first = next;
+        if arcs.has(arc, interface) {
+            for &index in packets {
+                first = arcs.start(arc, interface, &mut self.buffers.packet(index)).unwrap_or(next);
+            }
+        }
+        self.send(first, packets);
+    }
+
+    /// Hands packets to one node: what input nodes do, and nodes that make packets.
+    #[inline]
+    pub fn send(&mut self, next: NodeId, packets: &[BufferIndex]) {
+        if packets.is_empty() {
+            return;
+        }
+        let traced = self.recorder.active()
+            && self.recorder.hand_on(self.buffers, self.node, self.input, packets, |_| next);
+        self.edges.add(self.node, next, packets.len());
+        self.frames.push(next, packets, traced);
+    }
+}

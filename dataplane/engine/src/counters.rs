@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a worker counts, straight into the shared stats segment.
+//!
+//! Every thread has its own row of every vector, so a count is a load, an add and a store to a line that no
+//! other core writes. Nothing is summed, copied or formatted here.
+
+use weft_stats::{CombinedRow, CombinedVector, NameVector, Segment, SimpleRow, SimpleVector, StatsError, Update};
+
+use crate::ids::{InterfaceIndex, NodeId, ReasonId, ThreadIndex};
+
+/// How many things can be counted; each is a setting (`limits { ... }` in startup.conf).
+#[derive(Clone, Debug)]
+pub struct CounterLimits {
+    /// Interfaces, sub-interfaces among them.
+    pub interfaces: usize,
+    /// Nodes of the graph.
+    pub nodes: usize,
+    /// Reasons of all nodes together.
+    pub reasons: usize,
+}
+
+impl Default for CounterLimits {
+    fn default() -> Self {
+        CounterLimits { interfaces: 1024, nodes: 512, reasons: 2048 }
+    }
+}
+
+macro_rules! interface_counters {
+    ($( $(#[$meta:meta])* $field:ident: $vector:ident / $row:ident = $name:literal, $make:ident; )*) => {
+        /// Interface counters of all threads, by interface index.
+        pub struct InterfaceVectors { $( $(#[$meta])* pub $field: $vector, )* }
+
+        /// One thread's row of each interface counter.
+        pub struct InterfaceRows { $( $(#[$meta])* pub $field: $row, )* }
+
+        impl InterfaceVectors {
+            fn new(segment: &mut Segment, capacity: usize) -> Result<Self, StatsError> {
+                Ok(InterfaceVectors { $( $field: segment.$make($name, 0, capacity)?, )* })
+            }
+
+            fn row(&self, thread: ThreadIndex) -> InterfaceRows {
+                InterfaceRows { $( $field: self.$field.row(thread), )* }
+            }
+
+            /// Publishes the counters of interfaces below `len`: exactly as many as there are names.
+            pub fn set_len(&self, update: &mut Update<'_>, len: usize) -> Result<(), StatsError> {
+                $( update.set_len(&self.$field, len)?; )*
+                Ok(())
+            }
+
+            /// Forgets what was counted for an interface.
+            pub fn zero(&self, interface: InterfaceIndex) {
+                $( self.$field.zero(interface.index()); )*
+            }
+        }
+    };
+}
+
+interface_counters! {
+    /// Received packets and bytes.
+    rx: CombinedVector / CombinedRow = "/if/rx", combined;
+    /// Transmitted packets and bytes.
+    tx: CombinedVector / CombinedRow = "/if/tx", combined;
+    /// Packets that came in here and were dropped anywhere.
+    drops: SimpleVector / SimpleRow = "/if/drops", simple;
+    /// Packets that came in here and were handed to the host.
+    punt: SimpleVector / SimpleRow = "/if/punt", simple;
+    /// Received IPv4 packets.
+    ip4: SimpleVector / SimpleRow = "/if/ip4", simple;
+    /// Received IPv6 packets.
+    ip6: SimpleVector / SimpleRow = "/if/ip6", simple;
+    /// Times the pool had no buffer for a received packet.
+    rx_no_buf: SimpleVector / SimpleRow = "/if/rx-no-buf", simple;
+    /// Packets that the device dropped before Weft saw them.
+    rx_miss: SimpleVector / SimpleRow = "/if/rx-miss", simple;
+    /// Packets that arrived damaged.
+    rx_error: SimpleVector / SimpleRow = "/if/rx-error", simple;
+    /// Packets that could not be transmitted.
+    tx_error: SimpleVector / SimpleRow = "/if/tx-error", simple;
+}
+
+/// The vectors that the engine itself fills; the main thread's side.
+pub struct CounterVectors {
+    /// Per interface.
+    pub interfaces: InterfaceVectors,
+    /// Interface names, as long as the interface vectors.
+    pub interface_names: NameVector,
+    /// `/node/errors`: by reason.
+    pub reasons: SimpleVector,
+    /// Runs of each node.
+    pub calls: SimpleVector,
+    /// Packets given to each node.
+    pub vectors: SimpleVector,
+    /// Clocks spent in each node.
+    pub clocks: SimpleVector,
+    /// Unused by run-to-completion nodes; there because readers expect it.
+    pub suspends: SimpleVector,
+    /// Node names.
+    pub node_names: NameVector,
+    /// Per worker: turns, turns that found nothing, naps, clocks awake with work.
+    pub workers: SimpleVector,
+}
+
+/// Columns of `/sys/workers`, one row per thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum WorkerColumn {
+    /// Turns of the loop.
+    Turns,
+    /// Turns that moved no packet.
+    IdleTurns,
+    /// Times the worker slept.
+    Sleeps,
+    /// Clocks of turns that moved packets.
+    BusyClocks,
+}
+
+impl WorkerColumn {
+    const COUNT: usize = 4;
+}
+
+impl CounterVectors {
+    /// Registers the vectors in the segment.
+    pub fn new(segment: &mut Segment, limits: &CounterLimits) -> Result<Self, StatsError> {
+        Ok(CounterVectors {
+            interface_names: segment.names("/if/names", limits.interfaces)?,
+            interfaces: InterfaceVectors::new(segment, limits.interfaces)?,
+            reasons: segment.simple("/node/errors", 0, limits.reasons)?,
+            node_names: segment.names("/sys/node/names", limits.nodes)?,
+            calls: segment.simple("/sys/node/calls", 0, limits.nodes)?,
+            vectors: segment.simple("/sys/node/vectors", 0, limits.nodes)?,
+            clocks: segment.simple("/sys/node/clocks", 0, limits.nodes)?,
+            suspends: segment.simple("/sys/node/suspends", 0, limits.nodes)?,
+            workers: segment.simple("/sys/workers", WorkerColumn::COUNT, WorkerColumn::COUNT)?,
+        })
+    }
+
+    /// The rows of one thread. One owner per thread.
+    pub fn rows(&self, thread: ThreadIndex) -> Counters {
+        Counters {
+            interfaces: self.interfaces.row(thread),
+            reasons: self.reasons.row(thread),
+            calls: self.calls.row(thread),
+            vectors: self.vectors.row(thread),
+            clocks: self.clocks.row(thread),
+            worker: self.workers.row(thread),
+        }
+    }
+}
+
+/// One thread's rows.
+pub struct Counters {
+    /// Per interface.
+    pub interfaces: InterfaceRows,
+    reasons: SimpleRow,
+    calls: SimpleRow,
+    vectors: SimpleRow,
+    clocks: SimpleRow,
+    worker: SimpleRow,
+}
+
+impl Counters {
+    /// Counts an event.
+    #[inline(always)]
+    pub fn count(&self, reason: ReasonId, n: u64) {
+        self.reasons.add(reason.index(), n);
+    }
+
+    #[inline(always)]
+    pub(crate) fn ran(&self, node: NodeId, packets: u64, clocks: u64) {
+        self.calls.add(node.index(), 1);
+        self.vectors.add(node.index(), packets);
+        self.clocks.add(node.index(), clocks);
+    }
+
+    #[inline(always)]
+    pub(crate) fn worker(&self, column: WorkerColumn, n: u64) {
+        self.worker.add(column as usize, n);
+    }
+}

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine, as the main thread holds it: buffers, counters, graph, features, and a hold on each worker.
+//!
+//! Everything is reached from this value; there is no global state, so a test builds an engine and drives
+//! its workers on its own thread. All methods are called by the main thread. What they change reaches the
+//! workers by messages and published tables, and none of them waits for a worker.
+
+use std::sync::Arc;
+
+use weft_stats::{EntryIndex, Segment, StatsError};
+
+use crate::buffer::{BufferConfig, BufferError, Buffers};
+use crate::clock::Clock;
+use crate::counters::{CounterLimits, CounterVectors};
+use crate::drop::{DROP, DropNode};
+use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
+use crate::graph::{Graph, GraphError, NodeDef, Wiring};
+use crate::ids::{ArcId, InterfaceIndex, NodeId, ThreadIndex};
+use crate::qsbr::Domain;
+use crate::wait::Waker;
+use crate::worker::{IdlePolicy, Worker, WorkerHandle, WorkerParts};
+
+/// What an engine is made of.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The NUMA node of each worker.
+    pub workers: Vec<u32>,
+    /// Packet buffers.
+    pub buffers: BufferConfig,
+    /// What can be counted.
+    pub limits: CounterLimits,
+    /// Bytes of the stats segment.
+    pub stats_size: usize,
+    /// What workers do when idle.
+    pub idle: IdlePolicy,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            workers: vec![0],
+            buffers: BufferConfig::default(),
+            limits: CounterLimits::default(),
+            stats_size: 32 << 20,
+            idle: IdlePolicy::default(),
+        }
+    }
+}
+
+/// Why an engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No buffers.
+    #[error(transparent)]
+    Buffers(#[from] BufferError),
+    /// No stats segment.
+    #[error("stats segment: {0}")]
+    Stats(#[from] StatsError),
+    /// The built-in node does not fit.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// No descriptors left.
+    #[error("cannot create an eventfd: {0}")]
+    Waker(std::io::Error),
+}
+
+/// Work for the main thread once all workers have applied what was posted before.
+type Deferred = Box<dyn FnOnce(&mut Engine)>;
+
+/// The main thread's engine.
+pub struct Engine {
+    /// What was unlinked and waits for the workers.
+    pub domain: Domain,
+    /// Buffer memory of all workers.
+    pub buffers: Arc<Buffers>,
+    /// The stats segment.
+    pub stats: Segment,
+    /// The engine's vectors in it.
+    pub counters: CounterVectors,
+    /// The clock that all threads share.
+    pub clock: Clock,
+    graph: Graph,
+    arcs: ArcRegistry,
+    workers: Vec<WorkerHandle>,
+    /// Per deferred action, the message that each worker must have run.
+    deferred: Vec<(Vec<u64>, Deferred)>,
+    /// Symlinks in the segment, by node.
+    links: Vec<Vec<EntryIndex>>,
+}
+
+impl Engine {
+    /// An engine, and its workers to be given threads.
+    pub fn new(config: &EngineConfig) -> Result<(Engine, Vec<Worker>), EngineError> {
+        let buffers = Buffers::new(&config.buffers)?;
+        let mut stats = Segment::new(config.stats_size, config.workers.len() + 1)?;
+        let counters = CounterVectors::new(&mut stats, &config.limits)?;
+        let clock = Clock::calibrate();
+        let mut domain = Domain::new(config.workers.len());
+        let (mut workers, mut handles) = (Vec::new(), Vec::new());
+        for (i, &numa) in config.workers.iter().enumerate() {
+            let thread = ThreadIndex(i as u16 + 1);
+            let Some(reader) = domain.register() else {
+                unreachable!("the domain was made for as many readers as there are workers");
+            };
+            let (worker, handle) = Worker::new(WorkerParts {
+                thread,
+                clock,
+                buffers: buffers.cache(numa),
+                counters: counters.rows(thread),
+                reader,
+                waker: Waker::new().map_err(EngineError::Waker)?,
+                idle: config.idle,
+                max_nodes: config.limits.nodes,
+            });
+            workers.push(worker);
+            handles.push(handle);
+        }
+        let mut engine = Engine {
+            domain,
+            buffers,
+            stats,
+            counters,
+            clock,
+            graph: Graph::new(config.limits.nodes, config.limits.reasons),
+            arcs: ArcRegistry::default(),
+            workers: handles,
+            deferred: Vec::new(),
+            links: Vec::new(),
+        };
+        engine.add_nodes("weft", vec![NodeDef::new(&DROP, |_| Box::<DropNode>::default())])?;
+        Ok((engine, workers))
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The feature arcs.
+    pub fn features(&self) -> &ArcRegistry {
+        &self.arcs
+    }
+
+    /// The threads of the workers.
+    pub fn threads(&self) -> impl Iterator<Item = ThreadIndex> + use<> {
+        (1..=self.workers.len() as u16).map(ThreadIndex)
+    }
+
+    /// Adds nodes that may name each other; all of them or, on an error, none.
+    pub fn add_nodes(&mut self, owner: &str, mut defs: Vec<NodeDef<'_>>) -> Result<Vec<NodeId>, GraphError> {
+        self.graph.check(owner, &defs)?;
+        let ids: Vec<NodeId> = defs.iter().map(|def| self.graph.add(owner, &def.name, def.spec)).collect();
+        for (def, &id) in defs.iter().zip(&ids) {
+            if let Err(error) = self.publish_node(id) {
+                ids.iter().for_each(|id| self.remove_node(*id));
+                return Err(GraphError::Stats(def.name.clone(), error));
+            }
+        }
+        for (worker, thread) in self.workers.iter_mut().zip(1u16..) {
+            let mut adopted = Vec::with_capacity(ids.len());
+            for (def, &node) in defs.iter_mut().zip(&ids) {
+                let wiring = Wiring { graph: &self.graph, node, thread: ThreadIndex(thread) };
+                adopted.push((node, def.spec, (def.make)(&wiring)));
+            }
+            worker.post(move |worker| {
+                for (id, spec, node) in adopted {
+                    worker.adopt(id, spec, node);
+                }
+            });
+        }
+        Ok(ids)
+    }
+
+    /// Removes a node. The caller has taken away what leads to it; a packet that is on its way all the same
+    /// is dropped with a reason. The id is used again when all workers have forgotten it.
+    pub fn remove_node(&mut self, id: NodeId) {
+        let Some(info) = self.graph.remove(id) else {
+            return;
+        };
+        for link in std::mem::take(&mut self.links[id.index()]) {
+            self.stats.remove(link);
+        }
+        self.post_all(move |worker| worker.remove(id));
+        self.after_workers(move |engine| engine.graph.release(id, info.spec, info.reasons));
+    }
+
+    fn publish_node(&mut self, id: NodeId) -> Result<(), StatsError> {
+        let Some(info) = self.graph.node(id) else {
+            return Ok(());
+        };
+        let (counters, reasons) = (&self.counters, self.graph.reasons().count());
+        let nodes = self.graph.len();
+        let stat_name = info.name.replace('/', "_");
+        let columns = [
+            ("calls", counters.calls.entry()),
+            ("vectors", counters.vectors.entry()),
+            ("clocks", counters.clocks.entry()),
+            ("suspends", counters.suspends.entry()),
+        ];
+        let links = self.stats.update(|update| {
+            for vector in [&counters.calls, &counters.vectors, &counters.clocks, &counters.suspends] {
+                update.set_len(vector, nodes)?;
+            }
+            update.set_len(&counters.node_names, nodes)?;
+            update.set_name(&counters.node_names, id.index(), &info.name)?;
+            update.set_len(&counters.reasons, reasons)?;
+            let mut links = Vec::new();
+            for (column, entry) in columns {
+                links.push(update.symlink(&format!("/nodes/{stat_name}/{column}"), entry, id.0.into())?);
+            }
+            for (i, reason) in info.spec.reasons.iter().enumerate() {
+                links.push(update.symlink(
+                    &format!("/err/{stat_name}/{}", reason.name),
+                    counters.reasons.entry(),
+                    u32::from(info.reasons.0) + i as u32,
+                )?);
+            }
+            Ok::<_, StatsError>(links)
+        })?;
+        if id.index() >= self.links.len() {
+            self.links.resize_with(id.index() + 1, Vec::new);
+        }
+        self.links[id.index()] = links;
+        Ok(())
+    }
+
+    /// Adds a feature arc.
+    pub fn add_arc(&mut self, spec: ArcSpec) -> ArcId {
+        self.arcs.add_arc(spec)
+    }
+
+    /// Adds a feature to its arc.
+    pub fn add_feature(&mut self, spec: &FeatureSpec) -> Result<(), FeatureError> {
+        self.arcs.add_feature(spec)
+    }
+
+    /// Enables or disables a feature on an interface; `last` follows the arc there. Says whether that is a change.
+    pub fn set_feature(
+        &mut self,
+        arc: ArcId,
+        interface: InterfaceIndex,
+        node: &str,
+        on: bool,
+        last: NodeId,
+    ) -> Result<bool, FeatureError> {
+        let changed = self.arcs.set(arc, interface, node, on, last)?;
+        if changed {
+            self.publish_arcs();
+        }
+        Ok(changed)
+    }
+
+    /// Forgets the features of an interface that is deleted.
+    pub fn forget_features(&mut self, interface: InterfaceIndex) {
+        self.arcs.forget(interface);
+        self.publish_arcs();
+    }
+
+    fn publish_arcs(&mut self) {
+        let arcs = self.arcs.build(|name| self.graph.id(name));
+        self.post_all(move |worker| worker.set_arcs(Arc::clone(&arcs)));
+    }
+
+    /// Has one worker run `change` between two turns.
+    pub fn post(&mut self, thread: ThreadIndex, change: impl FnOnce(&mut Worker) + Send + 'static) {
+        if let Some(worker) = usize::from(thread.0).checked_sub(1).and_then(|i| self.workers.get_mut(i)) {
+            worker.post(change);
+        }
+    }
+
+    /// Has every worker run `change` between two turns.
+    pub fn post_all(&mut self, change: impl FnOnce(&mut Worker) + Clone + Send + 'static) {
+        for worker in &mut self.workers {
+            worker.post(change.clone());
+        }
+    }
+
+    /// Asks a worker; the answer comes when it is between two turns.
+    pub fn ask<R: Send + 'static>(
+        &mut self,
+        thread: ThreadIndex,
+        question: impl FnOnce(&mut Worker) -> R + Send + 'static,
+    ) -> crossbeam_channel::Receiver<R> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        self.post(thread, move |worker| {
+            let _ = sender.send(question(worker));
+        });
+        receiver
+    }
+
+    /// Runs `action` once every worker has applied what was posted to it before now.
+    pub fn after_workers(&mut self, action: impl FnOnce(&mut Engine) + 'static) {
+        let posted = self.workers.iter().map(WorkerHandle::posted).collect();
+        self.deferred.push((posted, Box::new(action)));
+    }
+
+    /// Frees what no worker can see any more and runs the actions that are due. The main loop calls it in every
+    /// round; says whether anything still waits.
+    pub fn reclaim(&mut self) -> bool {
+        let workers = &self.workers;
+        let due =
+            |posted: &[u64]| posted.iter().zip(workers).all(|(posted, worker)| worker.applied() >= *posted);
+        let (ready, waiting) =
+            std::mem::take(&mut self.deferred).into_iter().partition(|(posted, _)| due(posted));
+        self.deferred = waiting;
+        let ready: Vec<(Vec<u64>, Deferred)> = ready;
+        for (_, action) in ready {
+            action(self);
+        }
+        self.domain.reclaim() + self.deferred.len() > 0
+    }
+
+    /// Wakes all workers, so that they notice that they shall stop.
+    pub fn wake_all(&self) {
+        self.workers.iter().for_each(WorkerHandle::wake);
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The graph as the main thread knows it: which nodes exist, who brought them, what they count.
+//!
+//! Ids are the same on every worker. An id (with its reasons) is given to another node only when no worker can
+//! have a packet or a table entry that names it; the engine waits for that before it calls [`Graph::release`].
+
+use std::collections::HashMap;
+
+use crate::ids::{NodeId, ReasonId, ThreadIndex};
+use crate::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, ReasonSpec, Reasons};
+
+/// Why a node cannot join the graph.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    /// Two nodes of one name.
+    #[error("node '{name}' of {new} exists already: {old} brought it")]
+    Duplicate {
+        /// The name.
+        name: String,
+        /// Who brings it now.
+        new: String,
+        /// Who brought it.
+        old: String,
+    },
+    /// An edge into nowhere.
+    #[error("node '{node}' of {owner} has an edge to '{next}', and there is no such node")]
+    UnknownNext {
+        /// The node.
+        node: String,
+        /// Who brings it.
+        owner: String,
+        /// The missing one.
+        next: String,
+    },
+    /// More than the setting allows.
+    #[error("the graph is full: {0}, a limit of startup.conf")]
+    Full(String),
+    /// The stats segment refuses.
+    #[error("the counters of node '{0}' cannot be registered: {1}")]
+    Stats(String, weft_stats::StatsError),
+}
+
+/// Makes the instance for each worker.
+pub type MakeNode<'a> = Box<dyn FnMut(&Wiring<'_>) -> Box<dyn Node> + 'a>;
+
+/// A node on its way into the graph.
+pub struct NodeDef<'a> {
+    pub(crate) spec: &'static NodeSpec,
+    pub(crate) name: String,
+    pub(crate) make: MakeNode<'a>,
+}
+
+impl<'a> NodeDef<'a> {
+    /// A node under the name of its descriptor.
+    pub fn new(spec: &'static NodeSpec, make: impl FnMut(&Wiring<'_>) -> Box<dyn Node> + 'a) -> Self {
+        Self::named(spec, spec.name.to_owned(), make)
+    }
+
+    /// A node that exists once per interface or the like: `<port>-tx`.
+    pub fn named(
+        spec: &'static NodeSpec,
+        name: String,
+        make: impl FnMut(&Wiring<'_>) -> Box<dyn Node> + 'a,
+    ) -> Self {
+        NodeDef { spec, name, make: Box::new(make) }
+    }
+}
+
+/// What an instance needs to know of the graph that it is made for.
+pub struct Wiring<'g> {
+    pub(crate) graph: &'g Graph,
+    pub(crate) node: NodeId,
+    pub(crate) thread: ThreadIndex,
+}
+
+impl Wiring<'_> {
+    /// The id of the node itself.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The worker that will own the instance.
+    pub fn thread(&self) -> ThreadIndex {
+        self.thread
+    }
+
+    /// The node's edges; `E` is the enum whose names stand in the descriptor.
+    pub fn nexts<E: Edges>(&self) -> Nexts<E> {
+        let resolved: Vec<NodeId> =
+            E::NAMES.iter().map(|name| self.graph.id(name).unwrap_or(NodeId::DROP)).collect();
+        Nexts::new(&resolved)
+    }
+
+    /// The node's reasons; `R` is the enum whose list stands in the descriptor.
+    pub fn reasons<R: Reasons>(&self) -> ReasonBase<R> {
+        ReasonBase::new(self.graph.node(self.node).map_or(ReasonId(0), |node| node.reasons))
+    }
+}
+
+/// A node of the graph.
+#[derive(Debug)]
+pub struct NodeInfo {
+    /// Unique.
+    pub name: String,
+    /// Who brought it: `weft`, or a plugin.
+    pub owner: String,
+    /// Its descriptor.
+    pub spec: &'static NodeSpec,
+    /// The first of its reasons.
+    pub reasons: ReasonId,
+}
+
+/// A reason of a node.
+#[derive(Debug)]
+pub struct ReasonInfo {
+    /// The node.
+    pub node: NodeId,
+    /// Name, sentence, severity.
+    pub spec: ReasonSpec,
+}
+
+/// The main thread's list of nodes.
+pub struct Graph {
+    nodes: Vec<Option<NodeInfo>>,
+    names: HashMap<String, NodeId>,
+    reasons: Vec<ReasonInfo>,
+    /// Ids that nobody uses any more, with the descriptor whose reasons they have.
+    free: Vec<(NodeId, &'static NodeSpec, ReasonId)>,
+    max_nodes: usize,
+    max_reasons: usize,
+}
+
+impl Graph {
+    pub(crate) fn new(max_nodes: usize, max_reasons: usize) -> Self {
+        Graph {
+            nodes: Vec::new(),
+            names: HashMap::new(),
+            reasons: Vec::new(),
+            free: Vec::new(),
+            max_nodes,
+            max_reasons,
+        }
+    }
+
+    /// Checks a batch of nodes against the graph and each other; on an error nothing has changed.
+    pub(crate) fn check(&self, owner: &str, defs: &[NodeDef<'_>]) -> Result<(), GraphError> {
+        for (i, def) in defs.iter().enumerate() {
+            let known = self.names.get(&def.name).and_then(|id| self.node(*id));
+            let twice = defs[..i].iter().any(|other| other.name == def.name);
+            if known.is_some() || twice {
+                return Err(GraphError::Duplicate {
+                    name: def.name.clone(),
+                    new: owner.to_owned(),
+                    old: known.map_or(owner, |node| node.owner.as_str()).to_owned(),
+                });
+            }
+            for next in def.spec.next {
+                if !self.names.contains_key(*next) && !defs.iter().any(|other| other.name == *next) {
+                    return Err(GraphError::UnknownNext {
+                        node: def.name.clone(),
+                        owner: owner.to_owned(),
+                        next: (*next).to_owned(),
+                    });
+                }
+            }
+        }
+        let reasons: usize = defs.iter().map(|def| def.spec.reasons.len()).sum();
+        if self.nodes.len() + defs.len() > self.max_nodes {
+            return Err(GraphError::Full(format!("limits {{ nodes {} }}", self.max_nodes)));
+        }
+        if self.reasons.len() + reasons > self.max_reasons {
+            return Err(GraphError::Full(format!("limits {{ counters {} }}", self.max_reasons)));
+        }
+        Ok(())
+    }
+
+    /// Adds a checked node.
+    pub(crate) fn add(&mut self, owner: &str, name: &str, spec: &'static NodeSpec) -> NodeId {
+        let reusable = self.free.iter().position(|(_, old, _)| std::ptr::eq(*old, spec));
+        let (id, reasons) = match reusable {
+            Some(place) => {
+                let (id, _, reasons) = self.free.swap_remove(place);
+                (id, reasons)
+            }
+            None => {
+                let id = NodeId(self.nodes.len() as u16);
+                let reasons = ReasonId(self.reasons.len() as u16);
+                self.nodes.push(None);
+                self.reasons.extend(spec.reasons.iter().map(|spec| ReasonInfo { node: id, spec: *spec }));
+                (id, reasons)
+            }
+        };
+        self.names.insert(name.to_owned(), id);
+        self.nodes[id.index()] =
+            Some(NodeInfo { name: name.to_owned(), owner: owner.to_owned(), spec, reasons });
+        id
+    }
+
+    /// Takes the node out; its id stays reserved until [`Graph::release`].
+    pub(crate) fn remove(&mut self, id: NodeId) -> Option<NodeInfo> {
+        let info = self.nodes.get_mut(id.index())?.take()?;
+        self.names.remove(&info.name);
+        Some(info)
+    }
+
+    /// No worker knows the removed node any more.
+    pub(crate) fn release(&mut self, id: NodeId, spec: &'static NodeSpec, reasons: ReasonId) {
+        self.free.push((id, spec, reasons));
+    }
+
+    /// The node of that name.
+    pub fn id(&self, name: &str) -> Option<NodeId> {
+        self.names.get(name).copied()
+    }
+
+    /// The node under that id.
+    pub fn node(&self, id: NodeId) -> Option<&NodeInfo> {
+        self.nodes.get(id.index())?.as_ref()
+    }
+
+    /// All nodes, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeInfo)> {
+        self.nodes.iter().enumerate().filter_map(|(id, node)| Some((NodeId(id as u16), node.as_ref()?)))
+    }
+
+    /// Ids given out so far.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is no node yet.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// A reason.
+    pub fn reason(&self, id: ReasonId) -> Option<&ReasonInfo> {
+        self.reasons.get(id.index())
+    }
+
+    /// All reasons, by id, with the name of their node (`None`: the node is gone).
+    pub fn reasons(&self) -> impl Iterator<Item = (ReasonId, &ReasonInfo, Option<&str>)> {
+        self.reasons.iter().enumerate().map(|(id, reason)| {
+            (ReasonId(id as u16), reason, self.node(reason.node).map(|node| node.name.as_str()))
+        })
+    }
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a node is: a static descriptor beside one function.
+//!
+//! The descriptor ([`NodeSpec`]) holds all that an operator can see: name, edges, reasons with their
+//! sentences, the formatter of its trace. The function ([`Node::process`]) says what happens to a vector of
+//! packets. There is one instance per worker, so an instance owns what it keeps and needs no lock; what
+//! instances share, they read through [`crate::publish`].
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::buffer::Packet;
+use crate::context::Context;
+use crate::frame::Frame;
+use crate::ids::{NodeId, ReasonId};
+use crate::trace::TraceFormat;
+use crate::wait::WaitSet;
+
+/// When a node runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Polled in every turn; brings packets into the graph. Its frame is always empty.
+    Input,
+    /// Runs when packets wait for it.
+    Internal,
+    /// Runs every so often, for work that no packet asks for. Its frame is always empty.
+    Timer(Duration),
+}
+
+/// What becomes of packets in a node, as far as rates and captures are concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Hands packets on.
+    Transit,
+    /// Sends them out of an interface.
+    Output,
+    /// Hands them to the host.
+    Punt,
+    /// Ends them with a reason.
+    Drop,
+    /// Keeps them until something happens (an ARP reply, a verdict).
+    Hold,
+}
+
+impl Role {
+    /// Whether the node keeps or frees its packets, so that they must be looked at before it runs.
+    pub(crate) fn ends_packets(self) -> bool {
+        self != Role::Transit
+    }
+}
+
+/// How bad it is when a counter moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Severity {
+    /// A packet was lost that the sender expected to arrive.
+    Error,
+    /// Worth a look.
+    Warn,
+    /// Normal operation.
+    Info,
+}
+
+impl Severity {
+    /// The word that `show errors` prints.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warn => "warn",
+            Severity::Info => "info",
+        }
+    }
+}
+
+/// A counter of a node: a reason to drop, or an event. Made by [`crate::reasons!`].
+#[derive(Clone, Copy, Debug)]
+pub struct ReasonSpec {
+    /// Identifier, as in `/err/<node>/<name>`.
+    pub name: &'static str,
+    /// The sentence for the operator.
+    pub text: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+}
+
+/// The reasons of one node, as an enum. Implemented by [`crate::reasons!`].
+pub trait Reasons: Copy + 'static {
+    /// All, by ordinal.
+    const ALL: &'static [ReasonSpec];
+    /// Position in [`Reasons::ALL`].
+    fn ordinal(self) -> u16;
+}
+
+/// The edges of one node, as an enum. Implemented by [`crate::edges!`].
+pub trait Edges: Copy + 'static {
+    /// Names of the next nodes, by ordinal.
+    const NAMES: &'static [&'static str];
+    /// Position in [`Edges::NAMES`].
+    fn ordinal(self) -> usize;
+}
+
+/// Declares the counters of a node: the doc comment of a variant is what `show errors` prints.
+///
+/// ```
+/// weft_engine::reasons! {
+///     pub enum Reason {
+///         /// no route to the destination
+///         NoRoute = "no_route", Error;
+///     }
+/// }
+/// use weft_engine::node::Reasons;
+/// assert_eq!(Reason::ALL[0].text.trim(), "no route to the destination");
+/// ```
+#[macro_export]
+macro_rules! reasons {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident {
+        $( $(#[doc = $text:literal])+ $variant:ident = $id:literal, $severity:ident; )*
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u16)]
+        $vis enum $name { $( $(#[doc = $text])+ $variant ),* }
+
+        impl $crate::node::Reasons for $name {
+            const ALL: &'static [$crate::node::ReasonSpec] = &[
+                $( $crate::node::ReasonSpec {
+                    name: $id,
+                    text: concat!($($text),+),
+                    severity: $crate::node::Severity::$severity,
+                } ),*
+            ];
+            #[inline(always)]
+            fn ordinal(self) -> u16 { self as u16 }
+        }
+    };
+}
+
+/// Declares the edges of a node.
+///
+/// ```
+/// weft_engine::edges! { pub enum Next { Rewrite => "ip4-rewrite", Drop => "drop" } }
+/// ```
+#[macro_export]
+macro_rules! edges {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $( $variant:ident => $node:literal ),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        $vis enum $name { $( $variant ),* }
+
+        impl $crate::node::Edges for $name {
+            const NAMES: &'static [&'static str] = &[ $( $node ),* ];
+            #[inline(always)]
+            fn ordinal(self) -> usize { self as usize }
+        }
+    };
+}
+
+/// Most edges that a node names.
+pub const MAX_EDGES: usize = 12;
+
+/// A node's edges, resolved to the graph of the engine that it runs in.
+#[derive(Clone, Copy)]
+pub struct Nexts<E> {
+    ids: [NodeId; MAX_EDGES],
+    edges: PhantomData<E>,
+}
+
+impl<E: Edges> Nexts<E> {
+    pub(crate) fn new(resolved: &[NodeId]) -> Self {
+        let mut ids = [NodeId::DROP; MAX_EDGES];
+        ids[..resolved.len()].copy_from_slice(resolved);
+        Nexts { ids, edges: PhantomData }
+    }
+
+    /// The node at the end of `edge`.
+    #[inline(always)]
+    pub fn to(&self, edge: E) -> NodeId {
+        self.ids[edge.ordinal() % MAX_EDGES]
+    }
+}
+
+/// A node's reasons, placed in the engine's table.
+#[derive(Clone, Copy)]
+pub struct ReasonBase<R> {
+    base: u16,
+    reasons: PhantomData<R>,
+}
+
+impl<R: Reasons> ReasonBase<R> {
+    pub(crate) fn new(base: ReasonId) -> Self {
+        ReasonBase { base: base.0, reasons: PhantomData }
+    }
+
+    /// The id of a reason, for counters.
+    #[inline(always)]
+    pub fn id(&self, reason: R) -> ReasonId {
+        ReasonId(self.base + reason.ordinal())
+    }
+
+    /// Marks the packet and names the node that ends it.
+    #[inline(always)]
+    pub fn drop(&self, packet: &mut Packet<'_>, reason: R) -> NodeId {
+        packet.meta.reason = self.id(reason);
+        NodeId::DROP
+    }
+}
+
+/// All that an operator can see of a node.
+#[derive(Debug)]
+pub struct NodeSpec {
+    /// `<protocol>-<verb>`.
+    pub name: &'static str,
+    /// When it runs.
+    pub kind: Kind,
+    /// What becomes of packets.
+    pub role: Role,
+    /// Names of the next nodes.
+    pub next: &'static [&'static str],
+    /// Reasons and events that it counts.
+    pub reasons: &'static [ReasonSpec],
+    /// Prints what the trace kept of a packet in this node.
+    pub trace: Option<TraceFormat>,
+}
+
+impl NodeSpec {
+    const fn new(name: &'static str, kind: Kind) -> Self {
+        NodeSpec { name, kind, role: Role::Transit, next: &[], reasons: &[], trace: None }
+    }
+
+    /// A node that brings packets in.
+    pub const fn input(name: &'static str) -> Self {
+        Self::new(name, Kind::Input)
+    }
+
+    /// A node that packets pass.
+    pub const fn internal(name: &'static str) -> Self {
+        Self::new(name, Kind::Internal)
+    }
+
+    /// A node that runs every `period`.
+    pub const fn timer(name: &'static str, period: Duration) -> Self {
+        Self::new(name, Kind::Timer(period))
+    }
+
+    /// What becomes of packets.
+    pub const fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Its edges.
+    pub const fn next(mut self, names: &'static [&'static str]) -> Self {
+        assert!(names.len() <= MAX_EDGES, "a node names at most MAX_EDGES edges");
+        self.next = names;
+        self
+    }
+
+    /// Its counters.
+    pub const fn reasons(mut self, reasons: &'static [ReasonSpec]) -> Self {
+        self.reasons = reasons;
+        self
+    }
+
+    /// Its trace formatter.
+    pub const fn trace(mut self, format: TraceFormat) -> Self {
+        self.trace = Some(format);
+        self
+    }
+}
+
+/// One instance of a node, on one worker.
+pub trait Node: Any + Send {
+    /// Does the node's work on a vector of packets. Each packet is handed on (by [`Context::each`] and its
+    /// siblings), kept, sent or freed; none is forgotten.
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame);
+
+    /// Called at the end of each turn, for output that is collected over the turn (one system call per
+    /// port), if [`Node::flushes`].
+    fn flush(&mut self, _cx: &mut Context<'_>) {}
+
+    /// Whether [`Node::flush`] does anything.
+    fn flushes(&self) -> bool {
+        false
+    }
+
+    /// Before the worker sleeps: which descriptors wake it, and whether it must not sleep at all.
+    fn wait(&mut self, _set: &mut WaitSet) {}
+
+    /// Packets that the instance keeps between turns (hold queues, device rings).
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// The node leaves the graph: gives back what it keeps.
+    fn close(&mut self, _buffers: &mut crate::buffer::BufferCache) {}
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine as a node author meets it: a graph built and driven on the test's own thread.
+
+use weft_engine::buffer::{BufferConfig, HEADROOM};
+use weft_engine::context::Context;
+use weft_engine::engine::{Engine, EngineConfig};
+use weft_engine::feature::{ArcSpec, FeatureSpec};
+use weft_engine::frame::{FRAME_SIZE, Frame};
+use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
+use weft_engine::node::{Nexts, Node, NodeSpec, ReasonBase, Reasons, Role};
+use weft_engine::trace::{CaptureFilter, Direction};
+use weft_engine::worker::Worker;
+
+weft_engine::edges! { enum ToSwitch { Switch => "switch" } }
+weft_engine::edges! { enum ToSink { Sink => "sink" } }
+weft_engine::reasons! {
+    enum Refused {
+        /// the first byte is odd
+        Odd = "odd", Error;
+    }
+}
+
+static SOURCE: NodeSpec = NodeSpec::input("source").next(&["switch"]);
+static SWITCH: NodeSpec = NodeSpec::internal("switch").next(&["sink"]).reasons(Refused::ALL);
+static EXTRA: NodeSpec = NodeSpec::internal("extra");
+static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
+
+const PORT: InterfaceIndex = InterfaceIndex(0);
+
+/// Brings in `wanted` packets whose first byte counts up.
+struct Source {
+    wanted: usize,
+    sent: usize,
+    next: Nexts<ToSwitch>,
+}
+
+impl Node for Source {
+    fn process(&mut self, cx: &mut Context<'_>, _: &Frame) {
+        let mut packets = Vec::new();
+        let wanted = self.wanted.min(FRAME_SIZE);
+        let given = cx.buffers.allocate(wanted, |index| packets.push(index));
+        self.wanted -= given;
+        for &index in &packets {
+            cx.buffers.receive(index, HEADROOM, 60, PORT);
+            cx.buffers.packet(index).data_mut()[0] = self.sent as u8;
+            self.sent += 1;
+        }
+        cx.counters.interfaces.rx.add(PORT.index(), given as u64, 60 * given as u64);
+        cx.counters.interfaces.rx_no_buf.add(PORT.index(), (wanted - given) as u64);
+        cx.send(self.next.to(ToSwitch::Switch), &packets);
+    }
+}
+
+/// Drops odd packets, sends the rest down an arc.
+struct Switch {
+    arc: ArcId,
+    next: Nexts<ToSink>,
+    reasons: ReasonBase<Refused>,
+}
+
+impl Node for Switch {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (arcs, arc, next, reasons) = (cx.arcs(), self.arc, self.next, self.reasons);
+        cx.each(frame, |packet| {
+            if packet.data()[0] & 1 == 1 {
+                return reasons.drop(packet, Refused::Odd);
+            }
+            arcs.start(arc, PORT, packet).unwrap_or_else(|| next.to(ToSink::Sink))
+        });
+    }
+}
+
+/// Marks packets and passes them on along the arc.
+struct Extra;
+
+impl Node for Extra {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let arcs = cx.arcs();
+        cx.each(frame, |packet| {
+            packet.data_mut()[1] = 1;
+            arcs.next(packet)
+        });
+    }
+}
+
+/// Keeps what arrives.
+#[derive(Default)]
+struct Sink {
+    packets: Vec<BufferIndex>,
+}
+
+impl Node for Sink {
+    fn process(&mut self, _: &mut Context<'_>, frame: &Frame) {
+        self.packets.extend_from_slice(frame.packets());
+    }
+
+    fn held(&self) -> usize {
+        self.packets.len()
+    }
+
+    fn close(&mut self, buffers: &mut weft_engine::buffer::BufferCache) {
+        buffers.free(&self.packets);
+        self.packets.clear();
+    }
+}
+
+fn build(buffers: usize) -> (Engine, Worker, [NodeId; 4]) {
+    let config = EngineConfig {
+        buffers: BufferConfig { pools: vec![(0, buffers)], ..BufferConfig::default() },
+        ..EngineConfig::default()
+    };
+    let (mut engine, mut workers) = Engine::new(&config).unwrap();
+    let arc = engine.add_arc(ArcSpec { name: "middle" });
+    let ids = engine
+        .add_nodes(
+            "test",
+            vec![
+                NodeDef::new(&SOURCE, |w| Box::new(Source { wanted: 0, sent: 0, next: w.nexts() })),
+                NodeDef::new(&SWITCH, |w| Box::new(Switch { arc, next: w.nexts(), reasons: w.reasons() })),
+                NodeDef::new(&SINK, |_| Box::<Sink>::default()),
+                NodeDef::new(&EXTRA, |_| Box::new(Extra)),
+            ],
+        )
+        .unwrap();
+    engine.add_feature(&FeatureSpec { arc: "middle", node: "extra", after: &[], before: &[] }).unwrap();
+    engine.stats.update(|update| engine.counters.interfaces.set_len(update, 1)).unwrap();
+    let ids = [ids[0], ids[1], ids[2], ids[3]];
+    (engine, workers.remove(0), ids)
+}
+
+fn offer(worker: &mut Worker, source: NodeId, count: usize) {
+    worker.node_mut::<Source>(source).unwrap().wanted = count;
+}
+
+#[test]
+fn every_packet_ends_in_exactly_one_counter() {
+    let (engine, mut worker, [source, switch, sink, _]) = build(4096);
+    worker.turn();
+    offer(&mut worker, source, 1000);
+    while worker.turn() > 0 {}
+    let worker_thread = ThreadIndex(1);
+    let rx = engine.counters.interfaces.rx.get(worker_thread, 0).packets;
+    let drops = engine.counters.interfaces.drops.get(worker_thread, 0);
+    assert_eq!((rx, drops, worker.in_flight()), (1000, 500, 500));
+    let odd = engine.graph().node(switch).unwrap().reasons;
+    assert_eq!(engine.counters.reasons.sum(odd.index()), 500);
+    assert_eq!(engine.counters.vectors.sum(switch.index()), 1000);
+    assert_eq!(engine.counters.calls.sum(switch.index()), 4);
+    assert!(engine.counters.clocks.sum(switch.index()) > 0);
+    assert_eq!(worker.edges(switch), [(NodeId::DROP, 500), (sink, 500)]);
+    worker.close();
+    assert_eq!(engine.buffers.levels()[0].available, 4096);
+}
+
+#[test]
+fn a_dry_pool_is_counted_and_harmless() {
+    let (engine, mut worker, [source, _, sink, _]) = build(300);
+    worker.turn();
+    offer(&mut worker, source, 10_000);
+    for _ in 0..100 {
+        worker.turn();
+    }
+    assert_eq!(worker.in_flight(), 300);
+    assert!(engine.counters.interfaces.rx_no_buf.sum(0) > 0);
+    assert_eq!(worker.node_mut::<Sink>(sink).unwrap().packets.len(), 300);
+    worker.close();
+    assert_eq!(engine.buffers.levels()[0].available, 300);
+}
+
+#[test]
+fn a_feature_joins_and_leaves_between_two_turns() {
+    let (mut engine, mut worker, [source, _, sink, _]) = build(4096);
+    let arc = engine.features().arc("middle").unwrap();
+    worker.turn();
+    for on in [true, false] {
+        assert!(engine.set_feature(arc, PORT, "extra", on, sink).unwrap());
+        offer(&mut worker, source, 2);
+        worker.turn();
+        worker.turn();
+        let (node, buffers) = worker.node_and_buffers::<Sink>(sink).unwrap();
+        let packets = std::mem::take(&mut node.packets);
+        assert_eq!(packets.len(), 1);
+        assert_eq!(buffers.packet(packets[0]).data()[1] == 1, on);
+        buffers.packet(packets[0]).data_mut()[1] = 0;
+        buffers.free(&packets);
+    }
+}
+
+#[test]
+fn packets_for_a_removed_node_are_dropped_with_a_reason() {
+    let (mut engine, mut worker, [source, _, sink, _]) = build(1024);
+    worker.turn();
+    engine.remove_node(sink);
+    assert!(engine.reclaim());
+    offer(&mut worker, source, 10);
+    worker.turn();
+    assert_eq!(worker.in_flight(), 0);
+    let removed = engine.graph().node(NodeId::DROP).unwrap().reasons.index() + 1;
+    assert_eq!(engine.counters.reasons.sum(removed), 5);
+    assert!(!engine.reclaim());
+    // The id is free again, and the graph complete.
+    let ids = engine.add_nodes("test", vec![NodeDef::new(&SINK, |_| Box::<Sink>::default())]).unwrap();
+    assert_eq!(ids, [sink]);
+}
+
+#[test]
+fn wrong_graphs_are_refused_with_both_names() {
+    let (mut engine, _worker, _) = build(1024);
+    let again = engine.add_nodes("plugin x", vec![NodeDef::new(&EXTRA, |_| Box::new(Extra))]).unwrap_err();
+    assert_eq!(again.to_string(), "node 'extra' of plugin x exists already: test brought it");
+    static LOST: NodeSpec = NodeSpec::internal("lost").next(&["nowhere"]);
+    let lost = engine.add_nodes("plugin x", vec![NodeDef::new(&LOST, |_| Box::new(Extra))]).unwrap_err();
+    assert!(matches!(lost, GraphError::UnknownNext { .. }));
+    assert!(engine.graph().id("lost").is_none());
+}
+
+#[test]
+fn a_trace_shows_the_way_and_a_capture_the_bytes() {
+    let (mut engine, mut worker, [source, switch, sink, _]) = build(1024);
+    let (ring, mut captured) = rtrb::RingBuffer::new(64);
+    let filter =
+        CaptureFilter { rx: true, tx: false, drop: true, interface: InterfaceIndex::NONE, max_bytes: 20 };
+    engine.post(ThreadIndex(1), move |worker| {
+        worker.trace(source, 2);
+        worker.capture(Some((filter, ring)));
+    });
+    worker.turn();
+    offer(&mut worker, source, 10);
+    worker.turn();
+    let way: Vec<_> = worker.trace_records().iter().map(|r| (r.packet, r.node, r.next)).collect();
+    assert_eq!(
+        way,
+        [
+            (0, source, Some(switch)),
+            (1, source, Some(switch)),
+            (0, switch, Some(sink)),
+            (1, switch, Some(NodeId::DROP)),
+            (0, sink, None),
+            (1, NodeId::DROP, None),
+        ]
+    );
+    let mut seen = [0; 2];
+    while let Ok(packet) = captured.pop() {
+        assert_eq!((packet.length, packet.data().len()), (60, 20));
+        seen[usize::from(packet.direction != Direction::Rx)] += 1;
+    }
+    assert_eq!(seen, [10, 5]);
+    worker.clear_trace();
+    assert!(worker.trace_records().is_empty());
+}
+
+#[test]
+fn a_thread_sleeps_when_idle_and_wakes_for_a_message() {
+    let (mut engine, mut worker, _) = build(1024);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = stop.clone();
+    let thread = std::thread::spawn(move || worker.run(&flag));
+    let answer = engine.ask(ThreadIndex(1), |worker| worker.in_flight());
+    assert_eq!(answer.recv_timeout(std::time::Duration::from_secs(5)), Ok(0));
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let turns = engine.counters.workers.get(ThreadIndex(1), 0);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(engine.counters.workers.get(ThreadIndex(1), 0) - turns < 50, "the worker spins");
+    let answer = engine.ask(ThreadIndex(1), |worker| worker.in_flight());
+    assert_eq!(answer.recv_timeout(std::time::Duration::from_secs(5)), Ok(0));
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    engine.wake_all();
+    thread.join().unwrap();
+}
