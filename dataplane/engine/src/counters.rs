@@ -4,7 +4,9 @@
 //! Every thread has its own row of every vector, so a count is a load, an add and a store to a line that no
 //! other core writes. Nothing is summed, copied or formatted here.
 
-use weft_stats::{CombinedRow, CombinedVector, NameVector, Segment, SimpleRow, SimpleVector, StatsError, Update};
+use weft_stats::{
+    CombinedRow, CombinedVector, NameVector, Segment, SimpleRow, SimpleVector, StatsError, Update,
+};
 
 use crate::ids::{InterfaceIndex, NodeId, ReasonId, ThreadIndex};
 

@@ -72,22 +72,20 @@ impl Arcs {
     /// Whether `interface` has features on `arc`.
     #[inline(always)]
     pub fn has(&self, arc: ArcId, interface: InterfaceIndex) -> bool {
-        self.starts
-            .get(arc.index())
-            .and_then(|starts| starts.get(interface.index()))
-            .is_some_and(|place| *place != 0)
+        self.arc(arc).place(interface).is_some()
     }
 
     /// The first feature of `interface` on `arc`, if it has any.
     #[inline(always)]
     pub fn start(&self, arc: ArcId, interface: InterfaceIndex, packet: &mut Packet<'_>) -> Option<NodeId> {
-        match self.starts.get(arc.index())?.get(interface.index()) {
-            None | Some(0) => None,
-            Some(&place) => {
-                packet.meta.feature = place;
-                self.chain.get(place as usize).copied()
-            }
-        }
+        self.arc(arc).start(interface, packet)
+    }
+
+    /// One arc, for the packets of a vector.
+    #[inline(always)]
+    pub fn arc(&self, arc: ArcId) -> ArcStart<'_> {
+        let starts = self.starts.get(arc.index()).map_or(&[][..], |starts| starts);
+        ArcStart { starts, chain: &self.chain }
     }
 
     /// The node after the feature that the packet is in.
@@ -98,6 +96,46 @@ impl Arcs {
             Some(&node) => node,
             None => NodeId::DROP,
         }
+    }
+}
+
+/// The beginning of an arc, for the packets of a vector.
+#[derive(Clone, Copy)]
+pub struct ArcStart<'a> {
+    starts: &'a [u32],
+    chain: &'a [NodeId],
+}
+
+/// Where packets of one interface enter an arc.
+#[derive(Clone, Copy)]
+pub struct Place {
+    cursor: u32,
+    node: NodeId,
+}
+
+impl Place {
+    /// Sets the packet on its way; returns the first feature.
+    #[inline(always)]
+    pub fn enter(self, packet: &mut Packet<'_>) -> NodeId {
+        packet.meta.feature = self.cursor;
+        self.node
+    }
+}
+
+impl ArcStart<'_> {
+    /// Where packets of `interface` enter; `None` if it has no features here.
+    #[inline(always)]
+    pub fn place(self, interface: InterfaceIndex) -> Option<Place> {
+        match self.starts.get(interface.index()) {
+            None | Some(0) => None,
+            Some(&cursor) => Some(Place { cursor, node: *self.chain.get(cursor as usize)? }),
+        }
+    }
+
+    /// The first feature of `interface`, if it has any.
+    #[inline(always)]
+    pub fn start(self, interface: InterfaceIndex, packet: &mut Packet<'_>) -> Option<NodeId> {
+        Some(self.place(interface)?.enter(packet))
     }
 }
 

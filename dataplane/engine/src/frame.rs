@@ -13,23 +13,33 @@ use crate::ids::{BufferIndex, NodeId};
 /// Most packets in one frame. VPP's number: large enough to pay for the dispatch, small enough for the L1 cache.
 pub const FRAME_SIZE: usize = 256;
 
+/// How far behind the last packet [`Frame::ahead`] may look.
+pub(crate) const AHEAD: usize = 16;
+
 /// Packets that wait for one node.
 #[repr(C, align(64))]
 pub struct Frame {
-    indices: [BufferIndex; FRAME_SIZE],
+    /// Behind the packets stand indices of earlier vectors, or 0: something harmless to prefetch.
+    indices: [BufferIndex; FRAME_SIZE + AHEAD],
     len: u16,
     traced: bool,
 }
 
 impl Frame {
     pub(crate) fn empty() -> Box<Frame> {
-        Box::new(Frame { indices: [BufferIndex(0); FRAME_SIZE], len: 0, traced: false })
+        Box::new(Frame { indices: [BufferIndex(0); FRAME_SIZE + AHEAD], len: 0, traced: false })
     }
 
     /// The packets.
     #[inline(always)]
     pub fn packets(&self) -> &[BufferIndex] {
         &self.indices[..(self.len as usize).min(FRAME_SIZE)]
+    }
+
+    /// What stands `distance` places behind packet `i`, a packet of this frame or not: for prefetching only.
+    #[inline(always)]
+    pub(crate) fn ahead(&self, i: usize, distance: usize) -> BufferIndex {
+        self.indices[(i % FRAME_SIZE) + distance.min(AHEAD - 1)]
     }
 
     /// Number of packets.

@@ -24,7 +24,7 @@ pub enum Kind {
     Input,
     /// Runs when packets wait for it.
     Internal,
-    /// Runs every so often, for work that no packet asks for. Its frame is always empty.
+    /// Runs when packets wait for it, and every so often with an empty frame.
     Timer(Duration),
 }
 
@@ -237,7 +237,7 @@ impl NodeSpec {
         Self::new(name, Kind::Internal)
     }
 
-    /// A node that runs every `period`.
+    /// A node that runs every `period`, and for packets if any come to it.
     pub const fn timer(name: &'static str, period: Duration) -> Self {
         Self::new(name, Kind::Timer(period))
     }

@@ -17,12 +17,13 @@ pub const LOCALLY_ORIGINATED: u16 = 1 << 3;
 /// In a free list. Only debug builds look.
 pub(crate) const FREE: u16 = 1 << 15;
 
-/// Metadata of one buffer. `data_offset + length` never exceeds the size of a slot.
+/// Metadata of one buffer. The packet never leaves its slot.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Metadata {
-    pub(crate) data_offset: u16,
-    pub(crate) length: u16,
+    /// Where the packet lies in its slot: offset of the first byte in the lower, number of bytes in the upper half.
+    /// One word, so that taking a header off is one addition; on a little-endian host it is `u16 offset, length`.
+    extent: u32,
     /// [`TRACED`], [`CHAINED`], [`LINK_BROADCAST`], [`LOCALLY_ORIGINATED`].
     pub flags: u16,
     /// Why the packet is on its way to the drop node.
@@ -44,9 +45,10 @@ pub struct Metadata {
     pub(crate) rest_length: u32,
     /// Number of the traced packet on its worker.
     pub trace: u32,
-    /// Offset of the network header in the slot, set when the link header is taken off.
+    /// Offset of the network header in the slot. A device sets it for an untagged frame, which nearly all are;
+    /// ethernet-input corrects it for the others.
     pub network_offset: u16,
-    /// Bytes of link header before it.
+    /// Bytes of link header before it, likewise.
     pub link_length: u16,
     /// For the node (or plugin) that owns the packet now; the next one may overwrite it.
     pub scratch: [u64; 2],
@@ -54,15 +56,17 @@ pub struct Metadata {
 
 const _: () = assert!(size_of::<Metadata>() == 64);
 
+/// Bytes of an Ethernet header without tags.
+const UNTAGGED: u16 = 14;
+
 impl Metadata {
     /// A buffer as a device hands it over: `length` bytes from `data_offset` in the slot, received on `rx`.
     ///
-    /// The caller guarantees `data_offset + length <= slot size`; [`super::Packet`] relies on it.
+    /// The caller guarantees `data_offset + length <= SLOT_SIZE`; [`super::Packet`] relies on it.
     #[inline(always)]
-    pub(crate) fn received(data_offset: u16, length: u16, rx: InterfaceIndex) -> Metadata {
+    pub(crate) const fn received(data_offset: u16, length: u16, rx: InterfaceIndex) -> Metadata {
         Metadata {
-            data_offset,
-            length,
+            extent: data_offset as u32 | (length as u32) << 16,
             flags: 0,
             reason: ReasonId(0),
             rx_interface: rx,
@@ -74,8 +78,8 @@ impl Metadata {
             next_segment: BufferIndex(0),
             rest_length: 0,
             trace: 0,
-            network_offset: 0,
-            link_length: 0,
+            network_offset: data_offset.wrapping_add(UNTAGGED),
+            link_length: UNTAGGED,
             scratch: [0; 2],
         }
     }
@@ -83,19 +87,33 @@ impl Metadata {
     /// Bytes in this buffer.
     #[inline(always)]
     pub fn length(&self) -> usize {
-        self.length as usize
+        (self.extent >> 16) as usize
     }
 
     /// Offset of the first byte in the slot.
     #[inline(always)]
     pub fn data_offset(&self) -> usize {
-        self.data_offset as usize
+        (self.extent & 0xffff) as usize
+    }
+
+    /// Moves the first byte by `start` and makes the packet `length` bytes longer, both possibly negative.
+    ///
+    /// The caller has checked that the packet stays in its slot; [`super::Packet`] relies on it.
+    #[inline(always)]
+    pub(super) fn shift(&mut self, start: i32, length: i32) {
+        self.extent = self.extent.wrapping_add_signed(start + (length << 16));
+    }
+
+    /// Says where the packet lies; the same precondition.
+    #[inline(always)]
+    pub(super) fn place(&mut self, data_offset: usize, length: usize) {
+        self.extent = data_offset as u32 | (length as u32) << 16;
     }
 
     /// Bytes of the whole packet, all segments.
     #[inline(always)]
     pub fn total_length(&self) -> usize {
-        self.length as usize + self.rest_length as usize
+        self.length() + self.rest_length as usize
     }
 
     /// The buffer that continues the packet.

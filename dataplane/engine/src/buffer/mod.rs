@@ -28,14 +28,16 @@ use crate::ids::{BufferIndex, InterfaceIndex};
 /// linux/bpf.h), room for encapsulations. A multiple of a cache line, so that the headers share one.
 pub const HEADROOM: usize = 256;
 
+/// Bytes per slot: the chunk of the UMEM. A constant, since an address is computed several times per packet and
+/// node; a frame of 1518 bytes, two tags, the kernel's headroom and our own fit.
+pub const SLOT_SIZE: usize = 2048;
+
 /// Buffers that move between a cache and its pool at once.
 const BATCH: usize = 256;
 
 /// How many buffers, and of what kind.
 #[derive(Clone, Debug)]
 pub struct BufferConfig {
-    /// Bytes per slot: 2048 or 4096, the chunk sizes of an aligned UMEM.
-    pub slot_size: usize,
     /// Per pool: the NUMA node and the number of buffers.
     pub pools: Vec<(u32, usize)>,
     /// Pages to ask for.
@@ -44,16 +46,13 @@ pub struct BufferConfig {
 
 impl Default for BufferConfig {
     fn default() -> Self {
-        BufferConfig { slot_size: 2048, pools: vec![(0, 16384)], pages: PageRequest::Auto }
+        BufferConfig { pools: vec![(0, 16384)], pages: PageRequest::Auto }
     }
 }
 
 /// Why there are no buffers.
 #[derive(Debug, thiserror::Error)]
 pub enum BufferError {
-    /// Not a chunk size that the kernel accepts.
-    #[error("buffer size {0}: expected 2048 or 4096 bytes, the chunk sizes of an AF_XDP UMEM")]
-    SlotSize(usize),
     /// No pool, or an empty one.
     #[error("a buffer pool needs at least {BATCH} buffers, found {0}")]
     TooFew(usize),
@@ -80,7 +79,6 @@ struct Pool {
 pub struct Buffers {
     data: Memory,
     meta: Memory,
-    shift: u32,
     pools: Vec<Pool>,
 }
 
@@ -98,9 +96,6 @@ pub struct PoolLevel {
 impl Buffers {
     /// Maps and populates the memory of all pools.
     pub fn new(config: &BufferConfig) -> Result<Arc<Buffers>, BufferError> {
-        if config.slot_size != 2048 && config.slot_size != 4096 {
-            return Err(BufferError::SlotSize(config.slot_size));
-        }
         let smallest = config.pools.iter().map(|(_, count)| *count).min().unwrap_or(0);
         if smallest < BATCH {
             return Err(BufferError::TooFew(smallest));
@@ -112,7 +107,7 @@ impl Buffers {
         let map = |bytes: usize| {
             Memory::map(bytes, config.pages).map_err(|error| BufferError::Map { bytes, error })
         };
-        let data = map(total * config.slot_size)?;
+        let data = map(total * SLOT_SIZE)?;
         let meta = map(total * size_of::<Metadata>())?;
         let mut pools = Vec::new();
         let mut start = 0u32;
@@ -120,7 +115,7 @@ impl Buffers {
             let range = start..start + count as u32;
             start = range.end;
             if config.pools.len() > 1 {
-                for (memory, size) in [(&data, config.slot_size), (&meta, size_of::<Metadata>())] {
+                for (memory, size) in [(&data, SLOT_SIZE), (&meta, size_of::<Metadata>())] {
                     let page = |index: u32| (index as usize * size) & !4095;
                     if let Err(error) = memory.prefer_node(page(range.start)..page(range.end), numa) {
                         tracing::warn!("buffers of NUMA node {numa} may lie elsewhere: mbind: {error}");
@@ -136,7 +131,7 @@ impl Buffers {
         }
         data.populate();
         meta.populate();
-        let buffers = Buffers { data, meta, shift: config.slot_size.trailing_zeros(), pools };
+        let buffers = Buffers { data, meta, pools };
         if cfg!(debug_assertions) {
             for index in 0..total as u32 {
                 // SAFETY: nobody else has the memory yet.
@@ -158,11 +153,6 @@ impl Buffers {
     /// First byte and bytes of the memory that is registered as UMEM.
     pub fn memory(&self) -> &Memory {
         &self.data
-    }
-
-    /// Bytes per slot.
-    pub fn slot_size(&self) -> usize {
-        1 << self.shift
     }
 
     /// Buffers of all pools.
@@ -189,14 +179,38 @@ impl Buffers {
         unsafe { self.meta.base().as_ptr().cast::<Metadata>().add(index.index()) }
     }
 
-    #[inline(always)]
-    fn slot_ptr(&self, index: BufferIndex) -> *mut u8 {
-        // SAFETY: as in `meta_ptr`.
-        unsafe { self.data.base().as_ptr().add(index.index() << self.shift) }
-    }
-
     fn pool_of(&self, index: BufferIndex) -> usize {
         self.pools.iter().position(|pool| pool.range.contains(&index.0)).unwrap_or(0)
+    }
+}
+
+/// The addresses of the buffer memory, to be kept in registers over a vector: reached through the cache they
+/// would be loaded again for every packet, since the compiler cannot know that no packet overwrites them.
+#[derive(Clone, Copy)]
+pub(crate) struct BufferView {
+    meta: *mut Metadata,
+    data: *mut u8,
+}
+
+impl BufferView {
+    /// Access to a packet.
+    ///
+    /// # Safety
+    /// The worker owns `index`, holds no other access to it, and the buffer memory outlives `'a`.
+    #[inline(always)]
+    pub(crate) unsafe fn packet<'a>(self, index: BufferIndex) -> Packet<'a> {
+        // SAFETY: the index lies in the pool; exclusive by the caller. Metadata keeps its invariant because
+        // only `Packet` and `Metadata::received` set offset and length.
+        unsafe {
+            Packet::new(&mut *self.meta.add(index.index()), self.data.add(index.index() * SLOT_SIZE), index)
+        }
+    }
+
+    /// Brings the metadata line and the first line of data towards the core. Any index is harmless.
+    #[inline(always)]
+    pub(crate) fn prefetch(self, index: BufferIndex) {
+        crate::prefetch::read(self.meta.wrapping_add(index.index()));
+        crate::prefetch::read(self.data.wrapping_add(index.index() * SLOT_SIZE + HEADROOM));
     }
 }
 
@@ -328,27 +342,24 @@ impl BufferCache {
         self.free = Vec::with_capacity(3 * BATCH);
     }
 
+    #[inline(always)]
+    pub(crate) fn view(&self) -> BufferView {
+        BufferView { meta: self.buffers.meta.base().as_ptr().cast(), data: self.buffers.data.base().as_ptr() }
+    }
+
     /// Access to a packet that this worker owns.
     #[inline(always)]
     pub fn packet(&mut self, index: BufferIndex) -> Packet<'_> {
-        // SAFETY: the worker owns the buffers whose indices it holds (module doc), `&mut self` excludes a
-        // second access on this thread, and metadata keeps its invariant because only `Packet` and
-        // `Metadata::received` set offset and length.
-        unsafe {
-            Packet::new(
-                &mut *self.buffers.meta_ptr(index),
-                self.buffers.slot_ptr(index),
-                self.buffers.slot_size(),
-                index,
-            )
-        }
+        // SAFETY: the worker owns the buffers whose indices it holds (module doc), and `&mut self` excludes a
+        // second access on this thread.
+        unsafe { self.view().packet(index) }
     }
 
     /// Starts a received packet: `length` bytes from `data_offset` in the slot. Claims that leave the slot are cut.
     #[inline(always)]
     pub fn receive(&mut self, index: BufferIndex, data_offset: usize, length: usize, rx: InterfaceIndex) {
-        let offset = data_offset.min(self.buffers.slot_size());
-        let length = length.min(self.buffers.slot_size() - offset);
+        let offset = data_offset.min(SLOT_SIZE);
+        let length = length.min(SLOT_SIZE - offset);
         // SAFETY: the worker owns the buffer; `Metadata` is plain data, valid whatever was there.
         unsafe {
             *self.buffers.meta_ptr(index) = Metadata::received(offset as u16, length as u16, rx);
@@ -375,16 +386,6 @@ impl BufferCache {
             }
         }
     }
-
-    /// Brings the metadata line and the first line of data towards the core. Any index is harmless.
-    #[inline(always)]
-    pub fn prefetch(&self, index: BufferIndex) {
-        let index = index.index();
-        crate::prefetch::read(self.buffers.meta.base().as_ptr().wrapping_add(index * 64));
-        crate::prefetch::read(
-            self.buffers.data.base().as_ptr().wrapping_add((index << self.buffers.shift) + HEADROOM),
-        );
-    }
 }
 
 impl Drop for BufferCache {
@@ -404,9 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_cannot_be_a_umem_are_refused() {
-        let config = BufferConfig { slot_size: 1500, ..BufferConfig::default() };
-        assert!(matches!(Buffers::new(&config), Err(BufferError::SlotSize(1500))));
+    fn an_empty_pool_is_refused() {
         let config = BufferConfig { pools: vec![], ..BufferConfig::default() };
         assert!(matches!(Buffers::new(&config), Err(BufferError::TooFew(0))));
     }

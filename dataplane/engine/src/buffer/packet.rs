@@ -6,6 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::SLOT_SIZE;
 use super::metadata::{CHAINED, Metadata};
 use crate::ids::BufferIndex;
 
@@ -14,22 +15,16 @@ pub struct Packet<'a> {
     /// The packet's line of metadata.
     pub meta: &'a mut Metadata,
     slot: *mut u8,
-    slot_size: usize,
     index: BufferIndex,
 }
 
 impl<'a> Packet<'a> {
     /// # Safety
-    /// `slot` points to `slot_size` bytes that, like `meta`, belong to the caller alone for `'a`, and
-    /// `meta.data_offset + meta.length <= slot_size`.
+    /// `slot` points to [`SLOT_SIZE`] bytes that, like `meta`, belong to the caller alone for `'a`, and
+    /// the extent of `meta` lies in it.
     #[inline(always)]
-    pub(crate) unsafe fn new(
-        meta: &'a mut Metadata,
-        slot: *mut u8,
-        slot_size: usize,
-        index: BufferIndex,
-    ) -> Self {
-        Packet { meta, slot, slot_size, index }
+    pub(crate) unsafe fn new(meta: &'a mut Metadata, slot: *mut u8, index: BufferIndex) -> Self {
+        Packet { meta, slot, index }
     }
 
     /// Its buffer.
@@ -41,31 +36,21 @@ impl<'a> Packet<'a> {
     /// The bytes in this buffer, from the current header on.
     #[inline(always)]
     pub fn data(&self) -> &[u8] {
-        // SAFETY: `data_offset + length <= slot_size` (invariant of `Metadata`), exclusive by `new`.
-        unsafe {
-            std::slice::from_raw_parts(
-                self.slot.add(self.meta.data_offset as usize),
-                self.meta.length as usize,
-            )
-        }
+        // SAFETY: the extent lies in the slot (invariant of `Metadata`), exclusive by `new`.
+        unsafe { std::slice::from_raw_parts(self.slot.add(self.meta.data_offset()), self.meta.length()) }
     }
 
     /// The bytes in this buffer, to change.
     #[inline(always)]
     pub fn data_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `data`, and `self` is borrowed exclusively.
-        unsafe {
-            std::slice::from_raw_parts_mut(
-                self.slot.add(self.meta.data_offset as usize),
-                self.meta.length as usize,
-            )
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.slot.add(self.meta.data_offset()), self.meta.length()) }
     }
 
     /// Bytes in this buffer.
     #[inline(always)]
     pub fn length(&self) -> usize {
-        self.meta.length as usize
+        self.meta.length()
     }
 
     /// Header `T` at the current position; `None` when the buffer holds fewer bytes.
@@ -97,59 +82,72 @@ impl<'a> Packet<'a> {
     /// Takes `count` bytes off the front; false (and no change) when there are fewer.
     #[inline(always)]
     pub fn advance(&mut self, count: usize) -> bool {
-        if count > self.meta.length as usize {
+        if count > self.meta.length() {
             return false;
         }
-        self.meta.data_offset += count as u16;
-        self.meta.length -= count as u16;
+        self.meta.shift(count as i32, -(count as i32));
         true
     }
 
     /// Puts `count` bytes before the front, with whatever they held; false when there is no room.
     #[inline(always)]
     pub fn prepend(&mut self, count: usize) -> bool {
-        if count > self.meta.data_offset as usize {
+        if count > self.meta.data_offset() {
             return false;
         }
-        self.meta.data_offset -= count as u16;
-        self.meta.length += count as u16;
+        self.meta.shift(-(count as i32), count as i32);
+        true
+    }
+
+    /// Puts the last `length` of `bytes` before the front; false when there is no room for all of `bytes`. Copying
+    /// a constant number of bytes, of which the first ones fall into the headroom, costs two stores; a variable
+    /// number costs a call.
+    #[inline(always)]
+    pub fn prepend_tail<const N: usize>(&mut self, bytes: &[u8; N], length: usize) -> bool {
+        let front = self.meta.data_offset();
+        if front < N || length > N {
+            return false;
+        }
+        // SAFETY: the N bytes before the front lie in the slot, which is this packet's alone, and `bytes` does not: it is
+        // a reference to something else.
+        unsafe { self.slot.add(front - N).cast::<[u8; N]>().write(*bytes) };
+        self.meta.shift(-(length as i32), length as i32);
         true
     }
 
     /// Makes the first segment `length` bytes long by taking bytes off its end; false when it is shorter.
     #[inline(always)]
     pub fn truncate(&mut self, length: usize) -> bool {
-        if length > self.meta.length as usize {
+        if length > self.meta.length() {
             return false;
         }
-        self.meta.length = length as u16;
+        self.meta.place(self.meta.data_offset(), length);
         true
     }
 
     /// Adds `count` bytes at the end, with whatever they held; false when there is no room.
     #[inline(always)]
     pub fn append(&mut self, count: usize) -> bool {
-        let end = self.meta.data_offset as usize + self.meta.length as usize;
-        if self.meta.flags & CHAINED != 0 || count > self.slot_size - end {
+        let end = self.meta.data_offset() + self.meta.length();
+        if self.meta.flags & CHAINED != 0 || count > SLOT_SIZE - end {
             return false;
         }
-        self.meta.length += count as u16;
+        self.meta.shift(0, count as i32);
         true
     }
 
     /// Room before the first byte.
     #[inline(always)]
     pub fn headroom(&self) -> usize {
-        self.meta.data_offset as usize
+        self.meta.data_offset()
     }
 
     /// Replaces the contents by `data`, which starts `headroom` bytes into the slot; false when it does not fit.
     pub fn fill(&mut self, headroom: usize, data: &[u8]) -> bool {
-        if headroom > self.slot_size || data.len() > self.slot_size - headroom {
+        if headroom > SLOT_SIZE || data.len() > SLOT_SIZE - headroom {
             return false;
         }
-        self.meta.data_offset = headroom as u16;
-        self.meta.length = data.len() as u16;
+        self.meta.place(headroom, data.len());
         self.data_mut().copy_from_slice(data);
         true
     }

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server against the client and against clients that misbehave, over real sockets.
+
+use std::{
+    cell::RefCell,
+    fs,
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use weft_cli::{
+    Candidate, Command, CommandTree, Reply,
+    client::{Client, ClientError, Output},
+    protocol::LONGEST_REQUEST,
+    server::{BindError, Options, Server, Shared},
+};
+
+/// A daemon in a thread: a counter, and an answer of any size.
+struct Daemon {
+    path: PathBuf,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn tree() -> CommandTree<u64> {
+    let mut tree = CommandTree::new();
+    let add = Command::new("add", |sum: &mut u64, args| {
+        let number: u64 = args.parse("number")?;
+        args.finish()?;
+        *sum += number;
+        Ok(Reply::new(*sum, |sum| format!("sum {sum}")))
+    });
+    let show = Command::new("show bytes", |_, args| {
+        let size: usize = args.parse("number")?;
+        args.finish()?;
+        Ok(Reply::new(size, |size| "x".repeat(*size)))
+    });
+    tree.add(add.completer(|sum, _| vec![Candidate::new(sum.to_string(), "the sum")])).unwrap();
+    tree.add(show).unwrap();
+    tree
+}
+
+fn socket_path(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("weft-cli-{}-{name}.sock", std::process::id()))
+}
+
+impl Daemon {
+    fn start(name: &str, options: Options) -> Self {
+        let path = socket_path(name);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (ready, is_ready) = mpsc::channel();
+        let listen_at = path.clone();
+        let thread = thread::spawn(move || {
+            on_runtime(async move {
+                let server = Server::bind(&listen_at, options).unwrap();
+                ready.send(()).unwrap();
+                let service = Shared { tree: Rc::new(tree()), state: Rc::new(RefCell::new(0)) };
+                tokio::select! {
+                    () = server.serve(Rc::new(service)) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        is_ready.recv().expect("the server must come up");
+        Self { path, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.path, "test 1", Some(Duration::from_secs(5))).unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.stop.take().expect("set until dropped").send(());
+        let joined = self.thread.take().expect("set until dropped").join();
+        assert!(joined.is_ok() || thread::panicking(), "the server thread panicked");
+    }
+}
+
+fn on_runtime<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+fn options() -> Options {
+    Options::new("test-daemon 1")
+}
+
+#[test]
+fn commands_completion_and_errors() {
+    let daemon = Daemon::start("basic", options());
+    let mut client = daemon.client();
+    assert_eq!(client.server().program, "test-daemon 1");
+    assert!(matches!(client.run("add 3", false).unwrap(), Output::Text(text) if text == "sum 3\n"));
+    assert!(matches!(client.run("add 4", true).unwrap(), Output::Json(json) if json == "7"));
+    assert_eq!(client.complete("add ", 4).unwrap().candidates[0].text, "7");
+    match client.run("add x", false).unwrap_err() {
+        ClientError::Command(error) => {
+            assert_eq!((error.word.as_deref(), error.position), (Some("x"), Some(4)));
+        }
+        other => panic!("{other}"),
+    }
+    assert!(matches!(daemon.client().run("add 1", false).unwrap(), Output::Text(t) if t == "sum 8\n"));
+}
+
+#[test]
+fn the_socket_file() {
+    let daemon = Daemon::start("file", Options { group: Some(nix::unistd::getgid().as_raw()), ..options() });
+    let path = daemon.path.clone();
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o660);
+    assert_eq!(metadata.gid(), nix::unistd::getgid().as_raw());
+
+    let second = on_runtime(async { Server::bind(&path, options()) });
+    assert!(matches!(second, Err(BindError::InUse(_))), "a live socket must not be taken");
+    assert!(matches!(daemon.client().run("add 1", false), Ok(Output::Text(_))));
+
+    drop(daemon);
+    assert!(!path.exists(), "the file goes with the server");
+}
+
+#[test]
+fn a_stale_file_is_replaced_and_other_files_are_not() {
+    let path = socket_path("stale");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let daemon = Daemon::start("stale", options());
+    assert!(matches!(daemon.client().run("add 1", false), Ok(Output::Text(_))));
+    drop(daemon);
+
+    fs::write(&path, "data").unwrap();
+    let refused = on_runtime(async { Server::bind(&path, options()) });
+    assert!(matches!(refused, Err(BindError::NotASocket(_))));
+    assert_eq!(fs::read(&path).unwrap(), b"data");
+    fs::remove_file(&path).unwrap();
+
+    let nowhere = Path::new("/nonexistent/directory/cli.sock");
+    let error = on_runtime(async { Server::bind(nowhere, options()) }).err().unwrap();
+    assert!(error.to_string().starts_with("cannot listen at /nonexistent/"), "{error}");
+}
+
+#[test]
+fn a_file_of_somebody_else_is_left_alone() {
+    let daemon = Daemon::start("theirs", options());
+    let path = daemon.path.clone();
+    fs::remove_file(&path).unwrap();
+    let theirs = UnixListener::bind(&path).unwrap();
+    drop(daemon);
+    assert!(path.exists(), "only the own file may be removed");
+    drop(theirs);
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn one_client_too_many() {
+    let daemon = Daemon::start("crowd", Options { max_clients: 2, ..options() });
+    let first = daemon.client();
+    let mut second = daemon.client();
+    for _ in 0..20 {
+        let error = Client::connect(&daemon.path, "test 1", None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the daemon refuses this connection: 2 clients are connected, and no more are allowed"
+        );
+    }
+    drop(first);
+    assert!(second.run("add 1", false).is_ok());
+    let freed = (0..100).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        Client::connect(&daemon.path, "test 1", None).is_ok()
+    });
+    assert!(freed, "the place of a client that left is free again");
+}
+
+#[test]
+fn a_client_that_does_not_read_hinders_nobody() {
+    let patience = Duration::from_millis(300);
+    let daemon = Daemon::start("slow", Options { write_timeout: patience, ..options() });
+    let mut slow = UnixStream::connect(&daemon.path).unwrap();
+    slow.write_all(b"{\"protocol\":1,\"program\":\"slow 1\"}\n").unwrap();
+    // Far more than a socket buffer holds, asked for as often as the socket takes requests.
+    slow.set_nonblocking(true).unwrap();
+    loop {
+        match slow.write(b"{\"id\":1,\"command\":\"show bytes 4000000\"}\n") {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let mut quick = daemon.client();
+    for _ in 0..100 {
+        assert!(quick.run("add 1", false).is_ok());
+    }
+    // And in the end the slow one is cut off, in the middle of its first answer.
+    slow.set_nonblocking(false).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    thread::sleep(2 * patience);
+    let mut answer = Vec::new();
+    let end = slow.read_to_end(&mut answer);
+    assert!(end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    assert!(answer.len() < 4_000_000, "got {} bytes", answer.len());
+}
+
+#[test]
+fn large_answers_arrive_whole() {
+    let daemon = Daemon::start("large", options());
+    match daemon.client().run("show bytes 20000000", false).unwrap() {
+        Output::Text(text) => assert_eq!(text.len(), 20_000_001),
+        Output::Json(_) => panic!("text was asked for"),
+    }
+}
+
+/// The lines that the server answers to raw bytes.
+fn raw(daemon: &Daemon, bytes: &[u8]) -> Vec<String> {
+    let mut stream = UnixStream::connect(&daemon.path).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    // The server may close before it has read all.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    BufReader::new(stream).lines().map_while(Result::ok).collect()
+}
+
+#[test]
+fn bad_input_is_answered() {
+    let daemon = Daemon::start("bad", options());
+    let hello = "{\"protocol\":1,\"program\":\"test 1\"}\n";
+
+    let answers = raw(&daemon, b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(answers.len(), 1);
+    assert!(answers[0].contains("bad greeting"), "{answers:?}");
+
+    let answers = raw(&daemon, b"{\"protocol\":7,\"program\":\"test 7\"}\n");
+    assert!(answers[0].contains("test 7 speaks version 7"), "{answers:?}");
+    assert!(answers[0].contains("test-daemon 1 speaks version 1"), "{answers:?}");
+
+    let answers = raw(&daemon, format!("{hello}nonsense\n{{\"id\":2,\"command\":\"add 1\"}}\n").as_bytes());
+    assert!(answers[1].contains("bad request"), "{answers:?}");
+    assert_eq!(answers[2], r#"{"id":2,"ok":true,"text":"sum 1\n"}"#);
+
+    let mut long = hello.as_bytes().to_vec();
+    long.resize(long.len() + LONGEST_REQUEST + 1, b'x');
+    let answers = raw(&daemon, &long);
+    assert!(answers[1].contains("1048576 bytes at most"), "{answers:?}");
+
+    for junk in [&b""[..], b"\n", b"\xff\xfe\n", b"{\"id\":1"] {
+        raw(&daemon, junk);
+    }
+    assert!(daemon.client().run("add 1", false).is_ok(), "the server is still there");
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `pcap trace`: packets at reception, transmission or drop, into a file.
+//!
+//! Workers copy packets into a ring each; the main thread writes them down. A main thread that falls behind loses
+//! packets of the capture, never of the traffic.
+
+use std::path::{Path, PathBuf};
+
+use rtrb::RingBuffer;
+use weft_devices::pcap::{CaptureWriter, Existing, LinkType, PcapError, PcapWriter};
+use weft_engine::trace::CaptureFilter;
+
+use crate::state::Dataplane;
+
+/// Packets in the ring of one worker, of 2 KiB each.
+const RING: usize = 1024;
+
+/// A capture at work.
+pub struct Capture {
+    writer: CaptureWriter,
+    /// Which packets it takes.
+    pub filter: CaptureFilter,
+    /// How many, at most.
+    pub max: u64,
+}
+
+impl Capture {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.writer.writer().path()
+    }
+
+    /// Packets in the file.
+    pub fn written(&self) -> u64 {
+        self.writer.writer().written()
+    }
+}
+
+impl Dataplane {
+    /// Begins a capture of up to `max` packets into a new file. The caller has checked that none is at work.
+    pub fn start_capture(&mut self, path: &Path, filter: CaptureFilter, max: u64) -> Result<(), PcapError> {
+        let writer = PcapWriter::create(path, LinkType::Ethernet, Existing::Replace)?;
+        let threads: Vec<_> = self.engine.threads().collect();
+        let (producers, consumers): (Vec<_>, Vec<_>) = threads.iter().map(|_| RingBuffer::new(RING)).unzip();
+        for (thread, ring) in threads.into_iter().zip(producers) {
+            self.engine.post(thread, move |worker| worker.capture(Some((filter, ring))));
+        }
+        let writer = CaptureWriter::new(writer, consumers, self.engine.clock, max);
+        self.capture = Some(Capture { writer, filter, max });
+        Ok(())
+    }
+
+    /// Ends the capture; says where it is and how many packets are in it.
+    pub fn stop_capture(&mut self) -> Option<Result<(PathBuf, u64), PcapError>> {
+        // The workers' last packets are in the rings once they have heard of it.
+        let _ = self.ask_all(|worker| worker.capture(None));
+        let mut capture = self.capture.take()?;
+        let written = capture.writer.drain(self);
+        Some(written.map(|_| (capture.path().to_owned(), capture.written())))
+    }
+
+    /// Writes down what has arrived. Says whether a capture is at work.
+    pub fn drain_capture(&mut self) -> bool {
+        let Some(mut capture) = self.capture.take() else {
+            return false;
+        };
+        match capture.writer.drain(self) {
+            Ok(_) if !capture.writer.is_complete() => {
+                self.capture = Some(capture);
+                true
+            }
+            // A complete one stays until it is asked for; its workers need not copy any more.
+            Ok(_) => {
+                self.engine.post_all(|worker| worker.capture(None));
+                self.capture = Some(capture);
+                false
+            }
+            Err(error) => {
+                tracing::error!("capture ends: {error}");
+                self.engine.post_all(|worker| worker.capture(None));
+                false
+            }
+        }
+    }
+}

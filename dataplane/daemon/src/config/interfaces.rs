@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `interfaces { ... }`: what there is from the start, without a command file.
+//!
+//! VPP has no such section (its interfaces come by CLI and API); the words are those of its
+//! commands: `create interface af_xdp`, `create tap`, `create loopback interface`.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+
+use super::{
+    af_xdp::{self, AfXdp},
+    diagnostic::{Diagnostic, Sink},
+    source::{Span, Spanned},
+    values::{HostInterface, InterfaceName, MacAddress},
+    words::{Key, Words, key, set, set_some},
+};
+
+/// One interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interface {
+    AfXdp(AfXdp),
+    Tap(Tap),
+    Loopback(Loopback),
+}
+
+impl Interface {
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::AfXdp(AfXdp { common, .. })
+            | Self::Tap(Tap { common, .. })
+            | Self::Loopback(Loopback { common, .. }) => common,
+        }
+    }
+}
+
+/// What every interface has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Common {
+    /// As Weft calls it.
+    pub name: InterfaceName,
+    /// Where the interface stands in the file.
+    pub span: Span,
+    pub addresses: Vec<Spanned<Ipv4Net>>,
+    pub table: TableId,
+    pub mtu: Option<Mtu>,
+    pub up: bool,
+}
+
+/// Identifier of a VRF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct TableId(pub u32);
+
+/// Bytes of an IP packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mtu(pub u16);
+
+/// An interface whose other side belongs to the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    pub common: Common,
+    /// What the host calls its side.
+    pub host_name: HostInterface,
+    /// Network namespace of the host's side: a name below /run/netns, or a path.
+    pub host_namespace: Option<String>,
+    pub host_address: Option<Ipv4Net>,
+    /// Of Weft's side.
+    pub mac: Option<MacAddress>,
+}
+
+/// An interface without a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loopback {
+    pub common: Common,
+    pub instance: u32,
+    pub mac: Option<MacAddress>,
+}
+
+/// Loopbacks are numbered as VPP numbers them, up to 16384 (vnet/ethernet/interface.c).
+const LAST_LOOPBACK: u32 = 16383;
+
+pub(super) const KEYS: &[Key<Vec<Interface>>] = &[
+    key("af_xdp", |interfaces, words| {
+        words.keyword("host-if");
+        let host: HostInterface = words.value("network interface", str::parse)?;
+        let common = Common::new(InterfaceName::from(&host), words.last_span());
+        let mut port = AfXdp::new(host, common);
+        read_group(words, "af_xdp", af_xdp::KEYS, &mut port);
+        interfaces.push(Interface::AfXdp(port));
+        Ok(())
+    }),
+    key("tap", |interfaces, words| {
+        let host_name: HostInterface = words.value("interface name", str::parse)?;
+        let common = Common::new(InterfaceName::from(&host_name), words.last_span());
+        let mut tap = Tap { common, host_name, host_namespace: None, host_address: None, mac: None };
+        read_group(words, "tap", TAP_KEYS, &mut tap);
+        interfaces.push(Interface::Tap(tap));
+        Ok(())
+    }),
+    key("loopback", |interfaces, words| {
+        let instance = words.number("loopback", 0..=LAST_LOOPBACK)?;
+        let name = format!("loop{instance}").parse().expect("letters and digits are a name");
+        let common = Common::new(name, words.last_span());
+        let mut loopback = Loopback { common, instance, mac: None };
+        read_group(words, "loopback", LOOPBACK_KEYS, &mut loopback);
+        interfaces.push(Interface::Loopback(loopback));
+        Ok(())
+    }),
+];
+
+fn read_group<T>(words: &mut Words<'_>, name: &str, keys: &[Key<T>], target: &mut T) {
+    if let Some(mut inside) = words.optional_group(name) {
+        inside.read(keys, target);
+    }
+}
+
+pub(super) const TAP_KEYS: &[Key<Tap>] = &[
+    key("name", |tap, words| tap.common.read_name(words)),
+    key("ip address", |tap, words| tap.common.read_address(words)),
+    key("ip table", |tap, words| tap.common.read_table(words)),
+    key("mtu", |tap, words| tap.common.read_mtu(words)),
+    key("state", |tap, words| tap.common.read_state(words)),
+    key("host-if-name", |tap, words| set(&mut tap.host_name, words.value("interface name", str::parse))),
+    key("host-ns", |tap, words| {
+        set_some(&mut tap.host_namespace, words.word("network namespace").map(|word| word.text.clone()))
+    }),
+    key("host-ip4-addr", |tap, words| {
+        set_some(&mut tap.host_address, words.value(ADDRESS, interface_address))
+    }),
+    key("hw-addr", |tap, words| set_some(&mut tap.mac, words.value("MAC address", str::parse))),
+];
+
+pub(super) const LOOPBACK_KEYS: &[Key<Loopback>] = &[
+    key("name", |loopback, words| loopback.common.read_name(words)),
+    key("ip address", |loopback, words| loopback.common.read_address(words)),
+    key("ip table", |loopback, words| loopback.common.read_table(words)),
+    key("mtu", |loopback, words| loopback.common.read_mtu(words)),
+    key("state", |loopback, words| loopback.common.read_state(words)),
+    key("hw-addr", |loopback, words| set_some(&mut loopback.mac, words.value("MAC address", str::parse))),
+];
+
+const ADDRESS: &str = "IPv4 address with prefix length";
+
+/// An address that an interface may have, such as 192.0.2.1/24.
+fn interface_address(text: &str) -> Result<Ipv4Net, &'static str> {
+    let address: Ipv4Net = text.parse().map_err(|_| "write 192.0.2.1/24")?;
+    let ip = address.addr();
+    // RFC 3021: a /31 has no network or broadcast address.
+    let is_reserved = address.prefix_len() < 31 && (ip == address.network() || ip == address.broadcast());
+    if ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified() || is_reserved {
+        return Err("this is no address of a host");
+    }
+    Ok(address)
+}
+
+impl Common {
+    pub(crate) fn new(name: InterfaceName, span: Span) -> Self {
+        Self { name, span, addresses: Vec::new(), table: TableId::default(), mtu: None, up: true }
+    }
+
+    pub(super) fn read_name(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+        set(&mut self.name, words.value("interface name", str::parse))?;
+        self.span = words.last_span();
+        Ok(())
+    }
+
+    pub(super) fn read_address(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+        self.addresses.push(words.spanned(ADDRESS, interface_address)?);
+        Ok(())
+    }
+
+    pub(super) fn read_table(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+        set(&mut self.table, words.number("table", 0..=u32::MAX).map(TableId))
+    }
+
+    /// RFC 791: every link carries 68 bytes; a packet has 65535 at most.
+    pub(super) fn read_mtu(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+        set_some(&mut self.mtu, words.number("MTU", 68..=u16::MAX).map(Mtu))
+    }
+
+    pub(super) fn read_state(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+        set(&mut self.up, words.one_of(&[("up", true), ("down", false)]))
+    }
+}
+
+/// Names and addresses must be unique, the latter within their table.
+pub(super) fn check(interfaces: &[Interface], sink: &Sink) {
+    let mut names = BTreeMap::new();
+    let mut addresses = BTreeMap::new();
+    for common in interfaces.iter().map(Interface::common) {
+        if names.insert(&common.name, ()).is_some() {
+            let message = format!("there is an interface {:?} already", common.name.as_str());
+            sink.push(Diagnostic::error(common.span, message).help("give one of them another name"));
+        }
+        for address in &common.addresses {
+            let owner = addresses.insert((common.table, address.value.addr()), &common.name);
+            if let Some(owner) = owner {
+                let message =
+                    format!("{} is an address of {:?} already", address.value.addr(), owner.as_str());
+                sink.push(Diagnostic::error(address.span, message));
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `statseg`, `socksvr` and `vplaned`: where others find Weft, or Weft finds them.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    diagnostic::Diagnostic,
+    source::Spanned,
+    token::Token,
+    values::Bytes,
+    words::{Key, Words, ignored, key, set},
+};
+
+/// The stats segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statseg {
+    /// As written; relative to the runtime directory.
+    pub socket: PathBuf,
+    pub size: Bytes,
+    /// How often gauges are brought up to date; counters always are.
+    pub update_interval: Duration,
+    /// Whether calls, vectors and clocks of each node are counted for readers.
+    pub per_node_counters: bool,
+}
+
+/// The binary API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socksvr {
+    /// As written; relative to the runtime directory.
+    pub socket: PathBuf,
+}
+
+/// A setting of a section whose meaning comes later: a key and what follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub key: Spanned<String>,
+    pub value: Token,
+}
+
+/// The directory and the counters must fit; more than this is a slip.
+const SEGMENT: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 30;
+
+pub(super) const STATSEG_KEYS: &[Key<Statseg>] = &[
+    key("socket-name", |statseg, words| set(&mut statseg.socket, words.path())),
+    key("size", |statseg, words| {
+        let read = |text: &str| match text.parse()? {
+            size @ Bytes(bytes) if SEGMENT.contains(&bytes) => Ok(size),
+            _ => Err("the segment has 1m to 64g"),
+        };
+        set(&mut statseg.size, words.value("size", read))
+    }),
+    key("update-interval", |statseg, words| {
+        set(&mut statseg.update_interval, words.value("number of seconds", seconds))
+    }),
+    key("per-node-counters", |statseg, words| set(&mut statseg.per_node_counters, words.switch())),
+    // VPP's packaged file says so instead of naming the default socket.
+    key("default", |_, _| Ok(())),
+    ignored("page-size", 1, "the segment is a memfd of ordinary pages"),
+];
+
+pub(super) const SOCKSVR_KEYS: &[Key<Socksvr>] = &[
+    key("socket-name", |socksvr, words| set(&mut socksvr.socket, words.path())),
+    key("default", |_, _| Ok(())),
+];
+
+/// A millisecond to an hour.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(seconds) if (0.001..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("write seconds from 0.001 to 3600"),
+    }
+}
+
+/// `vplaned { KEY VALUE ... }`. Tells whether there was no error.
+pub(super) fn read_vplaned(settings: &mut Option<Vec<Setting>>, words: &mut Words<'_>) -> bool {
+    if settings.is_none() {
+        let message = "section \"vplaned\" is read but not served yet";
+        words.sink.push(Diagnostic::warning(words.section_span(), message));
+    }
+    let settings = settings.get_or_insert_default();
+    while !words.is_empty() {
+        match setting(words) {
+            Ok(setting) => settings.push(setting),
+            Err(error) => {
+                words.sink.push(error);
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn setting(words: &mut Words<'_>) -> Result<Setting, Diagnostic> {
+    let word = words.word("key")?;
+    let value = words.skip(&format!("a value of {}", word.text))?.clone();
+    Ok(Setting { key: Spanned { value: word.text.clone(), span: word.span }, value })
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `startup.conf.example` cannot rot: it parses, it shows the defaults, it has every key.
+
+use std::{fs, path::Path};
+
+use super::{accepted, config};
+use crate::config::{
+    Config, Parsed, SECTIONS,
+    af_xdp::{self, AfXdp},
+    buffers::{self, Buffers},
+    cpu::{self, Cpu},
+    interfaces::{self, Interface, TableId},
+    limits::{self, Limits},
+    logging, plugins, sockets, unix,
+    values::Core,
+    words::Key,
+};
+
+/// `startup.conf.example`, as shipped.
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../startup.conf.example");
+    fs::read_to_string(path).unwrap()
+}
+
+/// The example with the settings switched on: `#` directly before a word is taken away.
+fn switched_on() -> String {
+    let line = |line: &str| {
+        let setting =
+            line.trim_start().strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        setting.unwrap_or(line).to_owned() + "\n"
+    };
+    example().lines().map(line).collect()
+}
+
+#[test]
+fn the_example_changes_nothing() {
+    assert_eq!(config(&example()), Config::default());
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let Parsed { config, warnings } = accepted(&switched_on());
+    let only: Vec<&str> = warnings.diagnostics.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(only, ["section \"vplaned\" is read but not served yet"]);
+
+    let unix = config.unix;
+    let defaults = unix::Unix::default();
+    let without_default = unix::Unix {
+        nodaemon: true,
+        interactive: true,
+        startup_config: unix.startup_config.clone(),
+        log: unix.log.clone(),
+        pidfile: unix.pidfile.clone(),
+        gid: unix.gid,
+        ..defaults
+    };
+    assert_eq!(unix, without_default);
+    assert!(
+        unix.startup_config.is_some() && unix.log.is_some() && unix.pidfile.is_some() && unix.gid.is_some()
+    );
+    assert_eq!(config.cpu, Cpu { main_core: Some(Core(0)), ..Cpu::default() });
+    assert_eq!(Buffers { per_node: Default::default(), ..config.buffers }, Buffers::default());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(logging::Logging { classes: Default::default(), ..config.logging }, Default::default());
+    assert_eq!(config.statseg, Default::default());
+    assert_eq!(config.socksvr, Default::default());
+    let [Interface::AfXdp(port), Interface::Tap(_), Interface::Loopback(_)] = config.interfaces.as_slice()
+    else {
+        panic!("{:?}", config.interfaces);
+    };
+    let plain = AfXdp::new(port.host.clone(), port.common.clone());
+    assert_eq!((port.queues, port.zero_copy, port.mode), (plain.queues, plain.zero_copy, plain.mode));
+    assert!(port.common.up && port.common.table == TableId::default());
+}
+
+#[test]
+fn the_example_knows_every_section_and_key() {
+    fn missing<T>(text: &str, section: &str, keys: &[Key<T>]) -> Vec<String> {
+        let served = keys.iter().filter(|key| key.is_read());
+        let absent = served.filter(|key| !text.contains(key.name)).map(|key| key.name);
+        absent.map(|name| format!("{section} {name}")).collect()
+    }
+    let example = example();
+    let mut absent = Vec::new();
+    for section in SECTIONS {
+        let begin = example.find(&format!("\n{} {{\n", section.name));
+        let begin = begin.or_else(|| example.find(&format!("\n#{} {{\n", section.name)));
+        let Some(begin) = begin else {
+            absent.push(section.name.to_owned());
+            continue;
+        };
+        let length = example[begin..].find("\n}\n").unwrap_or(example.len() - begin);
+        let text = &example[begin..begin + length];
+        absent.extend(match section.name {
+            "unix" => missing(text, section.name, unix::KEYS),
+            "cpu" => missing(text, section.name, cpu::KEYS),
+            "buffers" => missing(text, section.name, buffers::KEYS),
+            "interfaces" => [
+                missing(text, "interfaces", interfaces::KEYS),
+                missing(text, "af_xdp", af_xdp::KEYS),
+                missing(text, "filter", af_xdp::FILTER_KEYS),
+                missing(text, "tap", interfaces::TAP_KEYS),
+                missing(text, "loopback", interfaces::LOOPBACK_KEYS),
+            ]
+            .concat(),
+            "limits" => missing(text, section.name, limits::KEYS),
+            "logging" => missing(text, section.name, logging::KEYS),
+            "plugins" => missing(text, section.name, plugins::KEYS),
+            "statseg" => missing(text, section.name, sockets::STATSEG_KEYS),
+            "socksvr" => missing(text, section.name, sockets::SOCKSVR_KEYS),
+            _ => Vec::new(),
+        });
+    }
+    assert_eq!(absent, [""; 0]);
+}

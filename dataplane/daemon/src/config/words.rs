@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads a section by a table of its keys.
+//!
+//! The table is all there is: it reads values, it is what an error lists as expected, what a
+//! misspelt word is compared with, and what `startup.conf.example` is tested against.
+
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr};
+
+use weft_cli::suggest::{nearest, one_of};
+
+use super::{
+    diagnostic::{Diagnostic, Sink},
+    source::{Span, Spanned},
+    token::{Group, Token, Word},
+};
+
+/// A key of a section that is kept in a `T`.
+pub(super) struct Key<T> {
+    /// One word or several: `default data-size`.
+    pub name: &'static str,
+    action: Action<T>,
+}
+
+enum Action<T> {
+    Read(fn(&mut T, &mut Words<'_>) -> Result<(), Diagnostic>),
+    /// Accepted for the sake of existing files.
+    Ignore {
+        values: usize,
+        why: &'static str,
+    },
+}
+
+#[cfg(test)]
+impl<T> Key<T> {
+    /// Whether the key has a meaning in Weft.
+    pub fn is_read(&self) -> bool {
+        matches!(self.action, Action::Read(_))
+    }
+}
+
+/// A key whose value is kept.
+pub(super) const fn key<T>(
+    name: &'static str,
+    read: fn(&mut T, &mut Words<'_>) -> Result<(), Diagnostic>,
+) -> Key<T> {
+    Key { name, action: Action::Read(read) }
+}
+
+/// A key of VPP with `values` words behind it, which gets a warning.
+pub(super) const fn ignored<T>(name: &'static str, values: usize, why: &'static str) -> Key<T> {
+    Key { name, action: Action::Ignore { values, why } }
+}
+
+/// Keeps a value that was read, or hands on why it was not.
+pub(super) fn set<T>(slot: &mut T, value: Result<T, Diagnostic>) -> Result<(), Diagnostic> {
+    *slot = value?;
+    Ok(())
+}
+
+/// Like [`set`], for a setting that has no default.
+pub(super) fn set_some<T>(slot: &mut Option<T>, value: Result<T, Diagnostic>) -> Result<(), Diagnostic> {
+    *slot = Some(value?);
+    Ok(())
+}
+
+/// A cursor over the tokens of a group.
+pub(super) struct Words<'a> {
+    tokens: &'a [Token],
+    next: usize,
+    /// Where a missing word is reported.
+    end: Span,
+    /// Path of the group for messages: `interfaces af_xdp`.
+    within: String,
+    pub sink: &'a Sink,
+}
+
+impl<'a> Words<'a> {
+    pub fn new(tokens: &'a [Token], end: Span, within: impl Into<String>, sink: &'a Sink) -> Self {
+        Self { tokens, next: 0, end, within: within.into(), sink }
+    }
+
+    /// Reads all keys of a section; goes on behind an error with the next word that is a key.
+    /// Tells whether there was none.
+    pub fn read<T>(&mut self, keys: &[Key<T>], target: &mut T) -> bool {
+        let mut clean = true;
+        while let Some(token) = self.peek() {
+            let result = match token {
+                Token::Word(word) => match self.find(keys) {
+                    Ok((key, words)) => {
+                        self.next += words;
+                        match key.action {
+                            Action::Read(read) => read(target, self),
+                            Action::Ignore { values, why } => self.ignore(key.name, word.span, values, why),
+                        }
+                    }
+                    Err(error) => {
+                        self.next += 1;
+                        Err(error)
+                    }
+                },
+                Token::Group(group) => {
+                    self.next += 1;
+                    Err(Diagnostic::error(
+                        group.open,
+                        format!("expected a word of {}, found {{", self.within),
+                    ))
+                }
+            };
+            if let Err(error) = result {
+                self.sink.push(error);
+                self.skip_to_key(keys);
+                clean = false;
+            }
+        }
+        clean
+    }
+
+    /// The key that the next words name, and how many words that is.
+    fn find<'k, T>(&self, keys: &'k [Key<T>]) -> Result<(&'k Key<T>, usize), Diagnostic> {
+        let word_at = |index: usize| match self.tokens.get(self.next + index) {
+            Some(Token::Word(word)) => Some(word),
+            _ => None,
+        };
+        let matched = |key: &Key<T>| {
+            let words = key.name.split(' ');
+            words
+                .enumerate()
+                .take_while(|(index, part)| word_at(*index).is_some_and(|w| w.text == *part))
+                .count()
+        };
+        let mut best = 0;
+        for key in keys {
+            let words = matched(key);
+            if words == key.name.split(' ').count() {
+                return Ok((key, words));
+            }
+            best = best.max(words);
+        }
+        let part = |key: &Key<T>| key.name.split(' ').nth(best);
+        let fitting = || keys.iter().filter(|key| matched(key) == best);
+        let known: Vec<&str> = fitting().filter_map(part).collect();
+        let expected: Vec<&str> =
+            fitting().filter(|key| matches!(key.action, Action::Read(_))).filter_map(part).collect();
+        let Some(wrong) = word_at(best) else {
+            let span = self.tokens.get(self.next + best).map_or(self.end, Token::span);
+            return Err(Diagnostic::error(span, format!("expected {}", one_of(&expected))));
+        };
+        let message = match nearest(&wrong.text, known) {
+            Some(meant) => {
+                format!("unknown word {:?} in {} (did you mean {meant:?}?)", wrong.text, self.within)
+            }
+            None => format!("unknown word {:?} in {}", wrong.text, self.within),
+        };
+        Err(Diagnostic::error(wrong.span, message).help(format!("expected {}", one_of(&expected))))
+    }
+
+    fn ignore(&mut self, name: &str, span: Span, values: usize, why: &str) -> Result<(), Diagnostic> {
+        for _ in 0..values {
+            self.skip("value")?;
+        }
+        let message = format!("{name:?} in {} has no effect: {why}", self.within);
+        self.sink.push(Diagnostic::warning(span, message));
+        Ok(())
+    }
+
+    fn skip_to_key<T>(&mut self, keys: &[Key<T>]) {
+        let is_key = |token: &Token| match token {
+            Token::Word(word) => keys.iter().any(|key| key.name.split(' ').next() == Some(&word.text)),
+            Token::Group(_) => false,
+        };
+        while self.peek().is_some_and(|token| !is_key(token)) {
+            self.next += 1;
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.next == self.tokens.len()
+    }
+
+    /// Where the content begins.
+    pub fn section_span(&self) -> Span {
+        self.tokens.first().map_or(self.end, Token::span)
+    }
+
+    /// Where the word stands that was taken last.
+    pub fn last_span(&self) -> Span {
+        self.next.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(self.end, Token::span)
+    }
+
+    /// Takes the next token, whatever it is.
+    pub fn skip(&mut self, what: &str) -> Result<&'a Token, Diagnostic> {
+        let token = self.peek().ok_or_else(|| self.missing(what))?;
+        self.next += 1;
+        Ok(token)
+    }
+
+    /// Takes the next word. `what` names it in the error: "path".
+    pub fn word(&mut self, what: &str) -> Result<&'a Word, Diagnostic> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                self.next += 1;
+                Ok(word)
+            }
+            Some(Token::Group(group)) => {
+                Err(Diagnostic::error(group.open, format!("expected {what}, found {{")))
+            }
+            None => Err(self.missing(what)),
+        }
+    }
+
+    /// Takes the next word if it is `keyword`.
+    pub fn keyword(&mut self, keyword: &str) -> bool {
+        let found = matches!(self.peek(), Some(Token::Word(word)) if word.text == keyword);
+        self.next += usize::from(found);
+        found
+    }
+
+    /// Takes the next word and reads it; stays on the word if `read` refuses it.
+    pub fn value<T, E: Display>(
+        &mut self,
+        what: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Diagnostic> {
+        let word = self.word(what)?;
+        read(&word.text).map_err(|reason| {
+            self.next -= 1;
+            Diagnostic::error(word.span, format!("expected {what}, found {:?}: {reason}", word.text))
+        })
+    }
+
+    /// Like [`Words::value`], and remembers where it was written.
+    pub fn spanned<T, E: Display>(
+        &mut self,
+        what: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Spanned<T>, Diagnostic> {
+        let value = self.value(what, read)?;
+        Ok(Spanned { value, span: self.last_span() })
+    }
+
+    /// Takes a number of the range.
+    pub fn number<T>(&mut self, what: &str, range: RangeInclusive<T>) -> Result<T, Diagnostic>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let word = self.word(what)?;
+        match word.text.parse() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => {
+                self.next -= 1;
+                let (low, high) = (range.start(), range.end());
+                let message = format!("expected {what} from {low} to {high}, found {:?}", word.text);
+                Err(Diagnostic::error(word.span, message))
+            }
+        }
+    }
+
+    /// Takes one of the keywords and gives the value beside it.
+    pub fn one_of<T: Copy>(&mut self, choices: &[(&'static str, T)]) -> Result<T, Diagnostic> {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let expected = one_of(&names);
+        let word = self.word(&expected)?;
+        match choices.iter().find(|(name, _)| *name == word.text) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                self.next -= 1;
+                let error =
+                    Diagnostic::error(word.span, format!("expected {expected}, found {:?}", word.text));
+                Err(match nearest(&word.text, names) {
+                    Some(meant) => error.help(format!("did you mean {meant:?}?")),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    /// Takes `on` or `off`.
+    pub fn switch(&mut self) -> Result<bool, Diagnostic> {
+        self.one_of(&[("on", true), ("off", false)])
+    }
+
+    pub fn path(&mut self) -> Result<PathBuf, Diagnostic> {
+        self.word("path").map(|word| PathBuf::from(&word.text))
+    }
+
+    /// Takes a `{ ... }` group. `name` joins the path in messages.
+    pub fn group(&mut self, name: &str) -> Result<Words<'a>, Diagnostic> {
+        match self.peek() {
+            Some(Token::Group(group)) => {
+                self.next += 1;
+                Ok(self.inside(group, name))
+            }
+            Some(Token::Word(word)) => {
+                Err(Diagnostic::error(word.span, format!("expected {{ after {name}, found {:?}", word.text)))
+            }
+            None => Err(self.missing("{")),
+        }
+    }
+
+    /// Takes a `{ ... }` group if one comes next.
+    pub fn optional_group(&mut self, name: &str) -> Option<Words<'a>> {
+        match self.peek() {
+            Some(Token::Group(group)) => {
+                self.next += 1;
+                Some(self.inside(group, name))
+            }
+            _ => None,
+        }
+    }
+
+    fn inside(&self, group: &'a Group, name: &str) -> Words<'a> {
+        Words::new(&group.tokens, group.close, format!("{} {name}", self.within), self.sink)
+    }
+
+    fn peek(&self) -> Option<&'a Token> {
+        self.tokens.get(self.next)
+    }
+
+    fn missing(&self, what: &str) -> Diagnostic {
+        Diagnostic::error(self.end, format!("{} ends too early: expected {what}", self.within))
+    }
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The log: to standard error and a file, and the last lines in memory for `show logging`.
+//!
+//! Only the main thread (and the helper that closes devices) logs; workers count instead.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, layer};
+
+use crate::config::logging::{self, Logging};
+
+/// One line of the log.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Line {
+    /// Seconds since 1970.
+    pub time: f64,
+    /// `error`, `warn`, `info`, `debug`.
+    pub level: &'static str,
+    /// The part of Weft that says it.
+    pub class: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// The last lines, oldest first.
+#[derive(Clone, Default)]
+pub struct Recent {
+    lines: Arc<Mutex<VecDeque<Line>>>,
+    limit: usize,
+}
+
+impl Recent {
+    fn new(limit: usize) -> Self {
+        Recent { lines: Arc::default(), limit: limit.max(1) }
+    }
+
+    /// A copy of the lines.
+    pub fn lines(&self) -> Vec<Line> {
+        self.lines.lock().map(|lines| lines.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Forgets them.
+    pub fn clear(&self) {
+        if let Ok(mut lines) = self.lines.lock() {
+            lines.clear();
+        }
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let separator = if self.0.is_empty() { "" } else { " " };
+        let _ = match field.name() {
+            "message" => write!(self.0, "{separator}{value:?}"),
+            name => write!(self.0, "{separator}{name}={value:?}"),
+        };
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Recent {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let line = Line {
+            time: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64(),
+            level: match *event.metadata().level() {
+                Level::ERROR => "error",
+                Level::WARN => "warn",
+                Level::INFO => "info",
+                Level::DEBUG | Level::TRACE => "debug",
+            },
+            class: class(event.metadata().target()),
+            message: message.0,
+        };
+        if let Ok(mut lines) = self.lines.lock() {
+            if lines.len() >= self.limit {
+                lines.pop_front();
+            }
+            lines.push_back(line);
+        }
+    }
+}
+
+/// The class of a message: its module, as `logging { class ... }` writes it. `weft_devices::af_xdp::port` is
+/// `devices/af_xdp/port`.
+fn class(target: &str) -> String {
+    target.strip_prefix("weft_").unwrap_or(target).replace("::", "/")
+}
+
+/// Which messages are kept.
+#[derive(Clone)]
+struct Levels {
+    default: LevelFilter,
+    classes: BTreeMap<String, LevelFilter>,
+}
+
+impl Levels {
+    fn new(logging: &Logging) -> Self {
+        let classes = logging.classes.iter().map(|(class, level)| (class.clone(), filter(*level))).collect();
+        Levels { default: filter(logging.level), classes }
+    }
+
+    /// The setting with the longest name that is a part of the message's class decides.
+    fn keep(&self, metadata: &Metadata<'_>) -> bool {
+        let class = format!("/{}/", class(metadata.target()));
+        let named = self.classes.iter().filter(|(name, _)| class.contains(&format!("/{name}/")));
+        let level = named.max_by_key(|(name, _)| name.len()).map_or(self.default, |(_, level)| *level);
+        *metadata.level() <= level
+    }
+}
+
+/// `tracing` knows neither the levels above `error` nor `notice`.
+fn filter(level: logging::Level) -> LevelFilter {
+    use logging::Level;
+    match level {
+        Level::Disabled => LevelFilter::OFF,
+        Level::Emergency | Level::Alert | Level::Critical | Level::Error => LevelFilter::ERROR,
+        Level::Warning => LevelFilter::WARN,
+        Level::Notice | Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+    }
+}
+
+/// Who logs the commands of operators; they are kept in the file whatever the level.
+const COMMANDS: &str = "weft_cli::server";
+
+/// Starts logging; `file` is appended to. Once per process.
+pub fn start(logging: &Logging, file: Option<&Path>) -> Result<Recent> {
+    let recent = Recent::new(logging.size as usize);
+    let levels = Levels::new(logging);
+    let keep = |levels: Levels| FilterFn::new(move |metadata| levels.keep(metadata));
+    let plain = || fmt::layer().with_target(false).with_ansi(false);
+    let file = match file {
+        None => None,
+        Some(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            let file = file.with_context(|| format!("cannot open the log {}", path.display()))?;
+            let levels = levels.clone();
+            let keep = FilterFn::new(move |metadata| metadata.target() == COMMANDS || levels.keep(metadata));
+            Some(plain().with_writer(Arc::new(file)).with_filter(keep))
+        }
+    };
+    tracing_subscriber::registry()
+        .with(recent.clone().with_filter(keep(levels.clone())))
+        .with(plain().with_writer(io::stderr).with_filter(keep(levels)))
+        .with(file)
+        .try_init()?;
+    Ok(recent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::{debug, info, warn};
+
+    #[test]
+    fn levels_are_decided_by_the_longest_class() {
+        let classes = [("log", logging::Level::Warning), ("daemon/log", logging::Level::Debug)];
+        let classes = classes.map(|(name, level)| (name.to_owned(), level)).into();
+        let levels = Levels::new(&Logging { classes, size: 2, ..Logging::default() });
+        let recent = Recent::new(2);
+        let keep = FilterFn::new(move |metadata| levels.keep(metadata));
+        let subscriber = tracing_subscriber::registry().with(recent.clone().with_filter(keep));
+        tracing::subscriber::with_default(subscriber, || {
+            warn!(target: "weft_daemon::ports", "too old");
+            debug!(target: "weft_engine::log", "below warn");
+            debug!(target: "weft_daemon::log::x", port = 7, "seen");
+            info!(target: "weft_daemon::catalog", "of the default level");
+        });
+        let lines: Vec<_> = recent.lines().into_iter().map(|l| (l.level, l.class, l.message)).collect();
+        let expected = [("debug", "daemon/log/x", "seen port=7"), ("info", "daemon/catalog", "of the default level")];
+        assert_eq!(lines, expected.map(|(l, c, m)| (l, c.to_owned(), m.to_owned())));
+        recent.clear();
+        assert!(recent.lines().is_empty());
+    }
+}

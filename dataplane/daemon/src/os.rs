@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The few calls of the C library that have no safe face in `nix`.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, pipe, setsid};
+
+use crate::config::cpu::{Priority, Scheduler};
+
+/// Gives the calling thread a scheduling policy (sched(7)).
+pub fn schedule(scheduler: Scheduler) -> io::Result<()> {
+    let (policy, priority) = match scheduler {
+        Scheduler::Other => (libc::SCHED_OTHER, 0),
+        Scheduler::Batch => (libc::SCHED_BATCH, 0),
+        Scheduler::Idle => (libc::SCHED_IDLE, 0),
+        Scheduler::Fifo(Priority(priority)) => (libc::SCHED_FIFO, priority),
+        Scheduler::RoundRobin(Priority(priority)) => (libc::SCHED_RR, priority),
+    };
+    let parameters = libc::sched_param { sched_priority: priority.into() };
+    // SAFETY: `parameters` is valid for the call; 0 is the calling thread.
+    match unsafe { libc::sched_setscheduler(0, policy, &parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Which of the processes that [`daemonise`] made this is.
+pub enum Role {
+    /// The one that was started. The daemon runs (`true`), or has said why it does not.
+    Starter(bool),
+    /// The daemon.
+    Daemon(Starting),
+}
+
+/// The daemon's way to tell that it runs; dropping it without saying so means that it does not.
+pub struct Starting(File);
+
+impl Starting {
+    /// The daemon runs: the process that was started may end. From here on there is no terminal.
+    pub fn done(mut self) -> io::Result<()> {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        dup2_stdin(&null)?;
+        dup2_stdout(&null)?;
+        dup2_stderr(&null)?;
+        self.0.write_all(&[1])
+    }
+}
+
+/// Goes into the background, in a session of its own. The process that was started waits until the daemon is
+/// [`Starting::done`], so that whoever started it learns how that went.
+///
+/// To be called while there is one thread: a fork takes along only the caller's.
+pub fn daemonise() -> io::Result<Role> {
+    let (reader, writer): (OwnedFd, OwnedFd) = pipe()?;
+    if fork()? {
+        drop(writer);
+        let mut word = [0];
+        return Ok(Role::Starter(File::from(reader).read_exact(&mut word).is_ok()));
+    }
+    drop(reader);
+    setsid()?;
+    // Once more, so that the daemon leads no session and can never get a terminal (credentials(7)).
+    if fork()? {
+        std::process::exit(0);
+    }
+    Ok(Role::Daemon(Starting(writer.into())))
+}
+
+/// Whether this is the parent.
+fn fork() -> Result<bool, Errno> {
+    // SAFETY: the process has one thread (condition of `daemonise`), so the child is a whole copy and may do anything.
+    Ok(matches!(unsafe { nix::unistd::fork() }?, ForkResult::Parent { .. }))
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+//! AF_XDP ports: from the words of the configuration to queues on workers, and back to an untouched Linux interface.
+//!
+//! The order of the steps is the point. Coming: open (no frame arrives yet), transmit node, interface, fill rings,
+//! queues to their workers, and only then let frames in. Going: nothing new in, then away with what leads packets
+//! there, then collect both halves of every queue, and close.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use weft_devices::af_xdp::input::RxQueue;
+use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
+use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, Queue, Rung};
+use weft_devices::af_xdp::program::{Arp, EtherType, Filter, Match, Transport};
+use weft_devices::af_xdp::socket::{BusyPoll, QueueId, RingSizes};
+use weft_engine::graph::NodeDef;
+use weft_engine::{BufferIndex, InterfaceIndex, NodeId};
+use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::Kind;
+
+use super::queues::{Returned, collect};
+use super::watch::XdpCounters;
+use super::{Device, DeviceError, HostKey, HostTap};
+use crate::config::af_xdp::{self, AfXdp, Mode, Queues, ZeroCopy};
+use crate::state::Dataplane;
+
+/// Packets per poll if only the time is given; the kernel's own NAPI weight (NAPI_POLL_WEIGHT, linux/netdevice.h).
+const BUSY_POLL_BUDGET: u32 = 64;
+
+/// A port on queues of a Linux interface.
+pub struct XdpDevice {
+    pub(super) port: AfXdpPort,
+    /// Per queue. Worker N sends on queue N modulo their number.
+    tx: Vec<TxQueue>,
+    pub(super) host: HostKey,
+    pub(super) counters: Option<XdpCounters>,
+    pub(super) host_tap: Option<HostTap>,
+}
+
+impl XdpDevice {
+    /// The open port.
+    pub fn port(&self) -> &AfXdpPort {
+        &self.port
+    }
+
+    /// Queues in each direction.
+    pub fn queues(&self) -> usize {
+        self.tx.len()
+    }
+
+    /// The host's side of the port.
+    pub fn host_tap(&self) -> Option<&HostTap> {
+        self.host_tap.as_ref()
+    }
+}
+
+/// What the words of the configuration mean for a device.
+fn port_config(config: &AfXdp, host: &HostKey) -> Result<AfXdpConfig, DeviceError> {
+    let wanted = |rung: &Rung| {
+        let zero_copy = matches!(rung, Rung::NativeZeroCopy);
+        let mode = match config.mode {
+            Mode::Auto => true,
+            Mode::Native => !matches!(rung, Rung::GenericCopy),
+            Mode::Generic => matches!(rung, Rung::GenericCopy),
+        };
+        mode && match config.zero_copy {
+            ZeroCopy::Auto => true,
+            ZeroCopy::On => zero_copy,
+            ZeroCopy::Off => !zero_copy,
+        }
+    };
+    if config.mode == Mode::Generic && config.zero_copy == ZeroCopy::On {
+        return Err(DeviceError::Settings("zero-copy on needs the driver: expected mode native or auto"));
+    }
+    // A ring that is not given has the size that the other has.
+    let (rx, tx) = (config.rx_queue_size, config.tx_queue_size);
+    let rings = rx.or(tx).zip(tx.or(rx)).map(|(rx, tx)| RingSizes {
+        rx: rx.0,
+        fill: rx.0,
+        tx: tx.0,
+        completion: tx.0,
+    });
+    let busy_poll = match (config.busy_poll_usec, config.busy_poll_budget) {
+        (Some(time), budget) => Some(BusyPoll {
+            microseconds: time.get(),
+            budget: budget.map_or(BUSY_POLL_BUDGET, std::num::NonZeroU32::get),
+        }),
+        (None, Some(_)) => return Err(DeviceError::Settings("busy-poll-budget needs busy-poll-usec too")),
+        (None, None) => None,
+    };
+    Ok(AfXdpConfig {
+        namespace: host.namespace.clone(),
+        queues: match config.queues {
+            Queues::All => None,
+            Queues::Count(count) => Some(count.get()),
+        },
+        rungs: Rung::ALL.into_iter().filter(wanted).collect(),
+        rings,
+        tx_budget: config.tx_budget.map(std::num::NonZeroU32::get),
+        busy_poll,
+        filter: filter(&config.filter),
+        ..AfXdpConfig::new(host.link_name()?)
+    })
+}
+
+fn filter(filter: &af_xdp::Filter) -> Filter {
+    let af_xdp::Filter::Only { matches, take_arp } = filter else {
+        return Filter::All;
+    };
+    let transport = |transport| match transport {
+        af_xdp::Transport::Tcp => Transport::Tcp,
+        af_xdp::Transport::Udp => Transport::Udp,
+        af_xdp::Transport::Sctp => Transport::Sctp,
+    };
+    let matches = matches.iter().map(|entry| match *entry {
+        af_xdp::Match::Destination(prefix) => Match::Destination(prefix),
+        af_xdp::Match::Port { transport: protocol, port } => {
+            Match::Service { transport: transport(protocol), port }
+        }
+        af_xdp::Match::EtherType(number) => Match::Type(EtherType(number)),
+    });
+    Filter::Pinhole { matches: matches.collect(), arp: if *take_arp { Arp::Take } else { Arp::Pass } }
+}
+
+impl Dataplane {
+    /// Opens a port, and lets its frames in. The interface is down.
+    ///
+    /// Takes as long as the kernel does, some 50 ms, and up to 2 s if the Linux interface is just being released.
+    pub fn create_af_xdp(&mut self, config: &AfXdp) -> Result<InterfaceIndex, DeviceError> {
+        self.check_name(&config.common.name)?;
+        let host = HostKey::new(&config.host, config.netns.as_deref());
+        let port_config = port_config(config, &host)?;
+        self.devices.placement.choose(None, config.workers.as_ref())?;
+        self.wait_until_closed(&host)?;
+        let (port, queues) = AfXdpPort::open(&port_config, &self.devices.umem)?;
+        let index = self.interfaces.next_index();
+        let (receiving, tx) = split(index, queues);
+        let name = config.common.name.as_str();
+        let registered = self.register_port(index, name, &port, &tx);
+        let node = match registered {
+            Ok(node) => node,
+            Err(error) => {
+                // Nothing was in the rings yet.
+                port.close(join(receiving, tx));
+                return Err(error);
+            }
+        };
+        let counters = XdpCounters::new(&mut self.engine.stats, name, tx.len());
+        let numa = port.facts().numa_node.map(|node| node.0);
+        self.serve(receiving, numa, config);
+        let started = port.start();
+        for advice in port.advice() {
+            tracing::warn!("{advice}");
+        }
+        tracing::info!("{name}: {} in mode {}, {} queues", host.name, port.rung(), tx.len());
+        let device = XdpDevice { port, tx, host, counters, host_tap: None };
+        self.devices.list.insert(index, Device::AfXdp(Box::new(device)));
+        let finished = started.map_err(DeviceError::from).and_then(|()| match &config.host_tap {
+            Some(tap) => self.create_host_tap(index, tap).map(drop),
+            None => Ok(()),
+        });
+        if let Err(error) = finished {
+            self.delete_interface(index)?;
+            return Err(error);
+        }
+        debug_assert_eq!(self.interfaces.get(index).map(|interface| interface.tx), Some(node));
+        self.watch_link(index);
+        Ok(index)
+    }
+
+    /// Adds the transmit node and the interface; both or neither.
+    fn register_port(
+        &mut self,
+        index: InterfaceIndex,
+        name: &str,
+        port: &AfXdpPort,
+        tx: &[TxQueue],
+    ) -> Result<NodeId, DeviceError> {
+        let mut workers = tx.iter().cycle();
+        let node = NodeDef::named(&AF_XDP_OUTPUT, format!("{name}-tx"), |w| {
+            let queue = workers.next().expect("a port has a queue, and the cycle never ends");
+            Box::new(AfXdpOutput::new(index, Arc::clone(queue), w.reasons()))
+        });
+        let node = self.engine.add_nodes("weft", vec![node])?[0];
+        let link = &port.facts().link;
+        let mac = link.mac.map_or(MacAddr::ZERO, |mac| MacAddr(mac.0));
+        let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
+        match self.interfaces.create(&mut self.engine, name, Kind::Port, mac, mtu, node) {
+            Ok(created) => {
+                debug_assert_eq!(created, index);
+                Ok(node)
+            }
+            Err(error) => {
+                self.engine.remove_node(node);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives the kernel buffers, and the queues to workers.
+    fn serve(&mut self, queues: Vec<RxQueue>, numa: Option<u32>, config: &AfXdp) {
+        let mut cache = self.engine.buffers.cache(numa.unwrap_or(0));
+        for mut queue in queues {
+            let missing = queue.refill(&mut cache);
+            if missing > 0 {
+                tracing::warn!(
+                    "{}: queue {} starts with {missing} buffers too few: expected more in buffers {{ buffers-per-numa }}",
+                    config.common.name.as_str(),
+                    queue.id.0
+                );
+            }
+            let worker = self.devices.placement.choose(numa, config.workers.as_ref());
+            let worker = worker.expect("the list of workers was checked before the port was opened");
+            self.devices.place_queue(&mut self.engine, worker, queue);
+        }
+    }
+
+    /// The port of an interface.
+    pub fn xdp_device(&self, index: InterfaceIndex) -> Result<&XdpDevice, DeviceError> {
+        self.device(index, "an AF_XDP port", |device| match device {
+            Device::AfXdp(device) => Some(&**device),
+            _ => None,
+        })
+    }
+
+    pub(super) fn close_af_xdp(&mut self, index: InterfaceIndex, device: XdpDevice) {
+        let XdpDevice { mut port, tx, host, counters, host_tap } = device;
+        port.stop();
+        if let Some(tap) = host_tap {
+            self.close_host_tap(index, tap);
+        }
+        if let Some(counters) = counters {
+            counters.remove(&mut self.engine.stats);
+        }
+        // The workers' hold of the transmit queues ends with the node.
+        if let Some(interface) = self.interfaces.get(index) {
+            self.engine.remove_node(interface.tx);
+        }
+        let returned: Returned = self.devices.take_queues(&mut self.engine, index);
+        let (buffers, name) = (Arc::clone(&self.engine.buffers), self.interface_name(index));
+        self.devices.closing.begin(&mut self.engine, host, move || {
+            let reclaimed = port.close(join(collect(&returned), tx));
+            let mut cache = buffers.cache(0);
+            reclaimed.chunks.iter().for_each(|chunk| cache.give_back(BufferIndex(chunk.0)));
+            if reclaimed.lost > 0 {
+                tracing::warn!(
+                    "{name}: the kernel did not give back {} frames that it was to send; their buffers are not used again",
+                    reclaimed.lost
+                );
+            }
+        });
+    }
+}
+
+/// The two halves of each queue.
+fn split(index: InterfaceIndex, queues: Vec<Queue>) -> (Vec<RxQueue>, Vec<TxQueue>) {
+    queues
+        .into_iter()
+        .map(|Queue { id, rx, tx }| (RxQueue::new(index, id, rx), Arc::new(Mutex::new(tx))))
+        .unzip()
+}
+
+/// Puts them together again, when no worker has either half.
+fn join(mut receiving: Vec<RxQueue>, tx: Vec<TxQueue>) -> Vec<Queue> {
+    receiving.sort_by_key(|queue| queue.id);
+    let mut receiving = receiving.into_iter().peekable();
+    let mut queues = Vec::new();
+    for (id, tx) in (0..).map(QueueId).zip(tx) {
+        let rx = receiving.next_if(|queue| queue.id == id);
+        match (rx, Arc::into_inner(tx)) {
+            (Some(RxQueue { rx, .. }), Some(tx)) => {
+                queues.push(Queue { id, rx, tx: tx.into_inner().unwrap_or_else(PoisonError::into_inner) });
+            }
+            _ => tracing::error!("queue {} was not given back by its worker; its buffers are lost", id.0),
+        }
+    }
+    queues
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, interfaces::Interface, parse};
+
+    fn read(text: &str) -> Result<AfXdpConfig, String> {
+        let source = Source::from_text("f", format!("interfaces {{ af_xdp eth0 {{ {text} }} }}"));
+        let config = parse(&source).map_err(|report| report.to_string())?.config;
+        let Some(Interface::AfXdp(port)) = config.interfaces.first() else {
+            return Err("no port".into());
+        };
+        let host = HostKey::new(&port.host, port.netns.as_deref());
+        port_config(port, &host).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_ladder_follows_mode_and_zero_copy() {
+        use Rung::{GenericCopy, NativeCopy, NativeZeroCopy};
+        let rungs = |text: &str| read(text).map(|config| config.rungs);
+        assert_eq!(rungs(""), Ok(vec![NativeZeroCopy, NativeCopy, GenericCopy]));
+        assert_eq!(rungs("zero-copy off"), Ok(vec![NativeCopy, GenericCopy]));
+        assert_eq!(rungs("zero-copy on"), Ok(vec![NativeZeroCopy]));
+        assert_eq!(rungs("mode native"), Ok(vec![NativeZeroCopy, NativeCopy]));
+        assert_eq!(rungs("mode generic"), Ok(vec![GenericCopy]));
+        assert!(rungs("mode generic zero-copy on").is_err());
+    }
+
+    #[test]
+    fn sizes_and_budgets() {
+        assert_eq!(read("").unwrap().rings, None);
+        let rings = read("rx-queue-size 128 tx-queue-size 256").unwrap().rings.unwrap();
+        assert_eq!((rings.rx, rings.fill, rings.tx, rings.completion), (128, 128, 256, 256));
+        assert_eq!(read("tx-queue-size 256").unwrap().rings, Some(RingSizes::all(256)));
+        let busy_poll = read("busy-poll-usec 20").unwrap().busy_poll;
+        assert_eq!(busy_poll, Some(BusyPoll { microseconds: 20, budget: 64 }));
+        assert!(read("busy-poll-budget 8").is_err());
+    }
+
+    #[test]
+    fn namespaces_and_filters() {
+        let at = |text: &str| read(text).unwrap().namespace;
+        assert_eq!(at("netns blue"), Some("/run/netns/blue".into()));
+        assert_eq!(at("netns /proc/1/ns/net"), Some("/proc/1/ns/net".into()));
+        let filter = read("filter { udp 4789 destination 10.0.0.0/8 ethertype 0x8847 arp take }").unwrap().filter;
+        let matches = vec![
+            Match::Service { transport: Transport::Udp, port: 4789 },
+            Match::Destination("10.0.0.0/8".parse().unwrap()),
+            Match::Type(EtherType(0x8847)),
+        ];
+        assert_eq!(filter, Filter::Pinhole { matches, arp: Arp::Take });
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an operator changes on an interface that exists: state, MTU, MAC address, polling.
+//!
+//! The administrative state is Weft's own: a port that is down drops what arrives, with a reason, and the Linux
+//! interface below stays up, since the host may use it too.
+
+use weft_devices::af_xdp::input::AfXdpInput;
+use weft_devices::netdev::{self, Netdev};
+use weft_engine::InterfaceIndex;
+use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::Kind;
+
+use super::{Device, DeviceError};
+use crate::state::Dataplane;
+
+/// Every link carries packets of that size (RFC 791).
+const LEAST_MTU: u32 = 68;
+
+impl Dataplane {
+    /// Sets an interface up or down.
+    pub fn set_admin_state(&mut self, index: InterfaceIndex, up: bool) -> Result<(), DeviceError> {
+        self.interfaces.change(&mut self.engine, index, |interface| interface.admin_up = up)?;
+        if !up {
+            self.withdraw(index);
+        }
+        Ok(())
+    }
+
+    /// Sets the largest IP packet. A Linux interface that carries less is told to carry more; one that carries more
+    /// is left alone, so that it goes on receiving what others send.
+    pub fn set_mtu(&mut self, index: InterfaceIndex, mtu: u32) -> Result<(), DeviceError> {
+        let (limit, why) = match self.devices.get(index) {
+            Some(Device::AfXdp(_)) => {
+                (self.devices.umem.max_mtu(), ", the largest that fits a buffer with two VLAN tags")
+            }
+            _ => (u16::MAX.into(), ""),
+        };
+        if !(LEAST_MTU..=limit).contains(&mtu) {
+            return Err(DeviceError::Mtu { name: self.interface_name(index), mtu, limit, why });
+        }
+        for netdev in self.netdevs(index) {
+            if netdev.link()?.mtu < mtu {
+                netdev.set_mtu(mtu)?;
+            }
+        }
+        self.interfaces.change(&mut self.engine, index, |interface| interface.mtu = mtu as u16)?;
+        Ok(())
+    }
+
+    /// Sets the MAC address, of a port's sub-interfaces too.
+    pub fn set_mac(&mut self, index: InterfaceIndex, mac: MacAddr) -> Result<(), DeviceError> {
+        if let Some(Kind::Sub { .. }) = self.interfaces.get(index).map(|interface| interface.kind) {
+            let (name, is) = (self.interface_name(index), "a sub-interface");
+            return Err(DeviceError::Kind { name, is, expected: "the port below, whose MAC address it has" });
+        }
+        // The other side of a TAP is another station, with an address of its own.
+        if let Some(Device::AfXdp(_)) = self.devices.get(index) {
+            for netdev in self.netdevs(index) {
+                netdev.set_mac(netdev::MacAddr(mac.0))?;
+            }
+        }
+        let subs: Vec<_> = self.interfaces.subs(index).map(|(sub, _)| sub).collect();
+        for index in subs.into_iter().chain([index]) {
+            self.interfaces.change(&mut self.engine, index, |interface| interface.mac = mac)?;
+        }
+        Ok(())
+    }
+
+    /// The Linux interfaces that an interface stands for: that of the device, and the host's side of a port.
+    fn netdevs(&self, index: InterfaceIndex) -> Vec<&Netdev> {
+        match self.devices.get(index) {
+            Some(Device::AfXdp(device)) => {
+                let host = device.host_tap.as_ref().map(|host| host.tap.netdev());
+                [Some(device.port.netdev()), host].into_iter().flatten().collect()
+            }
+            Some(Device::Tap(device)) => vec![device.tap.netdev()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the workers that serve a port never sleep.
+    pub fn set_polling(&mut self, index: InterfaceIndex, polling: bool) -> Result<(), DeviceError> {
+        self.xdp_device(index)?;
+        let mut node = None;
+        for placed in self.devices.placement.of_mut(index) {
+            placed.polling = polling;
+            node = Some(placed.node);
+        }
+        if let Some(node) = node {
+            self.engine.post_all(move |worker| {
+                if let Some(input) = worker.node_mut::<AfXdpInput>(node) {
+                    input.set_polling(index, polling);
+                }
+            });
+        }
+        Ok(())
+    }
+}

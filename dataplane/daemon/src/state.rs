@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Everything that the main thread owns, in one value: the state that commands look at and change.
+//!
+//! There is one [`Dataplane`] per daemon, on the main thread; no part of it is global. Its methods are spread over
+//! the modules that they belong to ([`crate::ports`] for devices). A test makes one and either gives it
+//! threads or turns the workers by hand.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use weft_devices::pg::Pg;
+use weft_engine::buffer::{BufferConfig, PageRequest, Pages};
+use weft_engine::counters::{CounterLimits, Counters};
+use weft_engine::trace::Names;
+use weft_engine::wait::Waker;
+use weft_engine::worker::IdlePolicy;
+use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
+use weft_nodes::graph::{Nodes, add_nodes};
+use weft_nodes::interface::Interfaces;
+
+use crate::baseline::Baselines;
+use crate::capture::Capture;
+use crate::config::Config;
+use crate::config::buffers::{NumaNode, PageSize};
+use crate::config::cpu::Idle;
+use crate::config::values::Bytes;
+use crate::forwarding::Forwarding;
+use crate::gauges::Gauges;
+use crate::log::Recent;
+use crate::ports::Devices;
+use crate::threads::{Plan, WorkerThreads};
+
+/// How long the main thread waits for a worker, at most. Far above a turn of the busiest worker, and short enough for
+/// everybody else who waits for the main thread.
+pub const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Nodes beside those of interfaces: built-in ones and those of plugins.
+const NODES: usize = 256;
+/// Counters of these nodes, and of a transmit node.
+const COUNTERS: usize = 2048;
+const COUNTERS_PER_INTERFACE: usize = 4;
+
+/// A worker that is late.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("worker {0} does not answer within {} ms", PATIENCE.as_millis())]
+pub struct NoAnswer(pub String);
+
+/// The one state of the main thread.
+pub struct Dataplane {
+    /// Graph, buffers, counters, and a hold on each worker.
+    pub engine: Engine,
+    /// Interfaces.
+    pub interfaces: Interfaces,
+    /// The built-in nodes.
+    pub nodes: Nodes,
+    /// Forwarding tables.
+    pub forwarding: Forwarding,
+    /// What is behind the interfaces.
+    pub devices: Devices,
+    /// The packet generator.
+    pub pg: Pg,
+    /// The running `pcap trace`.
+    pub capture: Option<Capture>,
+    /// Counters that this thread counts itself.
+    pub counters: Counters,
+    /// What `clear` commands have hidden.
+    pub baselines: Baselines,
+    /// What is brought up to date from time to time.
+    pub gauges: Gauges,
+    /// Which thread runs where.
+    pub plan: Plan,
+    /// The running workers.
+    pub threads: WorkerThreads,
+    /// The last lines of the log.
+    pub log: Recent,
+    /// What was configured.
+    pub config: Config,
+    /// When this was made.
+    pub started: (Instant, SystemTime),
+    /// Woken by workers that have news.
+    pub main: Waker,
+}
+
+impl Dataplane {
+    /// A dataplane without devices, and its workers to be given threads.
+    pub fn new(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, Vec<Worker>)> {
+        let (mut engine, workers) = Engine::new(&engine_config(&config, &plan)?)?;
+        check_pages(&config, &engine)?;
+        let interfaces = Interfaces::new(&engine, config.limits.interfaces as usize);
+        let main = Waker::new().context("create an eventfd")?;
+        let (forwarding, tables) =
+            Forwarding::new(&mut engine, &interfaces, &config.limits, main.clone())
+                .context("stats segment: expected more in statseg { size }")?;
+        let nodes = add_nodes(&mut engine, &tables)?;
+        let numa = plan.workers.iter().map(|place| place.numa).collect();
+        let devices = Devices::new(&mut engine, numa)?;
+        let pg = Pg::new(&mut engine)?;
+        let gauges = Gauges::new(&mut engine)?;
+        let counters = engine.counters.rows(ThreadIndex(0));
+        let dataplane = Dataplane {
+            baselines: Baselines::new(),
+            engine,
+            interfaces,
+            nodes,
+            forwarding,
+            devices,
+            pg,
+            capture: None,
+            counters,
+            gauges,
+            plan,
+            threads: WorkerThreads::default(),
+            log,
+            config,
+            started: (Instant::now(), SystemTime::now()),
+            main,
+        };
+        Ok((dataplane, workers))
+    }
+
+    /// Waits until `done`, for `patience` at most; says whether it came true. Meanwhile the engine does what is due.
+    pub fn settle(&mut self, patience: Duration, mut done: impl FnMut(&mut Dataplane) -> bool) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            self.engine.reclaim();
+            if done(self) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Asks every worker; the answers are in the order of the threads.
+    pub fn ask_all<R: Send + 'static>(
+        &mut self,
+        question: impl FnOnce(&mut Worker) -> R + Clone + Send + 'static,
+    ) -> Result<Vec<(ThreadIndex, R)>, NoAnswer> {
+        let threads: Vec<_> = self.engine.threads().collect();
+        let asked: Vec<_> =
+            threads.into_iter().map(|thread| (thread, self.engine.ask(thread, question.clone()))).collect();
+        let deadline = Instant::now() + PATIENCE;
+        asked
+            .into_iter()
+            .map(|(thread, answer)| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let answer = answer.recv_timeout(left);
+                answer.map(|answer| (thread, answer)).map_err(|_| NoAnswer(self.plan.name(thread).to_owned()))
+            })
+            .collect()
+    }
+}
+
+impl Names for Dataplane {
+    fn interface(&self, interface: InterfaceIndex) -> String {
+        if interface == InterfaceIndex::NONE {
+            return "none".into();
+        }
+        self.interface_name(interface)
+    }
+
+    fn reason(&self, reason: ReasonId) -> String {
+        self.engine.graph().reason(reason).map_or_else(|| format!("reason {reason}"), |info| info.spec.text.trim().to_owned())
+    }
+
+    fn node(&self, node: NodeId) -> String {
+        self.engine.graph().node(node).map_or_else(|| format!("node {node}"), |info| info.name.clone())
+    }
+}
+
+fn engine_config(config: &Config, plan: &Plan) -> Result<EngineConfig> {
+    let buffers = &config.buffers;
+    let with_worker: BTreeSet<u32> = plan.workers.iter().map(|place| place.numa).collect();
+    let named = buffers.per_node.keys().map(|node| u32::from(node.0));
+    let pools = with_worker.iter().copied().chain(named).collect::<BTreeSet<u32>>().into_iter();
+    let count = |numa: u32| buffers.per_node.get(&NumaNode(numa as u16)).unwrap_or(&buffers.per_numa).get();
+    let pages = match buffers.page_size {
+        PageSize::Best | PageSize::DefaultHuge | PageSize::Exactly(HUGE) => PageRequest::Auto,
+        PageSize::Exactly(SMALL) => PageRequest::Small,
+        PageSize::Exactly(Bytes(bytes)) => {
+            bail!("buffers: page-size {bytes}: expected default, default-hugepage, 4k or 2m")
+        }
+    };
+    let interfaces = config.limits.interfaces as usize;
+    Ok(EngineConfig {
+        workers: plan.workers.iter().map(|place| place.numa).collect(),
+        buffers: BufferConfig { pools: pools.map(|numa| (numa, count(numa) as usize)).collect(), pages },
+        limits: CounterLimits {
+            interfaces,
+            nodes: NODES + interfaces,
+            reasons: COUNTERS + COUNTERS_PER_INTERFACE * interfaces,
+        },
+        stats_size: config.statseg.size.0 as usize,
+        idle: match config.cpu.idle {
+            Idle::Adaptive => IdlePolicy::Adaptive,
+            Idle::Poll => IdlePolicy::Poll,
+        },
+    })
+}
+
+const SMALL: Bytes = Bytes(4096);
+const HUGE: Bytes = Bytes(2 << 20);
+
+/// Pages that were insisted on are there, or the daemon does not start.
+fn check_pages(config: &Config, engine: &Engine) -> Result<()> {
+    let memory = engine.buffers.memory();
+    let insists = matches!(config.buffers.page_size, PageSize::DefaultHuge | PageSize::Exactly(HUGE));
+    if insists && memory.pages() != Pages::Huge {
+        let needed = memory.length().div_ceil(HUGE.0 as usize);
+        bail!(
+            "buffers: page-size: {needed} free huge pages of 2 MiB are needed beside those of the metadata; reserve \
+             more (sysctl vm.nr_hugepages), or use page-size default"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which cores this process may use, which NUMA node each belongs to, and how a thread is pinned to one.
+//!
+//! Read from `/sys/devices/system/node` (Documentation/admin-guide/mm/numaperf.rst of the kernel) and
+//! sched_getaffinity(2), so that a cpuset or a container's limits are respected. A host without NUMA has one node, 0.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::config::values::{Core, core_list};
+
+/// The cores that this process may use.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// NUMA node of each usable core.
+    nodes: BTreeMap<Core, u32>,
+}
+
+impl Topology {
+    /// Asks the kernel. To be called before any thread is pinned.
+    pub fn read() -> Result<Topology> {
+        let allowed = sched_getaffinity(Pid::from_raw(0)).context("sched_getaffinity")?;
+        let mut nodes: BTreeMap<Core, u32> = (0..CpuSet::count())
+            .filter(|&core| allowed.is_set(core).unwrap_or(false))
+            .map(|core| (Core(core as u32), 0))
+            .collect();
+        for entry in fs::read_dir("/sys/devices/system/node").into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(node) = name.to_str().and_then(|name| name.strip_prefix("node")?.parse().ok()) else {
+                continue;
+            };
+            // A node of memory only has an empty list.
+            let list = fs::read_to_string(entry.path().join("cpulist")).unwrap_or_default();
+            for core in core_list(list.trim()).unwrap_or_default() {
+                if let Some(of) = nodes.get_mut(&core) {
+                    *of = node;
+                }
+            }
+        }
+        if nodes.is_empty() {
+            bail!("the kernel names no core that this process may use");
+        }
+        Ok(Topology { nodes })
+    }
+
+    /// Usable cores.
+    pub fn cores(&self) -> BTreeSet<Core> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// NUMA node of a core.
+    pub fn node(&self, core: Core) -> u32 {
+        self.nodes.get(&core).copied().unwrap_or(0)
+    }
+}
+
+/// Pins the calling thread.
+pub fn pin(core: Core) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core.0 as usize).with_context(|| format!("core {core}"))?;
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("sched_setaffinity to core {core}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_has_a_core_and_a_thread_can_be_pinned_to_it() {
+        let topology = Topology::read().unwrap();
+        let core = topology.cores().last().copied().unwrap();
+        std::thread::spawn(move || {
+            pin(core).unwrap();
+            let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
+            assert_eq!((0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap()).count(), 1);
+            assert!(set.is_set(core.0 as usize).unwrap());
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A port: one interface, its XDP program, and a socket per queue.
+//!
+//! How well AF_XDP works depends on the driver, and no query tells beforehand. So a port climbs
+//! down a ladder of [`Rung`]s, keeps why each was refused, and reports the one it stands on as the
+//! kernel reads it back.
+//!
+//! The main thread opens, starts, stops and closes a port; the queues' halves go to workers and
+//! must come back to [`AfXdpPort::close`], which accounts for every chunk. Dropping a port without
+//! that leaves the interface clean but the chunks unaccounted for.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::preflight::{self, Advice, Facts, PreflightError};
+use super::program::{Attachment, Filter, Program, ProgramError};
+use super::socket::{
+    self, BusyPoll, QueueId, RingSizes, SocketError, SocketOptions, SocketReport, XskRx, XskSocket,
+    XskStatistics, XskTx,
+};
+use super::sys::RELEASE_TIME;
+use super::umem::{ChunkIndex, CopyMode, Umem};
+use crate::netdev::{LinkName, Netdev, NetdevError, Promiscuous, XdpMode};
+use crate::netns::{NetNs, NetNsError};
+
+/// How long [`AfXdpPort::close`] waits for frames that are being sent.
+const DRAIN_TIME: Duration = Duration::from_millis(500);
+
+/// A way to attach to an interface, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// The program in the driver, the NIC writes into our chunks.
+    NativeZeroCopy,
+    /// The program in the driver, the kernel copies.
+    NativeCopy,
+    /// The program in the stack, after an skb was made; works everywhere.
+    GenericCopy,
+}
+
+impl Rung {
+    /// The whole ladder.
+    pub const ALL: [Self; 3] = [Self::NativeZeroCopy, Self::NativeCopy, Self::GenericCopy];
+
+    fn attach_mode(self) -> XdpMode {
+        match self {
+            Self::NativeZeroCopy | Self::NativeCopy => XdpMode::Native,
+            Self::GenericCopy => XdpMode::Generic,
+        }
+    }
+
+    fn copy_mode(self) -> CopyMode {
+        match self {
+            Self::NativeZeroCopy => CopyMode::ZeroCopy,
+            Self::NativeCopy | Self::GenericCopy => CopyMode::Copy,
+        }
+    }
+
+    fn default_rings(self) -> RingSizes {
+        match self {
+            Self::NativeZeroCopy => RingSizes::ZERO_COPY,
+            Self::NativeCopy | Self::GenericCopy => RingSizes::COPY,
+        }
+    }
+}
+
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NativeZeroCopy => "native zero-copy",
+            Self::NativeCopy => "native copy",
+            Self::GenericCopy => "generic copy",
+        })
+    }
+}
+
+/// A rung that didn't hold, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub rung: Rung,
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rung, self.reason)
+    }
+}
+
+/// What port to open.
+#[derive(Clone, Debug)]
+pub struct AfXdpConfig {
+    pub interface: LinkName,
+    /// Network namespace of the interface, such as `/run/netns/NAME`; `None` for that of the
+    /// process.
+    pub namespace: Option<PathBuf>,
+    /// Number of queues, from queue 0 on; `None` for all that the interface has.
+    pub queues: Option<u32>,
+    /// Rungs to try, in this order.
+    pub rungs: Vec<Rung>,
+    /// `None` for sizes that suit the rung.
+    pub rings: Option<RingSizes>,
+    /// Frames per transmit call in copy mode, from 32 to the size of the transmit ring; `None` for
+    /// the kernel's 32.
+    pub tx_budget: Option<u32>,
+    pub busy_poll: Option<BusyPoll>,
+    /// Take frames for any MAC address.
+    pub promiscuous: bool,
+    pub filter: Filter,
+}
+
+impl AfXdpConfig {
+    /// All queues of `interface`, the whole ladder, every frame.
+    pub fn new(interface: LinkName) -> Self {
+        Self {
+            interface,
+            namespace: None,
+            queues: None,
+            rungs: Rung::ALL.to_vec(),
+            rings: None,
+            tx_budget: None,
+            busy_poll: None,
+            promiscuous: false,
+            filter: Filter::All,
+        }
+    }
+}
+
+/// Why a port can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
+    #[error(transparent)]
+    NetNs(#[from] NetNsError),
+    #[error(transparent)]
+    Netdev(#[from] NetdevError),
+    #[error("{interface}: {source}")]
+    Program { interface: LinkName, source: ProgramError },
+    #[error("{interface}: {ring} ring of {size} slots, expected a power of two")]
+    RingSize { interface: LinkName, ring: &'static str, size: u32 },
+    #[error("{interface}: transmit budget {budget}, expected 32 to {limit}, the size of the transmit ring")]
+    TxBudget { interface: LinkName, budget: u32, limit: u32 },
+    #[error(
+        "{interface}: queue {queue} is in use by another AF_XDP socket and was not released within \
+         {seconds} s; end the process that holds it (`ss --xdp -p` lists them)",
+        queue = queue.0, seconds = RELEASE_TIME.as_secs()
+    )]
+    QueueInUse { interface: LinkName, queue: QueueId },
+    #[error("{interface}: no AF_XDP mode works: {}", list(refusals))]
+    NoRung { interface: LinkName, refusals: Vec<Refusal> },
+}
+
+fn list(refusals: &[Refusal]) -> String {
+    if refusals.is_empty() {
+        return "none is allowed by the configuration".to_owned();
+    }
+    refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// One queue's socket, for a worker.
+pub struct Queue {
+    pub id: QueueId,
+    pub rx: XskRx,
+    pub tx: XskTx,
+}
+
+/// An open port.
+pub struct AfXdpPort {
+    netdev: Netdev,
+    facts: Facts,
+    advice: Vec<Advice>,
+    rung: Rung,
+    refusals: Vec<Refusal>,
+    rings: RingSizes,
+    sockets: Vec<(Arc<XskSocket>, SocketReport)>,
+    program: Program,
+    /// `None` once stopped.
+    attachment: Option<Attachment>,
+    _promiscuous: Option<Promiscuous>,
+}
+
+/// What became of the chunks of a closed port.
+#[derive(Debug, Default)]
+pub struct Reclaimed {
+    /// Chunks that are the caller's again.
+    pub chunks: Vec<ChunkIndex>,
+    /// Frames that the kernel took for transmission and didn't complete in time, or refused as
+    /// invalid. Their chunks must not be used again.
+    pub lost: u32,
+}
+
+impl AfXdpPort {
+    /// Opens a port, sets its interface up if it is down, and gives the halves of its sockets. No
+    /// frame arrives before [`start`](Self::start), so that the fill rings can be filled first.
+    ///
+    /// # Errors
+    /// What [`PortError`] lists; the interface is then as it was, except that it may be up.
+    pub fn open(config: &AfXdpConfig, umem: &Umem) -> Result<(Self, Vec<Queue>), PortError> {
+        preflight::check_capabilities()?;
+        let namespace = match &config.namespace {
+            Some(path) => NetNs::open(path)?,
+            None => NetNs::current(),
+        };
+        let netdev = Netdev::open(&namespace, &config.interface)?;
+        let mut facts = Facts::read(&netdev)?;
+        let queues = config.queues.unwrap_or_else(|| facts.queue_pairs());
+        let advice = preflight::check(&facts, umem, queues)?;
+        netdev.set_up(true)?;
+        facts.link = netdev.link()?;
+        let promiscuous = config.promiscuous.then(|| netdev.promiscuous(&namespace)).transpose()?;
+        let program = Program::load(queues, &config.filter)
+            .map_err(|source| PortError::Program { interface: config.interface.clone(), source })?;
+
+        let mut refusals = Vec::new();
+        for &rung in &config.rungs {
+            let rings = config.rings.unwrap_or(rung.default_rings());
+            check_sizes(config, rings)?;
+            let climb = Climb { config, umem, facts: &facts, program: &program, queues, rung, rings };
+            match namespace.run(|| climb.run())? {
+                Ok((attachment, sockets, halves)) => {
+                    let port = Self {
+                        netdev,
+                        facts,
+                        advice,
+                        rung,
+                        refusals,
+                        rings,
+                        sockets,
+                        program,
+                        attachment: Some(attachment),
+                        _promiscuous: promiscuous,
+                    };
+                    return Ok((port, halves));
+                }
+                Err(Obstacle::Final(error)) => return Err(error),
+                Err(Obstacle::Rung(reason)) => refusals.push(Refusal { rung, reason }),
+            }
+        }
+        Err(PortError::NoRung { interface: config.interface.clone(), refusals })
+    }
+
+    /// Lets frames in.
+    ///
+    /// # Errors
+    /// If the kernel refuses a socket for its map.
+    pub fn start(&self) -> Result<(), PortError> {
+        for (queue, (socket, _)) in (0..).map(QueueId).zip(&self.sockets) {
+            self.program
+                .connect(queue, socket.as_fd())
+                .map_err(|source| PortError::Program { interface: self.facts.name.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// Takes the program off the interface: all frames are the kernel's from now on. What the rings hold stays there.
+    pub fn stop(&mut self) {
+        self.attachment = None;
+    }
+
+    /// The interface as it was when the port was opened.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The interface, for its state at this moment and its settings. An MTU above [`Umem::max_mtu`]
+    /// loses frames.
+    pub fn netdev(&self) -> &Netdev {
+        &self.netdev
+    }
+
+    /// What the operator should know.
+    pub fn advice(&self) -> &[Advice] {
+        &self.advice
+    }
+
+    /// The rung that holds.
+    pub fn rung(&self) -> Rung {
+        self.rung
+    }
+
+    /// Better rungs that didn't hold.
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.refusals
+    }
+
+    /// Slots per ring, the same for each queue.
+    pub fn rings(&self) -> RingSizes {
+        self.rings
+    }
+
+    /// What each queue's socket does, read back from the kernel; in order of queues.
+    pub fn reports(&self) -> impl Iterator<Item = &SocketReport> {
+        self.sockets.iter().map(|(_, report)| report)
+    }
+
+    /// The kernel's counters of each queue's socket, in order of queues.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn statistics(&self) -> io::Result<Vec<XskStatistics>> {
+        self.sockets.iter().map(|(socket, _)| socket.statistics()).collect()
+    }
+
+    /// Takes the port off its interface and gives back the chunks that the kernel had.
+    ///
+    /// `queues` are the halves that [`open`](Self::open) gave. Frames being sent get half a second
+    /// to leave; received frames that nobody took are forgotten. In zero-copy mode this call takes
+    /// at least a second: the NIC may write into chunks of its receive ring until the kernel has
+    /// released the queue, and nothing tells when that is.
+    pub fn close(self, queues: Vec<Queue>) -> Reclaimed {
+        let Self { sockets, program, attachment, _promiscuous, rung, .. } = self;
+        // First the program, so that nothing new comes.
+        drop((attachment, program, _promiscuous));
+        let mut reclaimed = Reclaimed::default();
+        let deadline = Instant::now() + DRAIN_TIME;
+        let mut left_over = Vec::with_capacity(queues.len());
+        for Queue { rx, mut tx, .. } in queues {
+            tx.drain(deadline, &mut reclaimed.chunks);
+            left_over.push(tx.leave());
+            reclaimed.chunks.extend(rx.held());
+        }
+        // The last references: this closes the sockets. The kernel waits there until no CPU is
+        // inside of them.
+        drop(sockets);
+        if rung.copy_mode() == CopyMode::ZeroCopy {
+            thread::sleep(RELEASE_TIME);
+        }
+        for rings in left_over {
+            reclaimed.lost += rings.reclaim(&mut reclaimed.chunks);
+        }
+        reclaimed
+    }
+}
+
+fn check_sizes(config: &AfXdpConfig, rings: RingSizes) -> Result<(), PortError> {
+    let interface = || config.interface.clone();
+    for (ring, size) in [
+        ("receive", rings.rx),
+        ("fill", rings.fill),
+        ("transmit", rings.tx),
+        ("completion", rings.completion),
+    ] {
+        if !size.is_power_of_two() {
+            return Err(PortError::RingSize { interface: interface(), ring, size });
+        }
+    }
+    match config.tx_budget {
+        Some(budget) if !(32..=rings.tx).contains(&budget) => {
+            Err(PortError::TxBudget { interface: interface(), budget, limit: rings.tx })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why a rung wasn't reached.
+enum Obstacle {
+    /// Another rung may hold.
+    Rung(String),
+    /// None will.
+    Final(PortError),
+}
+
+/// One attempt at one rung, in the interface's namespace.
+struct Climb<'a> {
+    config: &'a AfXdpConfig,
+    umem: &'a Umem,
+    facts: &'a Facts,
+    program: &'a Program,
+    queues: u32,
+    rung: Rung,
+    rings: RingSizes,
+}
+
+type Held = (Attachment, Vec<(Arc<XskSocket>, SocketReport)>, Vec<Queue>);
+
+impl Climb<'_> {
+    fn run(&self) -> Result<Held, Obstacle> {
+        let link = self.facts.link.index;
+        let attachment = self
+            .program
+            .attach(link, self.rung.attach_mode())
+            .map_err(|error| self.attach_refused(&error))?;
+        let options = SocketOptions {
+            rings: self.rings,
+            mode: self.rung.copy_mode(),
+            tx_budget: self.config.tx_budget,
+            busy_poll: self.config.busy_poll,
+        };
+        let mut sockets = Vec::new();
+        let mut halves = Vec::new();
+        for id in (0..self.queues).map(QueueId) {
+            let (socket, rx, tx, report) = socket::open(self.umem, link, id, &options)
+                .map_err(|error| self.socket_refused(id, &error))?;
+            sockets.push((socket, report));
+            halves.push(Queue { id, rx, tx });
+        }
+        Ok((attachment, sockets, halves))
+    }
+
+    fn attach_refused(&self, error: &io::Error) -> Obstacle {
+        let meaning = match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => "the driver has no native XDP",
+            Some(libc::ERANGE | libc::EINVAL) => "the driver refuses XDP at this MTU or with these offloads",
+            Some(libc::ENOSPC) => {
+                "a veth needs as many receive queues as its peer has transmit queues, a NIC free queues for XDP"
+            }
+            _ => "attach the XDP program",
+        };
+        Obstacle::Rung(format!("{meaning}: {error}"))
+    }
+
+    fn socket_refused(&self, queue: QueueId, error: &SocketError) -> Obstacle {
+        match error.source.raw_os_error() {
+            Some(libc::EBUSY) => {
+                Obstacle::Final(PortError::QueueInUse { interface: self.config.interface.clone(), queue })
+            }
+            Some(libc::EOPNOTSUPP) if self.rung == Rung::NativeZeroCopy => {
+                Obstacle::Rung(format!("the driver has no zero-copy mode: {}", error.source))
+            }
+            Some(libc::ENOBUFS) => Obstacle::Rung(format!(
+                "queue {}: {error}; without CAP_IPC_LOCK, RLIMIT_MEMLOCK must cover the packet memory",
+                queue.0
+            )),
+            _ => Obstacle::Rung(format!("queue {}: {error}", queue.0)),
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::testing::{Namespace, PacketMemory, link_index, veth};
+
+    #[test]
+    fn a_queue_that_another_socket_holds_is_named() {
+        let (near, far) = (Namespace::new("near"), Namespace::new("far"));
+        veth(&near, "port", &far, "port-far", 2);
+        let memory = PacketMemory::new(16);
+        let link = link_index(&near, "port");
+        let options = SocketOptions {
+            rings: RingSizes::all(8),
+            mode: CopyMode::Copy,
+            tx_budget: None,
+            busy_poll: None,
+        };
+        // A stranger: packet memory of its own, and no program that a look at the interface would
+        // show.
+        let stranger = memory.umem(0);
+        let held = near.open().run(|| socket::open(&stranger, link, QueueId(1), &options));
+        let held = held.expect("the namespace can be entered").expect("the queue is free");
+
+        let config = AfXdpConfig {
+            namespace: Some(near.path()),
+            ..AfXdpConfig::new("port".parse().expect("a valid name"))
+        };
+        let umem = memory.umem(0);
+        let error = AfXdpPort::open(&config, &umem).map(drop).expect_err("queue 1 is taken");
+        assert!(matches!(error, PortError::QueueInUse { queue: QueueId(1), .. }), "{error}");
+        assert!(error.to_string().contains("port: queue 1 is in use"), "{error}");
+        drop(held);
+        AfXdpPort::open(&config, &umem).map(drop).expect("queue 1 is free again");
+    }
+}

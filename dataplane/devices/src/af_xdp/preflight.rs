@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can be known to fail before anything is opened, told with interface, limit, value found and
+//! remedy.
+//!
+//! The kernel answers most of these cases with `EINVAL` or with frames that silently don't arrive.
+//! Errors stop the port; [`Advice`] is for the log and `show hardware`. Facts are read first and
+//! judged by a pure function. For the main thread.
+
+use std::fs;
+use std::io;
+
+use super::umem::{CHUNK_SIZE, KERNEL_HEADROOM, Umem};
+use crate::netdev::{
+    Driver, Link, LinkName, Netdev, NetdevError, NumaNode, Offloads, QueueCounts, XdpAttachment,
+};
+
+/// What there is to know about an interface before a port is opened on it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub name: LinkName,
+    pub link: Link,
+    pub driver: Driver,
+    pub queues: QueueCounts,
+    pub offloads: Offloads,
+    pub numa_node: Option<NumaNode>,
+    /// Name and offloads of a veth's other end, if it is in the same namespace.
+    pub peer: Option<(LinkName, Offloads)>,
+}
+
+impl Facts {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// If the interface is gone or the kernel refuses to tell.
+    pub fn read(netdev: &Netdev) -> Result<Self, NetdevError> {
+        let link = netdev.link()?;
+        let peer = match link.peer {
+            Some(peer) if !peer.in_other_namespace => netdev.neighbour(peer.index),
+            _ => None,
+        };
+        let peer = match peer {
+            Some(peer) => Some((peer.name().clone(), peer.offloads()?)),
+            None => None,
+        };
+        Ok(Self {
+            name: netdev.name().clone(),
+            link,
+            driver: netdev.driver()?,
+            queues: netdev.queues()?,
+            offloads: netdev.offloads()?,
+            numa_node: netdev.numa_node()?,
+            peer,
+        })
+    }
+
+    /// Pairs of receive and transmit queues, one per socket.
+    pub fn queue_pairs(&self) -> u32 {
+        self.queues.rx.min(self.queues.tx)
+    }
+}
+
+/// A capability that a port takes (capabilities(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    NetRaw,
+    NetAdmin,
+    Bpf,
+}
+
+impl Capability {
+    const ALL: [Self; 3] = [Self::NetRaw, Self::NetAdmin, Self::Bpf];
+
+    /// Bit in `CapEff` (linux/capability.h).
+    fn bit(self) -> u32 {
+        match self {
+            Self::NetRaw => 13,
+            Self::NetAdmin => 12,
+            Self::Bpf => 39,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::NetRaw => "CAP_NET_RAW",
+            Self::NetAdmin => "CAP_NET_ADMIN",
+            Self::Bpf => "CAP_BPF",
+        }
+    }
+
+    fn purpose(self) -> &'static str {
+        match self {
+            Self::NetRaw => "open AF_XDP sockets",
+            Self::NetAdmin => "attach XDP programs",
+            Self::Bpf => "load XDP programs",
+        }
+    }
+}
+
+/// Why a port can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    #[error(
+        "{name} is missing, which it takes to {purpose}; start as root, or grant it \
+         (systemd: AmbientCapabilities={name})",
+        name = .0.name(), purpose = .0.purpose()
+    )]
+    MissingCapability(Capability),
+    #[error("read the capabilities (/proc/thread-self/status): {0}")]
+    Capabilities(io::Error),
+    #[error(transparent)]
+    Netdev(#[from] NetdevError),
+    #[error("{0}: not an Ethernet interface, expected one with a 6-byte MAC address")]
+    NotEthernet(LinkName),
+    #[error(
+        "{interface}: {asked} queues asked, but it has {rx} receive and {tx} transmit queues in use; \
+         ask for at most {limit}, or enable more (`ethtool -L {interface} combined {asked}`, for a veth \
+         `rx {asked} tx {asked}`)",
+        rx = there.rx, tx = there.tx, limit = there.rx.min(there.tx)
+    )]
+    TooManyQueues { interface: LinkName, asked: u32, there: QueueCounts },
+    #[error("{0}: no queues asked, expected at least 1")]
+    NoQueues(LinkName),
+    #[error(
+        "{interface}: MTU {mtu}, but the largest whose frames fit is {limit}: of a {CHUNK_SIZE}-byte \
+         chunk {KERNEL_HEADROOM} bytes belong to the kernel and {headroom} to the headroom; \
+         `ip link set dev {interface} mtu {limit}`"
+    )]
+    MtuTooLarge { interface: LinkName, mtu: u32, limit: u32, headroom: u32 },
+    #[error(
+        "{interface}: XDP program {program} is attached already, expected none; end the process that \
+         holds it (`bpftool link`), or take it off (`ip link set dev {interface} xdp off`)",
+        program = found.program
+    )]
+    ProgramAttached { interface: LinkName, found: XdpAttachment },
+}
+
+/// What will work, but perhaps not as expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Advice {
+    #[error(
+        "{interface} is a veth: the host at its other end leaves checksums to hardware that isn't \
+         there, and its TCP and UDP arrive with wrong ones; `ethtool -K {peer} tx off` there"
+    )]
+    PeerChecksum { interface: LinkName, peer: String },
+    #[error(
+        "{interface}: large receive offload is on, with which drivers refuse XDP; \
+         `ethtool -K {interface} lro off`"
+    )]
+    LargeReceive { interface: LinkName },
+    #[error(
+        "{interface}: VLAN tags are stripped from received frames before XDP sees them, so \
+         sub-interfaces get nothing; `ethtool -K {interface} rxvlan off`"
+    )]
+    VlanStripping { interface: LinkName },
+    #[error(
+        "{interface}: it spreads frames over {there} receive queues and only {asked} are served, the \
+         others stay with the kernel; `ethtool -L {interface} combined {asked}`, for a veth `rx {asked}`, \
+         or ask for {there} queues"
+    )]
+    UnservedQueues { interface: LinkName, there: u32, asked: u32 },
+}
+
+/// Checks that this thread may open ports.
+///
+/// # Errors
+/// If a capability is missing.
+pub fn check_capabilities() -> Result<(), PreflightError> {
+    let status = fs::read_to_string("/proc/thread-self/status").map_err(PreflightError::Capabilities)?;
+    missing_capability(&status).map_or(Ok(()), |missing| Err(PreflightError::MissingCapability(missing)))
+}
+
+fn missing_capability(status: &str) -> Option<Capability> {
+    /// Stands for CAP_BPF and, in the initial user namespace, for all that the kernels before 5.8
+    /// had no name for.
+    const CAP_SYS_ADMIN: u32 = 21;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let has = |bit: u32| effective >> bit & 1 != 0;
+    let held = |wanted: &Capability| has(wanted.bit()) || (*wanted == Capability::Bpf && has(CAP_SYS_ADMIN));
+    Capability::ALL.into_iter().find(|wanted| !held(wanted))
+}
+
+/// Judges `facts` for a port of `queues` sockets on `umem`.
+///
+/// # Errors
+/// The first reason why such a port can't work.
+pub fn check(facts: &Facts, umem: &Umem, queues: u32) -> Result<Vec<Advice>, PreflightError> {
+    let interface = facts.name.clone();
+    if facts.link.mac.is_none() {
+        return Err(PreflightError::NotEthernet(interface));
+    }
+    if let Some(found) = facts.link.xdp {
+        return Err(PreflightError::ProgramAttached { interface, found });
+    }
+    if queues == 0 {
+        return Err(PreflightError::NoQueues(interface));
+    }
+    if queues > facts.queue_pairs() {
+        return Err(PreflightError::TooManyQueues { interface, asked: queues, there: facts.queues });
+    }
+    let limit = umem.max_mtu();
+    if facts.link.mtu > limit {
+        return Err(PreflightError::MtuTooLarge {
+            interface,
+            mtu: facts.link.mtu,
+            limit,
+            headroom: umem.headroom(),
+        });
+    }
+    Ok(advise(facts, queues))
+}
+
+fn advise(facts: &Facts, queues: u32) -> Vec<Advice> {
+    let mut advice = Vec::new();
+    let interface = || facts.name.clone();
+    if facts.link.kind == "veth" {
+        match &facts.peer {
+            Some((_, offloads)) if !offloads.tx_checksum => {}
+            Some((peer, _)) => {
+                advice.push(Advice::PeerChecksum { interface: interface(), peer: peer.to_string() })
+            }
+            // In another namespace; its settings can't be read from here.
+            None => advice.push(Advice::PeerChecksum { interface: interface(), peer: "PEER".to_owned() }),
+        }
+    } else if facts.offloads.rx_vlan {
+        advice.push(Advice::VlanStripping { interface: interface() });
+    }
+    if facts.offloads.lro {
+        advice.push(Advice::LargeReceive { interface: interface() });
+    }
+    if queues < facts.queues.rx {
+        advice.push(Advice::UnservedQueues { interface: interface(), there: facts.queues.rx, asked: queues });
+    }
+    advice
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::netdev::{LinkIndex, MacAddr, Peer, XdpMode};
+    use crate::testing::PacketMemory;
+
+    fn facts() -> Facts {
+        Facts {
+            name: "eth7".parse().expect("a valid name"),
+            link: Link {
+                index: LinkIndex(7),
+                name: "eth7".to_owned(),
+                mac: Some(MacAddr([2, 0, 0, 0, 0, 7])),
+                mtu: 1500,
+                up: true,
+                carrier: true,
+                kind: String::new(),
+                rx_queues: 4,
+                tx_queues: 4,
+                xdp: None,
+                peer: None,
+            },
+            driver: Driver { name: "ice".to_owned(), bus: String::new() },
+            queues: QueueCounts { rx: 4, tx: 3 },
+            offloads: Offloads { tx_checksum: true, tso: true, gro: true, lro: false, rx_vlan: false },
+            numa_node: None,
+            peer: None,
+        }
+    }
+
+    fn refusal(facts: &Facts, headroom: u32, queues: u32) -> String {
+        check(facts, &PacketMemory::new(2).umem(headroom), queues).expect_err("a refusal").to_string()
+    }
+
+    fn advice(facts: &Facts, queues: u32) -> Vec<Advice> {
+        check(facts, &PacketMemory::new(2).umem(0), queues).expect("no refusal")
+    }
+
+    fn assert_says(text: &str, words: &[&str]) {
+        for word in words {
+            assert!(text.contains(word), "\"{word}\" is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn queues_are_limited_by_the_fewer_kind() {
+        assert_says(
+            &refusal(&facts(), 0, 4),
+            &["eth7", "4 queues asked", "4 receive and 3 transmit", "at most 3", "ethtool -L eth7"],
+        );
+        assert_says(&refusal(&facts(), 0, 0), &["eth7", "at least 1"]);
+        let unserved = Advice::UnservedQueues { interface: facts().name, there: 4, asked: 3 };
+        assert_eq!(advice(&facts(), 3), [unserved]);
+    }
+
+    #[test]
+    fn the_mtu_must_fit_a_chunk_with_two_tags() {
+        let mut facts = facts();
+        // 2048 - 256 - 14 - 8 = 1770, and less by the headroom.
+        for (headroom, limit) in [(0, 1770), (128, 1642)] {
+            facts.link.mtu = limit;
+            assert!(check(&facts, &PacketMemory::new(2).umem(headroom), 3).is_ok());
+            facts.link.mtu = limit + 1;
+            assert_says(
+                &refusal(&facts, headroom, 3),
+                &["eth7", &format!("MTU {}", limit + 1), &format!("is {limit}"), &format!("mtu {limit}`")],
+            );
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_there_is_named() {
+        let mut facts = facts();
+        facts.link.xdp = Some(XdpAttachment { mode: XdpMode::Native, program: 4711 });
+        assert_says(&refusal(&facts, 0, 1), &["eth7", "4711", "ip link set dev eth7 xdp off"]);
+    }
+
+    #[test]
+    fn an_interface_without_a_mac_is_refused() {
+        let mut facts = facts();
+        facts.link.mac = None;
+        assert_says(&refusal(&facts, 0, 1), &["eth7", "6-byte MAC"]);
+    }
+
+    #[test]
+    fn a_veth_is_told_about_its_peer() {
+        let mut facts = facts();
+        facts.link.kind = "veth".to_owned();
+        facts.queues.rx = 3;
+        facts.link.peer = Some(Peer { index: LinkIndex(8), in_other_namespace: true });
+        let unseen = Advice::PeerChecksum { interface: facts.name.clone(), peer: "PEER".to_owned() };
+        assert_eq!(advice(&facts, 3), [unseen]);
+
+        let peer: LinkName = "eth8".parse().expect("a valid name");
+        let seen = Advice::PeerChecksum { interface: facts.name.clone(), peer: "eth8".to_owned() };
+        facts.peer = Some((peer.clone(), facts.offloads));
+        assert_says(&seen.to_string(), &["eth7", "ethtool -K eth8 tx off"]);
+        assert_eq!(advice(&facts, 3), [seen]);
+        facts.peer = Some((peer, Offloads { tx_checksum: false, ..facts.offloads }));
+        assert_eq!(advice(&facts, 3), []);
+    }
+
+    #[test]
+    fn harmful_offloads_are_told() {
+        let mut facts = facts();
+        facts.offloads.lro = true;
+        facts.offloads.rx_vlan = true;
+        facts.queues.rx = 3;
+        let interface = || facts.name.clone();
+        assert_eq!(
+            advice(&facts, 3),
+            [
+                Advice::VlanStripping { interface: interface() },
+                Advice::LargeReceive { interface: interface() }
+            ]
+        );
+    }
+
+    #[test]
+    fn capabilities_are_read_from_the_status() {
+        let status = |bits: u64| format!("Name:\tweft\nCapPrm:\tffffffffffffffff\nCapEff:\t{bits:016x}\n");
+        let (admin, raw, bpf, sys_admin) = (1 << 12, 1 << 13, 1 << 39, 1 << 21);
+        assert_eq!(missing_capability(&status(admin | raw | bpf)), None);
+        assert_eq!(missing_capability(&status(admin | raw | sys_admin)), None);
+        assert_eq!(missing_capability(&status(admin | raw)), Some(Capability::Bpf));
+        assert_eq!(missing_capability(&status(raw | bpf)), Some(Capability::NetAdmin));
+        assert_eq!(missing_capability(&status(admin | bpf)), Some(Capability::NetRaw));
+        assert_eq!(missing_capability(""), Some(Capability::NetRaw));
+        let text = PreflightError::MissingCapability(Capability::Bpf).to_string();
+        assert_says(&text, &["CAP_BPF", "load XDP programs", "AmbientCapabilities=CAP_BPF"]);
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Hands frames of a port to the AF_XDP socket of the queue that they arrived on.
+//
+// Either every frame, or ("pinhole") those that a filter names, while the host's stack keeps the
+// rest. Whatever this program doesn't want or can't parse is passed to the kernel, and so is a
+// frame of a queue without a socket: a port that isn't running leaves its host reachable.
+//
+// Frames that span several buffers aren't supported: the section is plain "xdp", not "xdp.frags",
+// so the kernel refuses an MTU that would need them, instead of Weft cutting frames off.
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+// Set before the program is loaded; the verifier then removes the branch that isn't taken.
+const volatile __u8 take_all = 1;
+
+// Socket by receive queue. Resized to the number of queues before loading.
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} sockets SEC(".maps");
+
+// The filter. A key that is present takes the frame; the values mean nothing.
+
+struct prefix {
+	__u32 length;
+	__be32 address;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix);
+	__type(value, __u8);
+} destinations SEC(".maps");
+
+struct service {
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct service);
+	__type(value, __u8);
+} services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __be16);
+	__type(value, __u8);
+} ethertypes SEC(".maps");
+
+struct vlan {
+	__be16 tag;
+	__be16 ethertype;
+};
+
+// Fragments are left to the kernel whole, the first one too: only it carries the port, and whoever
+// gets one fragment must get all of them to put the packet together.
+static __always_inline int is_service(const struct iphdr *ip, const void *end)
+{
+	if (ip->frag_off & bpf_htons(0x3fff)) // more fragments, or an offset
+		return 0;
+	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP && ip->protocol != IPPROTO_SCTP)
+		return 0;
+	// These protocols begin with the source and the destination port.
+	const __be16 *ports = (const void *)ip + ip->ihl * 4;
+	if ((const void *)(ports + 2) > end)
+		return 0;
+	struct service service = { .port = ports[1], .protocol = ip->protocol };
+	return bpf_map_lookup_elem(&services, &service) != 0;
+}
+
+static __always_inline int is_wanted(const void *data, const void *end)
+{
+	const struct ethhdr *ethernet = data;
+	if ((const void *)(ethernet + 1) > end)
+		return 0;
+	__be16 ethertype = ethernet->h_proto;
+	const void *next = ethernet + 1;
+
+	if (bpf_map_lookup_elem(&ethertypes, &ethertype))
+		return 1;
+#pragma unroll
+	for (int tags = 0; tags < 2; tags++) {
+		if (ethertype != bpf_htons(ETH_P_8021Q) && ethertype != bpf_htons(ETH_P_8021AD))
+			break;
+		const struct vlan *vlan = next;
+		if ((const void *)(vlan + 1) > end)
+			return 0;
+		ethertype = vlan->ethertype;
+		next = vlan + 1;
+		if (bpf_map_lookup_elem(&ethertypes, &ethertype))
+			return 1;
+	}
+	if (ethertype != bpf_htons(ETH_P_IP))
+		return 0;
+
+	const struct iphdr *ip = next;
+	if ((const void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+		return 0;
+	struct prefix host = { .length = 32, .address = ip->daddr };
+	return bpf_map_lookup_elem(&destinations, &host) || is_service(ip, end);
+}
+
+SEC("xdp")
+int weft_port(struct xdp_md *ctx)
+{
+	if (!take_all && !is_wanted((void *)(long)ctx->data, (void *)(long)ctx->data_end))
+		return XDP_PASS;
+	// The last argument is what comes of a queue without a socket.
+	return bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
+}
+
+char LICENSE[] SEC("license") = "Apache-2.0";

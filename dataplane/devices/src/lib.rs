@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Packet devices: where frames enter and leave the dataplane.
+//!
+//! - [`af_xdp`]: ports on Linux interfaces, from a veth to a zero-copy NIC;
+//! - [`tap`]: interfaces of the host, for what its stack shall see;
+//! - [`netdev`], [`netns`]: the Linux interfaces below both;
+//! - [`pg`]: made and replayed packets, a node on either side; [`pcap`]: packets in files.
+//!
+//! The modules but the last two are leaves: they face the kernel and know neither buffers nor graph. All set-up
+//! is the main thread's; a worker gets the halves of a socket and drives them without locks.
+
+pub mod af_xdp;
+pub mod netdev;
+pub mod netns;
+#[deny(unsafe_code)]
+pub mod pcap;
+#[deny(unsafe_code)]
+pub mod pg;
+mod sync;
+pub mod tap;
+
+// The test bed is written against the public names and serves unit and integration tests alike.
+#[cfg(all(test, not(loom)))]
+extern crate self as weft_devices;
+#[cfg(all(test, not(loom)))]
+#[path = "../tests/common/mod.rs"]
+mod testing;

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What ethtool tells about an interface (linux/ethtool.h): driver, queues, offloads.
+//!
+//! The old ioctls, because each is one small struct that every driver answers. A leaf.
+
+use std::io;
+use std::mem;
+use std::os::fd::OwnedFd;
+
+use super::LinkName;
+use super::ioctl::ethtool;
+
+const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GTXCSUM: u32 = 0x16;
+const ETHTOOL_GTSO: u32 = 0x1e;
+const ETHTOOL_GFLAGS: u32 = 0x25;
+const ETHTOOL_GGRO: u32 = 0x2b;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
+
+// `enum ethtool_flags`.
+const ETH_FLAG_RXVLAN: u32 = 1 << 8;
+const ETH_FLAG_LRO: u32 = 1 << 15;
+
+/// Who drives an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Driver {
+    pub name: String,
+    /// PCI address, empty for a virtual interface.
+    pub bus: String,
+}
+
+/// Queues in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueCounts {
+    pub rx: u32,
+    pub tx: u32,
+}
+
+/// Offloads in effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offloads {
+    /// Checksums of the local stack's packets are left to the device.
+    pub tx_checksum: bool,
+    /// Segmentation of TCP is left to the device.
+    pub tso: bool,
+    pub gro: bool,
+    /// Packets are merged by the device.
+    pub lro: bool,
+    /// VLAN tags are taken out of received frames.
+    pub rx_vlan: bool,
+}
+
+#[repr(C)]
+struct DrvInfo {
+    cmd: u32,
+    driver: [u8; 32],
+    version: [u8; 32],
+    firmware: [u8; 32],
+    bus: [u8; 32],
+    expansion_rom: [u8; 32],
+    reserved: [u8; 12],
+    sizes: [u32; 5],
+}
+
+const _: () = assert!(mem::size_of::<DrvInfo>() == 196, "struct ethtool_drvinfo");
+
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    cmd: u32,
+    max: [u32; 4],
+    rx: u32,
+    tx: u32,
+    other: u32,
+    combined: u32,
+}
+
+#[repr(C)]
+struct Value {
+    cmd: u32,
+    data: u32,
+}
+
+/// Text up to the first zero byte.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+pub(super) fn driver(control: &OwnedFd, name: &LinkName) -> io::Result<Driver> {
+    // SAFETY: integers only, for which zero is a value.
+    let mut info: DrvInfo = unsafe { mem::zeroed() };
+    info.cmd = ETHTOOL_GDRVINFO;
+    // SAFETY: `DrvInfo` is `struct ethtool_drvinfo`.
+    match unsafe { ethtool(control, name, &mut info) } {
+        Ok(()) => Ok(Driver { name: text(&info.driver), bus: text(&info.bus) }),
+        // A virtual interface without a driver, such as lo.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            Ok(Driver { name: String::new(), bus: String::new() })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn queues(control: &OwnedFd, name: &LinkName) -> io::Result<QueueCounts> {
+    let mut channels = Channels { cmd: ETHTOOL_GCHANNELS, ..Channels::default() };
+    // SAFETY: `Channels` is `struct ethtool_channels`.
+    unsafe { ethtool(control, name, &mut channels)? };
+    Ok(QueueCounts { rx: channels.rx + channels.combined, tx: channels.tx + channels.combined })
+}
+
+fn value(control: &OwnedFd, name: &LinkName, cmd: u32) -> io::Result<u32> {
+    let mut value = Value { cmd, data: 0 };
+    // SAFETY: `Value` is `struct ethtool_value`, which all commands passed here take.
+    match unsafe { ethtool(control, name, &mut value) } {
+        Ok(()) => Ok(value.data),
+        // A device that doesn't know the offload hasn't turned it on.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn offloads(control: &OwnedFd, name: &LinkName) -> io::Result<Offloads> {
+    let flags = value(control, name, ETHTOOL_GFLAGS)?;
+    Ok(Offloads {
+        tx_checksum: value(control, name, ETHTOOL_GTXCSUM)? != 0,
+        tso: value(control, name, ETHTOOL_GTSO)? != 0,
+        gro: value(control, name, ETHTOOL_GGRO)? != 0,
+        lro: flags & ETH_FLAG_LRO != 0,
+        rx_vlan: flags & ETH_FLAG_RXVLAN != 0,
+    })
+}

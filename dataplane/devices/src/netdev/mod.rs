@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A Linux network interface as seen from outside: what it is, and the few settings that a device
+//! changes.
+//!
+//! Facts come from rtnetlink and ethtool, not from `/sys/class/net`: that directory shows the
+//! namespace in which sysfs was mounted, which is the wrong one as soon as an interface lives
+//! elsewhere.
+//!
+//! For the main thread. A [`Netdev`] holds two sockets of the interface's namespace and may be used
+//! from any thread.
+
+mod ethtool;
+mod ioctl;
+mod link;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::str::FromStr;
+
+use ipnet::Ipv4Net;
+
+pub use ethtool::{Driver, Offloads, QueueCounts};
+pub(crate) use ioctl::create_tap;
+pub use link::{Link, Peer, XdpAttachment, XdpMode};
+
+use crate::netns::{NetNs, NetNsError};
+
+/// The kernel's number of an interface, within its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkIndex(pub u32);
+
+/// The address of an Ethernet interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// A NUMA node of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumaNode(pub u32);
+
+/// The name of an interface: 1 to 15 bytes, as the kernel allows them (net/core/dev.c,
+/// `dev_valid_name`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LinkName(String);
+
+impl LinkName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for LinkName {
+    type Err = NetdevError;
+
+    fn from_str(name: &str) -> Result<Self, NetdevError> {
+        let forbidden = |c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace();
+        if name.is_empty()
+            || name.len() >= libc::IFNAMSIZ
+            || name == "."
+            || name == ".."
+            || name.contains(forbidden)
+        {
+            return Err(NetdevError::Name(name.to_owned()));
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+/// Why an interface can't be read or set.
+#[derive(Debug, thiserror::Error)]
+pub enum NetdevError {
+    /// Not a name that an interface can have.
+    #[error("interface name \"{0}\", expected 1 to 15 bytes without blanks, '/' and ':'")]
+    Name(String),
+    /// The namespace has no such interface.
+    #[error("no interface {0} in this network namespace; `ip link` lists those that exist")]
+    NoSuchInterface(LinkName),
+    /// A call failed.
+    #[error("{interface}: {action}: {source}")]
+    Call { interface: LinkName, action: &'static str, source: io::Error },
+    /// The namespace can't be entered.
+    #[error(transparent)]
+    NetNs(#[from] NetNsError),
+}
+
+/// A handle on one interface.
+#[derive(Debug)]
+pub struct Netdev {
+    name: LinkName,
+    /// An `AF_INET` datagram socket, the usual carrier of interface ioctls.
+    control: OwnedFd,
+    route: OwnedFd,
+}
+
+impl Netdev {
+    /// Opens the interface `name` of `namespace`.
+    ///
+    /// # Errors
+    /// If the namespace can't be entered or has no such interface.
+    pub fn open(namespace: &NetNs, name: &LinkName) -> Result<Self, NetdevError> {
+        let sockets = namespace.run(|| Ok((ioctl::control_socket()?, link::route_socket()?)))?;
+        let (control, route) = sockets.map_err(|source| NetdevError::Call {
+            interface: name.clone(),
+            action: "open control sockets",
+            source,
+        })?;
+        let netdev = Self { name: name.clone(), control, route };
+        netdev.link()?;
+        Ok(netdev)
+    }
+
+    /// The interface's name.
+    pub fn name(&self) -> &LinkName {
+        &self.name
+    }
+
+    fn call<T>(&self, action: &'static str, result: io::Result<T>) -> Result<T, NetdevError> {
+        result.map_err(|source| match source.raw_os_error() {
+            Some(libc::ENODEV) => NetdevError::NoSuchInterface(self.name.clone()),
+            _ => NetdevError::Call { interface: self.name.clone(), action, source },
+        })
+    }
+
+    /// The state of the link at this moment.
+    ///
+    /// # Errors
+    /// If the interface has gone, or the kernel's answer can't be read.
+    pub fn link(&self) -> Result<Link, NetdevError> {
+        self.call("read the link", link::query(&self.route, &self.name))
+    }
+
+    /// The link with the kernel's number `index` in the same namespace, if there is one.
+    pub(crate) fn neighbour(&self, index: LinkIndex) -> Option<Self> {
+        let name = link::name_of(&self.route, index).ok()?;
+        let clone = |fd: &OwnedFd| fd.try_clone().ok();
+        Some(Self { name, control: clone(&self.control)?, route: clone(&self.route)? })
+    }
+
+    /// Driver and place on the bus.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn driver(&self) -> Result<Driver, NetdevError> {
+        self.call("read the driver (ETHTOOL_GDRVINFO)", ethtool::driver(&self.control, &self.name))
+    }
+
+    /// Queues that are in use now.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn queues(&self) -> Result<QueueCounts, NetdevError> {
+        match ethtool::queues(&self.control, &self.name) {
+            // Such a driver can't change its number of queues, so it uses those that it allocated.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                let link = self.link()?;
+                Ok(QueueCounts { rx: link.rx_queues, tx: link.tx_queues })
+            }
+            result => self.call("read the queues (ETHTOOL_GCHANNELS)", result),
+        }
+    }
+
+    /// Offloads that matter to somebody who takes frames before the stack.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn offloads(&self) -> Result<Offloads, NetdevError> {
+        self.call("read the offloads (ethtool)", ethtool::offloads(&self.control, &self.name))
+    }
+
+    /// The NUMA node of the device; `None` for a virtual one or a machine with one node.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn numa_node(&self) -> Result<Option<NumaNode>, NetdevError> {
+        let bus = self.driver()?.bus;
+        if bus.is_empty() || bus.contains('/') {
+            return Ok(None);
+        }
+        let node = fs::read_to_string(format!("/sys/bus/pci/devices/{bus}/numa_node"));
+        // -1 where the firmware doesn't say.
+        Ok(node.ok().and_then(|node| node.trim().parse().ok()).map(NumaNode))
+    }
+
+    /// Sets the administrative state.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_up(&self, up: bool) -> Result<(), NetdevError> {
+        self.call("set the state", ioctl::set_up(&self.control, &self.name, up))
+    }
+
+    /// Sets the MTU.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_mtu(&self, mtu: u32) -> Result<(), NetdevError> {
+        self.call("set the MTU", ioctl::set_mtu(&self.control, &self.name, mtu))
+    }
+
+    /// Sets the MAC address.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_mac(&self, mac: MacAddr) -> Result<(), NetdevError> {
+        self.call("set the MAC address", ioctl::set_mac(&self.control, &self.name, mac))
+    }
+
+    /// Makes `address` the interface's first IPv4 address.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_ipv4(&self, address: Ipv4Net) -> Result<(), NetdevError> {
+        self.call("set the IPv4 address", ioctl::set_ipv4(&self.control, &self.name, address))
+    }
+
+    /// Lets the interface take frames for any MAC address until the guard is dropped, or the
+    /// process ends.
+    ///
+    /// # Errors
+    /// If the namespace can't be entered or the kernel refuses.
+    pub fn promiscuous(&self, namespace: &NetNs) -> Result<Promiscuous, NetdevError> {
+        let index = self.link()?.index;
+        let guard = namespace.run(|| ioctl::PromiscuousMembership::enter(index))?;
+        self.call("enter promiscuous mode", guard).map(|membership| Promiscuous { _membership: membership })
+    }
+}
+
+/// Keeps an interface promiscuous.
+#[derive(Debug)]
+pub struct Promiscuous {
+    _membership: ioctl::PromiscuousMembership,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_the_kernel_allows() {
+        for good in ["lo", "eth0", "enp65s0f0np0.10", "wg-a_b"] {
+            assert_eq!(good.parse::<LinkName>().expect("a valid name").as_str(), good);
+        }
+        for bad in ["", ".", "..", "a b", "a/b", "a:1", "sixteen-bytes-xx", "a\0"] {
+            let error = bad.parse::<LinkName>().expect_err("an invalid name").to_string();
+            assert!(error.contains("expected 1 to 15 bytes"), "{error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_described() {
+        let name = "lo".parse().expect("a valid name");
+        let lo = Netdev::open(&NetNs::current(), &name).expect("every namespace has lo");
+        let link = lo.link().expect("lo can be read");
+        assert_eq!(link.index, LinkIndex(1));
+        assert_eq!((link.xdp, link.peer), (None, None));
+        assert_eq!(lo.queues().expect("lo has queues"), QueueCounts { rx: 1, tx: 1 });
+        assert_eq!(lo.numa_node().expect("lo has a driver answer"), None);
+    }
+
+    #[test]
+    fn an_interface_that_is_missing_is_named() {
+        let name = "weft-none".parse().expect("a valid name");
+        let error = Netdev::open(&NetNs::current(), &name).expect_err("there is no such interface");
+        assert!(matches!(&error, NetdevError::NoSuchInterface(found) if *found == name), "{error}");
+    }
+}

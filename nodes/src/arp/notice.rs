@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What workers tell the main thread about neighbours.
+//!
+//! One bounded ring per node instance. Whoever tells keeps quiet about what it has told a moment ago; a ring that is
+//! full all the same loses the notice, counted, and the next packet brings it again.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rtrb::Producer;
+use weft_engine::InterfaceIndex;
+use weft_engine::clock::{Clock, Tsc};
+use weft_engine::wait::Waker;
+
+use crate::headers::MacAddr;
+use crate::neighbor::Evidence;
+
+/// A piece of news.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NeighborNotice {
+    /// A neighbour said what its address is.
+    Learned {
+        /// Where.
+        interface: InterfaceIndex,
+        /// Whose.
+        address: IpAddr,
+        /// Its address.
+        mac: MacAddr,
+        /// Whether it spoke to us.
+        evidence: Evidence,
+    },
+    /// Packets wait for a neighbour. If it is known after all (the packets crossed the news), release them.
+    Wanted {
+        /// Where.
+        interface: InterfaceIndex,
+        /// Whom.
+        address: IpAddr,
+    },
+    /// Somebody else uses an address of ours.
+    Conflict {
+        /// Where.
+        interface: InterfaceIndex,
+        /// Our address.
+        address: IpAddr,
+        /// Theirs.
+        mac: MacAddr,
+    },
+}
+
+/// A node's way to the main thread.
+pub struct NoticeSender {
+    ring: Producer<NeighborNotice>,
+    main: Waker,
+}
+
+impl NoticeSender {
+    /// Tells by `ring` and wakes the main thread by `main`.
+    pub fn new(ring: Producer<NeighborNotice>, main: Waker) -> Self {
+        NoticeSender { ring, main }
+    }
+
+    /// False if the ring is full.
+    pub fn send(&mut self, notice: NeighborNotice) -> bool {
+        let sent = self.ring.push(notice).is_ok();
+        if sent {
+            self.main.wake();
+        }
+        sent
+    }
+}
+
+/// Places of [`Recent`].
+const PLACES: usize = 256;
+
+/// What was told a moment ago, so that it is not told with every packet. Two pieces of news that share a place
+/// displace each other, and are then told more often.
+pub(super) struct Recent {
+    told: Box<[Option<(NeighborNotice, Tsc)>; PLACES]>,
+    quiet: u64,
+}
+
+impl Recent {
+    /// Keeps quiet about the same for `quiet`.
+    pub(super) fn new(clock: &Clock, quiet: Duration) -> Self {
+        Recent { told: Box::new([None; PLACES]), quiet: clock.clocks(quiet) }
+    }
+
+    /// Sends news that was not sent a moment ago; false if the ring is full.
+    pub(super) fn tell(&mut self, sender: &mut NoticeSender, notice: NeighborNotice, now: Tsc) -> bool {
+        let (NeighborNotice::Learned { interface, address, .. }
+        | NeighborNotice::Wanted { interface, address }
+        | NeighborNotice::Conflict { interface, address, .. }) = notice;
+        let place = match address {
+            IpAddr::V4(address) => address.to_bits(),
+            IpAddr::V6(address) => address.to_bits() as u32,
+        };
+        let told = &mut self.told[(place.wrapping_add(interface.0.wrapping_mul(31)) as usize) % PLACES];
+        if told.is_some_and(|(old, at)| old == notice && now.since(at) < self.quiet) {
+            return true;
+        }
+        let sent = sender.send(notice);
+        *told = sent.then_some((notice, now));
+        sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrb::RingBuffer;
+
+    fn learned(last: u8, mac: u8) -> NeighborNotice {
+        NeighborNotice::Learned {
+            interface: InterfaceIndex(1),
+            address: IpAddr::from([10, 0, 0, last]),
+            mac: MacAddr([2, 0, 0, 0, 0, mac]),
+            evidence: Evidence::ToUs,
+        }
+    }
+
+    #[test]
+    fn news_is_told_once_and_again_later() {
+        let clock = Clock::calibrate();
+        let (producer, mut consumer) = RingBuffer::new(2);
+        let mut sender = NoticeSender::new(producer, Waker::new().unwrap());
+        let mut recent = Recent::new(&clock, Duration::from_secs(1));
+        let start = Tsc::now();
+        let later = Tsc(start.0 + clock.clocks(Duration::from_secs(2)));
+        assert!(recent.tell(&mut sender, learned(1, 1), start));
+        assert!(recent.tell(&mut sender, learned(1, 1), start));
+        assert_eq!((consumer.pop(), consumer.slots()), (Ok(learned(1, 1)), 0));
+        // Another MAC is news, and so is the same after a while.
+        assert!(recent.tell(&mut sender, learned(1, 2), start));
+        assert!(recent.tell(&mut sender, learned(1, 2), later));
+        // What the ring refused has not been told.
+        assert!(!recent.tell(&mut sender, learned(2, 1), later));
+        assert_eq!(consumer.pop(), Ok(learned(1, 2)));
+        assert!(recent.tell(&mut sender, learned(2, 1), later));
+        assert_eq!((consumer.pop(), consumer.pop()), (Ok(learned(1, 2)), Ok(learned(2, 1))));
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+//! arp-reply: answers requests for our addresses in place, and tells the main thread who the neighbours are.
+//!
+//! Last node of the `arp` arc. A reply leaves on the interface that the request came in by, in the same buffer, behind
+//! the link header of the request with its tags. What is of interest to the host's own neighbour table, replies and
+//! announcements, goes on to punt where the port has a host; its requests left by the same port, so their answers
+//! come here.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weft_engine::buffer::{LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
+use weft_engine::clock::{Clock, Tsc};
+use weft_engine::counters::Counters;
+use weft_engine::feature::Arcs;
+use weft_engine::frame::Frame;
+use weft_engine::ids::ArcId;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::{Published, SlabReader, SlabView};
+use weft_engine::{Context, InterfaceIndex, NodeId};
+
+use super::input::format_arp;
+use super::notice::{NeighborNotice, NoticeSender, Recent};
+use crate::graph::Tables;
+use crate::headers::{ArpOperation, ArpPacket, EthernetHeader};
+use crate::interface::{Entry, InterfaceTable};
+use crate::ip4::{Fib, Forward, LoadBalance, MAX_TABLES, NextHop, TableIndex};
+use crate::neighbor::Evidence;
+
+weft_engine::edges! {
+    /// Where packets go that are not answered.
+    pub enum Next { Punt => "punt" }
+}
+
+weft_engine::reasons! {
+    /// Why ARP packets end here, and what was answered.
+    pub enum Reason {
+        /// request for our address answered
+        Replied = "replies_sent", Info;
+        /// request for an address behind this router answered (proxy ARP)
+        ProxyReplied = "proxy_replies_sent", Info;
+        /// news for the main thread lost: too much of it
+        NoticeLost = "notice_lost", Warn;
+        /// reply or announcement taken note of
+        Noted = "noted", Info;
+        /// request for another station's address
+        NotForUs = "not_for_us", Info;
+        /// sender's IP address is not one of a host in a subnet of the interface
+        SenderNotLocal = "sender_not_local", Info;
+        /// another station uses an address of this interface
+        Conflict = "address_conflict", Error;
+        /// our own packet came back
+        Own = "own_packet", Info;
+        /// interface does not exist (any more)
+        NoInterface = "no_interface", Error;
+        /// request without a link header to send the reply behind
+        NoLinkHeader = "no_link_header", Error;
+    }
+}
+
+/// Descriptor of arp-reply.
+pub static ARP_REPLY: NodeSpec =
+    NodeSpec::internal("arp-reply").next(Next::NAMES).reasons(Reason::ALL).trace(format_arp);
+
+/// How long the same news is not repeated. Shorter than the second between two of our requests, so that the answer to
+/// the second one gets through even if the first one's was forgotten.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// One worker's instance.
+pub struct ArpReply {
+    interfaces: Arc<Published<InterfaceTable>>,
+    tables: SlabReader<Arc<Fib>>,
+    load_balances: SlabReader<LoadBalance>,
+    next_hops: SlabReader<NextHop>,
+    sender: NoticeSender,
+    recent: Recent,
+    /// `interface-output`.
+    arc: ArcId,
+    next: Nexts<Next>,
+    reasons: ReasonBase<Reason>,
+}
+
+impl ArpReply {
+    /// An instance that tells by `sender`.
+    pub fn new(
+        tables: &Tables,
+        clock: &Clock,
+        sender: NoticeSender,
+        arc: ArcId,
+        next: Nexts<Next>,
+        reasons: ReasonBase<Reason>,
+    ) -> Self {
+        ArpReply {
+            interfaces: Arc::clone(&tables.interfaces),
+            tables: tables.fibs.clone(),
+            load_balances: tables.load_balances.clone(),
+            next_hops: tables.next_hops.clone(),
+            sender,
+            recent: Recent::new(clock, QUIET),
+            arc,
+            next,
+            reasons,
+        }
+    }
+}
+
+impl Node for ArpReply {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let guard = cx.guard();
+        let mut reply = Reply {
+            interfaces: self.interfaces.read(guard),
+            routes: Routes {
+                tables: self.tables.read(guard),
+                load_balances: self.load_balances.read(guard),
+                next_hops: self.next_hops.read(guard),
+            },
+            sender: &mut self.sender,
+            recent: &mut self.recent,
+            now: cx.now,
+            counters: cx.counters,
+            arcs: cx.arcs(),
+            arc: self.arc,
+            next: self.next,
+            reasons: self.reasons,
+        };
+        cx.each(frame, |packet| reply.one(packet));
+    }
+}
+
+struct Reply<'a> {
+    interfaces: &'a InterfaceTable,
+    routes: Routes<'a>,
+    sender: &'a mut NoticeSender,
+    recent: &'a mut Recent,
+    now: Tsc,
+    counters: &'a Counters,
+    arcs: &'a Arcs,
+    arc: ArcId,
+    next: Nexts<Next>,
+    reasons: ReasonBase<Reason>,
+}
+
+impl Reply<'_> {
+    fn one(&mut self, packet: &mut Packet<'_>) -> NodeId {
+        let rx = packet.meta.rx_interface;
+        let (Some(interface), Some(&arp)) = (self.interfaces.get(rx), packet.header::<ArpPacket>()) else {
+            return self.reasons.drop(packet, Reason::NoInterface);
+        };
+        let (sender, target) = (arp.sender(), arp.target());
+        if arp.sender_mac == interface.mac {
+            return self.reasons.drop(packet, Reason::Own);
+        }
+        let to_us = interface.has_address4(target);
+        let is_request = arp.operation() == Some(ArpOperation::Request);
+        // A probe asks whether an address is free, and has none to learn (RFC 5227 section 2.1.1).
+        let is_probe = is_request && sender.is_unspecified();
+        if !is_probe {
+            let (address, mac) = (IpAddr::V4(sender), arp.sender_mac);
+            if interface.has_address4(sender) {
+                self.tell(NeighborNotice::Conflict { interface: rx, address, mac });
+                return self.reasons.drop(packet, Reason::Conflict);
+            }
+            if !self.is_neighbor(interface, sender) {
+                return self.reasons.drop(packet, Reason::SenderNotLocal);
+            }
+            let evidence = if to_us { Evidence::ToUs } else { Evidence::Overheard };
+            self.tell(NeighborNotice::Learned { interface: rx, address, mac, evidence });
+        }
+        if !is_request || sender == target {
+            return match interface.host {
+                NodeId::DROP => self.reasons.drop(packet, Reason::Noted),
+                _ => self.next.to(Next::Punt),
+            };
+        }
+        if to_us {
+            return self.answer(packet, interface, arp, Reason::Replied);
+        }
+        let proxy = interface.proxy_arp
+            && !is_probe
+            && self.interfaces.is_unicast4(interface.table4, target)
+            && self.routes.lead_elsewhere(interface.table4, target, rx);
+        match proxy {
+            true => self.answer(packet, interface, arp, Reason::ProxyReplied),
+            false => self.reasons.drop(packet, Reason::NotForUs),
+        }
+    }
+
+    fn tell(&mut self, notice: NeighborNotice) {
+        if !self.recent.tell(self.sender, notice, self.now) {
+            self.counters.count(self.reasons.id(Reason::NoticeLost), 1);
+        }
+    }
+
+    fn is_neighbor(&self, interface: &Entry, sender: Ipv4Addr) -> bool {
+        let on_link = interface.addresses4.iter().any(|subnet| {
+            subnet.contains(&sender) && (subnet.prefix_len() >= 31 || subnet.network() != sender)
+        });
+        on_link && self.interfaces.is_unicast4(interface.table4, sender)
+    }
+
+    /// Makes the request its own reply.
+    fn answer(
+        &mut self,
+        packet: &mut Packet<'_>,
+        interface: &Entry,
+        request: ArpPacket,
+        event: Reason,
+    ) -> NodeId {
+        let link = usize::from(packet.meta.link_length);
+        if link < EthernetHeader::LENGTH || !packet.truncate(ArpPacket::LENGTH) {
+            return self.reasons.drop(packet, Reason::NoLinkHeader);
+        }
+        if let Some(arp) = packet.header_mut::<ArpPacket>() {
+            let (us, them) = ((interface.mac, request.target()), (request.sender_mac, request.sender()));
+            *arp = ArpPacket::new(ArpOperation::Reply, us, them);
+        }
+        let restored = packet.prepend(link);
+        debug_assert!(restored, "the link header was taken off the buffer that it was received in");
+        if let Some(ethernet) = packet.header_mut::<EthernetHeader>() {
+            (ethernet.destination, ethernet.source) = (request.sender_mac, interface.mac);
+        }
+        self.counters.count(self.reasons.id(event), 1);
+        packet.meta.flags = packet.meta.flags & !LINK_BROADCAST | LOCALLY_ORIGINATED;
+        let tx = packet.meta.rx_interface;
+        packet.meta.tx_interface = tx;
+        if interface.is_sub() {
+            self.counters.interfaces.tx.add(tx.index(), 1, packet.meta.total_length() as u64);
+        }
+        self.arcs.start(self.arc, tx, packet).unwrap_or(interface.tx)
+    }
+}
+
+struct Routes<'a> {
+    tables: SlabView<'a, Arc<Fib>>,
+    load_balances: SlabView<'a, LoadBalance>,
+    next_hops: SlabView<'a, NextHop>,
+}
+
+impl Routes<'_> {
+    /// Whether packets for `target` would leave by another interface than `rx` (RFC 1027 section 2: answering for a
+    /// host on the same link would take its packets away from it).
+    fn lead_elsewhere(&self, mut table: TableIndex, target: Ipv4Addr, rx: InterfaceIndex) -> bool {
+        for _ in 0..MAX_TABLES {
+            let route = self.tables.get(table.0).map(|fib| fib.lookup(target.to_bits()));
+            match route.and_then(|id| self.load_balances.get(id.0)).map(|it| it.pick(0)) {
+                Some(Forward::NextHop(id)) => {
+                    return self.next_hops.get(id.0).is_some_and(|next_hop| next_hop.interface != rx);
+                }
+                Some(Forward::Glean(interface)) => return interface != rx,
+                Some(Forward::Local) => return true,
+                Some(Forward::Lookup(other)) => table = other,
+                Some(Forward::Drop(_)) | None => return false,
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The one list of the nodes of this crate, and what they are made of.
+//!
+//! The main thread makes the tables, adds the nodes once, and from then on speaks to them by published tables and by
+//! the messages here ([`HeldPackets`]).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rtrb::{Consumer, RingBuffer};
+use weft_engine::buffer::BufferCache;
+use weft_engine::feature::ArcSpec;
+use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::node::NodeSpec;
+use weft_engine::publish::{Published, SlabReader};
+use weft_engine::wait::Waker;
+use weft_engine::{ArcId, BufferIndex, Engine, InterfaceIndex, NodeId, Worker};
+use weft_stats::CombinedVector;
+
+use crate::arp::{
+    ARP_INPUT, ARP_REPLY, ArpInput, ArpReply, HoldSettings, IP4_ARP, Ip4Arp, NeighborNotice, NoticeSender,
+};
+use crate::ethernet::{ETHERNET_INPUT, EthernetInput};
+use crate::interface::InterfaceTable;
+use crate::ip4::{
+    Fib, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOOKUP, IP4_REWRITE,
+    IcmpSettings, Ip4Frag, Ip4IcmpError, Ip4Input, Ip4Local, Ip4LocalEnd, Ip4Lookup, Ip4Rewrite, LoadBalance,
+    NextHop, NextHopId,
+};
+use crate::loopback::{LOOPBACK_TX, LoopbackTx};
+use crate::punt::{PUNT, Punt};
+use crate::rate_limit::TokenBucket;
+
+/// What an operator can set.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// ICMP errors per worker.
+    pub icmp: IcmpSettings,
+    /// Packets that wait for neighbours, per worker.
+    pub hold: HoldSettings,
+    /// Room for news of neighbours on the way to the main thread, per worker and node.
+    pub notices: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { icmp: IcmpSettings::default(), hold: HoldSettings::default(), notices: 1024 }
+    }
+}
+
+/// What nodes read.
+pub struct Tables {
+    /// Interfaces.
+    pub interfaces: Arc<Published<InterfaceTable>>,
+    /// Forwarding tables by index.
+    pub fibs: SlabReader<Arc<Fib>>,
+    /// What routes point to.
+    pub load_balances: SlabReader<LoadBalance>,
+    /// Neighbours.
+    pub next_hops: SlabReader<NextHop>,
+    /// `/net/route/to`, with a place for every load-balance.
+    pub routes: CombinedVector,
+    /// Settings.
+    pub settings: Settings,
+    /// Wakes the main thread.
+    pub main: Waker,
+}
+
+/// The nodes, as the main thread knows them.
+pub struct Nodes {
+    /// Where ports send what they receive.
+    pub ethernet_input: NodeId,
+    /// Where packets enter that are made here.
+    pub ip4_lookup: NodeId,
+    /// Transmits on loopback interfaces.
+    pub loopback_tx: NodeId,
+    /// Feature arcs.
+    pub arcs: FeatureArcs,
+    /// What to do with packets that wait.
+    pub held: HeldPackets,
+    /// News of neighbours: two rings per worker.
+    pub notices: Vec<Consumer<NeighborNotice>>,
+}
+
+/// Feature arcs by VPP's names.
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureArcs {
+    /// `device-input`, which the input nodes of devices start, and what follows it.
+    pub device_input: (ArcId, NodeId),
+    /// `arp`, and what follows it.
+    pub arp: (ArcId, NodeId),
+    /// `ip4-unicast`, and what follows it.
+    pub ip4_unicast: (ArcId, NodeId),
+    /// `ip4-local`, and what follows it.
+    pub ip4_local: (ArcId, NodeId),
+    /// `interface-output`; the transmit node of the interface follows it.
+    pub interface_output: ArcId,
+}
+
+const ONE_EACH: &str = "there is a ring for each worker";
+
+/// Adds arcs and nodes.
+pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphError> {
+    let device_input = engine.add_arc(ArcSpec { name: "device-input" });
+    let arp = engine.add_arc(ArcSpec { name: "arp" });
+    let ip4_unicast = engine.add_arc(ArcSpec { name: "ip4-unicast" });
+    let ip4_local = engine.add_arc(ArcSpec { name: "ip4-local" });
+    let interface_output = engine.add_arc(ArcSpec { name: "interface-output" });
+    let clock = engine.clock;
+
+    let mut notices = Vec::new();
+    let threads = engine.threads().count();
+    let mut senders = || {
+        let rings = (0..threads).map(|_| RingBuffer::new(tables.settings.notices));
+        let (producers, consumers): (Vec<_>, Vec<_>) = rings.unzip();
+        notices.extend(consumers);
+        producers.into_iter().map(|ring| NoticeSender::new(ring, tables.main.clone()))
+    };
+    let (mut reply_senders, mut hold_senders) = (senders(), senders());
+    let interfaces = || Arc::clone(&tables.interfaces);
+
+    engine.add_nodes(
+        "weft",
+        vec![
+            NodeDef::new(&ETHERNET_INPUT, |w| {
+                Box::new(EthernetInput { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
+            }),
+            NodeDef::new(&ARP_INPUT, |w| {
+                Box::new(ArpInput { arc: arp, next: w.nexts(), reasons: w.reasons() })
+            }),
+            NodeDef::new(&ARP_REPLY, |w| {
+                let sender = reply_senders.next().expect(ONE_EACH);
+                Box::new(ArpReply::new(tables, &clock, sender, interface_output, w.nexts(), w.reasons()))
+            }),
+            NodeDef::new(&IP4_INPUT, |w| {
+                Box::new(Ip4Input { arc: ip4_unicast, next: w.nexts(), reasons: w.reasons() })
+            }),
+            NodeDef::new(&IP4_LOOKUP, |w| {
+                Box::new(Ip4Lookup {
+                    tables: tables.fibs.clone(),
+                    load_balances: tables.load_balances.clone(),
+                    routes: tables.routes.row(w.thread()),
+                    next: w.nexts(),
+                    reasons: w.reasons(),
+                })
+            }),
+            NodeDef::new(&IP4_REWRITE, |w| {
+                Box::new(Ip4Rewrite {
+                    next_hops: tables.next_hops.clone(),
+                    interfaces: interfaces(),
+                    arc: interface_output,
+                    next: w.nexts(),
+                    reasons: w.reasons(),
+                })
+            }),
+            NodeDef::new(&IP4_ARP, |w| {
+                let sender = hold_senders.next().expect(ONE_EACH);
+                Box::new(Ip4Arp::new(tables, &clock, sender, w.nexts(), w.reasons()))
+            }),
+            NodeDef::new(&IP4_FRAG, |w| {
+                Box::new(Ip4Frag {
+                    next_hops: tables.next_hops.clone(),
+                    interfaces: interfaces(),
+                    fragments: Vec::new(),
+                    next: w.nexts(),
+                    reasons: w.reasons(),
+                })
+            }),
+            NodeDef::new(&IP4_ICMP_ERROR, |w| {
+                let IcmpSettings { per_second, burst } = tables.settings.icmp;
+                Box::new(Ip4IcmpError {
+                    interfaces: interfaces(),
+                    limit: TokenBucket::new(&clock, per_second, burst),
+                    identification: 0,
+                    next: w.nexts(),
+                    reasons: w.reasons(),
+                })
+            }),
+            NodeDef::new(&IP4_LOCAL, |w| Box::new(Ip4Local { arc: ip4_local, next: w.nexts() })),
+            NodeDef::new(&IP4_LOCAL_END, |w| {
+                Box::new(Ip4LocalEnd { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
+            }),
+            NodeDef::new(&PUNT, |w| Box::new(Punt { interfaces: interfaces(), reasons: w.reasons() })),
+            NodeDef::new(&LOOPBACK_TX, |w| {
+                Box::new(LoopbackTx { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
+            }),
+        ],
+    )?;
+    let id = |spec: &NodeSpec| engine.graph().id(spec.name).expect("the node was added just now");
+    Ok(Nodes {
+        ethernet_input: id(&ETHERNET_INPUT),
+        ip4_lookup: id(&IP4_LOOKUP),
+        loopback_tx: id(&LOOPBACK_TX),
+        arcs: FeatureArcs {
+            device_input: (device_input, id(&ETHERNET_INPUT)),
+            arp: (arp, id(&ARP_REPLY)),
+            ip4_unicast: (ip4_unicast, id(&IP4_LOOKUP)),
+            ip4_local: (ip4_local, id(&IP4_LOCAL_END)),
+            interface_output,
+        },
+        held: HeldPackets { arp: id(&IP4_ARP), rewrite: id(&IP4_REWRITE), icmp_error: id(&IP4_ICMP_ERROR) },
+        notices,
+    })
+}
+
+/// What the main thread has a worker do with packets that wait for a neighbour. For [`Engine::post_all`].
+#[derive(Clone, Copy, Debug)]
+pub struct HeldPackets {
+    arp: NodeId,
+    rewrite: NodeId,
+    icmp_error: NodeId,
+}
+
+impl HeldPackets {
+    /// The neighbour is resolved, and its next hop is published: sends the packets on, in order.
+    pub fn release(
+        self,
+        worker: &mut Worker,
+        interface: InterfaceIndex,
+        address: IpAddr,
+        next_hop: NextHopId,
+    ) {
+        self.take(worker, self.rewrite, |arp, buffers| arp.release(buffers, interface, address, next_hop));
+    }
+
+    /// The neighbour does not answer: tells the senders.
+    pub fn fail(self, worker: &mut Worker, interface: InterfaceIndex, address: IpAddr) {
+        self.take(worker, self.icmp_error, |arp, buffers| arp.fail(buffers, interface, address));
+    }
+
+    /// The interface goes down or away: drops the packets.
+    pub fn forget(self, worker: &mut Worker, interface: InterfaceIndex) {
+        self.take(worker, NodeId::DROP, |arp, buffers| arp.forget(buffers, interface));
+    }
+
+    fn take(
+        self,
+        worker: &mut Worker,
+        next: NodeId,
+        take: impl FnOnce(&mut Ip4Arp, &mut BufferCache) -> Vec<BufferIndex>,
+    ) {
+        if let Some((arp, buffers)) = worker.node_and_buffers::<Ip4Arp>(self.arp) {
+            let packets = take(arp, buffers);
+            worker.release(next, &packets);
+        }
+    }
+}

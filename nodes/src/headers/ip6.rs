@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The fixed header of IPv6 (RFC 8200 section 3).
+
+use std::net::Ipv6Addr;
+
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::IpProtocol;
+
+/// The 40 bytes that every IPv6 packet starts with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Ipv6Header {
+    /// Version (4 bits), traffic class (8 bits), flow label (20 bits).
+    pub version_class_flow: U32,
+    /// All that follows this header, bytes.
+    pub payload_length: U16,
+    /// What follows this header.
+    pub next_header: IpProtocol,
+    /// Hops that are left.
+    pub hop_limit: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+impl Ipv6Header {
+    /// Bytes.
+    pub const LENGTH: usize = size_of::<Self>();
+
+    /// A header of traffic class and flow label 0.
+    pub const fn new(
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        next_header: IpProtocol,
+        payload_length: u16,
+    ) -> Self {
+        Ipv6Header {
+            version_class_flow: U32::new(6 << 28),
+            payload_length: U16::new(payload_length),
+            next_header,
+            hop_limit: 64,
+            source: source.octets(),
+            destination: destination.octets(),
+        }
+    }
+
+    /// 6, if this is IPv6.
+    #[inline(always)]
+    pub const fn version(&self) -> u8 {
+        (self.version_class_flow.get() >> 28) as u8
+    }
+
+    /// From whom.
+    #[inline(always)]
+    pub const fn source(&self) -> Ipv6Addr {
+        Ipv6Addr::from_octets(self.source)
+    }
+
+    /// To whom.
+    #[inline(always)]
+    pub const fn destination(&self) -> Ipv6Addr {
+        Ipv6Addr::from_octets(self.destination)
+    }
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Wire formats as typed views.
+//!
+//! Nodes never index into packet bytes: a header is a `#[repr(C)]` struct of unaligned big-endian fields
+//! that zerocopy lays over the bytes, so a view costs one length check and a field one load. A view says
+//! nothing about validity: `ethernet-input`, `arp-input` and `ip4-input` check what they name, once per
+//! packet, and the nodes behind them rely on it.
+//!
+//! Plain data and pure functions, usable from any thread.
+
+mod arp;
+pub mod build;
+pub mod checksum;
+mod ethernet;
+mod ip;
+mod ip4;
+mod ip6;
+mod transport;
+
+pub use arp::{ArpOperation, ArpPacket};
+pub use ethernet::{EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag};
+pub use ip::IpProtocol;
+pub use ip4::{Icmp4Header, Icmp4Type, Ipv4Header};
+pub use ip6::Ipv6Header;
+pub use transport::{TcpFlags, TcpHeader, UdpHeader};

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Interfaces: ports, sub-interfaces and loopbacks, what is configured on them, and what workers see of it.
+//!
+//! [`Interfaces`] belongs to the main thread and is the only place where an interface comes into being. It
+//! knows no protocol beyond the addresses and tags that every node needs; routes that follow from an address
+//! are the business of [`crate::ip4`]. A deleted interface's index is given out again only after all workers
+//! have left everything behind that could name it, so no counter of the old one is ever written to the new.
+
+mod table;
+
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use thiserror::Error;
+use weft_engine::publish::Published;
+use weft_engine::{Engine, InterfaceIndex, NodeId};
+
+use crate::headers::MacAddr;
+use crate::ip4::TableIndex;
+
+pub use table::{Entry, InterfaceTable, Tags};
+
+/// What an interface is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A device.
+    Port,
+    /// Always up, reaches nobody: holds addresses.
+    Loopback,
+    /// The frames of a port that carry these tags.
+    Sub {
+        /// The port.
+        parent: InterfaceIndex,
+        /// Number in the name: `<port>.<number>`.
+        id: u32,
+        /// What the frames carry.
+        tags: Tags,
+    },
+}
+
+/// An interface, as the main thread knows it.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Unique.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Its own address.
+    pub mac: MacAddr,
+    /// Set up by the operator.
+    pub admin_up: bool,
+    /// Set up by the link.
+    pub link_up: bool,
+    /// Most bytes of an IP packet.
+    pub mtu: u16,
+    /// Forwarding table of packets that arrive here.
+    pub table4: TableIndex,
+    /// Addresses with their subnets, the primary one first.
+    pub addresses4: Vec<Ipv4Net>,
+    /// The interface whose address this one borrows.
+    pub unnumbered: Option<InterfaceIndex>,
+    /// See [`Entry::proxy_arp`].
+    pub proxy_arp: bool,
+    /// Node that transmits.
+    pub tx: NodeId,
+    /// Node of the host's side.
+    pub host: NodeId,
+}
+
+/// Why an interface cannot be what was asked.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum InterfaceError {
+    /// Two of one name.
+    #[error("interface '{0}' exists already")]
+    Duplicate(String),
+    /// A limit of startup.conf.
+    #[error("no room for interface '{name}': limits {{ interfaces {limit} }}")]
+    Full {
+        /// The new one.
+        name: String,
+        /// The setting.
+        limit: usize,
+    },
+    /// No such interface.
+    #[error("no interface has index {0}")]
+    Unknown(InterfaceIndex),
+    /// Tags on tags.
+    #[error("'{0}' is a sub-interface; sub-interfaces belong to a port")]
+    NotAPort(String),
+    /// Two for the same frames.
+    #[error("'{0}' has these tags already")]
+    TagsTaken(String),
+    /// Something stands on it.
+    #[error("'{0}' has sub-interfaces; delete them first: {1}")]
+    HasSubs(String, String),
+}
+
+/// All interfaces.
+pub struct Interfaces {
+    list: Vec<Option<Interface>>,
+    /// Deleted, but workers may still have packets that name it.
+    draining: Vec<bool>,
+    limit: usize,
+    published: Arc<Published<InterfaceTable>>,
+    freed: Arc<std::sync::Mutex<Vec<InterfaceIndex>>>,
+}
+
+impl Interfaces {
+    /// No interfaces, and room for `limit`.
+    pub fn new(engine: &Engine, limit: usize) -> Self {
+        Interfaces {
+            list: Vec::new(),
+            draining: Vec::new(),
+            limit,
+            published: Arc::new(Published::new(&engine.domain, InterfaceTable::default())),
+            freed: Arc::default(),
+        }
+    }
+
+    /// For the nodes of workers.
+    pub fn published(&self) -> Arc<Published<InterfaceTable>> {
+        Arc::clone(&self.published)
+    }
+
+    /// The index that the next interface will have: devices count under it before the interface exists.
+    pub fn next_index(&mut self) -> InterfaceIndex {
+        if let Ok(mut freed) = self.freed.lock() {
+            for index in freed.drain(..) {
+                self.draining[index.index()] = false;
+            }
+        }
+        let free = (0..self.list.len()).find(|&i| self.list[i].is_none() && !self.draining[i]);
+        InterfaceIndex(free.unwrap_or(self.list.len()) as u32)
+    }
+
+    /// Adds a port or loopback. It is down.
+    pub fn create(
+        &mut self,
+        engine: &mut Engine,
+        name: &str,
+        kind: Kind,
+        mac: MacAddr,
+        mtu: u16,
+        tx: NodeId,
+    ) -> Result<InterfaceIndex, InterfaceError> {
+        self.insert(
+            engine,
+            Interface {
+                name: name.to_owned(),
+                kind,
+                mac,
+                admin_up: false,
+                link_up: kind == Kind::Loopback,
+                mtu,
+                table4: TableIndex(0),
+                addresses4: Vec::new(),
+                unnumbered: None,
+                proxy_arp: false,
+                tx,
+                host: NodeId::DROP,
+            },
+        )
+    }
+
+    /// Adds a sub-interface `<port>.<id>` for frames with these tags. It is down.
+    pub fn create_sub(
+        &mut self,
+        engine: &mut Engine,
+        parent: InterfaceIndex,
+        id: u32,
+        tags: Tags,
+    ) -> Result<InterfaceIndex, InterfaceError> {
+        let port = self.get(parent).ok_or(InterfaceError::Unknown(parent))?.clone();
+        if let Kind::Sub { .. } = port.kind {
+            return Err(InterfaceError::NotAPort(port.name));
+        }
+        let same = |other: &Interface| matches!(other.kind, Kind::Sub { parent: p, tags: t, .. } if p == parent && t == tags);
+        if let Some((_, other)) = self.iter().find(|(_, other)| same(other)) {
+            return Err(InterfaceError::TagsTaken(other.name.clone()));
+        }
+        self.insert(
+            engine,
+            Interface {
+                name: format!("{}.{id}", port.name),
+                kind: Kind::Sub { parent, id, tags },
+                admin_up: false,
+                table4: TableIndex(0),
+                addresses4: Vec::new(),
+                unnumbered: None,
+                proxy_arp: false,
+                ..port
+            },
+        )
+    }
+
+    fn insert(
+        &mut self,
+        engine: &mut Engine,
+        interface: Interface,
+    ) -> Result<InterfaceIndex, InterfaceError> {
+        if self.find(&interface.name).is_some() {
+            return Err(InterfaceError::Duplicate(interface.name));
+        }
+        let index = self.next_index();
+        if index.index() >= self.limit {
+            return Err(InterfaceError::Full { name: interface.name, limit: self.limit });
+        }
+        if index.index() == self.list.len() {
+            self.list.push(None);
+            self.draining.push(false);
+        }
+        engine.counters.interfaces.zero(index);
+        self.name_counters(engine, index, &interface.name);
+        self.list[index.index()] = Some(interface);
+        self.publish(engine);
+        Ok(index)
+    }
+
+    /// The length of the vectors is the number of indices given out, changed together with the name.
+    fn name_counters(&self, engine: &mut Engine, index: InterfaceIndex, name: &str) {
+        let (counters, len) = (&engine.counters, self.list.len());
+        let result = engine.stats.update(|update| {
+            counters.interfaces.set_len(update, len)?;
+            update.set_len(&counters.interface_names, len)?;
+            update.set_name(&counters.interface_names, index.index(), name)
+        });
+        debug_assert!(result.is_ok(), "the vectors were made for as many interfaces as the limit allows");
+    }
+
+    /// Deletes an interface whose routes, next hops and features are gone already.
+    pub fn delete(
+        &mut self,
+        engine: &mut Engine,
+        index: InterfaceIndex,
+    ) -> Result<Interface, InterfaceError> {
+        let subs: Vec<_> = self.subs(index).map(|(_, sub)| sub.name.as_str()).collect();
+        if !subs.is_empty() {
+            let name = self.get(index).map(|interface| interface.name.clone()).unwrap_or_default();
+            return Err(InterfaceError::HasSubs(name, subs.join(", ")));
+        }
+        let slot = self.list.get_mut(index.index()).ok_or(InterfaceError::Unknown(index))?;
+        let interface = slot.take().ok_or(InterfaceError::Unknown(index))?;
+        self.draining[index.index()] = true;
+        self.publish(engine);
+        engine.forget_features(index);
+        self.name_counters(engine, index, "deleted");
+        let freed = Arc::clone(&self.freed);
+        engine.after_workers(move |_| {
+            if let Ok(mut freed) = freed.lock() {
+                freed.push(index);
+            }
+        });
+        Ok(interface)
+    }
+
+    /// Changes an interface and lets the workers know.
+    pub fn change(
+        &mut self,
+        engine: &mut Engine,
+        index: InterfaceIndex,
+        change: impl FnOnce(&mut Interface),
+    ) -> Result<(), InterfaceError> {
+        let interface = self.list.get_mut(index.index()).and_then(Option::as_mut);
+        change(interface.ok_or(InterfaceError::Unknown(index))?);
+        self.publish(engine);
+        Ok(())
+    }
+
+    /// The interface.
+    pub fn get(&self, index: InterfaceIndex) -> Option<&Interface> {
+        self.list.get(index.index())?.as_ref()
+    }
+
+    /// The interface of that name.
+    pub fn find(&self, name: &str) -> Option<InterfaceIndex> {
+        self.iter().find(|(_, interface)| interface.name == name).map(|(index, _)| index)
+    }
+
+    /// All interfaces by index.
+    pub fn iter(&self) -> impl Iterator<Item = (InterfaceIndex, &Interface)> {
+        self.list
+            .iter()
+            .enumerate()
+            .filter_map(|(index, interface)| Some((InterfaceIndex(index as u32), interface.as_ref()?)))
+    }
+
+    /// The sub-interfaces of a port.
+    pub fn subs(&self, port: InterfaceIndex) -> impl Iterator<Item = (InterfaceIndex, &Interface)> {
+        self.iter().filter(
+            move |(_, interface)| matches!(interface.kind, Kind::Sub { parent, .. } if parent == port),
+        )
+    }
+
+    /// Whether packets can pass: up by the operator and by the link, and so is the port below.
+    pub fn is_up(&self, index: InterfaceIndex) -> bool {
+        self.get(index).is_some_and(|interface| {
+            let below = match interface.kind {
+                Kind::Sub { parent, .. } => self.is_up(parent),
+                Kind::Port | Kind::Loopback => interface.link_up,
+            };
+            interface.admin_up && below
+        })
+    }
+
+    fn publish(&self, engine: &mut Engine) {
+        let entries = (0..self.list.len()).map(|i| self.entry(InterfaceIndex(i as u32))).collect();
+        self.published.replace(&mut engine.domain, InterfaceTable::new(entries));
+    }
+
+    fn entry(&self, index: InterfaceIndex) -> Option<Entry> {
+        let interface = self.get(index)?;
+        let lender = interface.unnumbered.and_then(|lender| self.get(lender));
+        let addresses4 = lender.unwrap_or(interface).addresses4.clone().into_boxed_slice();
+        let (port, tags) = match interface.kind {
+            Kind::Sub { parent, tags, .. } => (parent, tags),
+            Kind::Port | Kind::Loopback => (index, Tags::default()),
+        };
+        let subs = self
+            .subs(index)
+            .filter_map(|(sub, interface)| match interface.kind {
+                Kind::Sub { tags, .. } => Some((tags, sub)),
+                Kind::Port | Kind::Loopback => None,
+            })
+            .collect();
+        // The host's side of a port sees the tags, so it serves the sub-interfaces too.
+        let host = self.get(port).map_or(NodeId::DROP, |port| port.host);
+        Some(Entry {
+            mac: interface.mac,
+            up: self.is_up(index),
+            ip4: !addresses4.is_empty(),
+            proxy_arp: interface.proxy_arp,
+            port,
+            mtu: interface.mtu,
+            table4: interface.table4,
+            tx: interface.tx,
+            host,
+            tags,
+            addresses4,
+            subs,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::{EtherType, VlanId};
+    use weft_engine::{EngineConfig, ThreadIndex};
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn vlan(id: u16) -> Tags {
+        Tags { outer: VlanId::new(id).map(|id| (EtherType::VLAN, id)), inner: None }
+    }
+
+    #[test]
+    fn an_index_is_used_again_only_after_the_workers() {
+        let (mut engine, mut workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let mut interfaces = Interfaces::new(&engine, 4);
+        let create = |interfaces: &mut Interfaces, engine: &mut Engine, name: &str| {
+            interfaces.create(engine, name, Kind::Port, MAC, 1500, NodeId::DROP)
+        };
+        let a = create(&mut interfaces, &mut engine, "a").unwrap();
+        assert_eq!(create(&mut interfaces, &mut engine, "a"), Err(InterfaceError::Duplicate("a".into())));
+        let rows = &engine.counters.interfaces.rx;
+        assert_eq!(rows.get(ThreadIndex(1), a.index()).packets, 0);
+        interfaces.delete(&mut engine, a).unwrap();
+        engine.reclaim();
+        assert_eq!(create(&mut interfaces, &mut engine, "b"), Ok(InterfaceIndex(1)));
+        workers[0].turn();
+        engine.reclaim();
+        assert_eq!(create(&mut interfaces, &mut engine, "c"), Ok(a));
+    }
+
+    #[test]
+    fn a_sub_interface_follows_its_port() {
+        let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let mut interfaces = Interfaces::new(&engine, 4);
+        let port = interfaces.create(&mut engine, "p", Kind::Port, MAC, 1500, NodeId::DROP).unwrap();
+        let sub = interfaces.create_sub(&mut engine, port, 10, vlan(10)).unwrap();
+        assert_eq!(interfaces.find("p.10"), Some(sub));
+        assert_eq!(
+            interfaces.create_sub(&mut engine, port, 11, vlan(10)),
+            Err(InterfaceError::TagsTaken("p.10".into()))
+        );
+        assert_eq!(
+            interfaces.create_sub(&mut engine, sub, 1, vlan(1)),
+            Err(InterfaceError::NotAPort("p.10".into()))
+        );
+        let up = |interface: &mut Interface| (interface.admin_up, interface.link_up) = (true, true);
+        interfaces.change(&mut engine, sub, up).unwrap();
+        assert!(!interfaces.is_up(sub));
+        interfaces.change(&mut engine, port, up).unwrap();
+        assert!(interfaces.is_up(sub));
+        assert!(matches!(interfaces.delete(&mut engine, port), Err(InterfaceError::HasSubs(..))));
+    }
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ip4-input: is this a packet that may be forwarded at all (RFC 1812 section 5.2.2)?
+//!
+//! Every malformation has its own reason. A well-formed packet without options passes one branch; behind this
+//! node the buffer holds exactly `total_length` bytes from the IPv4 header on, and the header is sound.
+
+use std::fmt;
+
+use weft_engine::buffer::Packet;
+use weft_engine::frame::Frame;
+use weft_engine::ids::ArcId;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::{Context, InterfaceIndex};
+
+use crate::headers::{Ipv4Header, checksum};
+
+weft_engine::edges! {
+    /// Where packets go that no feature takes.
+    pub enum Next { Lookup => "ip4-lookup" }
+}
+
+weft_engine::reasons! {
+    /// Why a packet is not IPv4 as RFC 791 means it, or comes from where nobody can.
+    pub enum Reason {
+        /// packet shorter than an IPv4 header
+        Truncated = "too_short", Error;
+        /// version is not 4
+        Version = "bad_version", Error;
+        /// header length below 20 bytes, or beyond the end of the packet
+        HeaderLength = "bad_header_length", Error;
+        /// total length below the header length, or beyond the end of the packet
+        TotalLength = "bad_total_length", Error;
+        /// wrong header checksum
+        Checksum = "bad_checksum", Error;
+        /// source address is no host's: multicast, broadcast, loopback, 0.0.0.0/8 or class E
+        Source = "martian_source", Error;
+        /// destination address is not on any network: loopback, 0.0.0.0/8 or class E
+        Destination = "martian_destination", Error;
+    }
+}
+
+/// Descriptor of ip4-input.
+pub static IP4_INPUT: NodeSpec =
+    NodeSpec::internal("ip4-input").next(Next::NAMES).reasons(Reason::ALL).trace(format_header);
+
+/// Prints the IPv4 header of a record, as the nodes of this family do.
+pub(crate) fn format_header(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+    let Ok((ip, _)) = zerocopy::Ref::<_, Ipv4Header>::from_prefix(record.data()) else {
+        return writeln!(out, "  {} bytes, too short for an IPv4 header", record.data().len());
+    };
+    writeln!(out, "  {}: {} -> {}", ip.protocol, ip.source(), ip.destination())?;
+    writeln!(
+        out,
+        "    tos 0x{:02x}, ttl {}, length {}, checksum 0x{:04x}",
+        ip.tos,
+        ip.ttl,
+        ip.total_length,
+        ip.checksum.get()
+    )?;
+    writeln!(
+        out,
+        "    fragment id 0x{:04x}, offset {}, flags {}{}",
+        ip.identification.get(),
+        ip.fragment_offset(),
+        if ip.dont_fragment() { "DF " } else { "" },
+        if ip.more_fragments() { "MF" } else { "" }
+    )
+}
+
+/// What the first octet says about an address.
+const BAD_SOURCE: u8 = 1;
+const BAD_DESTINATION: u8 = 2;
+
+/// RFC 1812 section 5.3.7 and RFC 6890: by first octet.
+static MARTIANS: [u8; 256] = {
+    let mut table = [0; 256];
+    table[0] = BAD_SOURCE | BAD_DESTINATION;
+    table[127] = BAD_SOURCE | BAD_DESTINATION;
+    let mut octet = 224;
+    while octet < 256 {
+        table[octet] = if octet < 240 { BAD_SOURCE } else { BAD_SOURCE | BAD_DESTINATION };
+        octet += 1;
+    }
+    table
+};
+
+/// One worker's instance.
+pub struct Ip4Input {
+    /// The `ip4-unicast` arc.
+    pub arc: ArcId,
+    /// Edges.
+    pub next: Nexts<Next>,
+    /// Reasons.
+    pub reasons: ReasonBase<Reason>,
+}
+
+impl Node for Ip4Input {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (arc, reasons, counters) = (cx.arcs().arc(self.arc), self.reasons, cx.counters);
+        let lookup = self.next.to(Next::Lookup);
+        // Packets of one interface come in runs: one count and one look at its features for each run.
+        let (mut interface, mut run) = (InterfaceIndex::NONE, 0);
+        let mut features = None;
+        cx.each(frame, |packet| {
+            let rx = packet.meta.rx_interface;
+            if rx != interface {
+                std::hint::cold_path();
+                counters.interfaces.ip4.add(interface.index(), run);
+                (interface, run) = (rx, 0);
+                features = arc.place(rx);
+            }
+            run += 1;
+            if !is_plain(packet)
+                && let Some(reason) = check(packet)
+            {
+                return reasons.drop(packet, reason);
+            }
+            match features {
+                None => lookup,
+                Some(place) => place.enter(packet),
+            }
+        });
+        counters.interfaces.ip4.add(interface.index(), run);
+    }
+}
+
+/// Whether everything is right with a packet of the common shape: no options, no padding, one segment.
+#[inline(always)]
+fn is_plain(packet: &Packet<'_>) -> bool {
+    let Some(ip) = packet.header::<Ipv4Header>() else {
+        return false;
+    };
+    let martian = MARTIANS[(ip.source.get() >> 24) as usize] & BAD_SOURCE
+        | MARTIANS[(ip.destination.get() >> 24) as usize] & BAD_DESTINATION;
+    // One branch for all conditions: in a healthy network it is always taken.
+    (ip.version_ihl == Ipv4Header::PLAIN)
+        & (usize::from(ip.total_length.get()) == packet.meta.total_length())
+        & (martian == 0)
+        & checksum::is_valid_ip4(ip)
+}
+
+/// Everything else, one question after the other. Takes padding off; `None`: sound.
+#[cold]
+fn check(packet: &mut Packet<'_>) -> Option<Reason> {
+    let Some(ip) = packet.header::<Ipv4Header>() else {
+        return Some(Reason::Truncated);
+    };
+    let (header, total) = (ip.header_length(), usize::from(ip.total_length.get()));
+    if ip.version() != 4 {
+        return Some(Reason::Version);
+    }
+    if header < Ipv4Header::LENGTH || header > packet.length() {
+        return Some(Reason::HeaderLength);
+    }
+    if total < header || total > packet.meta.total_length() {
+        return Some(Reason::TotalLength);
+    }
+    if checksum::of(&packet.data()[..header]) != 0 {
+        return Some(Reason::Checksum);
+    }
+    if MARTIANS[(ip.source.get() >> 24) as usize] & BAD_SOURCE != 0 && !is_unconfigured_host(ip) {
+        return Some(Reason::Source);
+    }
+    if MARTIANS[(ip.destination.get() >> 24) as usize] & BAD_DESTINATION != 0
+        && !ip.destination().is_broadcast()
+    {
+        return Some(Reason::Destination);
+    }
+    // Ethernet pads to 60 bytes. A chained packet is longer than that and is never padded.
+    if packet.meta.next_segment().is_none() {
+        packet.truncate(total);
+    }
+    None
+}
+
+/// A host that asks for its address by DHCP has none yet (RFC 2131 section 4.1).
+fn is_unconfigured_host(ip: &Ipv4Header) -> bool {
+    ip.source().is_unspecified() && ip.destination().is_broadcast()
+}

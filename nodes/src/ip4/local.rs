@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ip4-local and ip4-local-end-of-arc: packets for this host.
+//!
+//! The first is the start of the arc of the same name, the second is where its features lead. A ping is answered in
+//! place, so a router answers at the rate at which it forwards and without its host. Everything else is the host's
+//! business. Where there is no host, the sender is told that nobody listens, as a host would tell it (RFC 1122 section
+//! 3.2.2.1); but nothing is ever said about a broadcast.
+
+use std::sync::Arc;
+
+use weft_engine::buffer::{BufferCache, LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
+use weft_engine::counters::Counters;
+use weft_engine::frame::Frame;
+use weft_engine::ids::ArcId;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::Published;
+use weft_engine::{BufferIndex, Context, NodeId};
+
+use super::TableIndex;
+use super::icmp_error::IcmpError;
+use super::input::format_header;
+use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, checksum};
+use crate::interface::{Entry, InterfaceTable};
+use crate::segments;
+
+weft_engine::edges! {
+    /// Where packets go that no feature takes.
+    pub enum Next { End => "ip4-local-end-of-arc" }
+}
+
+/// Descriptor of ip4-local.
+pub static IP4_LOCAL: NodeSpec = NodeSpec::internal("ip4-local").next(Next::NAMES).trace(format_header);
+
+/// One worker's instance of ip4-local.
+pub struct Ip4Local {
+    /// The `ip4-local` arc.
+    pub arc: ArcId,
+    /// Edges.
+    pub next: Nexts<Next>,
+}
+
+impl Node for Ip4Local {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (arcs, arc, end) = (cx.arcs(), self.arc, self.next.to(Next::End));
+        cx.each(frame, |packet| arcs.start(arc, packet.meta.rx_interface, packet).unwrap_or(end));
+    }
+}
+
+weft_engine::edges! {
+    /// Where packets go that do not end here.
+    pub enum EndNext { Lookup => "ip4-lookup", Punt => "punt", IcmpError => "ip4-icmp-error" }
+}
+
+weft_engine::reasons! {
+    /// Why packets for this host end here, and what was answered.
+    pub enum Reason {
+        /// ping answered
+        EchoReply = "echo_replies", Info;
+        /// ICMP message shorter than its header
+        Truncated = "icmp_too_short", Error;
+        /// ICMP message with a wrong checksum
+        Checksum = "bad_icmp_checksum", Error;
+        /// not addressed to all, but sent in a link-layer broadcast (RFC 1122 section 3.3.6)
+        LinkBroadcast = "link_broadcast", Info;
+        /// interface does not exist (any more), or the packet was made here
+        NoInterface = "no_interface", Error;
+        /// broadcast or multicast, and there is no host interface to punt to
+        NoHostBroadcast = "broadcast_no_host", Info;
+        /// fragment, and there is no host interface to punt to
+        NoHostFragment = "fragment_no_host", Info;
+        /// ICMP other than a ping, and there is no host interface to punt to
+        NoHostIcmp = "icmp_no_host", Info;
+        /// TCP, and there is no host interface to punt to
+        NoHostTcp = "tcp_no_host", Info;
+    }
+}
+
+/// Descriptor of ip4-local-end-of-arc.
+pub static IP4_LOCAL_END: NodeSpec =
+    NodeSpec::internal("ip4-local-end-of-arc").next(EndNext::NAMES).reasons(Reason::ALL).trace(format_header);
+
+/// RFC 1700 "IP TIME TO LIVE PARAMETER".
+const TTL: u8 = 64;
+
+/// One worker's instance of ip4-local-end-of-arc.
+pub struct Ip4LocalEnd {
+    /// The interfaces.
+    pub interfaces: Arc<Published<InterfaceTable>>,
+    /// Edges.
+    pub next: Nexts<EndNext>,
+    /// Reasons.
+    pub reasons: ReasonBase<Reason>,
+}
+
+impl Node for Ip4LocalEnd {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let end = End {
+            interfaces: self.interfaces.read(cx.guard()),
+            counters: cx.counters,
+            next: self.next,
+            reasons: self.reasons,
+        };
+        cx.each_or_keep(frame, |buffers, index| Some(end.one(buffers, index)));
+    }
+}
+
+struct End<'a> {
+    interfaces: &'a InterfaceTable,
+    counters: &'a Counters,
+    next: Nexts<EndNext>,
+    reasons: ReasonBase<Reason>,
+}
+
+impl End<'_> {
+    fn one(&self, buffers: &mut BufferCache, index: BufferIndex) -> NodeId {
+        let mut packet = buffers.packet(index);
+        let (Some(interface), Some(ip)) =
+            (self.interfaces.get(packet.meta.rx_interface), packet.header::<Ipv4Header>())
+        else {
+            return self.reasons.drop(&mut packet, Reason::NoInterface);
+        };
+        let table = TableIndex(packet.meta.table);
+        if !self.interfaces.is_unicast4(table, ip.destination()) {
+            return self.punt(&mut packet, interface, Reason::NoHostBroadcast);
+        }
+        if packet.meta.flags & LINK_BROADCAST != 0 {
+            return self.reasons.drop(&mut packet, Reason::LinkBroadcast);
+        }
+        if ip.is_fragment() {
+            return self.punt(&mut packet, interface, Reason::NoHostFragment);
+        }
+        let protocol = ip.protocol;
+        if is_ping(&packet) {
+            return self.answer(buffers, index, interface);
+        }
+        if interface.host != NodeId::DROP {
+            return self.next.to(EndNext::Punt);
+        }
+        let error = match protocol {
+            IpProtocol::ICMP => return self.reasons.drop(&mut packet, Reason::NoHostIcmp),
+            IpProtocol::TCP => return self.reasons.drop(&mut packet, Reason::NoHostTcp),
+            IpProtocol::UDP => IcmpError::PORT_UNREACHABLE,
+            _ => IcmpError::PROTOCOL_UNREACHABLE,
+        };
+        error.mark(&mut packet);
+        self.next.to(EndNext::IcmpError)
+    }
+
+    fn punt(&self, packet: &mut Packet<'_>, interface: &Entry, otherwise: Reason) -> NodeId {
+        if interface.host == NodeId::DROP {
+            return self.reasons.drop(packet, otherwise);
+        }
+        self.next.to(EndNext::Punt)
+    }
+
+    /// Makes the echo request a reply (RFC 792): same data, same header but for addresses and TTL.
+    fn answer(&self, buffers: &mut BufferCache, index: BufferIndex, interface: &Entry) -> NodeId {
+        let intact = segments::sum(buffers, index, Ipv4Header::LENGTH).is_valid();
+        let mut packet = buffers.packet(index);
+        if !intact {
+            return self.reasons.drop(&mut packet, Reason::Checksum);
+        }
+        let headers = packet.split_mut::<Ipv4Header>();
+        let Some((ip, Some(icmp))) = headers.map(|(ip, rest)| (ip, rest.first_chunk_mut())) else {
+            return self.reasons.drop(&mut packet, Reason::Truncated);
+        };
+        let icmp: &mut [u8; Icmp4Header::LENGTH] = icmp;
+        let icmp: &mut Icmp4Header = zerocopy::transmute_mut!(icmp);
+        let word = |icmp_type: Icmp4Type| u16::from(icmp_type.0) << 8;
+        let (request, reply) = (word(Icmp4Type::ECHO_REQUEST), word(Icmp4Type::ECHO_REPLY));
+        icmp.checksum.set(checksum::update(icmp.checksum.get(), request, reply));
+        icmp.icmp_type = Icmp4Type::ECHO_REPLY;
+        // The sum does not depend on the order of the addresses.
+        std::mem::swap(&mut ip.source, &mut ip.destination);
+        let word = |ttl: u8| u16::from(ttl) << 8 | u16::from(ip.protocol.0);
+        ip.checksum.set(checksum::update(ip.checksum.get(), word(ip.ttl), word(TTL)));
+        ip.ttl = TTL;
+        packet.meta.flags |= LOCALLY_ORIGINATED;
+        packet.meta.flow_hash = 0;
+        packet.meta.table = interface.table4.0;
+        self.counters.count(self.reasons.id(Reason::EchoReply), 1);
+        self.next.to(EndNext::Lookup)
+    }
+}
+
+/// Whether it is an echo request that can be answered in place. One with IP options is the host's: a recorded route
+/// goes on in the reply, and a source route turns round in it (RFC 1122 section 3.2.2.6).
+fn is_ping(packet: &Packet<'_>) -> bool {
+    packet.split::<Ipv4Header>().is_some_and(|(ip, icmp)| {
+        ip.version_ihl == Ipv4Header::PLAIN
+            && ip.protocol == IpProtocol::ICMP
+            && icmp.get(..2) == Some(&[Icmp4Type::ECHO_REQUEST.0, 0])
+    })
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ip4-lookup: from the destination to what happens next, by longest prefix match.
+//!
+//! The only access that can miss the cache is the forwarding table's line, so it is started a few packets
+//! ahead. Behind this node `next_hop` (or the interface, for a destination on the link) is set.
+
+use std::fmt;
+use std::sync::Arc;
+
+use weft_engine::buffer::Packet;
+use weft_engine::frame::Frame;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::{SlabReader, SlabView};
+use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::{Context, NodeId};
+use weft_stats::CombinedRow;
+
+use super::flow_hash::flow_hash;
+use super::icmp_error::IcmpError;
+use super::{DropKind, Fib, Forward, LoadBalance};
+use crate::headers::Ipv4Header;
+
+weft_engine::edges! {
+    /// Where packets go.
+    pub enum Next {
+        Rewrite => "ip4-rewrite",
+        Arp => "ip4-arp",
+        Local => "ip4-local",
+        IcmpError => "ip4-icmp-error",
+    }
+}
+
+weft_engine::reasons! {
+    /// Why a packet is not forwarded.
+    pub enum Reason {
+        /// the packet's forwarding table has been deleted
+        NoTable = "no_table", Error;
+        /// route says blackhole
+        Blackhole = "blackhole", Info;
+        /// more than 8 tables refer to each other
+        TableLoop = "table_loop", Error;
+    }
+}
+
+/// Descriptor of ip4-lookup.
+pub static IP4_LOOKUP: NodeSpec =
+    NodeSpec::internal("ip4-lookup").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+
+fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+    let meta = &record.meta;
+    writeln!(out, "  fib {} next hop {} flow hash: 0x{:08x}", meta.table, meta.next_hop, meta.flow_hash)?;
+    super::input::format_header(record, names, out)
+}
+
+/// Most tables that a packet is looked up in.
+pub(crate) const MAX_TABLES: usize = 8;
+
+/// In place of a next hop: the destination itself is on the link of `tx_interface`.
+pub(crate) const GLEAN: u32 = u32::MAX;
+
+/// One worker's instance.
+pub struct Ip4Lookup {
+    /// Forwarding tables by index.
+    pub tables: SlabReader<Arc<Fib>>,
+    /// Load-balances by id.
+    pub load_balances: SlabReader<LoadBalance>,
+    /// `/net/route/to`: packets and bytes by load-balance.
+    pub routes: CombinedRow,
+    /// Edges.
+    pub next: Nexts<Next>,
+    /// Reasons.
+    pub reasons: ReasonBase<Reason>,
+}
+
+impl Node for Ip4Lookup {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let guard = cx.guard();
+        let lookup = Lookup {
+            tables: self.tables.read(guard),
+            load_balances: self.load_balances.read(guard),
+            routes: &self.routes,
+            next: self.next,
+            reasons: self.reasons,
+        };
+        // Packets of one table come in runs.
+        let (mut table, mut fib) = (u32::MAX, None);
+        cx.pipeline(
+            frame,
+            |packet| {
+                if packet.meta.table != table {
+                    table = packet.meta.table;
+                    fib = lookup.tables.get(table);
+                }
+                let (Some(ip), Some(fib)) = (packet.header::<Ipv4Header>(), fib) else {
+                    return (None, 0);
+                };
+                let destination = ip.destination.get();
+                fib.prefetch(destination);
+                (Some(&**fib), destination)
+            },
+            |packet, (fib, destination)| match fib {
+                Some(fib) => lookup.one(packet, fib, destination),
+                None => lookup.reasons.drop(packet, Reason::NoTable),
+            },
+        );
+    }
+}
+
+struct Lookup<'a> {
+    tables: SlabView<'a, Arc<Fib>>,
+    load_balances: SlabView<'a, LoadBalance>,
+    routes: &'a CombinedRow,
+    next: Nexts<Next>,
+    reasons: ReasonBase<Reason>,
+}
+
+impl Lookup<'_> {
+    #[inline(always)]
+    fn one(&self, packet: &mut Packet<'_>, fib: &Fib, destination: u32) -> NodeId {
+        let id = fib.lookup(destination);
+        let Some(load_balance) = self.load_balances.get(id.0) else {
+            return self.reasons.drop(packet, Reason::NoTable);
+        };
+        self.routes.add(id.0 as usize, 1, packet.meta.total_length() as u64);
+        match load_balance.pick_with(|| self.flow_hash(packet)) {
+            Forward::NextHop(next_hop) => {
+                packet.meta.next_hop = next_hop.0;
+                self.next.to(Next::Rewrite)
+            }
+            other => self.other(packet, other, destination),
+        }
+    }
+
+    #[inline(never)]
+    fn flow_hash(&self, packet: &mut Packet<'_>) -> u32 {
+        if packet.meta.flow_hash == 0 {
+            packet.meta.flow_hash = flow_hash(packet);
+        }
+        packet.meta.flow_hash
+    }
+
+    /// All that is not an adjacency.
+    #[inline(never)]
+    fn other(&self, packet: &mut Packet<'_>, mut forward: Forward, destination: u32) -> NodeId {
+        for _ in 0..MAX_TABLES {
+            let Forward::Lookup(table) = forward else {
+                return self.rare(packet, forward);
+            };
+            packet.meta.table = table.0;
+            let Some(fib) = self.tables.get(table.0) else {
+                return self.reasons.drop(packet, Reason::NoTable);
+            };
+            let id = fib.lookup(destination);
+            let Some(load_balance) = self.load_balances.get(id.0) else {
+                return self.reasons.drop(packet, Reason::NoTable);
+            };
+            self.routes.add(id.0 as usize, 1, packet.meta.total_length() as u64);
+            forward = load_balance.pick_with(|| self.flow_hash(packet));
+        }
+        self.reasons.drop(packet, Reason::TableLoop)
+    }
+
+    fn rare(&self, packet: &mut Packet<'_>, forward: Forward) -> NodeId {
+        match forward {
+            Forward::Glean(interface) => {
+                packet.meta.tx_interface = interface;
+                packet.meta.next_hop = GLEAN;
+                self.next.to(Next::Arp)
+            }
+            Forward::Local => self.next.to(Next::Local),
+            Forward::Drop(DropKind::Blackhole) => self.reasons.drop(packet, Reason::Blackhole),
+            Forward::Drop(kind) => {
+                let error = match kind {
+                    DropKind::Prohibit => IcmpError::ADMIN_PROHIBITED,
+                    DropKind::Unreachable => IcmpError::HOST_UNREACHABLE,
+                    DropKind::NoRoute | DropKind::Blackhole => IcmpError::NET_UNREACHABLE,
+                };
+                error.mark(packet);
+                self.next.to(Next::IcmpError)
+            }
+            Forward::NextHop(next_hop) => {
+                packet.meta.next_hop = next_hop.0;
+                self.next.to(Next::Rewrite)
+            }
+            Forward::Lookup(_) => self.reasons.drop(packet, Reason::TableLoop),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A neighbour as the transmit path sees it: the bytes in front of the IP header and the interface to send
+//! on.
+//!
+//! All routes through a neighbour share one object under a stable id, so a neighbour that changes its MAC
+//! costs one pointer store, however many routes there are. An object is one cache line and immutable;
+//! `ip4-rewrite` reads nothing else to send a packet.
+//!
+//! The main thread writes ([`NextHops`]); workers read through [`NextHops::reader`]. A next hop exists as
+//! long as somebody holds it ([`NextHops::acquire`]): each path list that uses it, and the neighbour table.
+
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use thiserror::Error;
+use weft_engine::InterfaceIndex;
+use weft_engine::publish::{Slab, SlabReader};
+use weft_engine::qsbr::Domain;
+use zerocopy::IntoBytes;
+
+use crate::headers::{EtherType, EthernetHeader, MacAddr, VlanId, VlanTag};
+
+/// A next hop, as a load-balance names it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct NextHopId(pub u32);
+
+/// Ethernet header and two VLAN tags, rounded up to whole words.
+const REWRITE_ROOM: usize = 24;
+
+/// The link-layer header of packets to one neighbour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rewrite {
+    /// The header is at the end.
+    bytes: [u8; REWRITE_ROOM],
+    length: u8,
+}
+
+impl Rewrite {
+    /// A header with `tags` from the outer to the inner one.
+    pub fn new(destination: MacAddr, source: MacAddr, tags: VlanTags, ether_type: EtherType) -> Rewrite {
+        let types = tags.0.map(|tag| tag.map(|(tag_type, _)| tag_type));
+        let first = types[0].or(types[1]).unwrap_or(ether_type);
+        let mut header = Vec::with_capacity(REWRITE_ROOM);
+        header.extend_from_slice(EthernetHeader::new(destination, source, first).as_bytes());
+        if let Some((_, id)) = tags.0[0] {
+            header.extend_from_slice(VlanTag::new(id, types[1].unwrap_or(ether_type)).as_bytes());
+        }
+        if let Some((_, id)) = tags.0[1] {
+            header.extend_from_slice(VlanTag::new(id, ether_type).as_bytes());
+        }
+        let mut rewrite = Rewrite { bytes: [0; REWRITE_ROOM], length: header.len() as u8 };
+        rewrite.bytes[REWRITE_ROOM - header.len()..].copy_from_slice(&header);
+        rewrite
+    }
+
+    /// The header.
+    #[inline(always)]
+    pub fn header(&self) -> &[u8] {
+        &self.bytes[REWRITE_ROOM - self.length as usize..]
+    }
+
+    /// Bytes of the header.
+    #[inline(always)]
+    pub fn length(&self) -> usize {
+        self.length as usize
+    }
+
+    /// The header as the end of a constant number of bytes. A worker that copies all of them to just before
+    /// the IP header needs no variable-length copy; what it overwrites in front of the link-layer header is
+    /// headroom.
+    #[inline(always)]
+    pub fn tail_aligned(&self) -> &[u8; REWRITE_ROOM] {
+        &self.bytes
+    }
+}
+
+/// The VLAN tags of a sub-interface: none, one, or a service tag around a customer tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct VlanTags([Option<(EtherType, VlanId)>; 2]);
+
+impl VlanTags {
+    /// Untagged.
+    pub const NONE: VlanTags = VlanTags([None; 2]);
+
+    /// From the outer to the inner one.
+    pub const fn new(outer: Option<(EtherType, VlanId)>, inner: Option<(EtherType, VlanId)>) -> VlanTags {
+        VlanTags([outer, inner])
+    }
+
+    /// One 802.1Q tag.
+    pub const fn single(id: VlanId) -> VlanTags {
+        VlanTags([Some((EtherType::VLAN, id)), None])
+    }
+
+    /// An 802.1ad tag, and in it an 802.1Q tag.
+    pub const fn double(service: VlanId, customer: VlanId) -> VlanTags {
+        VlanTags([Some((EtherType::QINQ, service)), Some((EtherType::VLAN, customer))])
+    }
+}
+
+/// What is known of a neighbour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resolution {
+    /// Its MAC address is asked for; packets wait.
+    Incomplete,
+    /// Packets can be sent.
+    Complete(Rewrite),
+}
+
+/// One neighbour on one interface. Immutable.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct NextHop {
+    /// Where packets go out.
+    pub interface: InterfaceIndex,
+    /// The longest IP packet that the interface sends.
+    pub mtu: u16,
+    /// How they begin, if that is known.
+    pub resolution: Resolution,
+    /// The neighbour.
+    pub address: IpAddr,
+}
+
+const _: () = assert!(size_of::<NextHop>() == 64, "a next hop is one cache line");
+
+/// No further next hop fits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("more than {limit} next hops are in use")]
+pub struct NextHopsFull {
+    /// The capacity of the table.
+    pub limit: usize,
+}
+
+/// The main thread's side of all next hops.
+pub struct NextHops {
+    slab: Slab<NextHop>,
+    ids: HashMap<(InterfaceIndex, IpAddr), NextHopId>,
+    /// By id: how often it was acquired and not released.
+    holders: Vec<u32>,
+    created: Vec<NextHopId>,
+}
+
+impl NextHops {
+    /// Room for `capacity` next hops.
+    pub fn new(domain: &Domain, capacity: usize) -> Self {
+        NextHops {
+            slab: Slab::new(domain, capacity),
+            ids: HashMap::new(),
+            holders: Vec::new(),
+            created: Vec::new(),
+        }
+    }
+
+    /// For a worker.
+    pub fn reader(&self) -> SlabReader<NextHop> {
+        self.slab.reader()
+    }
+
+    /// The next hop of a neighbour; a new one is incomplete. Each call needs a [`NextHops::release`].
+    pub fn acquire(
+        &mut self,
+        domain: &mut Domain,
+        interface: InterfaceIndex,
+        address: IpAddr,
+    ) -> Result<NextHopId, NextHopsFull> {
+        let id = match self.ids.entry((interface, address)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                let next_hop = NextHop { interface, mtu: 0, resolution: Resolution::Incomplete, address };
+                let Ok(id) = self.slab.insert(domain, next_hop) else {
+                    return Err(NextHopsFull { limit: self.slab.capacity() });
+                };
+                let id = *unknown.insert(NextHopId(id));
+                self.created.push(id);
+                self.holders.resize(self.holders.len().max(id.0 as usize + 1), 0);
+                id
+            }
+        };
+        self.holders[id.0 as usize] += 1;
+        Ok(id)
+    }
+
+    /// Gives back what [`NextHops::acquire`] gave; the last one removes the next hop.
+    pub fn release(&mut self, domain: &mut Domain, id: NextHopId) {
+        let holders = &mut self.holders[id.0 as usize];
+        *holders -= 1;
+        if *holders == 0 {
+            let next_hop = self.slab.get(id.0).expect("a next hop that is held exists");
+            self.ids.remove(&(next_hop.interface, next_hop.address));
+            self.slab.remove(domain, id.0);
+        }
+    }
+
+    /// Next hops that were made since the last call and that still exist. Routes make them; whoever knows the
+    /// neighbours completes those that are known.
+    pub fn take_created(&mut self) -> Vec<NextHopId> {
+        let mut created = std::mem::take(&mut self.created);
+        created.retain(|id| self.slab.get(id.0).is_some());
+        created
+    }
+
+    /// Publishes what is known of a neighbour now.
+    pub fn resolve(&mut self, domain: &mut Domain, id: NextHopId, resolution: Resolution, mtu: u16) {
+        let Some(&NextHop { interface, address, .. }) = self.slab.get(id.0) else {
+            debug_assert!(false, "{id:?} is resolved but not held");
+            return;
+        };
+        self.slab.replace(domain, id.0, NextHop { interface, mtu, resolution, address });
+    }
+
+    /// The id of a neighbour that somebody holds.
+    pub fn find(&self, interface: InterfaceIndex, address: IpAddr) -> Option<NextHopId> {
+        self.ids.get(&(interface, address)).copied()
+    }
+
+    /// The object of a live id.
+    pub fn get(&self, id: NextHopId) -> Option<&NextHop> {
+        self.slab.get(id.0)
+    }
+
+    /// All next hops, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (NextHopId, &NextHop)> {
+        self.ids.values().filter_map(|&id| Some((id, self.get(id)?)))
+    }
+
+    /// Number of next hops.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::build;
+    use std::net::Ipv4Addr;
+
+    const PORT: InterfaceIndex = InterfaceIndex(1);
+    const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
+    #[test]
+    fn a_rewrite_equals_the_header_of_a_built_packet() {
+        let (to, from) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
+        let id = |id| VlanId::new(id).unwrap();
+        let ethernet = build::ethernet().macs(from, to);
+        let cases = [
+            (VlanTags::NONE, ethernet.clone()),
+            (VlanTags::single(id(10)), ethernet.clone().vlan(10)),
+            (VlanTags::double(id(20), id(4094)), ethernet.qinq(20).vlan(4094)),
+        ];
+        for (tags, packet) in cases {
+            let rewrite = Rewrite::new(to, from, tags, EtherType::IPV4);
+            let packet = packet.ipv4([1, 1, 1, 1], [2, 2, 2, 2]).build();
+            assert_eq!(rewrite.header(), &packet[..packet.len() - 20]);
+            assert_eq!(rewrite.length(), packet.len() - 20);
+            assert!(rewrite.tail_aligned().ends_with(rewrite.header()));
+        }
+    }
+
+    #[test]
+    fn holders_share_an_id_and_the_last_one_frees_it() {
+        let mut domain = Domain::new(0);
+        let mut next_hops = NextHops::new(&domain, 2);
+        let a = next_hops.acquire(&mut domain, PORT, ROUTER).unwrap();
+        assert_eq!(next_hops.acquire(&mut domain, PORT, ROUTER), Ok(a));
+        let b = next_hops.acquire(&mut domain, InterfaceIndex(2), ROUTER).unwrap();
+        assert_ne!(a, b);
+        assert_eq!(next_hops.take_created(), [a, b]);
+        let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(next_hops.acquire(&mut domain, PORT, other), Err(NextHopsFull { limit: 2 }));
+
+        next_hops.release(&mut domain, a);
+        assert_eq!(next_hops.find(PORT, ROUTER), Some(a));
+        next_hops.release(&mut domain, a);
+        assert_eq!(next_hops.find(PORT, ROUTER), None);
+        assert_eq!(next_hops.len(), 1);
+        domain.reclaim();
+        assert_eq!(next_hops.acquire(&mut domain, PORT, other), Ok(a), "the slot is free again");
+    }
+
+    #[test]
+    fn a_change_of_mac_keeps_the_id_and_what_a_reader_holds() {
+        let mut domain = Domain::new(1);
+        let mut worker = domain.register().unwrap();
+        worker.online();
+        let mut next_hops = NextHops::new(&domain, 4);
+        let reader = next_hops.reader();
+        let id = next_hops.acquire(&mut domain, PORT, ROUTER).unwrap();
+        let rewrite = |last| {
+            let mac = MacAddr([2, 0, 0, 0, 0, last]);
+            Resolution::Complete(Rewrite::new(mac, build::SOURCE, VlanTags::NONE, EtherType::IPV4))
+        };
+        assert_eq!(next_hops.get(id).unwrap().resolution, Resolution::Incomplete);
+        next_hops.resolve(&mut domain, id, rewrite(1), 1500);
+        {
+            let held = reader.read(worker.guard()).get(id.0).unwrap();
+            next_hops.resolve(&mut domain, id, rewrite(2), 9000);
+            domain.reclaim();
+            assert_eq!((held.resolution, held.mtu), (rewrite(1), 1500));
+            let now = reader.read(worker.guard()).get(id.0).unwrap();
+            assert_eq!((now.resolution, now.mtu, now.address), (rewrite(2), 9000, ROUTER));
+        }
+        worker.quiescent();
+        assert_eq!(domain.reclaim(), 0);
+    }
+}

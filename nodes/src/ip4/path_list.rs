@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Path lists: what routes to many prefixes have in common.
+//!
+//! A million BGP routes have a few hundred different sets of paths. Each set exists once, has one
+//! load-balance, and is resolved once: when the way to a BGP next hop changes, its load-balance is replaced
+//! and no route is touched (what the field calls prefix-independent convergence).
+//!
+//! A list knows what it resolves to, not how: the RIB finds that out ([`super::rib`]). Main thread only.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use ipnet::Ipv4Net;
+use thiserror::Error;
+use weft_engine::InterfaceIndex;
+use weft_engine::qsbr::Domain;
+
+use super::route::{PathTarget, RoutePath};
+use super::{
+    Forward, LoadBalanceId, LoadBalances, LoadBalancesFull, NextHopId, NextHops, NextHopsFull, Share,
+};
+
+/// The objects that all tables share.
+pub struct Objects {
+    /// Neighbours.
+    pub next_hops: NextHops,
+    /// What routes point to.
+    pub load_balances: LoadBalances,
+}
+
+/// No room for the objects that a path list needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ObjectsFull {
+    /// See there.
+    #[error(transparent)]
+    NextHops(#[from] NextHopsFull),
+    /// See there.
+    #[error(transparent)]
+    LoadBalances(#[from] LoadBalancesFull),
+}
+
+/// A path list of one RIB. Not zero, so that a route with one source is small.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct PathListId(NonZeroU32);
+
+impl PathListId {
+    fn at(index: usize) -> PathListId {
+        let number = u32::try_from(index + 1).ok().and_then(NonZeroU32::new);
+        PathListId(number.expect("there are fewer path lists than routes, and fewer routes than 2^32"))
+    }
+
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// A path with all recursion taken out of it: what of [`PathTarget`] a worker can follow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Resolved {
+    NextHop(InterfaceIndex, Ipv4Addr),
+    Other(Forward),
+}
+
+/// [`Resolved`] paths without repetition, in order, and their weights. Empty: the list is unresolved.
+pub(super) type Resolution = Vec<(Resolved, u64)>;
+
+pub(super) struct PathList {
+    /// In order.
+    pub paths: Arc<[RoutePath]>,
+    pub resolution: Resolution,
+    /// [`LoadBalanceId::NO_ROUTE`] exactly if the list is unresolved.
+    pub load_balance: LoadBalanceId,
+    /// The same, once what is prepared is in force.
+    pub planned: LoadBalanceId,
+    /// What the load-balance needs to be kept.
+    next_hops: Vec<NextHopId>,
+    /// Sources of routes, and entries of the journal.
+    users: u32,
+}
+
+impl PathList {
+    pub fn recursive_hops(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.paths.iter().filter_map(|path| match path.target {
+            PathTarget::Via { address, interface: None } => Some(address),
+            _ => None,
+        })
+    }
+
+    pub fn is_recursive(&self) -> bool {
+        self.recursive_hops().next().is_some()
+    }
+
+    pub fn uses(&self, interface: InterfaceIndex) -> bool {
+        self.paths.iter().any(|path| match path.target {
+            PathTarget::Via { interface: Some(used), .. } | PathTarget::Connected(used) => used == interface,
+            _ => false,
+        })
+    }
+}
+
+/// A new resolution of a list with its objects, not yet in force.
+pub(super) struct Prepared {
+    pub list: PathListId,
+    resolution: Resolution,
+    next_hops: Vec<NextHopId>,
+    shares: Vec<Share>,
+    /// A new load-balance, for a list that was unresolved.
+    inserted: Option<LoadBalanceId>,
+}
+
+#[derive(Default)]
+pub(super) struct PathLists {
+    ids: HashMap<Arc<[RoutePath]>, PathListId>,
+    lists: Vec<Option<PathList>>,
+    free: Vec<PathListId>,
+    /// Addresses of recursive paths, and in how many lists they are.
+    hops: BTreeMap<Ipv4Addr, usize>,
+    /// Scratch memory.
+    sorted: Vec<RoutePath>,
+}
+
+impl PathLists {
+    pub fn get(&self, id: PathListId) -> &PathList {
+        self.lists[id.index()].as_ref().expect("a path list with users exists")
+    }
+
+    fn get_mut(&mut self, id: PathListId) -> &mut PathList {
+        self.lists[id.index()].as_mut().expect("a path list with users exists")
+    }
+
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (PathListId, &PathList)> {
+        self.ids.values().map(|&id| (id, self.get(id)))
+    }
+
+    /// Whether some recursive path leads into `prefix`.
+    pub fn recurse_into(&self, prefix: Ipv4Net) -> bool {
+        self.hops.range(prefix.network()..=prefix.broadcast()).next().is_some()
+    }
+
+    /// The list of these paths, for one more user; tells whether it is new, and then unresolved.
+    pub fn acquire(&mut self, paths: &[RoutePath]) -> (PathListId, bool) {
+        self.sorted.clear();
+        self.sorted.extend_from_slice(paths);
+        self.sorted.sort_unstable();
+        if let Some(&id) = self.ids.get(self.sorted.as_slice()) {
+            self.get_mut(id).users += 1;
+            return (id, false);
+        }
+        let paths: Arc<[RoutePath]> = self.sorted.as_slice().into();
+        let list = PathList {
+            paths: Arc::clone(&paths),
+            resolution: Resolution::new(),
+            load_balance: LoadBalanceId::NO_ROUTE,
+            planned: LoadBalanceId::NO_ROUTE,
+            next_hops: Vec::new(),
+            users: 1,
+        };
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.lists.push(None);
+            PathListId::at(self.lists.len() - 1)
+        });
+        for hop in list.recursive_hops() {
+            *self.hops.entry(hop).or_default() += 1;
+        }
+        self.lists[id.index()] = Some(list);
+        self.ids.insert(paths, id);
+        (id, true)
+    }
+
+    /// One user less; the last one frees the list and, after their grace periods, its objects.
+    pub fn release(&mut self, objects: &mut Objects, domain: &mut Domain, id: PathListId) {
+        let slot = &mut self.lists[id.index()];
+        let Some(list) = slot.take_if(|list| {
+            list.users -= 1;
+            list.users == 0
+        }) else {
+            return;
+        };
+        for hop in list.recursive_hops() {
+            let users = self.hops.get_mut(&hop).expect("the hops of all lists are counted");
+            *users -= 1;
+            if *users == 0 {
+                self.hops.remove(&hop);
+            }
+        }
+        self.ids.remove(&list.paths);
+        self.free.push(id);
+        if list.load_balance != LoadBalanceId::NO_ROUTE {
+            objects.load_balances.remove(domain, list.load_balance);
+        }
+        for next_hop in list.next_hops {
+            objects.next_hops.release(domain, next_hop);
+        }
+    }
+
+    /// Makes the objects of a new resolution, so that [`PathLists::commit`] cannot fail. A list that was
+    /// unresolved takes over flows from `like`.
+    pub fn prepare(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        list: PathListId,
+        resolution: Resolution,
+        like: LoadBalanceId,
+    ) -> Result<Prepared, ObjectsFull> {
+        let mut prepared =
+            Prepared { list, resolution, next_hops: Vec::new(), shares: Vec::new(), inserted: None };
+        match self.fill(objects, domain, &mut prepared, like) {
+            Ok(()) => Ok(prepared),
+            Err(full) => {
+                self.discard(objects, domain, prepared);
+                Err(full)
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        prepared: &mut Prepared,
+        like: LoadBalanceId,
+    ) -> Result<(), ObjectsFull> {
+        for &(resolved, weight) in &prepared.resolution {
+            let forward = match resolved {
+                Resolved::NextHop(interface, address) => {
+                    let id = objects.next_hops.acquire(domain, interface, IpAddr::V4(address))?;
+                    prepared.next_hops.push(id);
+                    Forward::NextHop(id)
+                }
+                Resolved::Other(forward) => forward,
+            };
+            prepared.shares.push(Share { forward, weight });
+        }
+        let list = self.get_mut(prepared.list);
+        list.planned = match list.load_balance {
+            _ if prepared.shares.is_empty() => LoadBalanceId::NO_ROUTE,
+            LoadBalanceId::NO_ROUTE => {
+                *prepared.inserted.insert(objects.load_balances.insert(domain, &prepared.shares, like)?)
+            }
+            kept => kept,
+        };
+        Ok(())
+    }
+
+    /// Undoes [`PathLists::prepare`].
+    pub fn discard(&mut self, objects: &mut Objects, domain: &mut Domain, prepared: Prepared) {
+        let list = self.get_mut(prepared.list);
+        list.planned = list.load_balance;
+        for next_hop in prepared.next_hops {
+            objects.next_hops.release(domain, next_hop);
+        }
+        if let Some(id) = prepared.inserted {
+            objects.load_balances.remove(domain, id);
+        }
+    }
+
+    /// Puts a resolution in force. What the list had before is returned; it has to be released when no
+    /// forwarding table names it any more.
+    pub fn commit(&mut self, objects: &mut Objects, domain: &mut Domain, prepared: Prepared) -> Superseded {
+        let list = self.get_mut(prepared.list);
+        let mut superseded = Superseded {
+            next_hops: std::mem::replace(&mut list.next_hops, prepared.next_hops),
+            load_balance: None,
+        };
+        if list.load_balance == list.planned {
+            objects.load_balances.replace(domain, list.planned, &prepared.shares);
+        } else if list.planned == LoadBalanceId::NO_ROUTE {
+            superseded.load_balance = Some(list.load_balance);
+        }
+        list.load_balance = list.planned;
+        list.resolution = prepared.resolution;
+        superseded
+    }
+}
+
+/// Objects that a list had before its last resolution.
+pub(super) struct Superseded {
+    next_hops: Vec<NextHopId>,
+    load_balance: Option<LoadBalanceId>,
+}
+
+impl Superseded {
+    pub fn release(self, objects: &mut Objects, domain: &mut Domain) {
+        if let Some(id) = self.load_balance {
+            objects.load_balances.remove(domain, id);
+        }
+        for id in self.next_hops {
+            objects.next_hops.release(domain, id);
+        }
+    }
+}

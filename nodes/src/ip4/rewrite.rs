@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ip4-rewrite: one hop less to live, the next hop's link header in front, out of the interface.
+//!
+//! Packets that cannot go as they are leave to the side: too old or too long ones to become ICMP errors or
+//! fragments, those for a neighbour whose address is not known yet to wait. Nothing is changed before it is
+//! certain that the packet goes, so an ICMP error quotes the packet as it came.
+
+use std::fmt;
+use std::sync::Arc;
+
+use weft_engine::buffer::{LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
+use weft_engine::counters::Counters;
+use weft_engine::feature::Arcs;
+use weft_engine::frame::Frame;
+use weft_engine::ids::ArcId;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::{Published, SlabReader, SlabView};
+use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::{Context, NodeId};
+
+use super::NextHop;
+use super::icmp_error::IcmpError;
+use super::next_hop::Resolution;
+use crate::headers::{Ipv4Header, checksum};
+use crate::interface::InterfaceTable;
+
+weft_engine::edges! {
+    /// Where packets go that are not transmitted at once.
+    pub enum Next { Arp => "ip4-arp", Fragment => "ip4-frag", IcmpError => "ip4-icmp-error" }
+}
+
+weft_engine::reasons! {
+    /// Why a packet with a route is not transmitted.
+    pub enum Reason {
+        /// the next hop of the route has been deleted
+        NoNextHop = "no_next_hop", Error;
+        /// the interface of the route is down or deleted
+        Down = "interface_down", Error;
+        /// came as a link-layer broadcast and may not be forwarded (RFC 1812 section 5.3.4)
+        LinkBroadcast = "link_broadcast", Info;
+        /// no room in the buffer for the link header
+        NoHeadroom = "no_headroom", Error;
+    }
+}
+
+/// Descriptor of ip4-rewrite.
+pub static IP4_REWRITE: NodeSpec =
+    NodeSpec::internal("ip4-rewrite").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+
+fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+    let meta = &record.meta;
+    write!(out, "  tx {} next hop {}: ", names.interface(meta.tx_interface), meta.next_hop)?;
+    for byte in record.data().iter().take(32) {
+        write!(out, "{byte:02x}")?;
+    }
+    writeln!(out)
+}
+
+/// One worker's instance.
+pub struct Ip4Rewrite {
+    /// Next hops by id.
+    pub next_hops: SlabReader<NextHop>,
+    /// The interfaces.
+    pub interfaces: Arc<Published<InterfaceTable>>,
+    /// The `interface-output` arc.
+    pub arc: ArcId,
+    /// Edges.
+    pub next: Nexts<Next>,
+    /// Reasons.
+    pub reasons: ReasonBase<Reason>,
+}
+
+impl Node for Ip4Rewrite {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let guard = cx.guard();
+        let rewrite = Rewrite {
+            next_hops: self.next_hops.read(guard),
+            interfaces: self.interfaces.read(guard),
+            arcs: cx.arcs(),
+            arc: self.arc,
+            counters: cx.counters,
+            next: self.next,
+            reasons: self.reasons,
+        };
+        cx.each(frame, |packet| rewrite.one(packet));
+    }
+}
+
+struct Rewrite<'a> {
+    next_hops: SlabView<'a, NextHop>,
+    interfaces: &'a InterfaceTable,
+    arcs: &'a Arcs,
+    arc: ArcId,
+    counters: &'a Counters,
+    next: Nexts<Next>,
+    reasons: ReasonBase<Reason>,
+}
+
+impl Rewrite<'_> {
+    #[inline(always)]
+    fn one(&self, packet: &mut Packet<'_>) -> NodeId {
+        let Some(next_hop) = self.next_hops.get(packet.meta.next_hop) else {
+            return self.reasons.drop(packet, Reason::NoNextHop);
+        };
+        let Some(interface) = self.interfaces.get(next_hop.interface) else {
+            return self.reasons.drop(packet, Reason::Down);
+        };
+        let Resolution::Complete(link) = &next_hop.resolution else {
+            packet.meta.tx_interface = next_hop.interface;
+            return self.next.to(Next::Arp);
+        };
+        let length = packet.meta.total_length();
+        let special = packet.meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED) != 0;
+        let Some(ip) = packet.header_mut::<Ipv4Header>() else {
+            return self.reasons.drop(packet, Reason::NoNextHop);
+        };
+        if !special && ip.ttl > 1 && length <= usize::from(interface.mtu) && interface.up {
+            checksum::decrement_ttl(ip);
+        } else if let Some(aside) = self.special(packet, usize::from(interface.mtu), interface.up) {
+            return aside;
+        }
+        if !packet.prepend_tail(link.tail_aligned(), link.length()) {
+            return self.reasons.drop(packet, Reason::NoHeadroom);
+        }
+        packet.meta.tx_interface = next_hop.interface;
+        if interface.is_sub() {
+            let bytes = packet.meta.total_length() as u64;
+            self.counters.interfaces.tx.add(next_hop.interface.index(), 1, bytes);
+        }
+        self.arcs.start(self.arc, next_hop.interface, packet).unwrap_or(interface.tx)
+    }
+
+    /// Packets that need a second look; `None`: it may go.
+    #[cold]
+    fn special(&self, packet: &mut Packet<'_>, mtu: usize, up: bool) -> Option<NodeId> {
+        if !up {
+            return Some(self.reasons.drop(packet, Reason::Down));
+        }
+        let length = packet.meta.total_length();
+        let flags = packet.meta.flags;
+        let ip = packet.header_mut::<Ipv4Header>()?;
+        if flags & LOCALLY_ORIGINATED == 0 {
+            if flags & LINK_BROADCAST != 0 {
+                return Some(self.reasons.drop(packet, Reason::LinkBroadcast));
+            }
+            if ip.ttl <= 1 {
+                IcmpError::TTL_EXCEEDED.mark(packet);
+                return Some(self.next.to(Next::IcmpError));
+            }
+        }
+        if length > mtu {
+            if ip.dont_fragment() {
+                IcmpError::fragmentation_needed(mtu as u16).mark(packet);
+                return Some(self.next.to(Next::IcmpError));
+            }
+            return Some(self.next.to(Next::Fragment));
+        }
+        if flags & LOCALLY_ORIGINATED == 0 {
+            checksum::decrement_ttl(ip);
+        }
+        None
+    }
+}

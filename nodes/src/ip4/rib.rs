@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The routes of one table as they were configured, and the way from there to the forwarding table.
+//!
+//! Several owners may have a route to one prefix. The one of the best [`Preference`] that can be resolved is
+//! installed: its path list's load-balance is what the [`Fib`] answers. Routes that cannot be resolved are
+//! kept and shown.
+//!
+//! # Changes
+//! A batch is all or nothing ([`Rib::apply`]): it is edited into the RIB, resolved, and given its objects; if
+//! any of that fails it is taken back, and no worker has seen anything. Then it is published, additions
+//! before removals, so that a destination which has a route before and after never goes without.
+//!
+//! Main thread only. How a next hop without interface is resolved: [`resolve`].
+
+mod resolve;
+mod source;
+mod view;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use ipnet::Ipv4Net;
+use prefix_trie::PrefixMap;
+use prefix_trie::map::Entry;
+use thiserror::Error;
+use weft_engine::InterfaceIndex;
+use weft_engine::qsbr::Domain;
+
+use super::LoadBalanceId;
+use super::fib::{Fib, FibError, FibSettings, FibWriter};
+use super::path_list::{Objects, ObjectsFull, PathListId, PathLists, Prepared};
+use super::route::{
+    Action, Change, Outcome, Owner, Preference, RouteError, RoutePath, check_paths, check_prefix,
+};
+use source::{Route, Source};
+pub use view::{RouteView, SourceView};
+
+/// Sizes of one table.
+#[derive(Clone, Copy, Debug)]
+pub struct RibSettings {
+    /// Most prefixes.
+    pub prefixes: usize,
+    /// Of its forwarding table.
+    pub fib: FibSettings,
+}
+
+impl Default for RibSettings {
+    fn default() -> Self {
+        RibSettings { prefixes: 4_000_000, fib: FibSettings::default() }
+    }
+}
+
+/// Why a batch changed nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ApplyError {
+    /// These changes, by their position in the batch, are wrong.
+    #[error("{} of the changes refused, the first (number {}): {}", .0.len(), .0[0].0, .0[0].1)]
+    Refused(Vec<(usize, RouteError)>),
+    /// There is no room for what workers need.
+    #[error(transparent)]
+    Objects(#[from] ObjectsFull),
+    /// There is no room in the forwarding table.
+    #[error(transparent)]
+    Fib(#[from] FibError),
+}
+
+/// What an edit replaced. Holds the path list of `before`.
+struct Edit {
+    prefix: Ipv4Net,
+    owner: Owner,
+    before: Option<Source>,
+}
+
+/// A change of the forwarding table.
+struct Move {
+    prefix: Ipv4Net,
+    from: LoadBalanceId,
+    to: LoadBalanceId,
+}
+
+/// The control side of one forwarding table.
+pub struct Rib {
+    routes: PrefixMap<Ipv4Net, Route>,
+    /// Of `routes`, those with a source; the others are about to go.
+    prefixes: usize,
+    installed: usize,
+    lists: PathLists,
+    fib: FibWriter,
+    settings: RibSettings,
+    generations: HashMap<Owner, u16>,
+    down: HashSet<InterfaceIndex>,
+}
+
+impl Rib {
+    /// An empty table. Fails if there is no address space for its forwarding table.
+    pub fn new(settings: RibSettings) -> io::Result<Rib> {
+        Ok(Rib {
+            routes: PrefixMap::new(),
+            prefixes: 0,
+            installed: 0,
+            lists: PathLists::default(),
+            fib: FibWriter::new(settings.fib)?,
+            settings,
+            generations: HashMap::new(),
+            down: HashSet::new(),
+        })
+    }
+
+    /// For the workers.
+    pub fn fib(&self) -> Arc<Fib> {
+        self.fib.reader()
+    }
+
+    /// Makes all changes, one after the other, or none of them.
+    pub fn apply(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        changes: &[Change],
+    ) -> Result<Vec<Outcome>, ApplyError> {
+        let mut batch = Batch::default();
+        batch.edits.reserve(changes.len());
+        let mut outcomes = Vec::with_capacity(changes.len());
+        let mut refused = Vec::new();
+        for (number, change) in changes.iter().enumerate() {
+            match self.edit(&mut batch, change) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => refused.push((number, error)),
+            }
+        }
+        let result = match refused.is_empty() {
+            true => self.publish(objects, domain, &batch),
+            false => Err(ApplyError::Refused(refused)),
+        };
+        if result.is_err() {
+            self.undo(&mut batch);
+        }
+        for list in batch.edits.iter().filter_map(|edit| Some(edit.before?.list)) {
+            self.lists.release(objects, domain, list);
+        }
+        for prefix in batch.emptied {
+            if self.routes.get(&prefix).is_some_and(Route::is_empty) {
+                self.routes.remove(&prefix);
+            }
+        }
+        result.map(|()| outcomes)
+    }
+
+    /// Begins a replay of all routes of `owner`: those that no change mentions until [`Rib::end_resync`] will
+    /// be deleted then. Until then they stay.
+    pub fn begin_resync(&mut self, owner: Owner) {
+        let generation = self.generations.entry(owner).or_default();
+        *generation = generation.wrapping_add(1);
+    }
+
+    /// Ends the replay; returns how many routes were deleted.
+    pub fn end_resync(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        owner: Owner,
+    ) -> Result<usize, ApplyError> {
+        let current = self.generation(owner);
+        let stale = |route: &Route| route.source(owner).is_some_and(|source| source.generation != current);
+        let deletions: Vec<Change> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| stale(route))
+            .map(|(prefix, _)| Change { prefix, owner, action: Action::Delete })
+            .collect();
+        self.apply(objects, domain, &deletions)?;
+        Ok(deletions.len())
+    }
+
+    /// Says that an interface went up or down; all are up at first. Paths over an interface that is down are
+    /// unresolved: flows move to the other paths of their route, and with none left to a less specific route.
+    pub fn set_interface_up(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        interface: InterfaceIndex,
+        up: bool,
+    ) -> Result<(), ApplyError> {
+        let changed = if up { self.down.remove(&interface) } else { self.down.insert(interface) };
+        if !changed {
+            return Ok(());
+        }
+        let again = self.lists.iter().filter(|(_, list)| list.uses(interface) || list.is_recursive());
+        let batch = Batch { again: again.map(|(id, _)| id).collect(), ..Batch::default() };
+        let result = self.publish(objects, domain, &batch);
+        if result.is_err() {
+            if up {
+                self.down.insert(interface)
+            } else {
+                self.down.remove(&interface)
+            };
+        }
+        result
+    }
+
+    /// Number of prefixes.
+    pub fn len(&self) -> usize {
+        self.prefixes
+    }
+
+    /// Whether there is no route.
+    pub fn is_empty(&self) -> bool {
+        self.prefixes == 0
+    }
+
+    /// Number of prefixes with a route in the forwarding table.
+    pub fn installed(&self) -> usize {
+        self.installed
+    }
+
+    /// Number of different path lists.
+    pub fn path_lists(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// The routes to one prefix.
+    pub fn get(&self, prefix: Ipv4Net) -> Option<RouteView<'_>> {
+        let route = self.routes.get(&prefix)?;
+        Some(RouteView::new(prefix, route, &self.lists))
+    }
+
+    /// The route that workers use for `address`.
+    pub fn longest_match(&self, address: Ipv4Addr) -> Option<RouteView<'_>> {
+        let (prefix, route) = self
+            .routes
+            .cover(&Ipv4Net::from(address))
+            .filter(|(_, route)| route.installed != LoadBalanceId::NO_ROUTE)
+            .last()?;
+        Some(RouteView::new(prefix, route, &self.lists))
+    }
+
+    /// All routes by address and length; with `after`, those behind that prefix, so that a dump can go on
+    /// where it stopped although the table has changed.
+    pub fn routes(&self, after: Option<Ipv4Net>) -> impl Iterator<Item = RouteView<'_>> {
+        let routes = match after {
+            Some(prefix) => self.routes.iter_from(&prefix, false),
+            None => self.routes.iter(),
+        };
+        routes.map(|(prefix, route)| RouteView::new(prefix, route, &self.lists))
+    }
+
+    fn generation(&self, owner: Owner) -> u16 {
+        self.generations.get(&owner).copied().unwrap_or_default()
+    }
+
+    /// Makes one change in `routes`.
+    fn edit(&mut self, batch: &mut Batch, change: &Change) -> Result<Outcome, RouteError> {
+        let Change { prefix, owner, action } = change;
+        let (prefix, owner) = (*prefix, *owner);
+        check_prefix(prefix)?;
+        let changed;
+        let (preference, paths): (Preference, &[RoutePath]) = match action {
+            Action::Add(preference, paths) | Action::Set(preference, paths) => {
+                check_paths(prefix, paths)?;
+                (*preference, paths)
+            }
+            Action::AddPath(preference, path) => match self.source(prefix, owner) {
+                None => {
+                    check_paths(prefix, std::slice::from_ref(path))?;
+                    (*preference, std::slice::from_ref(path))
+                }
+                Some(source) => {
+                    changed = [&*self.lists.get(source.list).paths, &[*path]].concat();
+                    check_paths(prefix, &changed)?;
+                    (source.preference, &changed)
+                }
+            },
+            Action::DeletePath(target) => {
+                let source = self.source(prefix, owner).ok_or(RouteError::NoSuchRoute(prefix, owner))?;
+                let paths = &self.lists.get(source.list).paths;
+                changed = paths.iter().filter(|path| path.target != *target).copied().collect::<Vec<_>>();
+                if changed.len() == paths.len() {
+                    return Err(RouteError::NoSuchPath(prefix, *target));
+                }
+                (source.preference, &changed)
+            }
+            Action::Delete => (Preference::default(), &[]),
+        };
+        if paths.is_empty() {
+            let route = self.routes.get_mut(&prefix).filter(|route| route.source(owner).is_some());
+            let route = route.ok_or(RouteError::NoSuchRoute(prefix, owner))?;
+            let before = route.source(owner);
+            route.set_source(owner, None);
+            if route.is_empty() {
+                self.prefixes -= 1;
+                batch.emptied.push(prefix);
+            }
+            batch.edits.push(Edit { prefix, owner, before });
+            return Ok(Outcome::Deleted);
+        }
+
+        let generation = self.generation(owner);
+        let has_room = self.prefixes < self.settings.prefixes;
+        let route = match self.routes.entry(prefix) {
+            Entry::Occupied(route) if has_room || !route.get().is_empty() => route.into_mut(),
+            Entry::Vacant(vacant) if has_room => vacant.insert(Route::empty()),
+            _ => return Err(RouteError::TableFull { prefix, limit: self.settings.prefixes }),
+        };
+        let before = route.source(owner);
+        if before.is_some() && matches!(action, Action::Add(..)) {
+            return Err(RouteError::Exists(prefix, owner));
+        }
+        let (list, new) = self.lists.acquire(paths);
+        if new {
+            let like =
+                before.map_or(LoadBalanceId::NO_ROUTE, |before| self.lists.get(before.list).load_balance);
+            batch.new.insert(list, like);
+        }
+        self.prefixes += usize::from(route.is_empty());
+        route.set_source(owner, Some(Source { preference, owner, generation, list }));
+        batch.edits.push(Edit { prefix, owner, before });
+        Ok(match before {
+            None => Outcome::Added,
+            Some(before) if (before.preference, before.list) == (preference, list) => Outcome::Unchanged,
+            Some(_) => Outcome::Replaced,
+        })
+    }
+
+    fn source(&self, prefix: Ipv4Net, owner: Owner) -> Option<Source> {
+        self.routes.get(&prefix)?.source(owner)
+    }
+
+    /// Takes the edits of a batch back. What they put there takes the place in the journal of what they
+    /// replaced, and is released in its stead.
+    fn undo(&mut self, batch: &mut Batch) {
+        for edit in batch.edits.iter_mut().rev() {
+            let route =
+                self.routes.get_mut(&edit.prefix).expect("an edited route stays until its batch ends");
+            let was_empty = route.is_empty();
+            let after = route.source(edit.owner);
+            route.set_source(edit.owner, edit.before);
+            edit.before = after;
+            match (was_empty, route.is_empty()) {
+                (true, false) => self.prefixes += 1,
+                (false, true) => {
+                    self.prefixes -= 1;
+                    batch.emptied.push(edit.prefix);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Resolves what the batch touched and changes load-balances and forwarding table accordingly.
+    fn publish(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        batch: &Batch,
+    ) -> Result<(), ApplyError> {
+        let mut prepared = Vec::new();
+        let mut moves = Vec::new();
+        if let Err(error) = self.prepare(objects, domain, batch, &mut prepared, &mut moves) {
+            for Move { prefix, from, .. } in moves.into_iter().rev() {
+                self.set_installed(prefix, from);
+            }
+            for prepared in prepared {
+                self.lists.discard(objects, domain, prepared);
+            }
+            return Err(error);
+        }
+
+        let superseded: Vec<_> =
+            prepared.into_iter().map(|prepared| self.lists.commit(objects, domain, prepared)).collect();
+        self.fib.expect_routes(self.installed);
+        let (additions, removals): (Vec<_>, Vec<_>) =
+            moves.into_iter().partition(|step| step.to != LoadBalanceId::NO_ROUTE);
+        for Move { prefix, to, .. } in additions {
+            self.fib.insert(prefix, to).expect("there is a block for each new /24: they were counted");
+        }
+        for Move { prefix, .. } in removals {
+            let covering = self
+                .routes
+                .cover(&prefix)
+                .map(|(prefix, route)| (prefix, route.installed))
+                .filter(|(_, installed)| *installed != LoadBalanceId::NO_ROUTE)
+                .last();
+            self.fib.remove(domain, prefix, covering);
+        }
+        for superseded in superseded {
+            superseded.release(objects, domain);
+        }
+        Ok(())
+    }
+
+    /// All of [`Rib::publish`] that can fail; workers see none of it.
+    fn prepare(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        batch: &Batch,
+        prepared: &mut Vec<Prepared>,
+        moves: &mut Vec<Move>,
+    ) -> Result<(), ApplyError> {
+        let mut lists: Vec<_> = batch.new.keys().chain(&batch.again).copied().collect();
+        if batch.edits.iter().any(|edit| self.lists.recurse_into(edit.prefix)) {
+            lists.extend(self.lists.iter().filter(|(_, list)| list.is_recursive()).map(|(id, _)| id));
+            lists.sort_unstable();
+            lists.dedup();
+        }
+        let mut visit_all = false;
+        for (id, resolution) in self.resolve(lists) {
+            let list = self.lists.get(id);
+            if list.resolution == resolution {
+                continue;
+            }
+            let new = batch.new.get(&id);
+            // Only edited routes use a new list.
+            visit_all |= list.resolution.is_empty() != resolution.is_empty() && new.is_none();
+            let like = new.copied().unwrap_or(LoadBalanceId::NO_ROUTE);
+            prepared.push(self.lists.prepare(objects, domain, id, resolution, like)?);
+        }
+
+        let mut touched: Vec<_> = match visit_all {
+            true => self.routes.iter().map(|(prefix, _)| prefix).collect(),
+            false => batch.edits.iter().map(|edit| edit.prefix).collect(),
+        };
+        // A table is written faster from its beginning to its end than here and there.
+        touched.sort_unstable_by_key(|prefix| (prefix.addr(), prefix.prefix_len()));
+        self.plan(touched, moves);
+
+        let additions = moves.iter().filter(|step| step.to != LoadBalanceId::NO_ROUTE);
+        let mut slots: Vec<_> = additions
+            .filter(|step| self.fib.needs_block(step.prefix))
+            .map(|step| step.prefix.network().to_bits() >> 8)
+            .collect();
+        slots.sort_unstable();
+        slots.dedup();
+        self.fib.check_room(slots.len())?;
+        Ok(())
+    }
+
+    /// Notes for each prefix what the forwarding table has to have.
+    fn plan(&mut self, prefixes: Vec<Ipv4Net>, moves: &mut Vec<Move>) {
+        for prefix in prefixes {
+            let Some(route) = self.routes.get_mut(&prefix) else { continue };
+            let sources = route.sources.as_slice().iter();
+            let to = sources
+                .map(|source| self.lists.get(source.list).planned)
+                .find(|planned| *planned != LoadBalanceId::NO_ROUTE)
+                .unwrap_or(LoadBalanceId::NO_ROUTE);
+            let from = std::mem::replace(&mut route.installed, to);
+            if from != to {
+                self.count_installed(from, to);
+                moves.push(Move { prefix, from, to });
+            }
+        }
+    }
+
+    fn set_installed(&mut self, prefix: Ipv4Net, to: LoadBalanceId) {
+        let route = self.routes.get_mut(&prefix).expect("a route stays until its batch ends");
+        let from = std::mem::replace(&mut route.installed, to);
+        self.count_installed(from, to);
+    }
+
+    fn count_installed(&mut self, from: LoadBalanceId, to: LoadBalanceId) {
+        self.installed -= usize::from(from != LoadBalanceId::NO_ROUTE);
+        self.installed += usize::from(to != LoadBalanceId::NO_ROUTE);
+    }
+}
+
+/// What one call of [`Rib::publish`] is about.
+#[derive(Default)]
+struct Batch {
+    edits: Vec<Edit>,
+    /// Lists that the edits made, and what their first routes used before.
+    new: HashMap<PathListId, LoadBalanceId>,
+    /// Other lists that may resolve to something else now, besides those that recurse into an edited prefix.
+    again: Vec<PathListId>,
+    /// Prefixes that were without a source at some time.
+    emptied: Vec<Ipv4Net>,
+}
+
+#[cfg(test)]
+mod tests;

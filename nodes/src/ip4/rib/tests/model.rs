@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The RIB and what workers see of it, against a model that knows nothing of increments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+
+use ipnet::Ipv4Net;
+use proptest::prelude::*;
+use weft_engine::InterfaceIndex;
+
+use super::*;
+
+/// All routes in a list, and everything computed from scratch.
+#[derive(Clone, Default)]
+struct Model {
+    routes: BTreeMap<(Ipv4Net, Owner), (Preference, BTreeMap<PathTarget, NonZeroU16>)>,
+    mentioned: BTreeSet<(Ipv4Net, Owner)>,
+    down: BTreeSet<InterfaceIndex>,
+}
+
+type Paths = BTreeMap<PathTarget, NonZeroU16>;
+
+impl Model {
+    fn change(&mut self, Change { prefix, owner, action }: &Change) -> Result<Outcome, ()> {
+        let key = (*prefix, *owner);
+        let old = self.routes.get(&key).cloned();
+        let collect = |paths: &[RoutePath]| -> Result<Paths, ()> {
+            let map: Paths = paths.iter().map(|path| (path.target, path.weight)).collect();
+            if map.len() == paths.len() && !map.is_empty() { Ok(map) } else { Err(()) }
+        };
+        let new = match action {
+            Action::Add(..) if old.is_some() => return Err(()),
+            Action::Add(preference, paths) | Action::Set(preference, paths) => {
+                Some((*preference, collect(paths)?))
+            }
+            Action::Delete => {
+                old.as_ref().ok_or(())?;
+                None
+            }
+            Action::AddPath(preference, path) => {
+                let mut route = old.clone().unwrap_or((*preference, Paths::new()));
+                if route.1.insert(path.target, path.weight).is_some() {
+                    return Err(());
+                }
+                Some(route)
+            }
+            Action::DeletePath(target) => {
+                let mut route = old.clone().ok_or(())?;
+                route.1.remove(target).ok_or(())?;
+                Some(route).filter(|route| !route.1.is_empty())
+            }
+        };
+        self.mentioned.insert(key);
+        let outcome = match (&old, &new) {
+            (None, _) => Outcome::Added,
+            (_, None) => Outcome::Deleted,
+            (old, new) if old == new => Outcome::Unchanged,
+            _ => Outcome::Replaced,
+        };
+        match new {
+            Some(new) => self.routes.insert(key, new),
+            None => self.routes.remove(&key),
+        };
+        Ok(outcome)
+    }
+
+    /// The routes of the longest prefix around `address` that `installed` accepts, the best one first.
+    fn covering(&self, address: Ipv4Addr, installed: impl Fn(&Paths) -> bool) -> Vec<&Paths> {
+        let around = self
+            .routes
+            .iter()
+            .filter(|((prefix, _), route)| prefix.contains(&address) && installed(&route.1));
+        let longest = around.clone().map(|((prefix, _), _)| prefix.prefix_len()).max();
+        let mut best: Vec<_> =
+            around.filter(|((prefix, _), _)| Some(prefix.prefix_len()) == longest).collect();
+        best.sort_by_key(|((_, owner), (preference, _))| (*preference, *owner));
+        best.into_iter().map(|(_, (_, paths))| paths).collect()
+    }
+
+    /// What each path list leads to; nothing about lists that are in a loop or depend on one.
+    fn resolve(&self) -> BTreeMap<&Paths, BTreeSet<Fate>> {
+        let mut known = BTreeMap::new();
+        loop {
+            let unknown =
+                self.routes.values().map(|(_, paths)| paths).filter(|paths| !known.contains_key(paths));
+            let step: Vec<_> =
+                unknown.filter_map(|paths| Some((paths, self.fates_of(paths, &known)?))).collect();
+            if step.is_empty() {
+                return known;
+            }
+            known.extend(step);
+        }
+    }
+
+    fn fates_of(&self, paths: &Paths, known: &BTreeMap<&Paths, BTreeSet<Fate>>) -> Option<BTreeSet<Fate>> {
+        let mut fates = BTreeSet::new();
+        for target in paths.keys() {
+            match *target {
+                PathTarget::Via { interface: Some(interface), .. } | PathTarget::Connected(interface)
+                    if self.down.contains(&interface) => {}
+                PathTarget::Via { address, interface: Some(interface) } => {
+                    fates.insert(Fate::Neighbor(interface, address.into()));
+                }
+                PathTarget::Connected(interface) => {
+                    fates.insert(Fate::Forward(Forward::Glean(interface)));
+                }
+                PathTarget::Local => {
+                    fates.insert(Fate::Forward(Forward::Local));
+                }
+                PathTarget::Drop(kind) => {
+                    fates.insert(Fate::Forward(Forward::Drop(kind)));
+                }
+                PathTarget::Table(table) => {
+                    fates.insert(Fate::Forward(Forward::Lookup(table)));
+                }
+                PathTarget::Via { address, interface: None } => {
+                    for through in self.covering(address, |_| true) {
+                        let through = known.get(through)?;
+                        fates.extend(through.iter().filter_map(|fate| match *fate {
+                            Fate::Forward(Forward::Glean(interface)) => {
+                                Some(Fate::Neighbor(interface, address.into()))
+                            }
+                            Fate::Forward(Forward::Local | Forward::Lookup(_)) => None,
+                            fate => Some(fate),
+                        }));
+                        if !through.is_empty() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Some(fates)
+    }
+
+    fn check(&self, bed: &Bed) {
+        let resolved = self.resolve();
+        let prefixes: BTreeSet<_> = self.routes.keys().map(|(prefix, _)| *prefix).collect();
+        assert_eq!(bed.rib.len(), prefixes.len());
+        // The same in one batch: what is installed must not depend on how it came about.
+        let mut fresh = Bed::roomy();
+        self.down.iter().for_each(|&interface| fresh.link(interface, false).unwrap());
+        let all = self.routes.iter().map(|(&(prefix, owner), (preference, paths))| {
+            let paths = paths.iter().map(|(&target, &weight)| RoutePath { target, weight }).collect();
+            Change { prefix, owner, action: Action::Add(*preference, paths) }
+        });
+        fresh.apply(&all.collect::<Vec<_>>()).unwrap();
+        for address in addresses() {
+            let fates = bed.fates(address);
+            assert_eq!(fates, fresh.fates(address), "{address} with {:?}", self.routes);
+            let around = self.routes.iter().filter(|((prefix, _), _)| prefix.contains(&address));
+            if around.clone().all(|(_, (_, paths))| resolved.contains_key(paths)) {
+                let best = self.covering(address, |paths| !resolved[paths].is_empty());
+                let expected = best.first().map_or([NO_ROUTE].into(), |paths| resolved[*paths].clone());
+                assert_eq!(fates, expected, "{address} with {:?}", self.routes);
+            }
+        }
+        let shown: BTreeMap<_, _> = bed
+            .rib
+            .routes(None)
+            .flat_map(|route| route.sources().map(move |source| ((route.prefix(), source.owner), source)))
+            .map(|(key, source)| {
+                (key, (source.preference, source.paths.iter().map(|p| (p.target, p.weight)).collect()))
+            })
+            .collect();
+        assert_eq!(shown, self.routes);
+    }
+}
+
+const PREFIXES: [&str; 9] = [
+    EVERYWHERE,
+    "10.0.0.0/8",
+    "10.0.0.0/9",
+    "10.1.0.0/16",
+    "10.1.1.0/24",
+    "10.1.1.0/25",
+    "10.1.1.7/32",
+    "10.1.2.0/30",
+    "11.0.0.0/16",
+];
+
+fn addresses() -> impl Iterator<Item = Ipv4Addr> {
+    PREFIXES.iter().flat_map(|prefix| [net(prefix).network(), net(prefix).broadcast()])
+}
+
+fn target() -> impl Strategy<Value = PathTarget> {
+    let interface = || (1u32..4).prop_map(InterfaceIndex);
+    let address =
+        prop::sample::select(vec!["10.0.0.1", "10.1.0.1", "10.1.1.7", "10.1.2.1", "11.0.0.1", "12.0.0.1"]);
+    prop_oneof![
+        4 => (address, prop::option::of(interface()))
+            .prop_map(|(address, interface)| PathTarget::Via { address: ip(address), interface }),
+        2 => interface().prop_map(PathTarget::Connected),
+        1 => prop::sample::select(vec![DropKind::Blackhole, DropKind::Prohibit]).prop_map(PathTarget::Drop),
+        1 => Just(PathTarget::Local),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let path = || {
+        let weight = (1u16..4).prop_map(|weight| NonZeroU16::new(weight).unwrap());
+        (target(), weight).prop_map(|(target, weight)| RoutePath { target, weight })
+    };
+    let preference = || (0u32..3).prop_map(Preference);
+    let paths = || prop::collection::vec(path(), 0..4);
+    let action = prop_oneof![
+        2 => (preference(), paths()).prop_map(|(preference, paths)| Action::Add(preference, paths)),
+        4 => (preference(), paths()).prop_map(|(preference, paths)| Action::Set(preference, paths)),
+        2 => Just(Action::Delete),
+        2 => (preference(), path()).prop_map(|(preference, path)| Action::AddPath(preference, path)),
+        1 => target().prop_map(Action::DeletePath),
+    ];
+    let owner = (0u16..3).prop_map(Owner);
+    (prop::sample::select(PREFIXES.as_slice()), owner, action).prop_map(|(prefix, owner, action)| Change {
+        prefix: net(prefix),
+        owner,
+        action,
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Vec<Change>),
+    Link(InterfaceIndex, bool),
+    Begin(Owner),
+    End(Owner),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let owner = || (0u16..3).prop_map(Owner);
+    prop_oneof![
+        8 => prop::collection::vec(change(), 1..4).prop_map(Step::Apply),
+        2 => ((1u32..4).prop_map(InterfaceIndex), any::<bool>())
+            .prop_map(|(interface, up)| Step::Link(interface, up)),
+        1 => owner().prop_map(Step::Begin),
+        1 => owner().prop_map(Step::End),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn equals_a_model_that_starts_from_scratch(
+        steps in prop::collection::vec(step(), 1..40), objects in prop::sample::select(vec![4usize, 1000]),
+        blocks in prop::sample::select(vec![1u32, 1000]),
+    ) {
+        let mut bed = Bed::new(objects, blocks);
+        let mut model = Model::default();
+        for step in steps {
+            let before = model.clone();
+            match step {
+                Step::Apply(changes) => {
+                    let results: Vec<_> = changes.iter().map(|change| model.change(change)).collect();
+                    let wrong: Vec<_> = (0..results.len()).filter(|&i| results[i].is_err()).collect();
+                    match bed.apply(&changes) {
+                        Ok(outcomes) => {
+                            prop_assert_eq!(outcomes.into_iter().map(Ok).collect::<Vec<_>>(), results);
+                        }
+                        Err(ApplyError::Refused(errors)) => {
+                            prop_assert_eq!(errors.into_iter().map(|(i, _)| i).collect::<Vec<_>>(), wrong);
+                            model = before;
+                        }
+                        Err(_) => {
+                            prop_assert!(wrong.is_empty() && (objects < 1000 || blocks < 1000));
+                            model = before;
+                        }
+                    }
+                }
+                Step::Link(interface, up) => match bed.link(interface, up) {
+                    Ok(()) if up => { model.down.remove(&interface); }
+                    Ok(()) => { model.down.insert(interface); }
+                    Err(_) => prop_assert!(objects < 1000 || blocks < 1000),
+                },
+                Step::Begin(owner) => {
+                    bed.rib.begin_resync(owner);
+                    model.mentioned.retain(|(_, mentioned)| *mentioned != owner);
+                }
+                Step::End(owner) => {
+                    let stale: Vec<_> = model.routes.keys().copied()
+                        .filter(|key| key.1 == owner && !model.mentioned.contains(key)).collect();
+                    match bed.rib.end_resync(&mut bed.objects, &mut bed.domain, owner) {
+                        Ok(deleted) => {
+                            prop_assert_eq!(deleted, stale.len());
+                            stale.iter().for_each(|key| { model.routes.remove(key); });
+                        }
+                        Err(_) => prop_assert!(objects < 1000 || blocks < 1000),
+                    }
+                    bed.domain.reclaim();
+                }
+            }
+            model.check(&bed);
+        }
+        let all: Vec<_> = model.routes.keys()
+            .map(|&(prefix, owner)| Change { prefix, owner, action: Action::Delete }).collect();
+        bed.apply(&all).unwrap();
+        prop_assert_eq!((bed.rib.len(), bed.rib.installed(), bed.rib.path_lists()), (0, 0, 0));
+        prop_assert_eq!((bed.objects.next_hops.len(), bed.objects.load_balances.len()), (0, 0));
+    }
+}

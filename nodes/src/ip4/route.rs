@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a route is: the words of the control plane, checked before they reach the RIB.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+
+use ipnet::Ipv4Net;
+use thiserror::Error;
+use weft_engine::InterfaceIndex;
+
+use super::{DropKind, MAX_FORWARDS, TableIndex};
+
+/// Who configured something. What one owner says never changes what another one said.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Owner(pub u16);
+
+impl Owner {
+    /// Follows from the addresses of interfaces.
+    pub const CONNECTED: Owner = Owner(0);
+    /// Follows from resolved neighbours.
+    pub const NEIGHBOR: Owner = Owner(1);
+    /// The command line and the start-up file.
+    pub const CLI: Owner = Owner(2);
+    /// Clients of the binary API.
+    pub const API: Owner = Owner(3);
+    /// The vplaned session.
+    pub const VPLANED: Owner = Owner(4);
+    /// The first of the plugins; each has its own.
+    pub const PLUGIN: Owner = Owner(16);
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match *self {
+            Owner::CONNECTED => "connected",
+            Owner::NEIGHBOR => "neighbor",
+            Owner::CLI => "cli",
+            Owner::API => "api",
+            Owner::VPLANED => "vplaned",
+            Owner(other) if *self >= Owner::PLUGIN => return write!(f, "plugin {}", other - Owner::PLUGIN.0),
+            Owner(other) => return write!(f, "owner {other}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// Which owner wins where several have a route for one prefix: the lowest, and among equals the lowest owner.
+/// Other systems call it metric or administrative distance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Preference(pub u32);
+
+/// Where a path leads.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PathTarget {
+    /// To a router on the link of `interface`, or, without an interface, to wherever the table forwards
+    /// packets to `address` (a recursive path).
+    Via {
+        /// The router.
+        address: Ipv4Addr,
+        /// Its link.
+        interface: Option<InterfaceIndex>,
+    },
+    /// Destinations are on the link themselves.
+    Connected(InterfaceIndex),
+    /// Destinations are this host.
+    Local,
+    /// Nowhere.
+    Drop(DropKind),
+    /// To wherever another table forwards the packet.
+    Table(TableIndex),
+}
+
+impl fmt::Display for PathTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PathTarget::Via { address, interface: Some(interface) } => {
+                write!(f, "via {address} interface {interface}")
+            }
+            PathTarget::Via { address, interface: None } => write!(f, "via {address}"),
+            PathTarget::Connected(interface) => write!(f, "connected interface {interface}"),
+            PathTarget::Local => f.write_str("local"),
+            PathTarget::Drop(DropKind::NoRoute) => f.write_str("no route"),
+            PathTarget::Drop(DropKind::Blackhole) => f.write_str("blackhole"),
+            PathTarget::Drop(DropKind::Unreachable) => f.write_str("unreachable"),
+            PathTarget::Drop(DropKind::Prohibit) => f.write_str("prohibit"),
+            PathTarget::Table(table) => write!(f, "table {}", table.0),
+        }
+    }
+}
+
+/// One of the ways to a prefix.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RoutePath {
+    /// Where it leads; no two paths of a route lead to the same.
+    pub target: PathTarget,
+    /// How much of the traffic it takes, in proportion to the other weights.
+    pub weight: NonZeroU16,
+}
+
+impl RoutePath {
+    /// A path of weight 1.
+    pub const fn new(target: PathTarget) -> RoutePath {
+        RoutePath { target, weight: NonZeroU16::MIN }
+    }
+}
+
+/// A change of one owner's route to one prefix.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// To where.
+    pub prefix: Ipv4Net,
+    /// Whose route.
+    pub owner: Owner,
+    /// What about it.
+    pub action: Action,
+}
+
+/// See [`Change`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Adds the route; the owner must not have one.
+    Add(Preference, Vec<RoutePath>),
+    /// Adds the route or replaces it.
+    Set(Preference, Vec<RoutePath>),
+    /// Deletes the route.
+    Delete,
+    /// Adds a path; also adds the route, with this preference, if the owner has none.
+    AddPath(Preference, RoutePath),
+    /// Deletes the path with this target; the last one takes the route with it.
+    DeletePath(PathTarget),
+}
+
+/// What a change did to the route of its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// There is a route that was not.
+    Added,
+    /// The route is another one.
+    Replaced,
+    /// Said what was so already.
+    Unchanged,
+    /// The route is gone.
+    Deleted,
+}
+
+/// Why a change is refused.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum RouteError {
+    /// The address has bits outside of the prefix.
+    #[error("{found} has host bits set: expected {expected}")]
+    HostBits {
+        /// As given.
+        found: Ipv4Net,
+        /// The prefix that contains it.
+        expected: Ipv4Net,
+    },
+    /// A route without paths.
+    #[error("the route to {0} has no path: expected at least one")]
+    NoPath(Ipv4Net),
+    /// A route with more paths than a load-balance holds.
+    #[error("the route to {prefix} has {found} paths: expected at most {limit}")]
+    TooManyPaths {
+        /// Of the route.
+        prefix: Ipv4Net,
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// Two paths of a route lead to the same.
+    #[error("the route to {0} already has the path \"{1}\"")]
+    PathExists(Ipv4Net, PathTarget),
+    /// The owner's route has no such path.
+    #[error("the route to {0} has no path \"{1}\"")]
+    NoSuchPath(Ipv4Net, PathTarget),
+    /// No host can have that address.
+    #[error("the route to {0} has the next hop {1}: expected a unicast address")]
+    NextHopNotUnicast(Ipv4Net, Ipv4Addr),
+    /// [`Action::Add`] found a route.
+    #[error("{1} already has a route to {0}")]
+    Exists(Ipv4Net, Owner),
+    /// Nothing to delete.
+    #[error("{1} has no route to {0}")]
+    NoSuchRoute(Ipv4Net, Owner),
+    /// The table is as full as its settings permit.
+    #[error("no room for {prefix}: the table has {limit} prefixes, as many as its settings permit")]
+    TableFull {
+        /// That did not fit.
+        prefix: Ipv4Net,
+        /// The setting.
+        limit: usize,
+    },
+}
+
+pub(super) fn check_prefix(prefix: Ipv4Net) -> Result<(), RouteError> {
+    match prefix.trunc() {
+        expected if expected == prefix => Ok(()),
+        expected => Err(RouteError::HostBits { found: prefix, expected }),
+    }
+}
+
+pub(super) fn check_paths(prefix: Ipv4Net, paths: &[RoutePath]) -> Result<(), RouteError> {
+    for path in paths {
+        if let PathTarget::Via { address, .. } = path.target
+            && (address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+        {
+            return Err(RouteError::NextHopNotUnicast(prefix, address));
+        }
+    }
+    match paths {
+        [] => Err(RouteError::NoPath(prefix)),
+        [_] => Ok(()),
+        _ if paths.len() > MAX_FORWARDS => {
+            Err(RouteError::TooManyPaths { prefix, found: paths.len(), limit: MAX_FORWARDS })
+        }
+        _ => {
+            let mut seen = BTreeSet::new();
+            match paths.iter().find(|path| !seen.insert(path.target)) {
+                Some(path) => Err(RouteError::PathExists(prefix, path.target)),
+                None => Ok(()),
+            }
+        }
+    }
+}

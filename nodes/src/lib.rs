@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Built-in nodes and the tables that they read.
+//!
+//! ```text
+//! ethernet-input -> arp-input -> [arp] -> arp-reply
+//!              \-> ip4-input -> [ip4-unicast] -> ip4-lookup -> ip4-rewrite -> [interface-output] -> <port>-tx
+//!                                                  \-> ip4-local -> [ip4-local] -> ip4-local-end-of-arc -> punt
+//! aside: ip4-arp (waits for a neighbour), ip4-frag, ip4-icmp-error, loopback-tx
+//! ```
+//!
+//! Feature arcs stand in brackets. Tables live beside the node that reads them; the main thread writes them. [`graph`]
+//! is the one list of nodes.
+#![deny(unsafe_code)]
+
+pub mod arp;
+pub mod ethernet;
+pub mod graph;
+pub mod headers;
+pub mod interface;
+pub mod ip4;
+pub mod loopback;
+pub mod neighbor;
+pub mod punt;
+mod rate_limit;
+mod segments;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//! loopback-tx: the wire of a loopback interface, which ends where it begins.
+//!
+//! What is sent to a loopback comes in again on it if it is addressed to it, to the group or to all. So an address on a
+//! loopback behaves like one on a port to which nobody else is connected. One node serves all loopbacks.
+
+use std::fmt;
+use std::sync::Arc;
+
+use weft_engine::Context;
+use weft_engine::buffer::{CHAINED, TRACED};
+use weft_engine::frame::Frame;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::Published;
+use weft_engine::trace::{Names, TraceRecord};
+
+use crate::headers::EthernetHeader;
+use crate::interface::InterfaceTable;
+
+weft_engine::edges! {
+    /// Where frames go.
+    pub enum Next { Ethernet => "ethernet-input" }
+}
+
+weft_engine::reasons! {
+    /// Why a frame does not come back.
+    pub enum Reason {
+        /// nobody but the loopback interface itself is on it, and the frame is for another station
+        NoStation = "no_such_station", Error;
+        /// interface does not exist (any more)
+        NoInterface = "no_interface", Error;
+    }
+}
+
+/// Descriptor of loopback-tx.
+pub static LOOPBACK_TX: NodeSpec =
+    NodeSpec::internal("loopback-tx").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+
+fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+    writeln!(out, "  {} {} bytes", names.interface(record.meta.rx_interface), record.meta.total_length())
+}
+
+/// One worker's instance.
+pub struct LoopbackTx {
+    /// The interfaces.
+    pub interfaces: Arc<Published<InterfaceTable>>,
+    /// Edges.
+    pub next: Nexts<Next>,
+    /// Reasons.
+    pub reasons: ReasonBase<Reason>,
+}
+
+impl Node for LoopbackTx {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (interfaces, reasons) = (self.interfaces.read(cx.guard()), self.reasons);
+        let (counters, input) = (cx.counters, self.next.to(Next::Ethernet));
+        cx.each(frame, |packet| {
+            let loopback = packet.meta.tx_interface;
+            let (Some(interface), Some(ethernet)) =
+                (interfaces.get(loopback), packet.header::<EthernetHeader>())
+            else {
+                return reasons.drop(packet, Reason::NoInterface);
+            };
+            if ethernet.destination != interface.mac && !ethernet.destination.is_multicast() {
+                return reasons.drop(packet, Reason::NoStation);
+            }
+            let bytes = packet.meta.total_length() as u64;
+            counters.interfaces.tx.add(loopback.index(), 1, bytes);
+            counters.interfaces.rx.add(loopback.index(), 1, bytes);
+            // From here on the packet is as a device hands it over.
+            packet.meta.flags &= TRACED | CHAINED;
+            packet.meta.rx_interface = loopback;
+            packet.meta.flow_hash = 0;
+            packet.meta.link_length = EthernetHeader::LENGTH as u16;
+            packet.meta.network_offset = (packet.meta.data_offset() + EthernetHeader::LENGTH) as u16;
+            input
+        });
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//! punt: packets for the host's own stack, as the port received them.
+//!
+//! What Weft does not speak itself (routing protocols, SSH, DHCP) is the host's business. The frame goes, with the
+//! link header that it came with, tags included, to the node of the host's side of its port. Headers were only taken
+//! off on the way here, not overwritten, so they are still in the buffer. This node ends nothing, hence no
+//! `Role::Punt`: the one that transmits to the host does.
+
+use std::fmt;
+use std::sync::Arc;
+
+use weft_engine::buffer::Packet;
+use weft_engine::frame::Frame;
+use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::Published;
+use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::{Context, NodeId};
+
+use crate::interface::InterfaceTable;
+
+weft_engine::reasons! {
+    /// Why the host does not get a packet.
+    pub enum Reason {
+        /// the port has no host interface
+        NoHost = "no_host_interface", Info;
+        /// interface does not exist (any more)
+        NoInterface = "no_interface", Error;
+    }
+}
+
+/// Descriptor of punt.
+pub static PUNT: NodeSpec = NodeSpec::internal("punt").reasons(Reason::ALL).trace(format);
+
+fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+    writeln!(
+        out,
+        "  {} {} bytes to the host",
+        names.interface(record.meta.rx_interface),
+        record.meta.total_length()
+    )
+}
+
+/// One worker's instance.
+pub struct Punt {
+    /// The interfaces.
+    pub interfaces: Arc<Published<InterfaceTable>>,
+    /// Reasons.
+    pub reasons: ReasonBase<Reason>,
+}
+
+impl Node for Punt {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (interfaces, reasons) = (self.interfaces.read(cx.guard()), self.reasons);
+        let counters = cx.counters;
+        cx.each(frame, |packet| {
+            let rx = packet.meta.rx_interface;
+            let Some(interface) = interfaces.get(rx) else {
+                return reasons.drop(packet, Reason::NoInterface);
+            };
+            if interface.host == NodeId::DROP {
+                return reasons.drop(packet, Reason::NoHost);
+            }
+            restore_link_header(packet);
+            counters.interfaces.punt.add(rx.index(), 1);
+            interface.host
+        });
+    }
+}
+
+/// Goes back to the first byte of the frame.
+fn restore_link_header(packet: &mut Packet<'_>) {
+    let link_header = packet.meta.network_offset.saturating_sub(packet.meta.link_length);
+    let taken_off = packet.meta.data_offset().saturating_sub(link_header.into());
+    let restored = packet.prepend(taken_off);
+    debug_assert!(restored, "headers are taken off the buffer that they were received in");
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Ports without hardware: a source of frames, and sinks that keep the bytes.
+
+use weft_engine::buffer::{BufferCache, HEADROOM};
+use weft_engine::frame::{FRAME_SIZE, Frame};
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
+use weft_engine::{BufferIndex, Context, InterfaceIndex};
+
+/// Longest segment that the source makes, as if the device's buffers were small.
+const SEGMENT: usize = 1700;
+
+weft_engine::edges! { enum Next { Ethernet => "ethernet-input" } }
+
+static SOURCE: NodeSpec = NodeSpec::input("test-source").next(Next::NAMES);
+static SINK: NodeSpec = NodeSpec::internal("test-sink").role(Role::Output);
+
+/// Brings in the frames that the test has left here.
+pub struct Source {
+    pub frames: Vec<(InterfaceIndex, Vec<u8>)>,
+    next: Nexts<Next>,
+}
+
+impl Source {
+    pub fn def() -> NodeDef<'static> {
+        NodeDef::new(&SOURCE, |wiring| Box::new(Source { frames: Vec::new(), next: wiring.nexts() }))
+    }
+}
+
+impl Node for Source {
+    fn process(&mut self, cx: &mut Context<'_>, _: &Frame) {
+        let count = self.frames.len().min(FRAME_SIZE);
+        let packets: Vec<_> = self
+            .frames
+            .drain(..count)
+            .map(|(port, bytes)| {
+                cx.counters.interfaces.rx.add(port.index(), 1, bytes.len() as u64);
+                receive(cx.buffers, port, &bytes)
+            })
+            .collect();
+        cx.send(self.next.to(Next::Ethernet), &packets);
+    }
+}
+
+fn receive(buffers: &mut BufferCache, port: InterfaceIndex, bytes: &[u8]) -> BufferIndex {
+    let mut first = None;
+    for part in bytes.chunks(SEGMENT) {
+        let index = buffers.allocate_one().expect("the pool is larger than any test needs");
+        buffers.receive(index, HEADROOM, part.len(), port);
+        buffers.packet(index).data_mut().copy_from_slice(part);
+        match first {
+            None => first = Some(index),
+            Some(first) => buffers.chain(first, index),
+        }
+    }
+    first.expect("a frame has bytes")
+}
+
+/// Keeps the bytes of what arrives. Counts what it transmits, unless it is the host's side.
+pub struct Sink {
+    port: Option<InterfaceIndex>,
+    pub frames: Vec<Vec<u8>>,
+    pub count: u64,
+}
+
+impl Sink {
+    pub fn def(name: String, port: Option<InterfaceIndex>) -> NodeDef<'static> {
+        NodeDef::named(&SINK, name, move |_| Box::new(Sink { port, frames: Vec::new(), count: 0 }))
+    }
+}
+
+impl Node for Sink {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        for &index in frame.packets() {
+            let mut bytes = Vec::new();
+            let mut next = Some(index);
+            while let Some(segment) = next {
+                let packet = cx.buffers.packet(segment);
+                bytes.extend_from_slice(packet.data());
+                next = packet.meta.next_segment();
+            }
+            if let Some(port) = self.port {
+                cx.counters.interfaces.tx.add(port.index(), 1, bytes.len() as u64);
+            }
+            self.frames.push(bytes);
+            self.count += 1;
+            cx.buffers.free_one(index);
+        }
+    }
+}

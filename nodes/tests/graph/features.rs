@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Features on the arcs of this crate, and the trace of a packet.
+
+use std::fmt::Write;
+
+use weft_engine::feature::FeatureSpec;
+use weft_engine::frame::Frame;
+use weft_engine::graph::{Graph, NodeDef};
+use weft_engine::node::{Node, NodeSpec};
+use weft_engine::trace::Names;
+use weft_engine::{ArcId, Context, InterfaceIndex, NodeId, ReasonId};
+use weft_nodes::headers::{ArpOperation, ArpPacket, MacAddr};
+
+use crate::bed::Bed;
+
+static FEATURE: NodeSpec = NodeSpec::internal("test-feature");
+
+/// Counts, and passes on along its arc.
+#[derive(Default)]
+struct Feature {
+    packets: usize,
+}
+
+impl Node for Feature {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        self.packets += frame.len();
+        let arcs = cx.arcs();
+        cx.each(frame, |packet| arcs.next(packet));
+    }
+}
+
+/// A feature on an arc of an interface; its node.
+fn enable(
+    bed: &mut Bed,
+    (name, arc): (&'static str, ArcId),
+    interface: InterfaceIndex,
+    last: NodeId,
+) -> NodeId {
+    let node =
+        bed.engine.add_nodes("test", vec![NodeDef::new(&FEATURE, |_| Box::<Feature>::default())]).unwrap();
+    let spec = FeatureSpec { arc: name, node: "test-feature", after: &[], before: &[] };
+    bed.engine.add_feature(&spec).unwrap();
+    bed.engine.set_feature(arc, interface, "test-feature", true, last).unwrap();
+    node[0]
+}
+
+fn seen(bed: &mut Bed, node: NodeId) -> usize {
+    bed.worker.node_mut::<Feature>(node).unwrap().packets
+}
+
+#[test]
+fn a_feature_sees_the_packets_of_its_interface_once() {
+    for output in [false, true] {
+        let mut bed = Bed::new();
+        let [p0, p1] = bed.ports;
+        let arcs = bed.nodes.arcs;
+        let node = match output {
+            false => enable(&mut bed, ("ip4-unicast", arcs.ip4_unicast.0), p0.index, arcs.ip4_unicast.1),
+            true => {
+                let tx = bed.interfaces.get(p1.index).unwrap().tx;
+                enable(&mut bed, ("interface-output", arcs.interface_output), p1.index, tx)
+            }
+        };
+        bed.pass(0, &p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2));
+        assert_eq!(bed.only(1), p1.outgoing().ipv4(p0.peer, p1.peer).ttl(63).udp(1, 2).build());
+        assert_eq!(seen(&mut bed, node), 1);
+        bed.pass(1, &p1.incoming().ipv4(p1.peer, p0.peer).udp(1, 2));
+        assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1));
+    }
+}
+
+#[test]
+fn local_packets_and_arp_have_arcs_too() {
+    let mut bed = Bed::new();
+    let p0 = bed.ports[0];
+    let (arc, last) = bed.nodes.arcs.ip4_local;
+    let node = enable(&mut bed, ("ip4-local", arc), p0.index, last);
+    bed.pass(0, &p0.incoming().ipv4(p0.peer, p0.address).ping(1, 1));
+    assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1));
+
+    let mut bed = Bed::new();
+    let (arc, last) = bed.nodes.arcs.arp;
+    let node = enable(&mut bed, ("arp", arc), p0.index, last);
+    let request = ArpPacket::new(ArpOperation::Request, (p0.peer_mac, p0.peer), (MacAddr::ZERO, p0.address));
+    bed.pass(0, &p0.incoming().arp(request));
+    assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1));
+    // The reply passes the output features of its interface.
+    let mut bed = Bed::new();
+    let tx = bed.interfaces.get(p0.index).unwrap().tx;
+    let arc = bed.nodes.arcs.interface_output;
+    let node = enable(&mut bed, ("interface-output", arc), p0.index, tx);
+    bed.pass(0, &p0.incoming().arp(request));
+    assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1));
+}
+
+struct Shown<'a>(&'a Graph);
+
+impl Names for Shown<'_> {
+    fn interface(&self, interface: InterfaceIndex) -> String {
+        format!("p{interface}")
+    }
+    fn reason(&self, reason: ReasonId) -> String {
+        self.0.reason(reason).unwrap().spec.text.trim().to_owned()
+    }
+    fn node(&self, node: NodeId) -> String {
+        self.0.node(node).unwrap().name.clone()
+    }
+}
+
+/// What an operator is shown of all traced packets, one by one.
+fn shown(bed: &Bed) -> String {
+    let mut out = String::new();
+    let mut records = bed.worker.trace_records().to_vec();
+    records.sort_by_key(|record| record.packet);
+    for record in &records {
+        let node = bed.engine.graph().node(record.node).unwrap();
+        writeln!(out, "{}", node.name).unwrap();
+        if let Some(format) = node.spec.trace {
+            format(record, &Shown(bed.engine.graph()), &mut out).unwrap();
+        }
+    }
+    out
+}
+
+#[test]
+fn a_trace_tells_the_way_of_a_packet() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let ethernet_input = bed.nodes.ethernet_input;
+    bed.worker.trace(ethernet_input, 2);
+    let frame = |ttl| p0.incoming().ipv4(p0.peer, p1.peer).ttl(ttl).udp(1, 2);
+    bed.receive(0, &frame(64));
+    bed.receive(0, &frame(1));
+    bed.run();
+    let id = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap().0;
+    let header = |ttl, checksum: &str| {
+        format!(
+            "  UDP: 10.0.0.2 -> 10.0.1.2\n    tos 0x00, ttl {ttl}, length 28, checksum 0x{checksum}\n    \
+             fragment id 0x0000, offset 0, flags \n"
+        )
+    };
+    let first = header(64, "65ce");
+    let old = header(1, "a4ce");
+    let expected = format!(
+        "ethernet-input\n  p0 link header 14 bytes, table 0\n\
+         ip4-input\n{first}\
+         ip4-lookup\n  fib 0 next hop {id} flow hash: 0x00000000\n{first}\
+         ip4-rewrite\n  tx p1 next hop {id}: 02000000010202000000010108004500001c000000003f1166ce0a0000020a00\n\
+         p1-tx\n\
+         ethernet-input\n  p0 link header 14 bytes, table 0\n\
+         ip4-input\n{old}\
+         ip4-lookup\n  fib 0 next hop {id} flow hash: 0x00000000\n{old}\
+         ip4-rewrite\n"
+    );
+    let text = shown(&bed);
+    assert!(text.starts_with(&expected), "{text}\nexpected:\n{expected}");
+    assert!(text.contains("drop\n  rx:p0 reason:TTL ran out here\n"), "{text}");
+    // The error carries on the trace of the packet that it is about.
+    assert!(text.ends_with("p0-tx\n"), "{text}");
+    assert_eq!((bed.sent(0).len(), bed.sent(1).len()), (1, 1));
+}

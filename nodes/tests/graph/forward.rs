@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From port to port: ip4-lookup and ip4-rewrite.
+
+use std::collections::BTreeMap;
+
+use weft_engine::ThreadIndex;
+use weft_engine::buffer::HEADROOM;
+use weft_nodes::headers::MacAddr;
+use weft_nodes::headers::build::{Packet, ipv4};
+use weft_nodes::ip4::PathTarget;
+
+use crate::bed::{Bed, DEFAULT, InterfaceCounts, ip};
+
+#[test]
+fn a_packet_is_forwarded_with_one_hop_less() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let packet = |frame: Packet, ttl| frame.ipv4(p0.peer, p1.peer).ttl(ttl).udp(1000, 2000).payload(b"data");
+    let received = packet(p0.incoming(), 64);
+    bed.pass(0, &received);
+    assert_eq!(bed.only(1), packet(p1.outgoing(), 63).build());
+    bed.counted(&[]);
+    let expected = InterfaceCounts { rx: 1, ip4: 1, ..InterfaceCounts::default() };
+    assert_eq!(bed.interface(p0.index), expected);
+    assert_eq!(bed.interface(p1.index), InterfaceCounts { tx: 1, ..InterfaceCounts::default() });
+    let route = bed.ribs[0].get("10.0.1.2/32".parse().unwrap()).unwrap();
+    let id = route.load_balance().0;
+    let used = bed.tables.routes.get(ThreadIndex(1), id as usize);
+    assert_eq!((used.packets, used.bytes), (1, received.build().len() as u64 - 14));
+}
+
+#[test]
+fn vectors_stay_in_order() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    for i in 0..1000u16 {
+        bed.receive(0, &p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2).payload(&i.to_be_bytes()));
+    }
+    bed.run();
+    let sent = bed.sent(1);
+    assert_eq!(sent.len(), 1000);
+    let numbers = sent.iter().map(|frame| u16::from_be_bytes(*frame.last_chunk().unwrap()));
+    assert!(numbers.eq(0..1000));
+}
+
+#[test]
+fn a_packet_in_several_buffers_is_forwarded_whole() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    bed.change(p1.index, |interface| interface.mtu = 9000);
+    let payload: Vec<u8> = (0..8000).map(|i| (i / 7) as u8).collect();
+    let packet = |frame: Packet, ttl| frame.ipv4(p0.peer, p1.peer).ttl(ttl).udp(1, 2).payload(&payload);
+    bed.pass(0, &packet(p0.incoming(), 64));
+    assert_eq!(bed.only(1), packet(p1.outgoing(), 63).build());
+}
+
+#[test]
+fn what_cannot_be_sent_has_a_reason() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let packet = ipv4(p0.peer, p1.peer).udp(1, 2).build();
+    bed.place("ip4-rewrite", &packet, HEADROOM, |meta| meta.next_hop = 99_999);
+    bed.run();
+    bed.counted(&[("ip4-rewrite/no_next_hop", 1)]);
+    bed.place("ip4-lookup", &packet, 10, |meta| meta.table = DEFAULT.0);
+    bed.run();
+    bed.counted(&[("ip4-rewrite/no_headroom", 1)]);
+    let to_all = p0.incoming().macs(p0.peer_mac, MacAddr::BROADCAST).ipv4(p0.peer, p1.peer).udp(1, 2);
+    bed.dies(0, &to_all.build(), "ip4-rewrite/link_broadcast");
+    bed.change(p1.index, |interface| interface.admin_up = false);
+    let good = p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2);
+    bed.dies(0, &good.build(), "ip4-rewrite/interface_down");
+}
+
+#[test]
+fn flows_spread_over_two_ports_and_stay() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let via = |port: crate::bed::Port| PathTarget::Via { address: port.peer, interface: Some(port.index) };
+    bed.route(DEFAULT, "192.0.2.0/24", &[via(p0), via(p1)]);
+    let mut ports = BTreeMap::new();
+    for round in 0..2 {
+        for flow in 0..200u16 {
+            bed.pass(0, &p0.incoming().ipv4(p0.peer, ip("192.0.2.7")).udp(1000 + flow, 53));
+            let by = bed.sent(1).len();
+            assert_eq!(bed.sent(0).len() + by, 1);
+            let before = *ports.entry(flow).or_insert(by);
+            assert_eq!(before, by, "flow {flow} in round {round}");
+        }
+    }
+    let second = ports.values().sum::<usize>();
+    assert!((60..140).contains(&second), "{second} of 200 flows left by the second port");
+}
+
+#[test]
+fn two_tables_may_have_the_same_addresses() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    // Each port becomes a customer of its own, with 10.9.0.0/24 behind a loopback of its own.
+    let red = bed.add_table();
+    bed.change(p1.index, |interface| interface.addresses4.clear());
+    bed.address(p1.index, red, "10.0.1.1/24");
+    bed.resolve(red, p1.index, p1.peer, p1.peer_mac);
+    for (table, port) in [(DEFAULT, p0), (red, p1)] {
+        let via = PathTarget::Via { address: port.peer, interface: Some(port.index) };
+        bed.route(table, "10.9.0.0/24", &[via]);
+    }
+    bed.run();
+    for (i, port) in [p0, p1].into_iter().enumerate() {
+        let packet = |frame: Packet, ttl| frame.ipv4(ip("10.8.0.1"), ip("10.9.0.5")).ttl(ttl).udp(1, 2);
+        bed.pass(i, &packet(port.incoming(), 64));
+        assert_eq!(bed.only(i), packet(port.outgoing(), 63).build());
+    }
+    bed.counted(&[]);
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The whole graph of this crate, inline: crafted packets in, exact bytes and exact counter deltas out.
+//!
+//! What holds after every test, whatever it did, stands in [`bed`].
+
+mod anything;
+mod arp;
+mod bed;
+mod ethernet;
+mod features;
+mod forward;
+mod fragment;
+mod hold;
+mod icmp_error;
+mod input;
+mod local;
+mod loopback;
