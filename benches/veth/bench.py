@@ -73,7 +73,7 @@ def measure(options):
                     print(f"       {forwarder.name}: discarded, {why}", flush=True)
                 figures[forwarder.name].append(mpps)
                 cells.append(f"{mpps:6.3f} ({offered:4.1f})")
-                if offered < 1.1 * mpps:
+                if offered < 1.1 * mpps and not forwarder.on_generators_core:
                     print(f"       the generator offered {offered:.2f} Mpps only: it may be what limits {forwarder.name}")
             print(f"{number:5}  " + "".join(f"{cell:>13}" for cell in cells), flush=True)
     print(f"{discarded} disturbed rounds were done again")

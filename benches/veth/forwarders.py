@@ -32,6 +32,7 @@ class XskRs:
     """A bare AF_XDP loop on xsk-rs: writes two MAC addresses, looks at nothing."""
 
     name = "xsk-rs"
+    on_generators_core = False
 
     def __init__(self, bed, ring):
         self.bed = bed
@@ -56,6 +57,7 @@ class Linux:
     """The kernel's ip_forward, moved to the forwarder's core by receive packet steering."""
 
     name = "linux"
+    on_generators_core = False
     steer = 1 << FORWARDER_CORE
 
     def __init__(self, bed, _ring):
@@ -86,6 +88,7 @@ class LinuxOnSendersCore(Linux):
     """The kernel's ip_forward where packets arrive, so on the generator's core: no hand-over, but the generator waits."""
 
     name = "linux-1core"
+    on_generators_core = True
     steer = 0
 
 
@@ -93,6 +96,7 @@ class WeftForwarder:
     """Weft with one worker and one route each way; main thread on the generator's core."""
 
     name = "weft"
+    on_generators_core = False
 
     def __init__(self, bed, _ring):
         self.bed = bed

@@ -22,6 +22,8 @@ pub struct Capture {
     pub filter: CaptureFilter,
     /// How many, at most.
     pub max: u64,
+    /// Workers still copy.
+    pub running: bool,
 }
 
 impl Capture {
@@ -46,7 +48,7 @@ impl Dataplane {
             self.engine.post(thread, move |worker| worker.capture(Some((filter, ring))));
         }
         let writer = CaptureWriter::new(writer, consumers, self.engine.clock, max);
-        self.capture = Some(Capture { writer, filter, max });
+        self.capture = Some(Capture { writer, filter, max, running: true });
         Ok(())
     }
 
@@ -59,27 +61,24 @@ impl Dataplane {
         Some(written.map(|_| (capture.path().to_owned(), capture.written())))
     }
 
-    /// Writes down what has arrived. Says whether a capture is at work.
+    /// Writes down what has arrived. Says whether more may come.
     pub fn drain_capture(&mut self) -> bool {
-        let Some(mut capture) = self.capture.take() else {
+        let Some(mut capture) = self.capture.take_if(|capture| capture.running) else {
             return false;
         };
-        match capture.writer.drain(self) {
-            Ok(_) if !capture.writer.is_complete() => {
-                self.capture = Some(capture);
-                true
-            }
-            // A complete one stays until it is asked for; its workers need not copy any more.
-            Ok(_) => {
-                self.engine.post_all(|worker| worker.capture(None));
-                self.capture = Some(capture);
-                false
-            }
-            Err(error) => {
-                tracing::error!("capture ends: {error}");
-                self.engine.post_all(|worker| worker.capture(None));
-                false
-            }
+        let written = capture.writer.drain(self);
+        if let Err(error) = &written {
+            tracing::error!("capture ends: {error}");
         }
+        capture.running = written.is_ok() && !capture.writer.is_complete();
+        if !capture.running {
+            self.engine.post_all(|worker| worker.capture(None));
+        }
+        let running = capture.running;
+        if written.is_ok() {
+            // A complete one is kept until it is asked for.
+            self.capture = Some(capture);
+        }
+        running
     }
 }

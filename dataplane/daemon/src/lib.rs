@@ -1,6 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The parts of the daemon `weft`, as a library so that tests and tools can use them.
+//! The daemon `weft`, as a library so that tests and tools can use its parts.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`args`], [`config`] | what the operator wants before the start |
+//! | [`topology`], [`threads`], [`process`], [`log`] | the process: cores, threads, files, messages |
+//! | [`state`] | the one state of the main thread |
+//! | [`ports`], [`forwarding`] | devices, interfaces, tables |
+//! | [`baseline`], [`gauges`], [`capture`] | counters, levels, packets for those who look |
+//! | [`cli`], [`interactive`] | commands |
+//! | [`startup`], [`main_loop`] | start, serve, stop |
 #![deny(unsafe_code)]
 
 pub mod args;
+pub mod baseline;
+pub mod capture;
+pub mod cli;
 pub mod config;
+pub mod forwarding;
+pub mod gauges;
+pub mod interactive;
+pub mod log;
+pub mod main_loop;
+pub mod os;
+pub mod ports;
+pub mod process;
+pub mod startup;
+pub mod state;
+pub mod threads;
+pub mod topology;

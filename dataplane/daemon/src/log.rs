@@ -155,9 +155,9 @@ pub fn start(logging: &Logging, file: Option<&Path>) -> Result<Recent> {
         }
     };
     tracing_subscriber::registry()
+        .with(file)
         .with(recent.clone().with_filter(keep(levels.clone())))
         .with(plain().with_writer(io::stderr).with_filter(keep(levels)))
-        .with(file)
         .try_init()?;
     Ok(recent)
 }

@@ -4,33 +4,42 @@
 
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::Parser;
-use weft_daemon::{args::Args, config};
+use weft_daemon::args::Args;
+use weft_daemon::config::{self, Parsed};
+use weft_daemon::os::{Role, daemonise};
+use weft_daemon::main_loop;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let source = match args.source() {
-        Ok(source) => source,
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        // The daemon in the background has said why.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match config::parse(&source) {
-        Ok(parsed) => {
-            if !parsed.warnings.is_empty() {
-                eprintln!("{}", parsed.warnings);
-            }
-            if args.check_config.is_none() {
-                eprintln!("this build can only check a configuration: weft --check-config FILE");
-                return ExitCode::FAILURE;
-            }
-            println!("{}: ok", source.name());
-            ExitCode::SUCCESS
-        }
-        Err(report) => {
-            eprintln!("{report}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(args: &Args) -> Result<bool> {
+    let source = args.source()?;
+    let Parsed { config, warnings } = config::parse(&source)?;
+    if !warnings.is_empty() {
+        eprintln!("{warnings}");
+    }
+    if args.check_config.is_some() {
+        println!("{}: ok", source.name());
+        return Ok(true);
+    }
+    let starting = match config.unix.nodaemon || config.unix.interactive {
+        true => None,
+        false => match daemonise().context("go into the background")? {
+            Role::Starter(runs) => return Ok(runs),
+            Role::Daemon(starting) => Some(starting),
+        },
+    };
+    main_loop::run(config, &source, starting)?;
+    Ok(true)
 }

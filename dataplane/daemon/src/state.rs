@@ -43,7 +43,7 @@ const COUNTERS_PER_INTERFACE: usize = 4;
 
 /// A worker that is late.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("worker {0} does not answer within {} ms", PATIENCE.as_millis())]
+#[error("worker {0} does not answer within {patience} ms", patience = PATIENCE.as_millis())]
 pub struct NoAnswer(pub String);
 
 /// The one state of the main thread.

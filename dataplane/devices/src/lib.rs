@@ -6,8 +6,8 @@
 //! - [`netdev`], [`netns`]: the Linux interfaces below both;
 //! - [`pg`]: made and replayed packets, a node on either side; [`pcap`]: packets in files.
 //!
-//! The modules but the last two are leaves: they face the kernel and know neither buffers nor graph. All set-up
-//! is the main thread's; a worker gets the halves of a socket and drives them without locks.
+//! The modules but the last two are leaves: they face the kernel and know neither buffers nor graph.
+//! All set-up is the main thread's; a worker gets the halves of a socket and drives them without locks.
 
 pub mod af_xdp;
 pub mod netdev;

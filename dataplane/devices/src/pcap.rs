@@ -39,7 +39,7 @@ pub enum PcapError {
         error: io::Error,
     },
     /// Another format.
-    #[error("'{}' is no pcap file: {reason}; expected magic 0xa1b2c3d4 or 0xa1b23c4d in either byte order", .path.display())]
+    #[error("'{}' is no pcap file: {reason}; expected magic 0xa1b2c3d4 or 0xa1b23c4d", .path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -389,5 +389,59 @@ impl CaptureWriter {
     /// The file.
     pub fn writer(&self) -> &PcapWriter {
         &self.writer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_flushed_is_read_and_damage_is_refused_with_its_place() {
+        let file = std::env::temp_dir().join(format!("weft-pcap-{}.pcap", std::process::id()));
+        let _ = std::fs::remove_file(&file);
+        let mut writer = PcapWriter::create(&file, LinkType::Ethernet, Existing::Refuse).unwrap();
+        let again = PcapWriter::create(&file, LinkType::Ethernet, Existing::Refuse);
+        assert!(matches!(again, Err(PcapError::Exists(_))));
+        let seen = Seen { interface: "", direction: 0, comment: None };
+        writer.write(Duration::from_secs(1), 2000, &[1; 60], seen).unwrap();
+        writer.write(Duration::from_secs(2), 70, &[2; 70], seen).unwrap();
+        writer.flush().unwrap();
+        // A packet that was cut when it was captured is read as far as it goes.
+        let lengths: Vec<_> = PacketList::read(&file).unwrap().iter().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [60, 70]);
+
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+        let error = PacketList::read(&file).unwrap_err();
+        assert!(error.to_string().contains("packet 2"), "{error}");
+        std::fs::write(&file, "no packets at all, but a text").unwrap();
+        let error = PacketList::read(&file).unwrap_err();
+        assert!(error.to_string().contains("is no pcap file"), "{error}");
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let folder = std::env::temp_dir().join(format!("weft-pcap-link-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (target, link) = (folder.join("target"), folder.join("link"));
+        std::fs::write(&target, "precious").unwrap();
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(PcapWriter::create(&link, LinkType::Ethernet, Existing::Refuse).is_err());
+        PcapWriter::create(&link, LinkType::Ethernet, Existing::Replace).unwrap();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+        assert!(link.symlink_metadata().unwrap().is_file());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn time_stamps_are_times_of_day() {
+        let clock = Clock::calibrate();
+        let wall = WallClock::now(clock);
+        let second = clock.clocks(Duration::from_secs(1));
+        let before = wall.at(Tsc(wall.tsc.0 - second));
+        assert!((wall.since_epoch - before).abs_diff(Duration::from_secs(1)) < Duration::from_millis(1));
     }
 }

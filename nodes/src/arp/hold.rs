@@ -72,16 +72,20 @@ pub struct HoldSettings {
     pub per_worker: usize,
     /// Longest wait, for the case that the main thread neither releases nor fails them. Kept to the second.
     pub longest: Duration,
+    /// Time between two notices to the main thread about one neighbour, at least.
+    pub ask_every: Duration,
 }
 
 impl Default for HoldSettings {
     fn default() -> Self {
-        HoldSettings { per_neighbor: 16, per_worker: 1024, longest: Duration::from_secs(5) }
+        HoldSettings {
+            per_neighbor: 16,
+            per_worker: 1024,
+            longest: Duration::from_secs(5),
+            ask_every: Duration::from_millis(100),
+        }
     }
 }
-
-/// How often the main thread is told of one neighbour, at most.
-const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// One worker's instance.
 pub struct Ip4Arp {
@@ -108,7 +112,7 @@ impl Ip4Arp {
         Ip4Arp {
             queues: Queues::new(settings.per_neighbor, settings.per_worker),
             longest: clock.clocks(settings.longest),
-            ask_every: clock.clocks(ASK_EVERY),
+            ask_every: clock.clocks(settings.ask_every),
             interfaces: Arc::clone(&tables.interfaces),
             next_hops: tables.next_hops.clone(),
             sender,

@@ -59,9 +59,7 @@ impl Args {
             if !known.contains(&word.as_str()) {
                 return Err(format!("unknown option `{word}`"));
             }
-            let value = words
-                .next()
-                .ok_or_else(|| format!("`{word}` needs a value"))?;
+            let value = words.next().ok_or_else(|| format!("`{word}` needs a value"))?;
             given.insert(word, value);
         }
 
@@ -72,10 +70,7 @@ impl Args {
         let ring = number(&given, "--ring", 256)?;
         let args = Self {
             ports: [a.to_owned(), b.to_owned()],
-            cpu: given
-                .get("--cpu")
-                .map(|_| number(&given, "--cpu", 0))
-                .transpose()?,
+            cpu: given.get("--cpu").map(|_| number(&given, "--cpu", 0)).transpose()?,
             ring,
             frames: number(&given, "--frames", ring)?,
             batch: number(&given, "--batch", 64)?,
@@ -83,19 +78,13 @@ impl Args {
             macs: [mac_pair(&given, "--mac-ab")?, mac_pair(&given, "--mac-ba")?],
             skb_mode,
             wait_ms: number(&given, "--wait", 0)?,
-            seconds: given
-                .get("--seconds")
-                .map(|_| number(&given, "--seconds", 0.0))
-                .transpose()?,
+            seconds: given.get("--seconds").map(|_| number(&given, "--seconds", 0.0)).transpose()?,
         };
         if !args.ring.is_power_of_two() {
             return Err(format!("`--ring {}`: expected a power of two", args.ring));
         }
         if args.frames == 0 || args.frames > args.ring {
-            return Err(format!(
-                "`--frames {}`: expected 1 to the ring's {}",
-                args.frames, args.ring
-            ));
+            return Err(format!("`--frames {}`: expected 1 to the ring's {}", args.frames, args.ring));
         }
         if args.batch == 0 || args.batch > 256 {
             return Err(format!("`--batch {}`: expected 1 to 256", args.batch));
@@ -105,10 +94,7 @@ impl Args {
 }
 
 fn number<T: FromStr>(given: &HashMap<String, String>, key: &str, default: T) -> Result<T, String> {
-    given.get(key).map_or(Ok(default), |v| {
-        v.parse()
-            .map_err(|_| format!("`{key} {v}`: expected a number"))
-    })
+    given.get(key).map_or(Ok(default), |v| v.parse().map_err(|_| format!("`{key} {v}`: expected a number")))
 }
 
 fn mac_pair(given: &HashMap<String, String>, key: &str) -> Result<Option<MacPair>, String> {
@@ -120,8 +106,5 @@ fn mac_pair(given: &HashMap<String, String>, key: &str) -> Result<Option<MacPair
         .map(|octet| u8::from_str_radix(octet, 16))
         .collect::<Result<_, _>>()
         .map_err(|_| format!("`{key} {text}`: expected DST,SRC, each aa:bb:cc:dd:ee:ff"))?;
-    octets
-        .try_into()
-        .map(Some)
-        .map_err(|_| format!("`{key} {text}`: expected two addresses of six octets"))
+    octets.try_into().map(Some).map_err(|_| format!("`{key} {text}`: expected two addresses of six octets"))
 }

@@ -20,9 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, io, mem, thread};
 
-use xsk_rs::config::{
-    BindFlags, FrameSize, Interface, QueueSize, SocketConfig, UmemConfig, XdpFlags,
-};
+use xsk_rs::config::{BindFlags, FrameSize, Interface, QueueSize, SocketConfig, UmemConfig, XdpFlags};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, Socket, TxQueue, Umem};
 
 use args::{Args, MacPair};
@@ -100,21 +98,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let (mut a_to_b, mut b_to_a) = (Forwarded::default(), Forwarded::default());
     let mut until_clock = 0u32;
     while !STOP.load(Ordering::Relaxed) {
-        let moved = forward(
-            &mut a,
-            &mut b,
-            &umem,
-            &mut batch,
-            args.macs[0].as_ref(),
-            &mut a_to_b,
-        )? + forward(
-            &mut b,
-            &mut a,
-            &umem,
-            &mut batch,
-            args.macs[1].as_ref(),
-            &mut b_to_a,
-        )?;
+        let moved = forward(&mut a, &mut b, &umem, &mut batch, args.macs[0].as_ref(), &mut a_to_b)?
+            + forward(&mut b, &mut a, &umem, &mut batch, args.macs[1].as_ref(), &mut b_to_a)?;
         if moved == 0 && args.wait_ms > 0 {
             wait(&a, &b, args.wait_ms)?;
         }
@@ -196,12 +181,7 @@ fn set_macs(frame: &mut [u8], macs: Option<&MacPair>) {
 }
 
 impl Port {
-    fn open(
-        name: &str,
-        args: &Args,
-        umem: &Umem,
-        frames: &[FrameDesc],
-    ) -> Result<Self, Box<dyn Error>> {
+    fn open(name: &str, args: &Args, umem: &Umem, frames: &[FrameDesc]) -> Result<Self, Box<dyn Error>> {
         let ring = QueueSize::new(args.ring)?;
         let config = SocketConfig::builder()
             .rx_queue_size(ring)
@@ -225,10 +205,7 @@ impl Port {
                     thread::sleep(BIND_PAUSE);
                 }
                 Err(error) => {
-                    let cause = error
-                        .source()
-                        .map(|c| format!(" ({c})"))
-                        .unwrap_or_default();
+                    let cause = error.source().map(|c| format!(" ({c})")).unwrap_or_default();
                     return Err(format!("interface {name}, queue 0: {error}{cause}").into());
                 }
             }
@@ -240,20 +217,11 @@ impl Port {
         // SAFETY: the frames are fresh from `Umem::new`; each direction has its own part of them.
         let filled = unsafe { fill.produce(frames) };
         if filled != frames.len() {
-            return Err(format!(
-                "interface {name}: the fill ring took {filled} of {} frames",
-                frames.len()
-            )
-            .into());
+            return Err(
+                format!("interface {name}: the fill ring took {filled} of {} frames", frames.len()).into()
+            );
         }
-        Ok(Self {
-            name: name.to_owned(),
-            rx,
-            tx,
-            fill,
-            completion,
-            in_flight: 0,
-        })
+        Ok(Self { name: name.to_owned(), rx, tx, fill, completion, in_flight: 0 })
     }
 }
 
@@ -272,29 +240,17 @@ fn set_tx_budget(tx: &TxQueue, budget: u32) -> io::Result<()> {
             mem::size_of::<u32>() as libc::socklen_t,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn wait(a: &Port, b: &Port, timeout_ms: i32) -> io::Result<()> {
-    let mut fds = [a, b].map(|p| libc::pollfd {
-        fd: p.rx.fd().as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    });
+    let mut fds =
+        [a, b].map(|p| libc::pollfd { fd: p.rx.fd().as_raw_fd(), events: libc::POLLIN, revents: 0 });
     // SAFETY: `fds` is a live array of the length given.
     let result = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) };
     match result {
-        -1 => Err(io::Error::last_os_error()).or_else(|e| {
-            if e.kind() == io::ErrorKind::Interrupted {
-                Ok(())
-            } else {
-                Err(e)
-            }
-        }),
+        -1 => Err(io::Error::last_os_error())
+            .or_else(|e| if e.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(e) }),
         _ => Ok(()),
     }
 }
@@ -307,11 +263,7 @@ fn pin(cpu: usize) -> io::Result<()> {
         libc::CPU_SET(cpu.min(libc::CPU_SETSIZE as usize - 1), &mut set);
         libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &set)
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 extern "C" fn on_signal(_: libc::c_int) {

@@ -270,7 +270,7 @@ fn every_error_is_reported_with_its_place() {
 startup.conf:2:3: error: unknown word \"nodeamon\" in unix (did you mean \"nodaemon\"?)
   2 |   nodeamon
     |   ^^^^^^^^
-    = expected nodaemon, interactive, runtime-dir, cli-listen, cli-prompt, startup-config, exec, log, pidfile or gid
+    = expected nodaemon, nosyslog, interactive, runtime-dir, cli-listen, cli-prompt, startup-config, exec, log, pidfile or gid
 startup.conf:3:14: error: expected path, found \"localhost:5002\": Weft listens on unix sockets only, not on TCP
   3 |   cli-listen localhost:5002
     |              ^^^^^^^^^^^^^^

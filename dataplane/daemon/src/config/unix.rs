@@ -39,6 +39,8 @@ const NO_OWN_TERMINAL: &str = "weftctl has the terminal";
 
 pub(super) const KEYS: &[Key<Unix>] = &[
     key("nodaemon", |unix, _| set(&mut unix.nodaemon, Ok(true))),
+    // In VPP too, who does not want the system's log stays in the foreground.
+    key("nosyslog", |unix, _| set(&mut unix.nodaemon, Ok(true))),
     key("interactive", |unix, _| set(&mut unix.interactive, Ok(true))),
     key("runtime-dir", |unix, words| {
         let read = |text: &str| match Path::new(text) {
@@ -64,7 +66,6 @@ pub(super) const KEYS: &[Key<Unix>] = &[
     key("pidfile", |unix, words| set_some(&mut unix.pidfile, words.path())),
     key("gid", |unix, words| set_some(&mut unix.gid, words.value("group", group))),
     ignored("poll-sleep-usec", 1, "workers sleep when idle; see cpu { idle }"),
-    ignored("nosyslog", 0, "Weft writes to the standard error, which the service manager keeps"),
     ignored("nocolor", 0, NO_OWN_TERMINAL),
     ignored("nobanner", 0, NO_OWN_TERMINAL),
     ignored("cli-no-banner", 0, NO_OWN_TERMINAL),

@@ -26,7 +26,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
 use weft_devices::af_xdp::input::{AF_XDP_INPUT, AfXdpInput};
 use weft_devices::af_xdp::memory::BufferMemory;
 use weft_devices::af_xdp::port::PortError;
@@ -40,7 +39,7 @@ use weft_engine::feature::ArcSpec;
 use weft_engine::graph::{GraphError, NodeDef};
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::InterfaceError;
+use weft_nodes::interface::{InterfaceError, Kind};
 
 use crate::config::values::{HostInterface, InterfaceName};
 use crate::state::Dataplane;
@@ -263,6 +262,17 @@ impl Dataplane {
         self.baselines.forget(index);
         tracing::info!("{name} is deleted");
         Ok(())
+    }
+
+    /// Deletes all interfaces, when the daemon ends: those that stand on others first.
+    pub fn delete_all_interfaces(&mut self) {
+        let mut all: Vec<_> = self.interfaces.iter().map(|(index, interface)| (interface.kind, index)).collect();
+        all.sort_by_key(|(kind, index)| (!matches!(kind, Kind::Sub { .. }), *index));
+        for (_, index) in all {
+            if let Err(error) = self.delete_interface(index) {
+                tracing::warn!("{error}");
+            }
+        }
     }
 
     fn check_no_subs(&self, index: InterfaceIndex) -> Result<(), InterfaceError> {

@@ -118,7 +118,7 @@ fn stamp(ring: &mut rtrb::Consumer<u8>) -> Option<Tsc> {
     Some(Tsc(u64::from_ne_bytes(stamp)))
 }
 
-/// Takes the first packet out of the ring into `packet`; says how long it is. A worker publishes whole records.
+/// Takes the first packet out of the ring into `packet`; says how long it is. Workers publish whole records.
 fn take(ring: &mut rtrb::Consumer<u8>, packet: &mut Vec<u8>) -> Option<usize> {
     let mut header = [0; RECORD_HEADER];
     let chunk = ring.read_chunk(RECORD_HEADER).ok()?;

@@ -44,7 +44,8 @@ pub(super) enum Cover {
     Header,
     /// From the header to the end of the packet (RFC 792).
     Rest,
-    /// That, and the pseudo header of the IP header before it (RFC 768, RFC 9293 section 3.1, RFC 8200 section 8.1).
+    /// That, and the pseudo header of the IP header before it (RFC 768, RFC 9293 section 3.1, RFC 8200
+    /// section 8.1).
     RestAndPseudo,
 }
 

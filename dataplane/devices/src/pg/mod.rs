@@ -15,7 +15,9 @@
 //! | `capture` | packets into a file | main |
 
 mod capture;
+mod control;
 mod edit;
+mod error;
 mod header;
 pub mod input;
 mod lex;
@@ -27,83 +29,28 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::num::NonZeroU64;
+use std::path::Path;
 
-use weft_engine::buffer::{HEADROOM, SLOT_SIZE};
 use weft_engine::engine::Engine;
-use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::graph::NodeDef;
 use weft_engine::ids::{InterfaceIndex, NodeId, ThreadIndex};
 
 use capture::Capture;
 pub use capture::CaptureStatus;
+pub use control::StreamStatus;
+use control::{Plan, StreamEntry};
+pub use error::PgError;
 use header::Layer;
 use input::{PG_INPUT, PgInput};
 use output::{PG_OUTPUT, PgOutput, Tap};
 use parse::Packets;
 pub use parse::{PacketsPerSecond, Parameters, PgId, StreamError, StreamSpec};
-use stream::{Entry, Pacer, Progress, Source, Stream, StreamId};
+use stream::{Entry, StreamId};
 pub use template::Sizes;
-use template::{Description, Template};
 
-use crate::pcap::{LinkType, PacketList, PcapError};
-
-/// Why the packet generator refuses.
-#[derive(Debug, thiserror::Error)]
-pub enum PgError {
-    /// The description is wrong.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// The file cannot be read or written.
-    #[error(transparent)]
-    Pcap(#[from] PcapError),
-    /// The graph does not take the node.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// Two streams of one name.
-    #[error("packet-generator stream '{0}' exists already")]
-    StreamExists(String),
-    /// A name that nobody has.
-    #[error("found '{found}', expected a packet-generator stream: {}", Known(.known))]
-    NoSuchStream {
-        /// The name.
-        found: String,
-        /// Those that there are.
-        known: Vec<String>,
-    },
-    /// A name that no interface has.
-    #[error("found '{0}', expected an interface")]
-    NoSuchInterface(String),
-    /// A number that no interface of the packet generator has.
-    #[error("there is no packet-generator interface {0}; 'create packet-generator interface {0}' makes it")]
-    NoSuchPgInterface(PgId),
-    /// The number belongs to another interface.
-    #[error("packet-generator interface {0} exists already")]
-    InterfaceExists(PgId),
-    /// A name that no node has.
-    #[error("found '{0}', expected a graph node or an interface")]
-    NoSuchNode(String),
-    /// Nowhere to go.
-    #[error("output interface or node not given: expected 'source pgN', 'interface IF' or 'node NODE'")]
-    NoDestination,
-    /// Nothing to replay.
-    #[error("pcap file '{}' holds no packet", .0.display())]
-    EmptyPcap(PathBuf),
-}
-
-struct Known<'a>(&'a [String]);
-
-impl std::fmt::Display for Known<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            [] => f.write_str("there is none"),
-            names => write!(f, "one of {}", names.join(", ")),
-        }
-    }
-}
+use crate::pcap::{LinkType, PacketList};
 
 /// What packets on an interface begin with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -143,61 +90,11 @@ fn first_header(node: &str) -> Layer {
     }
 }
 
-/// Bytes of a packet that fit one buffer.
-const ROOM: usize = SLOT_SIZE - HEADROOM;
-
 struct Interface {
     index: InterfaceIndex,
     mode: Mode,
     output: NodeId,
     capture: Option<Capture>,
-}
-
-/// What the packets of a stream are made from.
-enum Plan {
-    Template(Description),
-    Replay(Arc<PacketList>),
-}
-
-enum State {
-    Stopped,
-    /// On its worker, or on its way there.
-    Running,
-    /// Off its worker; its last packets may still be with another one.
-    Settling(Rc<Cell<bool>>),
-}
-
-struct StreamEntry {
-    id: StreamId,
-    parameters: Parameters,
-    plan: Plan,
-    entry: Entry,
-    source: Option<PgId>,
-    worker: usize,
-    max_frame: usize,
-    progress: Arc<Progress>,
-    state: State,
-}
-
-/// A stream, for `show packet-generator`.
-#[derive(Clone, PartialEq, Debug)]
-pub struct StreamStatus {
-    /// Its name.
-    pub name: String,
-    /// Still at work: it makes packets, or some of them are still on their way.
-    pub enabled: bool,
-    /// Packets made since it was enabled.
-    pub generated: u64,
-    /// Where it stops; 0 if never.
-    pub limit: u64,
-    /// Packets per second; 0 for as fast as possible.
-    pub rate: f64,
-    /// Sizes of its packets.
-    pub size: Sizes,
-    /// Most bytes in one buffer.
-    pub buffer_size: usize,
-    /// Its worker, from 0.
-    pub worker: usize,
 }
 
 /// The packet generator, as the main thread holds it.
@@ -242,13 +139,14 @@ impl Pg {
 
     /// Deletes an interface with its output node, its capture and the streams that it is the source of.
     pub fn delete_interface(&mut self, engine: &mut Engine, id: PgId) -> Result<(), PgError> {
+        let captured = self.end_capture(engine, id);
         let interface = self.interfaces.remove(&id).ok_or(PgError::NoSuchPgInterface(id))?;
         let fed = |stream: &StreamEntry| stream.source == Some(id) || stream.entry.node == interface.output;
         for name in self.names(fed) {
             self.delete_stream(engine, &name)?;
         }
         engine.remove_node(interface.output);
-        Ok(())
+        captured
     }
 
     /// The interface of that number and its output node.
@@ -288,7 +186,9 @@ impl Pg {
             Some(name) => match interface(&name) {
                 Some(index) => {
                     tx = index;
-                    (by_name(&format!("{name}-tx"))?, Layer::Ethernet)
+                    let of_pg = self.interfaces.values().find(|interface| interface.index == index);
+                    let mode = of_pg.map_or(Mode::Ethernet, |interface| interface.mode);
+                    (by_name(&format!("{name}-tx"))?, first_header(mode.input()))
                 }
                 None => (by_name(&name)?, first_header(&name)),
             },
@@ -303,32 +203,24 @@ impl Pg {
                 if packets.is_empty() {
                     return Err(PgError::EmptyPcap(path));
                 }
-                let once = std::num::NonZeroU64::new(packets.len() as u64);
+                let once = NonZeroU64::new(packets.len() as u64);
                 parameters.limit = Some(parameters.limit.flatten().or(once));
-                Plan::Replay(Arc::new(packets))
+                Plan::replay(packets)
             }
         };
-        plan.sizes(&parameters)?;
-        let workers = engine.threads().count();
         // Packets for another node have left the device behind them.
         let features = if by_name(Mode::Ethernet.input()).is_ok_and(|input| input == node) {
             engine.features().arc("device-input").ok()
         } else {
             None
         };
-        let entry = StreamEntry {
-            id: StreamId(self.next_id),
-            parameters,
-            plan,
-            entry: Entry { node, rx, tx, without_link: first != Layer::Ethernet, features },
-            source: spec.source,
-            worker: if spec.worker < workers { spec.worker } else { 0 },
-            max_frame: spec.max_frame,
-            progress: Progress::new(),
-            state: State::Stopped,
-        };
+        let entry = Entry { node, rx, tx, without_link: first != Layer::Ethernet, features };
+        let mut stream = StreamEntry::new(StreamId(self.next_id), parameters, plan, entry)?;
+        stream.source = spec.source;
+        stream.worker = if spec.worker < engine.threads().count() { spec.worker } else { 0 };
+        stream.max_frame = spec.max_frame;
         self.next_id += 1;
-        self.streams.insert(name.clone(), entry);
+        self.streams.insert(name.clone(), stream);
         Ok(name)
     }
 
@@ -336,8 +228,8 @@ impl Pg {
     pub fn enable(&mut self, engine: &mut Engine, name: Option<&str>) -> Result<(), PgError> {
         let input = self.input;
         for stream in self.named(name)? {
-            if !matches!(stream.state, State::Running) {
-                stream.start(engine, input)?;
+            if !stream.is_running() {
+                stream.start(engine, input);
             }
         }
         Ok(())
@@ -363,12 +255,10 @@ impl Pg {
     pub fn configure(&mut self, engine: &mut Engine, name: &str, changes: Parameters) -> Result<(), PgError> {
         let input = self.input;
         for stream in self.named(Some(name))? {
-            let parameters = stream.parameters.clone().with(changes.clone());
-            stream.plan.sizes(&parameters)?;
-            stream.parameters = parameters;
-            if matches!(stream.state, State::Running) {
+            stream.configure(changes.clone())?;
+            if stream.is_running() {
                 stream.stop(engine, input);
-                stream.start(engine, input)?;
+                stream.start(engine, input);
             }
         }
         Ok(())
@@ -385,12 +275,11 @@ impl Pg {
     ) -> Result<(), PgError> {
         self.end_capture(engine, id)?;
         let interface = self.interfaces.get_mut(&id).ok_or(PgError::NoSuchPgInterface(id))?;
-        let (threads, link) = (engine.threads(), interface.mode.link());
+        let (link, workers) = (interface.mode.link(), engine.threads().count());
         let count = count.unwrap_or(u64::MAX);
-        let (capture, taps) =
-            Capture::new(path, id.to_string(), link, count, threads.size_hint().0, engine.clock)?;
+        let (capture, taps) = Capture::new(path, id.to_string(), link, count, workers, engine.clock)?;
         interface.capture = Some(capture);
-        for (thread, tap) in threads.zip(taps) {
+        for (thread, tap) in engine.threads().zip(taps) {
             set_tap(engine, thread, interface.output, Some(tap));
         }
         Ok(())
@@ -414,14 +303,12 @@ impl Pg {
     /// Writes what was captured and notices which streams have ended. The main loop calls it often while it
     /// returns true (some stream is at work or some capture open), and before [`Pg::streams`].
     pub fn poll(&mut self, engine: &mut Engine) -> bool {
-        for stream in self.streams.values_mut() {
-            if matches!(stream.state, State::Running) && !stream.progress.is_running() {
-                stream.state = State::Settling(settle(engine));
-            }
-        }
         // Looked at before the captures are written: then these hold all that such a stream sent.
-        let settled = |stream: &StreamEntry| matches!(&stream.state, State::Settling(done) if done.get());
-        let settled = self.names(settled);
+        let mut settled: Vec<_> = self
+            .streams
+            .values_mut()
+            .filter_map(|stream| stream.has_settled(engine).then_some(stream))
+            .collect();
         let mut ended = Vec::new();
         for (id, interface) in &mut self.interfaces {
             let Some(capture) = &mut interface.capture else {
@@ -439,12 +326,8 @@ impl Pg {
         for output in ended {
             remove_taps(engine, output);
         }
-        for name in settled {
-            if let Some(stream) = self.streams.get_mut(&name) {
-                stream.state = State::Stopped;
-            }
-        }
-        self.streams.values().any(|stream| !matches!(stream.state, State::Stopped))
+        settled.iter_mut().for_each(|stream| stream.set_stopped());
+        self.streams.values().any(|stream| !stream.is_stopped())
             || self.interfaces.values().any(|interface| interface.capture.is_some())
     }
 
@@ -469,85 +352,6 @@ impl Pg {
     }
 }
 
-impl Plan {
-    fn sizes(&self, parameters: &Parameters) -> Result<Sizes, StreamError> {
-        match self {
-            Plan::Template(description) => parameters.sizes(description.bytes.len()),
-            Plan::Replay(packets) => Ok(Sizes {
-                min: packets.iter().map(<[u8]>::len).min().unwrap_or(0),
-                max: packets.iter().map(<[u8]>::len).max().unwrap_or(0),
-                random: false,
-            }),
-        }
-    }
-}
-
-impl StreamEntry {
-    fn limit(&self) -> Option<u64> {
-        self.parameters.limit.flatten().map(Into::into)
-    }
-
-    fn rate(&self) -> Option<PacketsPerSecond> {
-        self.parameters.rate.flatten()
-    }
-
-    fn start(&mut self, engine: &mut Engine, input: NodeId) -> Result<(), PgError> {
-        let sizes = self.plan.sizes(&self.parameters)?;
-        let source = match &self.plan {
-            Plan::Template(description) => Source::Template(Template::new(description, sizes)),
-            Plan::Replay(packets) => Source::Replay { packets: Arc::clone(packets), next: 0 },
-        };
-        self.progress = Progress::new();
-        let stream = Stream {
-            id: self.id,
-            entry: self.entry,
-            source,
-            pacer: self.rate().map(|rate| Pacer::new(rate, engine.clock)),
-            left: self.limit().unwrap_or(u64::MAX),
-            max_frame: self.max_frame,
-            segment: self.parameters.buffer_size.map_or(ROOM, |size| size.min(ROOM)),
-            progress: Arc::clone(&self.progress),
-        };
-        self.post(engine, input, |node| node.start(stream));
-        self.state = State::Running;
-        Ok(())
-    }
-
-    /// The worker says when it has stopped ([`Progress`]).
-    fn stop(&self, engine: &mut Engine, input: NodeId) {
-        let id = self.id;
-        if matches!(self.state, State::Running) {
-            self.post(engine, input, move |node| node.stop(id));
-        }
-    }
-
-    fn post(&self, engine: &mut Engine, input: NodeId, change: impl FnOnce(&mut PgInput) + Send + 'static) {
-        let thread = engine.threads().nth(self.worker);
-        if let Some(thread) = thread {
-            engine.post(thread, move |worker| {
-                if let Some(node) = worker.node_mut(input) {
-                    change(node);
-                }
-            });
-        }
-    }
-
-    fn status(&self, name: &str) -> StreamStatus {
-        let none = Sizes { min: 0, max: 0, random: false };
-        let size = self.plan.sizes(&self.parameters).unwrap_or(none);
-        StreamStatus {
-            name: name.to_owned(),
-            enabled: !matches!(self.state, State::Stopped),
-            generated: self.progress.generated(),
-            limit: self.limit().unwrap_or(0),
-            rate: self.rate().map_or(0.0, |rate| rate.0),
-            size,
-            buffer_size: self.parameters.buffer_size.unwrap_or(size.max),
-            worker: self.worker,
-        }
-    }
-}
-
 fn set_tap(engine: &mut Engine, thread: ThreadIndex, output: NodeId, tap: Option<Tap>) {
     engine.post(thread, move |worker| {
         if let Some(node) = worker.node_mut::<PgOutput>(output) {
@@ -560,17 +364,4 @@ fn remove_taps(engine: &mut Engine, output: NodeId) {
     for thread in engine.threads() {
         set_tap(engine, thread, output, None);
     }
-}
-
-/// Becomes true when every worker has passed the graph twice from now on: once for the packets that it has, and once
-/// for those that another worker hands to it meanwhile.
-fn settle(engine: &mut Engine) -> Rc<Cell<bool>> {
-    let settled = Rc::new(Cell::new(false));
-    let done = Rc::clone(&settled);
-    engine.post_all(|_| {});
-    engine.after_workers(move |engine| {
-        engine.post_all(|_| {});
-        engine.after_workers(move |_| done.set(true));
-    });
-    settled
 }

@@ -2,7 +2,10 @@
 //! The packet of a stream description: headers that nest, and a payload.
 //!
 //! ```text
-//! IP4: 1.2.3 -> 4.5.6 vlan 100  UDP: 10.0.0.1 -> 10.1.0.0-10.1.255.255 ttl 64  UDP: 1024+65535 -> 53  incrementing 20
+//! IP4: 1.2.3 -> 4.5.6 vlan 100
+//! UDP: 10.0.0.1 -> 10.1.0.0-10.1.255.255 ttl 64
+//! UDP: 1024+65535 -> 53
+//! incrementing 20
 //! ```
 //!
 //! Each header names the next one; where the node that the packets go to expects an IP packet, the

@@ -140,10 +140,10 @@ impl Stream {
             cx.buffers.free_one(*unfinished);
             unused.iter().for_each(|index| cx.buffers.give_back(*index));
         }
-        let rx = &cx.counters.interfaces;
-        rx.rx.add(self.entry.rx.index(), made as u64, bytes);
+        let interfaces = &cx.counters.interfaces;
+        interfaces.rx.add(self.entry.rx.index(), made as u64, bytes);
         if made < wanted {
-            rx.rx_no_buf.add(self.entry.rx.index(), (wanted - made) as u64);
+            interfaces.rx_no_buf.add(self.entry.rx.index(), (wanted - made) as u64);
         }
         if let Some(pacer) = &mut self.pacer {
             pacer.take(made);
@@ -206,7 +206,7 @@ impl Stream {
         self.left == 0
     }
 
-    /// The last word to the main thread. What the worker did for the stream before is visible to who reads it.
+    /// The last word to the main thread, which then also sees what the worker did for the stream before.
     pub fn finish(&self) {
         self.progress.running.store(false, Ordering::Release);
     }
@@ -219,8 +219,8 @@ impl Stream {
 }
 
 /// Makes a packet that is longer than a segment; false if there are not enough buffers: then `first` holds the
-/// beginning. Rare (jumbo frames, or
-/// a small `buffer-size` that a test asks for), so it allocates the packet's bytes and copies them twice.
+/// beginning, and the values of its fields are skipped. Rare (jumbo frames, or a small `buffer-size` that a
+/// test asks for), so it allocates the packet's bytes and copies them twice.
 #[cold]
 fn long_packet(
     buffers: &mut BufferCache,

@@ -198,7 +198,8 @@ impl Fixup {
     }
 }
 
-/// The sum of what does not change, for each size. The fields that change, lengths and checksums are zero in `bytes`.
+/// The sum of what does not change, for each size. In `bytes`, lengths, checksums and the fields that change
+/// are zero.
 fn sums(checksum: &Checksum, bytes: &[u8], lengths: &[Length], sizes: Sizes) -> Box<[u16]> {
     debug_assert!(checksum.from.is_multiple_of(2), "all headers have an even length");
     let pseudo = checksum.pseudo.as_ref();

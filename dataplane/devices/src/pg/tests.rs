@@ -9,10 +9,10 @@ use proptest::prelude::*;
 
 use super::header::Layer;
 use super::lex::Cursor;
-use super::template::{Sizes, Template};
+use super::template::{Description, Sizes, Template};
 use super::{Parameters, StreamError, StreamSpec, packet, parse};
 
-fn described(text: &str) -> super::Description {
+fn described(text: &str) -> Description {
     packet::parse(Cursor::new(text), Layer::Ethernet).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `show errors` and `clear errors`: why packets were dropped, and other events that nodes count.
+
+use serde::Serialize;
+use weft_cli::{Command, Reply};
+
+use super::{center, left, right, row};
+use crate::state::Dataplane;
+
+#[derive(Serialize)]
+struct Counted {
+    count: u64,
+    node: String,
+    /// The sentence.
+    reason: String,
+    /// The identifier, as in `/err/<node>/<counter>`.
+    counter: &'static str,
+    severity: &'static str,
+}
+
+#[derive(Serialize)]
+struct Errors {
+    errors: Vec<Counted>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    vec![
+        Command::new("show errors", |dataplane: &mut Dataplane, args| {
+            args.finish()?;
+            Ok(Reply::new(errors(dataplane), render))
+        })
+        .help("Why packets were dropped"),
+        Command::new("clear errors", |dataplane: &mut Dataplane, args| {
+            args.finish()?;
+            let threads = dataplane.plan.places().count() as u16;
+            dataplane.baselines.clear_reasons(&dataplane.engine.counters, threads);
+            Ok(Reply::empty())
+        })
+        .help("Count reasons from zero again"),
+    ]
+}
+
+fn errors(dataplane: &Dataplane) -> Errors {
+    let threads = || dataplane.plan.places().map(|(index, _)| index);
+    let mut errors: Vec<Counted> = dataplane
+        .engine
+        .graph()
+        .reasons()
+        .map(|(id, info, node)| {
+            let count = |thread| dataplane.baselines.reason(&dataplane.engine.counters, thread, id);
+            Counted {
+                count: threads().map(count).sum(),
+                node: node.unwrap_or("(removed)").to_owned(),
+                reason: info.spec.text.trim().to_owned(),
+                counter: info.spec.name,
+                severity: info.spec.severity.word(),
+            }
+        })
+        .filter(|counted| counted.count > 0)
+        .collect();
+    errors.sort_by(|a, b| (&a.node, a.counter).cmp(&(&b.node, b.counter)));
+    Errors { errors }
+}
+
+fn render(errors: &Errors) -> String {
+    let mut text =
+        row([center("Count", 10), center("Node", 35), center("Reason", 35), center("Severity", 10)]);
+    for counted in &errors.errors {
+        // A sentence is there to be read: it is not cut, whatever its column is.
+        let reason = format!("{:35}", counted.reason);
+        text += &row([
+            right(counted.count, 10),
+            " ".into(),
+            left(&counted.node, 34),
+            reason,
+            " ".into(),
+            left(counted.severity, 10),
+        ]);
+    }
+    text
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `show interface ...` and `clear interfaces`.
+
+use serde::Serialize;
+use weft_cli::{Command, Reply};
+use weft_engine::InterfaceIndex;
+use weft_nodes::interface::Interface;
+use weft_stats::Combined;
+
+use super::{center, complete_interface, left, optional_interface, right, row};
+use crate::baseline::{InterfaceCounts, SIMPLE};
+use crate::ports::placement::thread;
+use crate::state::Dataplane;
+
+/// A line of `show interface`.
+#[derive(Serialize)]
+struct View {
+    name: String,
+    index: u32,
+    admin_up: bool,
+    link_up: bool,
+    mac: String,
+    mtu: u16,
+    rx_packets: u64,
+    rx_bytes: u64,
+    tx_packets: u64,
+    tx_bytes: u64,
+    drops: u64,
+    punt: u64,
+    ip4: u64,
+    ip6: u64,
+    rx_no_buf: u64,
+    rx_miss: u64,
+    rx_error: u64,
+    tx_error: u64,
+    #[serde(skip)]
+    counts: InterfaceCounts,
+}
+
+#[derive(Serialize)]
+struct Views {
+    interfaces: Vec<View>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    vec![
+        complete_interface(
+            Command::new("show interface", |dataplane: &mut Dataplane, args| {
+                let only = optional_interface(args, dataplane)?;
+                // What the kernel has counted of this very moment, not of the last update.
+                dataplane.collect_xdp_counters();
+                let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
+                let mut interfaces: Vec<View> = dataplane
+                    .interfaces
+                    .iter()
+                    .filter(|(index, _)| wanted(index))
+                    .map(|(index, interface)| view(dataplane, index, interface))
+                    .collect();
+                interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(Reply::new(Views { interfaces }, render))
+            }),
+            &[],
+        )
+        .synopsis("[<interface>]")
+        .help("State and counters of interfaces"),
+        complete_interface(
+            Command::new("show interface address", |dataplane: &mut Dataplane, args| {
+                let only = optional_interface(args, dataplane)?;
+                let addresses = addresses(dataplane, only);
+                Ok(Reply::new(addresses, |addresses| addresses.interfaces.iter().map(Addresses::render).collect()))
+            }),
+            &[],
+        )
+        .synopsis("[<interface>]")
+        .help("Addresses of interfaces"),
+        Command::new("show interface rx-placement", |dataplane: &mut Dataplane, args| {
+            args.finish()?;
+            Ok(Reply::new(placement(dataplane), render_placement))
+        })
+        .help("Which worker polls which receive queue"),
+        complete_interface(
+            Command::new("show interface features", |dataplane: &mut Dataplane, args| {
+                let index = super::interface(args, dataplane)?;
+                args.finish()?;
+                let name = dataplane.interface_name(index);
+                let arcs = dataplane.engine.features().enabled(index).map(|(arc, features)| Path {
+                    arc: arc.to_owned(),
+                    features: features.into_iter().map(str::to_owned).collect(),
+                });
+                Ok(Reply::new(Features { interface: name, arcs: arcs.collect() }, render_features))
+            }),
+            &[],
+        )
+        .synopsis("<interface>")
+        .help("Features that packets of an interface pass"),
+        Command::new("clear interfaces", |dataplane: &mut Dataplane, args| {
+            args.finish()?;
+            dataplane.collect_xdp_counters();
+            let all = dataplane.interfaces.iter().map(|(index, _)| index);
+            dataplane.baselines.clear_interfaces(&dataplane.engine.counters, all);
+            Ok(Reply::empty())
+        })
+        .help("Count interface counters from zero again"),
+    ]
+}
+
+fn view(dataplane: &Dataplane, index: InterfaceIndex, interface: &Interface) -> View {
+    let counts = dataplane.baselines.interface(&dataplane.engine.counters, index);
+    let [drops, punt, ip4, ip6, rx_no_buf, rx_miss, rx_error, tx_error] = counts.simple;
+    View {
+        name: interface.name.clone(),
+        index: index.0,
+        admin_up: interface.admin_up,
+        link_up: interface.link_up,
+        mac: interface.mac.to_string(),
+        mtu: interface.mtu,
+        rx_packets: counts.rx.packets,
+        rx_bytes: counts.rx.bytes,
+        tx_packets: counts.tx.packets,
+        tx_bytes: counts.tx.bytes,
+        drops,
+        punt,
+        ip4,
+        ip6,
+        rx_no_buf,
+        rx_miss,
+        rx_error,
+        tx_error,
+        counts,
+    }
+}
+
+/// Columns before the counters.
+const BEFORE_COUNTERS: usize = 32 + 5 + 10 + 21;
+
+fn render(views: &Views) -> String {
+    let mut text = row([
+        center("Name", 32),
+        center("Idx", 5),
+        center("State", 10),
+        center("MTU (L3/IP4/IP6/MPLS)", 21),
+        center("Counter", 16),
+        center("Count", 16),
+    ]);
+    for view in &views.interfaces {
+        let state = if view.admin_up { "up" } else { "down" };
+        let mut start = [
+            left(&view.name, 32),
+            center(view.index, 5),
+            center(state, 10),
+            center(format!("{}/0/0/0", view.mtu), 21),
+        ]
+        .concat();
+        let counters = counters(&view.counts);
+        if counters.is_empty() {
+            text += &row([start.clone()]);
+        }
+        for (name, value) in counters {
+            text += &row([start, left(name, 16), right(value, 16)]);
+            start = " ".repeat(BEFORE_COUNTERS);
+        }
+    }
+    text
+}
+
+/// Counters that are not zero.
+fn counters(counts: &InterfaceCounts) -> Vec<(String, u64)> {
+    let combined = [("rx", counts.rx), ("tx", counts.tx)];
+    let combined = combined.into_iter().filter(|(_, count)| *count != Combined::default()).flat_map(
+        |(name, count)| {
+            [(format!("{name} packets"), count.packets), (format!("{name} bytes"), count.bytes)]
+        },
+    );
+    let simple = SIMPLE.into_iter().zip(counts.simple).filter(|(_, count)| *count > 0);
+    combined.chain(simple.map(|(name, count)| (name.to_owned(), count))).collect()
+}
+
+#[derive(Serialize)]
+struct Addresses {
+    name: String,
+    up: bool,
+    table: u32,
+    addresses: Vec<String>,
+    unnumbered: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AllAddresses {
+    interfaces: Vec<Addresses>,
+}
+
+fn addresses(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> AllAddresses {
+    let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
+    let mut interfaces: Vec<Addresses> = dataplane
+        .interfaces
+        .iter()
+        .filter(|(index, _)| wanted(index))
+        .map(|(_, interface)| Addresses {
+            name: interface.name.clone(),
+            up: interface.admin_up,
+            table: interface.table4.0,
+            addresses: interface.addresses4.iter().map(ToString::to_string).collect(),
+            unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
+        })
+        .collect();
+    interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+    AllAddresses { interfaces }
+}
+
+impl Addresses {
+    fn render(&self) -> String {
+        let mut text = format!("{} ({}):\n", self.name, if self.up { "up" } else { "dn" });
+        for address in &self.addresses {
+            text += &match self.table {
+                0 => format!("  L3 {address}\n"),
+                table => format!("  L3 {address} ip4 table-id {table} fib-idx {table}\n"),
+            };
+        }
+        if let Some(lender) = &self.unnumbered {
+            text += &format!("  unnumbered, use {lender}\n");
+        }
+        text
+    }
+}
+
+#[derive(Serialize)]
+struct Queue {
+    interface: String,
+    queue: u32,
+    thread: String,
+    #[serde(skip)]
+    thread_index: u16,
+    node: String,
+    mode: &'static str,
+}
+
+#[derive(Serialize)]
+struct Placement {
+    queues: Vec<Queue>,
+}
+
+fn placement(dataplane: &Dataplane) -> Placement {
+    let node = |id| dataplane.engine.graph().node(id).map_or_else(String::new, |node| node.name.clone());
+    let mut queues: Vec<Queue> = dataplane
+        .devices
+        .placement
+        .iter()
+        .map(|placed| Queue {
+            interface: dataplane.interface_name(placed.interface),
+            queue: placed.queue.0,
+            thread: dataplane.plan.name(thread(placed.worker)).to_owned(),
+            thread_index: thread(placed.worker).0,
+            node: node(placed.node),
+            mode: if placed.polling { "polling" } else { "adaptive" },
+        })
+        .collect();
+    queues.sort_by(|a, b| {
+        (a.thread_index, &a.node, &a.interface, a.queue).cmp(&(b.thread_index, &b.node, &b.interface, b.queue))
+    });
+    Placement { queues }
+}
+
+fn render_placement(placement: &Placement) -> String {
+    let mut text = String::new();
+    let (mut thread, mut node) = (None, None);
+    for queue in &placement.queues {
+        if thread != Some(queue.thread_index) {
+            text += &format!("Thread {} ({}):\n", queue.thread_index, queue.thread);
+            (thread, node) = (Some(queue.thread_index), None);
+        }
+        if node != Some(&queue.node) {
+            text += &format!(" node {}:\n", queue.node);
+            node = Some(&queue.node);
+        }
+        text += &format!("    {} queue {} ({})\n", queue.interface, queue.queue, queue.mode);
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Path {
+    arc: String,
+    features: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Features {
+    interface: String,
+    arcs: Vec<Path>,
+}
+
+fn render_features(features: &Features) -> String {
+    let mut text = format!("Feature paths configured on {}...\n", features.interface);
+    for Path { arc, features } in &features.arcs {
+        text += &format!("\n{arc}:\n");
+        if features.is_empty() {
+            text += "  none configured\n";
+        }
+        features.iter().for_each(|feature| text += &format!("  {feature}\n"));
+    }
+    text
+}

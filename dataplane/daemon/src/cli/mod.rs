@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Commands: a file per topic, each with the list of its own.
+//!
+//! Words and columns are VPP's where it has the command, since scripts read them; every answer is a value first, so
+//! that `--json` says the same. A handler reads all its words, and only then does something.
+
+mod buffers;
+mod create;
+mod errors;
+mod features;
+mod hardware;
+mod interface;
+mod log;
+mod node;
+mod pcap;
+mod pg;
+mod runtime;
+mod set;
+mod stats;
+mod threads;
+mod trace;
+mod version;
+
+use weft_cli::Candidate;
+use weft_cli::{Args, CliError, Command, CommandTree};
+use weft_engine::InterfaceIndex;
+
+use crate::state::Dataplane;
+
+/// Of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// All commands.
+pub fn tree() -> CommandTree<Dataplane> {
+    let topics = [
+        version::commands(),
+        interface::commands(),
+        hardware::commands(),
+        set::commands(),
+        create::commands(),
+        threads::commands(),
+        buffers::commands(),
+        runtime::commands(),
+        errors::commands(),
+        node::commands(),
+        features::commands(),
+        trace::commands(),
+        pcap::commands(),
+        pg::commands(),
+        log::commands(),
+        stats::commands(),
+    ];
+    let mut tree = CommandTree::new();
+    for command in topics.into_iter().flatten() {
+        tree.add(command).expect("command paths are well-formed and differ (a test adds them all)");
+    }
+    tree
+}
+
+/// Takes the name of an interface.
+fn interface(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<InterfaceIndex, CliError> {
+    args.parse_with("interface", |name| dataplane.interfaces.find(name).ok_or("there is no such interface"))
+}
+
+/// As [`interface`], but no word at all is fine too: for an argument at the end.
+fn optional_interface(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<Option<InterfaceIndex>, CliError> {
+    let index = if args.is_empty() { None } else { Some(interface(args, dataplane)?) };
+    args.finish()?;
+    Ok(index)
+}
+
+/// Takes the name of a node.
+fn node(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<weft_engine::NodeId, CliError> {
+    args.parse_with("node", |name| dataplane.engine.graph().id(name).ok_or("there is no such node"))
+}
+
+/// Offers interfaces for the first argument, and the words of the synopsis behind it.
+fn complete_interface(command: Command<Dataplane>, keywords: &'static [&'static str]) -> Command<Dataplane> {
+    command.completer(move |dataplane, words| match words {
+        [] => interface_names(dataplane),
+        _ => keywords.iter().map(|word| Candidate::new(*word, "")).collect(),
+    })
+}
+
+fn interface_names(dataplane: &Dataplane) -> Vec<Candidate> {
+    dataplane.interfaces.iter().map(|(_, interface)| Candidate::new(&interface.name, "interface")).collect()
+}
+
+fn node_names(dataplane: &Dataplane) -> Vec<Candidate> {
+    dataplane.engine.graph().nodes().map(|(_, node)| Candidate::new(&node.name, "node")).collect()
+}
+
+/// A cell of a table, cut at its width as VPP does it.
+fn cell(text: impl ToString, width: usize, align: Align) -> String {
+    let text: String = text.to_string().chars().take(width).collect();
+    let free = width - text.chars().count();
+    let before = match align {
+        Align::Left => 0,
+        // The odd blank goes to the left.
+        Align::Center => free.div_ceil(2),
+        Align::Right => free,
+    };
+    format!("{}{text}{}", " ".repeat(before), " ".repeat(free - before))
+}
+
+#[derive(Clone, Copy)]
+enum Align {
+    Left,
+    Center,
+    Right,
+}
+
+fn left(text: impl ToString, width: usize) -> String {
+    cell(text, width, Align::Left)
+}
+
+fn center(text: impl ToString, width: usize) -> String {
+    cell(text, width, Align::Center)
+}
+
+fn right(text: impl ToString, width: usize) -> String {
+    cell(text, width, Align::Right)
+}
+
+/// One line of a table.
+fn row(cells: impl IntoIterator<Item = String>) -> String {
+    let line: String = cells.into_iter().collect();
+    format!("{}\n", line.trim_end())
+}
+
+/// A number as the C library of VPP writes it: `8.14e0`.
+fn scientific(value: f64, digits: usize) -> String {
+    format!("{value:.digits$e}")
+}
+
+/// Any error of another crate, as that of a command.
+fn refused(error: impl ToString) -> CliError {
+    CliError::new(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `show node` and `show graph`: the graph as it is wired, and where packets went in it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use weft_cli::Candidate;
+use weft_cli::{Command, Reply};
+use weft_engine::NodeId;
+use weft_engine::node::Kind;
+
+use super::{center, left, refused, right, row};
+use crate::state::{Dataplane, NoAnswer};
+
+#[derive(Serialize)]
+struct Next {
+    node: String,
+    index: u16,
+    vectors: u64,
+}
+
+#[derive(Serialize)]
+struct Counts {
+    thread: u16,
+    calls: u64,
+    clocks: u64,
+    vectors: u64,
+}
+
+#[derive(Serialize)]
+struct Node {
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    index: u16,
+    owner: String,
+    /// Named by the descriptor, or used by a packet.
+    next: Vec<Next>,
+    /// Whose descriptors name this node.
+    previous: Vec<String>,
+    counters: Vec<&'static str>,
+    threads: Vec<Counts>,
+}
+
+#[derive(Serialize)]
+struct Edges {
+    name: String,
+    next: Vec<String>,
+    previous: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct GraphView {
+    nodes: Vec<Edges>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    vec![
+        Command::new("show node", |dataplane: &mut Dataplane, args| {
+            let id = super::node(args, dataplane)?;
+            args.finish()?;
+            Ok(Reply::new(node(dataplane, id).map_err(refused)?, render))
+        })
+        .synopsis("<node>")
+        .help("One node: its edges, and the packets on them")
+        .completer(|dataplane, words| match words {
+            [] => super::node_names(dataplane),
+            _ => Vec::<Candidate>::new(),
+        }),
+        Command::new("show graph", graph).help("All nodes and the edges between them"),
+        Command::new("show vlib graph", graph).help("As show graph"),
+    ]
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Input => "input",
+        Kind::Internal => "internal",
+        Kind::Timer(_) => "process",
+    }
+}
+
+fn node(dataplane: &mut Dataplane, id: NodeId) -> Result<Node, NoAnswer> {
+    let mut vectors: BTreeMap<NodeId, u64> = BTreeMap::new();
+    for (next, packets) in dataplane.ask_all(move |worker| worker.edges(id))?.into_iter().flat_map(|(_, edges)| edges) {
+        *vectors.entry(next).or_default() += packets;
+    }
+    let graph = dataplane.engine.graph();
+    let info = graph.node(id).expect("the id was looked up by name just now");
+    for next in info.spec.next.iter().filter_map(|name| graph.id(name)) {
+        vectors.entry(next).or_default();
+    }
+    let name = |id: NodeId| graph.node(id).map_or_else(|| "(removed)".to_owned(), |node| node.name.clone());
+    let counts = |thread: weft_engine::ThreadIndex| {
+        let counts = dataplane.baselines.node(&dataplane.engine.counters, thread, id);
+        Counts { thread: thread.0, calls: counts.calls, clocks: counts.clocks, vectors: counts.vectors }
+    };
+    Ok(Node {
+        name: info.name.clone(),
+        kind: kind(info.spec.kind),
+        index: id.0,
+        owner: info.owner.clone(),
+        next: vectors.into_iter().map(|(id, vectors)| Next { node: name(id), index: id.0, vectors }).collect(),
+        previous: previous(dataplane, &info.name),
+        counters: info.spec.reasons.iter().map(|reason| reason.name).collect(),
+        threads: dataplane.engine.threads().map(counts).collect(),
+    })
+}
+
+fn previous(dataplane: &Dataplane, name: &str) -> Vec<String> {
+    let nodes = dataplane.engine.graph().nodes();
+    let leading = nodes.filter(|(_, node)| node.spec.next.contains(&name));
+    leading.map(|(_, node)| node.name.clone()).collect()
+}
+
+fn render(node: &Node) -> String {
+    let mut text = format!(
+        "node {}, type {}, state {}, index {}\n",
+        node.name,
+        node.kind,
+        if node.kind == "input" { "polling" } else { "active" },
+        node.index
+    );
+    text += &format!("  of {}\n  next nodes:\n", node.owner);
+    if node.next.is_empty() {
+        text += "    none\n";
+    } else {
+        text += &row(["    ".into(), right("node-index", 10), "  ".into(), center("Node", 30), "  ".into(), right("Vectors", 12)]);
+    }
+    for next in &node.next {
+        text += &row([
+            "    ".into(),
+            right(next.index, 10),
+            "  ".into(),
+            left(&next.node, 30),
+            "  ".into(),
+            right(next.vectors, 12),
+        ]);
+    }
+    text += "  known previous nodes:\n";
+    text += &match node.previous.as_slice() {
+        [] => "    none\n".to_owned(),
+        names => format!("    {}\n", names.join(" ")),
+    };
+    if !node.counters.is_empty() {
+        text += &format!("  counters:\n    {}\n", node.counters.join(" "));
+    }
+    text += &row(["  ".into(), left("Thread", 8), center("Calls", 16), center("Clocks", 18), center("Vectors", 16)]);
+    for counts in &node.threads {
+        text += &row([
+            "  ".into(),
+            left(counts.thread, 8),
+            right(counts.calls, 16),
+            right(counts.clocks, 18),
+            right(counts.vectors, 16),
+        ]);
+    }
+    text
+}
+
+fn graph(dataplane: &mut Dataplane, args: &mut weft_cli::Args<'_>) -> Result<Reply, weft_cli::CliError> {
+    args.finish()?;
+    let mut nodes: Vec<Edges> = dataplane
+        .engine
+        .graph()
+        .nodes()
+        .map(|(_, node)| Edges {
+            name: node.name.clone(),
+            next: node.spec.next.iter().map(|next| (*next).to_owned()).collect(),
+            previous: previous(dataplane, &node.name),
+        })
+        .collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Reply::new(GraphView { nodes }, render_graph))
+}
+
+fn render_graph(graph: &GraphView) -> String {
+    let mut text = row([left("Name", 30), left("Next", 30), left("Previous", 30)]);
+    for node in &graph.nodes {
+        for line in 0..node.next.len().max(node.previous.len()).max(1) {
+            let part = |names: &[String]| names.get(line).cloned().unwrap_or_default();
+            let name = if line == 0 { node.name.as_str() } else { "" };
+            text += &row([left(name, 30), left(part(&node.next), 30), left(part(&node.previous), 30)]);
+        }
+    }
+    text
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `packet-generator ...`: streams of made packets.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use weft_cli::Candidate;
+use weft_cli::{Args, CliError, Command, Reply};
+use weft_devices::pg::{Mode, Parameters, PgId, StreamSpec, StreamStatus};
+
+use super::{center, left, refused};
+use crate::ports::Device;
+use crate::state::Dataplane;
+
+#[derive(Serialize)]
+struct Stream {
+    name: String,
+    enabled: bool,
+    /// Packets made since it was enabled.
+    count: u64,
+    limit: u64,
+    rate: f64,
+    size: [usize; 2],
+    buffer_size: usize,
+    worker: usize,
+}
+
+#[derive(Serialize)]
+struct Streams {
+    streams: Vec<Stream>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    let offer_streams = |dataplane: &Dataplane, words: &[&str]| match words {
+        [] => dataplane.pg.streams().map(|stream| Candidate::new(stream.name, "stream")).collect(),
+        _ => Vec::new(),
+    };
+    vec![
+        Command::new("packet-generator new", new)
+            .synopsis("{ name <name> [limit <n>] [rate <pps>] [size <a>-<b>] source <pgN>|interface <if>|node <node> data { ... }|pcap <file> }")
+            .help("Describe a stream of packets, which enable-stream starts"),
+        Command::new("packet-generator enable-stream", |dataplane: &mut Dataplane, args| {
+            let name: Option<String> = args.optional("stream")?;
+            args.finish()?;
+            dataplane.pg.enable(&mut dataplane.engine, name.as_deref()).map_err(refused)?;
+            Ok(Reply::empty())
+        })
+        .synopsis("[<stream>]")
+        .help("Start a stream, or all")
+        .completer(offer_streams),
+        Command::new("packet-generator disable-stream", |dataplane: &mut Dataplane, args| {
+            let name: Option<String> = args.optional("stream")?;
+            args.finish()?;
+            dataplane.pg.disable(&mut dataplane.engine, name.as_deref()).map_err(refused)?;
+            Ok(Reply::empty())
+        })
+        .synopsis("[<stream>]")
+        .help("Stop a stream, or all")
+        .completer(offer_streams),
+        Command::new("packet-generator delete", |dataplane: &mut Dataplane, args| {
+            let name = args.word("stream")?.to_owned();
+            args.finish()?;
+            dataplane.pg.delete_stream(&mut dataplane.engine, &name).map_err(refused)?;
+            Ok(Reply::empty())
+        })
+        .synopsis("<stream>")
+        .help("Stop and forget a stream")
+        .completer(offer_streams),
+        Command::new("packet-generator configure", configure)
+            .synopsis("<stream> [limit <n>] [rate <pps>] [size <a>-<b>] [buffer-size <bytes>]")
+            .help("Change a stream; one that runs begins anew")
+            .completer(offer_streams),
+        Command::new("packet-generator capture", capture)
+            .synopsis("<pgN> pcap <file> [count <packets>] | <pgN> disable")
+            .help("Write what is sent to an interface of the packet generator into a file"),
+        Command::new("create packet-generator interface", create)
+            .synopsis("<pgN> [hw-addr <mac>] [mode ethernet|ip4|ip6]")
+            .help("Make an interface that streams come from and captures are made on"),
+        Command::new("delete packet-generator interface", |dataplane: &mut Dataplane, args| {
+            let index = super::interface(args, dataplane)?;
+            let is_pg = matches!(dataplane.devices.get(index), Some(Device::Pg(_)));
+            if !is_pg {
+                return Err(args.reject("this is no packet-generator interface"));
+            }
+            args.finish()?;
+            dataplane.delete_interface(index).map_err(refused)?;
+            Ok(Reply::empty())
+        })
+        .synopsis("<pgN>")
+        .help("Delete an interface of the packet generator with its streams"),
+        Command::new("show packet-generator", |dataplane: &mut Dataplane, args| {
+            // Every word that VPP allows here shows more of the same.
+            let _ = args.keyword("verbose");
+            args.finish()?;
+            dataplane.pg.poll(&mut dataplane.engine);
+            let streams = dataplane.pg.streams().map(view).collect();
+            Ok(Reply::new(Streams { streams }, render))
+        })
+        .help("Streams, and how far they are"),
+    ]
+}
+
+fn new(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let text = args.block()?.rest();
+    args.finish()?;
+    let spec: StreamSpec = text.parse().map_err(refused)?;
+    if let Some(source) = spec.source {
+        dataplane.create_pg_interface(source, Mode::default(), None).map_err(refused)?;
+    }
+    let find = |name: &str| dataplane.interfaces.find(name);
+    dataplane.pg.new_stream(&dataplane.engine, spec, find).map_err(refused)?;
+    Ok(Reply::empty())
+}
+
+fn configure(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let name = args.word("stream")?.to_owned();
+    let text = if args.at_block() { args.block()?.rest() } else { args.rest() };
+    args.finish()?;
+    let changes: Parameters = text.parse().map_err(refused)?;
+    dataplane.pg.configure(&mut dataplane.engine, &name, changes).map_err(refused)?;
+    Ok(Reply::empty())
+}
+
+fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let id: PgId = args.parse("packet-generator interface")?;
+    if args.keyword("disable") {
+        args.finish()?;
+        dataplane.pg.end_capture(&mut dataplane.engine, id).map_err(refused)?;
+        return Ok(Reply::empty());
+    }
+    args.expect("pcap")?;
+    let path = PathBuf::from(args.word("file")?);
+    let count = if args.keyword("count") { Some(args.parse("number of packets")?) } else { None };
+    args.finish()?;
+    dataplane.pg.capture(&mut dataplane.engine, id, &path, count).map_err(refused)?;
+    Ok(Reply::empty())
+}
+
+fn create(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let id: PgId = args.parse("packet-generator interface")?;
+    let (mut mac, mut mode) = (None, Mode::default());
+    while !args.is_empty() {
+        if args.keyword("hw-addr") {
+            mac = Some(args.parse("MAC address")?);
+        } else if args.keyword("mode") {
+            mode = args.one_of(&[("ethernet", Mode::Ethernet), ("ip4", Mode::Ip4), ("ip6", Mode::Ip6)])?;
+        } else {
+            return Err(args.unexpected());
+        }
+    }
+    let index = dataplane.create_pg_interface(id, mode, mac).map_err(refused)?;
+    Ok(Reply::new(dataplane.interface_name(index), Clone::clone))
+}
+
+fn view(stream: StreamStatus) -> Stream {
+    Stream {
+        name: stream.name,
+        enabled: stream.enabled,
+        count: stream.generated,
+        limit: stream.limit,
+        rate: stream.rate,
+        size: [stream.size.min, stream.size.max],
+        buffer_size: stream.buffer_size,
+        worker: stream.worker,
+    }
+}
+
+fn render(streams: &Streams) -> String {
+    if streams.streams.is_empty() {
+        return "no streams currently defined\n".into();
+    }
+    let header = [left("Name", 16), center("Enabled", 12), center("Count", 16)].concat();
+    let mut text = format!("{header}Parameters\n");
+    for stream in &streams.streams {
+        let enabled = if stream.enabled { "Yes" } else { "No" };
+        let start = [left(&stream.name, 16), center(enabled, 12), center(stream.count, 16)].concat();
+        text += &format!(
+            "{start}limit {}, rate {:.2e} pps, size {}-{}, buffer-size {}, worker {}\n",
+            stream.limit, stream.rate, stream.size[0], stream.size[1], stream.buffer_size, stream.worker
+        );
+    }
+    text
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `show runtime` and `clear runtime`: what each node costs, and how full its vectors are.
+
+use serde::Serialize;
+use weft_cli::{Command, Reply};
+use weft_engine::ThreadIndex;
+use weft_engine::node::{Kind, Role};
+
+use super::{center, left, right, row, scientific};
+use crate::state::Dataplane;
+
+#[derive(Serialize)]
+struct Node {
+    name: String,
+    state: &'static str,
+    calls: u64,
+    vectors: u64,
+    suspends: u64,
+    clocks: u64,
+    clocks_per_packet: f64,
+    vectors_per_call: f64,
+}
+
+#[derive(Serialize)]
+struct Thread {
+    id: u16,
+    name: String,
+    core: u32,
+    /// Seconds since the last `clear runtime`.
+    seconds: f64,
+    /// Packets per call of an internal node.
+    vector_rate: f64,
+    loops_per_second: f64,
+    /// Packets per second.
+    rate_in: f64,
+    rate_out: f64,
+    rate_drop: f64,
+    rate_punt: f64,
+    nodes: Vec<Node>,
+}
+
+#[derive(Serialize)]
+struct Runtime {
+    threads: Vec<Thread>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    vec![
+        Command::new("show runtime", |dataplane: &mut Dataplane, args| {
+            let all = args.keyword("verbose");
+            args.finish()?;
+            Ok(Reply::new(runtime(dataplane, all), render))
+        })
+        .synopsis("[verbose]")
+        .help("Calls, packets and clocks of each node; verbose: of nodes that never ran too"),
+        Command::new("clear runtime", |dataplane: &mut Dataplane, args| {
+            args.finish()?;
+            let threads = dataplane.plan.places().count() as u16;
+            dataplane.baselines.clear_runtime(&dataplane.engine.counters, threads);
+            let since = dataplane.started.0.elapsed().as_secs();
+            dataplane.engine.stats.last_stats_clear().set(since);
+            Ok(Reply::empty())
+        })
+        .help("Count the work of nodes from zero again"),
+    ]
+}
+
+fn runtime(dataplane: &Dataplane, all: bool) -> Runtime {
+    let workers = dataplane.plan.places().skip(1);
+    Runtime { threads: workers.map(|(index, _)| thread(dataplane, index, all)).collect() }
+}
+
+fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
+    let counters = &dataplane.engine.counters;
+    let seconds = dataplane.baselines.since.elapsed().as_secs_f64();
+    let (turns, punted) = dataplane.baselines.turns_and_punts(counters, index);
+    let (mut entered, mut left, mut dropped, mut calls, mut vectors) = (0, 0, 0, 0, 0);
+    let mut nodes = Vec::new();
+    for (id, info) in dataplane.engine.graph().nodes() {
+        let counts = dataplane.baselines.node(counters, index, id);
+        match info.spec.kind {
+            Kind::Input => entered += counts.vectors,
+            Kind::Internal => {
+                calls += counts.calls;
+                vectors += counts.vectors;
+            }
+            Kind::Timer(_) => {}
+        }
+        match info.spec.role {
+            Role::Output => left += counts.vectors,
+            Role::Drop => dropped += counts.vectors,
+            Role::Transit | Role::Punt | Role::Hold => {}
+        }
+        if counts.calls > 0 || all {
+            nodes.push(Node {
+                name: info.name.clone(),
+                state: match info.spec.kind {
+                    Kind::Input => "polling",
+                    Kind::Internal => "active",
+                    Kind::Timer(_) => "any wait",
+                },
+                calls: counts.calls,
+                vectors: counts.vectors,
+                suspends: 0,
+                clocks: counts.clocks,
+                // A call that brought nothing has its price too.
+                clocks_per_packet: ratio(counts.clocks, counts.vectors.max(counts.calls.min(1))),
+                vectors_per_call: ratio(counts.vectors, counts.calls),
+            });
+        }
+    }
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    let place = &dataplane.plan.workers[usize::from(index.0) - 1];
+    Thread {
+        id: index.0,
+        name: place.name.clone(),
+        core: place.core.0,
+        seconds,
+        vector_rate: ratio(vectors, calls),
+        loops_per_second: turns as f64 / seconds,
+        rate_in: entered as f64 / seconds,
+        rate_out: left as f64 / seconds,
+        rate_drop: dropped as f64 / seconds,
+        rate_punt: punted as f64 / seconds,
+        nodes,
+    }
+}
+
+fn ratio(part: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { part as f64 / of as f64 }
+}
+
+fn render(runtime: &Runtime) -> String {
+    let threads: Vec<String> = runtime.threads.iter().map(render_thread).collect();
+    threads.join("---------------\n")
+}
+
+fn render_thread(thread: &Thread) -> String {
+    let mut text = format!("Thread {} {} (lcore {})\n", thread.id, thread.name, thread.core);
+    text += &format!(
+        "Time {:.1}, internal node vector rate {:.2} loops/sec {:.2}\n",
+        thread.seconds, thread.vector_rate, thread.loops_per_second
+    );
+    let rate = |rate| scientific(rate, 4);
+    text += &format!(
+        "  vector rates in {}, out {}, drop {}, punt {}\n",
+        rate(thread.rate_in),
+        rate(thread.rate_out),
+        rate(thread.rate_drop),
+        rate(thread.rate_punt)
+    );
+    text += &row([
+        center("Name", 30),
+        center("State", 12),
+        center("Calls", 16),
+        center("Vectors", 16),
+        center("Suspends", 16),
+        center("Clocks", 16),
+        center("Vectors/Call", 16),
+    ]);
+    for node in &thread.nodes {
+        text += &row([
+            left(&node.name, 30),
+            center(node.state, 12),
+            right(node.calls, 16),
+            right(node.vectors, 16),
+            right(node.suspends, 16),
+            right(scientific(node.clocks_per_packet, 2), 16),
+            right(format!("{:.2}", node.vectors_per_call), 16),
+        ]);
+    }
+    text
+}

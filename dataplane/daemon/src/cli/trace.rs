@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `trace add`, `show trace`, `clear trace`: single packets on their way through the graph.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use weft_cli::Candidate;
+use weft_cli::{Args, CliError, Command, Reply};
+use weft_engine::node::Kind;
+use weft_engine::trace::{Names, TraceRecord};
+
+use super::refused;
+use crate::state::Dataplane;
+
+/// Packets that are shown per thread unless more are asked for.
+const SHOWN: usize = 50;
+
+#[derive(Serialize)]
+struct Step {
+    /// Seconds since the start.
+    time: f64,
+    node: String,
+    next: Option<String>,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Packet {
+    number: u32,
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Thread {
+    id: u16,
+    name: String,
+    /// Packets that were traced; `packets` may be fewer.
+    traced: usize,
+    packets: Vec<Packet>,
+}
+
+#[derive(Serialize)]
+struct Trace {
+    threads: Vec<Thread>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    vec![
+        Command::new("trace add", add)
+            .synopsis("<node> [<packets>]")
+            .help("Trace the next packets that an input node brings in, on each worker; default 50")
+            .completer(|dataplane, words| match words {
+                [] => inputs(dataplane).map(|name| Candidate::new(name, "input node")).collect(),
+                _ => Vec::new(),
+            }),
+        Command::new("show trace", show).synopsis("[max <packets>]").help("The way of traced packets"),
+        Command::new("clear trace", |dataplane: &mut Dataplane, args| {
+            args.finish()?;
+            dataplane.engine.post_all(|worker| worker.clear_trace());
+            Ok(Reply::empty())
+        })
+        .help("Forget the trace, and trace no more"),
+    ]
+}
+
+fn inputs(dataplane: &Dataplane) -> impl Iterator<Item = &str> {
+    let nodes = dataplane.engine.graph().nodes();
+    nodes.filter(|(_, node)| node.spec.kind == Kind::Input).map(|(_, node)| node.name.as_str())
+}
+
+fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let node = super::node(args, dataplane)?;
+    let count = args.optional("number of packets")?.unwrap_or(SHOWN as u32);
+    args.finish()?;
+    dataplane.engine.post_all(move |worker| worker.trace(node, count));
+    Ok(Reply::empty())
+}
+
+fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let max = if args.keyword("max") { args.parse("number of packets")? } else { SHOWN };
+    args.finish()?;
+    let records = dataplane.ask_all(|worker| worker.trace_records().to_vec()).map_err(refused)?;
+    let threads = records.into_iter().map(|(index, records)| {
+        let mut packets: Vec<u32> = Vec::new();
+        // Records are in the order of time, and so are the packets by their first.
+        for record in &records {
+            if !packets.contains(&record.packet) {
+                packets.push(record.packet);
+            }
+        }
+        let of = |number: u32| records.iter().filter(move |record| record.packet == number);
+        Thread {
+            id: index.0,
+            name: dataplane.plan.name(index).to_owned(),
+            traced: packets.len(),
+            packets: packets
+                .iter()
+                .take(max)
+                .map(|number| Packet {
+                    number: *number,
+                    steps: of(*number).map(|record| step(dataplane, record)).collect(),
+                })
+                .collect(),
+        }
+    });
+    Ok(Reply::new(Trace { threads: threads.collect() }, render))
+}
+
+fn step(dataplane: &Dataplane, record: &TraceRecord) -> Step {
+    let mut text = String::new();
+    let format = dataplane.engine.graph().node(record.node).and_then(|node| node.spec.trace);
+    if let Some(format) = format {
+        // Writing to a string does not fail.
+        let _ = format(record, dataplane, &mut text);
+    }
+    Step {
+        time: dataplane.engine.clock.since_start(record.at).as_secs_f64(),
+        node: dataplane.node(record.node),
+        next: record.next.map(|next| dataplane.node(next)),
+        text,
+    }
+}
+
+fn render(trace: &Trace) -> String {
+    let mut text = String::new();
+    for thread in &trace.threads {
+        text += &format!("------------------- Start of thread {} {} -------------------\n", thread.id, thread.name);
+        if thread.packets.is_empty() {
+            text += "No packets in trace buffer\n";
+        }
+        for (number, packet) in (1..).zip(&thread.packets) {
+            text += &format!("Packet {number}\n\n");
+            for step in &packet.steps {
+                text += &format!("{}: {}\n{}", clock(step.time), step.node, step.text);
+            }
+            text.push('\n');
+        }
+        if thread.traced > thread.packets.len() {
+            text += &format!(
+                "Limiting display to {} packets. To display more specify max.\n",
+                thread.packets.len()
+            );
+        }
+    }
+    text
+}
+
+/// `HH:MM:SS:uuuuuu`
+fn clock(seconds: f64) -> String {
+    let time = Duration::from_secs_f64(seconds);
+    let whole = time.as_secs();
+    format!("{:02}:{:02}:{:02}:{:06}", whole / 3600, whole / 60 % 60, whole % 60, time.subsec_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn time_has_vpp_s_form() {
+        assert_eq!(super::clock(3723.000_045), "01:02:03:000045");
+    }
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The main loop: start, serve, stop.
+//!
+//! One thread does all that is not moving packets: commands, the stats socket, timers, and what the engine defers until
+//! the workers have passed by. It is a current-thread tokio runtime; each task borrows the one [`Dataplane`] between
+//! two awaits and never across one. If this thread hangs, packets still flow.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::chown;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use weft_cli::server::{Options, Peer, Server, Service, Shared};
+use weft_cli::{CliError, CommandTree, Completion, Reply};
+use weft_stats::StatsListener;
+
+use crate::config::{Config, Source};
+use crate::log::Recent;
+use crate::os::Starting;
+use crate::process::{EndSignals, PidFile, make_runtime_dir};
+use crate::state::Dataplane;
+use crate::threads::{Plan, WorkerThreads, become_main};
+use crate::topology::Topology;
+use crate::{cli, interactive, log, startup};
+
+/// Pause between two looks at what waits for the workers.
+const SETTLING: Duration = Duration::from_millis(2);
+/// How often links are looked at.
+const WATCH: Duration = Duration::from_millis(500);
+/// How long ports may take to close when the daemon ends: a zero-copy port takes a second.
+const CLOSING: Duration = Duration::from_millis(1600);
+/// How long workers may take to end.
+const JOINING: Duration = Duration::from_millis(300);
+
+/// Why the daemon ends.
+pub enum End {
+    /// It was asked to.
+    Asked(&'static str),
+    /// It cannot go on.
+    Failed(anyhow::Error),
+}
+
+/// What all tasks share.
+#[derive(Clone)]
+pub struct Main {
+    state: Rc<RefCell<Dataplane>>,
+    /// Something may wait for the workers.
+    changed: Rc<Notify>,
+    end: mpsc::UnboundedSender<End>,
+}
+
+impl Main {
+    /// Works on the state.
+    pub fn with<R>(&self, work: impl FnOnce(&mut Dataplane) -> R) -> R {
+        // No task keeps the state borrowed while it waits, so nobody else has it.
+        let result = work(&mut self.state.borrow_mut());
+        self.changed.notify_one();
+        result
+    }
+
+    /// Ends the daemon.
+    pub fn end(&self, why: End) {
+        // Fails only when it ends already.
+        let _ = self.end.send(why);
+    }
+}
+
+/// Commands, from whatever side they come.
+struct Commands {
+    shared: Shared<Dataplane>,
+    changed: Rc<Notify>,
+}
+
+impl Service for Commands {
+    fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError> {
+        let result = self.shared.execute(peer, command);
+        self.changed.notify_one();
+        result
+    }
+
+    fn complete(&self, line: &str, cursor: usize) -> Completion {
+        self.shared.complete(line, cursor)
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+pub fn run(config: Config, source: &Source, starting: Option<Starting>) -> Result<()> {
+    let unix = &config.unix;
+    make_runtime_dir(&unix.runtime_dir)?;
+    let file = unix.log.as_ref().map(|log| unix.in_runtime_dir(log));
+    let log = log::start(&config.logging, file.as_deref())?;
+    let topology = Topology::read()?;
+    let plan = Plan::new(&config.cpu, &topology)?;
+    become_main(&plan.main)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("main loop")?;
+    runtime.block_on(LocalSet::new().run_until(serve(config, source, plan, log, starting)))
+}
+
+async fn serve(
+    config: Config,
+    source: &Source,
+    plan: Plan,
+    log: Recent,
+    starting: Option<Starting>,
+) -> Result<()> {
+    let mut signals = EndSignals::catch()?;
+    // The sockets first: they tell whether another daemon runs here, before anything is taken from it.
+    let cli = bind_cli(&config)?;
+    let stats = bind_stats(&config)?;
+    let (dataplane, workers) = Dataplane::new(config, plan, log)?;
+    let state = Rc::new(RefCell::new(dataplane));
+    let result = {
+        let dataplane = &mut *state.borrow_mut();
+        begin(dataplane, workers, source)
+    };
+    let (end, mut ended) = mpsc::unbounded_channel();
+    let main = Main { state: Rc::clone(&state), changed: Rc::default(), end };
+    let result = match result {
+        Ok(_pid_file) => {
+            let tree = Rc::new(cli::tree());
+            attend(&main, cli, stats, Rc::clone(&tree));
+            main.with(|dataplane| {
+                if let Err(error) = startup::run_commands(dataplane, &tree) {
+                    tracing::error!("{error:#}");
+                }
+            });
+            if let Some(starting) = starting {
+                starting.done().context("go into the background")?;
+            }
+            let why = tokio::select! {
+                signal = signals.next() => End::Asked(signal),
+                Some(why) = ended.recv() => why,
+            };
+            match why {
+                End::Asked(by) => {
+                    tracing::info!("ends: {by}");
+                    Ok(())
+                }
+                End::Failed(error) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    let stopped = stop(&mut state.borrow_mut());
+    result.and(stopped)
+}
+
+/// Gives the workers their threads and makes what is configured.
+fn begin(
+    dataplane: &mut Dataplane,
+    workers: Vec<weft_engine::Worker>,
+    source: &Source,
+) -> Result<Option<PidFile>> {
+    dataplane.threads = WorkerThreads::start(workers, &dataplane.plan.workers)?;
+    let (plan, config) = (&dataplane.plan, &dataplane.config);
+    let workers: Vec<String> = plan.workers.iter().map(|place| place.core.to_string()).collect();
+    tracing::info!("weft {}: main on core {}, workers on {}", cli::VERSION, plan.main.core, workers.join(","));
+    startup::log_memory(dataplane, config);
+    startup::make_interfaces(dataplane, source)?;
+    let unix = &dataplane.config.unix;
+    unix.pidfile.as_ref().map(|path| PidFile::write(unix.in_runtime_dir(path))).transpose()
+}
+
+fn bind_cli(config: &Config) -> Result<Server> {
+    let unix = &config.unix;
+    let options = Options {
+        prompt: Some(unix.cli_prompt.clone()),
+        group: unix.gid.map(|gid| gid.0),
+        max_clients: config.limits.cli_clients as usize,
+        ..Options::new(format!("weft {}", cli::VERSION))
+    };
+    Ok(Server::bind(&unix.in_runtime_dir(&unix.cli_listen), options)?)
+}
+
+fn bind_stats(config: &Config) -> Result<StatsListener> {
+    let path = config.unix.in_runtime_dir(&config.statseg.socket);
+    let listener = StatsListener::bind(&path)?;
+    if let Some(group) = config.unix.gid {
+        chown(&path, None, Some(group.0))
+            .with_context(|| format!("set the group of {}", path.display()))?;
+    }
+    Ok(listener)
+}
+
+/// Starts the tasks that serve others and look after the dataplane.
+fn attend(main: &Main, cli: Server, stats: StatsListener, tree: Rc<CommandTree<Dataplane>>) {
+    let shared = Shared { tree: Rc::clone(&tree), state: Rc::clone(&main.state) };
+    let service = Commands { shared, changed: Rc::clone(&main.changed) };
+    spawn_local(cli.serve(Rc::new(service)));
+    spawn_local(or_end(main.clone(), serve_stats(main.clone(), stats)));
+    spawn_local(settle(main.clone()));
+    spawn_local(watch(main.clone()));
+    spawn_local(collect(main.clone()));
+    if main.with(|dataplane| dataplane.config.unix.interactive) {
+        spawn_local(interactive::serve(main.clone(), tree));
+    }
+}
+
+async fn or_end(main: Main, task: impl Future<Output = Result<()>>) {
+    if let Err(error) = task.await {
+        main.end(End::Failed(error));
+    }
+}
+
+/// What tokio watches.
+struct Watched<T>(T);
+
+impl<T: AsFd> AsRawFd for Watched<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+async fn serve_stats(main: Main, listener: StatsListener) -> Result<()> {
+    let listener = AsyncFd::with_interest(Watched(listener), Interest::READABLE).context("stats socket")?;
+    loop {
+        let mut ready = listener.readable().await.context("stats socket")?;
+        let served = main.with(|dataplane| listener.get_ref().0.accept_and_send(&dataplane.engine.stats));
+        match served {
+            Ok(Some(client)) => {
+                tracing::debug!(pid = client.pid, uid = client.uid, "client of the stats segment");
+            }
+            Ok(None) => ready.clear_ready(),
+            Err(error) => {
+                // Out of descriptors, perhaps: the client waits, or tries again.
+                tracing::warn!("{error}");
+                sleep(WATCH).await;
+            }
+        }
+    }
+}
+
+/// Does what waits for the workers, as soon as they have passed by.
+async fn settle(main: Main) {
+    loop {
+        if main.state.borrow_mut().poll() {
+            sleep(SETTLING).await;
+        } else {
+            main.changed.notified().await;
+        }
+    }
+}
+
+async fn watch(main: Main) {
+    let mut ticks = every(WATCH);
+    loop {
+        ticks.tick().await;
+        let lost = main.with(|dataplane| {
+            dataplane.watch_links();
+            dataplane.threads.lost().map(|worker| dataplane.plan.workers[worker].name.clone())
+        });
+        if let Some(name) = lost {
+            main.end(End::Failed(anyhow::anyhow!("worker {name} has ended by itself")));
+        }
+    }
+}
+
+async fn collect(main: Main) {
+    let mut ticks = every(main.with(|dataplane| dataplane.config.statseg.update_interval));
+    loop {
+        ticks.tick().await;
+        main.with(Dataplane::update_gauges);
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+impl Dataplane {
+    /// Does what is due; says whether anything still waits.
+    pub fn poll(&mut self) -> bool {
+        let waits = self.engine.reclaim();
+        let streams = self.pg.poll(&mut self.engine);
+        let captures = self.drain_capture();
+        waits || streams || captures
+    }
+}
+
+/// Closes all devices and ends the workers.
+fn stop(dataplane: &mut Dataplane) -> Result<()> {
+    dataplane.stop_capture().transpose().map(drop).unwrap_or_else(|error| tracing::warn!("{error}"));
+    dataplane.delete_all_interfaces();
+    let closed = dataplane.settle(CLOSING, |dataplane| dataplane.devices.closing() == 0);
+    let joined = dataplane.threads.stop(&dataplane.engine, JOINING);
+    if !joined {
+        bail!("workers did not end within {} ms", JOINING.as_millis());
+    }
+    if !closed {
+        bail!("ports did not close within {} ms", CLOSING.as_millis());
+    }
+    let buffers = &dataplane.engine.buffers;
+    let missing = buffers.total() - buffers.levels().iter().map(|level| level.available).sum::<usize>();
+    if missing > 0 {
+        tracing::warn!("{missing} buffers were not given back");
+    }
+    Ok(())
+}

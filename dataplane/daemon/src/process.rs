@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The daemon as a process: its directory, its pid file, its signals.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Makes the runtime directory, if it is not there.
+pub fn make_runtime_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("make the runtime directory {}", path.display()))
+}
+
+/// The file with the number of this process; it disappears with the value.
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes it, over that of a process that has died.
+    pub fn write(path: PathBuf) -> Result<PidFile> {
+        fs::write(&path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("write the pid file {}", path.display()))?;
+        Ok(PidFile(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!("cannot remove the pid file {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// The signals that end the daemon in good order.
+pub struct EndSignals(Vec<(&'static str, Signal)>);
+
+impl EndSignals {
+    /// Catches them from now on. Must be called within a tokio runtime.
+    pub fn catch() -> Result<EndSignals> {
+        let kinds = [
+            ("SIGTERM", SignalKind::terminate()),
+            ("SIGINT", SignalKind::interrupt()),
+            ("SIGHUP", SignalKind::hangup()),
+            ("SIGQUIT", SignalKind::quit()),
+        ];
+        let signals = kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?)));
+        Ok(EndSignals(signals.collect::<std::io::Result<_>>().context("catch signals")?))
+    }
+
+    /// The name of the next one.
+    pub async fn next(&mut self) -> &'static str {
+        std::future::poll_fn(|cx| {
+            for (name, signal) in &mut self.0 {
+                if signal.poll_recv(cx).is_ready() {
+                    return std::task::Poll::Ready(*name);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}
