@@ -47,6 +47,6 @@ def test_neighbours_of_both_tables_are_kept(two_vrfs):
     weft, red, blue = two_vrfs
     for source, target in (red, blue):
         source.host.run("ping", "-c", 1, "-W", 2, target.host_ip)
-    by_port = {(n["interface"], n["ip"]): n["mac"] for n in weft.neighbor_entries()}
+    by_port = {(n["interface"], n["address"]): n["mac"] for n in weft.neighbor_entries()}
     for site in (*red, *blue):
         assert by_port[site.port, site.host_ip] == site.host_mac

@@ -181,12 +181,12 @@ interfaces {{
         raise AssertionError(f"`show interface` has no {name}")
 
     def neighbor_entries(self):
-        """Resolved neighbours: `interface`, `ip`, `mac`."""
-        return [n for n in self.cli_json("show ip neighbors")["neighbors"] if n.get("mac")]
+        """Resolved neighbours: `interface`, `address`, `mac`."""
+        return [n for n in self.cli_json("show ip neighbors")["neighbors"] if n["mac"]]
 
     def neighbors(self):
         """{address: MAC} of resolved neighbours."""
-        return {n["ip"]: n["mac"] for n in self.neighbor_entries()}
+        return {n["address"]: n["mac"] for n in self.neighbor_entries()}
 
     def node_packets(self, node):
         """{thread: packets} that a graph node has seen."""
@@ -201,7 +201,7 @@ interfaces {{
         return sum(pool["used"] for pool in self.cli_json("show buffers")["pools"])
 
     def route_count(self, table=0):
-        return self.cli_json(f"show ip fib table {table} summary")["routes"]
+        return self.cli_json(f"show ip fib table {table} summary")["tables"][0]["prefixes"]
 
     def rx_placement(self):
         """{(interface, queue): thread}."""
@@ -248,7 +248,7 @@ def route(prefix, next_hop=None, interface=None, table=0, add=True):
 
 
 def neighbor(interface, ip, mac):
-    return f"ip neighbor {interface} {ip} {mac}"
+    return f"set ip neighbor static {interface} {ip} {mac}"
 
 
 def placement(interface, queue, worker):

@@ -1,61 +1,99 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The main thread's side of the forwarding tables that the nodes read.
+//! The router of the daemon: made from the settings, and fed with what workers tell.
 
-use std::sync::Arc;
-
-use weft_engine::Engine;
-use weft_engine::publish::Slab;
 use weft_engine::wait::Waker;
+use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::{Settings, Tables};
 use weft_nodes::interface::Interfaces;
-use weft_nodes::ip4::{Fib, IcmpSettings, LoadBalances, NextHops, Objects};
+use weft_nodes::ip4::{IcmpSettings, Router, RouterError, RouterSettings};
+use weft_nodes::neighbor::NeighborSettings;
 use weft_stats::StatsError;
 
 use crate::config::limits::Limits;
+use crate::state::Dataplane;
 
-/// Tables, next hops, load-balances.
-pub struct Forwarding {
-    /// What routes point to.
-    pub objects: Objects,
-    /// Forwarding tables by index.
-    pub fibs: Slab<Arc<Fib>>,
+/// Why there is no router.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardingError {
+    /// No tables.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+    /// No room for its counters.
+    #[error("stats segment: expected more in statseg {{ size }}: {0}")]
+    Stats(#[from] StatsError),
 }
 
-impl Forwarding {
-    /// Empty tables, and what the nodes read of them. `main` is woken by nodes that have news.
-    pub fn new(
-        engine: &mut Engine,
-        interfaces: &Interfaces,
-        limits: &Limits,
-        main: Waker,
-    ) -> Result<(Forwarding, Tables), StatsError> {
-        let next_hops = limits.next_hops as usize;
-        let forwarding = Forwarding {
-            objects: Objects {
-                next_hops: NextHops::new(&engine.domain, next_hops),
-                load_balances: LoadBalances::new(&mut engine.domain, next_hops),
-            },
-            fibs: Slab::new(&engine.domain, limits.vrfs as usize),
-        };
-        let settings = Settings {
-            icmp: IcmpSettings { per_second: limits.icmp_error_rate, ..IcmpSettings::default() },
-            hold: HoldSettings {
-                per_neighbor: limits.arp_hold_per_neighbor as usize,
-                per_worker: limits.arp_hold_packets as usize,
-                ..HoldSettings::default()
-            },
-            ..Settings::default()
-        };
-        let tables = Tables {
-            interfaces: interfaces.published(),
-            fibs: forwarding.fibs.reader(),
-            load_balances: forwarding.objects.load_balances.reader(),
-            next_hops: forwarding.objects.next_hops.reader(),
-            routes: engine.stats.combined("/net/route/to", next_hops + 1, next_hops + 1)?,
-            settings,
-            main,
-        };
-        Ok((forwarding, tables))
+/// An empty router, and what the nodes read of it. `main` is woken by nodes that have news.
+pub fn make(
+    engine: &mut Engine,
+    interfaces: &Interfaces,
+    limits: &Limits,
+    main: Waker,
+) -> Result<(Router, Tables), ForwardingError> {
+    let next_hops = limits.next_hops as usize;
+    let settings = RouterSettings {
+        tables: limits.vrfs as usize,
+        load_balances: next_hops,
+        next_hops,
+        neighbors: NeighborSettings { limit: limits.neighbors as usize, ..NeighborSettings::default() },
+        ..RouterSettings::default()
+    };
+    let router = Router::new(engine, settings)?;
+    let settings = Settings {
+        icmp: IcmpSettings { per_second: limits.icmp_error_rate, ..IcmpSettings::default() },
+        hold: HoldSettings {
+            per_neighbor: limits.arp_hold_per_neighbor as usize,
+            per_worker: limits.arp_hold_packets as usize,
+            ..HoldSettings::default()
+        },
+        ..Settings::default()
+    };
+    let tables = Tables {
+        interfaces: interfaces.published(),
+        fibs: router.fibs(),
+        load_balances: router.objects().load_balances.reader(),
+        next_hops: router.objects().next_hops.reader(),
+        routes: engine.stats.combined("/net/route/to", next_hops + 1, next_hops + 1)?,
+        settings,
+        main,
+    };
+    Ok((router, tables))
+}
+
+/// News handled at once, so that a flood of ARP does not keep the main loop from everything else.
+const NEWS_AT_ONCE: usize = 1024;
+
+impl Dataplane {
+    /// Handles what workers have told since the last call; says whether there may be more.
+    pub fn hear_workers(&mut self) -> bool {
+        self.main.drain();
+        let mut left = NEWS_AT_ONCE;
+        for ring in &mut self.nodes.notices {
+            while left > 0
+                && let Ok(notice) = ring.pop()
+            {
+                self.router.notice(&mut self.engine, &self.interfaces, notice);
+                left -= 1;
+            }
+        }
+        left == 0
+    }
+
+    /// Whether [`Dataplane::tick_neighbors`] has something to do.
+    pub fn neighbors_due(&self) -> bool {
+        self.router.neighbors().next_deadline().is_some_and(|deadline| deadline <= self.router.now())
+    }
+
+    /// Asks for neighbours, ages them and gives them up.
+    pub fn tick_neighbors(&mut self) {
+        self.router.tick(&mut self.engine, &self.interfaces);
+    }
+
+    /// An interface is another than before: its state, MTU or MAC address.
+    pub fn reroute(&mut self, index: InterfaceIndex) {
+        if let Err(error) = self.router.interface_changed(&mut self.engine, &self.interfaces, index) {
+            tracing::error!("routes over {} are not up to date: {error}", self.interface_name(index));
+        }
     }
 }

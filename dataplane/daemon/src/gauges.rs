@@ -62,14 +62,18 @@ impl Gauges {
         let threads = engine.threads().count() + 1;
         engine.stats.update(|update| {
             update.scalar("/sys/num_worker_threads")?.set(threads as u64 - 1);
-            let mut row = |name: &str| {
-                Ok::<_, StatsError>(update.simple(name, threads, threads)?.row(ThreadIndex(0)))
-            };
+            let mut row =
+                |name: &str| Ok::<_, StatsError>(update.simple(name, threads, threads)?.row(ThreadIndex(0)));
             let (vector_rate_per_worker, loops_per_worker) =
                 (row("/sys/vector_rate_per_worker")?, row("/sys/loops_per_worker")?);
             let pools = levels.iter().map(|level| {
-                let mut gauge = |what: &str| update.scalar(&format!("/buffer-pools/{}/{what}", name(level.numa)));
-                Ok(PoolGauges { cached: gauge("cached")?, used: gauge("used")?, available: gauge("available")? })
+                let mut gauge =
+                    |what: &str| update.scalar(&format!("/buffer-pools/{}/{what}", name(level.numa)));
+                Ok(PoolGauges {
+                    cached: gauge("cached")?,
+                    used: gauge("used")?,
+                    available: gauge("available")?,
+                })
             });
             let pools = pools.collect::<Result<_, StatsError>>()?;
             Ok(Gauges {

@@ -6,7 +6,7 @@
 //! | [`args`], [`config`] | what the operator wants before the start |
 //! | [`topology`], [`threads`], [`process`], [`log`] | the process: cores, threads, files, messages |
 //! | [`state`] | the one state of the main thread |
-//! | [`ports`], [`forwarding`] | devices, interfaces, tables |
+//! | [`ports`], [`forwarding`], [`news`] | devices, interfaces, tables, neighbours |
 //! | [`baseline`], [`gauges`], [`capture`] | counters, levels, packets for those who look |
 //! | [`cli`], [`interactive`] | commands |
 //! | [`startup`], [`main_loop`] | start, serve, stop |
@@ -22,6 +22,7 @@ pub mod gauges;
 pub mod interactive;
 pub mod log;
 pub mod main_loop;
+pub mod news;
 pub mod os;
 pub mod ports;
 pub mod process;

@@ -16,6 +16,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, layer};
 
@@ -138,12 +139,15 @@ fn filter(level: logging::Level) -> LevelFilter {
 /// Who logs the commands of operators; they are kept in the file whatever the level.
 const COMMANDS: &str = "weft_cli::server";
 
+fn plain<S: Subscriber + for<'a> LookupSpan<'a>>() -> fmt::Layer<S> {
+    fmt::layer().with_target(false).with_ansi(false)
+}
+
 /// Starts logging; `file` is appended to. Once per process.
 pub fn start(logging: &Logging, file: Option<&Path>) -> Result<Recent> {
     let recent = Recent::new(logging.size as usize);
     let levels = Levels::new(logging);
     let keep = |levels: Levels| FilterFn::new(move |metadata| levels.keep(metadata));
-    let plain = || fmt::layer().with_target(false).with_ansi(false);
     let file = match file {
         None => None,
         Some(path) => {
@@ -182,7 +186,8 @@ mod tests {
             info!(target: "weft_daemon::catalog", "of the default level");
         });
         let lines: Vec<_> = recent.lines().into_iter().map(|l| (l.level, l.class, l.message)).collect();
-        let expected = [("debug", "daemon/log/x", "seen port=7"), ("info", "daemon/catalog", "of the default level")];
+        let expected =
+            [("debug", "daemon/log/x", "seen port=7"), ("info", "daemon/catalog", "of the default level")];
         assert_eq!(lines, expected.map(|(l, c, m)| (l, c.to_owned(), m.to_owned())));
         recent.clear();
         assert!(recent.lines().is_empty());

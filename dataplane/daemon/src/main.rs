@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use weft_daemon::args::Args;
 use weft_daemon::config::{self, Parsed};
-use weft_daemon::os::{Role, daemonise};
 use weft_daemon::main_loop;
+use weft_daemon::os::{Role, daemonise};
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {

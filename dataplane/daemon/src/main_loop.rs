@@ -6,14 +6,12 @@
 //! two awaits and never across one. If this thread hangs, packets still flow.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::chown;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
@@ -23,12 +21,12 @@ use weft_stats::StatsListener;
 
 use crate::config::{Config, Source};
 use crate::log::Recent;
-use crate::os::Starting;
+use crate::os::{self, Starting};
 use crate::process::{EndSignals, PidFile, make_runtime_dir};
 use crate::state::Dataplane;
 use crate::threads::{Plan, WorkerThreads, become_main};
 use crate::topology::Topology;
-use crate::{cli, interactive, log, startup};
+use crate::{cli, interactive, log, news, startup};
 
 /// Pause between two looks at what waits for the workers.
 const SETTLING: Duration = Duration::from_millis(2);
@@ -63,6 +61,11 @@ impl Main {
         let result = work(&mut self.state.borrow_mut());
         self.changed.notify_one();
         result
+    }
+
+    /// Looks at the state without changing it.
+    pub fn look<R>(&self, look: impl FnOnce(&Dataplane) -> R) -> R {
+        look(&self.state.borrow())
     }
 
     /// Ends the daemon.
@@ -161,7 +164,12 @@ fn begin(
     dataplane.threads = WorkerThreads::start(workers, &dataplane.plan.workers)?;
     let (plan, config) = (&dataplane.plan, &dataplane.config);
     let workers: Vec<String> = plan.workers.iter().map(|place| place.core.to_string()).collect();
-    tracing::info!("weft {}: main on core {}, workers on {}", cli::VERSION, plan.main.core, workers.join(","));
+    tracing::info!(
+        "weft {}: main on core {}, workers on {}",
+        cli::VERSION,
+        plan.main.core,
+        workers.join(",")
+    );
     startup::log_memory(dataplane, config);
     startup::make_interfaces(dataplane, source)?;
     let unix = &dataplane.config.unix;
@@ -183,8 +191,7 @@ fn bind_stats(config: &Config) -> Result<StatsListener> {
     let path = config.unix.in_runtime_dir(&config.statseg.socket);
     let listener = StatsListener::bind(&path)?;
     if let Some(group) = config.unix.gid {
-        chown(&path, None, Some(group.0))
-            .with_context(|| format!("set the group of {}", path.display()))?;
+        chown(&path, None, Some(group.0)).with_context(|| format!("set the group of {}", path.display()))?;
     }
     Ok(listener)
 }
@@ -196,6 +203,8 @@ fn attend(main: &Main, cli: Server, stats: StatsListener, tree: Rc<CommandTree<D
     spawn_local(cli.serve(Rc::new(service)));
     spawn_local(or_end(main.clone(), serve_stats(main.clone(), stats)));
     spawn_local(settle(main.clone()));
+    spawn_local(or_end(main.clone(), news::hear(main.clone())));
+    spawn_local(news::tick(main.clone()));
     spawn_local(watch(main.clone()));
     spawn_local(collect(main.clone()));
     if main.with(|dataplane| dataplane.config.unix.interactive) {
@@ -209,20 +218,11 @@ async fn or_end(main: Main, task: impl Future<Output = Result<()>>) {
     }
 }
 
-/// What tokio watches.
-struct Watched<T>(T);
-
-impl<T: AsFd> AsRawFd for Watched<T> {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
 async fn serve_stats(main: Main, listener: StatsListener) -> Result<()> {
-    let listener = AsyncFd::with_interest(Watched(listener), Interest::READABLE).context("stats socket")?;
+    let clients = os::watch(listener.as_fd()).context("stats socket")?;
     loop {
-        let mut ready = listener.readable().await.context("stats socket")?;
-        let served = main.with(|dataplane| listener.get_ref().0.accept_and_send(&dataplane.engine.stats));
+        let mut ready = clients.readable().await.context("stats socket")?;
+        let served = main.with(|dataplane| listener.accept_and_send(&dataplane.engine.stats));
         match served {
             Ok(Some(client)) => {
                 tracing::debug!(pid = client.pid, uid = client.uid, "client of the stats segment");

@@ -5,10 +5,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, pipe, setsid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::config::cpu::{Priority, Scheduler};
 
@@ -27,6 +29,13 @@ pub fn schedule(scheduler: Scheduler) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Has the main loop watch a descriptor for reading. Must be called within a tokio runtime.
+pub fn watch(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    let own = fd.try_clone_to_owned()?;
+    // SAFETY: an `OwnedFd` is open, and the same descriptor, for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) }?)
 }
 
 /// Which of the processes that [`daemonise`] made this is.

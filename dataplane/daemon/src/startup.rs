@@ -14,7 +14,11 @@ pub fn make_interfaces(dataplane: &mut Dataplane, source: &Source) -> Result<()>
         let common = interface.common();
         make(dataplane, &interface).map_err(|error| {
             let position = source.position(common.span.start);
-            anyhow!(error).context(format!("{}:{position}: interface {}", source.name(), common.name.as_str()))
+            anyhow!(error).context(format!(
+                "{}:{position}: interface {}",
+                source.name(),
+                common.name.as_str()
+            ))
         })?;
     }
     Ok(())
@@ -29,6 +33,16 @@ fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), DeviceEr
     let common = interface.common();
     if let Some(mtu) = common.mtu {
         dataplane.set_mtu(index, mtu.0.into())?;
+    }
+    let Dataplane { router, engine, interfaces, .. } = dataplane;
+    if common.table.0 != 0 {
+        if router.table_index(common.table.0).is_err() {
+            router.add_table(engine, common.table.0, &format!("ipv4-VRF:{}", common.table.0))?;
+        }
+        router.set_table(engine, interfaces, index, common.table.0)?;
+    }
+    for address in &common.addresses {
+        router.add_address(engine, interfaces, index, address.value)?;
     }
     if common.up {
         dataplane.set_admin_state(index, true)?;

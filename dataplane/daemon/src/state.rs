@@ -18,6 +18,8 @@ use weft_engine::worker::IdlePolicy;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
 use weft_nodes::graph::{Nodes, add_nodes};
 use weft_nodes::interface::Interfaces;
+use weft_nodes::ip4::Router;
+use weft_stats::CombinedVector;
 
 use crate::baseline::Baselines;
 use crate::capture::Capture;
@@ -25,7 +27,7 @@ use crate::config::Config;
 use crate::config::buffers::{NumaNode, PageSize};
 use crate::config::cpu::Idle;
 use crate::config::values::Bytes;
-use crate::forwarding::Forwarding;
+use crate::forwarding;
 use crate::gauges::Gauges;
 use crate::log::Recent;
 use crate::ports::Devices;
@@ -54,8 +56,10 @@ pub struct Dataplane {
     pub interfaces: Interfaces,
     /// The built-in nodes.
     pub nodes: Nodes,
-    /// Forwarding tables.
-    pub forwarding: Forwarding,
+    /// IPv4: tables, routes, neighbours.
+    pub router: Router,
+    /// `/net/route/to`, by load-balance.
+    pub routes: CombinedVector,
     /// What is behind the interfaces.
     pub devices: Devices,
     /// The packet generator.
@@ -89,10 +93,9 @@ impl Dataplane {
         check_pages(&config, &engine)?;
         let interfaces = Interfaces::new(&engine, config.limits.interfaces as usize);
         let main = Waker::new().context("create an eventfd")?;
-        let (forwarding, tables) =
-            Forwarding::new(&mut engine, &interfaces, &config.limits, main.clone())
-                .context("stats segment: expected more in statseg { size }")?;
+        let (mut router, tables) = forwarding::make(&mut engine, &interfaces, &config.limits, main.clone())?;
         let nodes = add_nodes(&mut engine, &tables)?;
+        router.attach(nodes.held);
         let numa = plan.workers.iter().map(|place| place.numa).collect();
         let devices = Devices::new(&mut engine, numa)?;
         let pg = Pg::new(&mut engine)?;
@@ -103,7 +106,8 @@ impl Dataplane {
             engine,
             interfaces,
             nodes,
-            forwarding,
+            router,
+            routes: tables.routes,
             devices,
             pg,
             capture: None,
@@ -163,7 +167,10 @@ impl Names for Dataplane {
     }
 
     fn reason(&self, reason: ReasonId) -> String {
-        self.engine.graph().reason(reason).map_or_else(|| format!("reason {reason}"), |info| info.spec.text.trim().to_owned())
+        self.engine
+            .graph()
+            .reason(reason)
+            .map_or_else(|| format!("reason {reason}"), |info| info.spec.text.trim().to_owned())
     }
 
     fn node(&self, node: NodeId) -> String {

@@ -46,7 +46,8 @@ impl Plan {
     /// What `cpu { ... }` means on this machine.
     pub fn new(cpu: &Cpu, topology: &Topology) -> Result<Plan> {
         let placement = cpu.place(&topology.cores())?;
-        let place = |name: String, core, scheduler| Place { name, core, numa: topology.node(core), scheduler };
+        let place =
+            |name: String, core, scheduler| Place { name, core, numa: topology.node(core), scheduler };
         let workers = placement.workers.iter().enumerate();
         Ok(Plan {
             main: place(format!("{}_main", cpu.thread_prefix), placement.main, Scheduler::Other),
@@ -195,6 +196,9 @@ mod tests {
         let (_engine, workers) = Engine::new(&EngineConfig::default()).unwrap();
         let nowhere = Place { core: Core(1000), ..place() };
         let error = WorkerThreads::start(workers, &[nowhere]).err().expect("there are fewer cores");
-        assert!(format!("{error:#}").starts_with("worker weft_wk_0: sched_setaffinity to core 1000"), "{error:#}");
+        assert!(
+            format!("{error:#}").starts_with("worker weft_wk_0: sched_setaffinity to core 1000"),
+            "{error:#}"
+        );
     }
 }

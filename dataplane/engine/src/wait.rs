@@ -6,7 +6,7 @@
 //! costs a wake-up each (some 10 µs); under load the worker never gets here.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -118,6 +118,12 @@ impl Waker {
             // A swap, not a store: it takes over what a concurrent waker published before its own swap.
             self.inner.pending.swap(false, Ordering::AcqRel);
         }
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.fd.as_fd()
     }
 }
 

@@ -527,12 +527,11 @@ impl Router {
         }
     }
 
-    /// Asks, ages and gives up; returns when there is more to do, on the clock of [`Router::now`].
-    pub fn tick(&mut self, engine: &mut Engine, interfaces: &Interfaces) -> Option<Duration> {
+    /// Asks, ages and gives up.
+    pub fn tick(&mut self, engine: &mut Engine, interfaces: &Interfaces) {
         let mut actions = Vec::new();
         self.neighbors.tick(self.now(), NEIGHBORS_PER_TICK, &mut actions);
         self.act(engine, interfaces, actions);
-        self.neighbors.next_deadline()
     }
 
     /// Configures a neighbour.
@@ -561,6 +560,12 @@ impl Router {
         let found = removed.is_some();
         self.act(engine, interfaces, removed);
         found
+    }
+
+    /// Forgets what was learned on an interface.
+    pub fn flush_neighbors(&mut self, engine: &mut Engine, interfaces: &Interfaces, interface: InterfaceIndex) {
+        let gone = self.neighbors.flush(interface, false);
+        self.act(engine, interfaces, gone);
     }
 
     fn act(

@@ -36,7 +36,16 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn render(buffers: &Buffers) -> String {
-    let widths = [("Index", 6), ("NUMA", 6), ("Size", 6), ("Data Size", 11), ("Total", 6), ("Avail", 8), ("Cached", 8), ("Used", 8)];
+    let widths = [
+        ("Index", 6),
+        ("NUMA", 6),
+        ("Size", 6),
+        ("Data Size", 11),
+        ("Total", 6),
+        ("Avail", 8),
+        ("Cached", 8),
+        ("Used", 8),
+    ];
     let header = widths.iter().map(|(name, width)| center(name, *width));
     let mut text = row(std::iter::once(left("Pool Name", 20)).chain(header));
     for (index, pool) in buffers.pools.iter().enumerate() {

@@ -145,7 +145,8 @@ fn create_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
         return Ok(Reply::empty());
     }
     let name = InterfaceName::from(&host_name);
-    let mut tap = Tap { common: common(name), host_name, host_namespace: None, host_address: None, mac: None };
+    let mut tap =
+        Tap { common: common(name), host_name, host_namespace: None, host_address: None, mac: None };
     let mut mtu = None;
     while !args.is_empty() {
         if args.keyword("name") {
@@ -231,7 +232,9 @@ fn create_sub(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
         // As in VPP: without tags the number is the VLAN.
         None => match u16::try_from(id).ok().filter(|id| (1..=4094).contains(id)).and_then(VlanId::new) {
             Some(id) => (EtherType::VLAN, id),
-            None => return Err(CliError::new(format!("{id} is no VLAN: expected dot1q or dot1ad and a VLAN"))),
+            None => {
+                return Err(CliError::new(format!("{id} is no VLAN: expected dot1q or dot1ad and a VLAN")));
+            }
         },
     };
     let sub = SubInterface { id, outer, inner };

@@ -36,7 +36,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .help("Let packets of an interface pass a feature, or no longer")
             .completer(|dataplane, words| match words {
                 [] => super::interface_names(dataplane),
-                [_] => offer(dataplane, |_, features| features.iter().map(|name| (*name).to_owned()).collect()),
+                [_] => {
+                    offer(dataplane, |_, features| features.iter().map(|name| (*name).to_owned()).collect())
+                }
                 [_, _] => vec![Candidate::new("arc", "")],
                 [_, _, _] => offer(dataplane, |arc, _| vec![arc.to_owned()]),
                 _ => vec![Candidate::new("disable", "")],
@@ -67,7 +69,9 @@ fn last_node(dataplane: &Dataplane, arc: ArcId, interface: InterfaceIndex) -> No
     let fixed = [arcs.arp, arcs.ip4_unicast, arcs.ip4_local, (dataplane.devices.arc, nodes.ethernet_input)];
     let fixed = fixed.into_iter().find(|(known, _)| *known == arc).map(|(_, last)| last);
     // On the way out it is the interface's own.
-    fixed.or_else(|| dataplane.interfaces.get(interface).map(|interface| interface.tx)).unwrap_or(NodeId::DROP)
+    fixed
+        .or_else(|| dataplane.interfaces.get(interface).map(|interface| interface.tx))
+        .unwrap_or(NodeId::DROP)
 }
 
 fn render(paths: &Paths) -> String {

@@ -192,12 +192,8 @@ fn render(all: &All) -> String {
             text += &row(["    ".into(), left("queue", 6), left("thread", 15), left("mode", 10)]);
         }
         for queue in &hardware.rx_queues {
-            text += &row([
-                "    ".into(),
-                left(queue.queue, 6),
-                left(&queue.thread, 15),
-                left(queue.mode, 10),
-            ]);
+            text +=
+                &row(["    ".into(), left(queue.queue, 6), left(&queue.thread, 15), left(queue.mode, 10)]);
         }
     }
     text
@@ -210,10 +206,8 @@ fn render_af_xdp(port: &AfXdp) -> String {
     let mut text = format!("  host interface {}, driver {}{bus}, {numa}\n", port.host_interface, port.driver);
     text += &format!("  mode: {}\n", port.mode);
     port.refused.iter().for_each(|refusal| text += &format!("    not {refusal}\n"));
-    text += &format!(
-        "  {} queues; rings: rx {rx}, fill {fill}, tx {tx}, completion {completion}\n",
-        port.queues
-    );
+    text +=
+        &format!("  {} queues; rings: rx {rx}, fill {fill}, tx {tx}, completion {completion}\n", port.queues);
     text += &format!("  tx budget: {}; busy poll: {}\n", port.tx_budget, port.busy_poll);
     if let Some(host) = &port.host_side {
         text += &format!("  host's side: {host}\n");

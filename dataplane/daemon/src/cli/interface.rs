@@ -67,7 +67,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             Command::new("show interface address", |dataplane: &mut Dataplane, args| {
                 let only = optional_interface(args, dataplane)?;
                 let addresses = addresses(dataplane, only);
-                Ok(Reply::new(addresses, |addresses| addresses.interfaces.iter().map(Addresses::render).collect()))
+                Ok(Reply::new(addresses, |addresses| {
+                    addresses.interfaces.iter().map(Addresses::render).collect()
+                }))
             }),
             &[],
         )
@@ -166,11 +168,10 @@ fn render(views: &Views) -> String {
 /// Counters that are not zero.
 fn counters(counts: &InterfaceCounts) -> Vec<(String, u64)> {
     let combined = [("rx", counts.rx), ("tx", counts.tx)];
-    let combined = combined.into_iter().filter(|(_, count)| *count != Combined::default()).flat_map(
-        |(name, count)| {
+    let combined =
+        combined.into_iter().filter(|(_, count)| *count != Combined::default()).flat_map(|(name, count)| {
             [(format!("{name} packets"), count.packets), (format!("{name} bytes"), count.bytes)]
-        },
-    );
+        });
     let simple = SIMPLE.into_iter().zip(counts.simple).filter(|(_, count)| *count > 0);
     combined.chain(simple.map(|(name, count)| (name.to_owned(), count))).collect()
 }
@@ -255,7 +256,12 @@ fn placement(dataplane: &Dataplane) -> Placement {
         })
         .collect();
     queues.sort_by(|a, b| {
-        (a.thread_index, &a.node, &a.interface, a.queue).cmp(&(b.thread_index, &b.node, &b.interface, b.queue))
+        (a.thread_index, &a.node, &a.interface, a.queue).cmp(&(
+            b.thread_index,
+            &b.node,
+            &b.interface,
+            b.queue,
+        ))
     });
     Placement { queues }
 }

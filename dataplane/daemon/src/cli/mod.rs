@@ -10,6 +10,7 @@ mod errors;
 mod features;
 mod hardware;
 mod interface;
+mod ip;
 mod log;
 mod node;
 mod pcap;
@@ -37,6 +38,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         interface::commands(),
         hardware::commands(),
         set::commands(),
+        ip::commands(),
         create::commands(),
         threads::commands(),
         buffers::commands(),
@@ -63,7 +65,10 @@ fn interface(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<InterfaceInde
 }
 
 /// As [`interface`], but no word at all is fine too: for an argument at the end.
-fn optional_interface(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<Option<InterfaceIndex>, CliError> {
+fn optional_interface(
+    args: &mut Args<'_>,
+    dataplane: &Dataplane,
+) -> Result<Option<InterfaceIndex>, CliError> {
     let index = if args.is_empty() { None } else { Some(interface(args, dataplane)?) };
     args.finish()?;
     Ok(index)

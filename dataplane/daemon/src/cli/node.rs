@@ -82,7 +82,9 @@ fn kind(kind: Kind) -> &'static str {
 
 fn node(dataplane: &mut Dataplane, id: NodeId) -> Result<Node, NoAnswer> {
     let mut vectors: BTreeMap<NodeId, u64> = BTreeMap::new();
-    for (next, packets) in dataplane.ask_all(move |worker| worker.edges(id))?.into_iter().flat_map(|(_, edges)| edges) {
+    for (next, packets) in
+        dataplane.ask_all(move |worker| worker.edges(id))?.into_iter().flat_map(|(_, edges)| edges)
+    {
         *vectors.entry(next).or_default() += packets;
     }
     let graph = dataplane.engine.graph();
@@ -100,7 +102,10 @@ fn node(dataplane: &mut Dataplane, id: NodeId) -> Result<Node, NoAnswer> {
         kind: kind(info.spec.kind),
         index: id.0,
         owner: info.owner.clone(),
-        next: vectors.into_iter().map(|(id, vectors)| Next { node: name(id), index: id.0, vectors }).collect(),
+        next: vectors
+            .into_iter()
+            .map(|(id, vectors)| Next { node: name(id), index: id.0, vectors })
+            .collect(),
         previous: previous(dataplane, &info.name),
         counters: info.spec.reasons.iter().map(|reason| reason.name).collect(),
         threads: dataplane.engine.threads().map(counts).collect(),
@@ -125,7 +130,14 @@ fn render(node: &Node) -> String {
     if node.next.is_empty() {
         text += "    none\n";
     } else {
-        text += &row(["    ".into(), right("node-index", 10), "  ".into(), center("Node", 30), "  ".into(), right("Vectors", 12)]);
+        text += &row([
+            "    ".into(),
+            right("node-index", 10),
+            "  ".into(),
+            center("Node", 30),
+            "  ".into(),
+            right("Vectors", 12),
+        ]);
     }
     for next in &node.next {
         text += &row([
@@ -145,7 +157,13 @@ fn render(node: &Node) -> String {
     if !node.counters.is_empty() {
         text += &format!("  counters:\n    {}\n", node.counters.join(" "));
     }
-    text += &row(["  ".into(), left("Thread", 8), center("Calls", 16), center("Clocks", 18), center("Vectors", 16)]);
+    text += &row([
+        "  ".into(),
+        left("Thread", 8),
+        center("Calls", 16),
+        center("Clocks", 18),
+        center("Vectors", 16),
+    ]);
     for counts in &node.threads {
         text += &row([
             "  ".into(),

@@ -93,10 +93,11 @@ fn begin(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
                 filter.interface = super::interface(args, dataplane)?;
             }
         } else if args.keyword("file") {
-            let name = args.parse_with("file name", |name| match name.contains('/') || name.starts_with('.') {
-                true => Err("the file is made in /tmp: give its name only"),
-                false => Ok(name.to_owned()),
-            })?;
+            let name =
+                args.parse_with("file name", |name| match name.contains('/') || name.starts_with('.') {
+                    true => Err("the file is made in /tmp: give its name only"),
+                    false => Ok(name.to_owned()),
+                })?;
             file = Some(name);
         } else {
             return Err(args.unexpected());

@@ -48,8 +48,7 @@ fn threads(dataplane: &Dataplane) -> Threads {
     let lwps: Vec<i32> = std::iter::once(main).chain(dataplane.threads.lwps()).collect();
     let alive = dataplane.started.0.elapsed().as_secs_f64() * dataplane.engine.clock.per_second();
     let threads = dataplane.plan.places().map(|(index, place)| {
-        let count =
-            |column: WorkerColumn| dataplane.engine.counters.workers.get(index, column as usize);
+        let count = |column: WorkerColumn| dataplane.engine.counters.workers.get(index, column as usize);
         let lwp = lwps.get(usize::from(index.0)).copied().unwrap_or(0);
         Thread {
             id: index.0,

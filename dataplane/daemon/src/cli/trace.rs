@@ -124,7 +124,10 @@ fn step(dataplane: &Dataplane, record: &TraceRecord) -> Step {
 fn render(trace: &Trace) -> String {
     let mut text = String::new();
     for thread in &trace.threads {
-        text += &format!("------------------- Start of thread {} {} -------------------\n", thread.id, thread.name);
+        text += &format!(
+            "------------------- Start of thread {} {} -------------------\n",
+            thread.id, thread.name
+        );
         if thread.packets.is_empty() {
             text += "No packets in trace buffer\n";
         }

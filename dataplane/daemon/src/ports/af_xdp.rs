@@ -319,7 +319,8 @@ mod tests {
         let at = |text: &str| read(text).unwrap().namespace;
         assert_eq!(at("netns blue"), Some("/run/netns/blue".into()));
         assert_eq!(at("netns /proc/1/ns/net"), Some("/proc/1/ns/net".into()));
-        let filter = read("filter { udp 4789 destination 10.0.0.0/8 ethertype 0x8847 arp take }").unwrap().filter;
+        let filter =
+            read("filter { udp 4789 destination 10.0.0.0/8 ethertype 0x8847 arp take }").unwrap().filter;
         let matches = vec![
             Match::Service { transport: Transport::Udp, port: 4789 },
             Match::Destination("10.0.0.0/8".parse().unwrap()),

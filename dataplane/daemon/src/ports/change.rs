@@ -20,9 +20,7 @@ impl Dataplane {
     /// Sets an interface up or down.
     pub fn set_admin_state(&mut self, index: InterfaceIndex, up: bool) -> Result<(), DeviceError> {
         self.interfaces.change(&mut self.engine, index, |interface| interface.admin_up = up)?;
-        if !up {
-            self.withdraw(index);
-        }
+        self.reroute(index);
         Ok(())
     }
 
@@ -44,6 +42,7 @@ impl Dataplane {
             }
         }
         self.interfaces.change(&mut self.engine, index, |interface| interface.mtu = mtu as u16)?;
+        self.reroute(index);
         Ok(())
     }
 
@@ -63,6 +62,7 @@ impl Dataplane {
         for index in subs.into_iter().chain([index]) {
             self.interfaces.change(&mut self.engine, index, |interface| interface.mac = mac)?;
         }
+        self.reroute(index);
         Ok(())
     }
 

@@ -40,6 +40,7 @@ use weft_engine::graph::{GraphError, NodeDef};
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{InterfaceError, Kind};
+use weft_nodes::ip4::RouterError;
 
 use crate::config::values::{HostInterface, InterfaceName};
 use crate::state::Dataplane;
@@ -55,6 +56,9 @@ pub enum DeviceError {
     /// The registry of interfaces refuses.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
+    /// IPv4 refuses.
+    #[error(transparent)]
+    Router(#[from] RouterError),
     /// The port cannot be opened.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -231,7 +235,9 @@ fn namespace_path(text: &str) -> PathBuf {
 impl Dataplane {
     /// Name of an interface, for messages.
     pub fn interface_name(&self, index: InterfaceIndex) -> String {
-        self.interfaces.get(index).map_or_else(|| format!("interface {index}"), |interface| interface.name.clone())
+        self.interfaces
+            .get(index)
+            .map_or_else(|| format!("interface {index}"), |interface| interface.name.clone())
     }
 
     /// That the name is free: to be asked before a device is opened for it.
@@ -250,7 +256,7 @@ impl Dataplane {
         if let Some(placed) = self.devices.placement.of_mut(index).find(|placed| placed.moving.get()) {
             return Err(DeviceError::Moving { name, queue: placed.queue.0 });
         }
-        self.withdraw(index);
+        self.router.interface_leaves(&mut self.engine, &mut self.interfaces, index)?;
         match self.devices.list.remove(&index) {
             Some(Device::AfXdp(device)) => self.close_af_xdp(index, *device),
             Some(Device::Tap(device)) => self.close_tap(index, device),
@@ -266,7 +272,8 @@ impl Dataplane {
 
     /// Deletes all interfaces, when the daemon ends: those that stand on others first.
     pub fn delete_all_interfaces(&mut self) {
-        let mut all: Vec<_> = self.interfaces.iter().map(|(index, interface)| (interface.kind, index)).collect();
+        let mut all: Vec<_> =
+            self.interfaces.iter().map(|(index, interface)| (interface.kind, index)).collect();
         all.sort_by_key(|(kind, index)| (!matches!(kind, Kind::Sub { .. }), *index));
         for (_, index) in all {
             if let Err(error) = self.delete_interface(index) {
@@ -281,12 +288,6 @@ impl Dataplane {
             return Ok(());
         }
         Err(InterfaceError::HasSubs(self.interface_name(index), subs.join(", ")))
-    }
-
-    /// Takes away what leads packets to the interface.
-    fn withdraw(&mut self, index: InterfaceIndex) {
-        let held = self.nodes.held;
-        self.engine.post_all(move |worker| held.forget(worker, index));
     }
 
     /// The device of an interface, which must be of the kind that `pick` takes.

@@ -84,9 +84,11 @@ impl Placement {
         if let Some(allowed) = allowed {
             allowed.iter().try_for_each(|worker| self.check(*worker).map(drop))?;
         }
-        let load = |worker: &WorkerNumber| self.queues.iter().filter(|placed| placed.worker == *worker).count();
+        let load =
+            |worker: &WorkerNumber| self.queues.iter().filter(|placed| placed.worker == *worker).count();
         let all = (0..self.workers.len() as u32).map(WorkerNumber);
-        let all: Vec<_> = all.filter(|worker| allowed.is_none_or(|allowed| allowed.contains(worker))).collect();
+        let all: Vec<_> =
+            all.filter(|worker| allowed.is_none_or(|allowed| allowed.contains(worker))).collect();
         let near = |worker: &&WorkerNumber| numa.is_none_or(|numa| self.workers[worker.0 as usize] == numa);
         let best = all.iter().filter(near).min_by_key(|worker| load(worker));
         let best = if allowed.is_some() { None } else { best };
@@ -160,6 +162,9 @@ mod tests {
         }
         let error = placement.choose(None, Some(&[WorkerNumber(2)].into())).unwrap_err();
         assert_eq!(error.to_string(), "there is no worker 2: expected 0 to 1");
-        assert_eq!(Placement::new(vec![0]).check(WorkerNumber(1)).unwrap_err().to_string(), "there is no worker 1: expected 0");
+        assert_eq!(
+            Placement::new(vec![0]).check(WorkerNumber(1)).unwrap_err().to_string(),
+            "there is no worker 1: expected 0"
+        );
     }
 }

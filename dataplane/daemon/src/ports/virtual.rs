@@ -43,7 +43,9 @@ impl Dataplane {
     /// The lowest number that no loopback has.
     pub fn free_loopback(&self) -> u32 {
         let taken = |number: &u32| {
-            self.devices.iter().any(|(_, device)| matches!(device, Device::Loopback(other) if other == number))
+            self.devices
+                .iter()
+                .any(|(_, device)| matches!(device, Device::Loopback(other) if other == number))
         };
         (0..).find(|number| !taken(number)).unwrap_or(u32::MAX)
     }

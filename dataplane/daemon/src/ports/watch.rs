@@ -97,9 +97,7 @@ impl Dataplane {
         }
         let changed = self.interfaces.change(&mut self.engine, index, |interface| interface.link_up = up);
         debug_assert!(changed.is_ok(), "the interface was there just now");
-        if !up {
-            self.withdraw(index);
-        }
+        self.reroute(index);
     }
 
     /// Reads the kernel's counters of all ports into the stats segment.

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `show ip fib`: what workers forward by, and whose routes it comes from.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+use weft_cli::{Args, CliError, Command, Reply};
+use weft_nodes::ip4::{DropKind, Forward, LoadBalanceId, PathTarget, RouteView, TableIndex};
+
+use crate::state::Dataplane;
+
+#[derive(Serialize)]
+struct Source {
+    owner: String,
+    preference: u32,
+    installed: bool,
+    paths: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Route {
+    prefix: String,
+    /// Index into `/net/route/to`; 0: not installed.
+    load_balance: u32,
+    packets: u64,
+    bytes: u64,
+    buckets: Vec<String>,
+    sources: Vec<Source>,
+}
+
+#[derive(Serialize)]
+struct Table {
+    table: u32,
+    index: u32,
+    name: String,
+    prefixes: usize,
+    installed: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<Vec<Route>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_length: Option<Vec<(u8, usize)>>,
+}
+
+#[derive(Serialize)]
+struct Tables {
+    tables: Vec<Table>,
+    #[serde(skip)]
+    detail: bool,
+}
+
+/// What to show of each table.
+enum Scope {
+    All,
+    Summary,
+    Prefix(Ipv4Net),
+    Match(Ipv4Addr),
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    vec![
+        Command::new("show ip fib", show)
+            .synopsis("[table <id>] [summary|detail|<prefix>|<address>]")
+            .help("IPv4 routes and what they resolve to; for an address the route that its packets take"),
+    ]
+}
+
+fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let (mut table, mut scope, mut detail) = (None, Scope::All, false);
+    while !args.is_empty() {
+        if args.keyword("table") {
+            table = Some(super::table(args, dataplane)?);
+        } else if args.keyword("summary") {
+            scope = Scope::Summary;
+        } else if args.keyword("detail") {
+            detail = true;
+        } else if let Some(address) = args.take_if("IPv4 address", |word| word.parse().ok()) {
+            (scope, detail) = (Scope::Match(address), true);
+        } else {
+            (scope, detail) = (Scope::Prefix(args.parse("IPv4 prefix")?), true);
+        }
+    }
+    let tables = dataplane
+        .router
+        .tables()
+        .filter(|(index, _)| table.is_none_or(|table| table == *index))
+        .map(|(index, _)| view(dataplane, index, &scope))
+        .collect::<Option<Vec<Table>>>()
+        .ok_or_else(|| CliError::new("there is no such table"))?;
+    Ok(Reply::new(Tables { tables, detail }, render))
+}
+
+fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table> {
+    let table = dataplane.router.table(index)?;
+    let rib = &table.rib;
+    let route = |view: RouteView<'_>| show_route(dataplane, view);
+    let (mut routes, mut by_length) = (None, None);
+    match scope {
+        Scope::All => routes = Some(rib.routes(None).map(route).collect()),
+        Scope::Prefix(prefix) => routes = Some(rib.get(*prefix).map(route).into_iter().collect()),
+        Scope::Match(address) => routes = Some(rib.longest_match(*address).map(route).into_iter().collect()),
+        Scope::Summary => {
+            let mut counts = [0usize; 33];
+            rib.routes(None).for_each(|route| counts[route.prefix().prefix_len() as usize] += 1);
+            let used = (0u8..).zip(counts).filter(|(_, count)| *count > 0);
+            by_length = Some(used.collect());
+        }
+    }
+    Some(Table {
+        table: table.id,
+        index: index.0,
+        name: table.name.clone(),
+        prefixes: rib.len(),
+        installed: rib.installed(),
+        routes,
+        by_length,
+    })
+}
+
+fn show_route(dataplane: &Dataplane, route: RouteView<'_>) -> Route {
+    let id = route.load_balance();
+    let installed = id != LoadBalanceId::NO_ROUTE;
+    let objects = dataplane.router.objects();
+    let buckets = match objects.load_balances.get(id) {
+        Some(load_balance) if installed => {
+            load_balance.buckets().iter().map(|forward| show_forward(dataplane, *forward)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let count = dataplane.routes.sum(id.0 as usize);
+    let sources = route
+        .sources()
+        .map(|source| Source {
+            owner: source.owner.to_string(),
+            preference: source.preference.0,
+            installed: installed && source.load_balance == id,
+            paths: source
+                .paths
+                .iter()
+                .map(|path| {
+                    let weight = match path.weight.get() {
+                        1 => String::new(),
+                        weight => format!(" weight {weight}"),
+                    };
+                    format!("{}{weight}", show_target(dataplane, path.target))
+                })
+                .collect(),
+        })
+        .collect();
+    Route {
+        prefix: route.prefix().to_string(),
+        load_balance: id.0,
+        packets: if installed { count.packets } else { 0 },
+        bytes: if installed { count.bytes } else { 0 },
+        buckets,
+        sources,
+    }
+}
+
+/// As [`PathTarget`] prints itself, with the names of interfaces and the numbers of tables that the operator knows.
+fn show_target(dataplane: &Dataplane, target: PathTarget) -> String {
+    match target {
+        PathTarget::Via { address, interface: Some(interface) } => {
+            format!("via {address} {}", dataplane.interface_name(interface))
+        }
+        PathTarget::Connected(interface) => format!("via {}", dataplane.interface_name(interface)),
+        PathTarget::Table(index) => table_name(dataplane, index),
+        PathTarget::Via { interface: None, .. } | PathTarget::Local | PathTarget::Drop(_) => {
+            target.to_string()
+        }
+    }
+}
+
+fn table_name(dataplane: &Dataplane, index: TableIndex) -> String {
+    match dataplane.router.table(index) {
+        Some(table) => format!("lookup in table {}", table.id),
+        None => "lookup in a deleted table".to_owned(),
+    }
+}
+
+fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
+    match forward {
+        Forward::NextHop(id) => match dataplane.router.objects().next_hops.get(id) {
+            Some(hop) => {
+                let name = dataplane.interface_name(hop.interface);
+                let mac = dataplane.router.neighbors().get(hop.interface, hop.address);
+                match mac.and_then(|neighbor| neighbor.state.mac()) {
+                    Some(mac) => format!("ipv4 via {} {name}: mac:{mac}", hop.address),
+                    None => format!("arp-ipv4: via {} {name}", hop.address),
+                }
+            }
+            None => format!("next hop {} is gone", id.0),
+        },
+        Forward::Glean(interface) => format!("ipv4-glean: {}", dataplane.interface_name(interface)),
+        Forward::Local => "dpo-receive: local".to_owned(),
+        Forward::Drop(kind) => match kind {
+            DropKind::NoRoute => "dpo-drop ip4".to_owned(),
+            DropKind::Blackhole => "dpo-drop ip4: blackhole".to_owned(),
+            DropKind::Unreachable => "unreachable".to_owned(),
+            DropKind::Prohibit => "prohibit".to_owned(),
+        },
+        Forward::Lookup(index) => table_name(dataplane, index),
+    }
+}
+
+fn render(tables: &Tables) -> String {
+    let mut out = String::new();
+    for table in &tables.tables {
+        // Writing into a String cannot fail.
+        let _ = render_table(&mut out, table, tables.detail);
+    }
+    out
+}
+
+fn render_table(out: &mut String, table: &Table, detail: bool) -> std::fmt::Result {
+    writeln!(
+        out,
+        "{}, fib_index:{}, flow hash:[src dst sport dport proto ] epoch:0 flags:none prefixes:{} installed:{}",
+        table.name, table.index, table.prefixes, table.installed
+    )?;
+    if let Some(lengths) = &table.by_length {
+        writeln!(out, "{:>20}{:>16}", "Prefix length", "Count")?;
+        for (length, count) in lengths {
+            writeln!(out, "{length:>20}{count:>16}")?;
+        }
+    }
+    for route in table.routes.iter().flatten() {
+        writeln!(out, "{}", route.prefix)?;
+        if detail || route.buckets.is_empty() {
+            for source in &route.sources {
+                writeln!(
+                    out,
+                    "  {} preference {}{}",
+                    source.owner,
+                    source.preference,
+                    if source.installed { ", installed" } else { "" }
+                )?;
+                source.paths.iter().try_for_each(|path| writeln!(out, "    {path}"))?;
+            }
+        }
+        if route.buckets.is_empty() {
+            writeln!(out, "  unresolved: not installed")?;
+            continue;
+        }
+        writeln!(out, "  unicast-ip4-chain")?;
+        writeln!(
+            out,
+            "  [@0]: dpo-load-balance: [proto:ip4 index:{} buckets:{} to:[{}:{}]]",
+            route.load_balance,
+            route.buckets.len(),
+            route.packets,
+            route.bytes
+        )?;
+        for (i, bucket) in route.buckets.iter().enumerate() {
+            writeln!(out, "    [{i}] {bucket}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Commands about IPv4: tables, addresses, routes, neighbours.
+
+mod address;
+mod fib;
+mod neighbor;
+mod route;
+mod table;
+
+use weft_cli::{Args, CliError, Command};
+use weft_nodes::ip4::TableIndex;
+
+use crate::state::Dataplane;
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    [table::commands(), address::commands(), route::commands(), fib::commands(), neighbor::commands()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Takes the number of a table.
+fn table(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<TableIndex, CliError> {
+    args.parse_with("table", |word| {
+        let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
+        dataplane.router.table_index(id).map_err(|error| error.to_string())
+    })
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ip neighbor`, `set ip neighbor`, `show ip neighbors`, `clear ip neighbors`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::Serialize;
+use weft_cli::{Args, CliError, Command, Reply};
+use weft_nodes::headers::MacAddr;
+use weft_nodes::neighbor::NeighborState;
+
+use super::super::{center, complete_interface, interface, left, optional_interface, refused, right, row};
+use crate::state::Dataplane;
+
+#[derive(Serialize)]
+struct View {
+    /// Seconds since it was confirmed.
+    age: f64,
+    address: IpAddr,
+    /// VPP's letters: D learned, S static; then ours: I incomplete, F failed.
+    flags: &'static str,
+    state: &'static str,
+    mac: Option<String>,
+    interface: String,
+}
+
+#[derive(Serialize)]
+struct Views {
+    neighbors: Vec<View>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    let add = |path: &str| {
+        complete_interface(Command::new(path, add), &["static"])
+            .synopsis("[static] <interface> <address> <mac>")
+            .help("Configure a neighbour; it does not age")
+    };
+    let del = |path: &str| {
+        complete_interface(Command::new(path, del), &[])
+            .synopsis("<interface> <address>")
+            .help("Forget a neighbour, learned or configured")
+    };
+    vec![
+        add("set ip neighbor"),
+        add("ip neighbor add"),
+        del("ip neighbor del"),
+        complete_interface(Command::new("show ip neighbors", show), &[])
+            .synopsis("[<interface>]")
+            .help("Neighbours by address"),
+        complete_interface(Command::new("clear ip neighbors", clear), &[])
+            .synopsis("<interface>")
+            .help("Forget the learned neighbours of an interface"),
+    ]
+}
+
+fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    // In VPP the word tells such entries from learned ones; what is configured here is always static.
+    let _ = args.keyword("static");
+    let index = interface(args, dataplane)?;
+    let address: Ipv4Addr = args.parse("IPv4 address")?;
+    let mac: MacAddr = args.parse("MAC address")?;
+    args.finish()?;
+    let Dataplane { router, engine, interfaces, .. } = dataplane;
+    router.set_static_neighbor(engine, interfaces, index, address, mac).map_err(refused)?;
+    Ok(Reply::empty())
+}
+
+fn del(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let index = interface(args, dataplane)?;
+    let address: Ipv4Addr = args.parse("IPv4 address")?;
+    args.finish()?;
+    let Dataplane { router, engine, interfaces, .. } = dataplane;
+    match router.remove_neighbor(engine, interfaces, index, address) {
+        true => Ok(Reply::empty()),
+        false => Err(refused(format!("{address} is no neighbour on {}", dataplane.interface_name(index)))),
+    }
+}
+
+fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let index = interface(args, dataplane)?;
+    args.finish()?;
+    let Dataplane { router, engine, interfaces, .. } = dataplane;
+    router.flush_neighbors(engine, interfaces, index);
+    Ok(Reply::empty())
+}
+
+fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let only = optional_interface(args, dataplane)?;
+    let now = dataplane.router.now();
+    let neighbors = dataplane
+        .router
+        .neighbors()
+        .iter()
+        .filter(|neighbor| only.is_none_or(|only| only == neighbor.interface))
+        .map(|neighbor| {
+            let (flags, state) = match neighbor.state {
+                NeighborState::Static(_) => ("S", "static"),
+                NeighborState::Reachable(_) => ("D", "reachable"),
+                NeighborState::Stale { .. } => ("D", "stale"),
+                NeighborState::Incomplete { .. } => ("I", "incomplete"),
+                NeighborState::Failed => ("F", "failed"),
+            };
+            View {
+                age: now.saturating_sub(neighbor.since).as_secs_f64(),
+                address: neighbor.address,
+                flags,
+                state,
+                mac: neighbor.state.mac().map(|mac| mac.to_string()),
+                interface: dataplane.interface_name(neighbor.interface),
+            }
+        })
+        .collect();
+    Ok(Reply::new(Views { neighbors }, render))
+}
+
+fn render(views: &Views) -> String {
+    if views.neighbors.is_empty() {
+        return String::new();
+    }
+    let header = [center("Age", 12), center("IP", 40), center("Flags", 6), center("Ethernet", 20)];
+    let mut out = row(header.into_iter().chain([center("Interface", 24)]));
+    for view in &views.neighbors {
+        out += &row([
+            right(format!("{:.4}", view.age), 12),
+            center(view.address, 40),
+            center(view.flags, 6),
+            center(view.mac.as_deref().unwrap_or("-"), 20),
+            left(format!(" {}", view.interface), 24),
+        ]);
+    }
+    out
+}
