@@ -98,12 +98,17 @@ struct Sink {
 
 impl Node for Sink {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        self.ring.extend(frame.packets());
-        while self.ring.len() > self.length {
-            if let Some(index) = self.ring.pop_front() {
-                cx.buffers.free_one(index);
-            }
-        }
+        let sent = (self.ring.len() + frame.len()).saturating_sub(self.length);
+        let waiting = sent.min(self.ring.len());
+        let (front, back) = self.ring.as_slices();
+        let (front, back) =
+            (&front[..waiting.min(front.len())], &back[..waiting.saturating_sub(front.len())]);
+        cx.buffers.free(front);
+        cx.buffers.free(back);
+        self.ring.drain(..waiting);
+        let (now, later) = frame.packets().split_at(sent - waiting);
+        cx.buffers.free(now);
+        self.ring.extend(later);
     }
 
     fn close(&mut self, buffers: &mut weft_engine::buffer::BufferCache) {

@@ -120,34 +120,33 @@ impl<'a> Context<'a> {
     /// As [`Context::each`] in two stages: `near` sees each packet a few packets before `each` does, starts the cache
     /// miss on a table, and hands over what it has found out.
     #[inline(always)]
-    pub fn pipeline<T: Copy>(
+    pub fn pipeline<T: Copy + Default>(
         &mut self,
         frame: &Frame,
         mut near: impl FnMut(&Packet<'_>) -> T,
         mut each: impl FnMut(&mut Packet<'_>, T) -> NodeId,
     ) {
         let packets = frame.packets();
-        let Some(last) = packets.len().checked_sub(1) else {
-            return;
-        };
         let view = self.buffers.view();
-        // SAFETY: as in `each`.
-        let first = unsafe { view.packet(packets[0]) };
-        let mut found = [near(&first); NEAR];
-        for (found, &index) in found.iter_mut().zip(packets).skip(1) {
-            // SAFETY: as in `each`.
-            let packet = unsafe { view.packet(index) };
-            *found = near(&packet);
-        }
-        for (i, (next, &index)) in self.nexts.iter_mut().zip(packets).enumerate() {
-            let known = found[i % NEAR];
-            // The last packets are looked at again in vain, which costs less than a branch for all.
-            // SAFETY: as in `each`.
-            let ahead = unsafe { view.packet(packets[(i + NEAR).min(last)]) };
-            found[i % NEAR] = near(&ahead);
-            // SAFETY: as in `each`; `ahead` is not used any more.
-            let mut packet = unsafe { view.packet(index) };
-            *next = each(&mut packet, known);
+        let (mut first, mut second) = ([T::default(); NEAR], [T::default(); NEAR]);
+        let (mut ahead, mut known) = (&mut first, &mut second);
+        let (mut behind, mut nexts) = (&packets[..0], &mut self.nexts[..]);
+        // Group by group: `near` for one, then `each` for the one before it. Two small loops keep in registers
+        // what one loop with both stages spills.
+        for group in packets.chunks(NEAR).chain(std::iter::once(&packets[..0])) {
+            for (found, &index) in ahead.iter_mut().zip(group) {
+                // SAFETY: as in `each`.
+                let packet = unsafe { view.packet(index) };
+                *found = near(&packet);
+            }
+            let (now, later) = nexts.split_at_mut(behind.len());
+            for ((next, &index), &found) in now.iter_mut().zip(behind).zip(&*known) {
+                // SAFETY: as in `each`.
+                let mut packet = unsafe { view.packet(index) };
+                *next = each(&mut packet, found);
+            }
+            (behind, nexts) = (group, later);
+            std::mem::swap(&mut ahead, &mut known);
         }
         self.hand_on(packets);
     }

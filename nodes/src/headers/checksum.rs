@@ -87,8 +87,11 @@ impl Sum {
 #[inline(always)]
 pub fn is_valid_ip4(header: &Ipv4Header) -> bool {
     let bytes: &[u8; Ipv4Header::LENGTH] = zerocopy::transmute_ref!(header);
-    let sum: u64 = bytes.as_chunks::<4>().0.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    sum.is_multiple_of(0xffff)
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = *bytes;
+    let (sum, first) = u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+        .overflowing_add(u64::from_ne_bytes([i, j, k, l, m, n, o, p]));
+    let (sum, second) = sum.overflowing_add(u64::from(u32::from_ne_bytes(rest)) + u64::from(first));
+    (sum + u64::from(second)).is_multiple_of(0xffff)
 }
 
 /// The checksum after one 16-bit word that it covers changed from `old` to `new` (RFC 1624 equation 3).

@@ -82,27 +82,43 @@ impl Node for Ip4Lookup {
             next: self.next,
             reasons: self.reasons,
         };
-        // Packets of one table come in runs.
-        let (mut table, mut fib) = (u32::MAX, None);
+        // Packets of one table come in runs, in both stages.
+        let (mut ahead, mut here) = (Run::NONE, Run::NONE);
         cx.pipeline(
             frame,
             |packet| {
-                if packet.meta.table != table {
-                    table = packet.meta.table;
-                    fib = lookup.tables.get(table);
-                }
-                let (Some(ip), Some(fib)) = (packet.header::<Ipv4Header>(), fib) else {
-                    return (None, 0);
+                let (Some(fib), Some(ip)) = (ahead.fib(&lookup, packet), packet.header::<Ipv4Header>())
+                else {
+                    return 0;
                 };
                 let destination = ip.destination.get();
                 fib.prefetch(destination);
-                (Some(&**fib), destination)
+                destination
             },
-            |packet, (fib, destination)| match fib {
-                Some(fib) => lookup.one(packet, fib, destination),
-                None => lookup.reasons.drop(packet, Reason::NoTable),
+            |packet, destination| match here.fib(&lookup, packet) {
+                Some(fib) if packet.length() >= Ipv4Header::LENGTH => lookup.one(packet, fib, destination),
+                _ => lookup.reasons.drop(packet, Reason::NoTable),
             },
         );
+    }
+}
+
+/// The table of the packets seen last.
+struct Run<'a> {
+    table: u32,
+    fib: Option<&'a Fib>,
+}
+
+impl<'a> Run<'a> {
+    const NONE: Run<'static> = Run { table: u32::MAX, fib: None };
+
+    #[inline(always)]
+    fn fib(&mut self, lookup: &Lookup<'a>, packet: &Packet<'_>) -> Option<&'a Fib> {
+        if packet.meta.table != self.table {
+            self.table = packet.meta.table;
+            self.fib = lookup.tables.get(self.table).map(|fib| &**fib);
+        }
+        self.fib
     }
 }
 

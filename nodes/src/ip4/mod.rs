@@ -41,7 +41,7 @@ pub use load_balance::{
 pub use local::{IP4_LOCAL, IP4_LOCAL_END, Ip4Local, Ip4LocalEnd};
 pub(crate) use lookup::{GLEAN, MAX_TABLES};
 pub use lookup::{IP4_LOOKUP, Ip4Lookup};
-pub use next_hop::{NextHop, NextHopId, NextHops, NextHopsFull, Resolution, Rewrite, VlanTags};
+pub use next_hop::{Egress, NextHop, NextHopId, NextHops, NextHopsFull, Resolution, Rewrite, VlanTags};
 pub use path_list::{Objects, ObjectsFull};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};
 pub use rib::{ApplyError, Rib, RibSettings, RouteView, SourceView};

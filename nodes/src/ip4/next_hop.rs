@@ -14,12 +14,13 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use thiserror::Error;
-use weft_engine::InterfaceIndex;
 use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::qsbr::Domain;
+use weft_engine::{InterfaceIndex, NodeId};
 use zerocopy::IntoBytes;
 
 use crate::headers::{EtherType, EthernetHeader, MacAddr, VlanId, VlanTag};
+use crate::interface::{Interfaces, Kind};
 
 /// A next hop, as a load-balance names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -109,14 +110,43 @@ pub enum Resolution {
     Complete(Rewrite),
 }
 
+/// How packets leave by the interface of a neighbour, as far as sending one depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Egress {
+    /// The node that transmits.
+    pub tx: NodeId,
+    /// The longest IP packet that goes out as it is; 0 while the interface is down, so that one compare finds all
+    /// packets that need a second look.
+    pub mtu: u16,
+    /// Packets are counted here, since no device does it.
+    pub is_sub: bool,
+}
+
+impl Egress {
+    /// Nothing goes out.
+    pub const DOWN: Egress = Egress { tx: NodeId::DROP, mtu: 0, is_sub: false };
+
+    /// That of an interface as it is now. Whoever changes the interface publishes its next hops again.
+    pub fn of(interfaces: &Interfaces, index: InterfaceIndex) -> Egress {
+        match interfaces.get(index) {
+            Some(interface) if interfaces.is_up(index) => Egress {
+                tx: interface.tx,
+                mtu: interface.mtu,
+                is_sub: matches!(interface.kind, Kind::Sub { .. }),
+            },
+            _ => Egress::DOWN,
+        }
+    }
+}
+
 /// One neighbour on one interface. Immutable.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct NextHop {
     /// Where packets go out.
     pub interface: InterfaceIndex,
-    /// The longest IP packet that the interface sends.
-    pub mtu: u16,
+    /// How they go out.
+    pub egress: Egress,
     /// How they begin, if that is known.
     pub resolution: Resolution,
     /// The neighbour.
@@ -168,7 +198,8 @@ impl NextHops {
         let id = match self.ids.entry((interface, address)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(unknown) => {
-                let next_hop = NextHop { interface, mtu: 0, resolution: Resolution::Incomplete, address };
+                let (egress, resolution) = (Egress::DOWN, Resolution::Incomplete);
+                let next_hop = NextHop { interface, egress, resolution, address };
                 let Ok(id) = self.slab.insert(domain, next_hop) else {
                     return Err(NextHopsFull { limit: self.slab.capacity() });
                 };
@@ -201,13 +232,13 @@ impl NextHops {
         created
     }
 
-    /// Publishes what is known of a neighbour now.
-    pub fn resolve(&mut self, domain: &mut Domain, id: NextHopId, resolution: Resolution, mtu: u16) {
+    /// Publishes what is known of a neighbour and its interface now.
+    pub fn resolve(&mut self, domain: &mut Domain, id: NextHopId, resolution: Resolution, egress: Egress) {
         let Some(&NextHop { interface, address, .. }) = self.slab.get(id.0) else {
             debug_assert!(false, "{id:?} is resolved but not held");
             return;
         };
-        self.slab.replace(domain, id.0, NextHop { interface, mtu, resolution, address });
+        self.slab.replace(domain, id.0, NextHop { interface, egress, resolution, address });
     }
 
     /// The id of a neighbour that somebody holds.
@@ -297,15 +328,17 @@ mod tests {
             let mac = MacAddr([2, 0, 0, 0, 0, last]);
             Resolution::Complete(Rewrite::new(mac, build::SOURCE, VlanTags::NONE, EtherType::IPV4))
         };
-        assert_eq!(next_hops.get(id).unwrap().resolution, Resolution::Incomplete);
-        next_hops.resolve(&mut domain, id, rewrite(1), 1500);
+        let egress = |mtu| Egress { tx: NodeId(7), mtu, is_sub: false };
+        let new = next_hops.get(id).unwrap();
+        assert_eq!((new.resolution, new.egress), (Resolution::Incomplete, Egress::DOWN));
+        next_hops.resolve(&mut domain, id, rewrite(1), egress(1500));
         {
             let held = reader.read(worker.guard()).get(id.0).unwrap();
-            next_hops.resolve(&mut domain, id, rewrite(2), 9000);
+            next_hops.resolve(&mut domain, id, rewrite(2), egress(9000));
             domain.reclaim();
-            assert_eq!((held.resolution, held.mtu), (rewrite(1), 1500));
+            assert_eq!((held.resolution, held.egress), (rewrite(1), egress(1500)));
             let now = reader.read(worker.guard()).get(id.0).unwrap();
-            assert_eq!((now.resolution, now.mtu, now.address), (rewrite(2), 9000, ROUTER));
+            assert_eq!((now.resolution, now.egress, now.address), (rewrite(2), egress(9000), ROUTER));
         }
         worker.quiescent();
         assert_eq!(domain.reclaim(), 0);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use weft_engine::buffer::{LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
 use weft_engine::counters::Counters;
-use weft_engine::feature::Arcs;
+use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
@@ -20,7 +20,7 @@ use weft_engine::{Context, NodeId};
 
 use super::NextHop;
 use super::icmp_error::IcmpError;
-use super::next_hop::Resolution;
+use super::next_hop::{Resolution, Rewrite as LinkHeader};
 use crate::headers::{Ipv4Header, checksum};
 use crate::interface::InterfaceTable;
 
@@ -76,8 +76,7 @@ impl Node for Ip4Rewrite {
         let rewrite = Rewrite {
             next_hops: self.next_hops.read(guard),
             interfaces: self.interfaces.read(guard),
-            arcs: cx.arcs(),
-            arc: self.arc,
+            arc: cx.arcs().arc(self.arc),
             counters: cx.counters,
             next: self.next,
             reasons: self.reasons,
@@ -89,8 +88,7 @@ impl Node for Ip4Rewrite {
 struct Rewrite<'a> {
     next_hops: SlabView<'a, NextHop>,
     interfaces: &'a InterfaceTable,
-    arcs: &'a Arcs,
-    arc: ArcId,
+    arc: ArcStart<'a>,
     counters: &'a Counters,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
@@ -102,6 +100,38 @@ impl Rewrite<'_> {
         let Some(next_hop) = self.next_hops.get(packet.meta.next_hop) else {
             return self.reasons.drop(packet, Reason::NoNextHop);
         };
+        // All that a packet needs is in its next hop's line: a look at the interface as well cost 3 clocks.
+        let (length, flags) = (packet.meta.total_length(), packet.meta.flags);
+        if let Resolution::Complete(link) = &next_hop.resolution
+            && length <= usize::from(next_hop.egress.mtu)
+            && flags & (LINK_BROADCAST | LOCALLY_ORIGINATED) == 0
+            && let Some(ip) = packet.header_mut::<Ipv4Header>()
+            && ip.ttl > 1
+        {
+            checksum::decrement_ttl(ip);
+            return self.transmit(packet, next_hop, link);
+        }
+        self.special(packet, next_hop)
+    }
+
+    /// Link header in front, and out.
+    #[inline(always)]
+    fn transmit(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> NodeId {
+        if !packet.prepend_tail(link.tail_aligned(), link.length()) {
+            return self.reasons.drop(packet, Reason::NoHeadroom);
+        }
+        packet.meta.tx_interface = next_hop.interface;
+        if next_hop.egress.is_sub {
+            let bytes = packet.meta.total_length() as u64;
+            self.counters.interfaces.tx.add(next_hop.interface.index(), 1, bytes);
+        }
+        self.arc.start(next_hop.interface, packet).unwrap_or(next_hop.egress.tx)
+    }
+
+    /// Packets that need a second look, one question after the other.
+    #[cold]
+    #[inline(never)]
+    fn special(&self, packet: &mut Packet<'_>, next_hop: &NextHop) -> NodeId {
         let Some(interface) = self.interfaces.get(next_hop.interface) else {
             return self.reasons.drop(packet, Reason::Down);
         };
@@ -109,55 +139,31 @@ impl Rewrite<'_> {
             packet.meta.tx_interface = next_hop.interface;
             return self.next.to(Next::Arp);
         };
-        let length = packet.meta.total_length();
-        let special = packet.meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED) != 0;
+        let (length, flags) = (packet.meta.total_length(), packet.meta.flags);
         let Some(ip) = packet.header_mut::<Ipv4Header>() else {
             return self.reasons.drop(packet, Reason::NoNextHop);
         };
-        if !special && ip.ttl > 1 && length <= usize::from(interface.mtu) && interface.up {
-            checksum::decrement_ttl(ip);
-        } else if let Some(aside) = self.special(packet, usize::from(interface.mtu), interface.up) {
-            return aside;
+        if !interface.up {
+            return self.reasons.drop(packet, Reason::Down);
         }
-        if !packet.prepend_tail(link.tail_aligned(), link.length()) {
-            return self.reasons.drop(packet, Reason::NoHeadroom);
+        let forwarded = flags & LOCALLY_ORIGINATED == 0;
+        if forwarded && flags & LINK_BROADCAST != 0 {
+            return self.reasons.drop(packet, Reason::LinkBroadcast);
         }
-        packet.meta.tx_interface = next_hop.interface;
-        if interface.is_sub() {
-            let bytes = packet.meta.total_length() as u64;
-            self.counters.interfaces.tx.add(next_hop.interface.index(), 1, bytes);
+        if forwarded && ip.ttl <= 1 {
+            IcmpError::TTL_EXCEEDED.mark(packet);
+            return self.next.to(Next::IcmpError);
         }
-        self.arcs.start(self.arc, next_hop.interface, packet).unwrap_or(interface.tx)
-    }
-
-    /// Packets that need a second look; `None`: it may go.
-    #[cold]
-    fn special(&self, packet: &mut Packet<'_>, mtu: usize, up: bool) -> Option<NodeId> {
-        if !up {
-            return Some(self.reasons.drop(packet, Reason::Down));
-        }
-        let length = packet.meta.total_length();
-        let flags = packet.meta.flags;
-        let ip = packet.header_mut::<Ipv4Header>()?;
-        if flags & LOCALLY_ORIGINATED == 0 {
-            if flags & LINK_BROADCAST != 0 {
-                return Some(self.reasons.drop(packet, Reason::LinkBroadcast));
-            }
-            if ip.ttl <= 1 {
-                IcmpError::TTL_EXCEEDED.mark(packet);
-                return Some(self.next.to(Next::IcmpError));
-            }
-        }
-        if length > mtu {
+        if length > usize::from(interface.mtu) {
             if ip.dont_fragment() {
-                IcmpError::fragmentation_needed(mtu as u16).mark(packet);
-                return Some(self.next.to(Next::IcmpError));
+                IcmpError::fragmentation_needed(interface.mtu).mark(packet);
+                return self.next.to(Next::IcmpError);
             }
-            return Some(self.next.to(Next::Fragment));
+            return self.next.to(Next::Fragment);
         }
-        if flags & LOCALLY_ORIGINATED == 0 {
+        if forwarded {
             checksum::decrement_ttl(ip);
         }
-        None
+        self.transmit(packet, next_hop, link)
     }
 }

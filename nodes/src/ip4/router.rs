@@ -20,8 +20,8 @@ use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::{Engine, InterfaceIndex, ThreadIndex};
 
 use super::{
-    Action, ApplyError, Change, DropKind, Fib, LoadBalances, NextHopId, NextHops, Objects, Outcome, Owner,
-    PathTarget, Preference, Resolution, Rewrite, Rib, RibSettings, RoutePath, TableIndex, VlanTags,
+    Action, ApplyError, Change, DropKind, Egress, Fib, LoadBalances, NextHopId, NextHops, Objects, Outcome,
+    Owner, PathTarget, Preference, Resolution, Rewrite, Rib, RibSettings, RoutePath, TableIndex, VlanTags,
 };
 use crate::arp::{NeighborNotice, request_frame};
 use crate::graph::HeldPackets;
@@ -309,8 +309,10 @@ impl Router {
         id: NextHopId,
         mac: Option<MacAddr>,
     ) {
-        let Some(interface) = self.objects.next_hops.get(id).and_then(|hop| interfaces.get(hop.interface))
-        else {
+        let Some(index) = self.objects.next_hops.get(id).map(|hop| hop.interface) else {
+            return;
+        };
+        let Some(interface) = interfaces.get(index) else {
             return;
         };
         let resolution = match mac {
@@ -320,7 +322,8 @@ impl Router {
             }
             None => Resolution::Incomplete,
         };
-        self.objects.next_hops.resolve(&mut engine.domain, id, resolution, interface.mtu);
+        let egress = Egress::of(interfaces, index);
+        self.objects.next_hops.resolve(&mut engine.domain, id, resolution, egress);
     }
 
     // --- addresses ---
@@ -563,7 +566,12 @@ impl Router {
     }
 
     /// Forgets what was learned on an interface.
-    pub fn flush_neighbors(&mut self, engine: &mut Engine, interfaces: &Interfaces, interface: InterfaceIndex) {
+    pub fn flush_neighbors(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        interface: InterfaceIndex,
+    ) {
         let gone = self.neighbors.flush(interface, false);
         self.act(engine, interfaces, gone);
     }

@@ -80,12 +80,13 @@ fn a_resolved_next_hop_holds_nobody_but_behind_others() {
     bed.run();
     assert_eq!(numbers(&bed.sent(1)), [1]);
     // It changes its mind while packets wait, and a release is on its way.
-    let complete = bed.objects.next_hops.get(known).unwrap().resolution;
+    let before = bed.objects.next_hops.get(known).unwrap();
+    let (complete, egress) = (before.resolution, before.egress);
     let domain = &mut bed.engine.domain;
-    bed.objects.next_hops.resolve(domain, known, Resolution::Incomplete, 1500);
+    bed.objects.next_hops.resolve(domain, known, Resolution::Incomplete, egress);
     bed.place("ip4-arp", &packet(2), HEADROOM, |meta| meta.next_hop = known.0);
     bed.run();
-    bed.objects.next_hops.resolve(&mut bed.engine.domain, known, complete, 1500);
+    bed.objects.next_hops.resolve(&mut bed.engine.domain, known, complete, egress);
     bed.place("ip4-arp", &packet(3), HEADROOM, |meta| meta.next_hop = known.0);
     bed.run();
     assert_eq!(bed.worker.in_flight(), 2);

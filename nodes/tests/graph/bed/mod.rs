@@ -32,7 +32,7 @@ use weft_nodes::headers::build::{Packet, ethernet};
 use weft_nodes::headers::{EtherType, MacAddr};
 use weft_nodes::interface::{Interface, Interfaces, Kind, Tags};
 use weft_nodes::ip4::{
-    Action, Change, Fib, LoadBalances, NextHopId, NextHops, Objects, Owner, PathTarget, Preference,
+    Action, Change, Egress, Fib, LoadBalances, NextHopId, NextHops, Objects, Owner, PathTarget, Preference,
     Resolution, Rewrite, Rib, RibSettings, RoutePath, TableIndex, VlanTags,
 };
 
@@ -222,6 +222,12 @@ impl Bed {
 
     pub fn change(&mut self, interface: InterfaceIndex, change: impl FnOnce(&mut Interface)) {
         self.interfaces.change(&mut self.engine, interface, change).expect("the interface exists");
+        let hops = &mut self.objects.next_hops;
+        let known: Vec<_> = hops.iter().map(|(id, hop)| (id, hop.interface, hop.resolution)).collect();
+        for (id, interface, resolution) in known {
+            let egress = Egress::of(&self.interfaces, interface);
+            hops.resolve(&mut self.engine.domain, id, resolution, egress);
+        }
     }
 
     /// What the main thread does when a neighbour has answered: next hop, route, release.
@@ -244,8 +250,8 @@ impl Bed {
             _ => VlanTags::NONE,
         };
         let rewrite = Rewrite::new(mac, own.mac, tags, EtherType::IPV4);
-        let mtu = own.mtu;
-        self.objects.next_hops.resolve(&mut self.engine.domain, id, Resolution::Complete(rewrite), mtu);
+        let (egress, resolution) = (Egress::of(&self.interfaces, interface), Resolution::Complete(rewrite));
+        self.objects.next_hops.resolve(&mut self.engine.domain, id, resolution, egress);
         let held = self.nodes.held;
         self.engine.post_all(move |worker| held.release(worker, interface, address.into(), id));
         id
