@@ -82,43 +82,30 @@ impl Node for Ip4Lookup {
             next: self.next,
             reasons: self.reasons,
         };
-        // Packets of one table come in runs, in both stages.
-        let (mut ahead, mut here) = (Run::NONE, Run::NONE);
+        let Some(&first) = frame.packets().first() else {
+            return;
+        };
+        // Most vectors are of one table, which the first packet names. The others find theirs one by one.
+        let table = cx.buffers.packet(first).meta.table;
+        let Some(fib) = lookup.tables.get(table) else {
+            return cx.each(frame, |packet| lookup.alone(packet));
+        };
+        let fib: &Fib = fib;
         cx.pipeline(
             frame,
-            |packet| {
-                let (Some(fib), Some(ip)) = (ahead.fib(&lookup, packet), packet.header::<Ipv4Header>())
-                else {
-                    return 0;
-                };
-                let destination = ip.destination.get();
-                fib.prefetch(destination);
-                destination
+            |packet| match packet.header::<Ipv4Header>() {
+                Some(ip) if packet.meta.table == table => {
+                    let destination = ip.destination.get();
+                    fib.prefetch(destination);
+                    Some(destination)
+                }
+                _ => None,
             },
-            |packet, destination| match here.fib(&lookup, packet) {
-                Some(fib) if packet.length() >= Ipv4Header::LENGTH => lookup.one(packet, fib, destination),
-                _ => lookup.reasons.drop(packet, Reason::NoTable),
+            |packet, found| match found {
+                Some(destination) => lookup.one(packet, fib, destination),
+                None => lookup.alone(packet),
             },
         );
-    }
-}
-
-/// The table of the packets seen last.
-struct Run<'a> {
-    table: u32,
-    fib: Option<&'a Fib>,
-}
-
-impl<'a> Run<'a> {
-    const NONE: Run<'static> = Run { table: u32::MAX, fib: None };
-
-    #[inline(always)]
-    fn fib(&mut self, lookup: &Lookup<'a>, packet: &Packet<'_>) -> Option<&'a Fib> {
-        if packet.meta.table != self.table {
-            self.table = packet.meta.table;
-            self.fib = lookup.tables.get(self.table).map(|fib| &**fib);
-        }
-        self.fib
     }
 }
 
@@ -144,6 +131,18 @@ impl Lookup<'_> {
                 self.next.to(Next::Rewrite)
             }
             other => self.other(packet, other, destination),
+        }
+    }
+
+    /// A packet of another table than the others of its vector.
+    #[inline(never)]
+    fn alone(&self, packet: &mut Packet<'_>) -> NodeId {
+        match (self.tables.get(packet.meta.table), packet.header::<Ipv4Header>()) {
+            (Some(fib), Some(ip)) => {
+                let destination = ip.destination.get();
+                self.one(packet, fib, destination)
+            }
+            _ => self.reasons.drop(packet, Reason::NoTable),
         }
     }
 

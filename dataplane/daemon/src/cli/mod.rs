@@ -6,6 +6,7 @@
 
 mod buffers;
 mod create;
+mod drops;
 mod errors;
 mod features;
 mod hardware;
@@ -44,6 +45,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         buffers::commands(),
         runtime::commands(),
         errors::commands(),
+        drops::commands(),
         node::commands(),
         features::commands(),
         trace::commands(),

@@ -15,6 +15,9 @@ use crate::state::Dataplane;
 /// Packets that are shown per thread unless more are asked for.
 const SHOWN: usize = 50;
 
+/// Packets of one `trace add`: their records are kept in memory of the worker.
+const MOST: u32 = 10_000;
+
 #[derive(Serialize)]
 struct Step {
     /// Seconds since the start.
@@ -71,6 +74,9 @@ fn inputs(dataplane: &Dataplane) -> impl Iterator<Item = &str> {
 fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let node = super::node(args, dataplane)?;
     let count = args.optional("number of packets")?.unwrap_or(SHOWN as u32);
+    if count > MOST {
+        return Err(args.reject(format!("a trace holds at most {MOST} packets")));
+    }
     args.finish()?;
     dataplane.engine.post_all(move |worker| worker.trace(node, count));
     Ok(Reply::empty())
