@@ -28,5 +28,7 @@ pub mod ports;
 pub mod process;
 pub mod startup;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod threads;
 pub mod topology;

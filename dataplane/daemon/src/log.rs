@@ -111,7 +111,10 @@ struct Levels {
 
 impl Levels {
     fn new(logging: &Logging) -> Self {
-        let classes = logging.classes.iter().map(|(class, level)| (class.clone(), filter(*level))).collect();
+        // Who comes and goes on the command line is for those who ask for it, by this name.
+        let quiet = ("cli".to_owned(), LevelFilter::WARN);
+        let named = logging.classes.iter().map(|(class, level)| (class.clone(), filter(*level)));
+        let classes = std::iter::once(quiet).chain(named).collect();
         Levels { default: filter(logging.level), classes }
     }
 

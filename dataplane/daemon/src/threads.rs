@@ -46,6 +46,10 @@ impl Plan {
     /// What `cpu { ... }` means on this machine.
     pub fn new(cpu: &Cpu, topology: &Topology) -> Result<Plan> {
         let placement = cpu.place(&topology.cores())?;
+        if placement.workers.contains(&placement.main) {
+            // Fine while the worker sleeps; one that polls leaves the main thread half a core.
+            tracing::warn!("core {} runs the main thread and a worker", placement.main);
+        }
         let place =
             |name: String, core, scheduler| Place { name, core, numa: topology.node(core), scheduler };
         let workers = placement.workers.iter().enumerate();

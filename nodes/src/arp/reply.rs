@@ -165,7 +165,15 @@ impl Reply<'_> {
                 return self.reasons.drop(packet, Reason::SenderNotLocal);
             }
             let evidence = if to_us { Evidence::ToUs } else { Evidence::Overheard };
-            self.tell(NeighborNotice::Learned { interface: rx, address, mac, evidence });
+            let notice = NeighborNotice::Learned { interface: rx, address, mac, evidence };
+            // An answer to us may be awaited, whatever was told a moment ago: the entry may have been flushed since.
+            if to_us && !is_request {
+                if !self.sender.send(notice) {
+                    self.counters.count(self.reasons.id(Reason::NoticeLost), 1);
+                }
+            } else {
+                self.tell(notice);
+            }
         }
         if !is_request || sender == target {
             return match interface.host {

@@ -103,8 +103,11 @@ fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
                 vectors: counts.vectors,
                 suspends: 0,
                 clocks: counts.clocks,
-                // A call that brought nothing has its price too.
-                clocks_per_packet: ratio(counts.clocks, counts.vectors.max(counts.calls.min(1))),
+                // Per call, where no packet came.
+                clocks_per_packet: match counts.vectors {
+                    0 => ratio(counts.clocks, counts.calls),
+                    vectors => ratio(counts.clocks, vectors),
+                },
                 vectors_per_call: ratio(counts.vectors, counts.calls),
             });
         }

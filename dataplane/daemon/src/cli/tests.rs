@@ -1,1 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Commands on a running dataplane, from the packet generator's packets to the columns that scripts read.
 
+use std::fs;
+
+use super::*;
+use crate::testing::Bed;
+
+fn bed() -> Bed {
+    Bed::new("", 1)
+}
+
+#[test]
+fn cells_are_aligned_and_cut_as_vpp_does_it() {
+    assert_eq!(center("ab", 5), "  ab ");
+    assert_eq!(center("abc", 4), " abc");
+    assert_eq!((left("ab", 4), right("ab", 4)), ("ab  ".into(), "  ab".into()));
+    assert_eq!(left("too long", 3), "too");
+    assert_eq!(row([left("a", 4), left("b", 4)]), "a   b\n");
+    assert_eq!(scientific(81_400_000.0, 4), "8.1400e7");
+    assert_eq!(scientific(0.0, 4), "0.0000e0");
+}
+
+#[test]
+fn every_show_answers_as_text_and_as_json() {
+    let mut bed = bed();
+    bed.text("create loopback interface");
+    for what in [
+        "version",
+        "version verbose",
+        "interface",
+        "interface address",
+        "interface rx-placement",
+        "interface features loop0",
+        "hardware-interfaces",
+        "runtime",
+        "runtime verbose",
+        "errors",
+        "threads",
+        "buffers",
+        "node ip4-lookup",
+        "graph",
+        "features",
+        "trace",
+        "logging",
+        "statistics segment",
+        "packet-generator",
+    ] {
+        let command = format!("show {what}");
+        let silent = ["interface rx-placement", "logging"].contains(&what);
+        assert!(silent || !bed.text(&command).is_empty(), "{command}");
+        assert!(bed.json(&command).is_object(), "{command}");
+    }
+}
+
+#[test]
+fn interfaces_come_and_go() {
+    let mut bed = bed();
+    assert_eq!(bed.text("create loopback interface"), "loop0\n");
+    assert_eq!(bed.text("create loopback interface instance 7 mac 02:00:00:00:00:07"), "loop7\n");
+    assert_eq!(bed.text("create loopback interface"), "loop1\n");
+    assert!(bed.refusal("create loopback interface instance 7").message.contains("'loop7' exists already"));
+    bed.text("set interface state loop7 up");
+    let header =
+        "              Name               Idx    State  MTU (L3/IP4/IP6/MPLS)     Counter          Count\n";
+    let row = "loop7                             1      up          9000/0/0/0\n";
+    assert_eq!(bed.text("show interface loop7"), format!("{header}{row}"));
+
+    let error = bed.refusal("delete tap loop7");
+    assert_eq!((error.message.as_str(), error.word.as_deref()), ("'loop7' is no TAP", Some("loop7")));
+    bed.text("delete loopback interface intfc loop7");
+    let error = bed.refusal("show interface loop7");
+    assert!(error.message.starts_with("expected interface, found \"loop7\""), "{error}");
+    bed.rest();
+    bed.text("create loopback interface instance 8");
+    assert_eq!(bed.json("show interface loop8")["interfaces"][0]["index"], 1, "the index is free again");
+}
+
+#[test]
+fn a_sub_interface_lives_on_its_port() {
+    let mut bed = bed();
+    bed.text("create packet-generator interface pg0");
+    assert_eq!(bed.text("create sub-interfaces pg0 100"), "pg0.100\n");
+    assert_eq!(bed.text("create sub-interfaces pg0 7 dot1ad 300 inner-dot1q 7 exact-match"), "pg0.7\n");
+    for (command, reason) in [
+        ("create sub-interfaces pg0 8 dot1q 100", "'pg0.100' has these tags already"),
+        ("create sub-interfaces pg0.100 1", "sub-interfaces belong to a port"),
+        ("create sub-interfaces pg0 5000", "5000 is no VLAN: expected dot1q or dot1ad and a VLAN"),
+        ("create sub-interfaces pg0 9 dot1q 4095", "VLANs are numbered from 1 to 4094"),
+        ("delete packet-generator interface pg0", "has sub-interfaces"),
+        ("set interface mac address pg0.100 02:00:00:00:00:01", "expected the port below"),
+        ("set interface mac address pg0 01:00:5e:00:00:01", "an interface needs a unicast address"),
+        ("set interface mtu 67 pg0", "MTU 67 of 'pg0': expected 68 to 65535"),
+        (
+            "set interface rx-placement pg0 worker 0",
+            "'pg0' is a packet-generator interface, expected an AF_XDP port",
+        ),
+    ] {
+        let error = bed.refusal(command);
+        assert!(error.message.contains(reason), "{command}: {error}");
+    }
+    bed.text("set interface mac address pg0 02:00:00:00:00:09");
+    bed.text("set interface mtu packet 1400 pg0.100");
+    let sub = &bed.json("show interface pg0.100")["interfaces"][0];
+    assert_eq!((&sub["mac"], &sub["mtu"]), (&"02:00:00:00:00:09".into(), &1400.into()));
+    for command in [
+        "delete sub-interface pg0.100",
+        "delete sub-interface pg0.7",
+        "delete packet-generator interface pg0",
+    ] {
+        bed.text(command);
+    }
+    assert_eq!(bed.json("show interface")["interfaces"], serde_json::json!([]));
+}
+
+/// Sends packets into the drop node and waits until they are there.
+fn drop_packets(bed: &mut Bed, count: u32) {
+    bed.text(&format!(
+        "packet-generator new {{ name s limit {count} source pg0 node drop size 64-64 \
+         data {{ IP4: 1.2.3 -> 4.5.6 UDP: 10.0.0.1 -> 10.0.0.2 UDP: 1 -> 2 incrementing 20 }} }}"
+    ));
+    bed.text("packet-generator enable-stream s");
+    bed.rest();
+    assert!(!bed.text("show packet-generator").contains("Yes"));
+    bed.text("packet-generator delete s");
+}
+
+#[test]
+fn packets_are_counted_and_counters_cleared() {
+    let mut bed = bed();
+    drop_packets(&mut bed, 600);
+    let errors = bed.json("show errors");
+    let expected = serde_json::json!([{
+        "count": 600,
+        "node": "drop",
+        "reason": "dropped without a reason given by the node before",
+        "counter": "unspecified",
+        "severity": "error",
+    }]);
+    assert_eq!(errors["errors"], expected);
+    let lines = "   Count                  Node                              Reason               Severity\n       600 drop                              dropped without a reason given by the node before error\n";
+    assert_eq!(bed.text("show errors"), lines);
+    assert_eq!(bed.json("show interface pg0")["interfaces"][0]["drops"], 600);
+    assert!(bed.text("show interface pg0").contains("drops                        600\n"));
+
+    let drop_node = |bed: &mut Bed| {
+        let runtime = bed.json("show runtime");
+        let nodes = runtime["threads"][0]["nodes"].as_array().expect("a list of nodes").clone();
+        nodes.into_iter().find(|node| node["name"] == "drop").map(|node| node["vectors"].clone())
+    };
+    assert_eq!(drop_node(&mut bed), Some(600.into()));
+    let node = bed.json("show node pg-input");
+    assert_eq!((&node["next"][0]["node"], &node["next"][0]["vectors"]), (&"drop".into(), &600.into()));
+
+    for command in ["clear errors", "clear interfaces", "clear runtime"] {
+        assert_eq!(bed.text(command), "");
+    }
+    assert_eq!(bed.json("show errors")["errors"], serde_json::json!([]));
+    assert_eq!(bed.json("show interface pg0")["interfaces"][0]["drops"], 0);
+    assert_eq!(drop_node(&mut bed), None);
+    drop_packets(&mut bed, 5);
+    assert_eq!(bed.json("show errors")["errors"][0]["count"], 5);
+    assert_eq!(drop_node(&mut bed), Some(5.into()));
+    let pool = &bed.json("show buffers")["pools"][0];
+    assert_eq!((&pool["used"], &pool["total"]), (&0.into(), &16384.into()));
+}
+
+#[test]
+fn packets_are_traced_until_the_trace_is_cleared() {
+    let mut bed = bed();
+    bed.text("create packet-generator interface pg0");
+    bed.text("trace add pg-input 3");
+    drop_packets(&mut bed, 10);
+    let text = bed.text("show trace max 2");
+    assert!(
+        text.starts_with(
+            "------------------- Start of thread 1 weft_wk_0 -------------------\nPacket 1\n\n00:00:0"
+        ),
+        "{text}"
+    );
+    assert!(text.contains(": pg-input\n") && text.contains("  rx:pg0 reason:dropped without"), "{text}");
+    assert!(text.ends_with("Limiting display to 2 packets. To display more specify max.\n"), "{text}");
+    let packets = bed.json("show trace")["threads"][0]["packets"].clone();
+    assert_eq!(packets.as_array().map(Vec::len), Some(3));
+    assert_eq!(packets[0]["steps"][0]["next"], "drop");
+    bed.text("clear trace");
+    drop_packets(&mut bed, 1);
+    assert!(bed.text("show trace").ends_with("No packets in trace buffer\n"));
+    assert_eq!(bed.refusal("trace add pg-inptu 3").word.as_deref(), Some("pg-inptu"));
+}
+
+#[test]
+fn dropped_packets_are_captured_into_a_file() {
+    let mut bed = bed();
+    let name = format!("weft-cli-test-{}.pcap", std::process::id());
+    bed.text(&format!("pcap trace drop max 4 file {name}"));
+    assert!(bed.refusal("pcap trace rx").message.contains("running already"));
+    drop_packets(&mut bed, 10);
+    let status = bed.json("pcap trace status");
+    assert_eq!((&status["running"], &status["packets"]), (&false.into(), &4.into()));
+    assert!(bed.text("pcap trace off").starts_with("Write 4 packets to /tmp/"));
+    let path = format!("/tmp/{name}");
+    let bytes = fs::read(&path).expect("the capture was written");
+    fs::remove_file(&path).expect("the capture is ours");
+    // 24 bytes of file header, then per packet 16 and its 64 bytes.
+    assert_eq!((&bytes[..4], bytes.len()), (&[0xd4, 0xc3, 0xb2, 0xa1][..], 24 + 4 * (16 + 64)));
+    assert_eq!(bed.refusal("pcap trace off").message, "no packet capture is running");
+    for bad in ["pcap trace", "pcap trace rx file ../x", "pcap trace max 3"] {
+        bed.refusal(bad);
+    }
+}
+
+#[test]
+fn threads_are_where_they_were_put() {
+    let mut bed = Bed::new("cpu { scheduler-policy batch }", 2);
+    let threads = bed.json("show threads")["threads"].as_array().expect("a list").clone();
+    let names: Vec<_> = threads.iter().map(|thread| thread["name"].clone()).collect();
+    assert_eq!(names, ["weft_main", "weft_wk_0", "weft_wk_1"]);
+    assert_eq!(threads[1]["scheduler"], "batch (0)");
+    let lwp = threads[1]["lwp"].as_i64().expect("a number");
+    let comm = fs::read_to_string(format!("/proc/self/task/{lwp}/comm")).expect("the thread runs");
+    assert_eq!(comm.trim(), "weft_wk_0");
+    // Field 41 of stat: SCHED_BATCH is 3 (sched.h).
+    let stat = fs::read_to_string(format!("/proc/self/task/{lwp}/stat")).expect("the thread runs");
+    assert_eq!(stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(38)), Some("3"));
+}
+
+#[test]
+fn words_are_completed_from_what_there_is() {
+    let mut bed = bed();
+    bed.text("create loopback interface");
+    let offered = |bed: &Bed, line: &str| -> Vec<String> {
+        let completion = super::tree().complete(&bed.dataplane, line, line.len());
+        completion.candidates.into_iter().map(|candidate| candidate.text).collect()
+    };
+    assert_eq!(offered(&bed, "set interface state loo"), ["loop0"]);
+    assert_eq!(offered(&bed, "set interface state loop0 "), ["up", "down"]);
+    assert!(offered(&bed, "trace add ").contains(&"af-xdp-input".to_owned()));
+    assert!(offered(&bed, "show node ip4-l").contains(&"ip4-lookup".to_owned()));
+}

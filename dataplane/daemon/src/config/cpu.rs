@@ -166,13 +166,6 @@ impl Draft {
         if let (None, Some((what, span))) = (self.main_core, needs_main_core) {
             return Err(Diagnostic::error(span, format!("{what} needs main-core too")));
         }
-        if let (Some(main), Some(Workers::On(cores)), Some(span)) =
-            (self.main_core, &self.workers, self.workers_on)
-            && cores.contains(&main)
-        {
-            let message = format!("core {main} is the main core and cannot be a worker's too");
-            return Err(Diagnostic::error(span, message));
-        }
         let scheduler = match (self.policy, self.priority) {
             (Some(Policy::RealTime(scheduler)), priority) => {
                 Some(scheduler(priority.map_or(Priority(1), |priority| priority.value)))

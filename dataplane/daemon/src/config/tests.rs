@@ -116,10 +116,6 @@ fn contradictions_in_cpu() {
         ("corelist-workers 1", "1:24: error: naming the cores of workers needs main-core too"),
         ("coremask-workers 0x2", "1:24: error: naming the cores of workers needs main-core too"),
         ("skip-cores 1", "1:18: error: skipping cores needs main-core too"),
-        (
-            "main-core 1 corelist-workers 0-2",
-            "1:36: error: core 1 is the main core and cannot be a worker's too",
-        ),
         ("scheduler-priority 3", "1:26: error: a priority needs the scheduler-policy fifo or rr"),
         (
             "scheduler-policy other scheduler-priority 3",

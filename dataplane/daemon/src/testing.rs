@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A dataplane with workers on threads of their own, for unit tests: no namespace, no socket, no right is needed.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use weft_cli::{CliError, CommandTree};
+
+use crate::cli;
+use crate::config::{Source, parse};
+use crate::log::Recent;
+use crate::state::Dataplane;
+use crate::threads::{Place, Plan, WorkerThreads};
+use crate::topology::Topology;
+
+/// A running dataplane and its command line.
+pub struct Bed {
+    pub dataplane: Dataplane,
+    tree: CommandTree<Dataplane>,
+}
+
+impl Bed {
+    /// As `config` says, with so many workers, which share the cores that there are.
+    pub fn new(config: &str, workers: usize) -> Bed {
+        let config = parse(&Source::from_text("test", config)).expect("a good configuration").config;
+        let cores: Vec<_> = Topology::read().expect("this machine has cores").cores().into_iter().collect();
+        let place = |name: String, number: usize| Place {
+            name,
+            core: cores[number % cores.len()],
+            numa: 0,
+            scheduler: config.cpu.scheduler,
+        };
+        let plan = Plan {
+            main: place("weft_main".into(), 0),
+            workers: (0..workers).map(|number| place(format!("weft_wk_{number}"), number + 1)).collect(),
+        };
+        let (mut dataplane, workers) =
+            Dataplane::new(config, plan, Recent::default()).expect("memory for a dataplane");
+        dataplane.threads =
+            WorkerThreads::start(workers, &dataplane.plan.workers).expect("threads for the workers");
+        Bed { dataplane, tree: cli::tree() }
+    }
+
+    /// What a command answers.
+    pub fn text(&mut self, command: &str) -> String {
+        let reply = self.tree.execute(&mut self.dataplane, command);
+        reply.unwrap_or_else(|error| panic!("{command}: {error}")).to_text()
+    }
+
+    /// The same, as JSON.
+    pub fn json(&mut self, command: &str) -> Value {
+        let reply = self.tree.execute(&mut self.dataplane, command);
+        let json = reply.unwrap_or_else(|error| panic!("{command}: {error}")).to_json();
+        serde_json::from_str(json.expect("every answer is JSON too").get()).expect("well-formed JSON")
+    }
+
+    /// Why a command is refused.
+    pub fn refusal(&mut self, command: &str) -> CliError {
+        match self.tree.execute(&mut self.dataplane, command) {
+            Err(error) => error,
+            Ok(reply) => panic!("{command} should be refused, and says: {}", reply.to_text()),
+        }
+    }
+
+    /// Lets the main loop's work be done until nothing of it waits.
+    pub fn rest(&mut self) {
+        let idle = self.dataplane.settle(Duration::from_secs(10), |dataplane| !dataplane.poll());
+        assert!(idle, "nothing waits for the workers any more");
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let Dataplane { threads, engine, .. } = &mut self.dataplane;
+        let ended = threads.stop(engine, Duration::from_secs(10));
+        if !std::thread::panicking() {
+            assert!(ended, "the workers end");
+        }
+    }
+}
