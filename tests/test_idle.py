@@ -15,7 +15,7 @@ def _share_of_a_core(weft, seconds):
 
 @pytest.mark.slow
 def test_an_idle_daemon_uses_less_than_two_percent_of_a_core(network):
-    net = network(workers=2, queues=2, first_worker_core=0)
+    net = network()
     a, b = net.sites
     a.host.run("ping", "-c", 1, "-W", 2, b.host_ip)
     time.sleep(1)  # the workers poll for a while after the last packet

@@ -3,6 +3,8 @@
 
 import socket
 
+import time
+
 import pytest
 
 from lab import poll_until
@@ -51,6 +53,7 @@ def test_a_queue_moves_to_another_worker_under_traffic(two_by_two, trafficgen):
             two_by_two.weft.cli(words.placement("p0", queue, worker))
         placed = two_by_two.weft.rx_placement()
         assert placed["p0", 0] == placed["p0", 1]
+        time.sleep(0.1)
     account = flow.stop()
     assert account["sent"] > 1_000
     assert account["lost"] == 0

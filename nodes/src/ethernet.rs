@@ -117,7 +117,7 @@ struct Plain {
 
 impl Plain {
     /// Matches no packet.
-    const NONE: Plain = Plain { station: u64::MAX, table: 0 };
+    const NONE: Plain = Plain { station: 1, table: 0 };
 }
 
 impl Input<'_> {

@@ -35,7 +35,7 @@ const WATCH: Duration = Duration::from_millis(500);
 /// How long ports may take to close when the daemon ends: a zero-copy port takes a second.
 const CLOSING: Duration = Duration::from_millis(1600);
 /// How long workers may take to end.
-const JOINING: Duration = Duration::from_millis(300);
+const JOINING: Duration = Duration::from_secs(1);
 
 /// Why the daemon ends.
 pub enum End {

@@ -114,6 +114,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// No features: straight on to `node`.
+    pub const fn none(node: NodeId) -> Place {
+        Place { cursor: 0, node }
+    }
+
     /// Sets the packet on its way; returns the first feature.
     #[inline(always)]
     pub fn enter(self, packet: &mut Packet<'_>) -> NodeId {

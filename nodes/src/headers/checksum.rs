@@ -8,6 +8,8 @@
 //!
 //! Pure functions.
 
+use std::hint::select_unpredictable;
+
 use super::{IpProtocol, Ipv4Header};
 use zerocopy::IntoBytes;
 
@@ -119,8 +121,10 @@ pub fn decrement_ttl(header: &mut Ipv4Header) {
     let bytes: &mut [u8; Ipv4Header::LENGTH] = zerocopy::transmute_mut!(header);
     let (words, _) = bytes.as_chunks_mut::<4>();
     let word = u32::from_le_bytes(words[2]);
-    let carry = u32::from(word >= 0xfffe_0000) << 16;
-    words[2] = word.wrapping_add(0xffff).wrapping_add(carry).to_le_bytes();
+    // A conditional move between the two sums takes two instructions less than adding the carry.
+    let wraps = word >= 0xfffe_0000;
+    let word = select_unpredictable(wraps, word.wrapping_add(0x1_ffff), word.wrapping_add(0xffff));
+    words[2] = word.to_le_bytes();
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl MacAddr {
     #[inline(always)]
     pub const fn key(self) -> u64 {
         let [a, b, c, d, e, f] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+        u64::from_le_bytes([0, 0, a, b, c, d, e, f])
     }
 
     /// Whether this may be the address of a station: an individual address, and not all zeros.
@@ -174,7 +174,7 @@ impl EthernetHeader {
     pub fn destination_key(&self) -> u64 {
         let bytes: &[u8; Self::LENGTH] = zerocopy::transmute_ref!(self);
         let [a, b, c, d, e, f, g, h, ..] = *bytes;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]) & 0xffff_ffff_ffff
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) << 16
     }
 
     /// What follows this header.

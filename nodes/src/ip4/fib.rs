@@ -134,6 +134,7 @@ impl Fib {
     }
 
     #[cold]
+    #[inline(never)]
     fn find_again(&self, destination: u32) -> LoadBalanceId {
         self.find(destination)
     }

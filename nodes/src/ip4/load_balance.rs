@@ -83,6 +83,8 @@ pub struct Share {
 #[derive(Debug)]
 pub struct LoadBalance {
     mask: u32,
+    /// See [`LoadBalance::next_hop`].
+    only: Option<NextHopId>,
     first: [Forward; INLINE],
     /// All buckets, if they are more than [`INLINE`].
     many: Box<[Forward]>,
@@ -97,12 +99,22 @@ impl LoadBalance {
         assert!(buckets.len().is_power_of_two(), "buckets are selected by a mask");
         let mask = buckets.len() as u32 - 1;
         let mut first = [buckets[0]; INLINE];
+        let only = match buckets[..] {
+            [Forward::NextHop(id)] => Some(id),
+            _ => None,
+        };
         if buckets.len() <= INLINE {
             first[..buckets.len()].copy_from_slice(&buckets);
-            LoadBalance { mask, first, many: Box::default() }
+            LoadBalance { mask, only, first, many: Box::default() }
         } else {
-            LoadBalance { mask, first, many: buckets.into() }
+            LoadBalance { mask, only, first, many: buckets.into() }
         }
+    }
+
+    /// The one next hop, if all packets go there: what most routes are, for one compare.
+    #[inline(always)]
+    pub fn next_hop(&self) -> Option<NextHopId> {
+        self.only
     }
 
     /// Whether [`LoadBalance::pick`] depends on the hash; if not, a worker need not compute one.

@@ -97,17 +97,23 @@ impl Node for Ip4Lookup {
                 Some(ip) if packet.meta.table == table => {
                     let destination = ip.destination.get();
                     fib.prefetch(destination);
-                    Some(destination)
+                    destination
                 }
-                _ => None,
+                _ => {
+                    std::hint::cold_path();
+                    ALONE
+                }
             },
-            |packet, found| match found {
-                Some(destination) => lookup.one(packet, fib, destination),
-                None => lookup.alone(packet),
+            |packet, destination| match destination {
+                ALONE => lookup.alone(packet),
+                _ => lookup.one(packet, fib, destination),
             },
         );
     }
 }
+
+/// In place of a destination: look again. (0.0.0.0 is none, RFC 6890; but if it were, it would be found all the same.)
+const ALONE: u32 = 0;
 
 struct Lookup<'a> {
     tables: SlabView<'a, Arc<Fib>>,
@@ -125,13 +131,11 @@ impl Lookup<'_> {
             return self.reasons.drop(packet, Reason::NoTable);
         };
         self.routes.add(id.0 as usize, 1, packet.meta.total_length() as u64);
-        match load_balance.pick_with(|| self.flow_hash(packet)) {
-            Forward::NextHop(next_hop) => {
-                packet.meta.next_hop = next_hop.0;
-                self.next.to(Next::Rewrite)
-            }
-            other => self.other(packet, other, destination),
+        if let Some(next_hop) = load_balance.next_hop() {
+            packet.meta.next_hop = next_hop.0;
+            return self.next.to(Next::Rewrite);
         }
+        self.other(packet, load_balance, destination)
     }
 
     /// A packet of another table than the others of its vector.
@@ -154,9 +158,10 @@ impl Lookup<'_> {
         packet.meta.flow_hash
     }
 
-    /// All that is not an adjacency.
+    /// All that is not one adjacency.
     #[inline(never)]
-    fn other(&self, packet: &mut Packet<'_>, mut forward: Forward, destination: u32) -> NodeId {
+    fn other(&self, packet: &mut Packet<'_>, load_balance: &LoadBalance, destination: u32) -> NodeId {
+        let mut forward = load_balance.pick_with(|| self.flow_hash(packet));
         for _ in 0..MAX_TABLES {
             let Forward::Lookup(table) = forward else {
                 return self.rare(packet, forward);

@@ -14,28 +14,34 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use thiserror::Error;
+use weft_engine::buffer::Packet;
 use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::qsbr::Domain;
 use weft_engine::{InterfaceIndex, NodeId};
 use zerocopy::IntoBytes;
 
 use crate::headers::{EtherType, EthernetHeader, MacAddr, VlanId, VlanTag};
-use crate::interface::{Interfaces, Kind};
+use crate::interface::Interfaces;
 
 /// A next hop, as a load-balance names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct NextHopId(pub u32);
 
-/// Ethernet header and two VLAN tags, rounded up to whole words.
-const REWRITE_ROOM: usize = 24;
+const UNTAGGED: usize = EthernetHeader::LENGTH;
+const SINGLE: usize = UNTAGGED + VlanTag::LENGTH;
+const DOUBLE: usize = SINGLE + VlanTag::LENGTH;
 
-/// The link-layer header of packets to one neighbour.
+/// The link-layer header of packets to one neighbour: Ethernet with up to two VLAN tags. Each length is a case of its
+/// own, so that a worker copies a constant number of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rewrite {
-    /// The header is at the end.
-    bytes: [u8; REWRITE_ROOM],
-    length: u8,
+pub enum Rewrite {
+    /// Without tag.
+    Untagged([u8; UNTAGGED]),
+    /// With one tag.
+    Single([u8; SINGLE]),
+    /// With a tag around a tag.
+    Double([u8; DOUBLE]),
 }
 
 impl Rewrite {
@@ -43,37 +49,49 @@ impl Rewrite {
     pub fn new(destination: MacAddr, source: MacAddr, tags: VlanTags, ether_type: EtherType) -> Rewrite {
         let types = tags.0.map(|tag| tag.map(|(tag_type, _)| tag_type));
         let first = types[0].or(types[1]).unwrap_or(ether_type);
-        let mut header = Vec::with_capacity(REWRITE_ROOM);
-        header.extend_from_slice(EthernetHeader::new(destination, source, first).as_bytes());
+        let mut bytes = [0; DOUBLE];
+        let mut length = 0;
+        let mut put = |header: &[u8]| {
+            bytes[length..length + header.len()].copy_from_slice(header);
+            length += header.len();
+        };
+        put(EthernetHeader::new(destination, source, first).as_bytes());
         if let Some((_, id)) = tags.0[0] {
-            header.extend_from_slice(VlanTag::new(id, types[1].unwrap_or(ether_type)).as_bytes());
+            put(VlanTag::new(id, types[1].unwrap_or(ether_type)).as_bytes());
         }
         if let Some((_, id)) = tags.0[1] {
-            header.extend_from_slice(VlanTag::new(id, ether_type).as_bytes());
+            put(VlanTag::new(id, ether_type).as_bytes());
         }
-        let mut rewrite = Rewrite { bytes: [0; REWRITE_ROOM], length: header.len() as u8 };
-        rewrite.bytes[REWRITE_ROOM - header.len()..].copy_from_slice(&header);
-        rewrite
+        match (bytes.first_chunk(), bytes.first_chunk()) {
+            (Some(untagged), _) if length == UNTAGGED => Rewrite::Untagged(*untagged),
+            (_, Some(single)) if length == SINGLE => Rewrite::Single(*single),
+            _ => Rewrite::Double(bytes),
+        }
     }
 
     /// The header.
-    #[inline(always)]
     pub fn header(&self) -> &[u8] {
-        &self.bytes[REWRITE_ROOM - self.length as usize..]
+        match self {
+            Rewrite::Untagged(bytes) => bytes,
+            Rewrite::Single(bytes) => bytes,
+            Rewrite::Double(bytes) => bytes,
+        }
     }
 
-    /// Bytes of the header.
+    /// Whether there are tags: whether the packets leave by a sub-interface.
     #[inline(always)]
-    pub fn length(&self) -> usize {
-        self.length as usize
+    pub fn is_tagged(&self) -> bool {
+        !matches!(self, Rewrite::Untagged(_))
     }
 
-    /// The header as the end of a constant number of bytes. A worker that copies all of them to just before
-    /// the IP header needs no variable-length copy; what it overwrites in front of the link-layer header is
-    /// headroom.
+    /// Puts the header before a packet; false when there is no room.
     #[inline(always)]
-    pub fn tail_aligned(&self) -> &[u8; REWRITE_ROOM] {
-        &self.bytes
+    pub fn prepend_to(&self, packet: &mut Packet<'_>) -> bool {
+        match self {
+            Rewrite::Untagged(bytes) => packet.prepend_header(bytes),
+            Rewrite::Single(bytes) => packet.prepend_header(bytes),
+            Rewrite::Double(bytes) => packet.prepend_header(bytes),
+        }
     }
 }
 
@@ -118,22 +136,16 @@ pub struct Egress {
     /// The longest IP packet that goes out as it is; 0 while the interface is down, so that one compare finds all
     /// packets that need a second look.
     pub mtu: u16,
-    /// Packets are counted here, since no device does it.
-    pub is_sub: bool,
 }
 
 impl Egress {
     /// Nothing goes out.
-    pub const DOWN: Egress = Egress { tx: NodeId::DROP, mtu: 0, is_sub: false };
+    pub const DOWN: Egress = Egress { tx: NodeId::DROP, mtu: 0 };
 
     /// That of an interface as it is now. Whoever changes the interface publishes its next hops again.
     pub fn of(interfaces: &Interfaces, index: InterfaceIndex) -> Egress {
         match interfaces.get(index) {
-            Some(interface) if interfaces.is_up(index) => Egress {
-                tx: interface.tx,
-                mtu: interface.mtu,
-                is_sub: matches!(interface.kind, Kind::Sub { .. }),
-            },
+            Some(interface) if interfaces.is_up(index) => Egress { tx: interface.tx, mtu: interface.mtu },
             _ => Egress::DOWN,
         }
     }
@@ -290,8 +302,6 @@ mod tests {
             let rewrite = Rewrite::new(to, from, tags, EtherType::IPV4);
             let packet = packet.ipv4([1, 1, 1, 1], [2, 2, 2, 2]).build();
             assert_eq!(rewrite.header(), &packet[..packet.len() - 20]);
-            assert_eq!(rewrite.length(), packet.len() - 20);
-            assert!(rewrite.tail_aligned().ends_with(rewrite.header()));
         }
     }
 
@@ -328,7 +338,7 @@ mod tests {
             let mac = MacAddr([2, 0, 0, 0, 0, last]);
             Resolution::Complete(Rewrite::new(mac, build::SOURCE, VlanTags::NONE, EtherType::IPV4))
         };
-        let egress = |mtu| Egress { tx: NodeId(7), mtu, is_sub: false };
+        let egress = |mtu| Egress { tx: NodeId(7), mtu };
         let new = next_hops.get(id).unwrap();
         assert_eq!((new.resolution, new.egress), (Resolution::Incomplete, Egress::DOWN));
         next_hops.resolve(&mut domain, id, rewrite(1), egress(1500));

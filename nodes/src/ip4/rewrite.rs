@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use weft_engine::buffer::{LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
+use weft_engine::buffer::{CHAINED, LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
 use weft_engine::counters::Counters;
 use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
@@ -101,10 +101,9 @@ impl Rewrite<'_> {
             return self.reasons.drop(packet, Reason::NoNextHop);
         };
         // All that a packet needs is in its next hop's line: a look at the interface as well cost 3 clocks.
-        let (length, flags) = (packet.meta.total_length(), packet.meta.flags);
         if let Resolution::Complete(link) = &next_hop.resolution
-            && length <= usize::from(next_hop.egress.mtu)
-            && flags & (LINK_BROADCAST | LOCALLY_ORIGINATED) == 0
+            && packet.meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED | CHAINED) == 0
+            && packet.length() <= usize::from(next_hop.egress.mtu)
             && let Some(ip) = packet.header_mut::<Ipv4Header>()
             && ip.ttl > 1
         {
@@ -117,11 +116,12 @@ impl Rewrite<'_> {
     /// Link header in front, and out.
     #[inline(always)]
     fn transmit(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> NodeId {
-        if !packet.prepend_tail(link.tail_aligned(), link.length()) {
+        if !link.prepend_to(packet) {
             return self.reasons.drop(packet, Reason::NoHeadroom);
         }
         packet.meta.tx_interface = next_hop.interface;
-        if next_hop.egress.is_sub {
+        if link.is_tagged() {
+            // No device counts for a sub-interface.
             let bytes = packet.meta.total_length() as u64;
             self.counters.interfaces.tx.add(next_hop.interface.index(), 1, bytes);
         }

@@ -165,6 +165,6 @@ fn clock(seconds: f64) -> String {
 mod tests {
     #[test]
     fn time_has_vpp_s_form() {
-        assert_eq!(super::clock(3723.000_045), "01:02:03:000045");
+        assert_eq!(super::clock(3_723.000_045), "01:02:03:000045");
     }
 }

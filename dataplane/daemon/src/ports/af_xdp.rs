@@ -151,7 +151,7 @@ impl Dataplane {
         for advice in port.advice() {
             tracing::warn!("{advice}");
         }
-        tracing::info!("{name}: {} in mode {}, {} queues", host.name, port.rung(), tx.len());
+        tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name, port.rung(), tx.len());
         let device = XdpDevice { port, tx, host, counters, host_tap: None };
         self.devices.list.insert(index, Device::AfXdp(Box::new(device)));
         let finished = started.map_err(DeviceError::from).and_then(|()| match &config.host_tap {

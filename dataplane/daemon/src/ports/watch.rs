@@ -19,8 +19,11 @@ pub struct XdpCounters {
     rows: Vec<SimpleRow>,
 }
 
-/// Names and places of the counters (`struct xdp_statistics`, linux/if_xdp.h).
-const COUNTERS: [(&str, fn(&XskStatistics) -> u64); 6] = [
+/// The name of a counter, and its place.
+type Counter = (&'static str, fn(&XskStatistics) -> u64);
+
+/// The counters of `struct xdp_statistics` (linux/if_xdp.h).
+const COUNTERS: [Counter; 6] = [
     ("rx_dropped", |queue| queue.rx_dropped),
     ("rx_ring_full", |queue| queue.rx_ring_full),
     ("rx_fill_ring_empty", |queue| queue.rx_fill_ring_empty),

@@ -206,10 +206,10 @@ impl BufferView {
         }
     }
 
-    /// Brings the metadata line and the first line of data towards the core. Any index is harmless.
+    /// Brings the first line of data towards the core; the metadata, which the input node has just written, is there.
+    /// Any index is harmless.
     #[inline(always)]
     pub(crate) fn prefetch(self, index: BufferIndex) {
-        crate::prefetch::read(self.meta.wrapping_add(index.index()));
         crate::prefetch::read(self.data.wrapping_add(index.index() * SLOT_SIZE + HEADROOM));
     }
 }

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The main thread's router, with one worker that is turned by hand: from an address to an answered packet.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Node, NodeSpec, Role};
+use weft_engine::wait::Waker;
+use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
+use weft_nodes::arp::{NeighborNotice, request_frame};
+use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
+use weft_nodes::headers::{MacAddr, build};
+use weft_nodes::interface::{Interfaces, Kind, Tags};
+use weft_nodes::ip4::{
+    Action, Change, Forward, Owner, PathTarget, Preference, RoutePath, Router, RouterError, RouterSettings,
+    TableIndex,
+};
+
+static TX: NodeSpec = NodeSpec::internal("test-tx").role(Role::Output);
+const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const THEIRS: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+const MAIN: TableIndex = TableIndex(0);
+
+/// Keeps what is transmitted.
+#[derive(Default)]
+struct Tx(Vec<BufferIndex>);
+
+impl Node for Tx {
+    fn process(&mut self, _: &mut Context<'_>, frame: &Frame) {
+        self.0.extend_from_slice(frame.packets());
+    }
+
+    fn close(&mut self, buffers: &mut weft_engine::buffer::BufferCache) {
+        buffers.free(&self.0);
+        self.0.clear();
+    }
+}
+
+struct Bed {
+    engine: Engine,
+    worker: Worker,
+    interfaces: Interfaces,
+    router: Router,
+    nodes: Nodes,
+    tx: NodeId,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let (mut engine, mut workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let settings = RouterSettings { next_hops: 64, load_balances: 64, ..RouterSettings::default() };
+        let mut router = Router::new(&mut engine, settings).unwrap();
+        let interfaces = Interfaces::new(&engine, 8);
+        let tables = Tables {
+            interfaces: interfaces.published(),
+            fibs: router.fibs(),
+            load_balances: router.objects().load_balances.reader(),
+            next_hops: router.objects().next_hops.reader(),
+            routes: engine.stats.combined("/net/route/to", 65, 65).unwrap(),
+            settings: Settings::default(),
+            main: Waker::new().unwrap(),
+        };
+        let nodes = add_nodes(&mut engine, &tables).unwrap();
+        router.attach(nodes.held);
+        let tx = engine.add_nodes("test", vec![NodeDef::new(&TX, |_| Box::<Tx>::default())]).unwrap()[0];
+        Bed { engine, worker: workers.remove(0), interfaces, router, nodes, tx }
+    }
+
+    fn port(&mut self, name: &str, address: &str) -> InterfaceIndex {
+        let port = self.interfaces.create(&mut self.engine, name, Kind::Port, OURS, 1500, self.tx).unwrap();
+        self.interfaces
+            .change(&mut self.engine, port, |port| (port.admin_up, port.link_up) = (true, true))
+            .unwrap();
+        self.router.interface_changed(&mut self.engine, &self.interfaces, port).unwrap();
+        self.address(port, address).unwrap();
+        port
+    }
+
+    fn address(&mut self, port: InterfaceIndex, address: &str) -> Result<(), RouterError> {
+        self.router.add_address(&mut self.engine, &mut self.interfaces, port, address.parse().unwrap())
+    }
+
+    fn route(&mut self, prefix: &str, target: PathTarget) {
+        let action = Action::Set(Preference::default(), vec![RoutePath::new(target)]);
+        let change = Change { prefix: net(prefix), owner: Owner::CLI, action };
+        self.router.apply(&mut self.engine, &self.interfaces, MAIN, &[change]).unwrap();
+    }
+
+    fn forward(&self, address: &str) -> Option<Forward> {
+        let rib = &self.router.table(MAIN)?.rib;
+        let id = rib.fib().lookup(address.parse::<Ipv4Addr>().unwrap().into());
+        Some(self.router.objects().load_balances.get(id)?.pick(0))
+    }
+
+    /// Hands the router what workers have told, turns the worker, and gives what was transmitted since.
+    fn settle(&mut self) -> Vec<Vec<u8>> {
+        for _ in 0..4 {
+            self.worker.turn();
+            let news: Vec<_> = self
+                .nodes
+                .notices
+                .iter_mut()
+                .flat_map(|ring| std::iter::from_fn(|| ring.pop().ok()))
+                .collect();
+            for notice in news {
+                self.router.notice(&mut self.engine, &self.interfaces, notice);
+            }
+        }
+        self.engine.reclaim();
+        let (node, buffers) = self.worker.node_and_buffers::<Tx>(self.tx).unwrap();
+        let packets = std::mem::take(&mut node.0);
+        packets
+            .into_iter()
+            .map(|index| {
+                let frame = buffers.packet(index).data().to_vec();
+                buffers.free_one(index);
+                frame
+            })
+            .collect()
+    }
+
+    fn receive(&mut self, port: InterfaceIndex, frame: &[u8]) {
+        let ethernet = self.nodes.ethernet_input;
+        assert!(self.worker.inject(ethernet, frame, |meta| meta.rx_interface = port));
+    }
+}
+
+fn net(prefix: &str) -> Ipv4Net {
+    prefix.parse().unwrap()
+}
+
+#[test]
+fn an_address_makes_routes_and_takes_them_along() {
+    let mut bed = Bed::new();
+    let port = bed.port("p0", "10.0.0.1/24");
+    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::Glean(port)));
+    assert_eq!(bed.forward("10.0.0.1"), Some(Forward::Local));
+    assert_eq!(bed.forward("10.0.0.255"), Some(Forward::Local));
+    bed.address(port, "10.0.0.2/24").unwrap();
+    assert!(matches!(bed.address(port, "10.0.0.2/24"), Err(RouterError::AddressInUse { .. })));
+    assert!(matches!(bed.address(port, "10.0.1.255/24"), Err(RouterError::NotUnicast(_))));
+    let remove = |bed: &mut Bed, address: &str| {
+        bed.router.remove_address(&mut bed.engine, &mut bed.interfaces, port, net(address))
+    };
+    remove(&mut bed, "10.0.0.1/24").unwrap();
+    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::Glean(port)), "the other address keeps the subnet");
+    assert_eq!(bed.forward("10.0.0.1"), Some(Forward::Glean(port)));
+    remove(&mut bed, "10.0.0.2/24").unwrap();
+    assert!(matches!(bed.forward("10.0.0.9"), Some(Forward::Drop(_))));
+    assert!(matches!(remove(&mut bed, "10.0.0.2/24"), Err(RouterError::NoSuchAddress { .. })));
+}
+
+#[test]
+fn a_packet_waits_for_its_neighbour_and_leaves() {
+    let mut bed = Bed::new();
+    let (p0, p1) = (bed.port("p0", "10.0.0.1/24"), bed.port("p1", "10.0.1.1/24"));
+    let packet = build::ethernet()
+        .macs(THEIRS, OURS)
+        .ipv4([10, 0, 0, 2], [10, 0, 1, 2])
+        .udp(1, 2)
+        .payload(&[7; 20])
+        .build();
+    bed.receive(p0, &packet);
+    let host = Ipv4Addr::new(10, 0, 1, 2);
+    let asked = request_frame((OURS, Ipv4Addr::new(10, 0, 1, 1)), host, None, Tags::default());
+    assert_eq!(bed.settle(), [asked]);
+    let answer = NeighborNotice::Learned {
+        interface: p1,
+        address: IpAddr::V4(host),
+        mac: THEIRS,
+        evidence: weft_nodes::neighbor::Evidence::ToUs,
+    };
+    bed.router.notice(&mut bed.engine, &bed.interfaces, answer);
+    let sent = bed.settle();
+    assert_eq!(sent.len(), 1);
+    assert_eq!((&sent[0][..6], &sent[0][6..12], sent[0][22]), (&THEIRS.0[..], &OURS.0[..], 63));
+    assert!(matches!(bed.forward("10.0.1.2"), Some(Forward::NextHop(_))));
+    // What is known is used at once by a new route.
+    bed.route("192.0.2.0/24", PathTarget::Via { address: host, interface: Some(p1) });
+    bed.receive(p0, &packet);
+    assert_eq!(bed.settle().len(), 1);
+}
+
+#[test]
+fn an_interface_that_goes_takes_its_routes_and_neighbours_along() {
+    let mut bed = Bed::new();
+    let (p0, p1) = (bed.port("p0", "10.0.0.1/24"), bed.port("p1", "10.0.1.1/24"));
+    let host = Ipv4Addr::new(10, 0, 1, 2);
+    bed.router.set_static_neighbor(&mut bed.engine, &bed.interfaces, p1, host, THEIRS).unwrap();
+    bed.route("192.0.2.0/24", PathTarget::Via { address: host, interface: Some(p1) });
+    assert!(matches!(bed.forward("192.0.2.1"), Some(Forward::NextHop(_))));
+    bed.interfaces.change(&mut bed.engine, p1, |port| port.link_up = false).unwrap();
+    bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p1).unwrap();
+    assert!(matches!(bed.forward("192.0.2.1"), Some(Forward::Drop(_))), "down: the path is not used");
+    bed.interfaces.change(&mut bed.engine, p1, |port| port.link_up = true).unwrap();
+    bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p1).unwrap();
+    assert!(
+        matches!(bed.forward("192.0.2.1"), Some(Forward::NextHop(_))),
+        "up again: a static neighbour stays"
+    );
+    bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
+    bed.interfaces.delete(&mut bed.engine, p1).unwrap();
+    for address in ["192.0.2.1", "10.0.1.1", "10.0.1.2"] {
+        assert!(matches!(bed.forward(address), Some(Forward::Drop(_))), "{address}");
+    }
+    assert!(bed.router.neighbors().is_empty());
+    assert!(bed.router.objects().next_hops.is_empty());
+    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::Glean(p0)));
+}
+
+#[test]
+fn tables_are_apart() {
+    let mut bed = Bed::new();
+    let red = bed.router.add_table(&mut bed.engine, 7, "red").unwrap();
+    assert!(matches!(bed.router.add_table(&mut bed.engine, 7, "again"), Err(RouterError::TableExists(7))));
+    let p0 = bed.port("p0", "10.0.0.1/24");
+    let moved = bed.router.set_table(&mut bed.engine, &mut bed.interfaces, p0, 7);
+    assert!(matches!(moved, Err(RouterError::HasAddresses(_))));
+    let p1 = bed.interfaces.create(&mut bed.engine, "p1", Kind::Port, OURS, 1500, bed.tx).unwrap();
+    bed.router.set_table(&mut bed.engine, &mut bed.interfaces, p1, 7).unwrap();
+    bed.address(p1, "10.0.0.1/24").unwrap();
+    assert_eq!(bed.router.table(red).unwrap().rib.len(), 6);
+    let deleted = bed.router.delete_table(&mut bed.engine, &bed.interfaces, 7);
+    assert!(matches!(deleted, Err(RouterError::TableInUse(7, _))));
+    bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
+    bed.router.set_table(&mut bed.engine, &mut bed.interfaces, p1, 0).unwrap();
+    bed.router.delete_table(&mut bed.engine, &bed.interfaces, 7).unwrap();
+    assert!(bed.router.table(red).is_none());
+    assert!(matches!(
+        bed.router.delete_table(&mut bed.engine, &bed.interfaces, 0),
+        Err(RouterError::DefaultTable)
+    ));
+}
