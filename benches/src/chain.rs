@@ -98,17 +98,13 @@ struct Sink {
 
 impl Node for Sink {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let sent = (self.ring.len() + frame.len()).saturating_sub(self.length);
-        let waiting = sent.min(self.ring.len());
+        self.ring.extend(frame.packets());
+        let sent = self.ring.len().saturating_sub(self.length);
         let (front, back) = self.ring.as_slices();
-        let (front, back) =
-            (&front[..waiting.min(front.len())], &back[..waiting.saturating_sub(front.len())]);
-        cx.buffers.free(front);
-        cx.buffers.free(back);
-        self.ring.drain(..waiting);
-        let (now, later) = frame.packets().split_at(sent - waiting);
-        cx.buffers.free(now);
-        self.ring.extend(later);
+        let first = sent.min(front.len());
+        cx.buffers.free(&front[..first]);
+        cx.buffers.free(&back[..sent - first]);
+        self.ring.drain(..sent);
     }
 
     fn close(&mut self, buffers: &mut weft_engine::buffer::BufferCache) {

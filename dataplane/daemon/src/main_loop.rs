@@ -129,30 +129,40 @@ async fn serve(
         Ok(_pid_file) => {
             let tree = Rc::new(cli::tree());
             attend(&main, cli, stats, Rc::clone(&tree));
-            main.with(|dataplane| {
-                if let Err(error) = startup::run_commands(dataplane, &tree) {
-                    tracing::error!("{error:#}");
+            live(&main, &tree, starting, async {
+                tokio::select! {
+                    signal = signals.next() => End::Asked(signal),
+                    Some(why) = ended.recv() => why,
                 }
-            });
-            if let Some(starting) = starting {
-                starting.done().context("go into the background")?;
-            }
-            let why = tokio::select! {
-                signal = signals.next() => End::Asked(signal),
-                Some(why) = ended.recv() => why,
-            };
-            match why {
-                End::Asked(by) => {
-                    tracing::info!("ends: {by}");
-                    Ok(())
-                }
-                End::Failed(error) => Err(error),
-            }
+            })
+            .await
         }
         Err(error) => Err(error),
     };
     let stopped = stop(&mut state.borrow_mut());
     result.and(stopped)
+}
+
+/// From the first command to the end.
+async fn live(
+    main: &Main,
+    tree: &CommandTree<Dataplane>,
+    starting: Option<Starting>,
+    end: impl Future<Output = End>,
+) -> Result<()> {
+    if let Err(error) = main.with(|dataplane| startup::run_commands(dataplane, tree)) {
+        tracing::error!("{error:#}");
+    }
+    if let Some(starting) = starting {
+        starting.done().context("go into the background")?;
+    }
+    match end.await {
+        End::Asked(by) => {
+            tracing::info!("ends: {by}");
+            Ok(())
+        }
+        End::Failed(error) => Err(error),
+    }
 }
 
 /// Gives the workers their threads and makes what is configured.

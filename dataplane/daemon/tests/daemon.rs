@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -417,6 +418,26 @@ fn it_goes_into_the_background_when_it_is_ready() {
     let log = fs::read_to_string(runtime.join("weft.log")).expect("it was written");
     assert!(log.contains("show interface p0") && log.contains("ends: SIGTERM"), "{log}");
     fs::remove_file(runtime.join("weft.log")).expect("it is ours");
+    bed.assert_clean();
+}
+
+#[test]
+fn it_takes_commands_from_its_terminal() {
+    let bed = Bed::new(1);
+    let config = bed.folder.config("interactive cli-prompt >>", "");
+    let mut child = bed
+        .command(&config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("ip and weft can be run");
+    let mut input = child.stdin.take().expect("it is a pipe");
+    input.write_all(b"create loopback interface\nshow verion\nquit\n").expect("it reads");
+    let output = child.wait_with_output().expect("it is our child");
+    assert!(output.status.success(), "{}", output.status);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with(">> loop0\n>> show verion\n     ^^^^^^\nunknown word \"verion\""), "{said}");
     bed.assert_clean();
 }
 

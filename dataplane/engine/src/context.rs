@@ -128,25 +128,23 @@ impl<'a> Context<'a> {
     ) {
         let packets = frame.packets();
         let view = self.buffers.view();
-        let (mut first, mut second) = ([T::default(); NEAR], [T::default(); NEAR]);
-        let (mut ahead, mut known) = (&mut first, &mut second);
-        let (mut behind, mut nexts) = (&packets[..0], &mut self.nexts[..]);
-        // Group by group: `near` for one, then `each` for the one before it. Two small loops keep in registers
-        // what one loop with both stages spills.
-        for group in packets.chunks(NEAR).chain(std::iter::once(&packets[..0])) {
-            for (found, &index) in ahead.iter_mut().zip(group) {
+        let mut found = [T::default(); NEAR];
+        for (found, &index) in found.iter_mut().zip(packets) {
+            // SAFETY: as in `each`.
+            let ahead = unsafe { view.packet(index) };
+            *found = near(&ahead);
+        }
+        for (i, (next, &index)) in self.nexts.iter_mut().zip(packets).enumerate() {
+            let found = &mut found[i % NEAR];
+            let known = *found;
+            if let Some(&index) = packets.get(i + NEAR) {
                 // SAFETY: as in `each`.
-                let packet = unsafe { view.packet(index) };
-                *found = near(&packet);
+                let ahead = unsafe { view.packet(index) };
+                *found = near(&ahead);
             }
-            let (now, later) = nexts.split_at_mut(behind.len());
-            for ((next, &index), &found) in now.iter_mut().zip(behind).zip(&*known) {
-                // SAFETY: as in `each`.
-                let mut packet = unsafe { view.packet(index) };
-                *next = each(&mut packet, found);
-            }
-            (behind, nexts) = (group, later);
-            std::mem::swap(&mut ahead, &mut known);
+            // SAFETY: as in `each`; `ahead` is not used any more.
+            let mut packet = unsafe { view.packet(index) };
+            *next = each(&mut packet, known);
         }
         self.hand_on(packets);
     }

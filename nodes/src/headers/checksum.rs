@@ -8,8 +8,6 @@
 //!
 //! Pure functions.
 
-use std::hint::select_unpredictable;
-
 use super::{IpProtocol, Ipv4Header};
 use zerocopy::IntoBytes;
 
@@ -83,20 +81,18 @@ impl Sum {
 
 /// Whether the checksum of a header without options is right.
 ///
-/// A sum is valid if it is a multiple of 0xffff. So is then the sum of 64-bit words with the carries added, since 2^64
-/// is 1 modulo 0xffff. The multiple 0 would be a header of zeros, which has the wrong version and so never comes here.
+/// A sum is valid if it is a multiple of 0xffff. The multiple 0 would be a header of zeros, which has the wrong version
+/// and so never comes here.
 #[inline(always)]
 pub fn is_valid_ip4(header: &Ipv4Header) -> bool {
-    // An odd divisor divides what its inverse modulo 2^64 takes to a possible quotient: one multiplication and one
-    // compare. (`is_multiple_of` compiles to a remainder: six instructions more.)
+    // An odd divisor's inverse modulo 2^64 takes its multiples, and only them, to possible quotients: one multiplication
+    // and one compare. A fold is a chain of shifts and adds, and `is_multiple_of` became a remainder with four
+    // instructions more.
     const INVERSE: u64 = 0xfffe_fffe_fffe_ffff;
-    const _: () = assert!(INVERSE.wrapping_mul(0xffff) == 1);
+    const { assert!(INVERSE.wrapping_mul(0xffff) == 1) };
     let bytes: &[u8; Ipv4Header::LENGTH] = zerocopy::transmute_ref!(header);
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = *bytes;
-    let (sum, first) = u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-        .overflowing_add(u64::from_ne_bytes([i, j, k, l, m, n, o, p]));
-    let (sum, second) = sum.overflowing_add(u64::from(u32::from_ne_bytes(rest)) + u64::from(first));
-    (sum + u64::from(second)).wrapping_mul(INVERSE) <= u64::MAX / 0xffff
+    let sum: u64 = bytes.as_chunks::<4>().0.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
 }
 
 /// The checksum after one 16-bit word that it covers changed from `old` to `new` (RFC 1624 equation 3).
@@ -121,10 +117,8 @@ pub fn decrement_ttl(header: &mut Ipv4Header) {
     let bytes: &mut [u8; Ipv4Header::LENGTH] = zerocopy::transmute_mut!(header);
     let (words, _) = bytes.as_chunks_mut::<4>();
     let word = u32::from_le_bytes(words[2]);
-    // A conditional move between the two sums takes two instructions less than adding the carry.
-    let wraps = word >= 0xfffe_0000;
-    let word = select_unpredictable(wraps, word.wrapping_add(0x1_ffff), word.wrapping_add(0xffff));
-    words[2] = word.to_le_bytes();
+    let carry = u32::from(word >= 0xfffe_0000) << 16;
+    words[2] = word.wrapping_add(0xffff).wrapping_add(carry).to_le_bytes();
 }
 
 #[cfg(test)]

@@ -370,11 +370,14 @@ mod tests {
         let mut table = LoadBalances::new(&mut domain, 1);
         let none = table.get(LoadBalanceId::NO_ROUTE).unwrap();
         assert_eq!((none.pick(7), none.is_multipath()), (Forward::Drop(DropKind::NoRoute), false));
+        assert_eq!(none.next_hop(), None);
         let id = table.insert(&mut domain, &[share(1, 1)], LoadBalanceId::NO_ROUTE).unwrap();
         let full = table.insert(&mut domain, &[share(2, 1)], LoadBalanceId::NO_ROUTE);
         assert_eq!(full, Err(LoadBalancesFull { limit: 1 }));
+        assert_eq!(table.get(id).unwrap().next_hop(), Some(NextHopId(1)));
         table.replace(&mut domain, id, &[share(3, 1), share(4, 1)]);
-        assert_eq!(table.get(id).unwrap().buckets().len(), 2);
+        let two = table.get(id).unwrap();
+        assert_eq!((two.buckets().len(), two.next_hop()), (2, None));
         table.remove(&mut domain, id);
         assert!(table.is_empty());
     }

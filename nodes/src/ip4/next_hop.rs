@@ -78,14 +78,7 @@ impl Rewrite {
         }
     }
 
-    /// Whether there are tags: whether the packets leave by a sub-interface.
-    #[inline(always)]
-    pub fn is_tagged(&self) -> bool {
-        !matches!(self, Rewrite::Untagged(_))
-    }
-
     /// Puts the header before a packet; false when there is no room.
-    #[inline(always)]
     pub fn prepend_to(&self, packet: &mut Packet<'_>) -> bool {
         match self {
             Rewrite::Untagged(bytes) => packet.prepend_header(bytes),
@@ -283,7 +276,9 @@ impl NextHops {
 mod tests {
     use super::*;
     use crate::headers::build;
+    use crate::interface::{Interface, Kind};
     use std::net::Ipv4Addr;
+    use weft_engine::{Engine, EngineConfig};
 
     const PORT: InterfaceIndex = InterfaceIndex(1);
     const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -303,6 +298,19 @@ mod tests {
             let packet = packet.ipv4([1, 1, 1, 1], [2, 2, 2, 2]).build();
             assert_eq!(rewrite.header(), &packet[..packet.len() - 20]);
         }
+    }
+
+    #[test]
+    fn nothing_leaves_by_an_interface_that_is_down() {
+        let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let mut interfaces = Interfaces::new(&engine, 4);
+        let port = interfaces.create(&mut engine, "p", Kind::Port, MacAddr::ZERO, 1500, NodeId(7)).unwrap();
+        assert_eq!(Egress::of(&interfaces, port), Egress::DOWN);
+        let up = |interface: &mut Interface| (interface.admin_up, interface.link_up) = (true, true);
+        interfaces.change(&mut engine, port, up).unwrap();
+        assert_eq!(Egress::of(&interfaces, port), Egress { tx: NodeId(7), mtu: 1500 });
+        interfaces.delete(&mut engine, port).unwrap();
+        assert_eq!(Egress::of(&interfaces, port), Egress::DOWN);
     }
 
     #[test]

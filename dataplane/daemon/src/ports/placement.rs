@@ -81,19 +81,16 @@ impl Placement {
         numa: Option<u32>,
         allowed: Option<&BTreeSet<WorkerNumber>>,
     ) -> Result<WorkerNumber, NoWorker> {
-        if let Some(allowed) = allowed {
-            allowed.iter().try_for_each(|worker| self.check(*worker).map(drop))?;
-        }
         let load =
             |worker: &WorkerNumber| self.queues.iter().filter(|placed| placed.worker == *worker).count();
-        let all = (0..self.workers.len() as u32).map(WorkerNumber);
-        let all: Vec<_> =
-            all.filter(|worker| allowed.is_none_or(|allowed| allowed.contains(worker))).collect();
-        let near = |worker: &&WorkerNumber| numa.is_none_or(|numa| self.workers[worker.0 as usize] == numa);
-        let best = all.iter().filter(near).min_by_key(|worker| load(worker));
-        let best = if allowed.is_some() { None } else { best };
-        let best = best.or_else(|| all.iter().min_by_key(|worker| load(worker)));
-        Ok(*best.expect("there is a worker, and a list of workers is never empty"))
+        if let Some(allowed) = allowed {
+            let allowed = allowed.iter().map(|worker| self.check(*worker)).collect::<Result<Vec<_>, _>>()?;
+            return Ok(allowed.into_iter().min_by_key(load).expect("a list of workers is never empty"));
+        }
+        let all = || (0..self.workers.len() as u32).map(WorkerNumber);
+        let near = all().filter(|worker| numa.is_none_or(|numa| self.workers[worker.0 as usize] == numa));
+        let best = near.min_by_key(load).or_else(|| all().min_by_key(load));
+        Ok(best.expect("there is a worker"))
     }
 
     /// Notes where a queue is.
