@@ -2,7 +2,7 @@
 //! The graph as the main thread knows it: which nodes exist, who brought them, what they count.
 //!
 //! Ids are the same on every worker. An id (with its reasons) is given to another node only when no worker can
-//! have a packet or a table entry that names it; the engine waits for that before it calls [`Graph::release`].
+//! have a packet or a table entry that names it; the engine waits for that before it releases the id.
 
 use std::collections::HashMap;
 

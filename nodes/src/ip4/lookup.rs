@@ -85,7 +85,8 @@ impl Node for Ip4Lookup {
         let Some(&first) = frame.packets().first() else {
             return;
         };
-        // Most vectors are of one table, which the first packet names. The others find theirs one by one.
+        // Most vectors are of one table, which the first packet names; a packet of another one finds its own. So one number
+        // per packet passes between the stages. With `LoadBalance::next_hop`, 3 clocks less than a table for each packet.
         let table = cx.buffers.packet(first).meta.table;
         let Some(fib) = lookup.tables.get(table) else {
             return cx.each(frame, |packet| lookup.alone(packet));
@@ -99,10 +100,7 @@ impl Node for Ip4Lookup {
                     fib.prefetch(destination);
                     destination
                 }
-                _ => {
-                    std::hint::cold_path();
-                    ALONE
-                }
+                _ => lookup.prefetch_alone(packet),
             },
             |packet, destination| match destination {
                 ALONE => lookup.alone(packet),
@@ -136,6 +134,16 @@ impl Lookup<'_> {
             return self.next.to(Next::Rewrite);
         }
         self.other(packet, load_balance, destination)
+    }
+
+    /// Ahead of [`Lookup::alone`], as for the others.
+    #[cold]
+    #[inline(never)]
+    fn prefetch_alone(&self, packet: &Packet<'_>) -> u32 {
+        if let (Some(fib), Some(ip)) = (self.tables.get(packet.meta.table), packet.header::<Ipv4Header>()) {
+            fib.prefetch(ip.destination.get());
+        }
+        ALONE
     }
 
     /// A packet of another table than the others of its vector.

@@ -100,7 +100,8 @@ impl Rewrite<'_> {
         let Some(next_hop) = self.next_hops.get(packet.meta.next_hop) else {
             return self.reasons.drop(packet, Reason::NoNextHop);
         };
-        // All that a packet needs is in its next hop's line: a look at the interface as well cost 3 clocks.
+        // All that a packet needs is in its next hop's line: a look at its interface and at the table of arcs cost 3
+        // clocks. Packets in several buffers go aside, for one load less.
         if let Resolution::Complete(link) = &next_hop.resolution
             && packet.meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED | CHAINED) == 0
             && packet.length() <= usize::from(next_hop.egress.mtu)
@@ -128,7 +129,7 @@ impl Rewrite<'_> {
     }
 
     /// A header with tags belongs to a sub-interface, for which no device counts. Out of line: in the loop, its copies and
-    /// counters cost all other packets 1 clock.
+    /// counters cost all other packets half a clock.
     #[cold]
     #[inline(never)]
     fn prepend_tagged(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> bool {

@@ -111,5 +111,14 @@ fn two_tables_may_have_the_same_addresses() {
         bed.pass(i, &packet(port.incoming(), 64));
         assert_eq!(bed.only(i), packet(port.outgoing(), 63).build());
     }
+    // And in one vector, in turns, longer than a lookup looks ahead.
+    let packet = |frame: Packet, ttl| frame.ipv4(ip("10.8.0.1"), ip("10.9.0.5")).ttl(ttl).udp(1, 2);
+    for i in 0..100 {
+        bed.receive(i % 2, &packet([p0, p1][i % 2].incoming(), 64));
+    }
+    bed.run();
+    for (i, port) in [p0, p1].into_iter().enumerate() {
+        assert_eq!(bed.sent(i), vec![packet(port.outgoing(), 63).build(); 50]);
+    }
     bed.counted(&[]);
 }
