@@ -2,7 +2,6 @@
 """Two queues of each port on two workers."""
 
 import socket
-
 import time
 
 import pytest

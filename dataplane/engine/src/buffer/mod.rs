@@ -232,7 +232,8 @@ impl BufferCache {
         self.free.len()
     }
 
-    /// Hands at most `wanted` buffers to `take`, each with metadata of an empty packet; returns how many.
+    /// Hands at most `wanted` buffers to `take`; returns how many. Their metadata is what the last packet left:
+    /// [`BufferCache::receive`] begins a packet, and until then only [`BufferCache::give_back`] frees the buffer.
     /// Fewer means that the pool is dry: the caller counts it and does without.
     #[inline]
     pub fn allocate(&mut self, wanted: usize, mut take: impl FnMut(BufferIndex)) -> usize {
