@@ -3,7 +3,7 @@
 //!
 //! A worker that has found nothing for a while asks its input nodes what may wake it, and waits in poll(2)
 //! for those descriptors, for control messages (an eventfd) or for the next timer. A trickle of packets then
-//! costs a wake-up each (some 10 µs); under load the worker never gets here.
+//! costs a wake-up each; under load the worker never gets here.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -429,9 +429,7 @@ impl Router {
         for index in family {
             let up = interfaces.is_up(index);
             if !up {
-                let gone = self.neighbors.flush(index, false);
-                self.act(engine, interfaces, gone);
-                self.post_held(engine, move |held, worker| held.forget(worker, index));
+                self.forget_link(engine, interfaces, index, false);
             }
             for table in self.tables.iter_mut().flatten() {
                 table.rib.set_interface_up(&mut self.objects, &mut engine.domain, index, up)?;
@@ -464,9 +462,7 @@ impl Router {
         for address in addresses {
             self.remove_address(engine, interfaces, index, address)?;
         }
-        let gone = self.neighbors.flush(index, true);
-        self.act(engine, interfaces, gone);
-        self.post_held(engine, move |held, worker| held.forget(worker, index));
+        self.forget_link(engine, interfaces, index, true);
         for table in self.tables.iter_mut().flatten() {
             let over_it = |target: &PathTarget| match target {
                 PathTarget::Via { interface, .. } => *interface == Some(index),
@@ -563,6 +559,19 @@ impl Router {
         let found = removed.is_some();
         self.act(engine, interfaces, removed);
         found
+    }
+
+    /// A link is gone: its neighbours go (with `also_static` the configured ones too), and the packets that wait for them.
+    fn forget_link(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        link: InterfaceIndex,
+        also_static: bool,
+    ) {
+        let gone = self.neighbors.flush(link, also_static);
+        self.act(engine, interfaces, gone);
+        self.post_held(engine, move |held, worker| held.forget(worker, link));
     }
 
     /// Forgets what was learned on an interface.
