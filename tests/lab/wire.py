@@ -61,16 +61,19 @@ class Wire:
     def expect(self, matches, count=1, seconds=3, what="a matching frame"):
         """The first `count` frames for which `matches(frame)` is true, in order of arrival."""
         deadline = time.monotonic() + seconds
-        with self._arrived:
-            while True:
-                found = [frame for frame in self._frames if matches(frame)]
-                if len(found) >= count:
-                    return found[:count]
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise AssertionError(
-                        f"{len(found)} of {count} within {seconds} s: {what}; {len(self._frames)} frames seen")
-                self._arrived.wait(left)
+        found, seen = [], 0
+        while True:
+            with self._arrived:
+                if len(self._frames) == seen:
+                    self._arrived.wait(deadline - time.monotonic())
+                fresh = self._frames[seen:]
+            # Each frame is looked at once, and without the lock: `matches` may cost more than a frame's arrival.
+            seen += len(fresh)
+            found += [frame for frame in fresh if matches(frame)]
+            if len(found) >= count:
+                return found[:count]
+            if time.monotonic() >= deadline:
+                raise AssertionError(f"{len(found)} of {count} within {seconds} s: {what}; {seen} frames seen")
 
     def expect_none(self, matches, seconds=0.5, what="a matching frame"):
         """Fails if a frame matches now or within `seconds`."""
