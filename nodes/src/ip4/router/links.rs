@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an interface that goes up, down or away means for routes and neighbours.
+
+use weft_engine::{Engine, InterfaceIndex};
+
+use super::{Router, RouterError};
+use crate::interface::Interfaces;
+use crate::ip4::{Action, Change, PathTarget};
+
+impl Router {
+    /// The interface (or the port below it) went up or down, or has another MTU or MAC address.
+    pub fn interface_changed(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+    ) -> Result<(), RouterError> {
+        let family: Vec<InterfaceIndex> =
+            std::iter::once(index).chain(interfaces.subs(index).map(|(sub, _)| sub)).collect();
+        for index in family {
+            let up = interfaces.is_up(index);
+            if !up {
+                self.forget_link(engine, interfaces, index, false);
+            }
+            for table in self.tables.iter_mut().flatten() {
+                table.rib.set_interface_up(&mut self.objects, &mut engine.domain, index, up)?;
+            }
+            self.complete(engine, interfaces);
+            let hops: Vec<_> = self
+                .objects
+                .next_hops
+                .iter()
+                .filter(|(_, hop)| hop.interface == index)
+                .map(|(id, hop)| (id, hop.address))
+                .collect();
+            for (id, address) in hops {
+                let known = self.neighbors.get(index, address).and_then(|neighbor| neighbor.state.mac());
+                self.publish_next_hop(engine, interfaces, id, known);
+            }
+        }
+        Ok(())
+    }
+
+    /// The interface is about to be deleted: takes away its addresses, its neighbours and all paths over it.
+    pub fn interface_leaves(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        index: InterfaceIndex,
+    ) -> Result<(), RouterError> {
+        let addresses =
+            interfaces.get(index).map(|interface| interface.addresses4.clone()).unwrap_or_default();
+        for address in addresses {
+            self.remove_address(engine, interfaces, index, address)?;
+        }
+        self.forget_link(engine, interfaces, index, true);
+        for table in self.tables.iter_mut().flatten() {
+            let over_it = |target: &PathTarget| match target {
+                PathTarget::Via { interface, .. } => *interface == Some(index),
+                PathTarget::Connected(interface) => *interface == index,
+                PathTarget::Local | PathTarget::Drop(_) | PathTarget::Table(_) => false,
+            };
+            let deletions: Vec<Change> = table
+                .rib
+                .routes(None)
+                .flat_map(|route| {
+                    let prefix = route.prefix();
+                    route.sources().flat_map(move |source| {
+                        let targets: Vec<_> =
+                            source.paths.iter().map(|path| path.target).filter(over_it).collect();
+                        targets.into_iter().map(move |target| Change {
+                            prefix,
+                            owner: source.owner,
+                            action: Action::DeletePath(target),
+                        })
+                    })
+                })
+                .collect();
+            table.rib.apply(&mut self.objects, &mut engine.domain, &deletions)?;
+            table.rib.set_interface_up(&mut self.objects, &mut engine.domain, index, true)?;
+        }
+        Ok(())
+    }
+
+    /// A link is gone: its neighbours go (with `also_static` the configured ones too), and the packets that wait for them.
+    fn forget_link(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        link: InterfaceIndex,
+        also_static: bool,
+    ) {
+        let gone = self.neighbors.flush(link, also_static);
+        self.act(engine, interfaces, gone);
+        self.post_held(engine, move |held, worker| held.forget(worker, link));
+    }
+}
