@@ -42,6 +42,9 @@ const NODES: usize = 256;
 /// Counters of these nodes, and of a transmit node.
 const COUNTERS: usize = 2048;
 const COUNTERS_PER_INTERFACE: usize = 4;
+/// Edges between these nodes, and those of a transmit node: from whoever sends, to drop.
+const EDGES: usize = 2048;
+const EDGES_PER_INTERFACE: usize = 8;
 
 /// A worker that is late.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -199,6 +202,7 @@ fn engine_config(config: &Config, plan: &Plan) -> Result<EngineConfig> {
             interfaces,
             nodes: NODES + interfaces,
             reasons: COUNTERS + COUNTERS_PER_INTERFACE * interfaces,
+            edges: EDGES + EDGES_PER_INTERFACE * interfaces,
         },
         stats_size: config.statseg.size.0 as usize,
         idle: match config.cpu.idle {

@@ -19,11 +19,16 @@ pub struct CounterLimits {
     pub nodes: usize,
     /// Reasons of all nodes together.
     pub reasons: usize,
+    /// Edges between nodes that packets have gone along, or that descriptors name; at most 65,535.
+    pub edges: usize,
 }
+
+/// In the place of a name whose owner has gone, until the place has a new owner.
+pub const DELETED: &str = "deleted";
 
 impl Default for CounterLimits {
     fn default() -> Self {
-        CounterLimits { interfaces: 1024, nodes: 512, reasons: 2048 }
+        CounterLimits { interfaces: 1024, nodes: 512, reasons: 2048, edges: 4096 }
     }
 }
 

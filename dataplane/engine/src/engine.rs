@@ -13,6 +13,7 @@ use crate::buffer::{BufferConfig, BufferError, Buffers};
 use crate::clock::Clock;
 use crate::counters::{CounterLimits, CounterVectors};
 use crate::drop::{DROP, DropNode};
+use crate::edges::{EdgeCounts, EdgeRegistry};
 use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
 use crate::graph::{Graph, GraphError, NodeDef, Wiring};
 use crate::ids::{ArcId, InterfaceIndex, NodeId, ThreadIndex};
@@ -80,6 +81,7 @@ pub struct Engine {
     /// The clock that all threads share.
     pub clock: Clock,
     graph: Graph,
+    edges: EdgeRegistry,
     arcs: ArcRegistry,
     workers: Vec<WorkerHandle>,
     /// Per deferred action, the message that each worker must have run.
@@ -94,6 +96,7 @@ impl Engine {
         let buffers = Buffers::new(&config.buffers)?;
         let mut stats = Segment::new(config.stats_size, config.workers.len() + 1)?;
         let counters = CounterVectors::new(&mut stats, &config.limits)?;
+        let mut edges = EdgeRegistry::new(&mut stats, config.limits.edges)?;
         let clock = Clock::calibrate();
         let mut domain = Domain::new(config.workers.len());
         let (mut workers, mut handles) = (Vec::new(), Vec::new());
@@ -102,6 +105,8 @@ impl Engine {
             let Some(reader) = domain.register() else {
                 unreachable!("the domain was made for as many readers as there are workers");
             };
+            let (edge_counts, asked) = EdgeCounts::new(config.limits.nodes, edges.packets().row(thread));
+            edges.hear(asked);
             let (worker, handle) = Worker::new(WorkerParts {
                 thread,
                 clock,
@@ -110,7 +115,7 @@ impl Engine {
                 reader,
                 waker: Waker::new().map_err(EngineError::Waker)?,
                 idle: config.idle,
-                max_nodes: config.limits.nodes,
+                edges: edge_counts,
             });
             workers.push(worker);
             handles.push(handle);
@@ -122,6 +127,7 @@ impl Engine {
             counters,
             clock,
             graph: Graph::new(config.limits.nodes, config.limits.reasons),
+            edges,
             arcs: ArcRegistry::default(),
             workers: handles,
             deferred: Vec::new(),
@@ -156,16 +162,23 @@ impl Engine {
                 return Err(GraphError::Stats(def.name.clone(), error));
             }
         }
+        let declared = ids.iter().flat_map(|id| {
+            let next = self.graph.node(*id).map_or(&[][..], |info| info.spec.next);
+            next.iter().filter_map(|next| Some((*id, self.graph.id(next)?)))
+        });
+        let edges: Arc<[_]> = self.edges.add(&mut self.stats, declared, |edge| self.graph.edge(edge)).into();
         for (worker, thread) in self.workers.iter_mut().zip(1u16..) {
             let mut adopted = Vec::with_capacity(ids.len());
             for (def, &node) in defs.iter_mut().zip(&ids) {
                 let wiring = Wiring { graph: &self.graph, node, thread: ThreadIndex(thread) };
                 adopted.push((node, def.spec, (def.make)(&wiring)));
             }
+            let edges = Arc::clone(&edges);
             worker.post(move |worker| {
                 for (id, spec, node) in adopted {
                     worker.adopt(id, spec, node);
                 }
+                worker.learn_edges(&edges);
             });
         }
         Ok(ids)
@@ -180,8 +193,29 @@ impl Engine {
         for link in std::mem::take(&mut self.links[id.index()]) {
             self.stats.remove(link);
         }
+        let edges = self.edges.remove(&mut self.stats, id);
         self.post_all(move |worker| worker.remove(id));
-        self.after_workers(move |engine| engine.graph.release(id, info.spec, info.reasons));
+        self.after_workers(move |engine| {
+            engine.edges.release(edges);
+            engine.graph.release(id, info.spec, info.reasons);
+        });
+    }
+
+    /// Gives columns to edges that workers have used for the first time. Says whether there were any; the workers then
+    /// bring what they have counted on them with their next turn.
+    pub fn learn_edges(&mut self) -> bool {
+        let asked = self.edges.asked();
+        let learned: Arc<[_]> = self.edges.add(&mut self.stats, asked, |edge| self.graph.edge(edge)).into();
+        if learned.is_empty() {
+            return false;
+        }
+        self.post_all(move |worker| worker.learn_edges(&learned));
+        true
+    }
+
+    /// Packets along each used edge out of `node`, of all workers.
+    pub fn edges(&self, node: NodeId) -> Vec<(NodeId, u64)> {
+        self.edges.of(node)
     }
 
     fn publish_node(&mut self, id: NodeId) -> Result<(), StatsError> {
@@ -297,6 +331,7 @@ impl Engine {
     /// Frees what no worker can see any more and runs the actions that are due. The main loop calls it in every
     /// round; says whether anything still waits.
     pub fn reclaim(&mut self) -> bool {
+        self.learn_edges();
         let workers = &self.workers;
         let due =
             |posted: &[u64]| posted.iter().zip(workers).all(|(posted, worker)| worker.applied() >= *posted);

@@ -218,6 +218,11 @@ impl Graph {
         self.nodes.get(id.index())?.as_ref()
     }
 
+    /// `<from> <to>`, if both nodes are there.
+    pub(crate) fn edge(&self, (from, to): (NodeId, NodeId)) -> Option<String> {
+        Some(format!("{} {}", self.node(from)?.name, self.node(to)?.name))
+    }
+
     /// All nodes, by id.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeInfo)> {
         self.nodes.iter().enumerate().filter_map(|(id, node)| Some((NodeId(id as u16), node.as_ref()?)))

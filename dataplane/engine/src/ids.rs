@@ -45,6 +45,10 @@ id! {
     ReasonId(u16)
 }
 id! {
+    /// An edge of the graph; indexes `/sys/edge/packets` in the stats segment.
+    EdgeIndex(u16)
+}
+id! {
     /// A feature arc.
     ArcId(u8)
 }

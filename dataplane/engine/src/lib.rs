@@ -11,6 +11,7 @@ pub mod clock;
 pub mod context;
 pub mod counters;
 pub mod drop;
+mod edges;
 pub mod engine;
 pub mod feature;
 pub mod frame;

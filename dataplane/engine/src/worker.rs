@@ -17,12 +17,13 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::buffer::{BufferCache, HEADROOM, Metadata};
 use crate::clock::{Clock, Tsc};
-use crate::context::{Context, EdgeCounts};
+use crate::context::Context;
 use crate::counters::{Counters, WorkerColumn};
 use crate::drop::NODE_REMOVED;
+use crate::edges::{Edge, EdgeCounts};
 use crate::feature::Arcs;
 use crate::frame::{FRAME_SIZE, Frame, Frames};
-use crate::ids::{InterfaceIndex, NodeId, ThreadIndex};
+use crate::ids::{EdgeIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::node::{Kind, Node, NodeSpec, Role};
 use crate::qsbr::Reader;
 use crate::trace::{CaptureFilter, Captured};
@@ -95,7 +96,7 @@ pub(crate) struct WorkerParts {
     pub reader: Reader,
     pub waker: Waker,
     pub idle: IdlePolicy,
-    pub max_nodes: usize,
+    pub edges: EdgeCounts,
 }
 
 /// One thread's share of the graph.
@@ -147,7 +148,7 @@ impl Worker {
             reader,
             arcs: Arc::new(Arcs::empty()),
             recorder: Recorder::new(),
-            edges: EdgeCounts::new(parts.max_nodes),
+            edges: parts.edges,
             control,
             applied: Arc::clone(&applied),
             waker: parts.waker.clone(),
@@ -359,9 +360,15 @@ impl Worker {
         self.inputs.retain(|other| *other != id);
         self.flushers.retain(|other| *other != id);
         self.timers.retain(|(other, ..)| *other != id);
+        self.edges.forget(id);
         if let Some(mut node) = self.slots.get_mut(id.index()).and_then(|slot| slot.node.take()) {
             node.close(&mut self.buffers);
         }
+    }
+
+    /// Counts packets along these edges in these columns from now on.
+    pub(crate) fn learn_edges(&mut self, edges: &[(Edge, EdgeIndex)]) {
+        edges.iter().for_each(|(edge, column)| self.edges.learn(*edge, *column));
     }
 
     /// Ends all nodes and gives all buffers back.
@@ -442,11 +449,6 @@ impl Worker {
     /// Begins (or, with `None`, ends) a capture into `ring`.
     pub fn capture(&mut self, capture: Option<(CaptureFilter, rtrb::Producer<Captured>)>) {
         self.recorder.capture(capture);
-    }
-
-    /// Packets along each used edge out of `node`.
-    pub fn edges(&self, node: NodeId) -> Vec<(NodeId, u64)> {
-        self.edges.of(node)
     }
 }
 

@@ -9,8 +9,8 @@ use weft_cli::{Command, Reply};
 use weft_engine::NodeId;
 use weft_engine::node::Kind;
 
-use super::{center, left, refused, right, row};
-use crate::state::{Dataplane, NoAnswer};
+use super::{center, left, right, row};
+use crate::state::Dataplane;
 
 #[derive(Serialize)]
 struct Next {
@@ -59,7 +59,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("show node", |dataplane: &mut Dataplane, args| {
             let id = super::node(args, dataplane)?;
             args.finish()?;
-            Ok(Reply::new(node(dataplane, id).map_err(refused)?, render))
+            Ok(Reply::new(node(dataplane, id), render))
         })
         .synopsis("<node>")
         .help("One node: its edges, and the packets on them")
@@ -80,13 +80,12 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn node(dataplane: &mut Dataplane, id: NodeId) -> Result<Node, NoAnswer> {
-    let mut vectors: BTreeMap<NodeId, u64> = BTreeMap::new();
-    for (next, packets) in
-        dataplane.ask_all(move |worker| worker.edges(id))?.into_iter().flat_map(|(_, edges)| edges)
-    {
-        *vectors.entry(next).or_default() += packets;
+fn node(dataplane: &mut Dataplane, id: NodeId) -> Node {
+    if dataplane.engine.learn_edges() {
+        // A worker that hangs keeps what it has counted on new edges to itself.
+        let _ = dataplane.ask_all(|_| ());
     }
+    let mut vectors: BTreeMap<NodeId, u64> = dataplane.engine.edges(id).into_iter().collect();
     let graph = dataplane.engine.graph();
     let info = graph.node(id).expect("the id was looked up by name just now");
     for next in info.spec.next.iter().filter_map(|name| graph.id(name)) {
@@ -97,7 +96,7 @@ fn node(dataplane: &mut Dataplane, id: NodeId) -> Result<Node, NoAnswer> {
         let counts = dataplane.baselines.node(&dataplane.engine.counters, thread, id);
         Counts { thread: thread.0, calls: counts.calls, clocks: counts.clocks, vectors: counts.vectors }
     };
-    Ok(Node {
+    Node {
         name: info.name.clone(),
         kind: kind(info.spec.kind),
         index: id.0,
@@ -109,7 +108,7 @@ fn node(dataplane: &mut Dataplane, id: NodeId) -> Result<Node, NoAnswer> {
         previous: previous(dataplane, &info.name),
         counters: info.spec.reasons.iter().map(|reason| reason.name).collect(),
         threads: dataplane.engine.threads().map(counts).collect(),
-    })
+    }
 }
 
 fn previous(dataplane: &Dataplane, name: &str) -> Vec<String> {
