@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use weft_engine::counters::{CounterVectors, InterfaceVectors, WorkerColumn};
-use weft_engine::{InterfaceIndex, NodeId, ReasonId, ThreadIndex};
+use weft_engine::{Engine, InterfaceIndex, NodeId, ReasonId, ThreadIndex};
 use weft_stats::Combined;
 
 /// Simple counters of an interface, in the order of [`InterfaceCounts::simple`].
@@ -89,12 +89,24 @@ fn read_node(counters: &CounterVectors, thread: ThreadIndex, node: usize) -> Nod
     }
 }
 
+/// Which node had which id: one that came later has its own counters, from zero.
+fn serials(engine: &Engine) -> Vec<Option<u64>> {
+    let ids = 0..engine.graph().len() as u16;
+    ids.map(|id| serial(engine, NodeId(id))).collect()
+}
+
+fn serial(engine: &Engine, node: NodeId) -> Option<u64> {
+    engine.graph().node(node).map(|info| info.serial)
+}
+
 /// The figures at the time of the last `clear`.
 pub struct Baselines {
     interfaces: BTreeMap<InterfaceIndex, InterfaceCounts>,
-    /// By thread, then by reason.
+    /// By thread, then by reason; and the nodes of that time.
     reasons: Vec<Vec<u64>>,
+    reason_nodes: Vec<Option<u64>>,
     threads: Vec<ThreadCounts>,
+    thread_nodes: Vec<Option<u64>>,
     /// When the run time was cleared.
     pub since: Instant,
 }
@@ -108,8 +120,14 @@ impl Default for Baselines {
 impl Baselines {
     /// Nothing has been cleared.
     pub fn new() -> Self {
-        let (interfaces, reasons, threads) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Baselines { interfaces, reasons, threads, since: Instant::now() }
+        Baselines {
+            interfaces: BTreeMap::new(),
+            reasons: Vec::new(),
+            reason_nodes: Vec::new(),
+            threads: Vec::new(),
+            thread_nodes: Vec::new(),
+            since: Instant::now(),
+        }
     }
 
     /// What an interface has counted.
@@ -134,23 +152,33 @@ impl Baselines {
     }
 
     /// How often a reason was counted on one thread.
-    pub fn reason(&self, counters: &CounterVectors, thread: ThreadIndex, reason: ReasonId) -> u64 {
+    pub fn reason(&self, engine: &Engine, thread: ThreadIndex, reason: ReasonId) -> u64 {
+        let now = engine.counters.reasons.get(thread, reason.index());
+        let node = engine.graph().reason(reason).map_or(NodeId::DROP, |info| info.node);
+        if self.reason_nodes.get(node.index()) != Some(&serial(engine, node)) {
+            return now;
+        }
         let base = self.reasons.get(usize::from(thread.0)).and_then(|reasons| reasons.get(reason.index()));
-        counters.reasons.get(thread, reason.index()).wrapping_sub(base.copied().unwrap_or(0))
+        now.wrapping_sub(base.copied().unwrap_or(0))
     }
 
     /// `clear errors`
-    pub fn clear_reasons(&mut self, counters: &CounterVectors, threads: u16) {
+    pub fn clear_reasons(&mut self, engine: &Engine, threads: u16) {
+        let counters = &engine.counters;
         let row = |thread| {
             let reasons = 0..counters.reasons.published_len();
             reasons.map(|reason| counters.reasons.get(ThreadIndex(thread), reason)).collect()
         };
         self.reasons = (0..threads).map(row).collect();
+        self.reason_nodes = serials(engine);
     }
 
     /// What a node has done on one thread.
-    pub fn node(&self, counters: &CounterVectors, thread: ThreadIndex, node: NodeId) -> NodeCounts {
-        let now = read_node(counters, thread, node.index());
+    pub fn node(&self, engine: &Engine, thread: ThreadIndex, node: NodeId) -> NodeCounts {
+        let now = read_node(&engine.counters, thread, node.index());
+        if self.thread_nodes.get(node.index()) != Some(&serial(engine, node)) {
+            return now;
+        }
         let base = self.threads.get(usize::from(thread.0)).and_then(|thread| thread.nodes.get(node.index()));
         let base = base.copied().unwrap_or_default();
         NodeCounts {
@@ -169,8 +197,10 @@ impl Baselines {
     }
 
     /// `clear runtime`
-    pub fn clear_runtime(&mut self, counters: &CounterVectors, threads: u16) {
-        self.threads = (0..threads).map(|thread| ThreadCounts::read(counters, ThreadIndex(thread))).collect();
+    pub fn clear_runtime(&mut self, engine: &Engine, threads: u16) {
+        let read = |thread| ThreadCounts::read(&engine.counters, ThreadIndex(thread));
+        self.threads = (0..threads).map(read).collect();
+        self.thread_nodes = serials(engine);
         self.since = Instant::now();
     }
 }
@@ -178,7 +208,7 @@ impl Baselines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weft_engine::{Engine, EngineConfig};
+    use weft_engine::EngineConfig;
 
     #[test]
     fn cleared_counters_start_again_at_zero() {
@@ -196,13 +226,13 @@ mod tests {
         count(5);
         let seen = baselines.interface(counters, port);
         assert_eq!((seen.rx, seen.simple[5]), (Combined { packets: 5, bytes: 300 }, 5));
-        assert_eq!(baselines.reason(counters, ThreadIndex(0), reason), 5);
+        assert_eq!(baselines.reason(&engine, ThreadIndex(0), reason), 5);
         baselines.clear_interfaces(counters, [port].into_iter());
-        baselines.clear_reasons(counters, 2);
+        baselines.clear_reasons(&engine, 2);
         assert_eq!(baselines.interface(counters, port), InterfaceCounts::default());
         count(2);
         assert_eq!(baselines.interface(counters, port).rx.packets, 2);
-        assert_eq!(baselines.reason(counters, ThreadIndex(0), reason), 2);
+        assert_eq!(baselines.reason(&engine, ThreadIndex(0), reason), 2);
         assert_eq!(counters.interfaces.rx.sum(1).packets, 7, "the segment keeps counting");
         baselines.forget(port);
         assert_eq!(baselines.interface(counters, port).rx.packets, 7);

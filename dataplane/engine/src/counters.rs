@@ -8,7 +8,9 @@ use weft_stats::{
     CombinedRow, CombinedVector, NameVector, Segment, SimpleRow, SimpleVector, StatsError, Update,
 };
 
+use crate::graph::NodeInfo;
 use crate::ids::{InterfaceIndex, NodeId, ReasonId, ThreadIndex};
+use crate::node::ReasonSpec;
 
 /// How many things can be counted; each is a setting (`limits { ... }` in startup.conf).
 #[derive(Clone, Debug)]
@@ -94,6 +96,8 @@ pub struct CounterVectors {
     pub interface_names: NameVector,
     /// `/node/errors`: by reason.
     pub reasons: SimpleVector,
+    /// What the reasons mean.
+    pub reason_texts: ReasonTexts,
     /// Runs of each node.
     pub calls: SimpleVector,
     /// Packets given to each node.
@@ -106,6 +110,51 @@ pub struct CounterVectors {
     pub node_names: NameVector,
     /// Per worker: turns, turns that found nothing, naps, clocks awake with work.
     pub workers: SimpleVector,
+}
+
+/// What an operator reads about the columns of `/node/errors`, for readers that cannot ask the main thread.
+pub struct ReasonTexts {
+    /// `<node>/<reason>`, as in `/err/<node>/<reason>`.
+    names: NameVector,
+    sentences: NameVector,
+    severities: NameVector,
+}
+
+impl ReasonTexts {
+    fn new(segment: &mut Segment, capacity: usize) -> Result<Self, StatsError> {
+        Ok(ReasonTexts {
+            names: segment.names("/sys/reason/names", capacity)?,
+            sentences: segment.names("/sys/reason/sentences", capacity)?,
+            severities: segment.names("/sys/reason/severities", capacity)?,
+        })
+    }
+
+    /// Publishes as many as there are columns.
+    pub(crate) fn set_len(&self, update: &mut Update<'_>, len: usize) -> Result<(), StatsError> {
+        [&self.names, &self.sentences, &self.severities]
+            .iter()
+            .try_for_each(|texts| update.set_len(*texts, len))
+    }
+
+    /// Says what a reason of `node` means.
+    pub(crate) fn set(
+        &self,
+        update: &mut Update<'_>,
+        id: ReasonId,
+        node: &str,
+        reason: &ReasonSpec,
+    ) -> Result<(), StatsError> {
+        update.set_name(&self.names, id.index(), &format!("{node}/{}", reason.name))?;
+        // Clients decode ASCII only; a plugin may write more.
+        let sentence = reason.text.trim().replace(|c: char| !c.is_ascii() || c == '\0', "?");
+        update.set_name(&self.sentences, id.index(), &sentence)?;
+        update.set_name(&self.severities, id.index(), reason.severity.word())
+    }
+
+    /// Its node has gone.
+    pub(crate) fn delete(&self, update: &mut Update<'_>, id: ReasonId) -> Result<(), StatsError> {
+        update.set_name(&self.names, id.index(), DELETED)
+    }
 }
 
 /// Columns of `/sys/workers`, one row per thread.
@@ -133,6 +182,7 @@ impl CounterVectors {
             interface_names: segment.names("/if/names", limits.interfaces)?,
             interfaces: InterfaceVectors::new(segment, limits.interfaces)?,
             reasons: segment.simple("/node/errors", 0, limits.reasons)?,
+            reason_texts: ReasonTexts::new(segment, limits.reasons)?,
             node_names: segment.names("/sys/node/names", limits.nodes)?,
             calls: segment.simple("/sys/node/calls", 0, limits.nodes)?,
             vectors: segment.simple("/sys/node/vectors", 0, limits.nodes)?,
@@ -140,6 +190,14 @@ impl CounterVectors {
             suspends: segment.simple("/sys/node/suspends", 0, limits.nodes)?,
             workers: segment.simple("/sys/workers", WorkerColumn::COUNT, WorkerColumn::COUNT)?,
         })
+    }
+
+    /// A node begins at zero.
+    pub(crate) fn zero(&self, node: NodeId, info: &NodeInfo) {
+        for vector in [&self.calls, &self.vectors, &self.clocks, &self.suspends] {
+            vector.zero(node.index());
+        }
+        info.reason_ids().for_each(|(reason, _)| self.reasons.zero(reason.index()));
     }
 
     /// The rows of one thread. One owner per thread.

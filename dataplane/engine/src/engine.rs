@@ -11,7 +11,7 @@ use weft_stats::{EntryIndex, Segment, StatsError};
 
 use crate::buffer::{BufferConfig, BufferError, Buffers};
 use crate::clock::Clock;
-use crate::counters::{CounterLimits, CounterVectors};
+use crate::counters::{CounterLimits, CounterVectors, DELETED};
 use crate::drop::{DROP, DropNode};
 use crate::edges::{EdgeCounts, EdgeRegistry};
 use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
@@ -190,14 +190,20 @@ impl Engine {
         let Some(info) = self.graph.remove(id) else {
             return;
         };
-        for link in std::mem::take(&mut self.links[id.index()]) {
-            self.stats.remove(link);
-        }
+        let (counters, links) = (&self.counters, std::mem::take(&mut self.links[id.index()]));
+        self.stats.update(|update| {
+            links.into_iter().for_each(|link| update.remove(link));
+            let mut unnamed = update.set_name(&counters.node_names, id.index(), DELETED);
+            for (reason, _) in info.reason_ids() {
+                unnamed = unnamed.and(counters.reason_texts.delete(update, reason));
+            }
+            debug_assert!(unnamed.is_ok(), "what has a name can have another");
+        });
         let edges = self.edges.remove(&mut self.stats, id);
         self.post_all(move |worker| worker.remove(id));
         self.after_workers(move |engine| {
             engine.edges.release(edges);
-            engine.graph.release(id, info.spec, info.reasons);
+            engine.graph.release(id, &info);
         });
     }
 
@@ -225,6 +231,8 @@ impl Engine {
         let (counters, reasons) = (&self.counters, self.graph.reasons().count());
         let nodes = self.graph.len();
         let stat_name = info.name.replace('/', "_");
+        // What an earlier node of this id has counted stood until now; no worker counts there any more.
+        counters.zero(id, info);
         let columns = [
             ("calls", counters.calls.entry()),
             ("vectors", counters.vectors.entry()),
@@ -238,16 +246,15 @@ impl Engine {
             update.set_len(&counters.node_names, nodes)?;
             update.set_name(&counters.node_names, id.index(), &info.name)?;
             update.set_len(&counters.reasons, reasons)?;
+            counters.reason_texts.set_len(update, reasons)?;
             let mut links = Vec::new();
             for (column, entry) in columns {
                 links.push(update.symlink(&format!("/nodes/{stat_name}/{column}"), entry, id.0.into())?);
             }
-            for (i, reason) in info.spec.reasons.iter().enumerate() {
-                links.push(update.symlink(
-                    &format!("/err/{stat_name}/{}", reason.name),
-                    counters.reasons.entry(),
-                    u32::from(info.reasons.0) + i as u32,
-                )?);
+            for (reason, spec) in info.reason_ids() {
+                let name = format!("/err/{stat_name}/{}", spec.name);
+                links.push(update.symlink(&name, counters.reasons.entry(), reason.0.into())?);
+                counters.reason_texts.set(update, reason, &stat_name, spec)?;
             }
             Ok::<_, StatsError>(links)
         })?;

@@ -108,6 +108,15 @@ pub struct NodeInfo {
     pub spec: &'static NodeSpec,
     /// The first of its reasons.
     pub reasons: ReasonId,
+    /// Another one for every node that ever was: ids are given out again.
+    pub serial: u64,
+}
+
+impl NodeInfo {
+    /// Its reasons.
+    pub fn reason_ids(&self) -> impl Iterator<Item = (ReasonId, &'static ReasonSpec)> + use<> {
+        (self.reasons.0..).map(ReasonId).zip(self.spec.reasons)
+    }
 }
 
 /// A reason of a node.
@@ -126,6 +135,7 @@ pub struct Graph {
     reasons: Vec<ReasonInfo>,
     /// Ids that nobody uses any more, with the descriptor whose reasons they have.
     free: Vec<(NodeId, &'static NodeSpec, ReasonId)>,
+    serial: u64,
     max_nodes: usize,
     max_reasons: usize,
 }
@@ -137,6 +147,7 @@ impl Graph {
             names: HashMap::new(),
             reasons: Vec::new(),
             free: Vec::new(),
+            serial: 0,
             max_nodes,
             max_reasons,
         }
@@ -191,8 +202,9 @@ impl Graph {
             }
         };
         self.names.insert(name.to_owned(), id);
-        self.nodes[id.index()] =
-            Some(NodeInfo { name: name.to_owned(), owner: owner.to_owned(), spec, reasons });
+        self.serial += 1;
+        let (name, owner, serial) = (name.to_owned(), owner.to_owned(), self.serial);
+        self.nodes[id.index()] = Some(NodeInfo { name, owner, spec, reasons, serial });
         id
     }
 
@@ -204,8 +216,8 @@ impl Graph {
     }
 
     /// No worker knows the removed node any more.
-    pub(crate) fn release(&mut self, id: NodeId, spec: &'static NodeSpec, reasons: ReasonId) {
-        self.free.push((id, spec, reasons));
+    pub(crate) fn release(&mut self, id: NodeId, info: &NodeInfo) {
+        self.free.push((id, info.spec, info.reasons));
     }
 
     /// The node of that name.

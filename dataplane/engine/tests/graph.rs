@@ -11,6 +11,7 @@ use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
 use weft_engine::node::{Nexts, Node, NodeSpec, ReasonBase, Reasons, Role};
 use weft_engine::trace::{CaptureFilter, Direction};
 use weft_engine::worker::Worker;
+use weft_stats::{Counter, Reader, Value};
 
 weft_engine::edges! { enum ToSwitch { Switch => "switch" } }
 weft_engine::edges! { enum ToSink { Sink => "sink" } }
@@ -204,6 +205,62 @@ fn packets_for_a_removed_node_are_dropped_with_a_reason() {
     // The id is free again, and the graph complete.
     let ids = engine.add_nodes("test", vec![NodeDef::new(&SINK, |_| Box::<Sink>::default())]).unwrap();
     assert_eq!(ids, [sink]);
+}
+
+fn names(reader: &Reader, entry: &str) -> Vec<String> {
+    match reader.read(&mut Counter::new(entry)) {
+        Ok(Value::Names(names)) => names,
+        other => panic!("{entry}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_segment_tells_what_is_counted_and_forgets_a_removed_node() {
+    let (mut engine, mut worker, [source, switch, sink, _]) = build(1024);
+    let reader = Reader::from_fd(engine.stats.fd().try_clone_to_owned().unwrap()).unwrap();
+    worker.turn();
+    offer(&mut worker, source, 10);
+    while worker.turn() > 0 {}
+    engine.reclaim();
+    worker.turn();
+    let odd = engine.graph().node(switch).unwrap().reasons.index();
+    let reason = |what: &str| names(&reader, &format!("/sys/reason/{what}"))[odd].clone();
+    assert_eq!(reason("names"), "switch/odd");
+    assert_eq!((reason("sentences"), reason("severities")), ("the first byte is odd".into(), "error".into()));
+    let edge = |name: &str| names(&reader, "/sys/edge/names").iter().position(|edge| edge == name);
+    let packets = |edge: usize| match reader.read(&mut Counter::new("/sys/edge/packets")) {
+        Ok(Value::Simple(rows)) => rows.iter().map(|row| row[edge]).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let to_switch = edge("source switch").unwrap();
+    assert_eq!(packets(to_switch), [0, 10]);
+    assert_eq!(packets(edge("switch sink").unwrap()), [0, 5]);
+    assert_eq!(packets(edge("switch drop").unwrap()), [0, 5]);
+
+    engine.remove_node(switch);
+    assert_eq!((reason("names"), edge("source switch")), ("deleted".into(), None));
+    assert_eq!(names(&reader, "/sys/node/names")[switch.index()], "deleted");
+    assert!(reader.dump("/err/switch/").unwrap().is_empty());
+    worker.turn();
+    engine.reclaim();
+    let again =
+        NodeDef::new(&SWITCH, |w| Box::new(Switch { arc: ArcId(0), next: w.nexts(), reasons: w.reasons() }));
+    assert_eq!(engine.add_nodes("test", vec![again]).unwrap(), [switch]);
+    worker.turn();
+    let counted = |name: &str| reader.read(&mut Counter::new(name)).unwrap();
+    for name in ["/nodes/switch/calls", "/nodes/switch/vectors", "/nodes/switch/clocks", "/err/switch/odd"] {
+        assert_eq!(counted(name), Value::SimpleColumn(vec![0, 0]), "{name}");
+    }
+    assert_eq!(reason("names"), "switch/odd");
+    let to_sink = edge("switch sink").unwrap();
+    assert_eq!(packets(to_sink), [0, 0]);
+    offer(&mut worker, source, 4);
+    while worker.turn() > 0 {}
+    engine.reclaim();
+    worker.turn();
+    assert_eq!(packets(to_sink), [0, 2]);
+    assert_eq!(packets(edge("source switch").unwrap()), [0, 4]);
+    assert_eq!(engine.edges(switch), [(NodeId::DROP, 2), (sink, 2)]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("clear errors", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let threads = dataplane.plan.places().count() as u16;
-            dataplane.baselines.clear_reasons(&dataplane.engine.counters, threads);
+            dataplane.baselines.clear_reasons(&dataplane.engine, threads);
             Ok(Reply::empty())
         })
         .help("Count reasons from zero again"),
@@ -47,7 +47,7 @@ fn errors(dataplane: &Dataplane) -> Errors {
         .graph()
         .reasons()
         .map(|(id, info, node)| {
-            let count = |thread| dataplane.baselines.reason(&dataplane.engine.counters, thread, id);
+            let count = |thread| dataplane.baselines.reason(&dataplane.engine, thread, id);
             Counted {
                 count: threads().map(count).sum(),
                 node: node.unwrap_or("(removed)").to_owned(),

@@ -93,7 +93,7 @@ fn node(dataplane: &mut Dataplane, id: NodeId) -> Node {
     }
     let name = |id: NodeId| graph.node(id).map_or_else(|| "(removed)".to_owned(), |node| node.name.clone());
     let counts = |thread: weft_engine::ThreadIndex| {
-        let counts = dataplane.baselines.node(&dataplane.engine.counters, thread, id);
+        let counts = dataplane.baselines.node(&dataplane.engine, thread, id);
         Counts { thread: thread.0, calls: counts.calls, clocks: counts.clocks, vectors: counts.vectors }
     };
     Node {

@@ -56,7 +56,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("clear runtime", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let threads = dataplane.plan.places().count() as u16;
-            dataplane.baselines.clear_runtime(&dataplane.engine.counters, threads);
+            dataplane.baselines.clear_runtime(&dataplane.engine, threads);
             let since = dataplane.started.0.elapsed().as_secs();
             dataplane.engine.stats.last_stats_clear().set(since);
             Ok(Reply::empty())
@@ -77,7 +77,7 @@ fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
     let (mut entered, mut left, mut dropped, mut calls, mut vectors) = (0, 0, 0, 0, 0);
     let mut nodes = Vec::new();
     for (id, info) in dataplane.engine.graph().nodes() {
-        let counts = dataplane.baselines.node(counters, index, id);
+        let counts = dataplane.baselines.node(&dataplane.engine, index, id);
         match info.spec.kind {
             Kind::Input => entered += counts.vectors,
             Kind::Internal => {
