@@ -233,6 +233,13 @@ impl HeldPackets {
         self.take(worker, NodeId::DROP, |arp, buffers| arp.forget(buffers, interface));
     }
 
+    /// The interface goes away: see [`Ip4Arp::disown`].
+    pub fn disown(self, worker: &mut Worker, interface: InterfaceIndex) {
+        if let Some((arp, buffers)) = worker.node_and_buffers::<Ip4Arp>(self.arp) {
+            arp.disown(buffers, interface);
+        }
+    }
+
     fn take(
         self,
         worker: &mut Worker,

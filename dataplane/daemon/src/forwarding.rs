@@ -39,7 +39,10 @@ pub fn make(
         neighbors: NeighborSettings { limit: limits.neighbors as usize, ..NeighborSettings::default() },
         ..RouterSettings::default()
     };
-    let router = Router::new(engine, settings)?;
+    let mut router = Router::new(engine, settings)?;
+    let routes =
+        engine.stats.combined("/net/route/to", router.objects().load_balances.used(), next_hops + 1)?;
+    router.count_in(routes.clone());
     let settings = Settings {
         icmp: IcmpSettings { per_second: limits.icmp_error_rate, ..IcmpSettings::default() },
         hold: HoldSettings {
@@ -54,7 +57,7 @@ pub fn make(
         fibs: router.fibs(),
         load_balances: router.objects().load_balances.reader(),
         next_hops: router.objects().next_hops.reader(),
-        routes: engine.stats.combined("/net/route/to", next_hops + 1, next_hops + 1)?,
+        routes,
         settings,
         main,
     };
@@ -88,6 +91,15 @@ impl Dataplane {
     /// Asks for neighbours, ages them and gives them up.
     pub fn tick_neighbors(&mut self) {
         self.router.tick(&mut self.engine, &self.interfaces);
+    }
+
+    /// Shows readers the counters of load-balances that are new.
+    pub fn publish_route_counters(&mut self) {
+        let used = self.router.objects().load_balances.used();
+        if used > self.routes.published_len() {
+            let published = self.engine.stats.set_len(&self.routes, used);
+            debug_assert!(published.is_ok(), "the vector was made for all load-balances");
+        }
     }
 
     /// An interface is another than before: its state, MTU or MAC address.

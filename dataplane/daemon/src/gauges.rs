@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of the stats segment that somebody has to bring up to date: `/sys/*` and `/buffer-pools/*`.
+//! Figures of the stats segment that somebody has to bring up to date: `/sys/*`, `/buffer-pools/*` and `/mem/*`.
 //!
 //! Counters are counted where things happen. Rates and levels are not, so the main thread works them out with every
-//! `statseg { update-interval }`.
+//! `statseg { update-interval }`. It asks no worker for that: a worker that sleeps or hangs is left alone.
 
 use std::time::Instant;
 
 use weft_engine::counters::WorkerColumn;
 use weft_engine::node::Kind;
 use weft_engine::{Engine, InterfaceIndex, ThreadIndex};
-use weft_stats::{Scalar, SimpleRow, StatsError};
+use weft_stats::{Scalar, SimpleRow, StatsError, Update};
 
-use crate::state::{Dataplane, NoAnswer};
+use crate::os::{self, Heap};
+use crate::state::Dataplane;
+use crate::threads::Plan;
 
 /// A pool, for `show buffers` and the segment.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
@@ -36,6 +38,25 @@ struct PoolGauges {
     available: Scalar,
 }
 
+/// `/mem/<heap>`: total, used, free, mapped, allocated in all, free pieces, releasable; VPP's order, in bytes.
+struct HeapGauges(SimpleRow);
+
+impl HeapGauges {
+    fn new(update: &mut Update<'_>, heap: &str) -> Result<HeapGauges, StatsError> {
+        let vector = update.simple(&format!("/mem/{heap}"), 7, 7)?;
+        for (column, name) in ["total", "used", "free"].iter().enumerate() {
+            update.symlink(&format!("/mem/{heap}/{name}"), vector.entry(), column as u32)?;
+        }
+        Ok(HeapGauges(vector.row(ThreadIndex(0))))
+    }
+
+    fn set(&self, heap: &Heap) {
+        let Heap { total, used, free, mapped, chunks, releasable } = *heap;
+        let columns = [total, used, free, mapped, total, chunks, releasable];
+        columns.iter().enumerate().for_each(|(column, value)| self.0.set(column, *value));
+    }
+}
+
 /// The gauges, and what they were worked out from the last time.
 pub struct Gauges {
     vector_rate: Scalar,
@@ -44,6 +65,8 @@ pub struct Gauges {
     /// Row 0, by thread.
     vector_rate_per_worker: SimpleRow,
     loops_per_worker: SimpleRow,
+    segment: HeapGauges,
+    heap: HeapGauges,
     pools: Vec<PoolGauges>,
     last: Seen,
 }
@@ -57,10 +80,17 @@ struct Seen {
 
 impl Gauges {
     /// Registers the gauges.
-    pub fn new(engine: &mut Engine) -> Result<Gauges, StatsError> {
+    pub fn new(engine: &mut Engine, plan: &Plan) -> Result<Gauges, StatsError> {
         let levels = engine.buffers.levels();
         let threads = engine.threads().count() + 1;
+        let clock = engine.clock;
         engine.stats.update(|update| {
+            update.scalar("/sys/clocks_per_second")?.set(clock.per_second() as u64);
+            let names = update.names("/sys/thread/names", threads)?;
+            update.set_len(&names, threads)?;
+            for (thread, _) in plan.places() {
+                update.set_name(&names, thread.0.into(), plan.name(thread))?;
+            }
             update.scalar("/sys/num_worker_threads")?.set(threads as u64 - 1);
             let mut row =
                 |name: &str| Ok::<_, StatsError>(update.simple(name, threads, threads)?.row(ThreadIndex(0)));
@@ -82,6 +112,8 @@ impl Gauges {
                 last_update: update.scalar("/sys/last_update")?,
                 vector_rate_per_worker,
                 loops_per_worker,
+                segment: HeapGauges::new(update, "stat segment")?,
+                heap: HeapGauges::new(update, "main heap")?,
                 pools,
                 last: Seen { at: Instant::now(), received: 0, threads: vec![[0; 3]; threads] },
             })
@@ -94,9 +126,8 @@ fn name(numa: u32) -> String {
 }
 
 impl Dataplane {
-    /// The levels of all pools.
-    pub fn buffer_pools(&mut self) -> Result<Vec<PoolView>, NoAnswer> {
-        let cached = self.ask_all(|worker| worker.buffers.cached())?;
+    /// The levels of all pools, as each worker left them with its last turn.
+    pub fn buffer_pools(&self) -> Vec<PoolView> {
         let mut pools: Vec<PoolView> = self
             .engine
             .buffers
@@ -112,30 +143,31 @@ impl Dataplane {
             })
             .collect();
         // A cache belongs to the pool of its worker's node; the few buffers of other pools in it are counted there too.
-        for ((_, cached), place) in cached.iter().zip(&self.plan.workers) {
+        for (thread, place) in self.engine.threads().zip(&self.plan.workers) {
+            let cached = self.engine.counters.workers.get(thread, WorkerColumn::CachedBuffers as usize);
             let own = pools.iter().position(|pool| pool.numa == place.numa).unwrap_or(0);
-            pools[own].cached += cached;
+            pools[own].cached += cached as usize;
         }
         for pool in &mut pools {
             pool.used = pool.total.saturating_sub(pool.available + pool.cached);
         }
-        Ok(pools)
+        pools
     }
 
     /// Brings the gauges and the kernel's counters up to date.
     pub fn update_gauges(&mut self) {
         self.collect_xdp_counters();
         self.engine.stats.heartbeat().set(self.engine.stats.heartbeat().get() + 1);
-        match self.buffer_pools() {
-            Ok(pools) => {
-                for (gauges, pool) in self.gauges.pools.iter().zip(&pools) {
-                    gauges.cached.set(pool.cached as u64);
-                    gauges.used.set(pool.used as u64);
-                    gauges.available.set(pool.available as u64);
-                }
-            }
-            Err(error) => tracing::warn!("buffer levels are not up to date: {error}"),
+        let pools = self.buffer_pools();
+        for (gauges, pool) in self.gauges.pools.iter().zip(&pools) {
+            gauges.cached.set(pool.cached as u64);
+            gauges.used.set(pool.used as u64);
+            gauges.available.set(pool.available as u64);
         }
+        let (size, used) = (self.engine.stats.size() as u64, self.engine.stats.used() as u64);
+        let segment = Heap { total: size, used, free: size - used, mapped: size, ..Heap::default() };
+        self.gauges.segment.set(&segment);
+        self.gauges.heap.set(&os::heap());
         let now = self.seen();
         let gauges = &mut self.gauges;
         let seconds = now.at.duration_since(gauges.last.at).as_secs_f64().max(f64::MIN_POSITIVE);

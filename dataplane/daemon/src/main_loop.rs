@@ -290,6 +290,7 @@ impl Dataplane {
     /// Does what is due; says whether anything still waits.
     pub fn poll(&mut self) -> bool {
         let waits = self.engine.reclaim();
+        self.publish_route_counters();
         let streams = self.pg.poll(&mut self.engine);
         let captures = self.drain_capture();
         waits || streams || captures

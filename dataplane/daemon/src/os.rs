@@ -31,6 +31,41 @@ pub fn schedule(scheduler: Scheduler) -> io::Result<()> {
     }
 }
 
+/// What the C library's allocator, which is Rust's too, has from the kernel (mallinfo(3)). In bytes, but for `chunks`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Heap {
+    pub total: u64,
+    pub used: u64,
+    pub free: u64,
+    /// Of `used`, what has a mapping of its own.
+    pub mapped: u64,
+    /// Pieces that are free.
+    pub chunks: u64,
+    /// Of `free`, what can go back to the kernel.
+    pub releasable: u64,
+}
+
+/// The heap as it is now. Walks the free pieces of all arenas: not for the packet path.
+#[cfg(target_env = "gnu")]
+pub fn heap() -> Heap {
+    // SAFETY: no preconditions (MT-Unsafe only in that figures of arenas that others use may not fit together).
+    let info = unsafe { libc::mallinfo2() };
+    Heap {
+        total: (info.arena + info.hblkhd) as u64,
+        used: (info.uordblks + info.hblkhd) as u64,
+        free: info.fordblks as u64,
+        mapped: info.hblkhd as u64,
+        chunks: info.ordblks as u64,
+        releasable: info.keepcost as u64,
+    }
+}
+
+/// Other C libraries do not tell.
+#[cfg(not(target_env = "gnu"))]
+pub fn heap() -> Heap {
+    Heap::default()
+}
+
 /// Has the main loop watch a descriptor for reading. Must be called within a tokio runtime.
 pub fn watch(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
     let own = fd.try_clone_to_owned()?;

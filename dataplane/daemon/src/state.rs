@@ -94,15 +94,16 @@ impl Dataplane {
     pub fn new(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, Vec<Worker>)> {
         let (mut engine, workers) = Engine::new(&engine_config(&config, &plan)?)?;
         check_pages(&config, &engine)?;
-        let interfaces = Interfaces::new(&engine, config.limits.interfaces as usize);
+        let mut interfaces = Interfaces::new(&engine, config.limits.interfaces as usize);
         let main = Waker::new().context("create an eventfd")?;
         let (mut router, tables) = forwarding::make(&mut engine, &interfaces, &config.limits, main.clone())?;
         let nodes = add_nodes(&mut engine, &tables)?;
         router.attach(nodes.held);
+        interfaces.attach(nodes.held);
         let numa = plan.workers.iter().map(|place| place.numa).collect();
         let devices = Devices::new(&mut engine, numa)?;
         let pg = Pg::new(&mut engine)?;
-        let gauges = Gauges::new(&mut engine)?;
+        let gauges = Gauges::new(&mut engine, &plan)?;
         let counters = engine.counters.rows(ThreadIndex(0));
         let dataplane = Dataplane {
             baselines: Baselines::new(),

@@ -142,7 +142,9 @@ impl<'a> Context<'a> {
     fn hand_on(&mut self, packets: &[BufferIndex]) {
         let nexts = &self.nexts[..packets.len()];
         let traced = self.recorder.active()
-            && self.recorder.hand_on(self.buffers, self.node, self.input, packets, |i| nexts[i]);
+            && self
+                .recorder
+                .hand_on(self.buffers, self.counters, (self.node, self.input), packets, |i| nexts[i]);
         let (frames, edges, node) = (&mut *self.frames, &mut *self.edges, self.node);
         group_by_next(packets, nexts, |next, run| {
             edges.add(node, next, run.len());
@@ -176,7 +178,7 @@ impl<'a> Context<'a> {
             return;
         }
         let traced = self.recorder.active()
-            && self.recorder.hand_on(self.buffers, self.node, self.input, packets, |_| next);
+            && self.recorder.hand_on(self.buffers, self.counters, (self.node, self.input), packets, |_| next);
         self.edges.add(self.node, next, packets.len());
         self.frames.push(next, packets, traced);
     }

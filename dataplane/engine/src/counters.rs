@@ -5,7 +5,7 @@
 //! other core writes. Nothing is summed, copied or formatted here.
 
 use weft_stats::{
-    CombinedRow, CombinedVector, NameVector, Segment, SimpleRow, SimpleVector, StatsError, Update,
+    CombinedRow, CombinedVector, EntryIndex, NameVector, Segment, SimpleRow, SimpleVector, StatsError, Update,
 };
 
 use crate::graph::NodeInfo;
@@ -54,6 +54,23 @@ macro_rules! interface_counters {
             /// Publishes the counters of interfaces below `len`: exactly as many as there are names.
             pub fn set_len(&self, update: &mut Update<'_>, len: usize) -> Result<(), StatsError> {
                 $( update.set_len(&self.$field, len)?; )*
+                Ok(())
+            }
+
+            /// Makes `/interfaces/<name>/<counter>` for an interface whose counters are published.
+            pub fn link(
+                &self,
+                update: &mut Update<'_>,
+                name: &str,
+                interface: InterfaceIndex,
+                links: &mut Vec<EntryIndex>,
+            ) -> Result<(), StatsError> {
+                let stat_name = name.replace('/', "_");
+                $(
+                    let counter = $name.trim_start_matches("/if/");
+                    let entry = self.$field.entry();
+                    links.push(update.symlink(&format!("/interfaces/{stat_name}/{counter}"), entry, interface.0)?);
+                )*
                 Ok(())
             }
 
@@ -108,7 +125,7 @@ pub struct CounterVectors {
     pub suspends: SimpleVector,
     /// Node names.
     pub node_names: NameVector,
-    /// Per worker: turns, turns that found nothing, naps, clocks awake with work.
+    /// Per worker, by [`WorkerColumn`].
     pub workers: SimpleVector,
 }
 
@@ -157,7 +174,7 @@ impl ReasonTexts {
     }
 }
 
-/// Columns of `/sys/workers`, one row per thread.
+/// Columns of `/sys/workers`, one row per thread; each is `/workers/<name>` too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum WorkerColumn {
@@ -169,15 +186,26 @@ pub enum WorkerColumn {
     Sleeps,
     /// Clocks of turns that moved packets.
     BusyClocks,
+    /// Buffers that the worker keeps at hand, after its last turn.
+    CachedBuffers,
+    /// Packets that a capture did not keep, because the main thread was behind.
+    CaptureLost,
 }
 
 impl WorkerColumn {
-    const COUNT: usize = 4;
+    /// By column.
+    const NAMES: [&str; 6] =
+        ["turns", "idle-turns", "sleeps", "busy-clocks", "cached-buffers", "capture-lost"];
 }
 
 impl CounterVectors {
     /// Registers the vectors in the segment.
     pub fn new(segment: &mut Segment, limits: &CounterLimits) -> Result<Self, StatsError> {
+        let columns = WorkerColumn::NAMES.len();
+        let workers = segment.simple("/sys/workers", columns, columns)?;
+        for (name, column) in WorkerColumn::NAMES.iter().zip(0..) {
+            segment.symlink(&format!("/workers/{name}"), workers.entry(), column)?;
+        }
         Ok(CounterVectors {
             interface_names: segment.names("/if/names", limits.interfaces)?,
             interfaces: InterfaceVectors::new(segment, limits.interfaces)?,
@@ -188,7 +216,7 @@ impl CounterVectors {
             vectors: segment.simple("/sys/node/vectors", 0, limits.nodes)?,
             clocks: segment.simple("/sys/node/clocks", 0, limits.nodes)?,
             suspends: segment.simple("/sys/node/suspends", 0, limits.nodes)?,
-            workers: segment.simple("/sys/workers", WorkerColumn::COUNT, WorkerColumn::COUNT)?,
+            workers,
         })
     }
 
@@ -241,5 +269,10 @@ impl Counters {
     #[inline(always)]
     pub(crate) fn worker(&self, column: WorkerColumn, n: u64) {
         self.worker.add(column as usize, n);
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_worker(&self, column: WorkerColumn, value: u64) {
+        self.worker.set(column as usize, value);
     }
 }

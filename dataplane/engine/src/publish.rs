@@ -198,6 +198,11 @@ impl<T: Send + Sync + 'static> Slab<T> {
         self.live == 0
     }
 
+    /// Ids given out so far are below this.
+    pub fn used(&self) -> usize {
+        self.used as usize
+    }
+
     /// Most objects that fit.
     pub fn capacity(&self) -> usize {
         self.shared.slots.len()

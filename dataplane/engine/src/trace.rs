@@ -10,6 +10,7 @@ use std::fmt;
 
 use crate::buffer::{BufferCache, Metadata, Packet, TRACED};
 use crate::clock::Tsc;
+use crate::counters::{Counters, WorkerColumn};
 use crate::frame::Frame;
 use crate::ids::{BufferIndex, InterfaceIndex, NodeId, ReasonId};
 
@@ -169,13 +170,13 @@ impl Recorder {
         self.tracing || self.capture.is_some()
     }
 
-    /// Packets leave `node` for `nexts`; says whether any is traced.
+    /// Packets leave `node` for `nexts`; says whether any is traced. Those of an input node were received just now.
     #[cold]
     pub(crate) fn hand_on(
         &mut self,
         buffers: &mut BufferCache,
-        node: NodeId,
-        input: bool,
+        counters: &Counters,
+        (node, input): (NodeId, bool),
         packets: &[BufferIndex],
         nexts: impl Fn(usize) -> NodeId,
     ) -> bool {
@@ -200,7 +201,7 @@ impl Recorder {
             }
             if input {
                 let rx = buffers.packet(index).meta.rx_interface;
-                self.keep(now, Direction::Rx, rx, buffers, index);
+                self.keep(now, (Direction::Rx, rx), buffers, counters, index);
             }
         }
         traced
@@ -211,6 +212,7 @@ impl Recorder {
     pub(crate) fn arrive(
         &mut self,
         buffers: &mut BufferCache,
+        counters: &Counters,
         node: NodeId,
         direction: impl Fn(&Metadata) -> Option<(Direction, InterfaceIndex)>,
         frame: &Frame,
@@ -221,8 +223,8 @@ impl Recorder {
             if meta.flags & TRACED != 0 {
                 self.record(now, node, None, buffers, index);
             }
-            if let Some((direction, interface)) = direction(&meta) {
-                self.keep(now, direction, interface, buffers, index);
+            if let Some(seen) = direction(&meta) {
+                self.keep(now, seen, buffers, counters, index);
             }
         }
     }
@@ -244,9 +246,9 @@ impl Recorder {
     fn keep(
         &mut self,
         at: Tsc,
-        direction: Direction,
-        interface: InterfaceIndex,
+        (direction, interface): (Direction, InterfaceIndex),
         buffers: &mut BufferCache,
+        counters: &Counters,
         index: BufferIndex,
     ) {
         let Some((filter, ring)) = &mut self.capture else {
@@ -281,7 +283,9 @@ impl Recorder {
             packet.advance(taken_off);
         }
         // A full ring means that the main thread is behind; the capture loses a packet, forwarding does not.
-        let _ = ring.push(captured);
+        if ring.push(captured).is_err() {
+            counters.worker(WorkerColumn::CaptureLost, 1);
+        }
     }
 }
 

@@ -205,6 +205,7 @@ impl Worker {
         self.frames.take_appended();
         self.reader.quiescent();
         self.counters.worker(WorkerColumn::Turns, 1);
+        self.counters.set_worker(WorkerColumn::CachedBuffers, self.buffers.cached() as u64);
         if moved + posted == 0 {
             self.counters.worker(WorkerColumn::IdleTurns, 1);
         } else {
@@ -258,7 +259,7 @@ impl Worker {
         };
         if role.ends_packets() && cx.recorder.active() {
             let role = *role;
-            cx.recorder.arrive(cx.buffers, id, |meta| seen(role, meta), frame);
+            cx.recorder.arrive(cx.buffers, cx.counters, id, |meta| seen(role, meta), frame);
         }
         let packets = frame.len();
         let moved = cx.frames.appended();
@@ -382,6 +383,7 @@ impl Worker {
             self.frames.recycle(id, frame);
         }
         self.buffers.flush();
+        self.counters.set_worker(WorkerColumn::CachedBuffers, self.buffers.cached() as u64);
         self.reader.offline();
         // Whoever waits for messages to be applied need not wait for this worker.
         self.applied.store(u64::MAX, Ordering::Release);

@@ -3,6 +3,7 @@
 
 use weft_engine::buffer::{BufferConfig, HEADROOM};
 use weft_engine::context::Context;
+use weft_engine::counters::WorkerColumn;
 use weft_engine::engine::{Engine, EngineConfig};
 use weft_engine::feature::{ArcSpec, FeatureSpec};
 use weft_engine::frame::{FRAME_SIZE, Frame};
@@ -305,6 +306,12 @@ fn a_trace_shows_the_way_and_a_capture_the_bytes() {
         seen[usize::from(packet.direction != Direction::Rx)] += 1;
     }
     assert_eq!(seen, [10, 5]);
+    assert_eq!(engine.counters.workers.get(ThreadIndex(1), WorkerColumn::CaptureLost as usize), 0);
+    offer(&mut worker, source, 100);
+    while worker.turn() > 0 {}
+    let kept = std::iter::from_fn(|| captured.pop().ok()).count() as u64;
+    let lost = engine.counters.workers.get(ThreadIndex(1), WorkerColumn::CaptureLost as usize);
+    assert_eq!((kept, lost), (64, 100 + 50 - 64), "the ring holds 64");
     worker.clear_trace();
     assert!(worker.trace_records().is_empty());
 }

@@ -157,6 +157,16 @@ impl Ip4Arp {
         packets
     }
 
+    /// An interface goes away: what was received there and waits for a neighbour elsewhere is of no interface any more, so
+    /// that nothing is counted for the next one with its index.
+    pub fn disown(&mut self, buffers: &mut BufferCache, interface: InterfaceIndex) {
+        self.queues.for_each(buffers, |packet| {
+            if packet.meta.rx_interface == interface {
+                packet.meta.rx_interface = InterfaceIndex::NONE;
+            }
+        });
+    }
+
     fn mark(&self, buffers: &mut BufferCache, packets: &[BufferIndex], reason: Reason) {
         for &index in packets {
             self.reasons.drop(&mut buffers.packet(index), reason);

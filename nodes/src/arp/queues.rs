@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use weft_engine::buffer::BufferCache;
+use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::clock::Tsc;
 use weft_engine::{BufferIndex, InterfaceIndex};
 
@@ -113,6 +113,18 @@ impl Queues {
     ) -> Vec<BufferIndex> {
         let neighbors: Vec<_> = self.queues.keys().filter(|neighbor| which(neighbor)).copied().collect();
         neighbors.into_iter().flat_map(|neighbor| self.take(buffers, neighbor)).collect()
+    }
+
+    /// Looks at every packet.
+    pub(super) fn for_each(&self, buffers: &mut BufferCache, mut f: impl FnMut(&mut Packet<'_>)) {
+        for queue in self.queues.values() {
+            let mut index = queue.oldest;
+            for _ in 0..queue.count {
+                let mut packet = buffers.packet(index);
+                f(&mut packet);
+                index = BufferIndex(packet.meta.scratch[0] as u32);
+            }
+        }
     }
 
     /// Takes out what has waited for `longest` clocks.

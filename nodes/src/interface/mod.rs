@@ -12,9 +12,12 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use thiserror::Error;
+use weft_engine::counters::DELETED;
 use weft_engine::publish::Published;
 use weft_engine::{Engine, InterfaceIndex, NodeId};
+use weft_stats::EntryIndex;
 
+use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
 use crate::ip4::TableIndex;
 
@@ -98,10 +101,13 @@ pub enum InterfaceError {
 /// All interfaces.
 pub struct Interfaces {
     list: Vec<Option<Interface>>,
+    /// By index, the names in the stats segment: `/interfaces/<name>/<counter>`.
+    links: Vec<Vec<EntryIndex>>,
     /// Deleted, but workers may still have packets that name it.
     draining: Vec<bool>,
     limit: usize,
     published: Arc<Published<InterfaceTable>>,
+    held: Option<HeldPackets>,
     freed: Arc<std::sync::Mutex<Vec<InterfaceIndex>>>,
 }
 
@@ -110,11 +116,18 @@ impl Interfaces {
     pub fn new(engine: &Engine, limit: usize) -> Self {
         Interfaces {
             list: Vec::new(),
+            links: Vec::new(),
             draining: Vec::new(),
             limit,
             published: Arc::new(Published::new(&engine.domain, InterfaceTable::default())),
+            held: None,
             freed: Arc::default(),
         }
+    }
+
+    /// The nodes exist: from now on packets that wait forget an interface that goes.
+    pub fn attach(&mut self, held: HeldPackets) {
+        self.held = Some(held);
     }
 
     /// For the nodes of workers.
@@ -207,24 +220,36 @@ impl Interfaces {
         }
         if index.index() == self.list.len() {
             self.list.push(None);
+            self.links.push(Vec::new());
             self.draining.push(false);
         }
         engine.counters.interfaces.zero(index);
-        self.name_counters(engine, index, &interface.name);
+        self.name_counters(engine, index, Some(&interface.name));
         self.list[index.index()] = Some(interface);
         self.publish(engine);
         Ok(index)
     }
 
-    /// The length of the vectors is the number of indices given out, changed together with the name.
-    fn name_counters(&self, engine: &mut Engine, index: InterfaceIndex, name: &str) {
+    /// Names the counters of an interface that comes (`None`: that goes), in one step. The length of the vectors is the
+    /// number of indices given out.
+    fn name_counters(&mut self, engine: &mut Engine, index: InterfaceIndex, name: Option<&str>) {
         let (counters, len) = (&engine.counters, self.list.len());
-        let result = engine.stats.update(|update| {
-            counters.interfaces.set_len(update, len)?;
-            update.set_len(&counters.interface_names, len)?;
-            update.set_name(&counters.interface_names, index.index(), name)
+        let links = &mut self.links[index.index()];
+        let linked = engine.stats.update(|update| {
+            links.drain(..).for_each(|link| update.remove(link));
+            let named = counters
+                .interfaces
+                .set_len(update, len)
+                .and_then(|()| update.set_len(&counters.interface_names, len))
+                .and_then(|()| {
+                    update.set_name(&counters.interface_names, index.index(), name.unwrap_or(DELETED))
+                });
+            debug_assert!(named.is_ok(), "the vectors were made for as many interfaces as the limit allows");
+            name.map_or(Ok(()), |name| counters.interfaces.link(update, name, index, links))
         });
-        debug_assert!(result.is_ok(), "the vectors were made for as many interfaces as the limit allows");
+        if let (Err(error), Some(name)) = (linked, name) {
+            tracing::warn!("{name} has its counters in /if, but not all of them in /interfaces: {error}");
+        }
     }
 
     /// Deletes an interface whose routes, next hops and features are gone already.
@@ -242,8 +267,11 @@ impl Interfaces {
         let interface = slot.take().ok_or(InterfaceError::Unknown(index))?;
         self.draining[index.index()] = true;
         self.publish(engine);
+        if let Some(held) = self.held {
+            engine.post_all(move |worker| held.disown(worker, index));
+        }
         engine.forget_features(index);
-        self.name_counters(engine, index, "deleted");
+        self.name_counters(engine, index, None);
         let freed = Arc::clone(&self.freed);
         engine.after_workers(move |_| {
             if let Ok(mut freed) = freed.lock() {

@@ -14,6 +14,7 @@ use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::qsbr::Domain;
+use weft_stats::CombinedVector;
 
 use super::NextHopId;
 
@@ -156,6 +157,7 @@ pub struct LoadBalancesFull {
 /// The main thread's side of all load-balances.
 pub struct LoadBalances {
     slab: Slab<LoadBalance>,
+    counters: Option<CombinedVector>,
 }
 
 impl LoadBalances {
@@ -166,7 +168,17 @@ impl LoadBalances {
         let no_route = LoadBalance::new(vec![Forward::Drop(DropKind::NoRoute)]);
         let id = slab.insert(domain, no_route).ok();
         assert_eq!(id, Some(LoadBalanceId::NO_ROUTE.0), "a new slab gives out id 0 first");
-        LoadBalances { slab }
+        LoadBalances { slab, counters: None }
+    }
+
+    /// Has workers count in `counters`, by id: each load-balance begins at zero.
+    pub fn count_in(&mut self, counters: CombinedVector) {
+        self.counters = Some(counters);
+    }
+
+    /// Ids given out so far are below this.
+    pub fn used(&self) -> usize {
+        self.slab.used()
     }
 
     /// For a worker.
@@ -202,7 +214,13 @@ impl LoadBalances {
     ) -> Result<LoadBalanceId, LoadBalancesFull> {
         let load_balance = LoadBalance::new(distribute(shares, self.buckets(like)));
         match self.slab.insert(domain, load_balance) {
-            Ok(id) => Ok(LoadBalanceId(id)),
+            Ok(id) => {
+                if let Some(counters) = &self.counters {
+                    // What had this id before: since its grace period, no worker counts there.
+                    counters.zero(id as usize);
+                }
+                Ok(LoadBalanceId(id))
+            }
             Err(_) => Err(LoadBalancesFull { limit: self.slab.capacity() - 1 }),
         }
     }

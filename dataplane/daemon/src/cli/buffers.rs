@@ -5,7 +5,7 @@ use serde::Serialize;
 use weft_cli::{Command, Reply};
 use weft_engine::buffer::{Metadata, SLOT_SIZE};
 
-use super::{center, left, refused, row};
+use super::{center, left, row};
 use crate::gauges::PoolView;
 use crate::state::Dataplane;
 
@@ -27,7 +27,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 pages: dataplane.engine.buffers.memory().pages().to_string(),
                 size: SLOT_SIZE + size_of::<Metadata>(),
                 data_size: SLOT_SIZE,
-                pools: dataplane.buffer_pools().map_err(refused)?,
+                pools: dataplane.buffer_pools(),
             };
             Ok(Reply::new(buffers, render))
         })

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use weft_devices::af_xdp::input::RxQueue;
+use weft_devices::af_xdp::input::{QueueVectors, RxQueue};
 use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
 use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, Queue, Rung};
 use weft_devices::af_xdp::program::{Arp, EtherType, Filter, Match, Transport};
@@ -146,7 +146,8 @@ impl Dataplane {
         };
         let counters = XdpCounters::new(&mut self.engine.stats, name, tx.len());
         let numa = port.facts().numa_node.map(|node| node.0);
-        self.serve(receiving, numa, config);
+        let per_queue = counters.as_ref().map(|counters| counters.queues.clone());
+        self.serve(receiving, numa, config, per_queue);
         let started = port.start();
         for advice in port.advice() {
             tracing::warn!("{advice}");
@@ -197,7 +198,13 @@ impl Dataplane {
     }
 
     /// Gives the kernel buffers, and the queues to workers.
-    fn serve(&mut self, queues: Vec<RxQueue>, numa: Option<u32>, config: &AfXdp) {
+    fn serve(
+        &mut self,
+        queues: Vec<RxQueue>,
+        numa: Option<u32>,
+        config: &AfXdp,
+        counters: Option<QueueVectors>,
+    ) {
         let mut cache = self.engine.buffers.cache(numa.unwrap_or(0));
         for mut queue in queues {
             let missing = queue.refill(&mut cache);
@@ -210,7 +217,7 @@ impl Dataplane {
             }
             let worker = self.devices.placement.choose(numa, config.workers.as_ref());
             let worker = worker.expect("the list of workers was checked before the port was opened");
-            self.devices.place_queue(&mut self.engine, worker, queue);
+            self.devices.place_queue(&mut self.engine, worker, queue, counters.clone());
         }
     }
 

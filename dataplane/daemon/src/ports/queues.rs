@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use weft_devices::af_xdp::input::{AfXdpInput, RxQueue};
+use weft_devices::af_xdp::input::{AfXdpInput, QueueVectors, RxQueue};
 use weft_devices::af_xdp::socket::QueueId;
 use weft_devices::tap::Tap;
 use weft_devices::tap::input::{Side, TapInput};
@@ -23,7 +23,14 @@ pub(super) fn collect(returned: &Returned) -> Vec<RxQueue> {
     std::mem::take(&mut *returned.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn give(engine: &mut Engine, node: NodeId, worker: WorkerNumber, queue: RxQueue) {
+fn give(
+    engine: &mut Engine,
+    node: NodeId,
+    worker: WorkerNumber,
+    mut queue: RxQueue,
+    counters: Option<QueueVectors>,
+) {
+    queue.count_in(counters, thread(worker));
     engine.post(thread(worker), move |worker| {
         if let Some(input) = worker.node_mut::<AfXdpInput>(node) {
             input.add(queue);
@@ -50,10 +57,16 @@ fn take(
 
 impl Devices {
     /// Hands a receive queue to its worker.
-    pub(super) fn place_queue(&mut self, engine: &mut Engine, worker: WorkerNumber, queue: RxQueue) {
+    pub(super) fn place_queue(
+        &mut self,
+        engine: &mut Engine,
+        worker: WorkerNumber,
+        queue: RxQueue,
+        counters: Option<QueueVectors>,
+    ) {
         let node = self.af_xdp_input;
         self.placement.add(Placed::new(queue.interface, queue.id, node, worker));
-        give(engine, node, worker, queue);
+        give(engine, node, worker, queue, counters);
     }
 
     /// Has all workers give up the queues of an interface; they are in `Returned` when all have.
@@ -125,7 +138,7 @@ impl Dataplane {
         let arrived = Rc::clone(&moving);
         self.engine.after_workers(move |engine| {
             for queue in collect(&returned) {
-                give(engine, node, to, queue);
+                give(engine, node, to, queue, None);
             }
             arrived.set(false);
         });

@@ -4,6 +4,7 @@
 //! Asked for, twice a second and with each update of the stats segment: news by netlink would need a socket per network
 //! namespace, and the kernel announces no change of a socket's counters at all.
 
+use weft_devices::af_xdp::input::QueueVectors;
 use weft_devices::af_xdp::socket::XskStatistics;
 use weft_engine::{InterfaceIndex, ThreadIndex};
 use weft_stats::{EntryIndex, Segment, SimpleRow, StatsError};
@@ -13,9 +14,12 @@ use crate::state::Dataplane;
 
 const MAIN: ThreadIndex = ThreadIndex(0);
 
-/// The kernel's counters of a port, by queue: `/xdp/<interface>/<counter>`.
+/// Counters of a port by queue: `/xdp/<interface>/<counter>`.
 pub struct XdpCounters {
+    /// What workers count.
+    pub(super) queues: QueueVectors,
     entries: Vec<EntryIndex>,
+    /// The kernel's, in the order of [`COUNTERS`].
     rows: Vec<SimpleRow>,
 }
 
@@ -35,22 +39,29 @@ const COUNTERS: [Counter; 6] = [
 impl XdpCounters {
     /// Registers the counters. A segment without room for them is no reason to do without the port.
     pub(super) fn new(stats: &mut Segment, interface: &str, queues: usize) -> Option<Self> {
-        let stat_name = interface.replace('/', "_");
-        let mut counters = XdpCounters { entries: Vec::new(), rows: Vec::new() };
+        let path = |counter: &str| format!("/xdp/{}/{counter}", interface.replace('/', "_"));
+        let mut entries = Vec::new();
         let registered = stats.update(|update| {
+            let rx = update.combined(&path("rx"), queues, queues)?;
+            entries.push(rx.entry());
+            let polls = update.simple(&path("polls"), queues, queues)?;
+            entries.push(polls.entry());
+            let mut rows = Vec::new();
             for (name, _) in COUNTERS {
-                let vector = update.simple(&format!("/xdp/{stat_name}/{name}"), queues, queues)?;
-                counters.entries.push(vector.entry());
-                counters.rows.push(vector.row(MAIN));
+                let vector = update.simple(&path(name), queues, queues)?;
+                entries.push(vector.entry());
+                rows.push(vector.row(MAIN));
             }
-            Ok::<_, StatsError>(())
+            Ok::<_, StatsError>((QueueVectors { rx, polls }, rows))
         });
-        if let Err(error) = registered {
-            tracing::warn!("{interface}: no counters of its sockets: {error}");
-            counters.remove(stats);
-            return None;
+        match registered {
+            Ok((queues, rows)) => Some(XdpCounters { queues, entries, rows }),
+            Err(error) => {
+                tracing::warn!("{interface}: no counters of its queues: {error}");
+                stats.update(|update| entries.iter().for_each(|entry| update.remove(*entry)));
+                None
+            }
         }
-        Some(counters)
     }
 
     fn set(&self, queues: &[XskStatistics]) {

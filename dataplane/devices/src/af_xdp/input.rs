@@ -12,9 +12,10 @@ use std::time::Duration;
 use weft_engine::Context;
 use weft_engine::buffer::BufferCache;
 use weft_engine::frame::{FRAME_SIZE, Frame};
-use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex};
+use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, ThreadIndex};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec};
 use weft_engine::wait::WaitSet;
+use weft_stats::{CombinedRow, CombinedVector, SimpleRow, SimpleVector};
 
 use super::socket::{QueueId, XskRx};
 use super::umem::ChunkIndex;
@@ -40,13 +41,42 @@ pub struct RxQueue {
     /// Chunks that the kernel should have and does not: taken from rings, or missing from a dry
     /// pool.
     owed: u32,
+    counts: Option<QueueCounts>,
+}
+
+/// What is counted per queue, by the worker that polls it.
+#[derive(Clone)]
+pub struct QueueVectors {
+    /// Received packets and bytes.
+    pub rx: CombinedVector,
+    /// Times that the worker looked for packets.
+    pub polls: SimpleVector,
+}
+
+struct QueueCounts {
+    vectors: QueueVectors,
+    rx: CombinedRow,
+    polls: SimpleRow,
+}
+
+impl QueueCounts {
+    fn new(vectors: QueueVectors, thread: ThreadIndex) -> Self {
+        QueueCounts { rx: vectors.rx.row(thread), polls: vectors.polls.row(thread), vectors }
+    }
 }
 
 impl RxQueue {
     /// A queue whose fill ring is empty.
     pub fn new(interface: InterfaceIndex, id: QueueId, rx: XskRx) -> Self {
         let owed = rx.fill_size();
-        RxQueue { interface, id, rx, polling: false, owed }
+        RxQueue { interface, id, rx, polling: false, owed, counts: None }
+    }
+
+    /// Has the worker `thread`, which shall poll the queue, count in its rows of `vectors`; without vectors in those of
+    /// the same as before, if any.
+    pub fn count_in(&mut self, vectors: Option<QueueVectors>, thread: ThreadIndex) {
+        let vectors = vectors.or_else(|| self.counts.take().map(|counts| counts.vectors));
+        self.counts = vectors.map(|vectors| QueueCounts::new(vectors, thread));
     }
 
     /// Gives the kernel what it is owed; returns how many chunks the pool did not have.
@@ -108,6 +138,10 @@ impl Node for AfXdpInput {
                 packets[count] = index;
                 bytes += u64::from(frame.len);
                 count += 1;
+            }
+            if let Some(counts) = &queue.counts {
+                counts.polls.add(queue.id.0 as usize, 1);
+                counts.rx.add(queue.id.0 as usize, count as u64, bytes);
             }
             queue.owed += count as u32;
             if queue.owed > 0 {

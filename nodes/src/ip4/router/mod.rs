@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::{Engine, InterfaceIndex};
+use weft_stats::CombinedVector;
 
 use super::{
     Action, Change, Egress, Fib, LoadBalances, NextHopId, NextHops, Objects, Owner, PathTarget, Preference,
@@ -109,6 +110,11 @@ impl Router {
     /// The objects that nodes read.
     pub fn objects(&self) -> &Objects {
         &self.objects
+    }
+
+    /// Has load-balances count in `routes`, which has a place for each: see [`LoadBalances::count_in`].
+    pub fn count_in(&mut self, routes: CombinedVector) {
+        self.objects.load_balances.count_in(routes);
     }
 
     /// Forwarding tables for nodes.
