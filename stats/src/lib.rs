@@ -48,7 +48,7 @@ mod view;
 
 pub use directory::EntryIndex;
 pub use error::{ReadError, ServerError, StatsError};
-pub use reader::{Counter, Reader};
+pub use reader::{Counter, Reader, Selection};
 pub use segment::{Segment, Update};
 pub use server::{Client, StatsListener};
 pub use value::{Combined, Value};

@@ -80,11 +80,11 @@ impl Reader {
     /// A pattern is plain text that may stand anywhere in the name; a leading `^` ties it to the start
     /// and a trailing `$` to the end.
     pub fn ls(&self, patterns: &[&str]) -> Result<Vec<String>, ReadError> {
-        self.consistent(|view| {
+        self.consistent(|view, _| {
             let mut names = Vec::new();
             view.for_each_entry(|_, name| {
-                if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, &name)) {
-                    names.push(name);
+                if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name)) {
+                    names.push(name.to_owned());
                 }
                 Ok(())
             })?;
@@ -95,11 +95,13 @@ impl Reader {
     /// Names and values of all entries that match `pattern` (see [`Reader::ls`]), of one moment as far
     /// as the structure goes: the lengths belong together, the counters go on counting.
     pub fn dump(&self, pattern: &str) -> Result<Vec<(String, Value)>, ReadError> {
-        self.consistent(|view| {
+        self.consistent(|view, _| {
             let mut values = Vec::new();
             view.for_each_entry(|entry, name| {
-                if matches(pattern, &name) {
-                    values.push((name, view.value(entry)?));
+                if matches(pattern, name) {
+                    let mut value = Value::Scalar(0);
+                    view.copy(entry, &mut value)?;
+                    values.push((name.to_owned(), value));
                 }
                 Ok(())
             })?;
@@ -109,18 +111,34 @@ impl Reader {
 
     /// The present value of one entry.
     pub fn read(&self, counter: &mut Counter) -> Result<Value, ReadError> {
-        self.consistent(|view| {
+        let mut value = Value::Scalar(0);
+        self.read_into(counter, &mut value)?;
+        Ok(value)
+    }
+
+    /// As [`Reader::read`], into the memory of an earlier value. After an error `value` is arbitrary.
+    pub fn read_into(&self, counter: &mut Counter, value: &mut Value) -> Result<(), ReadError> {
+        self.consistent(|view, _| {
             let entry = view.find(&counter.name, &mut counter.position)?;
-            view.value(entry)
+            view.copy(entry, value)
         })
     }
 
+    /// The entries that match any of `patterns` (see [`Reader::ls`]), to be dumped again and again.
+    pub fn select(&self, patterns: &[&str]) -> Selection<'_> {
+        let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+        Selection { reader: self, patterns, epoch: 0, places: Vec::new(), entries: Vec::new() }
+    }
+
     /// Runs `copy` until nothing changed meanwhile, or patience is at an end.
-    fn consistent<R>(&self, mut copy: impl FnMut(&View<'_>) -> Result<R, ReadError>) -> Result<R, ReadError> {
+    fn consistent<R>(
+        &self,
+        mut copy: impl FnMut(&View<'_>, u64) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
         let started = Instant::now();
         loop {
             if let Some(epoch) = epoch::enter(&self.memory) {
-                let result = copy(&View::new(&self.memory));
+                let result = View::new(&self.memory).and_then(|view| copy(&view, epoch));
                 // An error, too, is believed only if nothing changed.
                 if epoch::unchanged(&self.memory, epoch) {
                     return result;
@@ -132,6 +150,46 @@ impl Reader {
             }
             thread::sleep(PAUSE);
         }
+    }
+}
+
+/// Entries that are dumped again and again: names are looked up only when the structure has changed, and
+/// values are copied into the memory of the last ones.
+pub struct Selection<'r> {
+    reader: &'r Reader,
+    patterns: Vec<String>,
+    /// Of `places` and the names in `entries`; 0, which no segment has, if they are of none.
+    epoch: u64,
+    places: Vec<u64>,
+    entries: Vec<(String, Value)>,
+}
+
+impl Selection<'_> {
+    /// Names and present values, in the order of the directory; consistent as [`Reader::dump`].
+    pub fn read(&mut self) -> Result<&[(String, Value)], ReadError> {
+        let Selection { reader, patterns, epoch: known, places, entries } = self;
+        reader.consistent(|view, epoch| {
+            if *known != epoch {
+                *known = 0;
+                let mut count = 0;
+                places.clear();
+                view.for_each_entry(|place, name| {
+                    if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name)) {
+                        places.push(place);
+                        match entries.get_mut(count) {
+                            Some((old, _)) => name.clone_into(old),
+                            None => entries.push((name.to_owned(), Value::Scalar(0))),
+                        }
+                        count += 1;
+                    }
+                    Ok(())
+                })?;
+                entries.truncate(count);
+                *known = epoch;
+            }
+            places.iter().zip(&mut *entries).try_for_each(|(place, (_, value))| view.copy(*place, value))
+        })?;
+        Ok(&self.entries)
     }
 }
 

@@ -6,7 +6,7 @@
 //! length.
 
 use std::cell::Cell;
-use std::mem::{offset_of, size_of};
+use std::mem::{offset_of, size_of, take};
 
 use crate::error::ReadError;
 use crate::layout::{Entry, Header, Kind, NAME_SIZE, WORD, symlink_parts, text_word};
@@ -35,6 +35,7 @@ impl Span {
 pub(crate) struct View<'a> {
     memory: &'a ReadMemory,
     base: u64,
+    directory: Span,
     /// Words that may still be copied. In a sound segment no two vectors overlap, and a column has
     /// hardly more than one symlink, so everything together is at most about twice the segment. Without
     /// a limit a few damaged pointers could ask for terabytes.
@@ -42,19 +43,25 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub fn new(memory: &'a ReadMemory) -> View<'a> {
+    pub fn new(memory: &'a ReadMemory) -> Result<View<'a>, ReadError> {
         let base = memory.field(offset_of!(Header, base));
-        View { memory, base, budget: Cell::new(memory.len() / WORD * 4) }
+        let budget = Cell::new(memory.len() / WORD * 4);
+        let mut view = View { memory, base, directory: Span { data: 0, len: 0, element: 1 }, budget };
+        view.directory =
+            view.vector(offset_of!(Header, directory) as u64, size_of::<Entry>(), "directory")?;
+        Ok(view)
     }
 
     /// Calls `f` with offset and name of every entry in use.
     pub fn for_each_entry(
         &self,
-        mut f: impl FnMut(u64, String) -> Result<(), ReadError>,
+        mut f: impl FnMut(u64, &str) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
-        for entry in self.directory()?.offsets() {
+        let mut name = String::with_capacity(NAME_SIZE);
+        for entry in self.directory.offsets() {
             if self.kind(entry)? != Ok(Kind::Empty) {
-                f(entry, self.text(entry + offset_of!(Entry, name) as u64, NAME_SIZE)?)?;
+                self.text(entry + offset_of!(Entry, name) as u64, NAME_SIZE, &mut name)?;
+                f(entry, &name)?;
             }
         }
         Ok(())
@@ -63,11 +70,10 @@ impl<'a> View<'a> {
     /// Offset of the entry with that name, looked for first at the position `hint`, which becomes the
     /// position found.
     pub fn find(&self, name: &str, hint: &mut usize) -> Result<u64, ReadError> {
-        let directory = self.directory()?;
         if name.len() < NAME_SIZE {
-            for index in std::iter::once(*hint).chain(0..directory.len) {
-                let entry = directory.at(index);
-                if index < directory.len
+            for index in std::iter::once(*hint).chain(0..self.directory.len) {
+                let entry = self.directory.at(index);
+                if index < self.directory.len
                     && self.has_name(entry, name)?
                     && self.kind(entry)? != Ok(Kind::Empty)
                 {
@@ -79,17 +85,32 @@ impl<'a> View<'a> {
         Err(ReadError::NotFound { name: name.to_owned() })
     }
 
-    pub fn value(&self, entry: u64) -> Result<Value, ReadError> {
+    /// Copies an entry into `value`, in the memory that is there if it is of the same kind. After an
+    /// error `value` is arbitrary.
+    pub fn copy(&self, entry: u64, value: &mut Value) -> Result<(), ReadError> {
         let field = entry + offset_of!(Entry, value) as u64;
-        Ok(match self.kind(entry)? {
-            Ok(Kind::Scalar | Kind::Gauge) => Value::Scalar(self.load(field, "scalar")?),
-            Ok(Kind::Simple) => Value::Simple(self.rows(field, simple)?),
-            Ok(Kind::Combined) => Value::Combined(self.rows(field, combined)?),
-            Ok(Kind::Names) => Value::Names(self.names(field)?),
-            Ok(Kind::Symlink) => self.shown(field)?,
-            Ok(Kind::Empty) => Value::Other(Kind::Empty as u32),
-            Err(number) => Value::Other(number),
-        })
+        match self.kind(entry)? {
+            Ok(Kind::Scalar | Kind::Gauge) => *value = Value::Scalar(self.load(field, "scalar")?),
+            Ok(Kind::Simple) => {
+                let mut rows = if let Value::Simple(rows) = value { take(rows) } else { Vec::new() };
+                self.rows(field, simple, &mut rows)?;
+                *value = Value::Simple(rows);
+            }
+            Ok(Kind::Combined) => {
+                let mut rows = if let Value::Combined(rows) = value { take(rows) } else { Vec::new() };
+                self.rows(field, combined, &mut rows)?;
+                *value = Value::Combined(rows);
+            }
+            Ok(Kind::Names) => {
+                let mut names = if let Value::Names(names) = value { take(names) } else { Vec::new() };
+                self.names(field, &mut names)?;
+                *value = Value::Names(names);
+            }
+            Ok(Kind::Symlink) => self.shown(field, value)?,
+            Ok(Kind::Empty) => *value = Value::Other(Kind::Empty as u32),
+            Err(number) => *value = Value::Other(number),
+        }
+        Ok(())
     }
 
     fn load(&self, offset: u64, what: &'static str) -> Result<u64, ReadError> {
@@ -134,10 +155,6 @@ impl<'a> View<'a> {
         Ok(Span { data, len, element })
     }
 
-    fn directory(&self) -> Result<Span, ReadError> {
-        self.vector(offset_of!(Header, directory) as u64, size_of::<Entry>(), "directory")
-    }
-
     /// The kind of an entry, or the number that is none of ours.
     fn kind(&self, entry: u64) -> Result<Result<Kind, u32>, ReadError> {
         Ok(Kind::of(self.load(entry + offset_of!(Entry, kind) as u64, "entry type")?))
@@ -151,40 +168,57 @@ impl<'a> View<'a> {
         Ok(words.all(|(index, word)| word == text_word(name.as_bytes(), index)))
     }
 
-    /// The text at `offset`: up to its NUL, at most `size` bytes.
-    fn text(&self, offset: u64, size: usize) -> Result<String, ReadError> {
-        let words = self.words(offset, size.div_ceil(WORD), "text")?;
-        let bytes: Vec<u8> =
-            words.flat_map(u64::to_le_bytes).take(size).take_while(|&byte| byte != 0).collect();
-        match bytes.iter().find(|byte| !byte.is_ascii()) {
-            Some(&byte) => Err(ReadError::Damaged {
-                what: "text",
-                offset,
-                found: byte.into(),
-                expected: "ASCII characters only",
-            }),
-            None => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    /// Copies the text at `offset` into `text`: up to its NUL, at most `size` bytes.
+    fn text(&self, offset: u64, size: usize, text: &mut String) -> Result<(), ReadError> {
+        text.clear();
+        let mut left = size;
+        for word in self.words(offset, size.div_ceil(WORD), "text")? {
+            let bytes = word.to_le_bytes();
+            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(WORD).min(left);
+            match std::str::from_utf8(&bytes[..end]) {
+                Ok(part) if part.is_ascii() => text.push_str(part),
+                _ => {
+                    let expected = "ASCII characters only";
+                    return Err(ReadError::Damaged { what: "text", offset, found: word, expected });
+                }
+            }
+            left -= end;
+            if end < WORD {
+                break;
+            }
         }
+        Ok(())
     }
 
-    fn names(&self, field: u64) -> Result<Vec<String>, ReadError> {
-        let text = |pointer| {
+    fn names(&self, field: u64, names: &mut Vec<String>) -> Result<(), ReadError> {
+        let table = self.vector(field, WORD, "name vector")?;
+        names.truncate(table.len);
+        for (index, pointer) in table.offsets().enumerate() {
             let text = self.vector(pointer, 1, "name")?;
-            self.text(text.data, text.len)
-        };
-        self.vector(field, WORD, "name vector")?.offsets().map(text).collect()
+            self.text(text.data, text.len, slot(names, index))?;
+        }
+        Ok(())
     }
 
     /// All rows of a counter whose elements are `N` words.
-    fn rows<const N: usize, T>(&self, field: u64, make: fn([u64; N]) -> T) -> Result<Vec<Vec<T>>, ReadError> {
-        let row = |pointer| {
+    fn rows<const N: usize, T>(
+        &self,
+        field: u64,
+        make: fn([u64; N]) -> T,
+        rows: &mut Vec<Vec<T>>,
+    ) -> Result<(), ReadError> {
+        let table = self.vector(field, WORD, "counter")?;
+        rows.truncate(table.len);
+        for (index, pointer) in table.offsets().enumerate() {
             let row = self.vector(pointer, N * WORD, "counter row")?;
             let mut words = self.words(row.data, row.len * N, "counter row")?;
+            let values = slot(rows, index);
+            values.clear();
             // `words` has exactly N for each element.
             let element = |_| make(std::array::from_fn(|_| words.next().unwrap_or_default()));
-            Ok((0..row.len).map(element).collect())
-        };
-        self.vector(field, WORD, "counter")?.offsets().map(row).collect()
+            values.extend((0..row.len).map(element));
+        }
+        Ok(())
     }
 
     /// Element `column` of all rows of a counter.
@@ -193,8 +227,10 @@ impl<'a> View<'a> {
         field: u64,
         column: usize,
         make: fn([u64; N]) -> T,
-    ) -> Result<Vec<T>, ReadError> {
-        let element = |pointer| {
+        values: &mut Vec<T>,
+    ) -> Result<(), ReadError> {
+        values.clear();
+        for pointer in self.vector(field, WORD, "counter")?.offsets() {
             let row = self.vector(pointer, N * WORD, "counter row")?;
             if column >= row.len {
                 let found = row.len as u64;
@@ -206,28 +242,47 @@ impl<'a> View<'a> {
                 });
             }
             let mut words = self.words(row.at(column), N, "counter row")?;
-            Ok(make(std::array::from_fn(|_| words.next().unwrap_or_default())))
-        };
-        self.vector(field, WORD, "counter")?.offsets().map(element).collect()
+            values.push(make(std::array::from_fn(|_| words.next().unwrap_or_default())));
+        }
+        Ok(())
     }
 
     /// What a symlink shows.
-    fn shown(&self, field: u64) -> Result<Value, ReadError> {
+    fn shown(&self, field: u64, value: &mut Value) -> Result<(), ReadError> {
         let link = self.load(field, "symlink")?;
         let (target, column) = symlink_parts(link);
         let damaged = |expected| ReadError::Damaged { what: "symlink", offset: field, found: link, expected };
-        let directory = self.directory()?;
-        if target as usize >= directory.len {
+        if target as usize >= self.directory.len {
             return Err(damaged("a target inside the directory"));
         }
-        let target = directory.at(target as usize);
+        let target = self.directory.at(target as usize);
         let rows = target + offset_of!(Entry, value) as u64;
         match self.kind(target)? {
-            Ok(Kind::Simple) => Ok(Value::SimpleColumn(self.column(rows, column as usize, simple)?)),
-            Ok(Kind::Combined) => Ok(Value::CombinedColumn(self.column(rows, column as usize, combined)?)),
-            _ => Err(damaged("a counter as target")),
+            Ok(Kind::Simple) => {
+                let mut values =
+                    if let Value::SimpleColumn(values) = value { take(values) } else { Vec::new() };
+                self.column(rows, column as usize, simple, &mut values)?;
+                *value = Value::SimpleColumn(values);
+            }
+            Ok(Kind::Combined) => {
+                let mut values =
+                    if let Value::CombinedColumn(values) = value { take(values) } else { Vec::new() };
+                self.column(rows, column as usize, combined, &mut values)?;
+                *value = Value::CombinedColumn(values);
+            }
+            _ => return Err(damaged("a counter as target")),
         }
+        Ok(())
     }
+}
+
+/// The element at `index`, which is at most the length; grown one by one, as a damaged length may promise
+/// more than there is.
+fn slot<T: Default>(list: &mut Vec<T>, index: usize) -> &mut T {
+    if index >= list.len() {
+        list.push(T::default());
+    }
+    &mut list[index]
 }
 
 fn outside(what: &'static str, offset: u64, found: u64) -> ReadError {
