@@ -332,6 +332,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use weft_stats::{Segment, ThreadIndex};
 
     const NONE: [Forward; 1] = [Forward::Drop(DropKind::NoRoute)];
 
@@ -365,6 +366,32 @@ mod tests {
     fn flows(before: &[Forward], after: &[Forward]) -> Vec<(Forward, Forward)> {
         let [before, after] = [before, after].map(|buckets| LoadBalance::new(buckets.to_vec()));
         (0..MAX_BUCKETS as u32).map(|hash| (before.pick(hash), after.pick(hash))).collect()
+    }
+
+    #[test]
+    fn a_used_id_counts_from_zero() {
+        let mut domain = Domain::new(1);
+        let mut worker = domain.register().unwrap();
+        worker.online();
+        let mut segment = Segment::new(1 << 16, 2).unwrap();
+        let routes = segment.combined("/net/route/to", 4, 4).unwrap();
+        let row = routes.row(ThreadIndex(1));
+        let mut load_balances = LoadBalances::new(&mut domain, 3);
+        load_balances.count_in(routes.clone());
+        let mut insert = |load_balances: &mut LoadBalances, domain: &mut Domain| {
+            load_balances.insert(domain, &[share(1, 1)], LoadBalanceId::NO_ROUTE).unwrap()
+        };
+        let old = insert(&mut load_balances, &mut domain);
+        row.add(old.0 as usize, 5, 300);
+        load_balances.remove(&mut domain, old);
+        let other = insert(&mut load_balances, &mut domain);
+        assert_ne!(other, old, "the worker may still count there");
+        row.add(old.0 as usize, 1, 60);
+        worker.quiescent();
+        domain.reclaim();
+        let new = insert(&mut load_balances, &mut domain);
+        assert_eq!((new, load_balances.used()), (old, 3));
+        assert_eq!(routes.sum(new.0 as usize).packets, 0);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use weft_engine::buffer::HEADROOM;
 use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::{Packet, ipv4};
-use weft_nodes::headers::{Icmp4Header, Icmp4Type, MacAddr};
+use weft_nodes::headers::{EtherType, Icmp4Header, Icmp4Type, MacAddr, VlanId};
+use weft_nodes::interface::Tags;
 use weft_nodes::ip4::{PathTarget, Resolution};
 
 use crate::bed::{Bed, DEFAULT, ip, wanted};
@@ -52,6 +53,31 @@ fn packets_wait_for_a_host_on_the_link_and_leave_in_order() {
     assert_eq!(sent[0], first.build());
     assert_eq!(bed.worker.in_flight(), 0);
     bed.counted(&[]);
+}
+
+#[test]
+fn a_packet_that_waits_is_not_counted_for_a_later_interface() {
+    let mut bed = with_hold(HoldSettings { ask_every: HOUR, ..HoldSettings::default() });
+    let [p0, p1] = bed.ports;
+    let tags = Tags { outer: VlanId::new(7).map(|id| (EtherType::VLAN, id)), inner: None };
+    let sub = bed.interfaces.create_sub(&mut bed.engine, p0.index, 7, tags).unwrap();
+    bed.change(sub, |sub| {
+        sub.addresses4.push("10.7.0.1/24".parse().unwrap());
+        (sub.admin_up, sub.link_up) = (true, true);
+    });
+    bed.pass(0, &p0.incoming().vlan(7).ipv4(ip("10.7.0.2"), ip(NEW)).udp(1, 2).payload(&[1]));
+    assert_eq!((bed.worker.in_flight(), bed.interface(sub).rx), (1, 1));
+    bed.interfaces.delete(&mut bed.engine, sub).unwrap();
+    bed.run();
+    bed.engine.reclaim();
+    let later = bed.loopback("later", MacAddr([2, 0, 0, 0, 9, 9]));
+    assert_eq!(later, sub);
+    let held = bed.nodes.held;
+    bed.engine.post_all(move |worker| held.forget(worker, p1.index));
+    bed.run();
+    assert_eq!(bed.worker.in_flight(), 0);
+    assert_eq!(bed.interface(later).drops, 0);
+    bed.counted(&[("ip4-arp/interface_down", 1), ("ip4-arp/requests", 1)]);
 }
 
 #[test]
