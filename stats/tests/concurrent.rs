@@ -149,6 +149,33 @@ fn a_counter_is_found_again_after_it_moved() {
 }
 
 #[test]
+fn a_selection_follows_the_structure_and_the_values() {
+    let mut segment = Segment::new(1 << 20, 2).expect("1 MiB can be mapped");
+    let reader = reader(&segment);
+    let drops = segment.simple("/if/drops", 1, 4).expect("there is room");
+    let mut selection = reader.select(&["^/if/", "^/i/"]);
+    let expected = |values: &[u64]| Value::Simple(vec![values.to_vec(), values.to_vec()]);
+    assert_eq!(selection.read().expect("sound"), [("/if/drops".to_owned(), expected(&[0]))]);
+    let rows = [0, 1].map(|thread| drops.row(ThreadIndex(thread)));
+    let count = |index: usize| rows.iter().for_each(|row| row.add(index, 7));
+    count(0);
+    assert_eq!(selection.read().expect("sound")[0].1, expected(&[7]));
+    segment.set_len(&drops, 3).expect("the capacity is 4");
+    segment.symlink("/i/2", drops.entry(), 2).expect("there is room");
+    segment.scalar("/other").expect("there is room");
+    count(2);
+    let column = ("/i/2".to_owned(), Value::SimpleColumn(vec![7, 7]));
+    assert_eq!(
+        selection.read().expect("sound"),
+        [("/if/drops".to_owned(), expected(&[7, 0, 7])), column.clone()]
+    );
+    assert_eq!(selection.read().expect("sound"), reader.dump("/i").expect("sound"));
+    segment.remove(drops.entry());
+    assert_eq!(selection.read().expect("sound"), []);
+    assert_eq!(reader.select(&[]).read().expect("sound"), reader.dump("").expect("sound"));
+}
+
+#[test]
 fn patterns_match_anywhere_unless_tied() {
     let mut segment = Segment::new(1 << 20, 1).expect("1 MiB can be mapped");
     for name in ["/if/rx", "/x/if/rx-miss", "/err/if/"] {

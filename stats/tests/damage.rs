@@ -3,14 +3,14 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proptest::prelude::*;
-use weft_stats::{Counter, ReadError, Reader, Segment};
+use weft_stats::{Counter, ReadError, Reader, Segment, Selection, Value};
 
 const SIZE: usize = 64 << 10;
 /// Above the reader's own patience of one second.
@@ -52,9 +52,13 @@ fn memfd(bytes: &[u8], seals: SealFlag) -> OwnedFd {
 
 /// Reads all there is in all ways; the answers do not matter. Returns how long the slowest took.
 fn read_everything(bytes: &[u8]) -> Duration {
-    let Ok(reader) = Reader::from_fd(memfd(bytes, SealFlag::F_SEAL_SHRINK)) else {
-        return Duration::ZERO;
-    };
+    match Reader::from_fd(memfd(bytes, SealFlag::F_SEAL_SHRINK)) {
+        Ok(reader) => read_all(&reader, &mut reader.select(&[])),
+        Err(_) => Duration::ZERO,
+    }
+}
+
+fn read_all(reader: &Reader, selection: &mut Selection<'_>) -> Duration {
     let mut slowest = Duration::ZERO;
     let mut timed = |read: &mut dyn FnMut()| {
         let started = Instant::now();
@@ -63,8 +67,12 @@ fn read_everything(bytes: &[u8]) -> Duration {
     };
     timed(&mut || drop(reader.ls(&[])));
     timed(&mut || drop(reader.dump("")));
-    for name in ["/sys/heartbeat", "/if/names", "/interfaces/4/rx"] {
-        timed(&mut || drop(reader.read(&mut Counter::new(name))));
+    // The second time into the memory of the first.
+    timed(&mut || drop(selection.read().map(drop)));
+    timed(&mut || drop(selection.read().map(drop)));
+    let mut value = Value::Scalar(0);
+    for name in ["/sys/heartbeat", "/if/names", "/if/rx", "/interfaces/4/rx", "/interfaces/4/drops"] {
+        timed(&mut || drop(reader.read_into(&mut Counter::new(name), &mut value)));
     }
     slowest
 }
@@ -96,6 +104,59 @@ proptest! {
             }
         }
         prop_assert!(read_everything(&bytes) < LIMIT);
+    }
+
+    /// What matters most: types, pointers, links and the first words of names.
+    #[test]
+    fn wrong_entries_neither_crash_nor_hang(
+        damage in prop::collection::vec((0..18usize, 0..3usize, wrong()), 1..12),
+    ) {
+        let (mut bytes, _) = sound();
+        let directory = u64_at(&bytes, 32) as usize;
+        for (entry, word, value) in damage {
+            let value = if word == 0 { value % 12 } else { value };
+            let at = directory + entry * 144 + word * 8;
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        prop_assert!(read_everything(&bytes) < LIMIT);
+    }
+
+    #[test]
+    fn noise_behind_a_sound_header_neither_crashes_nor_hangs(
+        noise in prop::collection::vec(wrong(), 500),
+        directory in 9..400u64,
+    ) {
+        let mut bytes: Vec<u8> = noise.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let header = [2, 0, 1, 0, directory * 8, 0];
+        for (at, word) in header.iter().enumerate() {
+            bytes[at * 8..][..8].copy_from_slice(&u64::to_le_bytes(*word));
+        }
+        // A directory of a few entries, at least.
+        bytes[directory as usize * 8 - 8..][..8].copy_from_slice(&(3 + directory % 5).to_le_bytes());
+        prop_assert!(read_everything(&bytes) < LIMIT);
+    }
+
+    /// As if by a writer that keeps to no protocol: what a reader knew is wrong the next time.
+    #[test]
+    fn damage_under_a_reader_neither_crashes_nor_hangs(
+        rounds in prop::collection::vec(
+            prop::collection::vec((any::<prop::sample::Index>(), wrong()), 1..8), 1..6),
+    ) {
+        let (bytes, used) = sound();
+        let fd = memfd(&bytes, SealFlag::F_SEAL_SHRINK);
+        let file = File::from(fd.try_clone().expect("a descriptor is free"));
+        let reader = Reader::from_fd(fd).expect("sound");
+        let mut selection = reader.select(&[]);
+        for damage in rounds {
+            prop_assert!(read_all(&reader, &mut selection) < LIMIT);
+            for (place, value) in damage {
+                let word = place.index(used / 8) * 8;
+                if word != 24 {
+                    file.write_all_at(&value.to_le_bytes(), word as u64).expect("not sealed");
+                }
+            }
+        }
+        prop_assert!(read_all(&reader, &mut selection) < LIMIT);
     }
 
     #[test]
@@ -176,4 +237,11 @@ fn the_descriptor_that_is_handed_out_cannot_be_written_or_shrunk() {
     assert!(file.write_all_at(&[1], 0).is_err());
     assert!(memmap2::MmapOptions::new().map_raw(&file).is_err());
     assert!(fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).is_err());
+    let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    assert!(fallocate(&file, punch, 0, 4096).is_err());
+    // The seals are the file's, not the descriptor's.
+    let again = File::options().read(true).write(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let again = again.expect("it is our own file");
+    assert!(again.write_all_at(&[1], 0).is_err());
+    assert!(memmap2::MmapOptions::new().map_raw(&again).is_err());
 }
