@@ -12,6 +12,7 @@
 //! | [`SimpleRow`], [`CombinedRow`] | one worker each | count |
 //! | [`StatsListener`] | main | hands the memory to clients |
 //! | [`Reader`] | any process | lists and copies entries |
+//! | [`tables::Snapshot`] | any process | what the daemon keeps there, as typed tables |
 //!
 //! ```
 //! use weft_stats::{Reader, Segment, ThreadIndex, Value};
@@ -42,6 +43,7 @@ mod memory;
 mod reader;
 mod segment;
 mod server;
+pub mod tables;
 mod value;
 mod vector;
 mod view;

@@ -83,7 +83,7 @@ impl Reader {
         self.consistent(|view, _| {
             let mut names = Vec::new();
             view.for_each_entry(|_, name| {
-                if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name)) {
+                if matches_any(patterns, name) {
                     names.push(name.to_owned());
                 }
                 Ok(())
@@ -95,10 +95,15 @@ impl Reader {
     /// Names and values of all entries that match `pattern` (see [`Reader::ls`]), of one moment as far
     /// as the structure goes: the lengths belong together, the counters go on counting.
     pub fn dump(&self, pattern: &str) -> Result<Vec<(String, Value)>, ReadError> {
+        self.dump_any(&[pattern])
+    }
+
+    /// As [`Reader::dump`], of all entries that match any of `patterns` (all if there is none).
+    pub fn dump_any(&self, patterns: &[&str]) -> Result<Vec<(String, Value)>, ReadError> {
         self.consistent(|view, _| {
             let mut values = Vec::new();
             view.for_each_entry(|entry, name| {
-                if matches(pattern, name) {
+                if matches_any(patterns, name) {
                     let mut value = Value::Scalar(0);
                     view.copy(entry, &mut value)?;
                     values.push((name.to_owned(), value));
@@ -174,7 +179,7 @@ impl Selection<'_> {
                 let mut count = 0;
                 places.clear();
                 view.for_each_entry(|place, name| {
-                    if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name)) {
+                    if matches_any(patterns, name) {
                         places.push(place);
                         match entries.get_mut(count) {
                             Some((old, _)) => name.clone_into(old),
@@ -191,6 +196,10 @@ impl Selection<'_> {
         })?;
         Ok(&self.entries)
     }
+}
+
+fn matches_any<S: AsRef<str>>(patterns: &[S], name: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern.as_ref(), name))
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
