@@ -33,7 +33,7 @@ use rows::sorted;
 
 /// Prefixes of all that is read; leaves out the symlinks, which show the same counters once more.
 const WANTED: [&str; 5] = ["^/sys/", "^/if/", "^/node/errors$", "^/buffer-pools/", "^/mem/"];
-/// What `/if/names` says in the slot of an interface that is gone.
+/// What a name vector says in the slot of a thing that is gone.
 const DELETED: &str = "deleted";
 
 /// Everything counted: totals (`u64`), or the difference per second between two of them (`f64`).
@@ -163,11 +163,10 @@ impl Entries {
 
 /// Indices and texts of the slots of a name vector that are in use.
 fn in_use(names: &[String]) -> impl Iterator<Item = (usize, &String)> {
-    names.iter().enumerate().filter(|(_, name)| !name.is_empty())
+    names.iter().enumerate().filter(|(_, name)| !name.is_empty() && *name != DELETED)
 }
 
 fn interfaces(entries: &Entries) -> Vec<Interface> {
-    let names = in_use(entries.names("/if/names")).filter(|(_, name)| *name != DELETED);
     let interface = |(index, name): (usize, &String)| Interface {
         name: name.clone(),
         rx_packets: entries.combined("/if/rx", index, |rx| rx.packets),
@@ -183,7 +182,7 @@ fn interfaces(entries: &Entries) -> Vec<Interface> {
         rx_errors: entries.simple("/if/rx-error", index),
         tx_errors: entries.simple("/if/tx-error", index),
     };
-    sorted(names.map(interface).collect())
+    sorted(in_use(entries.names("/if/names")).map(interface).collect())
 }
 
 fn nodes(entries: &Entries) -> Vec<Node> {

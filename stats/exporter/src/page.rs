@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The page for people: the node graph with its rates, and the interfaces.
+//!
+//! All of it is drawn here, so it works without a script. With one, the page fetches itself every second
+//! and takes over what has changed; without, the browser loads it anew.
+
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use weft_stats::tables::{Interface, PerThread, Snapshot, Tables};
+
+use crate::graph::{Graph, MOST_NODES, Show};
+use crate::svg;
+use crate::words::{Age, Html, Short};
+
+/// What the page shows.
+pub enum State<'a> {
+    Up { snapshot: &'a Snapshot, rates: &'a Tables<f64> },
+    Down { why: &'a str },
+}
+
+/// The whole page.
+pub fn render(state: &State<'_>, show: Show) -> String {
+    let mut html = String::with_capacity(64 << 10);
+    html.push_str(concat!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Weft</title>",
+        "<meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\">",
+        "<noscript><meta http-equiv=\"refresh\" content=\"2\"></noscript>\n<style>",
+        include_str!("page.css"),
+        "</style></head>\n<body><div id=\"live\">",
+    ));
+    header(&mut html, state, show);
+    match state {
+        State::Up { snapshot, rates } => {
+            graph(&mut html, &Graph::new(snapshot, rates, show));
+            interfaces(&mut html, &rates.interfaces);
+        }
+        State::Down { why } => {
+            let _ = write!(html, "<section><p>No daemon to be seen: {}.</p></section>", Html(why));
+        }
+    }
+    html.push_str(concat!("</div>\n<script>", include_str!("page.js"), "</script></body></html>\n"));
+    html
+}
+
+fn header(html: &mut String, state: &State<'_>, show: Show) {
+    html.push_str("<header><h1>Weft</h1>");
+    match state {
+        State::Up { snapshot, .. } => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let age = Age(now.saturating_sub(snapshot.system.boot_time));
+            let _ = write!(html, "<span class=\"state up\">up {age}</span>");
+        }
+        State::Down { .. } => html.push_str("<span class=\"state down\">down</span>"),
+    }
+    html.push_str("<nav>");
+    for (link, text, shown) in [(".", "used nodes", Show::Used), ("?all", "all nodes", Show::All)] {
+        let current = if show == shown { " aria-current=\"page\"" } else { "" };
+        let _ = write!(html, "<a href=\"{link}\"{current}>{text}</a>");
+    }
+    html.push_str("<a href=\"metrics\">metrics</a></nav></header>");
+}
+
+fn graph(html: &mut String, graph: &Graph) {
+    html.push_str("<section>");
+    if graph.nodes.is_empty() {
+        html.push_str("<p class=\"muted\">No node has been given a packet yet.</p>");
+    } else {
+        svg::draw(html, graph);
+    }
+    if graph.left_out > 0 {
+        let _ = write!(
+            html,
+            "<p class=\"muted\">The {MOST_NODES} busiest nodes; {} more are left out.</p>",
+            graph.left_out
+        );
+    }
+    html.push_str("</section>");
+}
+
+/// Per second, and drops of packets that came in there.
+fn interfaces(html: &mut String, rates: &[Interface<f64>]) {
+    html.push_str(
+        "<section><table><thead><tr><th>interface</th><th>received packets/s</th><th>bit/s</th>\
+         <th>transmitted packets/s</th><th>bit/s</th><th>dropped/s</th><th>punted/s</th></tr></thead><tbody>",
+    );
+    for row in rates {
+        let _ = write!(html, "<tr><td>{}</td>", Html(&row.name));
+        let mut cell = |figure: &PerThread<f64>, factor: f64| {
+            let _ = write!(html, "<td>{}</td>", Short(figure.sum() * factor));
+        };
+        cell(&row.rx_packets, 1.0);
+        cell(&row.rx_bytes, 8.0);
+        cell(&row.tx_packets, 1.0);
+        cell(&row.tx_bytes, 8.0);
+        let lost = row.drops.sum() + row.rx_no_buffer.sum() + row.rx_missed.sum();
+        let class = if lost > 0.0 { " class=\"drop\"" } else { "" };
+        let _ = write!(html, "<td{class}>{}</td>", Short(lost));
+        let _ = write!(html, "<td>{}</td></tr>", Short(row.punts.sum()));
+    }
+    html.push_str("</tbody></table></section>");
+}
