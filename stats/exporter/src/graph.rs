@@ -98,6 +98,9 @@ impl Graph {
             .collect();
         let index: HashMap<&str, usize> =
             rows.iter().enumerate().map(|(index, (row, _))| (&row.name[..], index)).collect();
+        // Reasons have the names of nodes as they stand in `/err/...`, without '/'.
+        let flat_index: HashMap<String, usize> =
+            rows.iter().enumerate().map(|(index, (row, _))| (row.name.replace('/', "_"), index)).collect();
 
         let mut edges = Vec::new();
         for (row, rate) in totals.edges.iter().zip(&rates.edges) {
@@ -114,7 +117,7 @@ impl Graph {
         }
         for (row, rate) in totals.reasons.iter().zip(&rates.reasons) {
             let total = row.count.sum();
-            if let Some(&node) = index.get(&row.node[..])
+            if let Some(&node) = flat_index.get(&row.node)
                 && total > 0
             {
                 let sentence = if row.sentence.is_empty() { &row.reason } else { &row.sentence };

@@ -143,7 +143,9 @@ fn render_daemon(text: &mut Text, snapshot: &Snapshot, detail: Detail) {
     table(text, &INTERFACES, &counters.interfaces, detail, |row| [("interface", &row.name)]);
     table(text, &NODES, &counters.nodes, detail, |row| [("node", &row.name)]);
     table(text, &EDGES, &counters.edges, detail, |row| [("from", &row.from), ("to", &row.to)]);
-    table(text, &REASONS, &counters.reasons, detail, |row| [("node", &row.node), ("reason", &row.reason)]);
+    table(text, &REASONS, &counters.reasons, detail, |row| {
+        [("node", &row.node), ("reason", &row.reason), ("severity", &row.severity)]
+    });
     if !counters.reasons.is_empty() {
         text.family(&REASON);
     }

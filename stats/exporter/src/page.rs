@@ -67,6 +67,10 @@ fn graph(html: &mut String, graph: &Graph) {
         html.push_str("<p class=\"muted\">No node has been given a packet yet.</p>");
     } else {
         svg::draw(html, graph);
+        html.push_str(
+            "<p class=\"muted\">On edges: packets per second. Bars: a node's part of the clocks of all \
+             nodes. Why a node drops: point at it.</p>",
+        );
     }
     if graph.left_out > 0 {
         let _ = write!(

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::graph::{Edge, Graph, Node};
 use crate::layout::{Point, Rect, Size, layout};
-use crate::words::{Html, Short};
+use crate::words::{Count, Html, Short};
 
 const MARGIN: f64 = 14.0;
 const LINE: f64 = 17.0;
@@ -111,7 +111,13 @@ fn label_edge(html: &mut String, edge: &Edge, route: &[[Point; 2]], degrees: &De
         && edge.packets > 0.0
     {
         let (x, y) = ((start.x + end.x) / 2.0, (start.y + end.y) / 2.0);
-        let _ = write!(html, "<text class=\"rate\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", Short(edge.packets));
+        // Everything else goes to the right.
+        let back = if end.x < start.x { "◂ " } else { "" };
+        let _ = write!(
+            html,
+            "<text class=\"rate\" x=\"{x:.1}\" y=\"{y:.1}\">{back}{}</text>",
+            Short(edge.packets)
+        );
     }
 }
 
@@ -152,8 +158,10 @@ fn draw_node(html: &mut String, node: &Node, rect: &Rect) {
         text("figure", &"");
     }
     if node.dropped > 0 {
-        let class = if node.drops > 0.0 { "drops" } else { "drops past" };
-        text(class, &format_args!("{} dropped/s", Short(node.drops)));
+        match node.drops {
+            0.0 => text("figure", &format_args!("{} dropped so far", Count(node.dropped))),
+            drops => text("drops", &format_args!("{} dropped/s", Short(drops))),
+        }
     }
     html.push_str("</g>");
 }

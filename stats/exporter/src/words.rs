@@ -50,6 +50,15 @@ impl Display for Short {
     }
 }
 
+/// A count: as it is below 1000.
+pub(crate) struct Count(pub u64);
+
+impl Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 1000 { write!(f, "{}", self.0) } else { write!(f, "{}", Short(self.0 as f64)) }
+    }
+}
+
 const UNITS: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
 
 /// A time in its two largest units.

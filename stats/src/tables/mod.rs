@@ -198,12 +198,14 @@ fn nodes(entries: &Entries) -> Vec<Node> {
 /// `/sys/reason/names` has "node/reason"; a reason contains no '/', a node may.
 fn reasons(entries: &Entries) -> Vec<Reason> {
     let sentences = entries.names("/sys/reason/sentences");
+    let severities = entries.names("/sys/reason/severities");
     let reason = |(index, name): (usize, &String)| {
         let (node, reason) = name.rsplit_once('/')?;
         Some(Reason {
             node: node.to_owned(),
             reason: reason.to_owned(),
             sentence: sentences.get(index).cloned().unwrap_or_default(),
+            severity: severities.get(index).cloned().unwrap_or_default(),
             count: entries.simple("/node/errors", index),
         })
     };

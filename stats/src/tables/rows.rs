@@ -106,6 +106,8 @@ row! {
         reason,
         /// What it means, as in `show errors`.
         sentence,
+        /// "error", "warn" or "info".
+        severity,
     } per thread {
         count,
     } key |row| (&row.node, &row.reason)
