@@ -135,3 +135,106 @@ impl Graph {
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use weft_stats::tables::{self, PerThread, System, rates};
+
+    use super::*;
+
+    fn figure(value: u64) -> PerThread {
+        [0, value].into_iter().collect()
+    }
+
+    /// After one second: nodes with their packets (100 clocks each, 10 a call), edges, reasons.
+    fn graph(
+        nodes: &[(&str, u64)],
+        edges: &[(&str, &str, u64)],
+        reasons: &[(&str, &str, u64)],
+        show: Show,
+    ) -> Graph {
+        let snapshot = |second: u64| Snapshot {
+            taken: Instant::now() + Duration::from_secs(second),
+            system: System::default(),
+            counters: Tables {
+                interfaces: vec![],
+                nodes: nodes
+                    .iter()
+                    .map(|(name, packets)| tables::Node {
+                        name: (*name).to_owned(),
+                        calls: figure(second * packets / 10),
+                        vectors: figure(second * packets),
+                        clocks: figure(second * packets * 100),
+                    })
+                    .collect(),
+                reasons: reasons
+                    .iter()
+                    .map(|(node, reason, count)| tables::Reason {
+                        node: (*node).to_owned(),
+                        reason: (*reason).to_owned(),
+                        sentence: String::new(),
+                        severity: String::new(),
+                        count: figure(second * count),
+                    })
+                    .collect(),
+                edges: edges
+                    .iter()
+                    .map(|(from, to, packets)| tables::Edge {
+                        from: (*from).to_owned(),
+                        to: (*to).to_owned(),
+                        packets: figure(second * packets),
+                    })
+                    .collect(),
+                workers: vec![],
+            },
+            pools: vec![],
+            memory: vec![],
+        };
+        let (mut before, after) = (snapshot(0), snapshot(1));
+        before.taken = after.taken - Duration::from_secs(1);
+        Graph::new(&after, &rates(&before, &after), show)
+    }
+
+    #[test]
+    fn drops_are_told_where_they_happen() {
+        let graph = graph(
+            &[("drop", 40), ("if/0-tx", 100), ("lookup", 300), ("unused", 0)],
+            &[
+                ("if/0-tx", "drop", 30),
+                ("lookup", "drop", 10),
+                ("lookup", "if/0-tx", 100),
+                ("lookup", "unused", 0),
+                ("nowhere", "lookup", 5),
+            ],
+            &[("if_0-tx", "full", 10), ("if_0-tx", "down", 20), ("if_0-tx", "never", 0), ("drop", "x", 1)],
+            Show::Used,
+        );
+        let names: Vec<&str> = graph.nodes.iter().map(|node| &node.name[..]).collect();
+        assert_eq!(names, ["if/0-tx", "lookup"]);
+        assert_eq!(graph.edges, [Edge { from: 1, to: 0, packets: 100.0, total: 100 }]);
+        let [output, lookup] = &graph.nodes[..] else { unreachable!("there are two") };
+        assert_eq!((output.drops, output.dropped, lookup.drops), (30.0, 30, 10.0));
+        let reasons: Vec<(&str, f64)> =
+            output.reasons.iter().map(|reason| (&reason.sentence[..], reason.rate)).collect();
+        assert_eq!(reasons, [("down", 20.0), ("full", 10.0)], "the most frequent first");
+        assert_eq!((lookup.clocks_per_packet, lookup.packets_per_call), (100.0, 10.0));
+        assert!((lookup.share - 300.0 / 440.0).abs() < 1e-9, "drop costs too");
+    }
+
+    #[test]
+    fn all_nodes_if_wanted_and_the_busiest_if_too_many() {
+        let nodes = [("a", 0), ("b", 10), ("drop", 0)];
+        let edges = [("a", "b", 0)];
+        let all = graph(&nodes, &edges, &[], Show::All);
+        assert_eq!((all.nodes.len(), all.edges.len()), (2, 1));
+
+        let names: Vec<String> = (0..MOST_NODES + 7).map(|number| format!("node-{number:04}")).collect();
+        let nodes: Vec<(&str, u64)> =
+            names.iter().zip(1..).map(|(name, packets)| (&name[..], packets)).collect();
+        let most = graph(&nodes, &[], &[], Show::Used);
+        assert_eq!((most.nodes.len(), most.left_out), (MOST_NODES, 7));
+        assert_eq!(most.nodes[0].name, "node-0007", "the idlest are left out, the order stays");
+    }
+}

@@ -13,6 +13,7 @@ const UP: Family = gauge("weft_up", "Whether the statistics of a running daemon 
 const BUILD: Family =
     Family { name: "weft_exporter_build", kind: Kind::Info, help: "The exporter that answers." };
 const START_TIME: Family = gauge("weft_start_time_seconds", "When the daemon started, since 1970.");
+const CLOCK: Family = gauge("weft_clock_hertz", "Clocks of the time-stamp counter per second.");
 const HEARTBEATS: Family = counter(
     "weft_heartbeats",
     "Passes of the daemon's collector. Stands still while the main thread hangs, though packets flow.",
@@ -138,6 +139,11 @@ fn render_daemon(text: &mut Text, snapshot: &Snapshot, detail: Detail) {
     text.sample(&[], snapshot.system.boot_time.as_secs());
     text.family(&HEARTBEATS);
     text.sample(&[], snapshot.system.heartbeat);
+
+    if let Some(hertz) = snapshot.system.clocks_per_second {
+        text.family(&CLOCK);
+        text.sample(&[], hertz);
+    }
 
     let counters = &snapshot.counters;
     table(text, &INTERFACES, &counters.interfaces, detail, |row| [("interface", &row.name)]);

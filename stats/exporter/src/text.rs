@@ -59,7 +59,7 @@ pub enum Kind {
     Info,
 }
 
-const UNITS: [&str; 2] = ["bytes", "seconds"];
+const UNITS: [&str; 3] = ["bytes", "hertz", "seconds"];
 
 /// A metric family.
 #[derive(Clone, Copy, Debug)]

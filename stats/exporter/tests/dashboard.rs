@@ -18,7 +18,12 @@ fn snapshot() -> Snapshot {
     let text = || "x".to_owned();
     Snapshot {
         taken: Instant::now(),
-        system: System { boot_time: Duration::from_secs(1), heartbeat: 1 },
+        system: System {
+            boot_time: Duration::from_secs(1),
+            heartbeat: 1,
+            clocks_per_second: Some(1),
+            ..System::default()
+        },
         counters: Tables {
             interfaces: vec![Interface {
                 name: text(),

@@ -122,6 +122,7 @@ fn fill(segment: &mut Segment) {
     name(segment, "/sys/reason/severities", &["error"]);
     count(segment, "/node/errors", &[1]);
     count(segment, "/sys/workers", &[100, 60, 5, 4000]);
+    segment.scalar("/sys/clocks_per_second").expect("there is room").set(2_600_000_000);
     for (level, buffers) in [("used", 10), ("cached", 20), ("available", 30)] {
         let gauge = segment.scalar(&format!("/buffer-pools/default-numa-0/{level}"));
         gauge.expect("there is room").set(buffers);
@@ -195,6 +196,7 @@ fn a_scrape_has_what_was_counted() {
             &text,
             &[
                 "weft_up 1",
+                "weft_clock_hertz 2600000000",
                 "# TYPE weft_interface_receive_packets_total counter",
                 "weft_interface_receive_packets_total{interface=\"p0\"} 3",
                 "weft_interface_receive_bytes_total{interface=\"p0\"} 180",

@@ -53,6 +53,14 @@ pub struct System {
     pub boot_time: Duration,
     /// Passes of the collector; stands still if the main thread hangs or has ended.
     pub heartbeat: u64,
+    /// Its version, from `/sys/version`.
+    pub version: Option<String>,
+    /// The number of its process, as itself sees it.
+    pub pid: Option<u64>,
+    /// What makes seconds of the clocks of nodes and workers.
+    pub clocks_per_second: Option<u64>,
+    /// Names of threads, the main thread first.
+    pub threads: Vec<String>,
 }
 
 /// Levels of a buffer pool, in buffers.
@@ -99,6 +107,10 @@ impl Snapshot {
             system: System {
                 boot_time: Duration::from_secs(entries.scalar("/sys/boottime").unwrap_or_default()),
                 heartbeat: entries.scalar("/sys/heartbeat").unwrap_or_default(),
+                version: entries.names("/sys/version").first().cloned(),
+                pid: entries.scalar("/sys/pid"),
+                clocks_per_second: entries.scalar("/sys/clocks_per_second"),
+                threads: entries.names("/sys/thread/names").to_vec(),
             },
             counters: Tables {
                 interfaces: interfaces(&entries),
