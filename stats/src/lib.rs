@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | [`Segment`] | main | makes, removes, resizes and names entries |
 //! | [`SimpleRow`], [`CombinedRow`] | one worker each | count |
-//! | [`StatsListener`] | main | hands the memory to clients |
+//! | [`StatsListener`] | any | hands the memory to clients |
 //! | [`Reader`] | any process | lists and copies entries |
 //! | [`tables::Snapshot`] | any process | what the daemon keeps there, as typed tables |
 //!

@@ -2,7 +2,8 @@
 //! Where clients fetch the segment: a unix socket that answers every connection with the descriptor and
 //! closes it.
 //!
-//! Main thread. Never blocks: the listener is non-blocking, and the answer fits into any socket buffer.
+//! Any one thread; it need not be the one that owns the segment, so that clients are served while that one
+//! hangs. Never blocks: the listener is non-blocking, and the answer fits into any socket buffer.
 //! A client can do nothing with the descriptor but map it read-only (module `memory`).
 //!
 //! The socket file is made by us and removed by us, and only if it is still ours then. GoVPP watches
@@ -20,11 +21,10 @@ use nix::sys::socket::{Backlog, SockFlag, UnixAddr, bind, connect, getsockopt, l
 
 use crate::error::ServerError;
 use crate::handover;
-use crate::segment::Segment;
 
 /// Owner and group may connect: connecting takes write permission (unix(7)).
 const MODE: u32 = 0o660;
-/// Connections that wait while the main thread is busy; further ones wait in their connect(2).
+/// Connections that wait while the listener's thread is busy; further ones wait in their connect(2).
 const BACKLOG: i32 = 64;
 
 /// Who fetched the segment, for the log.
@@ -75,11 +75,11 @@ impl StatsListener {
         &self.path
     }
 
-    /// Serves one waiting client, or returns `None` if none waits. To be called until then whenever the
-    /// listener is readable.
+    /// Gives `segment` ([`Segment::fd`](crate::Segment::fd)) to one waiting client, or returns `None` if
+    /// none waits. To be called until then whenever the listener is readable.
     ///
     /// A client that hung up before it was served counts as served.
-    pub fn accept_and_send(&self, segment: &Segment) -> Result<Option<Client>, ServerError> {
+    pub fn accept_and_send(&self, segment: BorrowedFd<'_>) -> Result<Option<Client>, ServerError> {
         let failed =
             |action, errno: Errno| ServerError::Io { path: self.path.clone(), action, source: errno.into() };
         let client = loop {
@@ -92,7 +92,7 @@ impl StatsListener {
         };
         let peer =
             getsockopt(&client, PeerCredentials).map_err(|errno| failed("identify a client of", errno))?;
-        match handover::send(client.as_fd(), segment.fd()) {
+        match handover::send(client.as_fd(), segment) {
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => {
                 Ok(Some(Client { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() }))
             }

@@ -43,7 +43,7 @@ fn serve(listener: &StatsListener, segment: &Segment, clients: usize) {
     let mut served = 0;
     while served < clients {
         assert!(started.elapsed() < Duration::from_secs(5), "served {served} of {clients} clients");
-        match listener.accept_and_send(segment).expect("the listener works") {
+        match listener.accept_and_send(segment.fd()).expect("the listener works") {
             Some(client) => {
                 assert_eq!(client.pid, std::process::id() as i32);
                 served += 1;
@@ -60,7 +60,7 @@ fn clients_map_the_segment_that_is_served() {
     segment.heartbeat().set(41);
     let listener = StatsListener::bind(dir.socket()).expect("the path is free");
     assert!(
-        listener.accept_and_send(&segment).expect("the listener works").is_none(),
+        listener.accept_and_send(segment.fd()).expect("the listener works").is_none(),
         "nobody waits, and it returns"
     );
     thread::scope(|scope| {

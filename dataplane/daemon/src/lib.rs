@@ -28,6 +28,7 @@ pub mod ports;
 pub mod process;
 pub mod startup;
 pub mod state;
+pub mod stats_server;
 #[cfg(test)]
 mod testing;
 pub mod threads;

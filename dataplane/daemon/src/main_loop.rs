@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The main loop: start, serve, stop.
 //!
-//! One thread does all that is not moving packets: commands, the stats socket, timers, and what the engine defers until
-//! the workers have passed by. It is a current-thread tokio runtime; each task borrows the one [`Dataplane`] between
+//! One thread does all that is not moving packets: commands, timers, and what the engine defers until the workers have
+//! passed by (the stats socket alone has another, `stats_server`). It is a current-thread tokio runtime; each task borrows the one [`Dataplane`] between
 //! two awaits and never across one. If this thread hangs, packets still flow.
 
 use std::cell::RefCell;
-use std::os::fd::AsFd;
 use std::os::unix::fs::chown;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,9 +20,10 @@ use weft_stats::StatsListener;
 
 use crate::config::{Config, Source};
 use crate::log::Recent;
-use crate::os::{self, Starting};
+use crate::os::Starting;
 use crate::process::{EndSignals, PidFile, make_runtime_dir};
 use crate::state::Dataplane;
+use crate::stats_server::StatsServer;
 use crate::threads::{Plan, WorkerThreads, become_main};
 use crate::topology::Topology;
 use crate::{cli, interactive, log, news, startup};
@@ -121,14 +121,14 @@ async fn serve(
     let state = Rc::new(RefCell::new(dataplane));
     let result = {
         let dataplane = &mut *state.borrow_mut();
-        begin(dataplane, workers, source)
+        begin(dataplane, workers, source).and_then(|pid_file| Ok((pid_file, serve_stats(dataplane, stats)?)))
     };
     let (end, mut ended) = mpsc::unbounded_channel();
     let main = Main { state: Rc::clone(&state), changed: Rc::default(), end };
     let result = match result {
-        Ok(_pid_file) => {
+        Ok(_until_end) => {
             let tree = Rc::new(cli::tree());
-            attend(&main, cli, stats, Rc::clone(&tree));
+            attend(&main, cli, Rc::clone(&tree));
             live(&main, &tree, starting, async {
                 tokio::select! {
                     signal = signals.next() => End::Asked(signal),
@@ -206,12 +206,16 @@ fn bind_stats(config: &Config) -> Result<StatsListener> {
     Ok(listener)
 }
 
+fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<StatsServer> {
+    let name = format!("{}_stats", dataplane.config.cpu.thread_prefix);
+    StatsServer::start(listener, dataplane.engine.stats.fd(), name)
+}
+
 /// Starts the tasks that serve others and look after the dataplane.
-fn attend(main: &Main, cli: Server, stats: StatsListener, tree: Rc<CommandTree<Dataplane>>) {
+fn attend(main: &Main, cli: Server, tree: Rc<CommandTree<Dataplane>>) {
     let shared = Shared { tree: Rc::clone(&tree), state: Rc::clone(&main.state) };
     let service = Commands { shared, changed: Rc::clone(&main.changed) };
     spawn_local(cli.serve(Rc::new(service)));
-    spawn_local(or_end(main.clone(), serve_stats(main.clone(), stats)));
     spawn_local(settle(main.clone()));
     spawn_local(or_end(main.clone(), news::hear(main.clone())));
     spawn_local(news::tick(main.clone()));
@@ -225,25 +229,6 @@ fn attend(main: &Main, cli: Server, stats: StatsListener, tree: Rc<CommandTree<D
 async fn or_end(main: Main, task: impl Future<Output = Result<()>>) {
     if let Err(error) = task.await {
         main.end(End::Failed(error));
-    }
-}
-
-async fn serve_stats(main: Main, listener: StatsListener) -> Result<()> {
-    let clients = os::watch(listener.as_fd()).context("stats socket")?;
-    loop {
-        let mut ready = clients.readable().await.context("stats socket")?;
-        let served = main.with(|dataplane| listener.accept_and_send(&dataplane.engine.stats));
-        match served {
-            Ok(Some(client)) => {
-                tracing::debug!(pid = client.pid, uid = client.uid, "client of the stats segment");
-            }
-            Ok(None) => ready.clear_ready(),
-            Err(error) => {
-                // Out of descriptors, perhaps: the client waits, or tries again.
-                tracing::warn!("{error}");
-                sleep(WATCH).await;
-            }
-        }
     }
 }
 
