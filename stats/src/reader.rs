@@ -100,10 +100,16 @@ impl Reader {
 
     /// As [`Reader::dump`], of all entries that match any of `patterns` (all if there is none).
     pub fn dump_any(&self, patterns: &[&str]) -> Result<Vec<(String, Value)>, ReadError> {
+        self.dump_where(|name| matches_any(patterns, name))
+    }
+
+    /// As [`Reader::dump`], of the entries whose names are `wanted`. It may be asked about a name more than
+    /// once.
+    pub fn dump_where(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, Value)>, ReadError> {
         self.consistent(|view, _| {
             let mut values = Vec::new();
             view.for_each_entry(|entry, name| {
-                if matches_any(patterns, name) {
+                if wanted(name) {
                     let mut value = Value::Scalar(0);
                     view.copy(entry, &mut value)?;
                     values.push((name.to_owned(), value));

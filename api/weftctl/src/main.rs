@@ -1,43 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `weftctl`: types commands into a running Weft, for people and for scripts.
 //!
-//! It knows no command itself: words, help and completion all come from the daemon, so an old
-//! `weftctl` serves a daemon with new plugins. The exit status is 0 if all went well, 1 if a command
-//! was refused, 2 if no daemon could be asked.
+//! It knows no command of the daemon itself: words, help and completion all come from there, so an old
+//! `weftctl` serves a daemon with new plugins. `stats` and `top` ask the daemon nothing but the
+//! descriptor of its counters, so they also serve one whose main thread hangs. The exit status is 0 if
+//! all went well, 1 if a command was refused, 2 if no daemon could be asked.
 #![deny(unsafe_code)]
 
 mod session;
 mod shell;
+mod source;
+mod stats;
+mod units;
 
 use std::{
+    env,
     io::{self, BufRead, IsTerminal},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use weft_cli::{protocol::DEFAULT_SOCKET, script::LineJoiner};
 
-use crate::session::{Failure, Session};
+use crate::{
+    session::{Failure, Session},
+    source::Source,
+};
+
+/// Names another control socket.
+const SOCKET_VARIABLE: &str = "WEFT_CLI_SOCKET";
 
 /// Type commands into a running Weft.
 ///
 /// With words, runs them as one command. Without words, reads commands from the terminal (with
 /// history, completion by Tab and help by ?), or one per line from a pipe.
 #[derive(Debug, Parser)]
-#[command(name = "weftctl", version, after_help = AFTER_HELP)]
+#[command(name = "weftctl", version, after_help = AFTER_HELP, override_usage = USAGE, disable_help_subcommand = true)]
 struct Options {
-    /// Unix socket on which the daemon listens
-    #[arg(short, long, value_name = "PATH", env = "WEFT_CLI_SOCKET", default_value = DEFAULT_SOCKET)]
-    socket: PathBuf,
+    /// Unix socket of the daemon: for commands by default $WEFT_CLI_SOCKET or /run/weft/cli.sock, for
+    /// stats and top $WEFT_STATS_SOCKET or /run/weft/stats.sock
+    #[arg(short, long, value_name = "PATH", global = true)]
+    socket: Option<PathBuf>,
 
     /// Answer as one line of JSON per command
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 
     /// Give up after this many seconds of silence from the daemon; 0 waits for ever
-    #[arg(short, long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(short, long, value_name = "SECONDS", default_value = "30", value_parser = timeout)]
     timeout: Timeout,
 
     /// Go on with the next line of a pipe after a command that failed
@@ -47,7 +59,21 @@ struct Options {
     /// A command, for example: show interface. Any unique prefix of a word will do
     #[arg(value_name = "WORD")]
     words: Vec<String>,
+
+    #[command(subcommand)]
+    reading: Option<Reading>,
 }
+
+/// What needs nothing from the daemon but its counters.
+#[derive(Debug, Subcommand)]
+enum Reading {
+    /// Counters of the stats segment, also of a daemon that hangs
+    Stats(stats::Options),
+}
+
+const USAGE: &str = "\
+weftctl [OPTIONS] [WORD]...
+       weftctl [OPTIONS] stats ls|dump|poll [PATTERN]...";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -55,6 +81,7 @@ Examples:
   weftctl show runtime --json
   weftctl help ip route
   weftctl < commands.txt
+  weftctl stats dump ^/if/ --no-zeros
 
 Exit status: 0 done, 1 a command was refused, 2 no daemon could be asked.";
 
@@ -62,11 +89,24 @@ Exit status: 0 done, 1 a command was refused, 2 no daemon could be asked.";
 #[derive(Debug, Clone, Copy)]
 struct Timeout(Option<Duration>);
 
-fn seconds(text: &str) -> Result<Timeout, String> {
+fn timeout(text: &str) -> Result<Timeout, String> {
+    let duration = seconds(text)?;
+    Ok(Timeout((!duration.is_zero()).then_some(duration)))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
     let expected = || "expected a number of seconds, such as 30 or 0.5".to_owned();
     let seconds: f64 = text.parse().map_err(|_| expected())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| expected())?;
-    Ok(Timeout((!duration.is_zero()).then_some(duration)))
+    Duration::try_from_secs_f64(seconds).map_err(|_| expected())
+}
+
+/// Time between two looks: not so short that looking is all that the machine does, nor so long that
+/// clocks cannot express it.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = seconds(text)?;
+    let expected = "expected 0.01 to 86400 seconds";
+    let allowed = Duration::from_millis(10)..=Duration::from_secs(86_400);
+    allowed.contains(&interval).then_some(interval).ok_or(expected.to_owned())
 }
 
 fn main() -> ExitCode {
@@ -89,7 +129,15 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Failure> {
-    let mut session = Session::new(options.socket.clone(), options.timeout.0, options.json);
+    match &options.reading {
+        Some(Reading::Stats(stats)) => {
+            return stats::run(stats, &Source::new(options.socket.clone()), options.json);
+        }
+        None => {}
+    }
+    let variable = || env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let socket = options.socket.clone().or_else(variable).unwrap_or_else(|| DEFAULT_SOCKET.into());
+    let mut session = Session::new(socket, options.timeout.0, options.json);
     if !options.words.is_empty() {
         session.run(&options.words.join(" "))
     } else if io::stdin().is_terminal() {

@@ -13,6 +13,7 @@ use weft_cli::{
     CliError, Completion,
     client::{Client, ClientError, Output},
 };
+use weft_stats::ReadError;
 
 /// Why `weftctl` ends, or what it tells before the next prompt.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub enum Failure {
     Output(io::Error),
     /// The terminal cannot be used.
     Terminal(rustyline::error::ReadlineError),
+    /// The counters cannot be had.
+    Stats(ReadError),
+    /// No counter has a name that matches one of these patterns.
+    NothingMatches(Vec<String>),
 }
 
 impl Failure {
@@ -40,7 +45,7 @@ impl Failure {
 
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Connection(_) => ExitCode::from(2),
+            Self::Connection(_) | Self::Stats(_) => ExitCode::from(2),
             // `weftctl show ... | head`: the reader has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => ExitCode::from(1),
@@ -61,6 +66,8 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return,
             Self::Output(error) => format!("cannot write the answer: {error}"),
             Self::Terminal(error) => format!("cannot use the terminal: {error}"),
+            Self::Stats(error) => error.to_string(),
+            Self::NothingMatches(patterns) => format!("no counter matches {}", patterns.join(" or ")),
         };
         // With the standard error gone there is nobody to tell.
         let _ = writeln!(io::stderr(), "weftctl: {text}");

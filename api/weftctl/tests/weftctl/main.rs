@@ -4,3 +4,5 @@
 mod daemon;
 mod interactive;
 mod one_shot;
+mod segment;
+mod stats;
