@@ -11,6 +11,7 @@ use weft_engine::node::Kind;
 use weft_engine::{Engine, InterfaceIndex, ThreadIndex};
 use weft_stats::{Scalar, SimpleRow, StatsError, Update};
 
+use crate::cli;
 use crate::os::{self, Heap};
 use crate::state::Dataplane;
 use crate::threads::Plan;
@@ -92,6 +93,10 @@ impl Gauges {
                 update.set_name(&names, thread.0.into(), plan.name(thread))?;
             }
             update.scalar("/sys/num_worker_threads")?.set(threads as u64 - 1);
+            update.scalar("/sys/pid")?.set(std::process::id().into());
+            let version = update.names("/sys/version", 1)?;
+            update.set_name(&version, 0, cli::VERSION)?;
+            update.set_len(&version, 1)?;
             let mut row =
                 |name: &str| Ok::<_, StatsError>(update.simple(name, threads, threads)?.row(ThreadIndex(0)));
             let (vector_rate_per_worker, loops_per_worker) =
