@@ -5,6 +5,7 @@ Nothing here touches the root namespace's interfaces, and nothing a test makes o
 when its block ends, and `scripts/cleanup` removes what a killed run left.
 """
 
+from .frozen import frozen
 from .lab import Lab, LabError, PREFIX, TEMP_PREFIX
 from .namespace import Namespace, poll_until
 from .sites import Site, sites
@@ -13,5 +14,5 @@ from .weft import Weft
 from .wire import Wire
 
 __all__ = [
-    "Lab", "LabError", "Namespace", "PREFIX", "Site", "TEMP_PREFIX", "Trafficgen", "Weft", "Wire", "poll_until", "sites",
+    "Lab", "LabError", "Namespace", "PREFIX", "Site", "TEMP_PREFIX", "Trafficgen", "Weft", "Wire", "frozen", "poll_until", "sites",
 ]

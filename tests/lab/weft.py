@@ -75,6 +75,7 @@ class Weft:
         self.folder = Path(lab.folder("weft"))
         self.runtime = self.folder / "run"
         self.socket = self.runtime / "cli.sock"
+        self.stats_socket = self.runtime / "stats.sock"
         self.log = self.folder / "log"
         self.process = None
         self.config = self.folder / "startup.conf"
@@ -163,6 +164,21 @@ interfaces {{
         if done.returncode != 0:
             raise CliError(command, done.returncode, done.stdout + done.stderr)
         return json.loads(done.stdout)
+
+    def reads(self, *words):
+        """What `weftctl stats` or `weftctl top` prints, which asks the daemon for no command."""
+        done = subprocess.run([binary("weftctl"), "--socket", self.stats_socket, *words], capture_output=True, text=True, timeout=30)
+        if done.returncode != 0:
+            raise CliError(" ".join(words), done.returncode, done.stdout + done.stderr)
+        return done.stdout
+
+    def stats(self, *patterns):
+        """{name: values} of the entries of the stats segment that match."""
+        return {name: entry.get("values", entry.get("value")) for name, entry in json.loads(self.reads("stats", "dump", "--json", *patterns)).items()}
+
+    def main_thread_answers(self):
+        """Whether a command is answered; waits a second for it."""
+        return self._ctl("--timeout", "1", "show version").returncode == 0
 
     def script(self, commands):
         """Runs many commands in one session, as an operator who pipes a file into the client does."""

@@ -11,6 +11,7 @@ mod session;
 mod shell;
 mod source;
 mod stats;
+mod top;
 mod units;
 
 use std::{
@@ -69,11 +70,14 @@ struct Options {
 enum Reading {
     /// Counters of the stats segment, also of a daemon that hangs
     Stats(stats::Options),
+    /// A live screen: interfaces, nodes, drops, load of workers
+    Top(top::Options),
 }
 
 const USAGE: &str = "\
 weftctl [OPTIONS] [WORD]...
-       weftctl [OPTIONS] stats ls|dump|poll [PATTERN]...";
+       weftctl [OPTIONS] stats ls|dump|poll [PATTERN]...
+       weftctl [OPTIONS] top [--once]";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -82,6 +86,7 @@ Examples:
   weftctl help ip route
   weftctl < commands.txt
   weftctl stats dump ^/if/ --no-zeros
+  weftctl top
 
 Exit status: 0 done, 1 a command was refused, 2 no daemon could be asked.";
 
@@ -132,6 +137,9 @@ fn run(options: &Options) -> Result<(), Failure> {
     match &options.reading {
         Some(Reading::Stats(stats)) => {
             return stats::run(stats, &Source::new(options.socket.clone()), options.json);
+        }
+        Some(Reading::Top(top)) => {
+            return top::run(top, &Source::new(options.socket.clone()), options.json);
         }
         None => {}
     }

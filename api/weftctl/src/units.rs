@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Numbers as people read them: three digits and a prefix, in five columns at most.
+//! Numbers and names as people read them: three digits and a prefix, in five columns at most; names without what would
+//! disturb a terminal.
+
+use std::{borrow::Cow, time::Duration};
 
 const PREFIXES: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
 
@@ -24,6 +27,28 @@ pub fn si(value: f64) -> String {
     let text = format!("{scaled:.digits$}");
     let short = if digits > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{short}{}", prefix.unwrap_or(&""))
+}
+
+/// A share as per cent with one digit after the point.
+pub fn percent(share: f64) -> String {
+    if share.is_finite() { format!("{:.1}", share * 100.0) } else { "-".into() }
+}
+
+/// `05:06`, `04:05:06`, `3d 04:05:06`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes, seconds) =
+        (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes:02}:{seconds:02}"),
+        (0, _) => format!("{hours:02}:{minutes:02}:{seconds:02}"),
+        _ => format!("{days}d {hours:02}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+/// A text of the segment without characters that would do something to the terminal.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) { text.replace(char::is_control, "?").into() } else { text.into() }
 }
 
 #[cfg(test)]
@@ -58,6 +83,11 @@ mod tests {
         ] {
             assert_eq!(si(value), text, "{value}");
         }
+        assert_eq!(percent(0.5), "50.0");
+        assert_eq!(percent(f64::NAN), "-");
+        assert_eq!(duration(Duration::from_secs(306)), "05:06");
+        assert_eq!(duration(Duration::from_secs(14_706)), "04:05:06");
+        assert_eq!(duration(Duration::from_secs(273_906)), "3d 04:05:06");
     }
 
     /// What [`si`] wrote, read back.

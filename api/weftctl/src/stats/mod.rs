@@ -3,7 +3,7 @@
 //!
 //! Reads the segment and asks the daemon's main thread for nothing, so it answers while that hangs.
 
-mod json;
+pub mod json;
 mod print;
 mod rates;
 

@@ -3,7 +3,6 @@
 //! counters are packets there, clocks among them, is part of what scripts know.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     io::{self, Write},
 };
@@ -14,7 +13,7 @@ use super::{
     Style, Values,
     rates::{Rate, Rates},
 };
-use crate::units;
+use crate::units::{self, printable};
 
 /// What the figures of a cell are called.
 type Units = &'static [&'static str];
@@ -139,11 +138,6 @@ fn per_second(rate: Option<f64>) -> String {
     let Some(rate) = rate else { return String::new() };
     let sign = if rate < 0.0 { '-' } else { '+' };
     format!(" ({sign}{}/s)", units::si(rate.abs()))
-}
-
-/// A text of the segment without characters that would do something to the terminal.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) { text.replace(char::is_control, "?").into() } else { text.into() }
 }
 
 #[cfg(test)]
