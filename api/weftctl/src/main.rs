@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 use weft_cli::{protocol::DEFAULT_SOCKET, script::LineJoiner};
 
 use crate::{
@@ -90,6 +90,17 @@ Examples:
 
 Exit status: 0 done, 1 a command was refused, 2 no daemon could be asked.";
 
+impl Options {
+    /// Refuses `stats` and `top` behind words of a command: they would run in its place.
+    fn checked(self) -> Result<Self, clap::Error> {
+        if self.reading.is_some() && !self.words.is_empty() {
+            let why = "stats and top cannot stand behind other words; put options behind the command";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(self)
+    }
+}
+
 /// How long the daemon may be silent.
 #[derive(Debug, Clone, Copy)]
 struct Timeout(Option<Duration>);
@@ -115,7 +126,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match Options::try_parse().and_then(Options::checked) {
         Ok(options) => options,
         Err(error) => {
             // Nothing more can be said if the terminal is gone.

@@ -75,8 +75,8 @@ pub struct Drop {
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Worker {
-    /// As in `worker 0` of commands.
-    pub worker: u16,
+    /// Of its thread, or its number among all threads.
+    pub name: String,
     /// Time in turns that moved packets, 0 to 1.
     pub busy: Option<f64>,
     pub packets_per_second: f64,
@@ -155,8 +155,9 @@ impl Frame {
                         interface.rx_packets.get(rate.thread)
                     };
                     let packets = rates.interfaces.iter().map(received).sum();
+                    let thread = usize::from(rate.thread.0);
                     Worker {
-                        worker: rate.thread.0.saturating_sub(1),
+                        name: after.system.threads.get(thread).cloned().unwrap_or(thread.to_string()),
                         busy: ratio(rate.busy_clocks, after.system.clocks_per_second.unwrap_or(0) as f64),
                         packets_per_second: packets,
                         clocks_per_packet: ratio(rate.busy_clocks, packets),

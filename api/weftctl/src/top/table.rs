@@ -77,7 +77,7 @@ const NODES: &[Column] = &[
 ];
 const DROPS: &[Column] = &[Number("/s"), Number("total"), Text("Node"), Text("Reason"), Text("Sentence")];
 const WORKERS: &[Column] = &[
-    Text("Worker"),
+    Text("Thread"),
     Number("busy %"),
     Number("pkt/s"),
     Number("clocks/pkt"),
@@ -197,7 +197,7 @@ fn drop(row: &super::frame::Drop) -> Vec<String> {
 
 fn worker(row: &super::frame::Worker) -> Vec<String> {
     vec![
-        row.worker.to_string(),
+        row.name.clone(),
         some(row.busy, percent),
         si(row.packets_per_second),
         some(row.clocks_per_packet, si),

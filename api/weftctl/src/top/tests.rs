@@ -74,6 +74,7 @@ fn snapshot(n: u64, taken: Instant) -> Snapshot {
             version: Some("0.1.0".to_owned()),
             pid: Some(4242),
             clocks_per_second: Some(1_000_000),
+            threads: vec!["weft_main".to_owned(), "weft_wk_0".to_owned()],
         },
         counters: Tables {
             interfaces: vec![
@@ -163,7 +164,10 @@ fn rates_shares_and_order() {
     assert_eq!(drops, [("no-route", 50.0, 200), ("ttl", 0.0, 7)]);
 
     let worker = &frame.workers[0];
-    assert_eq!((worker.worker, worker.busy, worker.clocks_per_packet), (0, Some(0.025), Some(50.0)));
+    assert_eq!(
+        (worker.name.as_str(), worker.busy, worker.clocks_per_packet),
+        ("weft_wk_0", Some(0.025), Some(50.0))
+    );
     assert_eq!((worker.loops_per_second, worker.sleeps_per_second), (15.0, 10.0));
 }
 
@@ -201,8 +205,8 @@ fn a_frame_as_text() {
          0      7  ip4-input   ttl       time to live exceeded\n\
          \n\
          Workers\n\
-         Worker  busy %  pkt/s  clocks/pkt  loops/s  sleeps/s\n\
-         0          2.5    500          50       15        10\n"
+         Thread     busy %  pkt/s  clocks/pkt  loops/s  sleeps/s\n\
+         weft_wk_0     2.5    500          50       15        10\n"
     );
 }
 
@@ -228,7 +232,7 @@ fn keys_choose_what_is_shown() {
     press(&mut app, KeyCode::Char('3'));
     assert_eq!(screen(&mut app, 80, 24)[4], "50    200  ip4-lookup  no-route  no route to the destination");
     press(&mut app, KeyCode::Char('4'));
-    assert_eq!(screen(&mut app, 80, 24)[4], "0          2.5    500          50       15        10");
+    assert_eq!(screen(&mut app, 80, 24)[4], "weft_wk_0     2.5    500          50       15        10");
     press(&mut app, KeyCode::Tab);
     assert_eq!(app.pane, Pane::Interfaces, "round");
     press(&mut app, KeyCode::BackTab);

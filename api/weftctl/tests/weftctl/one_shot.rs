@@ -33,6 +33,16 @@ fn a_wrong_command() {
 }
 
 #[test]
+fn words_of_a_command_are_never_those_of_weftctl() {
+    let daemon = Daemon::start("words");
+    let ran = run(daemon.weftctl(), &["show", "top"]);
+    assert!(ran.stderr.contains("unknown word \"top\""), "it is for the daemon: {}", ran.stderr);
+    let ran = run(daemon.weftctl(), &["show", "--json", "top"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""));
+    assert!(ran.stderr.contains("stats and top cannot stand behind other words"), "{}", ran.stderr);
+}
+
+#[test]
 fn no_daemon() {
     let daemon = Daemon::start("nobody");
     let mut weftctl = daemon.weftctl();
@@ -85,7 +95,9 @@ fn help_needs_no_daemon() {
     let daemon = Daemon::start("help");
     let ran = run(daemon.weftctl(), &["--help"]);
     assert_eq!(ran.status, Some(0));
-    for word in ["--socket", "--json", "--timeout", "--keep-going", "WEFT_CLI_SOCKET", "Exit status"] {
+    for word in
+        ["--socket", "--json", "--timeout", "--keep-going", "WEFT_CLI_SOCKET", "stats", "top", "Exit status"]
+    {
         assert!(ran.stdout.contains(word), "{word} is missing in:\n{}", ran.stdout);
     }
 }
