@@ -147,10 +147,10 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Failure> {
     match &options.reading {
         Some(Reading::Stats(stats)) => {
-            return stats::run(stats, &Source::new(options.socket.clone()), options.json);
+            return stats::run(stats, &mut Source::new(options.socket.clone()), options.json);
         }
         Some(Reading::Top(top)) => {
-            return top::run(top, &Source::new(options.socket.clone()), options.json);
+            return top::run(top, &mut Source::new(options.socket.clone()), options.json);
         }
         None => {}
     }

@@ -94,12 +94,12 @@ impl Patterns {
         self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.is_match(name))
     }
 
-    fn ls(&self, source: &Source) -> Result<Vec<String>, Failure> {
+    fn ls(&self, source: &mut Source) -> Result<Vec<String>, Failure> {
         let names = source.look(|reader| reader.ls(&[])).map_err(Failure::Stats)?;
         self.some(names.into_iter().filter(|name| self.matches(name)).collect())
     }
 
-    fn dump(&self, source: &Source) -> Result<Values, ReadError> {
+    fn dump(&self, source: &mut Source) -> Result<Values, ReadError> {
         source.look(|reader| reader.dump_where(|name| self.matches(name)))
     }
 
@@ -113,7 +113,7 @@ impl Patterns {
     }
 }
 
-pub fn run(options: &Options, source: &Source, json: bool) -> Result<(), Failure> {
+pub fn run(options: &Options, source: &mut Source, json: bool) -> Result<(), Failure> {
     match &options.command {
         Command::Ls(patterns) => {
             let names = patterns.ls(source)?;
@@ -132,7 +132,7 @@ pub fn run(options: &Options, source: &Source, json: bool) -> Result<(), Failure
 }
 
 /// Only the first look must succeed: a daemon that goes is waited for.
-fn poll(options: &Poll, source: &Source, json: bool) -> Result<(), Failure> {
+fn poll(options: &Poll, source: &mut Source, json: bool) -> Result<(), Failure> {
     let first = options.patterns.some(options.patterns.dump(source).map_err(Failure::Stats)?)?;
     let mut last = (first, Instant::now());
     show(&last.0, None, options.style, json)?;

@@ -5,7 +5,7 @@
 use std::{cmp::Ordering, time::Duration};
 
 use serde::Serialize;
-use weft_stats::tables::{BufferPool, PerThread, Snapshot, rates};
+use weft_stats::tables::{BufferPool, PerThread, Snapshot, Tables, rates};
 
 /// Figures are of the interval between the snapshots, unless they are called totals.
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
@@ -16,6 +16,7 @@ pub struct Frame {
     /// 0 at the first look: there are no rates yet then.
     pub interval_seconds: f64,
     pub heartbeat: u64,
+    /// Of all interfaces but sub-interfaces, whose parents count their packets too.
     pub rx: Flow,
     pub tx: Flow,
     pub drops_per_second: f64,
@@ -109,6 +110,13 @@ impl Frame {
                 total_drops: total.drops.sum(),
             })
             .collect();
+        let ports = || interfaces.iter().filter(|interface| !is_sub_interface(&interface.name, now));
+        let received: Vec<&PerThread<f64>> = rates
+            .interfaces
+            .iter()
+            .filter(|interface| !is_sub_interface(&interface.name, now))
+            .map(|interface| &interface.rx_packets)
+            .collect();
         let clocks: f64 = rates.nodes.iter().map(|rate| rate.clocks.sum()).sum();
         let nodes = now.nodes.iter().zip(&rates.nodes).filter(|(total, _)| total.calls.sum() > 0);
         let drops = now.reasons.iter().zip(&rates.reasons).filter(|(total, _)| total.count.sum() > 0);
@@ -118,8 +126,8 @@ impl Frame {
             uptime_seconds: wall.saturating_sub(after.system.boot_time).as_secs(),
             interval_seconds: after.taken.saturating_duration_since(before.taken).as_secs_f64(),
             heartbeat: after.system.heartbeat,
-            rx: interfaces.iter().map(|interface| interface.rx).fold(Flow::default(), sum),
-            tx: interfaces.iter().map(|interface| interface.tx).fold(Flow::default(), sum),
+            rx: ports().map(|port| port.rx).fold(Flow::default(), sum),
+            tx: ports().map(|port| port.tx).fold(Flow::default(), sum),
             // Packets that no interface received can be dropped too, so the interfaces do not have them all.
             drops_per_second: rates
                 .nodes
@@ -151,10 +159,7 @@ impl Frame {
                 .workers
                 .iter()
                 .map(|rate| {
-                    let received = |interface: &weft_stats::tables::Interface<f64>| {
-                        interface.rx_packets.get(rate.thread)
-                    };
-                    let packets = rates.interfaces.iter().map(received).sum();
+                    let packets = received.iter().map(|packets| packets.get(rate.thread)).sum();
                     let thread = usize::from(rate.thread.0);
                     Worker {
                         name: after.system.threads.get(thread).cloned().unwrap_or(thread.to_string()),
@@ -213,6 +218,15 @@ impl Drop {
     fn activity(&self) -> Activity {
         [self.per_second, self.total as f64]
     }
+}
+
+/// Whether `name` is that of another interface and a number: the packets of `p0.100` are counted for `p0` too.
+fn is_sub_interface(name: &str, tables: &Tables) -> bool {
+    let parent = name.rsplit_once('.').filter(|(_, number)| number.parse::<u32>().is_ok());
+    // The table is sorted by name.
+    parent.is_some_and(|(parent, _)| {
+        tables.interfaces.binary_search_by(|interface| interface.name.as_str().cmp(parent)).is_ok()
+    })
 }
 
 fn flow(

@@ -35,7 +35,7 @@ pub struct Options {
     once: bool,
 }
 
-pub fn run(options: &Options, source: &Source, json: bool) -> Result<(), Failure> {
+pub fn run(options: &Options, source: &mut Source, json: bool) -> Result<(), Failure> {
     if options.once || json {
         return once(options, source, json);
     }
@@ -46,7 +46,7 @@ pub fn run(options: &Options, source: &Source, json: bool) -> Result<(), Failure
     terminal::run(source, options.interval)
 }
 
-fn once(options: &Options, source: &Source, json: bool) -> Result<(), Failure> {
+fn once(options: &Options, source: &mut Source, json: bool) -> Result<(), Failure> {
     let before = source.look(Snapshot::read).map_err(Failure::Stats)?;
     thread::sleep(options.interval);
     let after = source.look(Snapshot::read).map_err(Failure::Stats)?;

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use super::frame::Frame;
+use super::frame::{Drop, Flow, Frame, Interface, Node, Worker};
 use crate::units::{duration, percent, printable, si};
 
 /// One of the tables of a frame.
@@ -88,10 +88,10 @@ const WORKERS: &[Column] = &[
 impl Table {
     pub fn new(frame: &Frame, pane: Pane) -> Table {
         let (columns, rows) = match pane {
-            Pane::Interfaces => (INTERFACES, frame.interfaces.iter().map(interface).collect()),
-            Pane::Nodes => (NODES, frame.nodes.iter().map(node).collect()),
-            Pane::Drops => (DROPS, frame.drops.iter().map(drop).collect()),
-            Pane::Workers => (WORKERS, frame.workers.iter().map(worker).collect()),
+            Pane::Interfaces => (INTERFACES, frame.interfaces.iter().map(interface_cells).collect()),
+            Pane::Nodes => (NODES, frame.nodes.iter().map(node_cells).collect()),
+            Pane::Drops => (DROPS, frame.drops.iter().map(drop_cells).collect()),
+            Pane::Workers => (WORKERS, frame.workers.iter().map(worker_cells).collect()),
         };
         Table { columns, rows }
     }
@@ -142,11 +142,10 @@ pub fn identity(frame: &Frame) -> Vec<String> {
     [Some(name), Some(up), frame.pid.map(|pid| format!("pid {pid}"))].into_iter().flatten().collect()
 }
 
-/// All interfaces together.
+/// All ports together.
 pub fn summary(frame: &Frame) -> String {
-    let flow = |flow: super::frame::Flow| {
-        format!("{} pkt/s {} bit/s", si(flow.packets_per_second), si(flow.bits_per_second))
-    };
+    let flow =
+        |flow: Flow| format!("{} pkt/s {} bit/s", si(flow.packets_per_second), si(flow.bits_per_second));
     let drops = si(frame.drops_per_second);
     let mut text = format!("rx {}  tx {}  drops {drops}/s", flow(frame.rx), flow(frame.tx));
     if frame.buffers.total > 0 {
@@ -160,7 +159,7 @@ fn some(value: Option<f64>, text: fn(f64) -> String) -> String {
     value.map_or("-".to_owned(), text)
 }
 
-fn interface(row: &super::frame::Interface) -> Vec<String> {
+fn interface_cells(row: &Interface) -> Vec<String> {
     vec![
         row.name.clone(),
         si(row.rx.packets_per_second),
@@ -174,7 +173,7 @@ fn interface(row: &super::frame::Interface) -> Vec<String> {
     ]
 }
 
-fn node(row: &super::frame::Node) -> Vec<String> {
+fn node_cells(row: &Node) -> Vec<String> {
     vec![
         row.name.clone(),
         si(row.packets_per_second),
@@ -185,7 +184,7 @@ fn node(row: &super::frame::Node) -> Vec<String> {
     ]
 }
 
-fn drop(row: &super::frame::Drop) -> Vec<String> {
+fn drop_cells(row: &Drop) -> Vec<String> {
     vec![
         si(row.per_second),
         row.total.to_string(),
@@ -195,7 +194,7 @@ fn drop(row: &super::frame::Drop) -> Vec<String> {
     ]
 }
 
-fn worker(row: &super::frame::Worker) -> Vec<String> {
+fn worker_cells(row: &Worker) -> Vec<String> {
     vec![
         row.name.clone(),
         some(row.busy, percent),

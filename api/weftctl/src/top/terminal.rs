@@ -36,7 +36,7 @@ impl Drop for Restore {
 }
 
 /// Shows a new look every `interval` until a key or a signal ends it.
-pub fn run(source: &Source, interval: Duration) -> Result<(), Failure> {
+pub fn run(source: &mut Source, interval: Duration) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::Terminal(error.into());
     let ending: SigSet = ENDING.into_iter().collect();
     ending.thread_block().map_err(|errno| failed(errno.into()))?;
@@ -55,7 +55,7 @@ pub fn run(source: &Source, interval: Duration) -> Result<(), Failure> {
 }
 
 /// Says which signal ended it, if one did.
-fn show(source: &Source, interval: Duration, signals: &SignalFd) -> io::Result<Option<Signal>> {
+fn show(source: &mut Source, interval: Duration, signals: &SignalFd) -> io::Result<Option<Signal>> {
     let mut terminal = ratatui::try_init()?;
     let mut app = App::new();
     let mut due = Instant::now();

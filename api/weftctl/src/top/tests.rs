@@ -172,6 +172,21 @@ fn rates_shares_and_order() {
 }
 
 #[test]
+fn packets_of_sub_interfaces_are_counted_once() {
+    let start = Instant::now();
+    let snapshot = |n: u64, taken| {
+        let mut snapshot = snapshot(n, taken);
+        let names = ["eth0.100", "p0", "p0.100", "p0.x"];
+        snapshot.counters.interfaces = names.map(|name| interface(name, n, n, 0)).to_vec();
+        snapshot
+    };
+    let frame = Frame::new(&snapshot(0, start), &snapshot(10, start + Duration::from_secs(1)), wall(1));
+    assert_eq!(frame.rx.packets_per_second, 30.0, "p0.100 is part of p0; eth0.100 and p0.x stand alone");
+    assert_eq!((frame.tx.total_packets, frame.workers[0].packets_per_second), (30, 30.0));
+    assert_eq!(frame.interfaces.len(), 4);
+}
+
+#[test]
 fn a_first_look_has_no_rates() {
     let one = snapshot(10, Instant::now());
     let frame = Frame::new(&one, &one, wall(0));

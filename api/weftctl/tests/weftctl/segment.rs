@@ -51,6 +51,11 @@ pub struct Daemon {
 impl Daemon {
     /// Serves a segment with two interfaces, of which `p0` receives, and three nodes.
     pub fn start(folder: &Folder) -> Self {
+        Self::busy(folder, usize::MAX)
+    }
+
+    /// Has time for some clients only.
+    pub fn busy(folder: &Folder, mut clients: usize) -> Self {
         let listener = StatsListener::bind(folder.socket()).unwrap();
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -58,7 +63,9 @@ impl Daemon {
             let worker = fill(&mut segment);
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {
                 worker();
-                while listener.accept_and_send(segment.fd()).unwrap().is_some() {}
+                while clients > 0 && listener.accept_and_send(segment.fd()).unwrap().is_some() {
+                    clients -= 1;
+                }
             }
         });
         Self { stop: Some(stop), thread: Some(thread) }

@@ -98,6 +98,17 @@ fn polling_waits_for_a_daemon_that_is_restarted() {
 }
 
 #[test]
+fn polling_goes_on_while_nobody_answers() {
+    let folder = Folder::new("busy");
+    let _daemon = Daemon::busy(&folder, 1);
+    let ran = run(folder.weftctl(), &["stats", "poll", "^/if/rx$", "-i", "0.1", "-c", "2", "--json"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
+    let looks: Vec<Value> = ran.stdout.lines().map(json).collect();
+    let packets = |look: &Value| look["/if/rx"]["values"][1][1]["packets"].as_u64().unwrap();
+    assert!(packets(&looks[1]) > packets(&looks[0]), "it is the memory that is counted in");
+}
+
+#[test]
 fn a_pattern_that_matches_nothing() {
     let folder = Folder::new("nothing");
     let _daemon = Daemon::start(&folder);
