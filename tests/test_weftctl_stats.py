@@ -17,9 +17,10 @@ from lab.weft import CliError, binary
 COLUMNS = ["drops", "punt", "ip4", "ip6", "rx-no-buf", "rx-miss", "rx-error", "tx-error"]
 
 
-def _ping(network, count=5):
+def _ping(network):
+    """Some packets each way. On a loaded machine ping does not wait for all answers; one is enough for it to succeed."""
     a, b = network.sites
-    assert f"{count} received" in a.host.output("ping", "-c", count, "-i", 0.05, "-W", 2, b.host_ip)
+    a.host.run("ping", "-c", 5, "-i", 0.05, "-W", 2, b.host_ip)
 
 
 def _counters(weft):
@@ -46,10 +47,10 @@ def test_the_segment_and_show_interface_say_the_same(network):
     def same():
         # A packet may arrive between the two looks; when traffic rests they agree.
         counters, shown = _counters(net.weft), _shown(net.weft)
-        return counters if all(counters[name][key] == row[key] for name, row in shown.items() for key in counters[name]) else None
+        forwarded = counters["p0"]["rx_packets"] >= 5 and counters["p1"]["tx_packets"] >= 5
+        return forwarded and all(counters[name][key] == row[key] for name, row in shown.items() for key in counters[name])
 
-    counters = poll_until(same, 10, "the segment and `show interface` agree")
-    assert counters["p0"]["rx_packets"] >= 5 and counters["p1"]["tx_packets"] >= 5
+    poll_until(same, 20, "the segment and `show interface` agree")
 
 
 def test_names_errors_and_what_nothing_matches(network):
@@ -73,7 +74,7 @@ def test_counters_can_be_had_while_the_main_thread_hangs(network):
         assert not net.weft.main_thread_answers()
         # The workers go on, and so does whoever looks at them.
         _ping(net)
-        poll_until(lambda: _counters(net.weft)["p0"]["rx_packets"] >= before["p0"]["rx_packets"] + 5, 5, "the counters go on")
+        poll_until(lambda: _counters(net.weft)["p0"]["rx_packets"] >= before["p0"]["rx_packets"] + 5, 20, "the counters go on")
         assert "/if/rx" in net.weft.reads("stats", "dump", "^/if/rx$", "--summary")
         text = net.weft.reads("top", "--once", "--interval", "0.2")
         assert text.startswith("weft ") and "\nInterfaces\n" in text and "\np0 " in text
