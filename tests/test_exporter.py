@@ -237,12 +237,17 @@ def test_the_page_in_a_browser(lab, network, trafficgen, exporter):
     idle = {ends: width for ends, (_, width) in drawn().edges.items()}
     flow = trafficgen.flow(a, b, rate=5000, flows=16)
     poll_until(lambda: drawn().edges[way[-1]][0] > 500, 30, "traffic is drawn")
-    html, console = chromium(lab, web.url)
-    page = Page(html)
-    assert {node for ends in way for node in ends} <= page.nodes
-    for ends in way:
-        rate, width = page.edges[ends]
-        assert rate > 500 and width > idle[ends] * 1.5, f"{ends}: {rate}/s is {width} px wide, {idle[ends]} at rest"
+    seen = []
+
+    def in_browser():
+        """Whether the browser saw traffic on the whole way: on a busy machine it may load in a second without."""
+        seen[:] = chromium(lab, web.url)
+        page = Page(seen[0])
+        assert {node for ends in way for node in ends} <= page.nodes
+        return all(page.edges[ends][0] > 100 and page.edges[ends][1] > idle[ends] * 1.5 for ends in way)
+
+    poll_until(in_browser, 120, "every edge on the way has a rate, and is wider than at rest")
+    html, console = seen
     assert "clocks/packet" in html and "vectors/call" in html
     assert not console, console
     # Drawn anew by its own script: what the DOM says later is of later traffic.
@@ -259,11 +264,18 @@ def test_the_page_refreshes_itself(lab, network, trafficgen, exporter):
     a, b = net.sites
     web = exporter(net.weft)
     a.host.run("ping", "-c", 1, "-W", 2, b.host_ip)
-    last = f"{b.port}-tx"
-    at_rest = poll_until(lambda: next((html for html in [web.get()[1]] if last in Page(html).nodes), None), 30, "a page")
+    last = "ip4-rewrite", f"{b.port}-tx"
+
+    def page(condition, what):
+        """The first page whose edges are so."""
+        def look():
+            html = web.get()[1]
+            return html if condition(Page(html).edges) else None
+        return poll_until(look, 30, what)
+
+    at_rest = page(lambda edges: last in edges, "a page of the ping")
     flow = trafficgen.flow(a, b, rate=5000, flows=16)
-    busy = poll_until(lambda: next((html for html in [web.get()[1]] if Page(html).edges["ip4-rewrite", last][0] > 500),
-                                   None), 30, "a page of traffic")
+    busy = page(lambda edges: edges[last][0] > 500, "a page of traffic")
     flow.stop()
     # Loaded at rest, asked again under traffic, and then left alone.
     asked = []

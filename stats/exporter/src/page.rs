@@ -7,11 +7,11 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use weft_stats::tables::{Interface, PerThread, Snapshot, Tables};
+use weft_stats::tables::{PerThread, Snapshot, Tables};
 
 use crate::graph::{Graph, MOST_NODES, Show};
 use crate::svg;
-use crate::words::{Age, Html, Short};
+use crate::words::{Age, Count, Html, Short};
 
 /// What the page shows.
 pub enum State<'a> {
@@ -33,7 +33,7 @@ pub fn render(state: &State<'_>, show: Show) -> String {
     match state {
         State::Up { snapshot, rates } => {
             graph(&mut html, &Graph::new(snapshot, rates, show));
-            interfaces(&mut html, &rates.interfaces);
+            interfaces(&mut html, snapshot, rates);
         }
         State::Down { why } => {
             let _ = write!(html, "<section><p>No daemon to be seen: {}.</p></section>", Html(why));
@@ -82,13 +82,14 @@ fn graph(html: &mut String, graph: &Graph) {
     html.push_str("</section>");
 }
 
-/// Per second, and drops of packets that came in there.
-fn interfaces(html: &mut String, rates: &[Interface<f64>]) {
+/// Rates, and drops of packets that came in there. What the device lost has no rate that would fit: the
+/// daemon learns of it in larger steps.
+fn interfaces(html: &mut String, snapshot: &Snapshot, rates: &Tables<f64>) {
     html.push_str(
         "<section><table><thead><tr><th>interface</th><th>received packets/s</th><th>bit/s</th>\
-         <th>transmitted packets/s</th><th>bit/s</th><th>dropped/s</th><th>punted/s</th></tr></thead><tbody>",
+         <th>transmitted packets/s</th><th>bit/s</th><th>punted/s</th><th>dropped/s</th><th>lost at the device</th></tr></thead><tbody>",
     );
-    for row in rates {
+    for (total, row) in snapshot.counters.interfaces.iter().zip(&rates.interfaces) {
         let _ = write!(html, "<tr><td>{}</td>", Html(&row.name));
         let mut cell = |figure: &PerThread<f64>, factor: f64| {
             let _ = write!(html, "<td>{}</td>", Short(figure.sum() * factor));
@@ -97,10 +98,11 @@ fn interfaces(html: &mut String, rates: &[Interface<f64>]) {
         cell(&row.rx_bytes, 8.0);
         cell(&row.tx_packets, 1.0);
         cell(&row.tx_bytes, 8.0);
-        let lost = row.drops.sum() + row.rx_no_buffer.sum() + row.rx_missed.sum();
-        let class = if lost > 0.0 { " class=\"drop\"" } else { "" };
-        let _ = write!(html, "<td{class}>{}</td>", Short(lost));
-        let _ = write!(html, "<td>{}</td></tr>", Short(row.punts.sum()));
+        cell(&row.punts, 1.0);
+        let drops = row.drops.sum();
+        let class = if drops > 0.0 { " class=\"drop\"" } else { "" };
+        let lost = total.rx_missed.sum().saturating_add(total.rx_no_buffer.sum());
+        let _ = write!(html, "<td{class}>{}</td><td>{}</td></tr>", Short(drops), Count(lost));
     }
     html.push_str("</tbody></table></section>");
 }
