@@ -13,6 +13,8 @@ const LINE: f64 = 17.0;
 const PADDING: f64 = 12.0;
 /// Of a character of the name, at the font size of `page.css`.
 const CHARACTER: f64 = 7.7;
+/// A wider drawing is made smaller to fit the window, but no smaller than this: text has to be read.
+const LEAST_SCALED: f64 = 960.0;
 /// For the longest figures.
 const LEAST_WIDTH: f64 = 136.0;
 /// Of the line that shows a node's part of all clocks.
@@ -27,19 +29,20 @@ pub(crate) fn draw(html: &mut String, graph: &Graph) {
     let _ = write!(
         html,
         "<svg viewBox=\"{0} {0} {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" \
-         role=\"img\" aria-label=\"node graph\">",
-        -MARGIN
+         style=\"min-width:{1:.0}px\" role=\"img\" aria-label=\"node graph\">",
+        -MARGIN,
+        width.min(LEAST_SCALED)
     );
-    // Idle edges below busy ones, labels above all edges.
-    let mut order: Vec<usize> = (0..graph.edges.len()).collect();
-    order.sort_by(|a, b| graph.edges[*a].packets.total_cmp(&graph.edges[*b].packets));
-    for &index in &order {
-        draw_edge(html, graph, &graph.edges[index], &layout.routes[index]);
+    // Everything keeps its place in the document whatever the rates are: the script of the page goes by that.
+    for (edge, route) in graph.edges.iter().zip(&layout.routes) {
+        draw_edge(html, graph, edge, route);
     }
+    html.push_str("<g>");
     let degrees = Degrees::of(&ends, graph.nodes.len());
     for (edge, route) in graph.edges.iter().zip(&layout.routes) {
         label_edge(html, edge, route, &degrees);
     }
+    html.push_str("</g>");
     for (node, rect) in graph.nodes.iter().zip(&layout.boxes) {
         draw_node(html, node, rect);
     }
