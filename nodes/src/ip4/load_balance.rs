@@ -378,7 +378,7 @@ mod tests {
         let row = routes.row(ThreadIndex(1));
         let mut load_balances = LoadBalances::new(&mut domain, 3);
         load_balances.count_in(routes.clone());
-        let mut insert = |load_balances: &mut LoadBalances, domain: &mut Domain| {
+        let insert = |load_balances: &mut LoadBalances, domain: &mut Domain| {
             load_balances.insert(domain, &[share(1, 1)], LoadBalanceId::NO_ROUTE).unwrap()
         };
         let old = insert(&mut load_balances, &mut domain);

@@ -67,7 +67,7 @@ fn with_segment<R>(
         let stopped = &stop;
         scope.spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                listener.accept_and_send(&segment).expect("the listener works");
+                listener.accept_and_send(segment.fd()).expect("the listener works");
                 segment.heartbeat().set(segment.heartbeat().get() + 1);
                 pass(&segment);
                 thread::sleep(Duration::from_millis(2));
@@ -306,7 +306,7 @@ fn a_main_thread_that_hangs_hides_nothing() {
     let listener = StatsListener::bind(dir.socket()).expect("the path is free");
     thread::scope(|scope| {
         let first = scope.spawn(|| metrics(address));
-        until("the exporter connects", || listener.accept_and_send(&segment).expect("it works"));
+        until("the exporter connects", || listener.accept_and_send(segment.fd()).expect("it works"));
         assert_lines(&first.join().expect("no panic"), &["weft_up 1"]);
     });
     // From here on nobody accepts, and no heart beats.

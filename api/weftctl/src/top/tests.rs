@@ -60,6 +60,7 @@ fn reason(node: &str, reason: &str, sentence: &str, count: u64) -> Reason {
         node: node.to_owned(),
         reason: reason.to_owned(),
         sentence: sentence.to_owned(),
+        severity: "error".to_owned(),
         count: per_thread(count),
     }
 }
