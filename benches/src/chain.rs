@@ -118,9 +118,10 @@ pub struct Chain {
     pub engine: Engine,
     pub worker: Worker,
     pub router: Router,
+    pub interfaces: Interfaces,
     pub destinations: Vec<u32>,
     pub template: Vec<u8>,
-    source: NodeId,
+    pub source: NodeId,
 }
 
 impl Chain {
@@ -211,7 +212,7 @@ impl Chain {
         router.apply(&mut engine, &interfaces, TableIndex(0), &changes)?;
         let mut worker = workers.pop().context("an engine has a worker")?;
         worker.turn();
-        Ok(Chain { engine, worker, router, destinations, template, source: ids[0] })
+        Ok(Chain { engine, worker, router, interfaces, destinations, template, source: ids[0] })
     }
 
     /// Forwards `packets`; returns clocks per packet of each of [`NODES`], then of the sink.
@@ -222,12 +223,17 @@ impl Chain {
             ids.iter().map(|id| engine.counters.clocks.sum(id.index())).collect()
         };
         let before = clocks(&self.engine);
-        if let Some(source) = self.worker.node_mut::<Source>(self.source) {
-            source.left = packets;
-        }
-        while self.worker.turn() > 0 {}
+        Chain::forward(&mut self.worker, self.source, packets);
         let after = clocks(&self.engine);
         after.iter().zip(before).map(|(after, before)| (after - before) as f64 / packets as f64).collect()
+    }
+
+    /// Has a worker forward `packets`.
+    pub fn forward(worker: &mut Worker, source: NodeId, packets: usize) {
+        if let Some(source) = worker.node_mut::<Source>(source) {
+            source.left = packets;
+        }
+        while worker.turn() > 0 {}
     }
 
     /// Packets that were dropped, which would make the figures worthless.

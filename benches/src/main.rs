@@ -6,7 +6,9 @@ mod allocations;
 mod bare;
 mod chain;
 mod graph;
+mod readers;
 mod report;
+mod stats;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -25,10 +27,13 @@ struct Args {
 enum What {
     /// The IPv4 chain ethernet-input .. tx in memory, in clocks per packet, beside a bare forwarding loop
     Graph(graph::Options),
+    /// Reading the stats segment, beside vpp_papi; and forwarding with and without readers
+    Stats(stats::Options),
 }
 
 fn main() -> Result<()> {
     match Args::parse().what {
         What::Graph(options) => graph::run(&options),
+        What::Stats(options) => stats::run(&options),
     }
 }

@@ -17,7 +17,7 @@ use crate::handover;
 use crate::layout::{Header, VERSION};
 use crate::memory::{OpenError, ReadMemory};
 use crate::value::Value;
-use crate::view::View;
+use crate::view::{Place, Span, View};
 
 /// How long a server may take to send its descriptor, and a writer to come to rest. A step that lasts
 /// this long belongs to a process that died or was stopped in the middle of it.
@@ -36,11 +36,13 @@ pub struct Reader {
 pub struct Counter {
     name: String,
     position: usize,
+    /// Memory of the last read.
+    spans: Vec<Span>,
 }
 
 impl Counter {
     pub fn new(name: impl Into<String>) -> Counter {
-        Counter { name: name.into(), position: 0 }
+        Counter { name: name.into(), position: 0, spans: Vec::new() }
     }
 
     pub fn name(&self) -> &str {
@@ -107,11 +109,12 @@ impl Reader {
     /// once.
     pub fn dump_where(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, Value)>, ReadError> {
         self.consistent(|view, _| {
-            let mut values = Vec::new();
+            let (mut values, mut spans) = (Vec::new(), Vec::new());
             view.for_each_entry(|entry, name| {
                 if wanted(name) {
+                    spans.clear();
                     let mut value = Value::Scalar(0);
-                    view.copy(entry, &mut value)?;
+                    view.copy(&view.resolve(entry, &mut spans)?, &spans, &mut value)?;
                     values.push((name.to_owned(), value));
                 }
                 Ok(())
@@ -131,14 +134,23 @@ impl Reader {
     pub fn read_into(&self, counter: &mut Counter, value: &mut Value) -> Result<(), ReadError> {
         self.consistent(|view, _| {
             let entry = view.find(&counter.name, &mut counter.position)?;
-            view.copy(entry, value)
+            counter.spans.clear();
+            let place = view.resolve(entry, &mut counter.spans)?;
+            view.copy(&place, &counter.spans, value)
         })
     }
 
     /// The entries that match any of `patterns` (see [`Reader::ls`]), to be dumped again and again.
     pub fn select(&self, patterns: &[&str]) -> Selection<'_> {
         let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-        Selection { reader: self, patterns, epoch: 0, places: Vec::new(), entries: Vec::new() }
+        Selection {
+            reader: self,
+            patterns,
+            epoch: 0,
+            places: Vec::new(),
+            spans: Vec::new(),
+            entries: Vec::new(),
+        }
     }
 
     /// Runs `copy` until nothing changed meanwhile, or patience is at an end.
@@ -164,29 +176,32 @@ impl Reader {
     }
 }
 
-/// Entries that are dumped again and again: names are looked up only when the structure has changed, and
-/// values are copied into the memory of the last ones.
+/// Entries that are dumped again and again: names are looked up and pointers followed only when the structure
+/// has changed, and values are copied into the memory of the last ones.
 pub struct Selection<'r> {
     reader: &'r Reader,
     patterns: Vec<String>,
-    /// Of `places` and the names in `entries`; 0, which no segment has, if they are of none.
+    /// Of `places`, `spans` and the names in `entries`; 0, which no segment has, if they are of none.
     epoch: u64,
-    places: Vec<u64>,
+    places: Vec<Place>,
+    spans: Vec<Span>,
     entries: Vec<(String, Value)>,
 }
 
 impl Selection<'_> {
     /// Names and present values, in the order of the directory; consistent as [`Reader::dump`].
     pub fn read(&mut self) -> Result<&[(String, Value)], ReadError> {
-        let Selection { reader, patterns, epoch: known, places, entries } = self;
+        let Selection { reader, patterns, epoch: known, places, spans, entries } = self;
         reader.consistent(|view, epoch| {
-            if *known != epoch {
+            let found = *known == epoch;
+            if !found {
                 *known = 0;
                 let mut count = 0;
                 places.clear();
-                view.for_each_entry(|place, name| {
+                spans.clear();
+                view.for_each_entry(|entry, name| {
                     if matches_any(patterns, name) {
-                        places.push(place);
+                        places.push(view.resolve(entry, spans)?);
                         match entries.get_mut(count) {
                             Some((old, _)) => name.clone_into(old),
                             None => entries.push((name.to_owned(), Value::Scalar(0))),
@@ -196,9 +211,15 @@ impl Selection<'_> {
                     Ok(())
                 })?;
                 entries.truncate(count);
-                *known = epoch;
             }
-            places.iter().zip(&mut *entries).try_for_each(|(place, (_, value))| view.copy(*place, value))
+            for (place, (_, value)) in places.iter().zip(&mut *entries) {
+                // Texts change with the structure only.
+                if !(found && matches!(place, Place::Names(_))) {
+                    view.copy(place, spans, value)?;
+                }
+            }
+            *known = epoch;
+            Ok(())
         })?;
         Ok(&self.entries)
     }

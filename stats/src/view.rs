@@ -4,33 +4,56 @@
 //! Nothing that is read here is trusted: every pointer and length is checked against the mapping before
 //! it is followed, and the words copied in one attempt are limited. All loops are bounded by a checked
 //! length.
+//!
+//! An entry is copied in two parts: [`View::resolve`] follows the pointers, [`View::copy`] loads the words at the
+//! end of them. What the first finds holds as long as the epoch does, so a reader that comes again need
+//! only do the second.
 
 use std::cell::Cell;
 use std::mem::{offset_of, size_of, take};
+use std::ops::Range;
 
 use crate::error::ReadError;
 use crate::layout::{Entry, Header, Kind, NAME_SIZE, WORD, symlink_parts, text_word};
 use crate::memory::ReadMemory;
 use crate::value::{Combined, Value};
 
-/// A vector that lies inside the mapping.
-struct Span {
+/// Elements that lie inside the mapping.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
     data: u64,
     len: usize,
-    /// Bytes of an element.
-    element: usize,
 }
 
 impl Span {
-    /// Offset of an element.
-    fn at(&self, index: usize) -> u64 {
-        self.data + (index * self.element) as u64
+    /// Offset of an element of `size` bytes.
+    fn at(&self, index: usize, size: usize) -> u64 {
+        self.data + (index * size) as u64
     }
 
-    fn offsets(&self) -> impl Iterator<Item = u64> {
-        (0..self.len).map(|index| self.at(index))
+    fn offsets(self, size: usize) -> impl Iterator<Item = u64> {
+        (0..self.len).map(move |index| self.at(index, size))
     }
 }
+
+/// What an entry holds, and where: the ranges are of the list of spans that [`View::resolve`] fills.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Scalar(u64),
+    /// A span per thread.
+    Simple(Range<usize>),
+    Combined(Range<usize>),
+    /// A span of one element per thread.
+    SimpleColumn(Range<usize>),
+    CombinedColumn(Range<usize>),
+    /// A span of bytes per text.
+    Names(Range<usize>),
+    Other(u32),
+}
+
+/// Bytes of an element.
+const SIMPLE: usize = WORD;
+const COMBINED: usize = 2 * WORD;
 
 pub(crate) struct View<'a> {
     memory: &'a ReadMemory,
@@ -46,9 +69,9 @@ impl<'a> View<'a> {
     pub fn new(memory: &'a ReadMemory) -> Result<View<'a>, ReadError> {
         let base = memory.field(offset_of!(Header, base));
         let budget = Cell::new(memory.len() / WORD * 4);
-        let mut view = View { memory, base, directory: Span { data: 0, len: 0, element: 1 }, budget };
-        view.directory =
-            view.vector(offset_of!(Header, directory) as u64, size_of::<Entry>(), "directory")?;
+        let mut view = View { memory, base, directory: Span { data: 0, len: 0 }, budget };
+        let field = offset_of!(Header, directory) as u64;
+        view.directory = view.vector(field, size_of::<Entry>(), "directory")?;
         Ok(view)
     }
 
@@ -58,8 +81,9 @@ impl<'a> View<'a> {
         mut f: impl FnMut(u64, &str) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let mut name = String::with_capacity(NAME_SIZE);
-        for entry in self.directory.offsets() {
+        for entry in self.directory.offsets(size_of::<Entry>()) {
             if self.kind(entry)? != Ok(Kind::Empty) {
+                name.clear();
                 self.text(entry + offset_of!(Entry, name) as u64, NAME_SIZE, &mut name)?;
                 f(entry, &name)?;
             }
@@ -72,7 +96,7 @@ impl<'a> View<'a> {
     pub fn find(&self, name: &str, hint: &mut usize) -> Result<u64, ReadError> {
         if name.len() < NAME_SIZE {
             for index in std::iter::once(*hint).chain(0..self.directory.len) {
-                let entry = self.directory.at(index);
+                let entry = self.directory.at(index.min(self.directory.len), size_of::<Entry>());
                 if index < self.directory.len
                     && self.has_name(entry, name)?
                     && self.kind(entry)? != Ok(Kind::Empty)
@@ -85,30 +109,67 @@ impl<'a> View<'a> {
         Err(ReadError::NotFound { name: name.to_owned() })
     }
 
-    /// Copies an entry into `value`, in the memory that is there if it is of the same kind. After an
-    /// error `value` is arbitrary.
-    pub fn copy(&self, entry: u64, value: &mut Value) -> Result<(), ReadError> {
+    /// Follows the pointers of an entry; appends to `spans` what they lead to.
+    pub fn resolve(&self, entry: u64, spans: &mut Vec<Span>) -> Result<Place, ReadError> {
         let field = entry + offset_of!(Entry, value) as u64;
-        match self.kind(entry)? {
-            Ok(Kind::Scalar | Kind::Gauge) => *value = Value::Scalar(self.load(field, "scalar")?),
-            Ok(Kind::Simple) => {
-                let mut rows = if let Value::Simple(rows) = value { take(rows) } else { Vec::new() };
-                self.rows(field, simple, &mut rows)?;
-                *value = Value::Simple(rows);
-            }
-            Ok(Kind::Combined) => {
-                let mut rows = if let Value::Combined(rows) = value { take(rows) } else { Vec::new() };
-                self.rows(field, combined, &mut rows)?;
-                *value = Value::Combined(rows);
-            }
+        Ok(match self.kind(entry)? {
+            Ok(Kind::Scalar | Kind::Gauge) => Place::Scalar(field),
+            Ok(Kind::Simple) => Place::Simple(self.rows(field, SIMPLE, spans)?),
+            Ok(Kind::Combined) => Place::Combined(self.rows(field, COMBINED, spans)?),
             Ok(Kind::Names) => {
+                let first = spans.len();
+                for pointer in self.vector(field, WORD, "name vector")?.offsets(WORD) {
+                    let text = self.vector(pointer, 1, "name")?;
+                    self.charge(text.len.div_ceil(WORD), "name", pointer)?;
+                    spans.push(text);
+                }
+                Place::Names(first..spans.len())
+            }
+            Ok(Kind::Symlink) => self.shown(field, spans)?,
+            Ok(Kind::Empty) => Place::Other(Kind::Empty as u32),
+            Err(number) => Place::Other(number),
+        })
+    }
+
+    /// Loads what is at `place`, into the memory of `value` if that is of the same kind. After an error
+    /// `value` is arbitrary.
+    pub fn copy(&self, place: &Place, spans: &[Span], value: &mut Value) -> Result<(), ReadError> {
+        match place {
+            Place::Scalar(field) => *value = Value::Scalar(self.load(*field, "scalar")?),
+            Place::Simple(rows) => {
+                let mut values = if let Value::Simple(values) = value { take(values) } else { Vec::new() };
+                self.copy_rows(&spans[rows.clone()], simple, &mut values)?;
+                *value = Value::Simple(values);
+            }
+            Place::Combined(rows) => {
+                let mut values = if let Value::Combined(values) = value { take(values) } else { Vec::new() };
+                self.copy_rows(&spans[rows.clone()], combined, &mut values)?;
+                *value = Value::Combined(values);
+            }
+            Place::SimpleColumn(rows) => {
+                let mut values =
+                    if let Value::SimpleColumn(values) = value { take(values) } else { Vec::new() };
+                values.clear();
+                spans[rows.clone()].iter().try_for_each(|row| self.copy_row(row, simple, &mut values))?;
+                *value = Value::SimpleColumn(values);
+            }
+            Place::CombinedColumn(rows) => {
+                let mut values =
+                    if let Value::CombinedColumn(values) = value { take(values) } else { Vec::new() };
+                values.clear();
+                spans[rows.clone()].iter().try_for_each(|row| self.copy_row(row, combined, &mut values))?;
+                *value = Value::CombinedColumn(values);
+            }
+            Place::Names(texts) => {
                 let mut names = if let Value::Names(names) = value { take(names) } else { Vec::new() };
-                self.names(field, &mut names)?;
+                names.resize(texts.len(), String::new());
+                for (text, name) in spans[texts.clone()].iter().zip(&mut names) {
+                    name.clear();
+                    self.text(text.data, text.len, name)?;
+                }
                 *value = Value::Names(names);
             }
-            Ok(Kind::Symlink) => self.shown(field, value)?,
-            Ok(Kind::Empty) => *value = Value::Other(Kind::Empty as u32),
-            Err(number) => *value = Value::Other(number),
+            Place::Other(kind) => *value = Value::Other(*kind),
         }
         Ok(())
     }
@@ -127,17 +188,6 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// `count` words from `offset` on.
-    fn words(
-        &self,
-        offset: u64,
-        count: usize,
-        what: &'static str,
-    ) -> Result<impl Iterator<Item = u64>, ReadError> {
-        self.charge(count, what, offset)?;
-        self.memory.words(offset, count).ok_or(outside(what, offset, offset))
-    }
-
     /// The vector that the pointer at `offset` points to, with elements of `element` bytes.
     fn vector(&self, offset: u64, element: usize, what: &'static str) -> Result<Span, ReadError> {
         self.charge(2, what, offset)?;
@@ -152,7 +202,7 @@ impl<'a> View<'a> {
             let expected = "a number of elements that fits into the segment";
             return Err(ReadError::Damaged { what, offset: length, found: len as u64, expected });
         }
-        Ok(Span { data, len, element })
+        Ok(Span { data, len })
     }
 
     /// The kind of an entry, or the number that is none of ours.
@@ -168,11 +218,11 @@ impl<'a> View<'a> {
         Ok(words.all(|(index, word)| word == text_word(name.as_bytes(), index)))
     }
 
-    /// Copies the text at `offset` into `text`: up to its NUL, at most `size` bytes.
+    /// Appends the text at `offset` to `text`: up to its NUL, at most `size` bytes.
     fn text(&self, offset: u64, size: usize, text: &mut String) -> Result<(), ReadError> {
-        text.clear();
+        let words = self.memory.words(offset, size.div_ceil(WORD)).ok_or(outside("text", offset, offset))?;
         let mut left = size;
-        for word in self.words(offset, size.div_ceil(WORD), "text")? {
+        for word in words {
             let bytes = word.to_le_bytes();
             let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(WORD).min(left);
             match std::str::from_utf8(&bytes[..end]) {
@@ -190,109 +240,98 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    fn names(&self, field: u64, names: &mut Vec<String>) -> Result<(), ReadError> {
-        let table = self.vector(field, WORD, "name vector")?;
-        names.truncate(table.len);
-        for (index, pointer) in table.offsets().enumerate() {
-            let text = self.vector(pointer, 1, "name")?;
-            self.text(text.data, text.len, slot(names, index))?;
+    /// All rows of a counter.
+    fn rows(&self, field: u64, element: usize, spans: &mut Vec<Span>) -> Result<Range<usize>, ReadError> {
+        let first = spans.len();
+        for pointer in self.vector(field, WORD, "counter")?.offsets(WORD) {
+            let row = self.vector(pointer, element, "counter row")?;
+            self.charge(row.len * element / WORD, "counter row", pointer)?;
+            spans.push(row);
         }
-        Ok(())
-    }
-
-    /// All rows of a counter whose elements are `N` words.
-    fn rows<const N: usize, T>(
-        &self,
-        field: u64,
-        make: fn([u64; N]) -> T,
-        rows: &mut Vec<Vec<T>>,
-    ) -> Result<(), ReadError> {
-        let table = self.vector(field, WORD, "counter")?;
-        rows.truncate(table.len);
-        for (index, pointer) in table.offsets().enumerate() {
-            let row = self.vector(pointer, N * WORD, "counter row")?;
-            let mut words = self.words(row.data, row.len * N, "counter row")?;
-            let values = slot(rows, index);
-            values.clear();
-            // `words` has exactly N for each element.
-            let element = |_| make(std::array::from_fn(|_| words.next().unwrap_or_default()));
-            values.extend((0..row.len).map(element));
-        }
-        Ok(())
+        Ok(first..spans.len())
     }
 
     /// Element `column` of all rows of a counter.
-    fn column<const N: usize, T>(
+    fn column(
         &self,
         field: u64,
+        element: usize,
         column: usize,
-        make: fn([u64; N]) -> T,
-        values: &mut Vec<T>,
-    ) -> Result<(), ReadError> {
-        values.clear();
-        for pointer in self.vector(field, WORD, "counter")?.offsets() {
-            let row = self.vector(pointer, N * WORD, "counter row")?;
+        spans: &mut Vec<Span>,
+    ) -> Result<Range<usize>, ReadError> {
+        let first = spans.len();
+        for pointer in self.vector(field, WORD, "counter")?.offsets(WORD) {
+            let row = self.vector(pointer, element, "counter row")?;
             if column >= row.len {
-                let found = row.len as u64;
-                return Err(ReadError::Damaged {
-                    what: "counter row",
-                    offset: pointer,
-                    found,
-                    expected: "the column of a symlink",
-                });
+                let (what, found) = ("counter row", row.len as u64);
+                let expected = "the column of a symlink";
+                return Err(ReadError::Damaged { what, offset: pointer, found, expected });
             }
-            let mut words = self.words(row.at(column), N, "counter row")?;
-            values.push(make(std::array::from_fn(|_| words.next().unwrap_or_default())));
+            spans.push(Span { data: row.at(column, element), len: 1 });
         }
-        Ok(())
+        Ok(first..spans.len())
     }
 
     /// What a symlink shows.
-    fn shown(&self, field: u64, value: &mut Value) -> Result<(), ReadError> {
+    fn shown(&self, field: u64, spans: &mut Vec<Span>) -> Result<Place, ReadError> {
         let link = self.load(field, "symlink")?;
         let (target, column) = symlink_parts(link);
         let damaged = |expected| ReadError::Damaged { what: "symlink", offset: field, found: link, expected };
         if target as usize >= self.directory.len {
             return Err(damaged("a target inside the directory"));
         }
-        let target = self.directory.at(target as usize);
+        let target = self.directory.at(target as usize, size_of::<Entry>());
         let rows = target + offset_of!(Entry, value) as u64;
         match self.kind(target)? {
-            Ok(Kind::Simple) => {
-                let mut values =
-                    if let Value::SimpleColumn(values) = value { take(values) } else { Vec::new() };
-                self.column(rows, column as usize, simple, &mut values)?;
-                *value = Value::SimpleColumn(values);
-            }
+            Ok(Kind::Simple) => Ok(Place::SimpleColumn(self.column(rows, SIMPLE, column as usize, spans)?)),
             Ok(Kind::Combined) => {
-                let mut values =
-                    if let Value::CombinedColumn(values) = value { take(values) } else { Vec::new() };
-                self.column(rows, column as usize, combined, &mut values)?;
-                *value = Value::CombinedColumn(values);
+                Ok(Place::CombinedColumn(self.column(rows, COMBINED, column as usize, spans)?))
             }
-            _ => return Err(damaged("a counter as target")),
+            _ => Err(damaged("a counter as target")),
+        }
+    }
+
+    fn copy_rows<const N: usize, T>(
+        &self,
+        rows: &[Span],
+        make: fn([u64; N]) -> T,
+        values: &mut Vec<Vec<T>>,
+    ) -> Result<(), ReadError> {
+        values.resize_with(rows.len(), Vec::new);
+        for (row, values) in rows.iter().zip(values) {
+            values.clear();
+            self.copy_row(row, make, values)?;
         }
         Ok(())
     }
-}
 
-/// The element at `index`, which is at most the length; grown one by one, as a damaged length may promise
-/// more than there is.
-fn slot<T: Default>(list: &mut Vec<T>, index: usize) -> &mut T {
-    if index >= list.len() {
-        list.push(T::default());
+    /// Appends elements of `N` words.
+    #[inline]
+    fn copy_row<const N: usize, T>(
+        &self,
+        row: &Span,
+        make: fn([u64; N]) -> T,
+        values: &mut Vec<T>,
+    ) -> Result<(), ReadError> {
+        let words = self.memory.words(row.data, row.len * N);
+        let mut words = words.ok_or(outside("counter row", row.data, row.data))?;
+        // `words` has exactly N for each element.
+        let element = |_| make(std::array::from_fn(|_| words.next().unwrap_or_default()));
+        values.extend((0..row.len).map(element));
+        Ok(())
     }
-    &mut list[index]
 }
 
 fn outside(what: &'static str, offset: u64, found: u64) -> ReadError {
     ReadError::Damaged { what, offset, found, expected: "an aligned place inside the segment" }
 }
 
+#[inline]
 fn simple([value]: [u64; 1]) -> u64 {
     value
 }
 
+#[inline]
 fn combined([packets, bytes]: [u64; 2]) -> Combined {
     Combined { packets, bytes }
 }

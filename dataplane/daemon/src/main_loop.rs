@@ -260,8 +260,8 @@ async fn watch(main: Main) {
 async fn collect(main: Main) {
     let mut ticks = every(main.with(|dataplane| dataplane.config.statseg.update_interval));
     loop {
-        ticks.tick().await;
         main.with(Dataplane::update_gauges);
+        ticks.tick().await;
     }
 }
 

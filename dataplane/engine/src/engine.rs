@@ -207,16 +207,14 @@ impl Engine {
         });
     }
 
-    /// Gives columns to edges that workers have used for the first time. Says whether there were any; the workers then
-    /// bring what they have counted on them with their next turn.
-    pub fn learn_edges(&mut self) -> bool {
+    /// Gives columns to edges that workers have used for the first time. The workers bring what they have counted on them
+    /// with their next turn.
+    pub fn learn_edges(&mut self) {
         let asked = self.edges.asked();
         let learned: Arc<[_]> = self.edges.add(&mut self.stats, asked, |edge| self.graph.edge(edge)).into();
-        if learned.is_empty() {
-            return false;
+        if !learned.is_empty() {
+            self.post_all(move |worker| worker.learn_edges(&learned));
         }
-        self.post_all(move |worker| worker.learn_edges(&learned));
-        true
     }
 
     /// Packets along each used edge out of `node`, of all workers.

@@ -81,10 +81,9 @@ fn kind(kind: Kind) -> &'static str {
 }
 
 fn node(dataplane: &mut Dataplane, id: NodeId) -> Node {
-    if dataplane.engine.learn_edges() {
-        // A worker that hangs keeps what it has counted on new edges to itself.
-        let _ = dataplane.ask_all(|_| ());
-    }
+    dataplane.engine.learn_edges();
+    // Workers bring what they have counted on new edges with their next turn; one that hangs keeps it to itself.
+    let _ = dataplane.ask_all(|_| ());
     let mut vectors: BTreeMap<NodeId, u64> = dataplane.engine.edges(id).into_iter().collect();
     let graph = dataplane.engine.graph();
     let info = graph.node(id).expect("the id was looked up by name just now");

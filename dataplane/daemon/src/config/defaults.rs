@@ -117,7 +117,7 @@ impl Default for Statseg {
         Self {
             socket: "stats.sock".into(),
             size: Bytes(32 << 20),
-            update_interval: Duration::from_secs(10),
+            update_interval: Duration::from_secs(1),
             per_node_counters: false,
         }
     }
