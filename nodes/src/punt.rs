@@ -67,8 +67,8 @@ impl Node for Punt {
     }
 }
 
-/// Goes back to the first byte of the frame.
-fn restore_link_header(packet: &mut Packet<'_>) {
+/// Goes back from the network header to the first byte of the frame, as the port received it.
+pub fn restore_link_header(packet: &mut Packet<'_>) {
     let link_header = packet.meta.network_offset.saturating_sub(packet.meta.link_length);
     let taken_off = packet.meta.data_offset().saturating_sub(link_header.into());
     let restored = packet.prepend(taken_off);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Packets in order of arrival, per neighbour, within bounds.
 //!
-//! A queue is a list through the metadata of its packets (`scratch[0]`: the next one, `scratch[1]`: since when), so
+//! A queue is a list through the metadata of its packets (`scratch[0]`: the next one, the others: since when), so
 //! holding a packet allocates nothing, and there are never more queues than packets. One per worker; the packets belong
 //! to whoever owns the queues until they are taken out.
 
@@ -74,7 +74,8 @@ impl Queues {
         now: Tsc,
     ) -> Pushed {
         let full = self.count >= self.limit;
-        buffers.packet(index).meta.scratch[1] = now.0;
+        let [_, low, high] = &mut buffers.packet(index).meta.scratch;
+        (*low, *high) = (now.0 as u32, (now.0 >> 32) as u32);
         match self.queues.entry(neighbor) {
             Entry::Vacant(_) if full => Pushed::Refused,
             Entry::Vacant(place) => {
@@ -84,7 +85,7 @@ impl Queues {
             }
             Entry::Occupied(mut queue) => {
                 let queue = queue.get_mut();
-                buffers.packet(queue.newest).meta.scratch[0] = u64::from(index.0);
+                buffers.packet(queue.newest).meta.scratch[0] = index.0;
                 queue.newest = index;
                 queue.count += 1;
                 if queue.count > self.per_neighbor || full {
@@ -137,7 +138,8 @@ impl Queues {
         let mut expired = Vec::new();
         self.queues.retain(|_, queue| {
             while queue.count > 0 {
-                let since = Tsc(buffers.packet(queue.oldest).meta.scratch[1]);
+                let [_, low, high] = buffers.packet(queue.oldest).meta.scratch;
+                let since = Tsc(u64::from(high) << 32 | u64::from(low));
                 if now.since(since) < longest {
                     return true;
                 }
@@ -155,7 +157,7 @@ impl Queue {
     fn pop(&mut self, buffers: &mut BufferCache) -> BufferIndex {
         let oldest = self.oldest;
         self.count -= 1;
-        self.oldest = BufferIndex(buffers.packet(oldest).meta.scratch[0] as u32);
+        self.oldest = BufferIndex(buffers.packet(oldest).meta.scratch[0]);
         oldest
     }
 }

@@ -111,7 +111,7 @@ impl IcmpError {
     #[inline]
     pub fn mark(self, packet: &mut Packet<'_>) {
         packet.meta.scratch[0] =
-            u64::from(self.icmp_type.0) << 24 | u64::from(self.code) << 16 | u64::from(self.mtu);
+            u32::from(self.icmp_type.0) << 24 | u32::from(self.code) << 16 | u32::from(self.mtu);
     }
 
     /// What was noted, if anything was, with the reason to drop the packet and the event of having told its sender.

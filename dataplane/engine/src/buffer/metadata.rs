@@ -50,8 +50,10 @@ pub struct Metadata {
     pub network_offset: u16,
     /// Bytes of link header before it, likewise.
     pub link_length: u16,
+    /// What a classifier's rule has written; 0 if none has. Stays with the packet.
+    pub mark: u32,
     /// For the node (or plugin) that owns the packet now; the next one may overwrite it.
-    pub scratch: [u64; 2],
+    pub scratch: [u32; 3],
 }
 
 const _: () = assert!(size_of::<Metadata>() == 64);
@@ -80,7 +82,8 @@ impl Metadata {
             trace: 0,
             network_offset: data_offset.wrapping_add(UNTAGGED),
             link_length: UNTAGGED,
-            scratch: [0; 2],
+            mark: 0,
+            scratch: [0; 3],
         }
     }
 

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The same random numbers in every run.
+
+/// xorshift64.
+pub struct Random(u64);
+
+impl Random {
+    /// A sequence of its own for each seed but 0.
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// 64 bits.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u32) -> u32 {
+        ((self.next() >> 32) * u64::from(bound) >> 32) as u32
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A rule set in the form that packets are matched against. Immutable; made by the main thread, read by workers.
+//!
+//! Two stages. [`Sessions`] holds the rules about exactly one 5-tuple; a packet that finds its session there is done, unless
+//! a rule with wildcards may come before it, which was found out when the set was compiled. All others go through the
+//! [`Forest`]. A vector of packets of which none needs the second stage pays nothing for it.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::action::{self, Outcome, Slot, Special};
+use crate::forest::{BATCH, Forest, Shape};
+use crate::group::{NO_RANK, Rank};
+use crate::key::{Key, Pattern, Session};
+use crate::policer::Policer;
+use crate::rule::{RuleId, Verdict};
+use crate::sessions::{self, Sessions};
+use crate::set::RuleSet;
+use crate::simd::{self, Simd};
+
+/// In the session table: the rest is an [`Outcome`]. Without it: a rank, to be compared with that of the forest.
+const FINAL: u32 = 1 << 31;
+
+/// What a compiled rule needs beside the rule.
+pub struct Placement {
+    /// Its counter.
+    pub slot: Slot,
+    /// Its bucket, if it polices.
+    pub policer: Option<Arc<Policer>>,
+}
+
+/// The packets of a vector on their way through a lookup. Memory of one worker, used again for every vector.
+pub struct Batch {
+    /// What is looked at, by place in the vector.
+    pub(crate) keys: [Key; BATCH],
+    /// What was found.
+    pub(crate) outcomes: [Outcome; BATCH],
+    hashes: [u32; BATCH],
+    found: [Rank; BATCH],
+}
+
+impl Batch {
+    /// Room for a vector.
+    pub fn new() -> Box<Batch> {
+        Box::new(Batch {
+            keys: [Key::default(); BATCH],
+            outcomes: [Outcome::NONE; BATCH],
+            hashes: [0; BATCH],
+            found: [0; BATCH],
+        })
+    }
+}
+
+/// A compiled rule set.
+pub struct Classifier {
+    sessions: Sessions,
+    forest: Forest,
+    /// By rank.
+    outcomes: Box<[Outcome]>,
+    specials: Box<[Special]>,
+    /// By rank: for traces.
+    rules: Box<[(Slot, RuleId)]>,
+    simd: Simd,
+}
+
+impl Classifier {
+    /// Compiles a set; `place` says where its rules count.
+    pub fn new(set: &RuleSet, mut place: impl FnMut(RuleId) -> Placement) -> Classifier {
+        let patterns: Vec<Pattern> = set.iter().map(|rule| Pattern::new(&rule.matches)).collect();
+        let mut specials = Vec::new();
+        let mut rules = Vec::with_capacity(set.len());
+        let outcomes: Box<[Outcome]> = (0..)
+            .zip(set.iter())
+            .map(|(rank, rule)| {
+                let Placement { slot, policer } = place(rule.id);
+                rules.push((slot, rule.id));
+                action::compile(&rule.action, slot, rank, policer, &mut specials)
+            })
+            .collect();
+        // The best rule of a session stands in the table, further ones (a count before a drop, say) in the trees.
+        let mut exact: HashMap<Session, Rank> = HashMap::new();
+        let mut wild = Vec::new();
+        for (rank, pattern) in (0..).zip(&patterns) {
+            match pattern.session() {
+                Some(session) if !exact.contains_key(&session) => {
+                    exact.insert(session, rank);
+                }
+                _ => wild.push(rank),
+            }
+        }
+        let forest = Forest::new(&patterns, wild);
+        let terminal = |rank: Rank| {
+            let outcome = outcomes[rank as usize];
+            outcome.kind() != action::Kind::Special
+                || specials[outcome.special()].verdict != Verdict::Continue
+        };
+        let sessions: Vec<(Session, u32)> = exact
+            .into_iter()
+            .map(|(session, rank)| {
+                let mut last = terminal(rank);
+                forest.of_session(session, &patterns, |other| last &= other > rank);
+                (session, if last { FINAL | outcomes[rank as usize].word() } else { rank })
+            })
+            .collect();
+        Classifier {
+            sessions: Sessions::new(&sessions),
+            forest,
+            specials: specials.into_boxed_slice(),
+            outcomes,
+            rules: rules.into_boxed_slice(),
+            simd: Simd::detect(),
+        }
+    }
+
+    /// Finds the rules of those of the batch's packets that `packets` names, whose keys are set.
+    #[inline(always)]
+    pub(crate) fn lookup(&self, batch: &mut Batch, packets: &[u8]) {
+        simd::lookup(self.simd, self, batch, packets);
+    }
+
+    /// [`Classifier::lookup`] for the instruction set of the function that it is inlined into.
+    #[inline(always)]
+    pub(crate) fn lookup_inline(&self, batch: &mut Batch, packets: &[u8]) {
+        let mut rest = [0u8; BATCH];
+        let mut count = 0;
+        if self.sessions.is_empty() {
+            rest[..packets.len()].copy_from_slice(packets);
+            count = packets.len();
+            batch.found = [NO_RANK; BATCH];
+        } else {
+            for &packet in packets {
+                let hash = sessions::hash(batch.keys[usize::from(packet)].session());
+                self.sessions.prefetch(hash);
+                batch.hashes[usize::from(packet)] = hash;
+            }
+            for &packet in packets {
+                let i = usize::from(packet);
+                let value = self.sessions.get(batch.keys[i].session(), batch.hashes[i]).unwrap_or(NO_RANK);
+                batch.outcomes[i] = Outcome::from_word(value & !FINAL);
+                batch.found[i] = value;
+                rest[count % BATCH] = packet;
+                count += usize::from(value & FINAL == 0);
+            }
+        }
+        if count > 0 {
+            let rest = &rest[..count];
+            self.forest.find(&batch.keys, rest, &mut batch.found);
+            for &packet in rest {
+                let rank = batch.found[usize::from(packet)];
+                batch.outcomes[usize::from(packet)] = self.outcome(rank);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn outcome(&self, rank: Rank) -> Outcome {
+        self.outcomes.get(rank as usize).copied().unwrap_or(Outcome::NONE)
+    }
+
+    /// The next matching rule behind one that does not decide.
+    pub(crate) fn next(&self, key: &Key, after: Rank) -> Outcome {
+        let session = key.session();
+        // A session that was final would have decided already.
+        let exact = self.sessions.get(session, sessions::hash(session)).filter(|rank| *rank > after);
+        let rank = self.forest.next(key, after).min(exact.unwrap_or(NO_RANK));
+        self.outcome(rank)
+    }
+
+    /// What a rule does beyond the ordinary; for an outcome of this classifier.
+    #[inline(always)]
+    pub(crate) fn special(&self, outcome: Outcome) -> Option<&Special> {
+        self.specials.get(outcome.special())
+    }
+
+    /// The rule that counts in a slot.
+    pub(crate) fn rule(&self, slot: Slot) -> Option<RuleId> {
+        self.rules.iter().find(|(its, _)| *its == slot).map(|(_, id)| *id)
+    }
+
+    /// Number of rules.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Rules that stand in the session table, and its bytes.
+    pub fn sessions(&self) -> (usize, usize) {
+        (self.sessions.len(), self.sessions.bytes())
+    }
+
+    /// What the trees look like.
+    pub fn shape(&self) -> Shape {
+        self.forest.shape()
+    }
+}

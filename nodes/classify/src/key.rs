@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the classifier sees of a packet, and a rule in the same terms.
+//!
+//! All header fields that a rule can name are gathered once per packet into a [`Key`] of five words; everything behind
+//! it (hash table, trees, comparison) works on words and knows no protocol. A rule becomes a [`Pattern`]: masked values for
+//! everything but the ports, which are ranges.
+//!
+//! Packets without ports (later fragments, ICMP, packets cut short) have 0 in their place and lack [`PORTS`], which a rule
+//! about ports asks for: such a rule never matches them. So do ICMP type and code, which stand in the places of source and
+//! destination port with [`ICMP`] instead, and TCP flags with [`FLAGS`].
+
+use weft_engine::InterfaceIndex;
+use weft_nodes::headers::{IpProtocol, Ipv4Header};
+
+use crate::rule::{FlagsMatch, Fragment, IcmpMatch, Match, has_ports};
+
+/// Word of the source address.
+pub(crate) const SOURCE: usize = 0;
+/// Word of the destination address.
+pub(crate) const DESTINATION: usize = 1;
+/// Word of the ports: source in the upper, destination in the lower half.
+pub(crate) const TRANSPORT: usize = 2;
+/// Word of protocol, TCP flags, DSCP and the bits below, from the highest byte down.
+pub(crate) const REST: usize = 3;
+/// Word of the interface, 16 bits.
+pub(crate) const INTERFACE: usize = 4;
+
+/// In [`REST`]: the ports are there.
+const PORTS: u32 = 1 << 0;
+/// In [`REST`]: ICMP type and code are there.
+const ICMP: u32 = 1 << 1;
+/// In [`REST`]: TCP flags are there.
+const FLAGS: u32 = 1 << 2;
+/// In [`REST`]: this is a fragment.
+const FRAGMENT: u32 = 1 << 3;
+/// In [`REST`]: and not the first one.
+const LATER: u32 = 1 << 4;
+/// In [`REST`]: no packet has this bit.
+const NEVER: u32 = 1 << 7;
+
+/// Of [`REST`], what belongs to a session: protocol, and that ports (or ICMP type and code) are there.
+const SESSION: u32 = 0xff << 24 | PORTS | ICMP;
+
+/// One packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C, align(32))]
+pub struct Key {
+    // Eight words: a shift instead of a multiplication finds a key in a vector of them.
+    words: [u32; 8],
+}
+
+impl Key {
+    /// The key of an IPv4 packet that ip4-input has found sound: `packet` begins with `ip`.
+    #[inline(always)]
+    pub fn of(ip: &Ipv4Header, packet: &[u8], interface: InterfaceIndex) -> Key {
+        const FRAGMENT_BITS: u16 = Ipv4Header::MORE_FRAGMENTS | Ipv4Header::OFFSET_MASK;
+        let common = ip.version_ihl == Ipv4Header::PLAIN
+            && ip.flags_offset.get() & FRAGMENT_BITS == 0
+            && matches!(ip.protocol, IpProtocol::TCP | IpProtocol::UDP);
+        match packet.first_chunk::<34>() {
+            Some(bytes) if common => {
+                let ports = u32::from_be_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]);
+                // Without a branch: a mixture of TCP and UDP is what there is.
+                let tcp = u32::from(ip.protocol == IpProtocol::TCP);
+                let flags = u32::from(bytes[33]) * tcp;
+                Key::new(ip, interface, ports, flags << 16 | PORTS | tcp * FLAGS)
+            }
+            _ => Key::rare(ip, packet, interface),
+        }
+    }
+
+    /// Options, fragments, short packets, and protocols other than TCP and UDP.
+    #[inline(never)]
+    fn rare(ip: &Ipv4Header, packet: &[u8], interface: InterfaceIndex) -> Key {
+        let later = ip.fragment_offset() > 0;
+        let transport = packet.get(ip.header_length()..).filter(|_| !later).unwrap_or_default();
+        let (mut ports, mut bits) = (0, 0);
+        match *transport {
+            [a, b, c, d, ..] if has_ports(ip.protocol) => {
+                (ports, bits) = (u32::from_be_bytes([a, b, c, d]), PORTS);
+            }
+            [icmp_type, code, ..] if ip.protocol == IpProtocol::ICMP => {
+                (ports, bits) = (icmp_words(icmp_type, code), ICMP);
+            }
+            _ => {}
+        }
+        if ip.protocol == IpProtocol::TCP
+            && let Some(&flags) = transport.get(13)
+        {
+            bits |= u32::from(flags) << 16 | FLAGS;
+        }
+        bits |= u32::from(ip.is_fragment()) * FRAGMENT | u32::from(later) * LATER;
+        Key::new(ip, interface, ports, bits)
+    }
+
+    #[inline(always)]
+    fn new(ip: &Ipv4Header, interface: InterfaceIndex, ports: u32, bits: u32) -> Key {
+        let rest = u32::from(ip.protocol.0) << 24 | u32::from(ip.tos >> 2) << 8 | bits;
+        let interface = interface.0.min(u16::MAX.into());
+        Key { words: [ip.source.get(), ip.destination.get(), ports, rest, interface, 0, 0, 0] }
+    }
+
+    /// A word by its number; the number is taken modulo 8.
+    #[inline(always)]
+    pub(crate) fn word(&self, word: usize) -> u32 {
+        self.words[word % 8]
+    }
+
+    /// What sessions are found by.
+    #[inline(always)]
+    pub(crate) fn session(&self) -> Session {
+        let [source, destination, ports, rest, ..] = self.words;
+        Session([source, destination, ports, rest & SESSION])
+    }
+}
+
+/// The exact 5-tuple of a packet or a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Session(pub [u32; 4]);
+
+impl Session {
+    /// No packet's.
+    pub const NONE: Session = Session([0, 0, 0, NEVER]);
+}
+
+const fn icmp_words(icmp_type: u8, code: u8) -> u32 {
+    (icmp_type as u32) << 16 | code as u32
+}
+
+/// Bits of a word that are looked at, and their values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Masked {
+    /// Their values; 0 outside the mask.
+    pub value: u32,
+    /// The bits.
+    pub mask: u32,
+}
+
+impl Masked {
+    /// Whether `word` has these bits.
+    #[inline(always)]
+    pub fn matches(self, word: u32) -> bool {
+        (word ^ self.value) & self.mask == 0
+    }
+
+    const fn prefix(address: u32, length: u8) -> Masked {
+        let mask = if length == 0 { 0 } else { u32::MAX << (32 - length as u32) };
+        Masked { value: address & mask, mask }
+    }
+
+    fn add(&mut self, value: u32, mask: u32) {
+        self.value |= value;
+        self.mask |= mask;
+    }
+}
+
+/// From the lowest to the highest, both included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    pub first: u16,
+    pub last: u16,
+}
+
+/// A rule in words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pattern {
+    pub source: Masked,
+    pub destination: Masked,
+    /// Source ports, or ICMP type.
+    pub upper: Span,
+    /// Destination ports, or ICMP code.
+    pub lower: Span,
+    pub rest: Masked,
+    pub interface: Masked,
+}
+
+impl Pattern {
+    /// Of a match that [`Match::check`] has found possible.
+    pub fn new(matches: &Match) -> Pattern {
+        let mut rest = Masked::default();
+        let mut protocol = matches.protocol;
+        let span = |ports: crate::PortRange| Span { first: ports.first(), last: ports.last() };
+        let (mut upper, mut lower) = (span(matches.source_ports), span(matches.destination_ports));
+        if !matches.source_ports.is_any() || !matches.destination_ports.is_any() {
+            rest.add(PORTS, PORTS);
+        }
+        if let Some(FlagsMatch { mask, value }) = matches.tcp_flags {
+            protocol = Some(IpProtocol::TCP);
+            rest.add(u32::from(value.0) << 16 | FLAGS, u32::from(mask.0) << 16 | FLAGS);
+        }
+        if let Some(IcmpMatch { icmp_type, code }) = matches.icmp {
+            protocol = Some(IpProtocol::ICMP);
+            rest.add(ICMP, ICMP);
+            upper = Span { first: icmp_type.0.into(), last: icmp_type.0.into() };
+            if let Some(code) = code {
+                lower = Span { first: code.into(), last: code.into() };
+            }
+        }
+        if let Some(protocol) = protocol {
+            rest.add(u32::from(protocol.0) << 24, 0xff << 24);
+        }
+        if let Some(dscp) = matches.dscp {
+            rest.add(u32::from(dscp.get()) << 8, 0xff << 8);
+        }
+        match matches.fragment {
+            None => {}
+            Some(Fragment::Whole) => rest.add(0, FRAGMENT),
+            Some(Fragment::Any) => rest.add(FRAGMENT, FRAGMENT),
+            Some(Fragment::First) => rest.add(FRAGMENT, FRAGMENT | LATER),
+            Some(Fragment::Later) => rest.add(LATER, LATER),
+        }
+        let net = |net: ipnet::Ipv4Net| Masked::prefix(net.addr().to_bits(), net.prefix_len());
+        Pattern {
+            source: net(matches.source),
+            destination: net(matches.destination),
+            upper,
+            lower,
+            rest,
+            interface: match matches.interface {
+                Some(interface) => Masked { value: interface.0, mask: u16::MAX.into() },
+                None => Masked::default(),
+            },
+        }
+    }
+
+    /// Matches nothing.
+    pub const NONE: Pattern = Pattern {
+        source: Masked { value: 0, mask: 0 },
+        destination: Masked { value: 0, mask: 0 },
+        upper: Span { first: 0, last: u16::MAX },
+        lower: Span { first: 0, last: u16::MAX },
+        rest: Masked { value: NEVER, mask: NEVER },
+        interface: Masked { value: 0, mask: 0 },
+    };
+
+    /// The session, if the rule is about exactly one 5-tuple and nothing else.
+    pub fn session(&self) -> Option<Session> {
+        let exact = self.source.mask == u32::MAX
+            && self.destination.mask == u32::MAX
+            && self.upper.first == self.upper.last
+            && self.lower.first == self.lower.last
+            && (self.rest.mask == 0xff << 24 | PORTS || self.rest.mask == 0xff << 24 | ICMP)
+            && self.interface.mask == 0;
+        let ports = u32::from(self.upper.first) << 16 | u32::from(self.lower.first);
+        exact.then(|| Session([self.source.value, self.destination.value, ports, self.rest.value]))
+    }
+
+    /// Whether a packet of `session` may match, whatever its flags, code point and interface are.
+    pub fn may_match(&self, session: Session) -> bool {
+        let Session([source, destination, ports, rest]) = session;
+        let within = |span: Span, port: u32| (u32::from(span.first)..=span.last.into()).contains(&port);
+        let known = Masked { value: self.rest.value & SESSION, mask: self.rest.mask & SESSION };
+        self.source.matches(source)
+            && self.destination.matches(destination)
+            && within(self.upper, ports >> 16)
+            && within(self.lower, ports & 0xffff)
+            && known.matches(rest)
+    }
+}
+
+/// Of the words of a session, the bits that it leaves open, by word: flags, code point, fragment and interface.
+pub(crate) const SESSION_OPEN: [u32; 8] = [0, 0, 0, !SESSION, u32::MAX, 0, 0, 0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weft_nodes::headers::{TcpFlags, build};
+    use zerocopy::FromBytes;
+
+    fn key(packet: build::Packet) -> Key {
+        let bytes = packet.build();
+        Key::of(Ipv4Header::ref_from_prefix(&bytes).unwrap().0, &bytes, InterfaceIndex(3))
+    }
+
+    fn ip() -> build::Packet {
+        build::ipv4([10, 0, 0, 1], [10, 0, 0, 2])
+    }
+
+    #[test]
+    fn the_common_and_the_rare_way_agree() {
+        for packet in [ip().udp(7, 9).payload(&[0; 40]), ip().tcp(7, 9, TcpFlags::SYN)] {
+            let bytes = packet.build();
+            let header = Ipv4Header::ref_from_prefix(&bytes).unwrap().0;
+            let rare = Key::rare(header, &bytes, InterfaceIndex(3));
+            assert_eq!(Key::of(header, &bytes, InterfaceIndex(3)), rare);
+            assert_eq!(rare.word(TRANSPORT), 7 << 16 | 9);
+        }
+        let flags = key(ip().tcp(7, 9, TcpFlags::SYN)).word(REST);
+        assert_eq!(flags, 6 << 24 | 2 << 16 | PORTS | FLAGS);
+    }
+
+    #[test]
+    fn what_a_packet_lacks_its_key_lacks() {
+        let short = |bytes: usize| {
+            let packet = ip().tcp(7, 9, TcpFlags::SYN).build();
+            let header = Ipv4Header::ref_from_prefix(&packet).unwrap().0;
+            Key::of(header, &packet[..20 + bytes], InterfaceIndex(0)).word(REST) & 0xff
+        };
+        assert_eq!([short(3), short(4), short(13), short(14)], [0, PORTS, PORTS, PORTS | FLAGS]);
+        assert_eq!(key(ip().ping(1, 1)).word(REST), 1 << 24 | ICMP);
+        assert_eq!(key(ip().ping(1, 1)).word(TRANSPORT), 8 << 16);
+    }
+}

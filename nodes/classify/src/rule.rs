@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an operator says: rules over the headers of IPv4 packets, and what becomes of those that match.
+//!
+//! Plain values without tables behind them, so that a command line, a binary API and a plugin build the same thing. A
+//! [`Match`] is checked when its rule is added ([`Match::check`]): one that no packet can ever meet is an error, not a rule
+//! that silently never hits.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+use ipnet::Ipv4Net;
+use thiserror::Error;
+use weft_engine::InterfaceIndex;
+use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags};
+use weft_nodes::ip4::NextHopId;
+
+/// A rule's name for life: counters and policers belong to it, also across a replacement of its set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RuleId(pub u32);
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Rules with a lower number are asked first; among equals, the one that was added first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Priority(pub u32);
+
+/// Ports from the first to the last one, both included.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// Every port, and packets that have none.
+    pub const ANY: PortRange = PortRange { first: 0, last: u16::MAX };
+
+    /// From `first` to `last`; `None` if that is no port at all.
+    pub const fn new(first: u16, last: u16) -> Option<PortRange> {
+        if first <= last { Some(PortRange { first, last }) } else { None }
+    }
+
+    /// One port.
+    pub const fn only(port: u16) -> PortRange {
+        PortRange { first: port, last: port }
+    }
+
+    /// The lowest one.
+    pub const fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The highest one.
+    pub const fn last(self) -> u16 {
+        self.last
+    }
+
+    /// Whether the range says nothing.
+    pub const fn is_any(self) -> bool {
+        self.first == 0 && self.last == u16::MAX
+    }
+
+    /// Whether it is one port.
+    pub const fn is_one(self) -> bool {
+        self.first == self.last
+    }
+}
+
+/// A differentiated services code point (RFC 2474): 6 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Dscp(u8);
+
+impl Dscp {
+    /// A code point from 0 to 63.
+    pub const fn new(value: u8) -> Option<Dscp> {
+        if value < 64 { Some(Dscp(value)) } else { None }
+    }
+
+    /// From 0 to 63.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// Which of TCP's control bits are looked at, and how they must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlagsMatch {
+    /// Bits that are looked at.
+    pub mask: TcpFlags,
+    /// Their values; bits outside the mask are 0.
+    pub value: TcpFlags,
+}
+
+/// ICMP type, and code if it matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpMatch {
+    /// The type.
+    pub icmp_type: Icmp4Type,
+    /// The code; `None`: any.
+    pub code: Option<u8>,
+}
+
+/// What part of a datagram a packet is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fragment {
+    /// All of it.
+    Whole,
+    /// A part, whichever.
+    Any,
+    /// The first part, with the ports.
+    First,
+    /// A later part, which has no ports, flags or ICMP type.
+    Later,
+}
+
+/// Which packets a rule is about: those that meet all conditions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Match {
+    /// Source addresses.
+    pub source: Ipv4Net,
+    /// Destination addresses.
+    pub destination: Ipv4Net,
+    /// Protocol.
+    pub protocol: Option<IpProtocol>,
+    /// Source ports.
+    pub source_ports: PortRange,
+    /// Destination ports.
+    pub destination_ports: PortRange,
+    /// TCP's control bits.
+    pub tcp_flags: Option<FlagsMatch>,
+    /// ICMP type.
+    pub icmp: Option<IcmpMatch>,
+    /// Code point.
+    pub dscp: Option<Dscp>,
+    /// Where the packet came in.
+    pub interface: Option<InterfaceIndex>,
+    /// What part of a datagram it is.
+    pub fragment: Option<Fragment>,
+}
+
+impl Default for Match {
+    fn default() -> Self {
+        Match {
+            source: Ipv4Net::default(),
+            destination: Ipv4Net::default(),
+            protocol: None,
+            source_ports: PortRange::ANY,
+            destination_ports: PortRange::ANY,
+            tcp_flags: None,
+            icmp: None,
+            dscp: None,
+            interface: None,
+            fragment: None,
+        }
+    }
+}
+
+/// Why no packet can ever meet a [`Match`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum MatchError {
+    /// Ports of ICMP and the like.
+    #[error("{0} has no ports; expected tcp, udp, sctp, dccp or udplite")]
+    NoPorts(IpProtocol),
+    /// TCP flags of UDP and the like.
+    #[error("{0} has no TCP flags; expected tcp")]
+    NoFlags(IpProtocol),
+    /// A flag must be set that is not looked at.
+    #[error("TCP flags 0x{value:02x} are outside the mask 0x{mask:02x}")]
+    FlagsOutsideMask {
+        /// Wanted.
+        value: u8,
+        /// Looked at.
+        mask: u8,
+    },
+    /// ICMP type of TCP and the like.
+    #[error("{0} has no ICMP type; expected icmp")]
+    NoIcmp(IpProtocol),
+    /// Both at once.
+    #[error("a packet has ports and TCP flags, or an ICMP type, but not both")]
+    PortsAndIcmp,
+    /// Ports of a later fragment.
+    #[error("later fragments have no ports, TCP flags or ICMP type")]
+    LaterFragment,
+    /// The compiled form has 16 bits for it.
+    #[error("interface {0} is beyond the 65534th, the last one that a rule can name")]
+    Interface(InterfaceIndex),
+}
+
+impl Match {
+    /// The highest interface that a rule can name.
+    pub(crate) const LAST_INTERFACE: u32 = u16::MAX as u32 - 1;
+
+    /// Whether some packet can meet it.
+    pub fn check(&self) -> Result<(), MatchError> {
+        let ports = !self.source_ports.is_any() || !self.destination_ports.is_any();
+        if let Some(protocol) = self.protocol {
+            if ports && !has_ports(protocol) {
+                return Err(MatchError::NoPorts(protocol));
+            }
+            if self.tcp_flags.is_some() && protocol != IpProtocol::TCP {
+                return Err(MatchError::NoFlags(protocol));
+            }
+            if self.icmp.is_some() && protocol != IpProtocol::ICMP {
+                return Err(MatchError::NoIcmp(protocol));
+            }
+        }
+        if let Some(FlagsMatch { mask, value }) = self.tcp_flags
+            && value.0 & !mask.0 != 0
+        {
+            return Err(MatchError::FlagsOutsideMask { value: value.0, mask: mask.0 });
+        }
+        if self.icmp.is_some() && (ports || self.tcp_flags.is_some()) {
+            return Err(MatchError::PortsAndIcmp);
+        }
+        let transport = ports || self.tcp_flags.is_some() || self.icmp.is_some();
+        if self.fragment == Some(Fragment::Later) && transport {
+            return Err(MatchError::LaterFragment);
+        }
+        match self.interface {
+            Some(interface) if interface.0 > Self::LAST_INTERFACE => Err(MatchError::Interface(interface)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether packets of a protocol begin with two ports: TCP, UDP, DCCP (RFC 4340), SCTP (RFC 9260), UDP-Lite (RFC 3828).
+#[inline(always)]
+pub(crate) const fn has_ports(protocol: IpProtocol) -> bool {
+    matches!(protocol.0, 6 | 17 | 33 | 132 | 136)
+}
+
+/// How much may pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Police {
+    /// On average, per second.
+    pub rate: NonZeroU64,
+    /// At once.
+    pub burst: NonZeroU64,
+    /// Of what.
+    pub unit: PoliceUnit,
+}
+
+/// What a policer counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoliceUnit {
+    /// Packets.
+    Packets,
+    /// Bytes of the IP packet.
+    Bytes,
+}
+
+/// Where a redirected packet goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Redirect {
+    /// Out of this interface, as the frame that it is: link header and TTL stay as they are.
+    Interface(InterfaceIndex),
+    /// To this neighbour, whatever the routes say; one hop less to live. Whoever builds the rule holds the next hop.
+    NextHop(NextHopId),
+}
+
+/// What becomes of a packet in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It goes on as if there were no classifier. Also what happens to packets that match no rule.
+    Pass,
+    /// It ends here.
+    Drop,
+    /// It goes to the host's own stack.
+    Punt,
+    /// It goes another way than the routes say.
+    Redirect(Redirect),
+    /// The next matching rule decides.
+    Continue,
+}
+
+/// What a rule does to packets that match, in this order: police, mark, set the code point, and the verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Action {
+    /// Packets beyond the rate are dropped, and nothing else is done to them.
+    pub police: Option<Police>,
+    /// Written into the packet's metadata.
+    pub mark: Option<u32>,
+    /// Written into the IP header.
+    pub dscp: Option<Dscp>,
+    /// What then becomes of the packet.
+    pub verdict: Verdict,
+}
+
+impl Action {
+    /// Nothing but a verdict.
+    pub const fn only(verdict: Verdict) -> Action {
+        Action { police: None, mark: None, dscp: None, verdict }
+    }
+
+    /// Counts the packet, and lets the next matching rule decide.
+    pub const COUNT: Action = Action::only(Verdict::Continue);
+}
+
+/// A rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// Unique in its set.
+    pub id: RuleId,
+    /// When it is asked.
+    pub priority: Priority,
+    /// Which packets.
+    pub matches: Match,
+    /// What becomes of them.
+    pub action: Action,
+}

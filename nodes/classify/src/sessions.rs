@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rules about exactly one 5-tuple: a hash table, one cache line per lookup.
+//!
+//! Built once, then only read. A bucket is one line with three sessions; if more fall into it, the last ones stand in the
+//! next bucket that has room, and all buckets on the way say so. At most two of five places are taken, so 1 of 30 buckets
+//! has an overflow. The hash has no secret: the rules are an operator's, not a stranger's, and a packet cannot change them.
+
+use weft_engine::prefetch;
+
+use crate::key::Session;
+
+const PLACES: usize = 3;
+
+/// In a bucket's note: sessions that belong here may stand in the next one.
+const OVERFLOW: u32 = 1;
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Bucket {
+    sessions: [Session; PLACES],
+    values: [u32; PLACES],
+    note: u32,
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64, "a bucket is one cache line");
+
+const VACANT: Bucket = Bucket { sessions: [Session::NONE; PLACES], values: [0; PLACES], note: 0 };
+
+/// A value for each session.
+pub(crate) struct Sessions {
+    /// A power of two of them.
+    buckets: Box<[Bucket]>,
+    count: usize,
+}
+
+impl Sessions {
+    /// Of distinct sessions.
+    pub fn new(sessions: &[(Session, u32)]) -> Sessions {
+        let least = (sessions.len() * 5).div_ceil(PLACES * 2);
+        let mut buckets = vec![VACANT; least.next_power_of_two()].into_boxed_slice();
+        for &(session, value) in sessions {
+            let mut at = hash(session) as usize & (buckets.len() - 1);
+            loop {
+                let bucket = &mut buckets[at];
+                if let Some(place) = bucket.sessions.iter().position(|taken| *taken == Session::NONE) {
+                    (bucket.sessions[place], bucket.values[place]) = (session, value);
+                    break;
+                }
+                bucket.note |= OVERFLOW;
+                at = (at + 1) & (buckets.len() - 1);
+            }
+        }
+        Sessions { buckets, count: sessions.len() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.buckets[..])
+    }
+
+    /// Starts the cache miss of a lookup.
+    #[inline(always)]
+    pub fn prefetch(&self, hash: u32) {
+        if let Some(bucket) = self.buckets.get(hash as usize & (self.buckets.len() - 1)) {
+            prefetch::read(bucket);
+        }
+    }
+
+    /// The value of a session; `hash` is that of [`hash`].
+    #[inline(always)]
+    pub fn get(&self, session: Session, hash: u32) -> Option<u32> {
+        let mut at = hash as usize;
+        loop {
+            let bucket = self.buckets.get(at & (self.buckets.len() - 1))?;
+            for (known, &value) in bucket.sessions.iter().zip(&bucket.values) {
+                if *known == session {
+                    return Some(value);
+                }
+            }
+            if bucket.note & OVERFLOW == 0 {
+                return None;
+            }
+            at += 1;
+        }
+    }
+}
+
+/// Two rounds of multiply and fold: any bit of the input reaches all that choose a bucket.
+#[inline(always)]
+pub(crate) fn hash(Session([source, destination, ports, rest]): Session) -> u32 {
+    const K0: u64 = 0x9e37_79b9_7f4a_7c15;
+    const K1: u64 = 0xd1b5_4a32_d192_ed03;
+    let fold = |a: u64, b: u64| {
+        let wide = u128::from(a) * u128::from(b);
+        wide as u64 ^ (wide >> 64) as u64
+    };
+    let addresses = u64::from(source) << 32 | u64::from(destination);
+    let rest = u64::from(ports) << 32 | u64::from(rest);
+    fold(addresses ^ K0, rest ^ K1) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    proptest! {
+        #[test]
+        fn equals_a_map(sessions in prop::collection::hash_map(any::<[u8; 4]>(), any::<u32>(), 0..300),
+                        strangers in prop::collection::vec(any::<[u8; 4]>(), 0..100)) {
+            // Few distinct words: what overflows must be found too.
+            let of = |words: [u8; 4]| Session(words.map(|word| u32::from(word) << 24));
+            let list: Vec<_> = sessions.iter().map(|(words, value)| (of(*words), *value)).collect();
+            let table = Sessions::new(&list);
+            let oracle: HashMap<_, _> = list.iter().copied().collect();
+            let asked = list.iter().map(|(session, _)| *session).chain(strangers.into_iter().map(of));
+            for session in asked {
+                prop_assert_eq!(table.get(session, hash(session)), oracle.get(&session).copied());
+            }
+        }
+    }
+
+    #[test]
+    fn few_buckets_overflow() {
+        let sessions: Vec<_> = (0..10_000)
+            .map(|i| (Session([0x0a00_0000 + i, 0x0a01_0000 + i % 7, i << 16 | 80, 6 << 24 | 1]), i))
+            .collect();
+        let table = Sessions::new(&sessions);
+        let overflows = table.buckets.iter().filter(|bucket| bucket.note != 0).count();
+        assert!(overflows * 10 < table.buckets.len(), "{overflows} of {} overflow", table.buckets.len());
+    }
+}
