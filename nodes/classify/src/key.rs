@@ -63,7 +63,7 @@ impl Key {
                 // Without a branch: a mixture of TCP and UDP is what there is.
                 let tcp = u32::from(ip.protocol == IpProtocol::TCP);
                 let flags = u32::from(bytes[33]) * tcp;
-                Key::new(ip, interface, ports, flags << 16 | PORTS | tcp * FLAGS)
+                Key::new(ip, interface, ports, flags << 16 | PORTS | (tcp * FLAGS))
             }
             _ => Key::rare(ip, packet, interface),
         }
@@ -89,7 +89,7 @@ impl Key {
         {
             bits |= u32::from(flags) << 16 | FLAGS;
         }
-        bits |= u32::from(ip.is_fragment()) * FRAGMENT | u32::from(later) * LATER;
+        bits |= (u32::from(ip.is_fragment()) * FRAGMENT) | (u32::from(later) * LATER);
         Key::new(ip, interface, ports, bits)
     }
 
@@ -243,7 +243,7 @@ impl Pattern {
             && (self.rest.mask == 0xff << 24 | PORTS || self.rest.mask == 0xff << 24 | ICMP)
             && self.interface.mask == 0;
         let ports = u32::from(self.upper.first) << 16 | u32::from(self.lower.first);
-        exact.then(|| Session([self.source.value, self.destination.value, ports, self.rest.value]))
+        exact.then_some(Session([self.source.value, self.destination.value, ports, self.rest.value]))
     }
 
     /// Whether a packet of `session` may match, whatever its flags, code point and interface are.

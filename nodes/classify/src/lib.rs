@@ -1,27 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Classifier.
+//! Packets by what they are: rules over IPv4 headers, and what becomes of packets that match.
+//!
+//! ```text
+//!  main thread                                                     workers
+//!  RuleSet: rules by priority  --compile-->  Classifier  --publish-->  ip4-classify, ip4-classify-output
+//!  RuleSets: sets by name, what is attached where, counters
+//! ```
+//!
+//! A [`RuleSet`] is what an operator (a command line, an API, a plugin) says. [`Classifier::new`] turns it into an immutable
+//! structure: a hash table for rules about exactly one session, a forest of decision trees for those with wildcards
+//! (docs/decisions/0004). [`RuleSets`] publishes it to the workers: a set is replaced as a whole, between two vectors, and
+//! no packet meets a mixture or no rules at all. Rules have ids of the operator's choice; counters and policers stay with the
+//! id.
+//!
+//! All but the two nodes is called by the main thread.
 #![deny(unsafe_code)]
 
 mod action;
+mod attachment;
 mod classifier;
 mod forest;
 mod group;
 mod key;
+mod node;
 #[cfg(test)]
 mod oracle;
 mod policer;
 mod rule;
 mod sessions;
 mod set;
+mod sets;
 mod simd;
 
 pub use action::Slot;
-pub use classifier::{Batch, Classifier, Placement};
+pub use attachment::{Direction, SetIndex};
+pub use classifier::{Classifier, Placement};
 pub use forest::Shape;
-pub use key::Key;
+pub use node::{IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 pub use policer::Policer;
 pub use rule::{
     Action, Dscp, FlagsMatch, Fragment, IcmpMatch, Match, MatchError, Police, PoliceUnit, PortRange,
     Priority, Redirect, Rule, RuleId, Verdict,
 };
 pub use set::{RuleError, RuleSet};
+pub use sets::{ClassifyError, NewError, RuleSets, SetView};

@@ -39,7 +39,7 @@ pub(crate) struct Packet {
 
 impl Packet {
     pub fn key(&self) -> Key {
-        let mut payload = vec![0; 64];
+        let mut payload = [0; 64];
         payload[..2].copy_from_slice(&self.words.0.to_be_bytes());
         payload[2..4].copy_from_slice(&self.words.1.to_be_bytes());
         payload[13] = self.flags;
@@ -251,7 +251,7 @@ pub(crate) fn rules(most: usize) -> impl Strategy<Value = RuleSet> {
 
 pub(crate) fn packet() -> impl Strategy<Value = Packet> {
     let addresses =
-        (word(), word(), protocol(), prop_oneof![(0u16..3).prop_map(|t| t << 8 | t % 2), port()], port());
+        (word(), word(), protocol(), prop_oneof![(0u16..3).prop_map(|t| (t << 8) | (t % 2)), port()], port());
     let rest = (
         0u8..4,
         0u8..4,

@@ -59,7 +59,7 @@ impl Policer {
             PoliceUnit::Packets => 1,
             PoliceUnit::Bytes => bytes as u64,
         };
-        let price = (u128::from(amount) * self.price >> 32) as u64;
+        let price = ((u128::from(amount) * self.price) >> 32) as u64;
         let now = Self::time(now);
         let mut paid_until = self.paid_until.load(Ordering::Relaxed);
         loop {

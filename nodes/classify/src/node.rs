@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ip4-classify and ip4-classify-output: packets meet the rules of their interface.
+//!
+//! The one is a feature of `ip4-unicast`, for packets that came in by an interface; the other of `interface-output`, for
+//! those about to leave by it, which begin with their link header there. Both look all packets of a vector up first and act then: a
+//! lookup wants many packets at once, and an action wants the packet alone.
+//!
+//! A packet without rule goes on. Rules that let the next one decide are rare, so their packets are looked up again one
+//! by one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use weft_engine::buffer::{BufferCache, Metadata, Packet, TRACED};
+use weft_engine::clock::Tsc;
+use weft_engine::feature::Arcs;
+use weft_engine::frame::Frame;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::Published;
+use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::{ArcId, Context, InterfaceIndex, NodeId};
+use weft_nodes::headers::{EtherType, EthernetHeader, Ipv4Header, VlanTag, checksum};
+use weft_nodes::interface::InterfaceTable;
+use weft_nodes::punt::restore_link_header;
+use weft_stats::CombinedRow;
+use zerocopy::FromBytes;
+
+use crate::action::{Kind, Outcome, Slot};
+use crate::attachment::{Attachments, Direction, Side};
+use crate::classifier::{Batch, Classifier};
+use crate::forest::BATCH;
+use crate::key::Key;
+use crate::rule::{Dscp, Redirect, Verdict};
+
+weft_engine::edges! {
+    /// Where packets go that a rule sends another way.
+    pub enum Next { Punt => "punt", Rewrite => "ip4-rewrite" }
+}
+
+weft_engine::reasons! {
+    /// Why a rule ends a packet.
+    pub enum Reason {
+        /// a classifier rule says drop
+        Denied = "denied", Info;
+        /// beyond the rate that a classifier rule lets pass
+        Policed = "policed", Info;
+        /// interface that a classifier rule redirects to is down or deleted
+        RedirectDown = "redirect_down", Error;
+    }
+}
+
+/// Descriptor of ip4-classify.
+pub static IP4_CLASSIFY: NodeSpec =
+    NodeSpec::internal("ip4-classify").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+
+/// Descriptor of ip4-classify-output.
+pub static IP4_CLASSIFY_OUTPUT: NodeSpec =
+    NodeSpec::internal("ip4-classify-output").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+
+/// What a trace says of a packet; the place is the number in its metadata.
+const NOTES: [&str; 6] = ["no rule matches", "pass", "drop", "punt", "redirect", "drop (beyond the rate)"];
+const NO_RULE: u32 = 0;
+const PASS: u32 = 1;
+const DROP: u32 = 2;
+const PUNT: u32 = 3;
+const REDIRECT: u32 = 4;
+const POLICED: u32 = 5;
+
+fn format(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+    let [set, rule, note] = record.meta.scratch;
+    let text = NOTES.get(note as usize).unwrap_or(&"");
+    match note {
+        NO_RULE => write!(out, "  set {set}: {text}")?,
+        _ => write!(out, "  set {set} rule {rule}: {text}")?,
+    }
+    match record.meta.mark {
+        0 => writeln!(out),
+        mark => writeln!(out, ", mark {mark}"),
+    }
+}
+
+/// One worker's instance.
+pub(crate) struct Classify {
+    /// Which packets it sees.
+    pub direction: Direction,
+    /// Rule sets by interface.
+    pub attachments: Arc<Published<Attachments>>,
+    /// The interfaces.
+    pub interfaces: Arc<Published<InterfaceTable>>,
+    /// Packets and bytes by slot.
+    pub rules: CombinedRow,
+    /// The `interface-output` arc.
+    pub output: ArcId,
+    /// Memory for lookups.
+    pub batch: Box<Batch>,
+    /// Edges.
+    pub next: Nexts<Next>,
+    /// Reasons.
+    pub reasons: ReasonBase<Reason>,
+}
+
+impl Node for Classify {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        match self.direction {
+            Direction::Input => self.run::<false>(cx, frame),
+            Direction::Output => self.run::<true>(cx, frame),
+        }
+    }
+}
+
+impl Classify {
+    #[inline(always)]
+    fn run<const OUTPUT: bool>(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let guard = cx.guard();
+        let attached = self.attachments.read(guard).side(self.direction);
+        let batch = &mut *self.batch;
+        look_up::<OUTPUT>(cx.buffers, frame, attached, batch);
+        let act = Act {
+            arcs: cx.arcs(),
+            attached,
+            rules: &self.rules,
+            next: self.next,
+            reasons: self.reasons,
+            interfaces: self.interfaces.read(guard),
+            output: self.output,
+            now: cx.now,
+        };
+        let traced = frame.traced();
+        let mut found = batch.outcomes.iter().zip(&batch.keys);
+        cx.each(frame, |packet| {
+            let Some((&outcome, key)) = found.next() else {
+                unreachable!("a frame has no more packets than a batch");
+            };
+            let (next, slot, note) = act.one::<OUTPUT>(packet, outcome, key);
+            if traced && packet.meta.flags & TRACED != 0 {
+                std::hint::cold_path();
+                act.note::<OUTPUT>(packet, slot, note);
+            }
+            next
+        });
+    }
+}
+
+/// Finds the rules of all packets: those of one rule set at once, and most vectors are of one.
+#[inline(always)]
+fn look_up<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attached: &Side, batch: &mut Batch) {
+    let (mut mine, mut others) = ([0u8; BATCH], [0u8; BATCH]);
+    let (mut count, mut left) = (0, 0);
+    let mut sets = SetOf { interface: InterfaceIndex::NONE, set: None };
+    let mut first: Option<&Classifier> = None;
+    for (i, &index) in frame.packets().iter().enumerate() {
+        let packet = buffers.packet(index);
+        batch.outcomes[i] = Outcome::NONE;
+        let (Some(set), Some(key)) =
+            (sets.of(attached, interface::<OUTPUT>(packet.meta)), key::<OUTPUT>(&packet))
+        else {
+            continue;
+        };
+        batch.keys[i] = key;
+        if std::ptr::eq(*first.get_or_insert(set), set) {
+            mine[count % BATCH] = i as u8;
+            count += 1;
+        } else {
+            others[left % BATCH] = i as u8;
+            left += 1;
+        }
+    }
+    while let Some(set) = first.take() {
+        set.lookup(batch, &mine[..count]);
+        let waiting = others;
+        count = 0;
+        for &place in &waiting[..std::mem::take(&mut left)] {
+            let index = frame.packets()[usize::from(place)];
+            let Some(set) = sets.of(attached, interface::<OUTPUT>(buffers.packet(index).meta)) else {
+                continue;
+            };
+            if std::ptr::eq(*first.get_or_insert(set), set) {
+                mine[count % BATCH] = place;
+                count += 1;
+            } else {
+                others[left % BATCH] = place;
+                left += 1;
+            }
+        }
+    }
+}
+
+/// Remembers the rule set of the packet before: packets of one interface come in runs.
+struct SetOf<'a> {
+    interface: InterfaceIndex,
+    set: Option<&'a Classifier>,
+}
+
+impl<'a> SetOf<'a> {
+    #[inline(always)]
+    fn of(&mut self, attached: &'a Side, interface: InterfaceIndex) -> Option<&'a Classifier> {
+        if interface != self.interface {
+            *self = SetOf { interface, set: attached.get(interface).map(|its| &*its.classifier) };
+        }
+        self.set
+    }
+}
+
+/// The interface whose rules a packet meets.
+#[inline(always)]
+fn interface<const OUTPUT: bool>(meta: &Metadata) -> InterfaceIndex {
+    if OUTPUT { meta.tx_interface } else { meta.rx_interface }
+}
+
+/// Bytes of link header in front of a packet; `None`: it is not IPv4.
+#[inline(always)]
+fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
+    if OUTPUT { link_length_of(packet.data()) } else { Some(0) }
+}
+
+fn link_length_of(frame: &[u8]) -> Option<usize> {
+    let (ethernet, mut rest) = EthernetHeader::ref_from_prefix(frame).ok()?;
+    let (mut ether_type, mut length) = (ethernet.ether_type(), EthernetHeader::LENGTH);
+    while matches!(ether_type, EtherType::VLAN | EtherType::QINQ) {
+        let (tag, behind) = VlanTag::ref_from_prefix(rest).ok()?;
+        (ether_type, rest, length) = (tag.ether_type(), behind, length + VlanTag::LENGTH);
+    }
+    (ether_type == EtherType::IPV4).then_some(length)
+}
+
+#[inline(always)]
+fn key<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<Key> {
+    let bytes = packet.data().get(link_length::<OUTPUT>(packet)?..)?;
+    let (ip, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
+    Some(Key::of(ip, bytes, packet.meta.rx_interface))
+}
+
+/// What acting on a packet takes.
+struct Act<'a> {
+    arcs: &'a Arcs,
+    attached: &'a Side,
+    rules: &'a CombinedRow,
+    next: Nexts<Next>,
+    reasons: ReasonBase<Reason>,
+    interfaces: &'a InterfaceTable,
+    output: ArcId,
+    now: Tsc,
+}
+
+/// What became of a packet: where it goes, and for a trace the rule that decided and one of [`NOTES`].
+type Acted = (NodeId, Slot, u32);
+
+impl Act<'_> {
+    #[inline(always)]
+    fn one<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, outcome: Outcome, key: &Key) -> Acted {
+        match outcome.kind() {
+            Kind::Special => self.special::<OUTPUT>(packet, outcome, key),
+            _ => self.plain::<OUTPUT>(packet, outcome),
+        }
+    }
+
+    /// Everything but [`Kind::Special`].
+    #[inline(always)]
+    fn plain<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, outcome: Outcome) -> Acted {
+        let slot = outcome.slot();
+        if outcome.kind() != Kind::None {
+            self.count::<OUTPUT>(packet, slot);
+        }
+        match outcome.kind() {
+            Kind::None | Kind::Special => (self.arcs.next(packet), slot, NO_RULE),
+            Kind::Pass => (self.arcs.next(packet), slot, PASS),
+            Kind::Drop => (self.reasons.drop(packet, Reason::Denied), slot, DROP),
+            Kind::Punt => (self.next.to(Next::Punt), slot, PUNT),
+        }
+    }
+
+    /// Counts bytes of the IP packet, whichever side it is on.
+    #[inline(always)]
+    fn count<const OUTPUT: bool>(&self, packet: &Packet<'_>, slot: Slot) {
+        self.rules.add(slot.index(), 1, ip_bytes::<OUTPUT>(packet) as u64);
+    }
+
+    /// Rules that do more than one thing, and those behind which the next one decides.
+    #[inline(never)]
+    fn special<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, outcome: Outcome, key: &Key) -> Acted {
+        let attached = self.attached.get(interface::<OUTPUT>(packet.meta));
+        let Some(set) = attached.map(|attached| &attached.classifier) else {
+            return (self.arcs.next(packet), outcome.slot(), NO_RULE);
+        };
+        let mut outcome = outcome;
+        while outcome.kind() == Kind::Special
+            && let Some(special) = set.special(outcome)
+        {
+            let slot = special.slot;
+            self.count::<OUTPUT>(packet, slot);
+            if let Some(policer) = &special.policer
+                && !policer.allows(self.now, ip_bytes::<OUTPUT>(packet))
+            {
+                return (self.reasons.drop(packet, Reason::Policed), slot, POLICED);
+            }
+            if let Some(mark) = special.mark {
+                packet.meta.mark = mark;
+            }
+            if let Some(dscp) = special.dscp {
+                set_dscp::<OUTPUT>(packet, dscp);
+            }
+            match special.verdict {
+                Verdict::Pass => return (self.arcs.next(packet), slot, PASS),
+                Verdict::Drop => return (self.reasons.drop(packet, Reason::Denied), slot, DROP),
+                Verdict::Punt => return (self.next.to(Next::Punt), slot, PUNT),
+                Verdict::Redirect(to) => return (self.redirect::<OUTPUT>(packet, to), slot, REDIRECT),
+                Verdict::Continue => outcome = set.next(key, special.rank),
+            }
+        }
+        self.plain::<OUTPUT>(packet, outcome)
+    }
+
+    fn redirect<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, to: Redirect) -> NodeId {
+        match to {
+            Redirect::NextHop(next_hop) => {
+                packet.meta.next_hop = next_hop.0;
+                self.next.to(Next::Rewrite)
+            }
+            Redirect::Interface(index) => {
+                let Some(interface) = self.interfaces.get(index).filter(|interface| interface.up) else {
+                    return self.reasons.drop(packet, Reason::RedirectDown);
+                };
+                packet.meta.tx_interface = index;
+                if OUTPUT {
+                    // Past the features of that interface: two that redirect to each other would never let go.
+                    return interface.tx;
+                }
+                restore_link_header(packet);
+                self.arcs.start(self.output, index, packet).unwrap_or(interface.tx)
+            }
+        }
+    }
+
+    fn note<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, slot: Slot, note: u32) {
+        // A redirect has changed the interface by now, but not that of a packet that came in.
+        let attached = self.attached.get(interface::<OUTPUT>(packet.meta));
+        let set = attached.map_or(0, |attached| attached.set.0);
+        let rule = attached.and_then(|attached| attached.classifier.rule(slot)).map_or(0, |rule| rule.0);
+        packet.meta.scratch = [set, rule, note];
+    }
+}
+
+#[inline(always)]
+fn ip_bytes<const OUTPUT: bool>(packet: &Packet<'_>) -> usize {
+    packet.meta.total_length() - link_length::<OUTPUT>(packet).unwrap_or(0)
+}
+
+/// Writes the code point, leaves ECN, and adjusts the checksum (RFC 1624).
+fn set_dscp<const OUTPUT: bool>(packet: &mut Packet<'_>, dscp: Dscp) {
+    let Some(start) = link_length::<OUTPUT>(packet) else {
+        return;
+    };
+    let Some(Ok((ip, _))) = packet.data_mut().get_mut(start..).map(Ipv4Header::mut_from_prefix) else {
+        return;
+    };
+    let word = |tos| u16::from_be_bytes([ip.version_ihl, tos]);
+    let tos = dscp.get() << 2 | ip.tos & 3;
+    let sum = checksum::update(ip.checksum.get(), word(ip.tos), word(tos));
+    ip.checksum.set(sum);
+    ip.tos = tos;
+}

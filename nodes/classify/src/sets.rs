@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0
+//! All rule sets, as the main thread holds them: made, changed, attached to interfaces, counted.
+//!
+//! Every change works on a copy: it is made, compiled and checked as a whole, and only then published. What is refused has
+//! changed nothing. A rule keeps its counter and its policer as long as its id stays in the set, whatever else changes;
+//! the counter of a rule that goes is used again only after all workers have left the old set behind.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use hashbrown::HashMap;
+use thiserror::Error;
+use weft_engine::feature::{FeatureError, FeatureSpec};
+use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::publish::Published;
+use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
+use weft_nodes::graph::FeatureArcs;
+use weft_nodes::interface::{InterfaceTable, Interfaces, Kind};
+use weft_nodes::ip4::NextHopId;
+use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
+
+use crate::action::{MOST_SLOTS, Slot};
+use crate::attachment::{Attached, Attachments, Direction, SetIndex};
+use crate::classifier::{Batch, Classifier, Placement};
+use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
+use crate::policer::Policer;
+use crate::rule::{Redirect, RuleId, Verdict};
+use crate::set::{RuleError, RuleSet};
+
+/// Why the classifier cannot do what was asked.
+#[derive(Debug, Error)]
+pub enum ClassifyError {
+    /// No such set.
+    #[error("there is no rule set '{0}'")]
+    UnknownSet(String),
+    /// A name that would not fit in counters and traces.
+    #[error("'{0}' cannot name a rule set: expected 1 to 63 letters, digits, '-', '_' or '.'")]
+    Name(String),
+    /// See there.
+    #[error("rule set '{0}': {1}")]
+    Rule(String, RuleError),
+    /// A limit of startup.conf.
+    #[error("no room for {wanted} more rules: limits {{ classify-rules {limit} }}")]
+    Full {
+        /// More than there are.
+        wanted: usize,
+        /// The setting.
+        limit: usize,
+    },
+    /// The set is in use.
+    #[error("rule set '{0}' is attached to '{1}'; detach it first")]
+    SetAttached(String, String),
+    /// Nothing to detach.
+    #[error("no rule set is attached to '{0}' in this direction")]
+    NotAttached(String),
+    /// What only works on the way in.
+    #[error("rule {1} of set '{0}' says {2}, which packets that leave an interface cannot do any more")]
+    Direction(String, RuleId, &'static str),
+    /// Tags would be needed.
+    #[error(
+        "rule {1} of set '{0}' redirects to sub-interface '{2}': expected a port, or a next hop behind it"
+    )]
+    SubInterface(String, RuleId, String),
+    /// An interface that is gone.
+    #[error("no interface has index {0}")]
+    Interface(InterfaceIndex),
+    /// See there.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+    /// No room for names of rules.
+    #[error("stats segment: expected more in statseg {{ size }}: {0}")]
+    Stats(#[from] StatsError),
+}
+
+struct Set {
+    index: SetIndex,
+    rules: RuleSet,
+    slots: HashMap<RuleId, Slot>,
+    policers: HashMap<RuleId, Arc<Policer>>,
+    classifier: Arc<Classifier>,
+}
+
+/// Gives slots back when the grace period of the set that used them is over.
+struct FreeSlots {
+    slots: Vec<Slot>,
+    free: Arc<Mutex<Vec<Slot>>>,
+}
+
+impl Drop for FreeSlots {
+    fn drop(&mut self) {
+        if let Ok(mut free) = self.free.lock() {
+            free.append(&mut self.slots);
+        }
+    }
+}
+
+/// All rule sets.
+pub struct RuleSets {
+    sets: BTreeMap<String, Set>,
+    attached: BTreeMap<(InterfaceIndex, Direction), String>,
+    published: Arc<Published<Attachments>>,
+    counters: CombinedVector,
+    names: NameVector,
+    used: usize,
+    free: Arc<Mutex<Vec<Slot>>>,
+    output: ArcId,
+    input: (ArcId, NodeId),
+}
+
+/// A set, for whoever shows it.
+pub struct SetView<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its number in traces.
+    pub index: SetIndex,
+    /// Its rules.
+    pub rules: &'a RuleSet,
+    /// Its compiled form.
+    pub classifier: &'a Classifier,
+    counters: &'a CombinedVector,
+    slots: &'a HashMap<RuleId, Slot>,
+}
+
+impl SetView<'_> {
+    /// Packets that matched a rule, and their bytes.
+    pub fn hits(&self, rule: RuleId) -> Combined {
+        self.slots.get(&rule).map_or_else(Combined::default, |slot| self.counters.sum(slot.index()))
+    }
+}
+
+impl RuleSets {
+    /// No sets, room for `limit` rules of all sets together, and the nodes that apply them.
+    pub fn new(
+        engine: &mut Engine,
+        interfaces: &Arc<Published<InterfaceTable>>,
+        arcs: &FeatureArcs,
+        limit: usize,
+    ) -> Result<RuleSets, NewError> {
+        let limit = limit.min(MOST_SLOTS);
+        let counters = engine.stats.combined("/classify/rules", 0, limit)?;
+        let names = engine.stats.names("/classify/names", limit)?;
+        let published = Arc::new(Published::new(&engine.domain, Attachments::default()));
+        let node = |spec, direction| {
+            let (published, counters) = (&published, &counters);
+            NodeDef::new(spec, move |w| {
+                Box::new(Classify {
+                    direction,
+                    attachments: Arc::clone(published),
+                    interfaces: Arc::clone(interfaces),
+                    rules: counters.row(w.thread()),
+                    output: arcs.interface_output,
+                    batch: Batch::new(),
+                    next: w.nexts(),
+                    reasons: w.reasons(),
+                })
+            })
+        };
+        engine.add_nodes(
+            "weft",
+            vec![node(&IP4_CLASSIFY, Direction::Input), node(&IP4_CLASSIFY_OUTPUT, Direction::Output)],
+        )?;
+        let features = [("ip4-unicast", IP4_CLASSIFY.name), ("interface-output", IP4_CLASSIFY_OUTPUT.name)];
+        for (arc, node) in features {
+            engine.add_feature(&FeatureSpec { arc, node, after: &[], before: &[] })?;
+        }
+        Ok(RuleSets {
+            sets: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            published,
+            counters,
+            names,
+            used: 0,
+            free: Arc::default(),
+            output: arcs.interface_output,
+            input: arcs.ip4_unicast,
+        })
+    }
+
+    /// Changes a set, or makes one: `change` is given the rules as they are, and says what they are to be. One of no
+    /// rules is a set all the same, and lets everything pass.
+    pub fn change<R>(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        name: &str,
+        change: impl FnOnce(&mut RuleSet) -> Result<R, RuleError>,
+    ) -> Result<R, ClassifyError> {
+        check_name(name)?;
+        let old = self.sets.get(name);
+        let mut rules = old.map(|set| set.rules.clone()).unwrap_or_default();
+        let answer = change(&mut rules).map_err(|error| ClassifyError::Rule(name.to_owned(), error))?;
+        check_targets(name, &rules, interfaces)?;
+        if self.directions(name).any(|direction| direction == Direction::Output) {
+            check_output(name, &rules)?;
+        }
+        let slots = self.place(engine, name, &rules)?;
+        let old = self.sets.get(name);
+        let policers: HashMap<_, _> = rules
+            .iter()
+            .filter_map(|rule| {
+                let police = rule.action.police?;
+                let kept = old.and_then(|set| set.policers.get(&rule.id)).filter(|it| it.police() == police);
+                let policer = kept.map_or_else(|| Arc::new(Policer::new(police, &engine.clock)), Arc::clone);
+                Some((rule.id, policer))
+            })
+            .collect();
+        let classifier = Classifier::new(&rules, |id| Placement {
+            slot: slots[&id],
+            policer: policers.get(&id).map(Arc::clone),
+        });
+        let index = old.map_or_else(|| self.free_index(), |set| set.index);
+        let set = Set { index, rules, slots, policers, classifier: Arc::new(classifier) };
+        let old = self.sets.insert(name.to_owned(), set);
+        self.publish(engine);
+        if let Some(old) = old {
+            let kept = &self.sets[name].slots;
+            let gone = old.slots.into_iter().filter(|(id, _)| !kept.contains_key(id)).map(|(_, slot)| slot);
+            self.release(engine, gone.collect());
+        }
+        Ok(answer)
+    }
+
+    /// Deletes a set that is attached nowhere.
+    pub fn delete(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        name: &str,
+    ) -> Result<(), ClassifyError> {
+        if let Some(((interface, _), _)) = self.attached.iter().find(|(_, set)| *set == name) {
+            let interface = interfaces.get(*interface).map_or("?", |interface| &interface.name);
+            return Err(ClassifyError::SetAttached(name.to_owned(), interface.to_owned()));
+        }
+        let set = self.sets.remove(name).ok_or_else(|| ClassifyError::UnknownSet(name.to_owned()))?;
+        self.release(engine, set.slots.into_values().collect());
+        Ok(())
+    }
+
+    /// Lets the packets of an interface meet the rules of a set, in place of those of another one.
+    pub fn attach(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        name: &str,
+        interface: InterfaceIndex,
+        direction: Direction,
+    ) -> Result<(), ClassifyError> {
+        let set = self.sets.get(name).ok_or_else(|| ClassifyError::UnknownSet(name.to_owned()))?;
+        if direction == Direction::Output {
+            check_output(name, &set.rules)?;
+        }
+        let (arc, node, last) = self.feature(interfaces, interface, direction)?;
+        self.attached.insert((interface, direction), name.to_owned());
+        // The rules first: a packet that finds the feature finds them too.
+        self.publish(engine);
+        engine.set_feature(arc, interface, node, true, last)?;
+        Ok(())
+    }
+
+    /// Lets the packets of an interface pass without rules.
+    pub fn detach(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        interface: InterfaceIndex,
+        direction: Direction,
+    ) -> Result<(), ClassifyError> {
+        let (arc, node, last) = self.feature(interfaces, interface, direction)?;
+        if self.attached.remove(&(interface, direction)).is_none() {
+            let name = interfaces.get(interface).map_or("?", |interface| &interface.name);
+            return Err(ClassifyError::NotAttached(name.to_owned()));
+        }
+        engine.set_feature(arc, interface, node, false, last)?;
+        self.publish(engine);
+        Ok(())
+    }
+
+    /// An interface is about to be deleted: detaches its rules, and deletes all rules that name it, for its index will be
+    /// another interface's. `on_it` says whether a next hop is behind it. Returns the deleted rules with their set.
+    pub fn interface_leaves(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        leaving: InterfaceIndex,
+        on_it: impl Fn(NextHopId) -> bool,
+    ) -> Vec<(String, RuleId)> {
+        for direction in [Direction::Input, Direction::Output] {
+            // An error says that nothing was attached.
+            let _ = self.detach(engine, interfaces, leaving, direction);
+        }
+        let mut deleted = Vec::new();
+        for (name, set) in &self.sets {
+            let naming = set.rules.iter().filter(|rule| {
+                let to = match rule.action.verdict {
+                    Verdict::Redirect(Redirect::Interface(to)) => to == leaving,
+                    Verdict::Redirect(Redirect::NextHop(next_hop)) => on_it(next_hop),
+                    _ => false,
+                };
+                to || rule.matches.interface == Some(leaving)
+            });
+            deleted.extend(naming.map(|rule| (name.clone(), rule.id)));
+        }
+        for chunk in deleted.chunk_by(|(a, _), (b, _)| a == b) {
+            let result = self.change(engine, interfaces, &chunk[0].0, |rules| {
+                chunk.iter().try_for_each(|(_, id)| rules.remove(*id).map(|_| ()))
+            });
+            debug_assert!(result.is_ok(), "rules that are there can be deleted: {:?}", result.err());
+        }
+        deleted
+    }
+
+    /// All sets by name.
+    pub fn iter(&self) -> impl Iterator<Item = SetView<'_>> {
+        self.sets.iter().map(|(name, set)| self.view(name, set))
+    }
+
+    /// One set.
+    pub fn get(&self, name: &str) -> Option<SetView<'_>> {
+        self.sets.get_key_value(name).map(|(name, set)| self.view(name, set))
+    }
+
+    /// What is attached where.
+    pub fn attached(&self) -> impl Iterator<Item = (InterfaceIndex, Direction, &str)> {
+        self.attached.iter().map(|(&(interface, direction), set)| (interface, direction, set.as_str()))
+    }
+
+    fn view<'a>(&'a self, name: &'a str, set: &'a Set) -> SetView<'a> {
+        let Set { index, rules, slots, classifier, .. } = set;
+        SetView { name, index: *index, rules, classifier, counters: &self.counters, slots }
+    }
+
+    fn directions(&self, name: &str) -> impl Iterator<Item = Direction> {
+        self.attached.iter().filter(move |(_, set)| *set == name).map(|((_, direction), _)| *direction)
+    }
+
+    /// The feature of a direction: its arc, its node, and what follows on this interface.
+    fn feature(
+        &self,
+        interfaces: &Interfaces,
+        interface: InterfaceIndex,
+        direction: Direction,
+    ) -> Result<(ArcId, &'static str, NodeId), ClassifyError> {
+        let known = interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
+        Ok(match direction {
+            Direction::Input => (self.input.0, IP4_CLASSIFY.name, self.input.1),
+            Direction::Output => (self.output, IP4_CLASSIFY_OUTPUT.name, known.tx),
+        })
+    }
+
+    fn free_index(&self) -> SetIndex {
+        let taken: Vec<_> = self.sets.values().map(|set| set.index.0).collect();
+        SetIndex((0..).find(|index| !taken.contains(index)).unwrap_or_default())
+    }
+
+    /// A counter for each rule: those that stay keep theirs, new ones get one that is at 0 and has their name.
+    fn place(
+        &mut self,
+        engine: &mut Engine,
+        name: &str,
+        rules: &RuleSet,
+    ) -> Result<HashMap<RuleId, Slot>, ClassifyError> {
+        let old = self.sets.get(name).map(|set| &set.slots);
+        let mut slots = HashMap::with_capacity(rules.len());
+        let mut fresh = Vec::new();
+        for rule in rules.iter() {
+            match old.and_then(|slots| slots.get(&rule.id)) {
+                Some(&slot) => {
+                    slots.insert(rule.id, slot);
+                }
+                None => fresh.push(rule.id),
+            }
+        }
+        let mut free = self.free.lock().map(|mut free| std::mem::take(&mut *free)).unwrap_or_default();
+        let (wanted, limit) = (fresh.len(), self.counters.capacity());
+        let reused = free.len().min(wanted);
+        let more = wanted - reused;
+        let result = if self.used + more > limit {
+            Err(ClassifyError::Full { wanted, limit })
+        } else {
+            let taken: Vec<Slot> = free[free.len() - reused..]
+                .iter()
+                .copied()
+                .chain((self.used..self.used + more).map(|slot| Slot(slot as u32)))
+                .collect();
+            let (counters, names, used) = (&self.counters, &self.names, self.used + more);
+            let named = engine.stats.update(|update| {
+                for (id, slot) in fresh.iter().zip(&taken) {
+                    counters.zero(slot.index());
+                    update.set_name(names, slot.index(), &format!("{name}/{id}"))?;
+                }
+                update.set_len(names, used)?;
+                update.set_len(counters, used)
+            });
+            named.map(|()| taken).map_err(ClassifyError::from)
+        };
+        if let Ok(taken) = &result {
+            self.used += more;
+            free.truncate(free.len() - reused);
+            slots.extend(fresh.into_iter().zip(taken.iter().copied()));
+        }
+        if let Ok(mut shared) = self.free.lock() {
+            shared.append(&mut free);
+        }
+        result.map(|_| slots)
+    }
+
+    /// Slots whose rules are gone: to be used again when no worker can count in them any more.
+    fn release(&mut self, engine: &mut Engine, slots: Vec<Slot>) {
+        if slots.is_empty() {
+            return;
+        }
+        let names = &self.names;
+        // In a full segment the old names stay until the slots are used again.
+        let _ = engine.stats.update(|update| {
+            slots.iter().try_for_each(|slot| update.set_name(names, slot.index(), "deleted"))
+        });
+        engine.domain.retire(FreeSlots { slots, free: Arc::clone(&self.free) });
+    }
+
+    fn publish(&self, engine: &mut Engine) {
+        let mut attachments = Attachments::default();
+        for (&(interface, direction), name) in &self.attached {
+            if let Some(set) = self.sets.get(name) {
+                let attached = Attached { set: set.index, classifier: Arc::clone(&set.classifier) };
+                attachments.set(interface, direction, attached);
+            }
+        }
+        self.published.replace(&mut engine.domain, attachments);
+    }
+}
+
+/// Why there is no classifier.
+#[derive(Debug, Error)]
+pub enum NewError {
+    /// No room for its counters.
+    #[error("stats segment: expected more in statseg {{ size }}: {0}")]
+    Stats(#[from] StatsError),
+    /// Its nodes do not fit.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Its arcs do not exist.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+}
+
+fn check_name(name: &str) -> Result<(), ClassifyError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..64).contains(&name.len()) && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(ClassifyError::Name(name.to_owned()))
+}
+
+/// Frames go out as they are, so they need a port of their own kind.
+fn check_targets(name: &str, rules: &RuleSet, interfaces: &Interfaces) -> Result<(), ClassifyError> {
+    for rule in rules.iter() {
+        if let Verdict::Redirect(Redirect::Interface(to)) = rule.action.verdict {
+            let target = interfaces.get(to).ok_or(ClassifyError::Interface(to))?;
+            if let Kind::Sub { .. } = target.kind {
+                return Err(ClassifyError::SubInterface(name.to_owned(), rule.id, target.name.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A packet that has its new link header cannot be punted as it came, nor routed again.
+fn check_output(name: &str, rules: &RuleSet) -> Result<(), ClassifyError> {
+    for rule in rules.iter() {
+        let what = match rule.action.verdict {
+            Verdict::Punt => "punt",
+            Verdict::Redirect(Redirect::NextHop(_)) => "redirect to a next hop",
+            _ => continue,
+        };
+        return Err(ClassifyError::Direction(name.to_owned(), rule.id, what));
+    }
+    Ok(())
+}
