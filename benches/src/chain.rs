@@ -19,6 +19,8 @@ use weft_nodes::ip4::{
     Action, Change, Owner, PathTarget, Preference, RoutePath, Router, RouterSettings, TableIndex,
 };
 
+use crate::random::Random;
+
 /// The nodes whose clocks are the cost of forwarding.
 pub const NODES: [&str; 4] = ["ethernet-input", "ip4-input", "ip4-lookup", "ip4-rewrite"];
 
@@ -147,7 +149,7 @@ impl Chain {
         let nodes = add_nodes(&mut engine, &tables)?;
         router.attach(nodes.held);
 
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random::new(1);
         let destinations = match case.routes {
             1 => vec![u32::from(Ipv4Addr::new(10, 1, 1, 1))],
             _ => (0..1 << 20).map(|_| random.unicast()).collect(),
@@ -239,28 +241,5 @@ impl Chain {
     /// Packets that were dropped, which would make the figures worthless.
     pub fn drops(&self) -> u64 {
         self.engine.counters.interfaces.drops.sum(RX.index())
-    }
-}
-
-/// xorshift64: the same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// An address from 1.0.0.0 to 223.255.255.255, without loopback.
-    fn unicast(&mut self) -> u32 {
-        loop {
-            let address = self.next() as u32;
-            let octet = address >> 24;
-            if (1..224).contains(&octet) && octet != 127 && octet != 10 {
-                return address;
-            }
-        }
     }
 }

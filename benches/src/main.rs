@@ -5,7 +5,9 @@
 mod allocations;
 mod bare;
 mod chain;
+mod classify;
 mod graph;
+mod random;
 mod readers;
 mod report;
 mod stats;
@@ -29,11 +31,14 @@ enum What {
     Graph(graph::Options),
     /// Reading the stats segment, beside vpp_papi; and forwarding with and without readers
     Stats(stats::Options),
+    /// The classifier node, in clocks per packet, beside DPDK's rte_acl and rte_hash on the same rules and packets
+    Classify(classify::Options),
 }
 
 fn main() -> Result<()> {
     match Args::parse().what {
         What::Graph(options) => graph::run(&options),
         What::Stats(options) => stats::run(&options),
+        What::Classify(options) => classify::run(&options),
     }
 }

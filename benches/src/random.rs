@@ -22,4 +22,15 @@ impl Random {
     pub fn below(&mut self, bound: u32) -> u32 {
         ((self.next() >> 32) * u64::from(bound) >> 32) as u32
     }
+
+    /// An address from 1.0.0.0 to 223.255.255.255, neither loopback nor in 10.0.0.0/8.
+    pub fn unicast(&mut self) -> u32 {
+        loop {
+            let address = self.next() as u32;
+            let octet = address >> 24;
+            if (1..224).contains(&octet) && octet != 127 && octet != 10 {
+                return address;
+            }
+        }
+    }
 }

@@ -159,8 +159,8 @@ fn prefix(random: &mut Random, (shortest, longest): (u8, u8)) -> Ipv4Net {
 
 fn ports(random: &mut Random, class: Ports) -> PortRange {
     const SERVICES: [u16; 24] = [
-        80, 443, 53, 25, 22, 21, 23, 110, 143, 123, 161, 389, 445, 993, 995, 1433, 1521, 1723, 3306, 3389, 5060,
-        8080, 8443, 1812,
+        80, 443, 53, 25, 22, 21, 23, 110, 143, 123, 161, 389, 445, 993, 995, 1433, 1521, 1723, 3306, 3389,
+        5060, 8080, 8443, 1812,
     ];
     match class {
         Ports::Any => PortRange::ANY,
@@ -260,7 +260,8 @@ pub fn packets(rules: &[Rule], count: usize, seed: u64) -> Vec<Tuple> {
     (0..count)
         .map(|_| {
             let matches = &rules[random.below(rules.len() as u32) as usize].matches;
-            let mut address = |net: Ipv4Net| net.network().to_bits() | random.next() as u32 & net.hostmask().to_bits();
+            let mut address =
+                |net: Ipv4Net| net.network().to_bits() | random.next() as u32 & net.hostmask().to_bits();
             let (source, destination) = (address(matches.source), address(matches.destination));
             let mut port = |range: PortRange| {
                 (u32::from(range.first()) + random.below(u32::from(range.last() - range.first()) + 1)) as u16
