@@ -20,8 +20,8 @@
 //!     args.finish()?;
 //!     Ok((next_hop, weight))
 //! }
-//! # weft_cli::args::test_read("via 10.0.0.1 weight 2", |args| read(args).map(|_| ())).unwrap();
-//! # weft_cli::args::test_read("via 10.0.0.1 wait 2", |args| read(args).map(|_| ())).unwrap_err();
+//! # weft_cli::args::read_line("via 10.0.0.1 weight 2", |args| read(args).map(|_| ())).unwrap();
+//! # weft_cli::args::read_line("via 10.0.0.1 wait 2", |args| read(args).map(|_| ())).unwrap_err();
 //! ```
 
 use std::{fmt::Display, str::FromStr};
@@ -223,8 +223,8 @@ impl<'a> Args<'a> {
     }
 }
 
-/// Runs a reader of arguments on `line`, so that readers can be tested without a command tree.
-pub fn test_read<T>(
+/// Runs a reader of arguments on `line`: for files whose lines are read as commands are, and for tests.
+pub fn read_line<T>(
     line: &str,
     read: impl FnOnce(&mut Args<'_>) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
@@ -242,7 +242,7 @@ mod tests {
         line: &str,
         read: impl FnOnce(&mut Args<'_>) -> Result<T, CliError>,
     ) -> (String, Option<String>, Option<usize>) {
-        let error = test_read(line, read).err().expect("the reader must refuse this line");
+        let error = read_line(line, read).err().expect("the reader must refuse this line");
         (error.message, error.word, error.position)
     }
 
@@ -261,8 +261,8 @@ mod tests {
             }
             Ok((table, weight))
         };
-        assert_eq!(test_read("weight 3 table 7", read), Ok((Some(7), Some(3))));
-        assert_eq!(test_read("", read), Ok((None, None)));
+        assert_eq!(read_line("weight 3 table 7", read), Ok((Some(7), Some(3))));
+        assert_eq!(read_line("", read), Ok((None, None)));
         assert_eq!(
             fails("weight 3 tabel 7", read),
             (
@@ -284,16 +284,16 @@ mod tests {
     #[test]
     fn optional_arguments() {
         let end = |args: &mut Args<'_>| args.optional::<u32>("count");
-        assert_eq!(test_read("", end), Ok(None));
-        assert_eq!(test_read("4", end), Ok(Some(4)));
-        assert!(test_read("x", end).is_err());
+        assert_eq!(read_line("", end), Ok(None));
+        assert_eq!(read_line("4", end), Ok(Some(4)));
+        assert!(read_line("x", end).is_err());
 
         let middle = |args: &mut Args<'_>| {
             let address = args.take_if("IPv4 address", |word| word.parse::<Ipv4Addr>().ok());
             args.expect("up").map(|()| address)
         };
-        assert_eq!(test_read("10.0.0.1 up", middle), Ok(Some(Ipv4Addr::new(10, 0, 0, 1))));
-        assert_eq!(test_read("up", middle), Ok(None));
+        assert_eq!(read_line("10.0.0.1 up", middle), Ok(Some(Ipv4Addr::new(10, 0, 0, 1))));
+        assert_eq!(read_line("up", middle), Ok(None));
         assert_eq!(fails("x", middle).0, "expected IPv4 address or up, found \"x\"");
     }
 
@@ -303,7 +303,7 @@ mod tests {
         let resolve =
             |word: &str| known.iter().position(|name| *name == word).ok_or("there is no such interface");
         let read = |args: &mut Args<'_>| args.parse_with("interface", resolve);
-        assert_eq!(test_read("eth0", read), Ok(0));
+        assert_eq!(read_line("eth0", read), Ok(0));
         assert_eq!(fails("eth1", read).0, "expected interface, found \"eth1\": there is no such interface");
     }
 
@@ -320,7 +320,7 @@ mod tests {
             block.finish().map(|()| (name, text))
         };
         assert_eq!(
-            test_read("new { name s1 data { IP4: 1 -> 2 } }", read),
+            read_line("new { name s1 data { IP4: 1 -> 2 } }", read),
             Ok(("s1".into(), "IP4: 1 -> 2".into()))
         );
         assert_eq!(
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn quoted_words_are_values() {
         let read = |args: &mut Args<'_>| Ok((args.keyword("via"), args.word("name")?.to_owned()));
-        assert_eq!(test_read("\"via\"", read), Ok((false, "via".into())));
+        assert_eq!(read_line("\"via\"", read), Ok((false, "via".into())));
     }
 
     #[test]

@@ -15,6 +15,7 @@
 pub mod args;
 pub mod baseline;
 pub mod capture;
+mod classify;
 pub mod cli;
 pub mod config;
 pub mod forwarding;

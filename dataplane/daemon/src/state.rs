@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use weft_classify::RuleSets;
 use weft_devices::pg::Pg;
 use weft_engine::buffer::{BufferConfig, PageRequest, Pages};
 use weft_engine::counters::{CounterLimits, Counters};
@@ -63,6 +64,8 @@ pub struct Dataplane {
     pub router: Router,
     /// `/net/route/to`, by load-balance.
     pub routes: CombinedVector,
+    /// Classifier rules.
+    pub rule_sets: RuleSets,
     /// What is behind the interfaces.
     pub devices: Devices,
     /// The packet generator.
@@ -100,6 +103,8 @@ impl Dataplane {
         let nodes = add_nodes(&mut engine, &tables)?;
         router.attach(nodes.held);
         interfaces.attach(nodes.held);
+        let rules = config.limits.classify_rules as usize;
+        let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), &nodes.arcs, rules)?;
         let numa = plan.workers.iter().map(|place| place.numa).collect();
         let devices = Devices::new(&mut engine, numa)?;
         let pg = Pg::new(&mut engine)?;
@@ -112,6 +117,7 @@ impl Dataplane {
             nodes,
             router,
             routes: tables.routes,
+            rule_sets,
             devices,
             pg,
             capture: None,

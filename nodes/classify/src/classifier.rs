@@ -113,7 +113,18 @@ impl Classifier {
         }
     }
 
-    /// Finds the rules of those of the batch's packets that `packets` names, whose keys are set.
+    /// Takes a packet into the batch, and starts the cache miss of its session.
+    #[inline(always)]
+    pub(crate) fn prepare(&self, batch: &mut Batch, packet: u8, key: Key) {
+        batch.keys[usize::from(packet)] = key;
+        if !self.sessions.is_empty() {
+            let hash = sessions::hash(key.session());
+            self.sessions.prefetch(hash);
+            batch.hashes[usize::from(packet)] = hash;
+        }
+    }
+
+    /// Finds the rules of those of the batch's packets that `packets` names, which were prepared.
     #[inline(always)]
     pub(crate) fn lookup(&self, batch: &mut Batch, packets: &[u8]) {
         simd::lookup(self.simd, self, batch, packets);
@@ -129,11 +140,6 @@ impl Classifier {
             count = packets.len();
             batch.found = [NO_RANK; BATCH];
         } else {
-            for &packet in packets {
-                let hash = sessions::hash(batch.keys[usize::from(packet)].session());
-                self.sessions.prefetch(hash);
-                batch.hashes[usize::from(packet)] = hash;
-            }
             for &packet in packets {
                 let i = usize::from(packet);
                 let value = self.sessions.get(batch.keys[i].session(), batch.hashes[i]).unwrap_or(NO_RANK);

@@ -122,6 +122,14 @@ pub(crate) struct Session(pub [u32; 4]);
 impl Session {
     /// No packet's.
     pub const NONE: Session = Session([0, 0, 0, NEVER]);
+
+    /// Without a branch.
+    #[inline(always)]
+    pub fn equals(self, other: Session) -> bool {
+        let Session([a, b, c, d]) = self;
+        let Session([e, f, g, h]) = other;
+        (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
+    }
 }
 
 const fn icmp_words(icmp_type: u8, code: u8) -> u32 {

@@ -9,6 +9,7 @@
 //! by one.
 
 use std::fmt;
+use std::hint::select_unpredictable;
 use std::sync::Arc;
 
 use weft_engine::buffer::{BufferCache, Metadata, Packet, TRACED};
@@ -156,7 +157,7 @@ fn look_up<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attache
         else {
             continue;
         };
-        batch.keys[i] = key;
+        set.prepare(batch, i as u8, key);
         if std::ptr::eq(*first.get_or_insert(set), set) {
             mine[count % BATCH] = i as u8;
             count += 1;
@@ -258,14 +259,22 @@ impl Act<'_> {
     #[inline(always)]
     fn plain<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, outcome: Outcome) -> Acted {
         let slot = outcome.slot();
-        if outcome.kind() != Kind::None {
-            self.count::<OUTPUT>(packet, slot);
-        }
         match outcome.kind() {
             Kind::None | Kind::Special => (self.arcs.next(packet), slot, NO_RULE),
-            Kind::Pass => (self.arcs.next(packet), slot, PASS),
-            Kind::Drop => (self.reasons.drop(packet, Reason::Denied), slot, DROP),
-            Kind::Punt => (self.next.to(Next::Punt), slot, PUNT),
+            Kind::Punt => {
+                self.count::<OUTPUT>(packet, slot);
+                (self.next.to(Next::Punt), slot, PUNT)
+            }
+            kind @ (Kind::Pass | Kind::Drop) => {
+                self.count::<OUTPUT>(packet, slot);
+                // Both ways and a choice: which rule says what cannot be predicted.
+                let (next, reason) = (self.arcs.next(packet), packet.meta.reason);
+                let drop = self.reasons.drop(packet, Reason::Denied);
+                let denied = kind == Kind::Drop;
+                packet.meta.reason = select_unpredictable(denied, packet.meta.reason, reason);
+                let note = if denied { DROP } else { PASS };
+                (select_unpredictable(denied, drop, next), slot, note)
+            }
         }
     }
 

@@ -112,7 +112,7 @@ pub(crate) fn hits(classifier: &Classifier, packets: &[Packet]) -> Vec<Vec<RuleI
         // Places in the vector that are asked for need not begin at 0.
         let places: Vec<u8> = (0..chunk.len()).map(|i| i as u8 + 55).collect();
         for (packet, place) in chunk.iter().zip(&places) {
-            batch.keys[usize::from(*place)] = packet.key();
+            classifier.prepare(&mut batch, *place, packet.key());
         }
         classifier.lookup(&mut batch, &places);
         for place in places {

@@ -79,10 +79,15 @@ impl Sessions {
         let mut at = hash as usize;
         loop {
             let bucket = self.buckets.get(at & (self.buckets.len() - 1))?;
+            // Which of the places it is cannot be predicted, so all are compared.
+            let (mut found, mut hit) = (0, false);
             for (known, &value) in bucket.sessions.iter().zip(&bucket.values) {
-                if *known == session {
-                    return Some(value);
-                }
+                let same = known.equals(session);
+                found |= std::hint::select_unpredictable(same, value, 0);
+                hit |= same;
+            }
+            if hit {
+                return Some(found);
             }
             if bucket.note & OVERFLOW == 0 {
                 return None;

@@ -5,6 +5,7 @@
 //! that `--json` says the same. A handler reads all its words, and only then does something.
 
 mod buffers;
+mod classify;
 mod create;
 mod drops;
 mod errors;
@@ -48,6 +49,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         drops::commands(),
         node::commands(),
         features::commands(),
+        classify::commands(),
         trace::commands(),
         pcap::commands(),
         pg::commands(),

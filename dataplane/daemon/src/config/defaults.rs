@@ -90,6 +90,7 @@ impl Default for Limits {
             arp_hold_packets: 4096,
             arp_hold_per_neighbor: 16,
             icmp_error_rate: 1000,
+            classify_rules: 65_536,
             cli_clients: 32,
         }
     }

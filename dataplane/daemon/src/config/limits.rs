@@ -19,6 +19,8 @@ pub struct Limits {
     pub arp_hold_per_neighbor: u32,
     /// ICMP errors that a worker sends in a second.
     pub icmp_error_rate: u32,
+    /// Classifier rules of all sets.
+    pub classify_rules: u32,
     /// Connections to the CLI socket.
     pub cli_clients: u32,
 }
@@ -36,6 +38,9 @@ pub(super) const KEYS: &[Key<Limits>] = &[
     }),
     key("icmp-error-rate", |limits, words| {
         set(&mut limits.icmp_error_rate, words.number("packets per second", 0..=1 << 30))
+    }),
+    key("classify-rules", |limits, words| {
+        set(&mut limits.classify_rules, words.number("number", 0..=1 << 24))
     }),
     key("cli-clients", |limits, words| set(&mut limits.cli_clients, words.number("number", 1..=10_000))),
 ];

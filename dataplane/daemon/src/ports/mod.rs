@@ -256,6 +256,7 @@ impl Dataplane {
         if let Some(placed) = self.devices.placement.of_mut(index).find(|placed| placed.moving.get()) {
             return Err(DeviceError::Moving { name, queue: placed.queue.0 });
         }
+        self.forget_rules(index);
         self.router.interface_leaves(&mut self.engine, &mut self.interfaces, index)?;
         match self.devices.list.remove(&index) {
             Some(Device::AfXdp(device)) => self.close_af_xdp(index, *device),

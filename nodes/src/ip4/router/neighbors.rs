@@ -13,7 +13,9 @@ use crate::arp::{NeighborNotice, request_frame};
 use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
 use crate::interface::{Interfaces, Kind, Tags};
-use crate::ip4::{Action, ApplyError, Change, Owner, PathTarget, Preference, RoutePath, TableIndex};
+use crate::ip4::{
+    Action, ApplyError, Change, NextHopId, Owner, PathTarget, Preference, RoutePath, TableIndex,
+};
 use crate::neighbor::{NeighborAction, NeighborState};
 
 /// What [`Neighbors::tick`](crate::neighbor::Neighbors::tick) may do at once, so that 10,000 neighbours learned
@@ -98,6 +100,26 @@ impl Router {
     ) {
         let gone = self.neighbors.flush(interface, false);
         self.act(engine, interfaces, gone);
+    }
+
+    /// A next hop for somebody who sends packets to a neighbour without a route. Each call needs a
+    /// [`Router::release_next_hop`].
+    pub fn hold_next_hop(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        interface: InterfaceIndex,
+        address: Ipv4Addr,
+    ) -> Result<NextHopId, RouterError> {
+        let held = self.objects.next_hops.acquire(&mut engine.domain, interface, address.into());
+        let id = held.map_err(|error| RouterError::Apply(ApplyError::Objects(error.into())))?;
+        self.complete(engine, interfaces);
+        Ok(id)
+    }
+
+    /// Gives back what [`Router::hold_next_hop`] gave.
+    pub fn release_next_hop(&mut self, engine: &mut Engine, id: NextHopId) {
+        self.objects.next_hops.release(&mut engine.domain, id);
     }
 
     pub(super) fn act(

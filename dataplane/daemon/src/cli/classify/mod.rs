@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `classify rule|replace-set|delete-set|attach|detach`, `show classify`.
+
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+use weft_classify::{Direction, Rule, RuleId, RuleSet, SetView};
+use weft_cli::{Args, Candidate, CliError, Command, Reply};
+
+use super::refused;
+use crate::state::Dataplane;
+
+/// Longest file of rules: some 500,000 of them.
+const MOST_BYTES: u64 = 64 << 20;
+
+const DIRECTIONS: [(&str, Direction); 2] = [("input", Direction::Input), ("output", Direction::Output)];
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    let set_first = |dataplane: &Dataplane, words: &[&str]| match words {
+        [] => set_names(dataplane),
+        _ => Vec::new(),
+    };
+    vec![
+        Command::new("classify rule add", add)
+            .synopsis(format!("<set> {}", rule::SYNOPSIS))
+            .help("Add a rule to a set, which is made if there is none; lower priorities are asked first")
+            .completer(set_first),
+        Command::new("classify rule del", delete)
+            .synopsis("<set> id <n>")
+            .help("Delete a rule")
+            .completer(set_first),
+        Command::new("classify replace-set", replace)
+            .synopsis("<set> file <path>")
+            .help("Make the rules of a file, one per line, the rules of a set, all at once")
+            .completer(set_first),
+        Command::new("classify delete-set", delete_set)
+            .synopsis("<set>")
+            .help("Delete a set that is attached nowhere")
+            .completer(set_first),
+        Command::new("classify attach", attach)
+            .synopsis("<set> interface <interface> input|output")
+            .help("Let the packets of an interface meet the rules of a set")
+            .completer(set_first),
+        Command::new("classify detach", detach)
+            .synopsis("interface <interface> input|output")
+            .help("Let the packets of an interface pass without rules"),
+        Command::new("show classify", show)
+            .synopsis("[<set>]")
+            .help("Rule sets, or the rules of one with their packets and bytes")
+            .completer(set_first),
+    ]
+}
+
+fn set_names(dataplane: &Dataplane) -> Vec<Candidate> {
+    dataplane.rule_sets.iter().map(|set| Candidate::new(set.name, "rule set")).collect()
+}
+
+fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let set = args.word("rule set")?.to_owned();
+    let mut acquired = Vec::new();
+    let rule = rule::read(args, dataplane, &mut acquired);
+    dataplane.change_rules(&acquired, |sets, engine, interfaces| {
+        let rule = rule?;
+        sets.change(engine, interfaces, &set, |rules| rules.add(rule)).map_err(refused)
+    })?;
+    Ok(Reply::empty())
+}
+
+fn delete(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let set = known_set(dataplane, args)?;
+    args.expect("id")?;
+    let id = RuleId(args.parse("rule id")?);
+    args.finish()?;
+    dataplane.change_rules(&[], |sets, engine, interfaces| {
+        sets.change(engine, interfaces, &set, |rules| rules.remove(id)).map_err(refused)
+    })?;
+    Ok(Reply::empty())
+}
+
+fn replace(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let set = args.word("rule set")?.to_owned();
+    args.expect("file")?;
+    let path = args.word("path")?.to_owned();
+    args.finish()?;
+    let text = read_file(&path).map_err(|error| args.reject(format!("{path}: {error}")))?;
+    let mut acquired = Vec::new();
+    let rules = read_rules(dataplane, &path, &text, &mut acquired);
+    dataplane.change_rules(&acquired, |sets, engine, interfaces| {
+        let rules = rules?;
+        let replace = |set: &mut RuleSet| {
+            *set = RuleSet::of(rules)?;
+            Ok(())
+        };
+        sets.change(engine, interfaces, &set, replace).map_err(refused)
+    })?;
+    Ok(Reply::empty())
+}
+
+fn read_file(path: &str) -> std::io::Result<String> {
+    let path = Path::new(path);
+    let about = fs::metadata(path)?;
+    // A pipe or a device might never end.
+    if !about.is_file() || about.len() > MOST_BYTES {
+        let problem = format!("expected a regular file of at most {} MiB", MOST_BYTES >> 20);
+        return Err(std::io::Error::other(problem));
+    }
+    fs::read_to_string(path)
+}
+
+/// A rule per line; `#` begins a comment. An error says line and column.
+fn read_rules(
+    dataplane: &mut Dataplane,
+    path: &str,
+    text: &str,
+    acquired: &mut Vec<weft_nodes::ip4::NextHopId>,
+) -> Result<Vec<Rule>, CliError> {
+    let mut rules = Vec::new();
+    let mut ids = std::collections::HashMap::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let read = |args: &mut Args<'_>| match args.is_empty() {
+            true => Ok(None),
+            false => rule::read(args, dataplane, acquired).map(Some),
+        };
+        let found = weft_cli::args::read_line(line, read).map_err(|error| {
+            let column = line[..error.position.unwrap_or(0)].chars().count() + 1;
+            CliError::new(format!("{path}:{number}:{column}: {error}"))
+        })?;
+        let Some(rule) = found else { continue };
+        if let Some(first) = ids.insert(rule.id, number) {
+            let message = format!("{path}:{number}:1: rule {} is on line {first} already", rule.id);
+            return Err(CliError::new(message));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
+}
+
+fn delete_set(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let set = known_set(dataplane, args)?;
+    args.finish()?;
+    dataplane
+        .change_rules(&[], |sets, engine, interfaces| sets.delete(engine, interfaces, &set))
+        .map_err(refused)?;
+    Ok(Reply::empty())
+}
+
+fn attach(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let set = known_set(dataplane, args)?;
+    args.expect("interface")?;
+    let interface = super::interface(args, dataplane)?;
+    let direction = args.one_of(&DIRECTIONS)?;
+    args.finish()?;
+    let Dataplane { rule_sets, engine, interfaces, .. } = dataplane;
+    rule_sets.attach(engine, interfaces, &set, interface, direction).map_err(refused)?;
+    Ok(Reply::empty())
+}
+
+fn detach(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    args.expect("interface")?;
+    let interface = super::interface(args, dataplane)?;
+    let direction = args.one_of(&DIRECTIONS)?;
+    args.finish()?;
+    let Dataplane { rule_sets, engine, interfaces, .. } = dataplane;
+    rule_sets.detach(engine, interfaces, interface, direction).map_err(refused)?;
+    Ok(Reply::empty())
+}
+
+/// Takes the name of a set.
+fn known_set(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<String, CliError> {
+    args.parse_with("rule set", |name| match dataplane.rule_sets.get(name) {
+        Some(_) => Ok(name.to_owned()),
+        None => Err("there is no such rule set"),
+    })
+}
+
+#[derive(Serialize)]
+struct Attachment {
+    interface: String,
+    direction: &'static str,
+}
+
+#[derive(Serialize)]
+struct Set {
+    name: String,
+    /// As in traces.
+    index: u32,
+    rules: usize,
+    /// Rules about exactly one session.
+    sessions: usize,
+    /// Depths of the trees of all others.
+    trees: Vec<u32>,
+    bytes: usize,
+    attached: Vec<Attachment>,
+}
+
+#[derive(Serialize)]
+struct Sets {
+    sets: Vec<Set>,
+}
+
+#[derive(Serialize)]
+struct ShownRule {
+    id: u32,
+    priority: u32,
+    #[serde(rename = "match")]
+    matches: String,
+    action: String,
+    packets: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Rules {
+    #[serde(flatten)]
+    set: Set,
+    #[serde(rename = "rule_list")]
+    list: Vec<ShownRule>,
+}
+
+fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    if args.is_empty() {
+        let sets = dataplane.rule_sets.iter().map(|view| summary(dataplane, &view)).collect();
+        return Ok(Reply::new(Sets { sets }, |sets| sets.sets.iter().map(line).collect()));
+    }
+    let name = known_set(dataplane, args)?;
+    args.finish()?;
+    let Some(view) = dataplane.rule_sets.get(&name) else {
+        return Err(args.reject("there is no such rule set"));
+    };
+    let list = view.rules.iter().map(|rule| {
+        let hits = view.hits(rule.id);
+        let (matches, action) = rule::write(rule, dataplane);
+        let (id, priority) = (rule.id.0, rule.priority.0);
+        ShownRule { id, priority, matches, action, packets: hits.packets, bytes: hits.bytes }
+    });
+    let rules = Rules { list: list.collect(), set: summary(dataplane, &view) };
+    Ok(Reply::new(rules, |rules| {
+        let mut text = line(&rules.set);
+        for ShownRule { id, priority, matches, action, packets, bytes } in &rules.list {
+            let blank = if matches.is_empty() { "" } else { " " };
+            text += &format!(
+                "  id {id} priority {priority} {matches}{blank}action {action}\n      {packets} packets, {bytes} bytes\n"
+            );
+        }
+        text
+    }))
+}
+
+fn summary(dataplane: &Dataplane, view: &SetView<'_>) -> Set {
+    let (sessions, session_bytes) = view.classifier.sessions();
+    let shape = view.classifier.shape();
+    let attached = dataplane.rule_sets.attached().filter(|(_, _, set)| *set == view.name);
+    Set {
+        name: view.name.to_owned(),
+        index: view.index.0,
+        rules: view.rules.len(),
+        sessions,
+        trees: shape.depths,
+        bytes: session_bytes + shape.bytes,
+        attached: attached
+            .map(|(interface, direction, _)| Attachment {
+                interface: dataplane.interface_name(interface),
+                direction: DIRECTIONS[direction as usize].0,
+            })
+            .collect(),
+    }
+}
+
+fn line(set: &Set) -> String {
+    let Set { name, index, rules, sessions, trees, bytes, attached } = set;
+    let mut text = format!(
+        "{name} (set {index}): {rules} rules, {sessions} of them sessions; {} trees, {} KiB\n",
+        trees.len(),
+        bytes.div_ceil(1024)
+    );
+    for Attachment { interface, direction } in attached {
+        text += &format!("  attached to {interface} {direction}\n");
+    }
+    text
+}
