@@ -158,7 +158,7 @@ fn papi(segment: &Segment, path: Option<&Path>) -> Result<[f64; 3]> {
             output
         });
         while !ended.load(Ordering::Relaxed) {
-            listener.accept_and_send(segment)?;
+            listener.accept_and_send(segment.fd())?;
             thread::sleep(Duration::from_millis(1));
         }
         Ok::<_, anyhow::Error>(running.join().expect("running a command does not panic")?)

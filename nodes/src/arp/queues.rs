@@ -123,7 +123,7 @@ impl Queues {
             for _ in 0..queue.count {
                 let mut packet = buffers.packet(index);
                 f(&mut packet);
-                index = BufferIndex(packet.meta.scratch[0] as u32);
+                index = BufferIndex(packet.meta.scratch[0]);
             }
         }
     }
