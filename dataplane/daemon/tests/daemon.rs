@@ -256,7 +256,8 @@ fn spray(socket: &RawSocket, count: u32) {
     }
 }
 
-/// A sender that sprays until it is told to stop.
+/// A sender that sprays until it is told to stop, with pauses: a ring of 4,096 holds what comes in 0.3 s, so that a worker
+/// may wait that long for its core on a busy machine.
 struct Traffic {
     go_on: Arc<AtomicBool>,
     sender: Option<JoinHandle<u64>>,
@@ -271,6 +272,7 @@ impl Traffic {
             while flag.load(Ordering::Relaxed) {
                 spray(&socket, 64);
                 sent += 64;
+                sleep(Duration::from_millis(5));
             }
             sent
         };
