@@ -21,5 +21,5 @@ pub mod ip4;
 pub mod loopback;
 pub mod neighbor;
 pub mod punt;
-mod rate_limit;
+pub mod rate_limit;
 mod segments;

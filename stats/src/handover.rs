@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Passing the segment's descriptor over a socket, both sides: the only module that takes raw
+//! Passing descriptors of shared memory over a socket, both sides: the only module that takes raw
 //! descriptors into ownership.
 //!
-//! The server sends one SOCK_SEQPACKET message of no bytes with one SCM_RIGHTS descriptor and closes. A
-//! client cannot tell the empty message from the end of the connection by its length, only by the
+//! The server sends one SOCK_SEQPACKET message of no bytes with its SCM_RIGHTS descriptors (the statistics have one) and
+//! closes. A client cannot tell the empty message from the end of the connection by its length, only by the
 //! descriptor.
 
 use std::io;
@@ -32,14 +32,17 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-pub(crate) fn send(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> nix::Result<()> {
-    let fds = [fd.as_raw_fd()];
+/// Most descriptors of one message (`SCM_MAX_FD`, linux/include/net/scm.h).
+const MOST: usize = 253;
+
+pub(crate) fn send(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    let fds: Vec<RawFd> = fds.iter().take(MOST).map(AsRawFd::as_raw_fd).collect();
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     sendmsg::<UnixAddr>(socket.as_raw_fd(), &[], &[ControlMessage::ScmRights(&fds)], flags, None).map(drop)
 }
 
-/// Connects to a server and waits up to `patience` for its descriptor; `None` if it closes without.
-pub(crate) fn request(path: &Path, patience: Duration) -> io::Result<Option<OwnedFd>> {
+/// Connects to a server and waits up to `patience` for its descriptors; none if it closes without.
+pub fn request(path: &Path, patience: Duration) -> io::Result<Vec<OwnedFd>> {
     let socket = seqpacket(SockFlag::empty())?;
     let limit = TimeVal::milliseconds(patience.as_millis() as i64);
     // connect(2) waits for the send timeout while the server's backlog is full.
@@ -54,18 +57,17 @@ pub(crate) fn request(path: &Path, patience: Duration) -> io::Result<Option<Owne
     }
 }
 
-fn receive(socket: BorrowedFd<'_>) -> nix::Result<Option<OwnedFd>> {
-    let mut control = cmsg_space!([RawFd; 1]);
+fn receive(socket: BorrowedFd<'_>) -> nix::Result<Vec<OwnedFd>> {
+    let mut control = cmsg_space!([RawFd; MOST]);
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut [], Some(&mut control), flags)?;
-    let mut received = None;
+    let mut received = Vec::new();
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = part {
             for fd in fds {
                 // SAFETY: the kernel just installed this descriptor for us (unix(7), SCM_RIGHTS), so it
-                // is open and nobody else's. Each one is owned here, so that an unexpected second one
-                // is closed.
-                received = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+                // is open and nobody else's.
+                received.push(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
     }

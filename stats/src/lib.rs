@@ -48,6 +48,12 @@ mod value;
 mod vector;
 mod view;
 
+/// Memory of other tables that are handed out like the segment.
+pub mod shared {
+    pub use crate::handover::request;
+    pub use crate::memory::{Cells, OpenError, Pages, ReadMemory, Shared, SharedMemory};
+}
+
 pub use directory::EntryIndex;
 pub use error::{ReadError, ServerError, StatsError};
 pub use reader::{Counter, Reader, Selection};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The shared memory itself: the only module of the crate that dereferences pointers.
+//! Memory that one process writes and others read: the only module of the crate that dereferences pointers.
 //!
 //! Everybody else sees either `&AtomicU64` (the writer) or loaded `u64` values (a reader), each behind
 //! a check against the length of the mapping. Invariants:
@@ -15,6 +15,7 @@
 use std::fs::File;
 use std::io;
 use std::mem::{align_of, size_of};
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -22,7 +23,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 
 use crate::layout::{Entry, Header, Pair, WORD};
 
@@ -41,20 +44,71 @@ unsafe impl Shared for Entry {}
 // SAFETY: as for `Header`.
 unsafe impl Shared for Pair {}
 
+/// Bytes of a page of the second level of x86-64's page tables, and of ARMv8's with 4 KiB granules.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Which pages the writer asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pages {
+    /// Those of the host.
+    Small,
+    /// Huge ones if the host has any to give: for a table that is read at random.
+    Huge,
+}
+
+/// A mapping of a file, part of a reservation of address space that is released as a whole.
+struct Map {
+    _reserved: MmapRaw,
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a mapping has no thread affinity; what may be accessed is decided by the owner of the `Map`.
+unsafe impl Send for Map {}
+// SAFETY: as for Send.
+unsafe impl Sync for Map {}
+
+impl Map {
+    fn of(map: MmapRaw) -> io::Result<Map> {
+        let base =
+            NonNull::new(map.as_mut_ptr()).ok_or_else(|| io::Error::other("mmap returned address 0"))?;
+        Ok(Map { base, len: map.len(), _reserved: map })
+    }
+
+    /// Maps `file` where huge pages can back it. MADV_COLLAPSE (Linux 6.1) makes them whatever
+    /// `transparent_hugepage/shmem_enabled` says, which is "never" on most hosts; a host that refuses leaves small pages.
+    fn huge(file: &File, len: usize) -> io::Result<Map> {
+        let reserved = MmapRaw::from(MmapOptions::new().len(len + HUGE_PAGE).no_reserve_swap().map_anon()?);
+        let start = reserved.as_mut_ptr().wrapping_add(reserved.as_mut_ptr().align_offset(HUGE_PAGE));
+        let (start, size) = (NonZeroUsize::new(start.addr()), NonZeroUsize::new(len));
+        let (Some(start), Some(size)) = (start, size) else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        };
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED | MapFlags::MAP_POPULATE;
+        // SAFETY: the `len` bytes from `start` lie in the reservation just made, to which nothing else refers.
+        let base = unsafe { mmap(Some(start), size, access, flags, file, 0)? }.cast();
+        const MADV_COLLAPSE: libc::c_int = 25;
+        // SAFETY: advice about a mapping of our own; it changes no byte of it.
+        unsafe { libc::madvise(base.as_ptr(), len & !(HUGE_PAGE - 1), MADV_COLLAPSE) };
+        Ok(Map { _reserved: reserved, base: base.cast(), len })
+    }
+}
+
 /// First byte of `count` elements of `T` at `offset`, if they lie inside the mapping and are aligned.
-fn locate<T: Shared>(map: &MmapRaw, offset: u64, count: usize) -> Option<NonNull<T>> {
+fn locate<T: Shared>(map: &Map, offset: u64, count: usize) -> Option<NonNull<T>> {
     let offset = usize::try_from(offset).ok()?;
     let end = count.checked_mul(size_of::<T>())?.checked_add(offset)?;
-    if end > map.len() || !offset.is_multiple_of(align_of::<T>()) {
+    if end > map.len || !offset.is_multiple_of(align_of::<T>()) {
         return None;
     }
     // A mapping starts at a page boundary, so an aligned offset gives an aligned address.
-    NonNull::new(map.as_mut_ptr().wrapping_add(offset).cast())
+    NonNull::new(map.base.as_ptr().wrapping_add(offset).cast())
 }
 
 /// The writer's mapping, readable and writable.
-pub(crate) struct SharedMemory {
-    map: MmapRaw,
+pub struct SharedMemory {
+    map: Map,
     file: File,
 }
 
@@ -63,11 +117,14 @@ impl SharedMemory {
     ///
     /// All pages are allocated now (`MAP_POPULATE`), so that a worker that counts never takes a page
     /// fault.
-    pub fn create(size: usize) -> io::Result<SharedMemory> {
+    pub fn create(name: &str, size: usize, pages: Pages) -> io::Result<SharedMemory> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let file = File::from(memfd_create("weft-stats", flags)?);
+        let file = File::from(memfd_create(name, flags)?);
         file.set_len(size as u64)?;
-        let map = MmapOptions::new().len(size).populate().map_raw(&file)?;
+        let map = match pages {
+            Pages::Small => Map::of(MmapOptions::new().len(size).populate().map_raw(&file)?)?,
+            Pages::Huge => Map::huge(&file, size)?,
+        };
         let seals = SealFlag::F_SEAL_SHRINK
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_FUTURE_WRITE
@@ -76,6 +133,7 @@ impl SharedMemory {
         Ok(SharedMemory { map, file })
     }
 
+    /// What readers map.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -106,13 +164,13 @@ impl SharedMemory {
         }
     }
 
-    pub fn header(&self) -> &Header {
+    pub(crate) fn header(&self) -> &Header {
         self.at(0)
     }
 }
 
 /// An array in the writer's mapping.
-pub(crate) struct Cells<T> {
+pub struct Cells<T> {
     first: NonNull<T>,
     count: usize,
     _memory: Arc<SharedMemory>,
@@ -125,6 +183,7 @@ unsafe impl<T: Shared> Send for Cells<T> {}
 unsafe impl<T: Shared> Sync for Cells<T> {}
 
 impl<T: Shared> Cells<T> {
+    /// An element.
     #[inline(always)]
     pub fn get(&self, index: usize) -> Option<&T> {
         if index >= self.count {
@@ -139,25 +198,32 @@ impl<T: Shared> Cells<T> {
 
 /// Why a file cannot be read as a segment.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
+    /// It cannot be mapped.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// It could shrink under the reader.
     #[error("not sealed against shrinking")]
     Unsealed,
+    /// It has no room for its header.
     #[error("{found} bytes long")]
-    Short { found: u64 },
+    Short {
+        /// Its length.
+        found: u64,
+    },
 }
 
 /// A reader's mapping: every access is one relaxed load of a word, checked against the mapping.
 ///
 /// Relaxed, because no other atomic access is guaranteed to work on memory that is mapped read-only
 /// (`std::sync::atomic`, "Atomic accesses to read-only memory").
-pub(crate) struct ReadMemory {
-    map: MmapRaw,
+pub struct ReadMemory {
+    map: Map,
 }
 
 impl ReadMemory {
-    pub fn open(fd: OwnedFd) -> Result<ReadMemory, OpenError> {
+    /// Maps `fd`, a memory file of at least `least` bytes.
+    pub fn open(fd: OwnedFd, least: usize) -> Result<ReadMemory, OpenError> {
         let seals = fcntl(&fd, FcntlArg::F_GET_SEALS).map_err(io::Error::from)?;
         if !SealFlag::from_bits_retain(seals).contains(SealFlag::F_SEAL_SHRINK) {
             return Err(OpenError::Unsealed);
@@ -165,14 +231,15 @@ impl ReadMemory {
         let file = File::from(fd);
         let found = file.metadata()?.len();
         let len = usize::try_from(found).map_err(|_| OpenError::Short { found })?;
-        if len < size_of::<Header>() {
+        if len < least {
             return Err(OpenError::Short { found });
         }
-        Ok(ReadMemory { map: MmapOptions::new().len(len).map_raw_read_only(&file)? })
+        Ok(ReadMemory { map: Map::of(MmapOptions::new().len(len).map_raw_read_only(&file)?)? })
     }
 
-    pub fn len(&self) -> usize {
-        self.map.len()
+    /// Bytes.
+    pub fn length(&self) -> usize {
+        self.map.len
     }
 
     fn slice(&self, offset: u64, count: usize) -> Option<&[AtomicU64]> {
@@ -183,6 +250,7 @@ impl ReadMemory {
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), count) })
     }
 
+    /// The word at `offset`; `None` if that is not inside, or not the place of a word.
     pub fn load(&self, offset: u64) -> Option<u64> {
         Some(self.slice(offset, 1)?[0].load(Ordering::Relaxed))
     }
@@ -193,7 +261,7 @@ impl ReadMemory {
     }
 
     /// The word of the [`Header`] at this offset.
-    pub fn field(&self, offset: usize) -> u64 {
+    pub(crate) fn field(&self, offset: usize) -> u64 {
         self.load(offset as u64).expect("`open` refuses a file shorter than the header")
     }
 }

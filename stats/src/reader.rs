@@ -55,7 +55,7 @@ impl Reader {
     /// `<runtime-dir>/stats.sock`).
     pub fn connect(path: impl AsRef<Path>) -> Result<Reader, ReadError> {
         let path = path.as_ref();
-        match handover::request(path, PATIENCE) {
+        match handover::request(path, PATIENCE).map(|mut fds| fds.pop()) {
             Ok(Some(fd)) => Reader::from_fd(fd),
             Ok(None) => Err(ReadError::NoDescriptor { path: path.to_owned() }),
             Err(source) => Err(ReadError::Connect { path: path.to_owned(), source }),
@@ -64,7 +64,7 @@ impl Reader {
 
     /// Maps a segment whose descriptor was had by other means.
     pub fn from_fd(fd: OwnedFd) -> Result<Reader, ReadError> {
-        let memory = ReadMemory::open(fd).map_err(|error| match error {
+        let memory = ReadMemory::open(fd, size_of::<Header>()).map_err(|error| match error {
             OpenError::Io(source) => ReadError::Map(source),
             OpenError::Unsealed => ReadError::Unsealed,
             OpenError::Short { found } => ReadError::Short { found },

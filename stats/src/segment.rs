@@ -26,7 +26,7 @@ use crate::directory::{Content, Directory, EntryIndex};
 use crate::epoch;
 use crate::error::StatsError;
 use crate::layout::{VERSION, WORD, text_word};
-use crate::memory::SharedMemory;
+use crate::memory::{Pages, SharedMemory};
 use crate::vector::private::{Element, Resizable};
 use crate::vector::{CombinedVector, NameVector, Scalar, ScalarPlace, SimpleVector, Storage, Vector};
 
@@ -64,7 +64,8 @@ impl Segment {
         if !(1..=1 << 16).contains(&threads) {
             return Err(StatsError::Threads { threads });
         }
-        let memory = SharedMemory::create(size).map_err(|source| StatsError::Memory { size, source })?;
+        let memory = SharedMemory::create("weft-stats", size, Pages::Small)
+            .map_err(|source| StatsError::Memory { size, source })?;
         let memory = Arc::new(memory);
         let header = memory.header();
         header.version.store(VERSION, Relaxed);

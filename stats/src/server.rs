@@ -80,6 +80,11 @@ impl StatsListener {
     ///
     /// A client that hung up before it was served counts as served.
     pub fn accept_and_send(&self, segment: BorrowedFd<'_>) -> Result<Option<Client>, ServerError> {
+        self.hand_out(&[segment])
+    }
+
+    /// As [`StatsListener::accept_and_send`], for other memory than the segment.
+    pub fn hand_out(&self, memory: &[BorrowedFd<'_>]) -> Result<Option<Client>, ServerError> {
         let failed =
             |action, errno: Errno| ServerError::Io { path: self.path.clone(), action, source: errno.into() };
         let client = loop {
@@ -92,11 +97,11 @@ impl StatsListener {
         };
         let peer =
             getsockopt(&client, PeerCredentials).map_err(|errno| failed("identify a client of", errno))?;
-        match handover::send(client.as_fd(), segment) {
+        match handover::send(client.as_fd(), memory) {
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => {
                 Ok(Some(Client { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() }))
             }
-            Err(errno) => Err(failed("send the segment to a client of", errno)),
+            Err(errno) => Err(failed("hand out memory to a client of", errno)),
         }
     }
 }

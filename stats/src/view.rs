@@ -68,7 +68,7 @@ pub(crate) struct View<'a> {
 impl<'a> View<'a> {
     pub fn new(memory: &'a ReadMemory) -> Result<View<'a>, ReadError> {
         let base = memory.field(offset_of!(Header, base));
-        let budget = Cell::new(memory.len() / WORD * 4);
+        let budget = Cell::new(memory.length() / WORD * 4);
         let mut view = View { memory, base, directory: Span { data: 0, len: 0 }, budget };
         let field = offset_of!(Header, directory) as u64;
         view.directory = view.vector(field, size_of::<Entry>(), "directory")?;

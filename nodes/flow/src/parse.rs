@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a packet to the key of its flow.
+//!
+//! Relies on ip4-input: the bytes begin with a sound IPv4 header. All behind it is a stranger's and is checked.
+
+use weft_flow_map::{Direction, Key};
+use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, TcpHeader};
+use zerocopy::FromBytes;
+
+use crate::tcp::Segment;
+
+/// How a packet is related to the flow of its key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Relation {
+    /// It may begin the flow.
+    #[default]
+    Part,
+    /// As `Part`, and other fragments of the same datagram follow.
+    FirstFragment,
+    /// It has no ports: the key is that of [`fragment_key`].
+    LaterFragment,
+    /// It answers an ICMP query: of the flow if there is one.
+    Answer,
+    /// An ICMP error about a packet of the flow (RFC 792); the direction is the error's.
+    Error,
+    /// Nothing can be said about it: too short for what it claims to be.
+    Malformed,
+}
+
+/// What is known of a packet before any table is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Parsed {
+    /// The key.
+    pub key: Key,
+    /// Who sent it.
+    pub direction: Direction,
+    /// What it is to the flow.
+    pub relation: Relation,
+}
+
+/// Which of `workers` owns the flow of a packet: all that know its two addresses agree, so fragments without ports and ICMP
+/// errors find it too (docs/decisions/0005-flow-owner.md).
+#[inline(always)]
+pub fn owner(addresses: u64, workers: usize) -> usize {
+    let (a, b) = (addresses >> 32, addresses & 0xffff_ffff);
+    // The key of a later fragment has its addresses as they were sent.
+    let pair = a.min(b) << 32 | a.max(b);
+    let mixed = (pair ^ pair >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (u128::from(mixed) * workers as u128 >> 64) as usize
+}
+
+/// Reads a packet, which begins with its IPv4 header, in forwarding table `table`.
+#[inline(always)]
+pub fn parse(data: &[u8], table: u16) -> Parsed {
+    let Ok((ip, _)) = Ipv4Header::ref_from_prefix(data) else {
+        return Parsed { relation: Relation::Malformed, ..Parsed::default() };
+    };
+    let transport = data.get(ip.header_length()..).unwrap_or_default();
+    let has_ports = matches!(ip.protocol, IpProtocol::TCP | IpProtocol::UDP);
+    if !has_ports || ip.is_fragment() {
+        std::hint::cold_path();
+        return rare(ip, transport, table);
+    }
+    match ports(transport) {
+        Some((from, to)) => with_ports(ip, from, to, table, Relation::Part),
+        None => Parsed { relation: Relation::Malformed, ..with_ports(ip, 0, 0, table, Relation::Part) },
+    }
+}
+
+/// The two ports, which UDP and TCP have in the same place.
+#[inline(always)]
+fn ports(transport: &[u8]) -> Option<(u16, u16)> {
+    let word = u32::from_be_bytes(*transport.first_chunk()?);
+    Some(((word >> 16) as u16, word as u16))
+}
+
+#[inline(always)]
+fn with_ports(ip: &Ipv4Header, from: u16, to: u16, table: u16, relation: Relation) -> Parsed {
+    let (from, to) = ((ip.source.get(), from), (ip.destination.get(), to));
+    let (key, direction) = Key::new(from, to, table, ip.protocol.0, 0);
+    Parsed { key, direction, relation }
+}
+
+#[inline(never)]
+fn rare(ip: &Ipv4Header, transport: &[u8], table: u16) -> Parsed {
+    if ip.fragment_offset() > 0 {
+        let direction = Direction::from_bit(u64::from(ip.source.get() > ip.destination.get()));
+        return Parsed { key: fragment_key(ip, table), direction, relation: Relation::LaterFragment };
+    }
+    let relation = if ip.more_fragments() { Relation::FirstFragment } else { Relation::Part };
+    match ip.protocol {
+        IpProtocol::TCP | IpProtocol::UDP => match ports(transport) {
+            Some((from, to)) => with_ports(ip, from, to, table, relation),
+            None => with_ports(ip, 0, 0, table, Relation::Malformed),
+        },
+        IpProtocol::ICMP => icmp(ip, transport, table, relation),
+        _ => with_ports(ip, 0, 0, table, relation),
+    }
+}
+
+/// What the fragments of one datagram have in common (RFC 791): the one key that is not the same in both directions.
+pub fn fragment_key(ip: &Ipv4Header, table: u16) -> Key {
+    Key {
+        addresses: u64::from(ip.source.get()) << 32 | u64::from(ip.destination.get()),
+        rest: u64::from(ip.identification.get()) << 48
+            | u64::from(table) << 16
+            | u64::from(ip.protocol.0) << 8,
+    }
+}
+
+fn icmp(ip: &Ipv4Header, transport: &[u8], table: u16, relation: Relation) -> Parsed {
+    let malformed = with_ports(ip, 0, 0, table, Relation::Malformed);
+    let Ok((icmp, quoted)) = Icmp4Header::ref_from_prefix(transport) else {
+        return malformed;
+    };
+    if icmp.icmp_type.is_error() {
+        return embedded(quoted, table).unwrap_or(malformed);
+    }
+    let Some((request, answers)) = query(icmp.icmp_type) else {
+        // Router discovery and the like: no query, no answer.
+        let (key, direction) =
+            Key::new((ip.source.get(), 0), (ip.destination.get(), 0), table, ip.protocol.0, icmp.icmp_type.0);
+        return Parsed { key, direction, relation };
+    };
+    let id = icmp.rest[0].get();
+    let (from, to) = ((ip.source.get(), id), (ip.destination.get(), id));
+    let (key, direction) = Key::new(from, to, table, ip.protocol.0, request);
+    Parsed { key, direction, relation: if answers { Relation::Answer } else { relation } }
+}
+
+/// The type of the request, and whether this is the answer to it: echo, timestamp (RFC 792), information (RFC 792), address
+/// mask (RFC 950).
+fn query(icmp_type: Icmp4Type) -> Option<(u8, bool)> {
+    match icmp_type.0 {
+        0 => Some((8, true)),
+        request @ (8 | 13 | 15 | 17) => Some((request, false)),
+        answer @ (14 | 16 | 18) => Some((answer - 1, true)),
+        _ => None,
+    }
+}
+
+/// The packet that an ICMP error is about: its header and at least 8 bytes behind it (RFC 792).
+fn embedded(quoted: &[u8], table: u16) -> Option<Parsed> {
+    let (ip, _) = Ipv4Header::ref_from_prefix(quoted).ok()?;
+    if ip.version() != 4 || ip.header_length() < Ipv4Header::LENGTH || ip.fragment_offset() > 0 {
+        return None;
+    }
+    let transport = quoted.get(ip.header_length()..)?;
+    let parsed = match ip.protocol {
+        IpProtocol::TCP | IpProtocol::UDP => {
+            let (from, to) = ports(transport)?;
+            with_ports(ip, from, to, table, Relation::Error)
+        }
+        IpProtocol::ICMP => {
+            let (icmp, _) = Icmp4Header::ref_from_prefix(transport).ok()?;
+            let (request, _) = query(icmp.icmp_type)?;
+            let id = icmp.rest[0].get();
+            let (from, to) = ((ip.source.get(), id), (ip.destination.get(), id));
+            let (key, direction) = Key::new(from, to, table, ip.protocol.0, request);
+            Parsed { key, direction, relation: Relation::Error }
+        }
+        _ => with_ports(ip, 0, 0, table, Relation::Error),
+    };
+    // The error goes the other way than the packet that it is about.
+    Some(Parsed { direction: parsed.direction.reverse(), ..parsed })
+}
+
+/// What TCP says in a packet whose IPv4 header is sound; `None` if it is cut off or claims a header that it does not hold.
+#[inline(always)]
+pub fn segment(data: &[u8]) -> Option<Segment> {
+    let (ip, _) = Ipv4Header::ref_from_prefix(data).ok()?;
+    let transport = data.get(ip.header_length()..)?;
+    let (tcp, options) = TcpHeader::ref_from_prefix(transport).ok()?;
+    // As the IP header says, not as the buffer holds: long packets have more segments.
+    let bytes = usize::from(ip.total_length.get()).checked_sub(ip.header_length())?;
+    let payload = bytes.checked_sub(tcp.header_length())?;
+    if tcp.header_length() < TcpHeader::LENGTH {
+        return None;
+    }
+    let scale = match tcp.flags.0 & crate::tcp::flags::SYN {
+        0 => None,
+        _ => window_scale(options.get(..tcp.header_length() - TcpHeader::LENGTH)?),
+    };
+    Some(Segment {
+        flags: tcp.flags.0,
+        sequence: tcp.sequence.get(),
+        acknowledgment: tcp.acknowledgment.get(),
+        window: tcp.window.get(),
+        payload: payload as u32,
+        scale,
+    })
+}
+
+/// The shift of the window scale option (RFC 7323 section 2.2), if it is there.
+#[cold]
+fn window_scale(mut options: &[u8]) -> Option<u8> {
+    loop {
+        match *options {
+            // End of the list, or nothing left.
+            [0, ..] | [] => return None,
+            [1, ref rest @ ..] => options = rest,
+            [3, 3, shift, ..] => return Some(shift),
+            [_, length, ..] if length >= 2 => options = options.get(length.into()..)?,
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use weft_flow_map::Endpoint;
+    use weft_nodes::headers::TcpFlags;
+    use weft_nodes::headers::build::{Packet, ipv4};
+
+    const A: [u8; 4] = [10, 0, 0, 1];
+    const B: [u8; 4] = [10, 0, 0, 2];
+
+    fn unreachable(about: &[u8]) -> Packet {
+        ipv4([192, 0, 2, 1], A).icmp4(Icmp4Header::new(Icmp4Type::UNREACHABLE, 1, [0, 0])).payload(about)
+    }
+
+    #[test]
+    fn a_packet_and_its_answer_meet() {
+        let pong = Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [7, 1]);
+        let (syn, ack) = (TcpFlags::SYN, TcpFlags::ACK);
+        for (request, answer, relation) in [
+            (ipv4(A, B).udp(1000, 53), ipv4(B, A).udp(53, 1000), Relation::Part),
+            (ipv4(A, B).tcp(1000, 80, syn), ipv4(B, A).tcp(80, 1000, ack), Relation::Part),
+            (ipv4(A, B).ping(7, 1), ipv4(B, A).icmp4(pong), Relation::Answer),
+        ] {
+            let (request, answer) = (parse(&request.build(), 3), parse(&answer.build(), 3));
+            assert_eq!((request.key, request.direction), (answer.key, answer.direction.reverse()));
+            assert_eq!((request.key.table(), request.relation), (3, Relation::Part));
+            assert_eq!(answer.relation, relation);
+        }
+        let other_table = parse(&ipv4(A, B).udp(1000, 53).build(), 4);
+        assert_ne!(other_table.key, parse(&ipv4(A, B).udp(1000, 53).build(), 3).key);
+    }
+
+    #[test]
+    fn an_icmp_error_meets_the_packet_that_it_is_about() {
+        let syn = TcpFlags::SYN;
+        for packet in [ipv4(A, B).udp(1000, 53), ipv4(A, B).tcp(1000, 80, syn), ipv4(A, B).ping(7, 1)] {
+            let packet = packet.build();
+            let error = unreachable(&packet[..28]).build();
+            let (about, error) = (parse(&packet, 0), parse(&error, 0));
+            assert_eq!((error.key, error.relation), (about.key, Relation::Error));
+            assert_eq!(error.direction, about.direction.reverse());
+        }
+        let quoted = &ipv4(A, B).udp(1000, 53).build()[..23];
+        assert_eq!(parse(&unreachable(quoted).build(), 0).relation, Relation::Malformed);
+    }
+
+    #[test]
+    fn window_scale_is_found_among_options() {
+        assert_eq!(window_scale(&[2, 4, 5, 180, 1, 3, 3, 7]), Some(7));
+        assert_eq!(window_scale(&[2, 4, 5, 180, 0, 3, 3, 7]), None);
+        for bad in [&[2u8, 0, 3, 3, 7][..], &[2], &[3, 3], &[8, 200, 1]] {
+            assert_eq!(window_scale(bad), None);
+        }
+    }
+
+    #[test]
+    fn endpoints_are_as_sent() {
+        let parsed = parse(&ipv4(B, A).udp(5, 6).build(), 0);
+        let from = Endpoint { address: B.into(), port: 5 };
+        assert_eq!((parsed.direction, parsed.key.endpoint(parsed.direction)), (Direction::FromHigh, from));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(mut bytes in prop::collection::vec(any::<u8>(), 0..120), table: u16) {
+            parse(&bytes, table);
+            segment(&bytes);
+            if let Some(first) = bytes.first_mut() {
+                *first = 0x45;
+            }
+            parse(&bytes, table);
+            segment(&bytes);
+        }
+    }
+}

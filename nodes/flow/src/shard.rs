@@ -1,0 +1,663 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The flows of one worker: what a packet does to them, and what time does.
+//!
+//! Knows packets as bytes and time as an argument, so that it runs against its oracle without an engine. Nothing here
+//! allocates after [`Shard::new`], locks, or waits. A packet costs one or two lines of the index and two of its
+//! flow; [`Shard::prefetch_index`] and [`Shard::prefetch_flow`] start to load them ahead.
+//!
+//! A worker calls all of it on its own thread.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use weft_engine::clock::{Clock, Tsc};
+use weft_engine::{InterfaceIndex, ThreadIndex};
+use weft_flow_map::layout::{Entry, state};
+use weft_flow_map::{Direction, FlowId, Key, State, Verdict};
+use weft_nodes::rate_limit::TokenBucket;
+
+use crate::counts::{Count, Counts};
+use crate::fragments::Fragments;
+use crate::index::{Hash, Index, Seed};
+use crate::news::{Ending, HEAD, News, Teller, What};
+use crate::parse::{Parsed, Relation, fragment_key, segment};
+use crate::settings::{Clocks, Mode, Policy, Protocol, Settings, Shared};
+use crate::slots::{self, Slots};
+use crate::tcp::{Connection, Judgement, Segment, flags};
+use crate::wheel::Wheel;
+
+/// Ticks of the wheel: no flow ends later than this after its time, while the worker has time.
+const TICK: Duration = Duration::from_millis(100);
+/// Flows that are looked at together for their age.
+const BATCH: usize = 32;
+/// Buckets of new flows are kept for interfaces below this index times the workers; a power of two.
+const NO_SLOT: u32 = u32::MAX;
+
+/// What a packet is, as far as the shard cares.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// From the IPv4 header on; its first buffer.
+    pub data: &'a [u8],
+    /// Bytes of all buffers.
+    pub bytes: u64,
+    /// Where it came in.
+    pub interface: InterfaceIndex,
+}
+
+/// Why a packet is not tracked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// No free slot.
+    Full,
+    /// The interface has as many flows as it may.
+    InterfaceLimit,
+    /// Too many flows begin.
+    RateLimit,
+    /// Too short for what it claims to be.
+    Malformed,
+    /// TCP: begins no connection, and belongs to none.
+    NotSyn,
+    /// TCP: out of the window of its connection.
+    OutOfWindow,
+    /// ICMP: an answer to no question.
+    NoRequest,
+    /// ICMP: an error about no flow.
+    NoFlow,
+    /// The first fragment was not seen.
+    LoneFragment,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It belongs to the flow in this slot and was counted there.
+    Flow {
+        /// The slot.
+        slot: u32,
+        /// What happens to it.
+        verdict: Verdict,
+    },
+    /// The flow in this slot waits for a verdict, and so must the packet.
+    Wait {
+        /// The slot.
+        slot: u32,
+    },
+    /// It is not tracked, and goes on.
+    Untracked,
+    /// It is not tracked, and ends here.
+    Refused(Why),
+}
+
+/// What the shard has found out about a packet ahead of [`Shard::track`].
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ahead {
+    pub parsed: Parsed,
+    pub hash: Hash,
+    pub guess: u32,
+}
+
+/// The flows of one worker.
+pub struct Shard {
+    slots: Slots,
+    index: Index,
+    wheel: Wheel,
+    fragments: Fragments,
+    seed: Seed,
+    clocks: Clocks,
+    settings: Settings,
+    shared: Arc<Shared>,
+    /// New flows, by interface.
+    buckets: Box<[TokenBucket]>,
+    teller: Option<Teller>,
+    /// What is counted.
+    pub counts: Counts,
+    /// Flows that got the verdict of time; who parks packets takes them from here.
+    pub(crate) overdue: Vec<u32>,
+    /// Hands of parked packets whose flow has ended.
+    pub(crate) orphans: Vec<u32>,
+    /// Where a sweep has come to, and what it clears.
+    sweep: Option<u32>,
+}
+
+impl Shard {
+    /// The flows of `thread`, one of `workers`.
+    pub(crate) fn new(
+        thread: ThreadIndex,
+        workers: usize,
+        clock: &Clock,
+        settings: &Settings,
+        shared: Arc<Shared>,
+        teller: Option<Teller>,
+        now: Tsc,
+    ) -> io::Result<Shard> {
+        let workers = workers.max(1);
+        let capacity = settings.flows.div_ceil(workers).max(1);
+        let share = |all: u32| all.div_ceil(workers as u32);
+        let buckets = match settings.rate {
+            Some(rate) => {
+                let bucket = || TokenBucket::new(clock, share(rate.per_second), share(rate.burst));
+                shared.modes.iter().map(|_| bucket()).collect()
+            }
+            None => Box::default(),
+        };
+        let slots = Slots::new(thread, capacity, clock)?;
+        slots.publish(now);
+        Ok(Shard {
+            slots,
+            index: Index::new(capacity)?,
+            wheel: Wheel::new(capacity, clock.clocks(TICK), now)?,
+            fragments: Fragments::new(clock.clocks(settings.timeouts.fragment))?,
+            seed: Seed::random(),
+            clocks: Clocks::new(*clock, settings.timeouts),
+            settings: *settings,
+            shared,
+            buckets,
+            teller,
+            counts: Counts::default(),
+            overdue: Vec::with_capacity(BATCH),
+            orphans: Vec::with_capacity(BATCH),
+            sweep: None,
+        })
+    }
+
+    /// What readers map.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.slots.fd()
+    }
+
+    /// Flows now.
+    pub fn active(&self) -> usize {
+        self.slots.active()
+    }
+
+    pub(crate) fn entry(&self, slot: u32) -> &Entry {
+        self.slots.at(slot)
+    }
+
+    /// The name of the flow in a slot.
+    pub fn id(&self, slot: u32) -> FlowId {
+        self.slots.id(slot)
+    }
+
+    /// First step: hashes the key and starts to load the bucket.
+    #[inline(always)]
+    pub(crate) fn prefetch_index(&self, parsed: Parsed) -> Ahead {
+        let hash = self.seed.hash(parsed.key);
+        self.index.prefetch(hash);
+        Ahead { parsed, hash, guess: NO_SLOT }
+    }
+
+    /// Second step: finds the slot, most likely, and starts to load it.
+    #[inline(always)]
+    pub(crate) fn prefetch_flow(&self, ahead: &mut Ahead) {
+        ahead.guess = self.index.guess(ahead.hash).unwrap_or(NO_SLOT);
+        self.slots.prefetch(ahead.guess);
+    }
+
+    /// The slot of a key.
+    #[inline(always)]
+    fn find(&self, ahead: &Ahead) -> Option<u32> {
+        let is = |slot: u32| self.slots.at(slot).key() == ahead.parsed.key;
+        if ahead.guess != NO_SLOT && is(ahead.guess) {
+            return Some(ahead.guess);
+        }
+        self.index.find(ahead.hash, is)
+    }
+
+    /// Third step: the packet itself.
+    #[inline(always)]
+    pub(crate) fn track(&mut self, now: Tsc, ahead: &Ahead, arrival: &Arrival<'_>) -> Fate {
+        let parsed = &ahead.parsed;
+        if parsed.relation != Relation::Part {
+            std::hint::cold_path();
+            return self.track_rare(now, ahead, arrival);
+        }
+        if parsed.key.protocol() == 6 {
+            let Some(segment) = segment(arrival.data) else {
+                return self.invalid(Why::Malformed, arrival);
+            };
+            return match self.find(ahead) {
+                Some(slot) => self.tcp(now, ahead, slot, &segment, arrival),
+                None => self.begin(now, ahead, Some(&segment), arrival),
+            };
+        }
+        match self.find(ahead) {
+            Some(slot) => self.datagram(now, slot, parsed.direction, arrival),
+            None => self.begin(now, ahead, None, arrival),
+        }
+    }
+
+    /// All three steps at once.
+    pub fn packet(&mut self, now: Tsc, parsed: Parsed, arrival: &Arrival<'_>) -> Fate {
+        let ahead = self.prefetch_index(parsed);
+        self.track(now, &ahead, arrival)
+    }
+
+    #[inline(never)]
+    fn track_rare(&mut self, now: Tsc, ahead: &Ahead, arrival: &Arrival<'_>) -> Fate {
+        let parsed = &ahead.parsed;
+        match parsed.relation {
+            Relation::Part | Relation::FirstFragment => {
+                let whole = Ahead { parsed: Parsed { relation: Relation::Part, ..*parsed }, ..*ahead };
+                let fate = self.track(now, &whole, arrival);
+                if let Fate::Flow { slot, .. } | Fate::Wait { slot } = fate {
+                    self.remember(now, slot, arrival);
+                }
+                fate
+            }
+            Relation::LaterFragment => {
+                let found = self.fragments.find(parsed.key, ahead.hash, now);
+                match found {
+                    Some((slot, generation)) if self.has(slot, generation) => {
+                        self.follow(now, Count::Fragments, slot, parsed.direction, arrival)
+                    }
+                    _ => self.invalid(Why::LoneFragment, arrival),
+                }
+            }
+            Relation::Answer => match self.find(ahead) {
+                Some(slot) => self.datagram(now, slot, parsed.direction, arrival),
+                None => self.invalid(Why::NoRequest, arrival),
+            },
+            Relation::Error => match self.find(ahead) {
+                Some(slot) => self.follow(now, Count::Errors, slot, parsed.direction, arrival),
+                None => self.invalid(Why::NoFlow, arrival),
+            },
+            Relation::Malformed => self.invalid(Why::Malformed, arrival),
+        }
+    }
+
+    /// Leaves a note for the other fragments of this datagram.
+    fn remember(&mut self, now: Tsc, slot: u32, arrival: &Arrival<'_>) {
+        use zerocopy::FromBytes;
+        let entry = self.slots.at(slot);
+        let table = entry.key().table();
+        if let Ok((ip, _)) = weft_nodes::headers::Ipv4Header::ref_from_prefix(arrival.data) {
+            let key = fragment_key(ip, table);
+            let generation = entry.generation();
+            self.fragments.remember(key, self.seed.hash(key), slot, generation, now);
+        }
+    }
+
+    /// A packet that belongs to a flow but says nothing about its state: an ICMP error, a later fragment.
+    fn follow(
+        &mut self,
+        now: Tsc,
+        count: Count,
+        slot: u32,
+        direction: Direction,
+        arrival: &Arrival<'_>,
+    ) -> Fate {
+        let entry = self.slots.at(slot);
+        let word = entry.state.load(Relaxed);
+        if word & state::WAITING != 0 {
+            return Fate::Wait { slot };
+        }
+        if count == Count::Fragments {
+            // An error keeps no flow alive: anybody can send one (RFC 5927).
+            entry.seen.store(now.0, Relaxed);
+        }
+        slots::count(entry, direction, arrival.bytes);
+        self.counts.one(count);
+        self.counts.one(Count::Hits);
+        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+    }
+
+    /// A packet of a flow without TCP's state: it is established once there is an answer.
+    #[inline(always)]
+    fn datagram(&mut self, now: Tsc, slot: u32, direction: Direction, arrival: &Arrival<'_>) -> Fate {
+        let entry = self.slots.at(slot);
+        let word = entry.state.load(Relaxed);
+        if word & (state::WAITING | state::ANSWERED) != state::ANSWERED {
+            std::hint::cold_path();
+            if word & state::WAITING != 0 {
+                return Fate::Wait { slot };
+            }
+            if direction != slots::initiator(word) {
+                answered(entry, arrival.interface);
+                slots::change(entry, word & !state::STATE | State::Established as u64 | state::ANSWERED);
+            }
+        }
+        entry.seen.store(now.0, Relaxed);
+        slots::count(entry, direction, arrival.bytes);
+        self.counts.one(Count::Hits);
+        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+    }
+
+    /// A TCP segment of a flow.
+    #[inline(always)]
+    fn tcp(&mut self, now: Tsc, ahead: &Ahead, slot: u32, segment: &Segment, arrival: &Arrival<'_>) -> Fate {
+        let direction = ahead.parsed.direction;
+        let entry = self.slots.at(slot);
+        let mut word = entry.state.load(Relaxed);
+        if word & state::WAITING != 0 {
+            return Fate::Wait { slot };
+        }
+        if slots::state_of(word) == State::Closed && segment.flags & (flags::SYN | flags::ACK) == flags::SYN {
+            // The ports are used again (RFC 9293 section 3.6.1).
+            self.end(slot, ahead.hash, now, Ending::Replaced);
+            return self.begin(now, ahead, Some(segment), arrival);
+        }
+        let mut connection = slots::connection(entry, word);
+        match connection.step(direction, segment) {
+            Judgement::Fits => {
+                if word & state::ANSWERED == 0 && direction != slots::initiator(word) {
+                    answered(entry, arrival.interface);
+                    word |= state::ANSWERED;
+                }
+                let changed = slots::keep(entry, word, &connection);
+                if changed != entry.state.load(Relaxed) {
+                    self.changed(now, slot, changed);
+                }
+            }
+            Judgement::OutOfWindow => {
+                self.counts.one(Count::OutOfWindow);
+                if self.settings.window_check {
+                    return self.invalid(Why::OutOfWindow, arrival);
+                }
+            }
+            Judgement::LeftToReceiver => self.counts.one(Count::LeftToReceiver),
+        }
+        let entry = self.slots.at(slot);
+        entry.seen.store(now.0, Relaxed);
+        slots::count(entry, direction, arrival.bytes);
+        self.counts.one(Count::Hits);
+        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+    }
+
+    /// The state word of a TCP flow is another one.
+    #[inline(never)]
+    fn changed(&mut self, now: Tsc, slot: u32, word: u64) {
+        let entry = self.slots.at(slot);
+        let before = entry.state.load(Relaxed);
+        slots::change(entry, word);
+        let (old, new) = (self.idle(entry.key(), before), self.idle(entry.key(), word));
+        if new < old {
+            // Else the old deadline comes first, and is put off then.
+            self.wheel.cancel(slot);
+            self.wheel.schedule(slot, Tsc(now.0 + new));
+        }
+    }
+
+    fn idle(&self, key: Key, word: u64) -> u64 {
+        let protocol = Protocol::of(key.protocol());
+        self.clocks.idle(protocol, slots::state_of(word), word & state::RESET != 0)
+    }
+
+    fn invalid(&mut self, why: Why, arrival: &Arrival<'_>) -> Fate {
+        self.counts.one(Count::Invalid);
+        self.untracked(self.settings.invalid, why, arrival.interface)
+    }
+
+    /// Where an agent decides, nothing goes on without it.
+    fn untracked(&self, policy: Policy, why: Why, interface: InterfaceIndex) -> Fate {
+        if policy == Policy::Forward && self.mode(interface) == Mode::Track {
+            Fate::Untracked
+        } else {
+            Fate::Refused(why)
+        }
+    }
+
+    fn mode(&self, interface: InterfaceIndex) -> Mode {
+        match self.shared.modes.get(interface.index()).map(|mode| mode.load(Relaxed)) {
+            Some(mode) if mode == Mode::Agent as u8 => Mode::Agent,
+            _ => Mode::Track,
+        }
+    }
+
+    /// A packet of an unknown flow.
+    fn begin(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: &Arrival<'_>) -> Fate {
+        self.counts.one(Count::Misses);
+        let mut connection = Connection::default();
+        if let Some(segment) = segment
+            && !connection.begin(segment, self.settings.pickup)
+        {
+            return self.invalid(Why::NotSyn, arrival);
+        }
+        let slot = match self.admit(now, arrival.interface) {
+            Ok(slot) => slot,
+            Err((count, why)) => {
+                self.counts.one(count);
+                return self.untracked(self.settings.excess, why, arrival.interface);
+            }
+        };
+        let Parsed { key, direction, .. } = ahead.parsed;
+        let waits = self.mode(arrival.interface) == Mode::Agent;
+        let mut flags = if connection.picked_up { state::PICKED_UP } else { 0 };
+        flags |= if waits { state::WAITING } else { 0 };
+        slots::begin(self.slots.at(slot), key, direction, arrival.interface, flags, now);
+        self.index.insert(ahead.hash, slot);
+        let patience = if waits { self.clocks.agent() } else { self.idle(key, State::New as u64) };
+        if let Some(soon) = self.slots.soon() {
+            self.wheel.prefetch(soon);
+        }
+        self.wheel.schedule(slot, Tsc(now.0 + patience));
+        self.counts.one(Count::Created);
+        self.tell(now, slot, What::Began);
+        if waits {
+            self.tell(now, slot, waiting(arrival));
+            return Fate::Wait { slot };
+        }
+        match segment {
+            Some(segment) => self.tcp(now, ahead, slot, segment, arrival),
+            None => self.datagram(now, slot, direction, arrival),
+        }
+    }
+
+    /// A slot for a new flow, if one may begin.
+    #[inline(always)]
+    fn admit(&mut self, now: Tsc, interface: InterfaceIndex) -> Result<u32, (Count, Why)> {
+        let flows = self.shared.flows.get(interface.index());
+        if let (Some(limit), Some(flows)) = (self.settings.interface_flows, flows)
+            && flows.load(Relaxed) >= limit
+        {
+            return Err((Count::InterfaceLimit, Why::InterfaceLimit));
+        }
+        if let Some(bucket) = self.buckets.get_mut(interface.index())
+            && !bucket.take(now)
+        {
+            return Err((Count::RateLimit, Why::RateLimit));
+        }
+        let slot = self.slots.allocate().ok_or((Count::Full, Why::Full))?;
+        if let Some(flows) = flows {
+            flows.fetch_add(1, Relaxed);
+        }
+        Ok(slot)
+    }
+
+    fn tell(&mut self, now: Tsc, slot: u32, what: What) {
+        let waits = matches!(what, What::Waits { .. });
+        if !waits && self.shared.events.load(Relaxed) == 0 {
+            return;
+        }
+        let entry = self.slots.at(slot);
+        let news = News {
+            at: now,
+            id: self.slots.id(slot),
+            key: entry.key(),
+            initiator: slots::initiator(entry.state.load(Relaxed)),
+            interface: InterfaceIndex(entry.interfaces.load(Relaxed) as u32),
+            what,
+        };
+        if !self.teller.as_mut().is_some_and(|teller| teller.tell(news)) {
+            self.counts.one(Count::NewsLost);
+        }
+    }
+
+    /// Ends a flow that is in the wheel.
+    fn end(&mut self, slot: u32, hash: Hash, now: Tsc, why: Ending) {
+        self.wheel.cancel(slot);
+        self.forget(slot, hash, now, why);
+    }
+
+    /// Ends a flow that is not in the wheel.
+    fn forget(&mut self, slot: u32, hash: Hash, now: Tsc, why: Ending) {
+        let entry = self.slots.at(slot);
+        let word = entry.state.load(Relaxed);
+        let initiator = slots::initiator(word);
+        let what = What::Ended {
+            why,
+            sides: [slots::side(entry, initiator), slots::side(entry, initiator.reverse())],
+            lasted: Tsc(entry.seen.load(Relaxed)).since(Tsc(entry.created.load(Relaxed))),
+        };
+        let interface = InterfaceIndex(entry.interfaces.load(Relaxed) as u32);
+        let hand = (entry.mark.load(Relaxed) >> 32) as u32;
+        if hand != 0 {
+            self.orphans.push(hand - 1);
+        }
+        self.tell(now, slot, what);
+        if let Some(flows) = self.shared.flows.get(interface.index()) {
+            flows.fetch_sub(1, Relaxed);
+        }
+        self.counts.one(if why == Ending::Cleared { Count::Cleared } else { Count::Expired });
+        self.index.remove(hash, slot);
+        self.slots.release(slot);
+    }
+
+    /// Ends flows that have idled for too long and those that are being cleared, a bounded number of each. Says whether
+    /// more may be due.
+    pub fn age(&mut self, now: Tsc) -> bool {
+        let mut due = [0; BATCH];
+        let count = self.wheel.take(now, &mut due);
+        // Each of the three lines that a flow needs is started for all of them before it is needed for the first.
+        due[..count].iter().for_each(|slot| self.slots.prefetch(*slot));
+        let mut ended = [(0, Hash::default()); BATCH];
+        let mut ends = 0;
+        for &slot in &due[..count] {
+            let entry = self.slots.at(slot);
+            let word = entry.state.load(Relaxed);
+            if word & state::WAITING != 0 {
+                self.decide_by_time(now, slot, word);
+                continue;
+            }
+            let at = Tsc(entry.seen.load(Relaxed) + self.idle(entry.key(), word));
+            if at > now {
+                self.wheel.schedule(slot, at);
+                continue;
+            }
+            let hash = self.seed.hash(entry.key());
+            self.index.prefetch(hash);
+            ended[ends] = (slot, hash);
+            ends += 1;
+        }
+        for &(slot, hash) in &ended[..ends] {
+            let closed = slots::state_of(self.slots.at(slot).state.load(Relaxed)) == State::Closed;
+            self.forget(slot, hash, now, if closed { Ending::Closed } else { Ending::Idle });
+        }
+        let sweeps = self.sweep_on(now);
+        count == BATCH || sweeps
+    }
+
+    /// Nobody has decided about a flow in time.
+    fn decide_by_time(&mut self, now: Tsc, slot: u32, word: u64) {
+        let verdict = match self.settings.timeout_verdict {
+            Policy::Drop => Verdict::Drop,
+            Policy::Forward => Verdict::Forward,
+        };
+        self.counts.one(Count::Undecided);
+        let entry = self.slots.at(slot);
+        slots::change(entry, slots::decided(word, verdict));
+        let idle = self.idle(entry.key(), word);
+        self.wheel.schedule(slot, Tsc(now.0 + idle));
+        self.overdue.push(slot);
+    }
+
+    /// A verdict on a flow, and its new mark; false if it has ended. The caller releases what waits.
+    pub(crate) fn decide(&mut self, now: Tsc, id: FlowId, verdict: Verdict, mark: Option<u32>) -> bool {
+        if !self.is_live(id) {
+            return false;
+        }
+        let entry = self.slots.at(id.slot);
+        let word = entry.state.load(Relaxed);
+        entry.begin();
+        entry.state.store(slots::decided(word, verdict), Relaxed);
+        if let Some(mark) = mark {
+            let hand = entry.mark.load(Relaxed) >> 32 << 32;
+            entry.mark.store(hand | u64::from(mark), Relaxed);
+        }
+        entry.end();
+        if word & state::WAITING != 0 {
+            let idle = self.idle(entry.key(), word);
+            self.wheel.cancel(id.slot);
+            self.wheel.schedule(id.slot, Tsc(now.0 + idle));
+        }
+        true
+    }
+
+    /// Whether the flow still exists.
+    pub(crate) fn is_live(&self, id: FlowId) -> bool {
+        id.slot < self.slots.high_water() && self.has(id.slot, id.generation)
+    }
+
+    /// Whether the slot, which was given out once, has this flow now.
+    fn has(&self, slot: u32, generation: u32) -> bool {
+        let entry = self.slots.at(slot);
+        entry.generation() == generation && entry.state.load(Relaxed) & state::STATE != 0
+    }
+
+    /// Ends a flow; false if it has ended by itself.
+    pub(crate) fn clear(&mut self, now: Tsc, id: FlowId) -> bool {
+        let live = self.is_live(id);
+        if live {
+            let hash = self.seed.hash(self.slots.at(id.slot).key());
+            self.end(id.slot, hash, now, Ending::Cleared);
+        }
+        live
+    }
+
+    /// Begins to end all flows that there are: [`Shard::age`] does a few at a time.
+    pub(crate) fn clear_all(&mut self) {
+        self.sweep = Some(0);
+    }
+
+    /// Clears a few flows; says whether there are more.
+    fn sweep_on(&mut self, now: Tsc) -> bool {
+        let Some(from) = self.sweep else {
+            return false;
+        };
+        let to = (from + BATCH as u32).min(self.slots.high_water());
+        (from..to).for_each(|slot| self.slots.prefetch(slot));
+        for slot in from..to {
+            self.clear(now, self.slots.id(slot));
+        }
+        self.sweep = (to < self.slots.high_water()).then_some(to);
+        self.sweep.is_some()
+    }
+
+    /// The worker's own word of a flow: which hand holds its parked packets, plus 1.
+    pub(crate) fn set_hand(&mut self, slot: u32, hand: Option<u32>) {
+        let mark = &self.slots.at(slot).mark;
+        let hand = hand.map_or(0, |hand| u64::from(hand) + 1);
+        mark.store(hand << 32 | mark.load(Relaxed) & 0xffff_ffff, Relaxed);
+    }
+
+    /// Which hand holds the parked packets of a flow.
+    pub(crate) fn hand(&self, slot: u32) -> Option<u32> {
+        ((self.slots.at(slot).mark.load(Relaxed) >> 32) as u32).checked_sub(1)
+    }
+
+    /// Tells readers the time and the level.
+    pub(crate) fn publish(&mut self, now: Tsc) {
+        self.slots.publish(now);
+        self.counts.set(Count::Active, self.slots.active() as u64);
+    }
+}
+
+/// The first packet of the other side came in here.
+fn answered(entry: &Entry, interface: InterfaceIndex) {
+    let first = entry.interfaces.load(Relaxed) & 0xffff_ffff;
+    entry.interfaces.store(first | u64::from(interface.0) << 32, Relaxed);
+}
+
+/// The packet as the agent is shown it.
+fn waiting(arrival: &Arrival<'_>) -> What {
+    let mut head = [0; HEAD];
+    let kept = arrival.data.len().min(HEAD);
+    head[..kept].copy_from_slice(&arrival.data[..kept]);
+    What::Waits { length: arrival.bytes as u32, head }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The shard against a textbook: random packets and a random clock, a `HashMap` of plain structs, every flow compared after
+//! every step, as a reader of the shared memory sees it.
+
+mod oracle;
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use weft_flow_map::{Flow, Table};
+use weft_nodes::headers::build::{Packet, ipv4};
+use weft_nodes::headers::{Icmp4Header, Icmp4Type, TcpFlags};
+
+use super::*;
+use crate::parse::{owner, parse};
+use crate::settings::{Rate, Timeouts};
+use oracle::Oracle;
+
+/// Measured once: that takes 20 ms.
+static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::calibrate);
+
+const P0: InterfaceIndex = InterfaceIndex(0);
+
+fn shard(settings: &Settings, shared: &Arc<Shared>, now: Tsc) -> Shard {
+    Shard::new(ThreadIndex(1), 1, &CLOCK, settings, Arc::clone(shared), None, now).expect("memory")
+}
+
+fn table(shard: &Shard) -> Table {
+    Table::open(shard.fd().try_clone_to_owned().expect("a descriptor")).expect("a table")
+}
+
+fn send(shard: &mut Shard, now: Tsc, packet: &[u8]) -> Fate {
+    let arrival = Arrival { data: packet, bytes: packet.len() as u64, interface: P0 };
+    shard.packet(now, parse(packet, 0), &arrival)
+}
+
+const HOSTS: [[u8; 4]; 3] = [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]];
+
+/// A packet between the few endpoints of the test, some of TCP with numbers that may mean something.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    from: usize,
+    to: usize,
+    ports: [u16; 2],
+    what: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Udp,
+    Ping,
+    Pong,
+    Gre,
+    Tcp(Segment),
+}
+
+fn segments() -> impl Strategy<Value = Segment> {
+    use flags::{ACK, FIN, RST, SYN};
+    let flag = prop_oneof![
+        4 => Just(SYN), 4 => Just(SYN | ACK), 8 => Just(ACK), 3 => Just(FIN | ACK), 1 => Just(RST), 1 => Just(RST | ACK),
+        1 => any::<u8>().prop_map(|flags| flags & 0x17),
+    ];
+    // Near to each other, so that much is just in the window or just out of it.
+    let number = || prop_oneof![8 => 100u32..104, 2 => 0u32..200, 1 => Just(70_000u32), 1 => any::<u32>()];
+    let payload = prop_oneof![4 => Just(0u32), 1 => 1u32..4];
+    (
+        flag,
+        number(),
+        number(),
+        prop_oneof![Just(50u16), Just(0), Just(65_535)],
+        payload,
+        prop::option::of(0u8..16),
+    )
+        .prop_map(|(flags, sequence, acknowledgment, window, payload, scale)| Segment {
+            flags,
+            sequence,
+            acknowledgment,
+            window,
+            payload,
+            scale: scale.filter(|_| flags & SYN != 0),
+        })
+}
+
+fn packets() -> impl Strategy<Value = Sent> {
+    let what = prop_oneof![
+        2 => Just(Kind::Udp), 1 => Just(Kind::Ping), 1 => Just(Kind::Pong), 1 => Just(Kind::Gre),
+        12 => segments().prop_map(Kind::Tcp),
+    ];
+    (0..HOSTS.len(), 1..HOSTS.len(), 1u16..3, 1u16..3, what).prop_map(|(from, distance, a, b, what)| Sent {
+        from,
+        to: (from + distance) % HOSTS.len(),
+        ports: [a, b],
+        what,
+    })
+}
+
+impl Sent {
+    fn build(&self) -> Vec<u8> {
+        let ip = ipv4(HOSTS[self.from], HOSTS[self.to]);
+        let [a, b] = self.ports;
+        match &self.what {
+            Kind::Udp => ip.udp(a, b).build(),
+            Kind::Ping => ip.ping(a, 1).build(),
+            Kind::Pong => ip.icmp4(Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [a, 1])).build(),
+            Kind::Gre => ip.ipv4_with(|ip| ip.protocol = weft_nodes::headers::IpProtocol(47)).build(),
+            Kind::Tcp(segment) => tcp(ip, a, b, segment),
+        }
+    }
+}
+
+/// A segment as bytes.
+fn tcp(ip: Packet, from: u16, to: u16, segment: &Segment) -> Vec<u8> {
+    let mut payload = Vec::new();
+    if let Some(scale) = segment.scale {
+        payload.extend([3, 3, scale, 0]);
+    }
+    payload.resize(payload.len() + segment.payload as usize, 0x55);
+    let mut bytes = ip.tcp(from, to, TcpFlags(segment.flags)).payload(&payload).build();
+    bytes[24..28].copy_from_slice(&segment.sequence.to_be_bytes());
+    bytes[28..32].copy_from_slice(&segment.acknowledgment.to_be_bytes());
+    if segment.scale.is_some() {
+        bytes[32] += 0x10;
+    }
+    bytes[34..36].copy_from_slice(&segment.window.to_be_bytes());
+    bytes
+}
+
+fn settings(flows: usize, pickup: bool, window_check: bool) -> Settings {
+    let seconds = Duration::from_secs;
+    let timeouts = Timeouts {
+        tcp_new: seconds(10),
+        tcp_established: seconds(1000),
+        tcp_fin_wait: seconds(30),
+        tcp_time_wait: seconds(20),
+        tcp_reset: seconds(5),
+        udp_new: seconds(3),
+        udp_established: seconds(40),
+        icmp: seconds(4),
+        other: seconds(50),
+        ..Timeouts::default()
+    };
+    Settings {
+        flows,
+        rate: None,
+        pickup,
+        window_check,
+        timeouts,
+        invalid: Policy::Drop,
+        excess: Policy::Drop,
+        ..Settings::default()
+    }
+}
+
+/// What matters of a flow.
+fn essence(flow: &Flow) -> oracle::Essence {
+    (flow.from(), flow.to(), flow.key.protocol(), flow.state, flow.answered, flow.sides)
+}
+
+fn sorted(mut flows: Vec<oracle::Essence>) -> Vec<oracle::Essence> {
+    flows.sort_by_key(|(from, to, protocol, ..)| (*from, *to, *protocol));
+    flows
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Packet(Sent),
+    /// Milliseconds pass.
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        12 => packets().prop_map(Step::Packet),
+        1 => prop_oneof![0u64..5_000, 0u64..60_000, Just(500_000u64), Just(1_200_000u64)].prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..250)
+}
+
+proptest! {
+    #[test]
+    fn behaves_as_the_textbook(
+        steps in steps(),
+        flows in prop_oneof![Just(4usize), Just(64)],
+        pickup: bool,
+        window_check: bool,
+    ) {
+        let settings = settings(flows, pickup, window_check);
+        let clock = *CLOCK;
+        let shared = Arc::new(Shared::new(2));
+        let mut now = Tsc(1 << 40);
+        let mut shard = shard(&settings, &shared, now);
+        let table = table(&shard);
+        let mut oracle = Oracle::new(settings, clock);
+        let tick = clock.clocks(TICK);
+        for step in steps {
+            match step {
+                Step::Packet(sent) => {
+                    let packet = sent.build();
+                    let fate = send(&mut shard, now, &packet);
+                    let expected = oracle.packet(now, &sent, packet.len() as u64);
+                    prop_assert_eq!(matches!(fate, Fate::Flow { .. }), expected, "{:?}: {:?}", sent, fate);
+                }
+                Step::Wait(time) => {
+                    now.0 += clock.clocks(Duration::from_millis(time));
+                    while shard.age(now) {}
+                    shard.publish(now);
+                    let there: Vec<_> = table.flows().map(|flow| essence(&flow)).collect();
+                    oracle.expire(now, tick, &there);
+                }
+            }
+            shard.publish(now);
+            let there = sorted(table.flows().map(|flow| essence(&flow)).collect());
+            prop_assert_eq!(there.len(), shard.active());
+            prop_assert_eq!(there, sorted(oracle.flows()));
+            prop_assert_eq!(shared.flows[0].load(Relaxed) as usize, shard.active());
+        }
+        shard.clear_all();
+        while shard.age(now) {}
+        prop_assert_eq!(shard.active(), 0);
+        prop_assert_eq!(table.flows().count(), 0);
+        let counts = &shard.counts;
+        prop_assert_eq!(counts.get(Count::Created), counts.get(Count::Expired) + counts.get(Count::Cleared));
+    }
+
+    /// The same packets over one shard and over two, each to its owner: the same flows.
+    #[test]
+    fn two_workers_know_what_one_knows(sent in prop::collection::vec(packets(), 1..150)) {
+        let settings = settings(64, true, true);
+        let now = Tsc(1 << 40);
+        let shared = || Arc::new(Shared::new(2));
+        let mut alone = shard(&settings, &shared(), now);
+        let mut two = [0, 1].map(|_| shard(&settings, &shared(), now));
+        for sent in sent {
+            let packet = sent.build();
+            let owner = owner(parse(&packet, 0).key.addresses, 2);
+            let fate = send(&mut two[owner], now, &packet);
+            let expected = send(&mut alone, now, &packet);
+            prop_assert_eq!(matches!(fate, Fate::Flow { .. }), matches!(expected, Fate::Flow { .. }));
+        }
+        let flows = |shard: &mut Shard| {
+            shard.publish(now);
+            table(shard).flows().map(|flow| essence(&flow)).collect::<Vec<_>>()
+        };
+        let both = two.iter_mut().flat_map(flows).collect();
+        prop_assert_eq!(sorted(flows(&mut alone)), sorted(both));
+    }
+}
+
+const A: [u8; 4] = HOSTS[0];
+const B: [u8; 4] = HOSTS[1];
+
+#[test]
+fn fragments_and_icmp_errors_count_on_their_flow() {
+    let now = Tsc(1 << 40);
+    let settings = Settings { invalid: Policy::Drop, ..settings(64, true, false) };
+    let mut shard = shard(&settings, &Arc::new(Shared::new(1)), now);
+    let fragment = |offset: u16, more: bool| {
+        let flags = offset / 8 | if more { 0x2000 } else { 0 };
+        let ip = ipv4(A, B).ipv4_with(|ip| {
+            ip.identification.set(77);
+            ip.protocol = weft_nodes::headers::IpProtocol::UDP;
+            ip.flags_offset.set(flags);
+        });
+        if offset == 0 { ip.udp(5, 6).payload(&[0; 32]).build() } else { ip.payload(&[0; 40]).build() }
+    };
+    // Out of order: nobody knows yet.
+    assert_eq!(send(&mut shard, now, &fragment(40, false)), Fate::Refused(Why::LoneFragment));
+    let first = fragment(0, true);
+    let Fate::Flow { slot, .. } = send(&mut shard, now, &first) else { panic!("the first has ports") };
+    let Fate::Flow { slot: same, .. } = send(&mut shard, now, &fragment(40, false)) else {
+        panic!("the others follow the first")
+    };
+    assert_eq!(slot, same);
+    let error = ipv4([10, 9, 9, 9], A)
+        .icmp4(Icmp4Header::new(Icmp4Type::UNREACHABLE, 1, [0, 0]))
+        .payload(&first[..28])
+        .build();
+    assert_eq!(send(&mut shard, now, &error), Fate::Flow { slot, verdict: Verdict::Forward });
+    shard.publish(now);
+    let flow = table(&shard).get(slot).expect("a flow");
+    assert_eq!((flow.sides[0].packets, flow.sides[1].packets), (2, 1));
+    assert_eq!((flow.state, shard.counts.get(Count::Errors)), (State::New, 1));
+    // About nothing that is known.
+    let other = ipv4(A, B).udp(9, 9).build();
+    let error = ipv4(B, A).icmp4(Icmp4Header::new(Icmp4Type::UNREACHABLE, 3, [0, 0])).payload(&other).build();
+    assert_eq!(send(&mut shard, now, &error), Fate::Refused(Why::NoFlow));
+    // Not a fragment of a flow that has ended since.
+    let id = shard.id(slot);
+    assert!(shard.clear(now, id) && !shard.clear(now, id));
+    assert_eq!(send(&mut shard, now, &fragment(40, false)), Fate::Refused(Why::LoneFragment));
+}
+
+#[test]
+fn new_flows_are_limited_and_known_ones_are_not() {
+    let clock = *CLOCK;
+    let now = Tsc(1 << 40);
+    let rate = Some(Rate { per_second: 10, burst: 20 });
+    let settings = Settings { rate, interface_flows: Some(25), ..settings(64, true, false) };
+    let mut shard = shard(&settings, &Arc::new(Shared::new(1)), now);
+    let packet = |port| ipv4(A, B).udp(port, 53).build();
+    let fates = |shard: &mut Shard, now| -> Vec<Fate> {
+        (0..60).map(|port| send(shard, now, &packet(port))).collect()
+    };
+    let first = fates(&mut shard, now);
+    assert!(first[..20].iter().all(|fate| matches!(fate, Fate::Flow { .. })));
+    assert!(first[20..].iter().all(|fate| *fate == Fate::Refused(Why::RateLimit)));
+    let later = fates(&mut shard, Tsc(now.0 + clock.clocks(Duration::from_secs(2))));
+    assert!(later[..25].iter().all(|fate| matches!(fate, Fate::Flow { .. })));
+    assert!(later[25..].iter().all(|fate| *fate == Fate::Refused(Why::InterfaceLimit)));
+    assert_eq!(shard.active(), 25);
+}
+
+#[test]
+fn ports_are_used_again_after_a_close() {
+    let now = Tsc(1 << 40);
+    let mut shard = shard(&settings(64, true, true), &Arc::new(Shared::new(1)), now);
+    let mut pass = |from: usize, flags, sequence, acknowledgment| {
+        let segment = Segment { flags, sequence, acknowledgment, window: 1000, ..Segment::default() };
+        let ip = ipv4(HOSTS[from], HOSTS[1 - from]);
+        let ports = if from == 0 { (1, 2) } else { (2, 1) };
+        match send(&mut shard, now, &tcp(ip, ports.0, ports.1, &segment)) {
+            Fate::Flow { slot, .. } => shard.id(slot),
+            other => panic!("{other:?}"),
+        }
+    };
+    use flags::{ACK, RST, SYN};
+    let id = pass(0, SYN, 100, 0);
+    assert_eq!(pass(1, SYN | ACK, 500, 101), id);
+    assert_eq!(pass(0, ACK, 101, 501), id);
+    assert_eq!(pass(0, RST, 101, 0), id);
+    let again = pass(0, SYN, 9000, 0);
+    assert_ne!(again, id);
+    assert_eq!(pass(1, SYN | ACK, 600, 9001), again);
+    shard.publish(now);
+    let flows: Vec<_> = table(&shard).flows().collect();
+    assert_eq!((flows.len(), flows[0].id, flows[0].state), (1, again, State::New));
+}

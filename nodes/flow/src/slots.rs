@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The slots of a worker, in memory that others may read: what an entry means, and how it changes.
+//!
+//! The owner alone writes. A change of what a flow is goes through `begin` and `end` of the layout; what every packet
+//! changes does not (see [`weft_flow_map::layout`]).
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use weft_engine::clock::{Clock, Tsc};
+use weft_engine::{InterfaceIndex, ThreadIndex, prefetch};
+use weft_flow_map::layout::{self, Entry, Header, state};
+use weft_flow_map::{Direction, FlowId, Key, Side, State, Verdict};
+use weft_stats::shared::{Cells, Pages, SharedMemory};
+
+use crate::tcp::Connection;
+
+/// The slots, and those that are free.
+pub(crate) struct Slots {
+    thread: ThreadIndex,
+    entries: Cells<Entry>,
+    header: Cells<Header>,
+    /// Last in, first out from the low end, so that few pages are in use where few flows are.
+    free: Vec<u32>,
+    high_water: u32,
+    capacity: u32,
+    memory: Arc<SharedMemory>,
+}
+
+const ONE_HEADER: &str = "a table has one header";
+
+impl Slots {
+    pub fn new(thread: ThreadIndex, capacity: usize, clock: &Clock) -> io::Result<Slots> {
+        let memory = Arc::new(SharedMemory::create("weft-flows", layout::size(capacity), Pages::Huge)?);
+        let header: Cells<Header> = memory.cells(0, 1);
+        let fields = header.get(0).expect(ONE_HEADER);
+        fields.version.store(layout::VERSION, Relaxed);
+        fields.entry_size.store(size_of::<Entry>() as u64, Relaxed);
+        fields.capacity.store(capacity as u64, Relaxed);
+        fields.thread.store(thread.0.into(), Relaxed);
+        fields.clocks_per_second.store(clock.per_second() as u64, Relaxed);
+        fields.magic.store(layout::MAGIC, Relaxed);
+        Ok(Slots {
+            thread,
+            entries: memory.cells(layout::SLOTS, capacity),
+            header,
+            free: (0..capacity as u32).rev().collect(),
+            high_water: 0,
+            capacity: capacity as u32,
+            memory,
+        })
+    }
+
+    /// What readers map.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.memory.fd()
+    }
+
+    /// Slots in use.
+    pub fn active(&self) -> usize {
+        self.capacity as usize - self.free.len()
+    }
+
+    /// Slots in use lie below this one.
+    pub fn high_water(&self) -> u32 {
+        self.high_water
+    }
+
+    /// A slot that was given out.
+    #[inline(always)]
+    pub fn at(&self, slot: u32) -> &Entry {
+        self.entries.get(slot as usize).expect("slots are given out from this table")
+    }
+
+    /// Starts to load both lines of a slot.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: u32) {
+        if let Some(entry) = self.entries.get(slot as usize) {
+            prefetch::read(entry);
+            prefetch::read(&raw const entry.version);
+        }
+    }
+
+    /// Takes a free slot, and starts to load one that will be taken soon.
+    #[inline(always)]
+    pub fn allocate(&mut self) -> Option<u32> {
+        let slot = self.free.pop()?;
+        if let Some(&soon) = self.free.len().checked_sub(AHEAD).and_then(|at| self.free.get(at)) {
+            self.prefetch(soon);
+        }
+        self.high_water = self.high_water.max(slot + 1);
+        Some(slot)
+    }
+
+    /// The slot that is taken a little later, for whoever keeps something beside it.
+    #[inline(always)]
+    pub fn soon(&self) -> Option<u32> {
+        self.free.len().checked_sub(AHEAD).and_then(|at| self.free.get(at)).copied()
+    }
+
+    /// Gives a slot back; its entry is free.
+    pub fn release(&mut self, slot: u32) {
+        let entry = self.at(slot);
+        entry.begin();
+        entry.state.store(0, Relaxed);
+        entry.end();
+        self.free.push(slot);
+    }
+
+    /// Tells readers the time and the level.
+    pub fn publish(&self, now: Tsc) {
+        let header = self.header.get(0).expect(ONE_HEADER);
+        header.now.store(now.0, Relaxed);
+        header.high_water.store(self.high_water.into(), Relaxed);
+        header.active.store(self.active() as u64, Relaxed);
+    }
+
+    /// The name of the flow in a slot.
+    pub fn id(&self, slot: u32) -> FlowId {
+        FlowId { thread: self.thread.0, slot, generation: self.at(slot).generation() }
+    }
+}
+
+/// How far ahead of its use a free slot is loaded.
+const AHEAD: usize = 4;
+
+/// A flow begins in this entry.
+pub(crate) fn begin(
+    entry: &Entry,
+    key: Key,
+    initiator: Direction,
+    interface: InterfaceIndex,
+    flags: u64,
+    now: Tsc,
+) {
+    entry.begin();
+    entry.renew();
+    entry.addresses.store(key.addresses, Relaxed);
+    entry.rest.store(key.rest, Relaxed);
+    entry.state.store(State::New as u64 | (initiator as u64) << state::INITIATOR | flags, Relaxed);
+    entry.seen.store(now.0, Relaxed);
+    entry.created.store(now.0, Relaxed);
+    for word in entry.counts.iter().chain(&entry.tcp).flatten() {
+        word.store(0, Relaxed);
+    }
+    entry.interfaces.store(u64::from(interface.0) | u64::from(u32::MAX) << 32, Relaxed);
+    entry.mark.store(0, Relaxed);
+    entry.end();
+}
+
+/// The state word changes, and with it what the flow is.
+pub(crate) fn change(entry: &Entry, word: u64) {
+    entry.begin();
+    entry.state.store(word, Relaxed);
+    entry.end();
+}
+
+/// A packet of the flow.
+#[inline(always)]
+pub(crate) fn count(entry: &Entry, direction: Direction, bytes: u64) {
+    let [packets, total] = &entry.counts[direction.index()];
+    packets.store(packets.load(Relaxed).wrapping_add(1), Relaxed);
+    total.store(total.load(Relaxed).wrapping_add(bytes), Relaxed);
+}
+
+/// What an endpoint has sent.
+pub(crate) fn side(entry: &Entry, sent: Direction) -> Side {
+    let [packets, bytes] = &entry.counts[sent.index()];
+    Side { packets: packets.load(Relaxed), bytes: bytes.load(Relaxed) }
+}
+
+/// State in a state word; a slot that is in use has one.
+#[inline(always)]
+pub(crate) fn state_of(word: u64) -> State {
+    State::from_word(word).unwrap_or(State::Closed)
+}
+
+/// Who sent the first packet.
+#[inline(always)]
+pub(crate) fn initiator(word: u64) -> Direction {
+    Direction::from_bit(word >> state::INITIATOR)
+}
+
+/// The state word with another verdict, and nothing to wait for.
+pub(crate) fn decided(word: u64, verdict: Verdict) -> u64 {
+    word & !(Verdict::MASK | state::WAITING) | verdict.to_word()
+}
+
+/// What is known of a TCP connection.
+#[inline(always)]
+pub(crate) fn connection(entry: &Entry, word: u64) -> Connection {
+    let side = |at: usize| {
+        let [sent, allowed] = &entry.tcp[at];
+        let (sent, allowed) = (sent.load(Relaxed), allowed.load(Relaxed));
+        crate::tcp::Side {
+            end: (sent >> 32) as u32,
+            acknowledged: sent as u32,
+            limit: (allowed >> 32) as u32,
+            window: allowed as u32,
+            facts: (word >> (state::SIDES as usize + 4 * at)) as u8 & 0xf,
+            scale: (word >> (state::SCALES as usize + 8 * at)) as u8,
+        }
+    };
+    Connection {
+        sides: [side(0), side(1)],
+        picked_up: word & state::PICKED_UP != 0,
+        reset: word & state::RESET != 0,
+    }
+}
+
+/// Bits of the state word that a connection decides.
+const CONNECTION: u64 =
+    state::STATE | 0xff << state::SIDES | 0xffff << state::SCALES | state::PICKED_UP | state::RESET;
+
+/// Keeps the positions of a connection; returns the state word that goes with it.
+#[inline(always)]
+pub(crate) fn keep(entry: &Entry, word: u64, connection: &Connection) -> u64 {
+    for (words, side) in entry.tcp.iter().zip(&connection.sides) {
+        words[0].store(u64::from(side.end) << 32 | u64::from(side.acknowledged), Relaxed);
+        words[1].store(u64::from(side.limit) << 32 | u64::from(side.window), Relaxed);
+    }
+    let [low, high] = &connection.sides;
+    let flag = |is: bool, flag: u64| if is { flag } else { 0 };
+    word & !CONNECTION
+        | connection.state() as u64
+        | u64::from(low.facts | high.facts << 4) << state::SIDES
+        | (u64::from(low.scale) | u64::from(high.scale) << 8) << state::SCALES
+        | flag(connection.picked_up, state::PICKED_UP)
+        | flag(connection.reset, state::RESET)
+}
