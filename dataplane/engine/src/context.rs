@@ -12,6 +12,7 @@ use crate::counters::Counters;
 use crate::edges::EdgeCounts;
 use crate::feature::Arcs;
 use crate::frame::{FRAME_SIZE, Frame, Frames, group_by_next};
+use crate::handoff::{Handoff, Station};
 use crate::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::qsbr::Guard;
 use crate::trace::Recorder;
@@ -40,6 +41,7 @@ pub struct Context<'a> {
     pub(crate) recorder: &'a mut Recorder,
     pub(crate) edges: &'a mut EdgeCounts,
     pub(crate) nexts: &'a mut [NodeId; FRAME_SIZE],
+    pub(crate) handoff: &'a mut Handoff,
 }
 
 impl<'a> Context<'a> {
@@ -47,6 +49,12 @@ impl<'a> Context<'a> {
     #[inline(always)]
     pub fn guard(&self) -> Guard<'a> {
         self.guard
+    }
+
+    /// The node that runs.
+    #[inline(always)]
+    pub fn node(&self) -> NodeId {
+        self.node
     }
 
     /// The feature chains.
@@ -169,6 +177,12 @@ impl<'a> Context<'a> {
             }
         }
         self.send(first, packets);
+    }
+
+    /// Hands packets of this worker to another one, where they go on at `station`; returns how many found room. The others
+    /// stay this worker's.
+    pub fn hand_off(&mut self, to: ThreadIndex, station: Station, packets: &[BufferIndex]) -> usize {
+        self.handoff.send(usize::from(to.0).wrapping_sub(1), station, packets)
     }
 
     /// Hands packets to one node: what input nodes do, and nodes that make packets.

@@ -16,6 +16,7 @@ use crate::drop::{DROP, DropNode};
 use crate::edges::{EdgeCounts, EdgeRegistry};
 use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
 use crate::graph::{Graph, GraphError, NodeDef, Wiring};
+use crate::handoff;
 use crate::ids::{ArcId, InterfaceIndex, NodeId, ThreadIndex};
 use crate::qsbr::Domain;
 use crate::wait::Waker;
@@ -34,6 +35,8 @@ pub struct EngineConfig {
     pub stats_size: usize,
     /// What workers do when idle.
     pub idle: IdlePolicy,
+    /// Packets that may be on their way from one worker to another.
+    pub handoff: usize,
 }
 
 impl Default for EngineConfig {
@@ -44,6 +47,7 @@ impl Default for EngineConfig {
             limits: CounterLimits::default(),
             stats_size: 32 << 20,
             idle: IdlePolicy::default(),
+            handoff: 1024,
         }
     }
 }
@@ -68,6 +72,19 @@ pub enum EngineError {
 /// Work for the main thread once all workers have applied what was posted before.
 type Deferred = Box<dyn FnOnce(&mut Engine)>;
 
+/// A deferred action.
+struct Waiting {
+    /// The message that each worker must have run.
+    posted: Vec<u64>,
+    /// Further rounds of messages before it is due.
+    rounds: usize,
+    action: Deferred,
+}
+
+/// Rounds until no packet is on its way that was sent when all had run the first message: who runs the second one takes
+/// over in that turn what was sent before, and who runs the third has ended that turn.
+const HANDOFF_ROUNDS: usize = 2;
+
 /// The main thread's engine.
 pub struct Engine {
     /// What was unlinked and waits for the workers.
@@ -84,8 +101,7 @@ pub struct Engine {
     edges: EdgeRegistry,
     arcs: ArcRegistry,
     workers: Vec<WorkerHandle>,
-    /// Per deferred action, the message that each worker must have run.
-    deferred: Vec<(Vec<u64>, Deferred)>,
+    deferred: Vec<Waiting>,
     /// Symlinks in the segment, by node.
     links: Vec<Vec<EntryIndex>>,
 }
@@ -100,7 +116,10 @@ impl Engine {
         let clock = Clock::calibrate();
         let mut domain = Domain::new(config.workers.len());
         let (mut workers, mut handles) = (Vec::new(), Vec::new());
-        for (i, &numa) in config.workers.iter().enumerate() {
+        let wakers: Result<Vec<Waker>, _> = config.workers.iter().map(|_| Waker::new()).collect();
+        let wakers = wakers.map_err(EngineError::Waker)?;
+        let handoffs = handoff::mesh(&wakers, config.handoff);
+        for (i, ((&numa, handoff), waker)) in config.workers.iter().zip(handoffs).zip(wakers).enumerate() {
             let thread = ThreadIndex(i as u16 + 1);
             let Some(reader) = domain.register() else {
                 unreachable!("the domain was made for as many readers as there are workers");
@@ -113,7 +132,8 @@ impl Engine {
                 buffers: buffers.cache(numa),
                 counters: counters.rows(thread),
                 reader,
-                waker: Waker::new().map_err(EngineError::Waker)?,
+                waker,
+                handoff,
                 idle: config.idle,
                 edges: edge_counts,
             });
@@ -330,7 +350,8 @@ impl Engine {
     /// Runs `action` once every worker has applied what was posted to it before now.
     pub fn after_workers(&mut self, action: impl FnOnce(&mut Engine) + 'static) {
         let posted = self.workers.iter().map(WorkerHandle::posted).collect();
-        self.deferred.push((posted, Box::new(action)));
+        let rounds = if self.workers.len() > 1 { HANDOFF_ROUNDS } else { 0 };
+        self.deferred.push(Waiting { posted, rounds, action: Box::new(action) });
     }
 
     /// Frees what no worker can see any more and runs the actions that are due. The main loop calls it in every
@@ -341,11 +362,20 @@ impl Engine {
         let due =
             |posted: &[u64]| posted.iter().zip(workers).all(|(posted, worker)| worker.applied() >= *posted);
         let (ready, waiting) =
-            std::mem::take(&mut self.deferred).into_iter().partition(|(posted, _)| due(posted));
+            std::mem::take(&mut self.deferred).into_iter().partition(|waiting| due(&waiting.posted));
         self.deferred = waiting;
-        let ready: Vec<(Vec<u64>, Deferred)> = ready;
-        for (_, action) in ready {
-            action(self);
+        let ready: Vec<Waiting> = ready;
+        if ready.iter().any(|waiting| waiting.rounds > 0) {
+            self.post_all(|_| ());
+        }
+        for Waiting { rounds, action, .. } in ready {
+            match rounds.checked_sub(1) {
+                None => action(self),
+                Some(rounds) => {
+                    let posted = self.workers.iter().map(WorkerHandle::posted).collect();
+                    self.deferred.push(Waiting { posted, rounds, action });
+                }
+            }
         }
         self.domain.reclaim() + self.deferred.len() > 0
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::buffer::Packet;
+use crate::handoff::Station;
 use crate::ids::{ArcId, InterfaceIndex, NodeId};
 
 /// A point of the graph where features can be added.
@@ -96,6 +97,31 @@ impl Arcs {
             Some(&node) => node,
             None => NodeId::DROP,
         }
+    }
+}
+
+/// Longest chain: features of one arc, and the node behind them.
+const MAX_CHAIN: usize = 64;
+
+impl Arcs {
+    /// Puts a packet that has waited in a node of an arc, or comes from another worker, back to its place there: the chains
+    /// may be others now. Returns the node, or the one behind the arc if the packet's interface does not have it any more.
+    pub fn resume(&self, station: Station, packet: &mut Packet<'_>) -> NodeId {
+        let start = self.starts.get(station.arc.index());
+        let start = start.and_then(|starts| starts.get(packet.meta.rx_interface.index()).copied());
+        let Some(start @ 1..) = start else {
+            return station.last;
+        };
+        for (cursor, &node) in (start..).zip(&self.chain[start as usize..]).take(MAX_CHAIN) {
+            if node == station.node {
+                packet.meta.feature = cursor;
+                return node;
+            }
+            if node == station.last {
+                break;
+            }
+        }
+        station.last
     }
 }
 

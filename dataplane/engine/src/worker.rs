@@ -23,6 +23,7 @@ use crate::drop::NODE_REMOVED;
 use crate::edges::{Edge, EdgeCounts};
 use crate::feature::Arcs;
 use crate::frame::{FRAME_SIZE, Frame, Frames};
+use crate::handoff::{Handoff, Station};
 use crate::ids::{EdgeIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::node::{Kind, Node, NodeSpec, Role};
 use crate::qsbr::Reader;
@@ -95,6 +96,7 @@ pub(crate) struct WorkerParts {
     pub counters: Counters,
     pub reader: Reader,
     pub waker: Waker,
+    pub handoff: Handoff,
     pub idle: IdlePolicy,
     pub edges: EdgeCounts,
 }
@@ -121,6 +123,7 @@ pub struct Worker {
     control: Receiver<Control>,
     applied: Arc<AtomicU64>,
     waker: Waker,
+    handoff: Handoff,
     idle: IdlePolicy,
     last_work: Tsc,
     spin: u64,
@@ -152,6 +155,7 @@ impl Worker {
             control,
             applied: Arc::clone(&applied),
             waker: parts.waker.clone(),
+            handoff: parts.handoff,
             idle: parts.idle,
             last_work: Tsc::now(),
             spin: parts.clock.clocks(SPIN),
@@ -185,6 +189,7 @@ impl Worker {
     /// packets that entered the graph.
     pub fn turn(&mut self) -> usize {
         let posted = self.messages();
+        self.receive();
         let start = Tsc::now();
         let mut now = start;
         for i in 0..self.inputs.len() {
@@ -225,6 +230,14 @@ impl Worker {
         count
     }
 
+    /// Takes over what other workers have handed to this one.
+    fn receive(&mut self) {
+        let frames = &mut self.frames;
+        self.handoff.receive(&mut self.buffers, &self.arcs, |node, packet| {
+            frames.push(node, &[packet], false);
+        });
+    }
+
     /// Dispatches frames in the order in which they were opened.
     fn drain(&mut self, mut now: Tsc) {
         while let Some((node, id, frame)) = self.frames.take() {
@@ -256,6 +269,7 @@ impl Worker {
             recorder: &mut self.recorder,
             edges: &mut self.edges,
             nexts: &mut self.nexts,
+            handoff: &mut self.handoff,
         };
         if role.ends_packets() && cx.recorder.active() {
             let role = *role;
@@ -303,6 +317,7 @@ impl Worker {
             recorder: &mut self.recorder,
             edges: &mut self.edges,
             nexts: &mut self.nexts,
+            handoff: &mut self.handoff,
         });
     }
 
@@ -382,6 +397,7 @@ impl Worker {
             self.buffers.free(frame.packets());
             self.frames.recycle(id, frame);
         }
+        self.handoff.close(&mut self.buffers);
         self.buffers.flush();
         self.counters.set_worker(WorkerColumn::CachedBuffers, self.buffers.cached() as u64);
         self.reader.offline();
@@ -421,6 +437,14 @@ impl Worker {
         true
     }
 
+    /// Puts packets that a node of a feature arc kept back to their place there.
+    pub fn resume(&mut self, station: Station, packets: &[crate::ids::BufferIndex]) {
+        for &index in packets {
+            let node = self.arcs.resume(station, &mut self.buffers.packet(index));
+            self.frames.push(node, &[index], true);
+        }
+    }
+
     /// Puts packets that a node kept back into the graph.
     pub fn release(&mut self, node: NodeId, packets: &[crate::ids::BufferIndex]) {
         // Whether one of them is traced is not known here; looking costs more than recording in vain.
@@ -430,6 +454,7 @@ impl Worker {
     /// Packets in frames and in nodes; 0 between turns unless a node keeps some.
     pub fn in_flight(&self) -> usize {
         self.frames.waiting()
+            + self.handoff.waiting()
             + self.slots.iter().filter_map(|slot| slot.node.as_ref()).map(|node| node.held()).sum::<usize>()
     }
 

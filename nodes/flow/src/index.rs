@@ -206,7 +206,7 @@ mod tests {
             // Nothing is left behind.
             let all: Vec<_> = model.iter().map(|(key, slot)| (*key, *slot)).collect();
             for (key, slot) in all {
-                index.remove(Hash((key >> 2) % 4 << 48 | key & 3), slot);
+                index.remove(Hash(((key >> 2) % 4) << 48 | key & 3), slot);
             }
             prop_assert!(index.buckets.iter().all(|bucket| bucket.tags == [0; WAYS] && bucket.passed == 0));
         }

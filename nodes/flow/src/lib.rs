@@ -3,27 +3,36 @@
 //!
 //! ```text
 //! [ip4-unicast arc] -> flow-track -> rest of the arc
-//!                        |    ^- flow-handoff: packets of this worker's flows that others have received
-//!                        \-> ring to the worker that owns the flow
+//!                        ^    \-> ring to the worker that owns the flow, flow-track there
+//!                        \- packets that waited for a verdict
 //! ```
 //!
 //! | who | thread | what |
 //! |---|---|---|
-//! | [`shard::Shard`] | its worker | flows: pure logic over memory that was there at the start |
+//! | [`FlowTracker`] | main | makes the tables, enables interfaces, sends verdicts, hears news |
+//! | [`FlowTrack`] | worker | the node |
+//! | [`shard::Shard`] | worker | its flows: pure logic over memory that was there at the start |
 //! | `weft-flow-map` | any process | reads the same memory |
 //!
-//! A flow belongs to one worker for all its life, so there is no lock; how its packets get there stands in [`parse`] and
-//! docs/decisions. Everything else that concerns a flow (a verdict, clearing it) is a message to that worker.
+//! A flow belongs to one worker for all its life, so there is no lock; how its packets get there stands in [`parse::owner`].
+//! Everything else that concerns a flow (a verdict, clearing it) is a message to that worker.
 #![deny(unsafe_code)]
 
 mod array;
 pub mod counts;
 mod fragments;
+mod hold;
 mod index;
 pub mod news;
+mod node;
 pub mod parse;
 pub mod settings;
 pub mod shard;
 mod slots;
 pub mod tcp;
+mod tracker;
 mod wheel;
+
+pub use hold::PER_FLOW;
+pub use node::{FLOW_TRACK, FlowTrack};
+pub use tracker::{FlowError, FlowTracker};

@@ -46,7 +46,7 @@ pub fn owner(addresses: u64, workers: usize) -> usize {
     // The key of a later fragment has its addresses as they were sent.
     let pair = a.min(b) << 32 | a.max(b);
     let mixed = (pair ^ pair >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (u128::from(mixed) * workers as u128 >> 64) as usize
+    ((u128::from(mixed) * workers as u128) >> 64) as usize
 }
 
 /// Reads a packet, which begins with its IPv4 header, in forwarding table `table`.

@@ -7,6 +7,9 @@
 //!
 //! A worker calls all of it on its own thread.
 
+mod life;
+
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use weft_nodes::rate_limit::TokenBucket;
 use crate::counts::{Count, Counts};
 use crate::fragments::Fragments;
 use crate::index::{Hash, Index, Seed};
-use crate::news::{Ending, HEAD, News, Teller, What};
+use crate::news::{Ending, HEAD, Teller, What};
 use crate::parse::{Parsed, Relation, fragment_key, segment};
 use crate::settings::{Clocks, Mode, Policy, Protocol, Settings, Shared};
 use crate::slots::{self, Slots};
@@ -31,9 +34,7 @@ use crate::wheel::Wheel;
 
 /// Ticks of the wheel: no flow ends later than this after its time, while the worker has time.
 const TICK: Duration = Duration::from_millis(100);
-/// Flows that are looked at together for their age.
-const BATCH: usize = 32;
-/// Buckets of new flows are kept for interfaces below this index times the workers; a power of two.
+/// In place of a slot.
 const NO_SLOT: u32 = u32::MAX;
 
 /// What a packet is, as far as the shard cares.
@@ -118,8 +119,10 @@ pub struct Shard {
     pub(crate) overdue: Vec<u32>,
     /// Hands of parked packets whose flow has ended.
     pub(crate) orphans: Vec<u32>,
-    /// Where a sweep has come to, and what it clears.
+    /// Where the clearing of all flows has come to.
     sweep: Option<u32>,
+    /// Flows that are to be cleared.
+    doomed: VecDeque<FlowId>,
 }
 
 impl Shard {
@@ -157,9 +160,10 @@ impl Shard {
             buckets,
             teller,
             counts: Counts::default(),
-            overdue: Vec::with_capacity(BATCH),
-            orphans: Vec::with_capacity(BATCH),
+            overdue: Vec::with_capacity(life::BATCH),
+            orphans: Vec::with_capacity(life::BATCH),
             sweep: None,
+            doomed: VecDeque::new(),
         })
     }
 
@@ -465,165 +469,6 @@ impl Shard {
             flows.fetch_add(1, Relaxed);
         }
         Ok(slot)
-    }
-
-    fn tell(&mut self, now: Tsc, slot: u32, what: What) {
-        let waits = matches!(what, What::Waits { .. });
-        if !waits && self.shared.events.load(Relaxed) == 0 {
-            return;
-        }
-        let entry = self.slots.at(slot);
-        let news = News {
-            at: now,
-            id: self.slots.id(slot),
-            key: entry.key(),
-            initiator: slots::initiator(entry.state.load(Relaxed)),
-            interface: InterfaceIndex(entry.interfaces.load(Relaxed) as u32),
-            what,
-        };
-        if !self.teller.as_mut().is_some_and(|teller| teller.tell(news)) {
-            self.counts.one(Count::NewsLost);
-        }
-    }
-
-    /// Ends a flow that is in the wheel.
-    fn end(&mut self, slot: u32, hash: Hash, now: Tsc, why: Ending) {
-        self.wheel.cancel(slot);
-        self.forget(slot, hash, now, why);
-    }
-
-    /// Ends a flow that is not in the wheel.
-    fn forget(&mut self, slot: u32, hash: Hash, now: Tsc, why: Ending) {
-        let entry = self.slots.at(slot);
-        let word = entry.state.load(Relaxed);
-        let initiator = slots::initiator(word);
-        let what = What::Ended {
-            why,
-            sides: [slots::side(entry, initiator), slots::side(entry, initiator.reverse())],
-            lasted: Tsc(entry.seen.load(Relaxed)).since(Tsc(entry.created.load(Relaxed))),
-        };
-        let interface = InterfaceIndex(entry.interfaces.load(Relaxed) as u32);
-        let hand = (entry.mark.load(Relaxed) >> 32) as u32;
-        if hand != 0 {
-            self.orphans.push(hand - 1);
-        }
-        self.tell(now, slot, what);
-        if let Some(flows) = self.shared.flows.get(interface.index()) {
-            flows.fetch_sub(1, Relaxed);
-        }
-        self.counts.one(if why == Ending::Cleared { Count::Cleared } else { Count::Expired });
-        self.index.remove(hash, slot);
-        self.slots.release(slot);
-    }
-
-    /// Ends flows that have idled for too long and those that are being cleared, a bounded number of each. Says whether
-    /// more may be due.
-    pub fn age(&mut self, now: Tsc) -> bool {
-        let mut due = [0; BATCH];
-        let count = self.wheel.take(now, &mut due);
-        // Each of the three lines that a flow needs is started for all of them before it is needed for the first.
-        due[..count].iter().for_each(|slot| self.slots.prefetch(*slot));
-        let mut ended = [(0, Hash::default()); BATCH];
-        let mut ends = 0;
-        for &slot in &due[..count] {
-            let entry = self.slots.at(slot);
-            let word = entry.state.load(Relaxed);
-            if word & state::WAITING != 0 {
-                self.decide_by_time(now, slot, word);
-                continue;
-            }
-            let at = Tsc(entry.seen.load(Relaxed) + self.idle(entry.key(), word));
-            if at > now {
-                self.wheel.schedule(slot, at);
-                continue;
-            }
-            let hash = self.seed.hash(entry.key());
-            self.index.prefetch(hash);
-            ended[ends] = (slot, hash);
-            ends += 1;
-        }
-        for &(slot, hash) in &ended[..ends] {
-            let closed = slots::state_of(self.slots.at(slot).state.load(Relaxed)) == State::Closed;
-            self.forget(slot, hash, now, if closed { Ending::Closed } else { Ending::Idle });
-        }
-        let sweeps = self.sweep_on(now);
-        count == BATCH || sweeps
-    }
-
-    /// Nobody has decided about a flow in time.
-    fn decide_by_time(&mut self, now: Tsc, slot: u32, word: u64) {
-        let verdict = match self.settings.timeout_verdict {
-            Policy::Drop => Verdict::Drop,
-            Policy::Forward => Verdict::Forward,
-        };
-        self.counts.one(Count::Undecided);
-        let entry = self.slots.at(slot);
-        slots::change(entry, slots::decided(word, verdict));
-        let idle = self.idle(entry.key(), word);
-        self.wheel.schedule(slot, Tsc(now.0 + idle));
-        self.overdue.push(slot);
-    }
-
-    /// A verdict on a flow, and its new mark; false if it has ended. The caller releases what waits.
-    pub(crate) fn decide(&mut self, now: Tsc, id: FlowId, verdict: Verdict, mark: Option<u32>) -> bool {
-        if !self.is_live(id) {
-            return false;
-        }
-        let entry = self.slots.at(id.slot);
-        let word = entry.state.load(Relaxed);
-        entry.begin();
-        entry.state.store(slots::decided(word, verdict), Relaxed);
-        if let Some(mark) = mark {
-            let hand = entry.mark.load(Relaxed) >> 32 << 32;
-            entry.mark.store(hand | u64::from(mark), Relaxed);
-        }
-        entry.end();
-        if word & state::WAITING != 0 {
-            let idle = self.idle(entry.key(), word);
-            self.wheel.cancel(id.slot);
-            self.wheel.schedule(id.slot, Tsc(now.0 + idle));
-        }
-        true
-    }
-
-    /// Whether the flow still exists.
-    pub(crate) fn is_live(&self, id: FlowId) -> bool {
-        id.slot < self.slots.high_water() && self.has(id.slot, id.generation)
-    }
-
-    /// Whether the slot, which was given out once, has this flow now.
-    fn has(&self, slot: u32, generation: u32) -> bool {
-        let entry = self.slots.at(slot);
-        entry.generation() == generation && entry.state.load(Relaxed) & state::STATE != 0
-    }
-
-    /// Ends a flow; false if it has ended by itself.
-    pub(crate) fn clear(&mut self, now: Tsc, id: FlowId) -> bool {
-        let live = self.is_live(id);
-        if live {
-            let hash = self.seed.hash(self.slots.at(id.slot).key());
-            self.end(id.slot, hash, now, Ending::Cleared);
-        }
-        live
-    }
-
-    /// Begins to end all flows that there are: [`Shard::age`] does a few at a time.
-    pub(crate) fn clear_all(&mut self) {
-        self.sweep = Some(0);
-    }
-
-    /// Clears a few flows; says whether there are more.
-    fn sweep_on(&mut self, now: Tsc) -> bool {
-        let Some(from) = self.sweep else {
-            return false;
-        };
-        let to = (from + BATCH as u32).min(self.slots.high_water());
-        (from..to).for_each(|slot| self.slots.prefetch(slot));
-        for slot in from..to {
-            self.clear(now, self.slots.id(slot));
-        }
-        self.sweep = (to < self.slots.high_water()).then_some(to);
-        self.sweep.is_some()
     }
 
     /// The worker's own word of a flow: which hand holds its parked packets, plus 1.

@@ -45,7 +45,7 @@ pub struct Header {
     pub thread: AtomicU64,
     /// Clocks in a second, for all times in the table.
     pub clocks_per_second: AtomicU64,
-    /// The time now, as the worker last told: at least every 100 ms while it runs.
+    /// The time now, as the worker last told: every 10 ms while it runs.
     pub now: AtomicU64,
     /// Slots in use lie below this index; it never falls.
     pub high_water: AtomicU64,

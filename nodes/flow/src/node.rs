@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//! flow-track: the feature of `ip4-unicast` that knows to which flow a packet belongs.
+//!
+//! One loop over the vector in three steps: hash the key and start to load the bucket; find the slot and start to load the
+//! flow; then the packet itself. Packets of other workers' flows leave by a ring and come in again in the same node over there.
+//! Packets that wait for a verdict stay here. A timer ages flows, a bounded number each time.
+
+use std::fmt;
+use std::time::Duration;
+
+use weft_engine::buffer::{BufferCache, Packet, TRACED};
+use weft_engine::clock::Tsc;
+use weft_engine::frame::{FRAME_SIZE, Frame};
+use weft_engine::handoff::Station;
+use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::{BufferIndex, Context, NodeId, ThreadIndex};
+use weft_flow_map::{Direction, FlowId, State, Verdict};
+use weft_stats::SimpleRow;
+
+use crate::counts::Count;
+use crate::hold::{Hold, Refusal};
+use crate::parse::{owner, parse};
+use crate::shard::{Ahead, Arrival, Fate, Shard, Why};
+use crate::slots;
+
+weft_engine::reasons! {
+    /// Why a packet ends here.
+    pub enum Reason {
+        /// flow table full, and the setting is to drop what finds no room
+        Full = "table_full", Error;
+        /// interface has begun as many flows as it may
+        InterfaceLimit = "interface_limit", Error;
+        /// too many new flows at once
+        RateLimit = "rate_limit", Error;
+        /// too short for its protocol
+        Malformed = "malformed", Error;
+        /// TCP segment of no known connection that does not begin one
+        NotSyn = "not_syn", Error;
+        /// TCP segment out of the window of its connection
+        OutOfWindow = "out_of_window", Error;
+        /// ICMP answer to no known request
+        NoRequest = "no_request", Error;
+        /// ICMP error about no known flow
+        NoFlow = "no_flow", Error;
+        /// later fragment of a datagram whose first fragment was not seen
+        LoneFragment = "lone_fragment", Error;
+        /// verdict on its flow
+        Verdict = "verdict", Info;
+        /// too many packets of its flow wait for the verdict
+        FlowWaits = "flow_waits", Error;
+        /// too many packets wait for verdicts
+        HoldFull = "hold_full", Error;
+        /// flow was cleared while the packet waited
+        Cleared = "cleared", Info;
+        /// worker that owns its flow does not keep up
+        HandoffFull = "handoff_full", Error;
+    }
+}
+
+/// How often flows are aged.
+const PERIOD: Duration = Duration::from_millis(10);
+/// Batches of flows that are aged at most each time: 32 flows each, hence 200,000 a second.
+const BATCHES: usize = 64;
+
+/// Descriptor of flow-track.
+pub static FLOW_TRACK: NodeSpec = NodeSpec::timer("flow-track", PERIOD).reasons(Reason::ALL).trace(format);
+
+/// How far ahead of the packet its bucket and its flow are started to load.
+const FAR: usize = 32;
+const NEAR: usize = 16;
+/// Room for what is known ahead.
+const RING: usize = 64;
+
+fn format(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+    let [id, state] = record.meta.scratch;
+    let Some(name) = State::from_word(state) else {
+        return writeln!(out, "  not tracked");
+    };
+    let direction = if state >> 8 & 1 == 0 { "from the initiator" } else { "to the initiator" };
+    writeln!(out, "  flow {}.{} {name}, {direction}", id as u32, id >> 32)
+}
+
+/// One worker's instance.
+pub struct FlowTrack {
+    pub(crate) shard: Shard,
+    pub(crate) hold: Hold,
+    pub(crate) thread: ThreadIndex,
+    pub(crate) workers: usize,
+    pub(crate) station: Station,
+    pub(crate) rows: Vec<SimpleRow>,
+    pub(crate) reasons: ReasonBase<Reason>,
+    /// Packets of other workers' flows, by worker.
+    pub(crate) leaving: Vec<Vec<BufferIndex>>,
+}
+
+impl FlowTrack {
+    /// A verdict on a flow; returns the packets that waited for it, in order, or `None` if the flow has ended.
+    pub fn decide(
+        &mut self,
+        now: Tsc,
+        flow: FlowId,
+        verdict: Verdict,
+        mark: Option<u32>,
+    ) -> Option<Vec<BufferIndex>> {
+        let mut released = Vec::new();
+        let live = self.shard.decide(now, flow, verdict, mark);
+        if live {
+            self.hold.take_flow(&mut self.shard, flow.slot, |packets| released.extend_from_slice(packets));
+        }
+        live.then_some(released)
+    }
+
+    /// Ends these flows, soon.
+    pub fn clear(&mut self, flows: &[FlowId]) {
+        self.shard.clear_later(flows);
+    }
+
+    /// Ends all flows that there are, soon.
+    pub fn clear_all(&mut self) {
+        self.shard.clear_all();
+    }
+
+    fn age(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..BATCHES {
+            let more = self.shard.age(cx.now);
+            self.settle(cx);
+            if !more {
+                break;
+            }
+        }
+        self.publish(cx.now);
+    }
+
+    /// Packets of flows on which time has decided go on, those of flows that have ended do not.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        while let Some(slot) = self.shard.overdue.pop() {
+            let station = self.station;
+            self.hold.take_flow(&mut self.shard, slot, |packets| {
+                for &index in packets {
+                    let node = cx.arcs().resume(station, &mut cx.buffers.packet(index));
+                    cx.send(node, &[index]);
+                }
+            });
+        }
+        while let Some(hand) = self.shard.orphans.pop() {
+            let reasons = self.reasons;
+            self.hold.take(hand, |packets| {
+                for &index in packets {
+                    reasons.drop(&mut cx.buffers.packet(index), Reason::Cleared);
+                }
+                cx.send(NodeId::DROP, packets);
+            });
+        }
+    }
+
+    fn publish(&mut self, now: Tsc) {
+        self.shard.counts.set(Count::Parked, self.hold.parked() as u64);
+        self.shard.publish(now);
+        self.shard.counts.publish(&self.rows);
+    }
+
+    /// Hands packets to the workers that own their flows.
+    fn hand_off(&mut self, cx: &mut Context<'_>) {
+        for (worker, packets) in self.leaving.iter_mut().enumerate() {
+            if packets.is_empty() {
+                continue;
+            }
+            let sent = cx.hand_off(ThreadIndex(worker as u16 + 1), self.station, packets);
+            self.shard.counts.add(Count::HandedOff, sent as u64);
+            for &index in &packets[sent..] {
+                self.reasons.drop(&mut cx.buffers.packet(index), Reason::HandoffFull);
+            }
+            cx.send(NodeId::DROP, &packets[sent..]);
+            packets.clear();
+        }
+    }
+}
+
+#[inline(always)]
+fn ahead(shard: &Shard, packet: &Packet<'_>) -> Ahead {
+    shard.prefetch_index(parse(packet.data(), packet.meta.table as u16))
+}
+
+impl Node for FlowTrack {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let packets = frame.packets();
+        if packets.is_empty() {
+            return self.age(cx);
+        }
+        let (arcs, now, reasons) = (cx.arcs(), cx.now, self.reasons);
+        let (mine, workers) = (usize::from(self.thread.0) - 1, self.workers);
+        let (shard, hold, leaving) = (&mut self.shard, &mut self.hold, &mut self.leaving);
+        let mut known = [Ahead::default(); RING];
+        for (known, &index) in known.iter_mut().zip(packets).take(FAR) {
+            *known = ahead(shard, &cx.buffers.packet(index));
+        }
+        known[..NEAR].iter_mut().for_each(|known| shard.prefetch_flow(known));
+        let mut at = 0;
+        cx.each_or_keep(frame, |buffers, index| {
+            if let Some(&far) = packets.get(at + FAR) {
+                known[(at + FAR) % RING] = ahead(shard, &buffers.packet(far));
+            }
+            shard.prefetch_flow(&mut known[(at + NEAR) % RING]);
+            let known = &known[at % RING];
+            at += 1;
+            let mut packet = buffers.packet(index);
+            if workers > 1 {
+                let owner = owner(known.parsed.key.addresses, workers);
+                if owner != mine {
+                    leaving[owner].push(index);
+                    return None;
+                }
+            }
+            let arrival = Arrival {
+                data: packet.data(),
+                bytes: packet.meta.total_length() as u64,
+                interface: packet.meta.rx_interface,
+            };
+            let fate = shard.track(now, known, &arrival);
+            if packet.meta.flags & TRACED != 0 {
+                show(shard, &mut packet, fate, known.parsed.direction);
+            }
+            Some(match fate {
+                Fate::Flow { verdict: Verdict::Forward, .. } | Fate::Untracked => arcs.next(&mut packet),
+                Fate::Flow { verdict: Verdict::Drop, .. } => reasons.drop(&mut packet, Reason::Verdict),
+                Fate::Flow { verdict: Verdict::Redirect(table), .. } => {
+                    packet.meta.table = table.into();
+                    arcs.next(&mut packet)
+                }
+                Fate::Refused(why) => reasons.drop(&mut packet, reason(why)),
+                Fate::Wait { slot } => match hold.park(shard, slot, index) {
+                    Ok(()) => return None,
+                    Err(Refusal::Flow) => reasons.drop(&mut packet, Reason::FlowWaits),
+                    Err(Refusal::Share) => reasons.drop(&mut packet, Reason::HoldFull),
+                },
+            })
+        });
+        if workers > 1 {
+            self.hand_off(cx);
+        }
+        // Flows that a packet has replaced.
+        self.settle(cx);
+        self.publish(now);
+    }
+
+    fn held(&self) -> usize {
+        self.hold.parked()
+    }
+
+    fn close(&mut self, buffers: &mut BufferCache) {
+        self.hold.close(buffers);
+    }
+}
+
+/// For the trace.
+#[cold]
+fn show(shard: &Shard, packet: &mut Packet<'_>, fate: Fate, direction: Direction) {
+    packet.meta.scratch = match fate {
+        Fate::Flow { slot, .. } | Fate::Wait { slot } => {
+            let word = shard.entry(slot).state.load(std::sync::atomic::Ordering::Relaxed);
+            let back = u64::from(direction != slots::initiator(word));
+            [
+                u64::from(slot) | u64::from(shard.id(slot).generation) << 32,
+                slots::state_of(word) as u64 | back << 8,
+            ]
+        }
+        Fate::Untracked | Fate::Refused(_) => [0; 2],
+    };
+}
+
+fn reason(why: Why) -> Reason {
+    match why {
+        Why::Full => Reason::Full,
+        Why::InterfaceLimit => Reason::InterfaceLimit,
+        Why::RateLimit => Reason::RateLimit,
+        Why::Malformed => Reason::Malformed,
+        Why::NotSyn => Reason::NotSyn,
+        Why::OutOfWindow => Reason::OutOfWindow,
+        Why::NoRequest => Reason::NoRequest,
+        Why::NoFlow => Reason::NoFlow,
+        Why::LoneFragment => Reason::LoneFragment,
+    }
+}
+
+/// Room for the packets of one vector to each worker.
+pub(crate) fn leaving(workers: usize) -> Vec<Vec<BufferIndex>> {
+    (0..workers).map(|_| Vec::with_capacity(FRAME_SIZE)).collect()
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The flow tracker, as the main thread holds it.
+//!
+//! Made when the first interface wants its flows tracked: until then there is no table and no node. Interfaces are enabled
+//! by a word that workers read; verdicts and clearing are messages to the worker that owns the flow; looking is done in
+//! the tables themselves, and no worker notices.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rtrb::{Consumer, RingBuffer};
+use weft_engine::feature::{FeatureError, FeatureSpec};
+use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::handoff::Station;
+use weft_engine::wait::Waker;
+use weft_engine::{Engine, InterfaceIndex, NodeId, ThreadIndex};
+use weft_flow_map::{Flow, FlowId, Reader, TableError, Verdict};
+use weft_nodes::graph::FeatureArcs;
+use weft_stats::StatsError;
+
+use crate::counts::CountVectors;
+use crate::hold::Hold;
+use crate::news::{News, Teller};
+use crate::node::{FLOW_TRACK, FlowTrack, leaving};
+use crate::settings::{Mode, Settings, Shared};
+use crate::shard::Shard;
+
+/// Why flows cannot be tracked.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// No memory for a table.
+    #[error("no memory for {flows} flows: {source}; expected fewer in flow {{ flows }}")]
+    Memory {
+        /// Flows that were asked for.
+        flows: usize,
+        /// Why.
+        source: io::Error,
+    },
+    /// The table cannot be mapped for reading.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// No room for the node.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// No place on the arc.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+    /// No room for the counters.
+    #[error("stats segment: expected more in statseg {{ size }}: {0}")]
+    Stats(#[from] StatsError),
+    /// Beyond the limit of interfaces.
+    #[error("interface {0} is beyond the limit of interfaces")]
+    Interface(InterfaceIndex),
+}
+
+/// Flow ids that go to a worker in one message.
+const IDS_AT_ONCE: usize = 4096;
+
+/// The main thread's tracker.
+pub struct FlowTracker {
+    node: NodeId,
+    station: Station,
+    shared: Arc<Shared>,
+    news: Vec<Consumer<News>>,
+    /// Counters.
+    pub counts: CountVectors,
+    reader: Reader,
+    fds: Vec<OwnedFd>,
+    settings: Settings,
+}
+
+impl FlowTracker {
+    /// Makes the tables, the node and its place on the `ip4-unicast` arc. `interfaces` is how many there may be; `main` is
+    /// woken by workers that have news.
+    pub fn new(
+        engine: &mut Engine,
+        arcs: &FeatureArcs,
+        settings: Settings,
+        interfaces: usize,
+        main: &Waker,
+    ) -> Result<FlowTracker, FlowError> {
+        let threads: Vec<ThreadIndex> = engine.threads().collect();
+        let shared = Arc::new(Shared::new(interfaces));
+        let clock = engine.clock;
+        let memory = |source| FlowError::Memory { flows: settings.flows, source };
+        let (mut shards, mut news, mut fds) = (Vec::new(), Vec::new(), Vec::new());
+        for &thread in &threads {
+            let (producer, consumer) = RingBuffer::new(settings.news);
+            news.push(consumer);
+            let teller = Some(Teller::new(producer, main.clone()));
+            let now = weft_engine::clock::Tsc::now();
+            let shard =
+                Shard::new(thread, threads.len(), &clock, &settings, Arc::clone(&shared), teller, now);
+            let shard = shard.map_err(memory)?;
+            fds.push(shard.fd().try_clone_to_owned().map_err(memory)?);
+            shards.push(shard);
+        }
+        let copies: Result<Vec<OwnedFd>, _> = fds.iter().map(OwnedFd::try_clone).collect();
+        let reader = Reader::from_fds(copies.map_err(memory)?)?;
+        let counts = CountVectors::new(&mut engine.stats)?;
+        let parked = engine.buffers.total() * usize::from(settings.parked_percent) / 100 / threads.len();
+        let (arc, last) = arcs.ip4_unicast;
+        let mut shards = shards.into_iter();
+        let def = NodeDef::new(&FLOW_TRACK, |wiring| {
+            Box::new(FlowTrack {
+                shard: shards.next().expect("there is a shard for each worker"),
+                hold: Hold::new(parked),
+                thread: wiring.thread(),
+                workers: threads.len(),
+                station: Station { node: wiring.node(), arc, last },
+                rows: counts.rows(wiring.thread()),
+                reasons: wiring.reasons(),
+                leaving: leaving(threads.len()),
+            })
+        });
+        let node = engine.add_nodes("weft", vec![def])?[0];
+        let feature =
+            FeatureSpec { arc: "ip4-unicast", node: FLOW_TRACK.name, after: &["classify"], before: &[] };
+        engine.add_feature(&feature)?;
+        let station = Station { node, arc, last };
+        Ok(FlowTracker { node, station, shared, news, counts, reader, fds, settings })
+    }
+
+    /// What was set.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Tracks the flows of an interface.
+    pub fn enable(
+        &mut self,
+        engine: &mut Engine,
+        interface: InterfaceIndex,
+        mode: Mode,
+    ) -> Result<(), FlowError> {
+        let word = self.shared.modes.get(interface.index()).ok_or(FlowError::Interface(interface))?;
+        word.store(mode as u8, Relaxed);
+        let Station { arc, last, .. } = self.station;
+        engine.set_feature(arc, interface, FLOW_TRACK.name, true, last)?;
+        Ok(())
+    }
+
+    /// No longer tracks the flows of an interface. Those that there are end when they have idled for long enough.
+    pub fn disable(&mut self, engine: &mut Engine, interface: InterfaceIndex) -> Result<(), FlowError> {
+        let Station { arc, last, .. } = self.station;
+        engine.set_feature(arc, interface, FLOW_TRACK.name, false, last)?;
+        if let Some(word) = self.shared.modes.get(interface.index()) {
+            word.store(Mode::Track as u8, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// How packets of an interface are tracked, where they are.
+    pub fn mode(&self, interface: InterfaceIndex) -> Mode {
+        match self.shared.modes.get(interface.index()).map(|word| word.load(Relaxed)) {
+            Some(1) => Mode::Agent,
+            _ => Mode::Track,
+        }
+    }
+
+    /// All flows, copied from the tables.
+    pub fn flows(&self) -> impl Iterator<Item = Flow> + '_ {
+        self.reader.flows()
+    }
+
+    /// One flow, unless it has ended.
+    pub fn get(&self, id: FlowId) -> Option<Flow> {
+        self.reader.get(id)
+    }
+
+    /// The tables, for those who map them.
+    pub fn tables(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        self.fds.iter().map(AsFd::as_fd)
+    }
+
+    /// A verdict on a flow, and its new mark: a message to its owner, which releases what waits, in order. Nothing happens if the
+    /// flow has ended.
+    pub fn decide(&self, engine: &mut Engine, flow: FlowId, verdict: Verdict, mark: Option<u32>) {
+        let (node, station) = (self.node, self.station);
+        engine.post(ThreadIndex(flow.thread), move |worker| {
+            let released = worker
+                .node_mut::<FlowTrack>(node)
+                .and_then(|track| track.decide(weft_engine::clock::Tsc::now(), flow, verdict, mark));
+            worker.resume(station, &released.unwrap_or_default());
+        });
+    }
+
+    /// Ends flows: messages to their owners, which end a few at a time.
+    pub fn clear(&self, engine: &mut Engine, flows: &[FlowId]) {
+        let node = self.node;
+        for thread in engine.threads() {
+            let its: Vec<FlowId> = flows.iter().filter(|flow| flow.thread == thread.0).copied().collect();
+            for some in its.chunks(IDS_AT_ONCE) {
+                let some = some.to_vec();
+                engine.post(thread, move |worker| {
+                    if let Some(track) = worker.node_mut::<FlowTrack>(node) {
+                        track.clear(&some);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Ends all flows, likewise.
+    pub fn clear_all(&self, engine: &mut Engine) {
+        let node = self.node;
+        engine.post_all(move |worker| {
+            if let Some(track) = worker.node_mut::<FlowTrack>(node) {
+                track.clear_all();
+            }
+        });
+    }
+
+    /// Whether workers tell of every flow that begins or ends.
+    pub fn set_events(&self, on: bool) {
+        self.shared.events.store(u8::from(on), Relaxed);
+    }
+
+    /// Takes over at most `most` pieces of news per worker; says whether there may be more.
+    pub fn hear(&mut self, most: usize, mut hear: impl FnMut(News)) -> bool {
+        let mut more = false;
+        for ring in &mut self.news {
+            let mut left = most;
+            while left > 0
+                && let Ok(news) = ring.pop()
+            {
+                hear(news);
+                left -= 1;
+            }
+            more |= left == 0;
+        }
+        more
+    }
+}
