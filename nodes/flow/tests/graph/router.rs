@@ -75,6 +75,18 @@ impl Tracked {
         }
     }
 
+    /// Lets time pass until something was counted.
+    #[track_caller]
+    fn wait_for(&mut self, count: Count) {
+        for _ in 0..1000 {
+            if self.counted(count) > 0 {
+                return;
+            }
+            self.wait(Duration::ZERO);
+        }
+        panic!("{count:?} does not move");
+    }
+
     fn counted(&self, count: Count) -> u64 {
         self.tracker.counts.sum(count)
     }
@@ -146,8 +158,7 @@ fn flows_end_by_time_and_by_order_and_the_main_thread_hears_of_it() {
     it.tracker.set_events(true);
     it.passes(0, |ip| ip.udp(1, 53));
     it.passes(0, |ip| ip.tcp(1, 80, SYN));
-    assert_eq!(it.flows().len(), 2);
-    it.wait(Duration::from_millis(400));
+    it.wait_for(Count::Expired);
     let flow = it.only_flow();
     assert_eq!((flow.key.protocol(), it.counted(Count::Expired)), (6, 1));
     it.tracker.clear(&mut it.bed.engine, &[flow.id, flow.id]);
@@ -218,7 +229,7 @@ fn a_verdict_may_redirect_to_another_table() {
 #[test]
 fn time_decides_where_the_agent_does_not() {
     for (timeout_verdict, sent) in [(Policy::Drop, 0), (Policy::Forward, 2)] {
-        let timeouts = Timeouts { agent: Duration::from_millis(120), ..Timeouts::default() };
+        let timeouts = Timeouts { agent: Duration::from_millis(500), ..Timeouts::default() };
         let settings = Settings { timeouts, timeout_verdict, ..settings() };
         let mut it = tracked(settings, Mode::Agent);
         for _ in 0..2 {
@@ -227,7 +238,8 @@ fn time_decides_where_the_agent_does_not() {
         }
         let id = it.only_flow().id;
         it.bed.nothing_sent();
-        it.wait(Duration::from_millis(400));
+        it.wait_for(Count::Undecided);
+        it.bed.run();
         assert_eq!((it.bed.sent(1).len(), it.counted(Count::Undecided)), (sent, 1));
         assert!(!it.only_flow().waiting);
         // The agent comes too late for the packets, not for the flow.
