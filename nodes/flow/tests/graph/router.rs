@@ -56,7 +56,7 @@ impl Tracked {
     }
 
     fn flows(&mut self) -> Vec<Flow> {
-        self.wait(Duration::ZERO);
+        self.tick();
         self.tracker.flows().collect()
     }
 
@@ -67,12 +67,11 @@ impl Tracked {
         flows[0]
     }
 
-    /// Lets the node's timer run.
-    fn wait(&mut self, time: Duration) {
-        let end = std::time::Instant::now() + time + Duration::from_millis(12);
-        while std::time::Instant::now() < end {
-            self.bed.worker.turn();
-        }
+    /// Lets the node's timer run once.
+    fn tick(&mut self) {
+        self.bed.worker.turn();
+        std::thread::sleep(Duration::from_millis(11));
+        self.bed.worker.turn();
     }
 
     /// Lets time pass until something was counted.
@@ -82,7 +81,7 @@ impl Tracked {
             if self.counted(count) > 0 {
                 return;
             }
-            self.wait(Duration::ZERO);
+            self.tick();
         }
         panic!("{count:?} does not move");
     }
