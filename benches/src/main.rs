@@ -6,6 +6,7 @@ mod allocations;
 mod bare;
 mod chain;
 mod classify;
+mod flow;
 mod graph;
 mod random;
 mod readers;
@@ -33,6 +34,8 @@ enum What {
     Stats(stats::Options),
     /// The classifier node, in clocks per packet, beside DPDK's rte_acl and rte_hash on the same rules and packets
     Classify(classify::Options),
+    /// The flow tracker alone, in clocks per packet, beside DPDK's rte_hash
+    Flow(flow::Options),
 }
 
 fn main() -> Result<()> {
@@ -40,5 +43,6 @@ fn main() -> Result<()> {
         What::Graph(options) => graph::run(&options),
         What::Stats(options) => stats::run(&options),
         What::Classify(options) => classify::run(&options),
+        What::Flow(options) => flow::run(&options),
     }
 }

@@ -80,7 +80,8 @@ impl Dataplane {
                 left -= 1;
             }
         }
-        left == 0
+        let flows = self.hear_flows();
+        left == 0 || flows
     }
 
     /// Whether [`Dataplane::tick_neighbors`] has something to do.

@@ -18,6 +18,7 @@ pub mod capture;
 mod classify;
 pub mod cli;
 pub mod config;
+pub mod flows;
 pub mod forwarding;
 pub mod gauges;
 pub mod interactive;

@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::config::buffers::{NumaNode, PageSize};
 use crate::config::cpu::Idle;
 use crate::config::values::Bytes;
+use crate::flows::Flows;
 use crate::forwarding;
 use crate::gauges::Gauges;
 use crate::log::Recent;
@@ -68,6 +69,8 @@ pub struct Dataplane {
     pub rule_sets: RuleSets,
     /// What is behind the interfaces.
     pub devices: Devices,
+    /// The flow tracker.
+    pub flows: Flows,
     /// The packet generator.
     pub pg: Pg,
     /// The running `pcap trace`.
@@ -119,6 +122,7 @@ impl Dataplane {
             routes: tables.routes,
             rule_sets,
             devices,
+            flows: Flows::default(),
             pg,
             capture: None,
             counters,
@@ -216,6 +220,7 @@ fn engine_config(config: &Config, plan: &Plan) -> Result<EngineConfig> {
             Idle::Adaptive => IdlePolicy::Adaptive,
             Idle::Poll => IdlePolicy::Poll,
         },
+        handoff: config.flow.handoff,
     })
 }
 

@@ -127,6 +127,49 @@ impl<'a> Context<'a> {
         self.hand_on(packets);
     }
 
+    /// In three stages, for a table whose lines lead to others, and for nodes that keep some packets (`None`): `far` sees each
+    /// packet first and starts the first cache miss, `near` starts the second, `each` has both lines. All three are given
+    /// `state`, which only `each` may change.
+    #[inline(always)]
+    pub fn stages_or_keep<S, T: Copy + Default>(
+        &mut self,
+        frame: &Frame,
+        state: &mut S,
+        far: impl Fn(&S, &Packet<'_>) -> T,
+        near: impl Fn(&S, &mut T),
+        mut each: impl FnMut(&mut S, &mut Packet<'_>, &T) -> Option<NodeId>,
+    ) {
+        let packets = frame.packets();
+        let view = self.buffers.view();
+        let mut found = [T::default(); 2 * NEAR];
+        for (found, &index) in found.iter_mut().zip(packets) {
+            // SAFETY: as in `each`.
+            let ahead = unsafe { view.packet(index) };
+            *found = far(state, &ahead);
+        }
+        found[..NEAR].iter_mut().for_each(|found| near(state, found));
+        let mut kept = [BufferIndex(0); FRAME_SIZE];
+        let mut count = 0;
+        for (i, &index) in packets.iter().enumerate() {
+            near(state, &mut found[(i + NEAR) % (2 * NEAR)]);
+            let found = &mut found[i % (2 * NEAR)];
+            let known = *found;
+            if let Some(&index) = packets.get(i + 2 * NEAR) {
+                // SAFETY: as in `each`.
+                let ahead = unsafe { view.packet(index) };
+                *found = far(state, &ahead);
+            }
+            // SAFETY: as in `each`; `ahead` is not used any more.
+            let mut packet = unsafe { view.packet(index) };
+            if let Some(next) = each(state, &mut packet, &known) {
+                kept[count % FRAME_SIZE] = index;
+                self.nexts[count % FRAME_SIZE] = next;
+                count += 1;
+            }
+        }
+        self.hand_on(&kept[..count]);
+    }
+
     /// As [`Context::each`], for nodes that keep some packets: `None` means that the node has taken the packet.
     pub fn each_or_keep(
         &mut self,

@@ -10,6 +10,11 @@ macro_rules! counts {
         #[repr(usize)]
         pub enum Count { $( $(#[$meta])* $name ),* }
 
+        impl Count {
+            /// All of them.
+            pub const ALL: &[Count] = &[ $( Count::$name ),* ];
+        }
+
         /// Names, by ordinal.
         pub const NAMES: &[&str] = &[ $( $path ),* ];
         const COUNTS: usize = NAMES.len();

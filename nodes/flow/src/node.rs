@@ -66,12 +66,6 @@ const BATCHES: usize = 64;
 /// Descriptor of flow-track.
 pub static FLOW_TRACK: NodeSpec = NodeSpec::timer("flow-track", PERIOD).reasons(Reason::ALL).trace(format);
 
-/// How far ahead of the packet its bucket and its flow are started to load.
-const FAR: usize = 32;
-const NEAR: usize = 16;
-/// Room for what is known ahead.
-const RING: usize = 64;
-
 fn format(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let [id, state] = record.meta.scratch;
     let Some(name) = State::from_word(state) else {
@@ -177,11 +171,6 @@ impl FlowTrack {
     }
 }
 
-#[inline(always)]
-fn ahead(shard: &Shard, packet: &Packet<'_>) -> Ahead {
-    shard.prefetch_index(parse(packet.data(), packet.meta.table as u16))
-}
-
 impl Node for FlowTrack {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let packets = frame.packets();
@@ -190,21 +179,14 @@ impl Node for FlowTrack {
         }
         let (arcs, now, reasons) = (cx.arcs(), cx.now, self.reasons);
         let (mine, workers) = (usize::from(self.thread.0) - 1, self.workers);
-        let (shard, hold, leaving) = (&mut self.shard, &mut self.hold, &mut self.leaving);
-        let mut known = [Ahead::default(); RING];
-        for (known, &index) in known.iter_mut().zip(packets).take(FAR) {
-            *known = ahead(shard, &cx.buffers.packet(index));
-        }
-        known[..NEAR].iter_mut().for_each(|known| shard.prefetch_flow(known));
-        let mut at = 0;
-        cx.each_or_keep(frame, |buffers, index| {
-            if let Some(&far) = packets.get(at + FAR) {
-                known[(at + FAR) % RING] = ahead(shard, &buffers.packet(far));
-            }
-            shard.prefetch_flow(&mut known[(at + NEAR) % RING]);
-            let known = &known[at % RING];
-            at += 1;
-            let mut packet = buffers.packet(index);
+        let leaving = &mut self.leaving;
+        let mut state = (&mut self.shard, &mut self.hold);
+        let far = |(shard, _): &(&mut Shard, &mut Hold), packet: &Packet<'_>| {
+            shard.prefetch_index(parse(packet.data(), packet.meta.table as u16))
+        };
+        let near = |(shard, _): &(&mut Shard, &mut Hold), known: &mut Ahead| shard.prefetch_flow(known);
+        cx.stages_or_keep(frame, &mut state, far, near, |(shard, hold), packet, known| {
+            let index = packet.index();
             if workers > 1 {
                 let owner = owner(known.parsed.key.addresses, workers);
                 if owner != mine {
@@ -219,20 +201,20 @@ impl Node for FlowTrack {
             };
             let fate = shard.track(now, known, &arrival);
             if packet.meta.flags & TRACED != 0 {
-                show(shard, &mut packet, fate, known.parsed.direction);
+                show(shard, packet, fate, known.parsed.direction);
             }
             Some(match fate {
-                Fate::Flow { verdict: Verdict::Forward, .. } | Fate::Untracked => arcs.next(&mut packet),
-                Fate::Flow { verdict: Verdict::Drop, .. } => reasons.drop(&mut packet, Reason::Verdict),
+                Fate::Flow { verdict: Verdict::Forward, .. } | Fate::Untracked => arcs.next(packet),
+                Fate::Flow { verdict: Verdict::Drop, .. } => reasons.drop(packet, Reason::Verdict),
                 Fate::Flow { verdict: Verdict::Redirect(table), .. } => {
                     packet.meta.table = table.into();
-                    arcs.next(&mut packet)
+                    arcs.next(packet)
                 }
-                Fate::Refused(why) => reasons.drop(&mut packet, reason(why)),
+                Fate::Refused(why) => reasons.drop(packet, reason(why)),
                 Fate::Wait { slot } => match hold.park(shard, slot, index) {
                     Ok(()) => return None,
-                    Err(Refusal::Flow) => reasons.drop(&mut packet, Reason::FlowWaits),
-                    Err(Refusal::Share) => reasons.drop(&mut packet, Reason::HoldFull),
+                    Err(Refusal::Flow) => reasons.drop(packet, Reason::FlowWaits),
+                    Err(Refusal::Share) => reasons.drop(packet, Reason::HoldFull),
                 },
             })
         });

@@ -29,7 +29,7 @@ use crate::news::{Ending, HEAD, Teller, What};
 use crate::parse::{Parsed, Relation, fragment_key, segment};
 use crate::settings::{Clocks, Mode, Policy, Protocol, Settings, Shared};
 use crate::slots::{self, Slots};
-use crate::tcp::{Connection, Judgement, Segment, flags};
+use crate::tcp::{Connection, Judgement, Segment, exchange, flags};
 use crate::wheel::Wheel;
 
 /// Ticks of the wheel: no flow ends later than this after its time, while the worker has time.
@@ -335,7 +335,7 @@ impl Shard {
     fn tcp(&mut self, now: Tsc, ahead: &Ahead, slot: u32, segment: &Segment, arrival: &Arrival<'_>) -> Fate {
         let direction = ahead.parsed.direction;
         let entry = self.slots.at(slot);
-        let mut word = entry.state.load(Relaxed);
+        let word = entry.state.load(Relaxed);
         if word & state::WAITING != 0 {
             return Fate::Wait { slot };
         }
@@ -344,6 +344,51 @@ impl Shard {
             self.end(slot, ahead.hash, now, Ending::Replaced);
             return self.begin(now, ahead, Some(segment), arrival);
         }
+        const RARE: u8 = flags::SYN | flags::RST | flags::FIN;
+        let steady = slots::BOTH_SENT | state::ANSWERED;
+        let plain = segment.flags & RARE == 0 && word & steady == steady;
+        if !(plain && self.steady(slot, word, direction, segment)) {
+            std::hint::cold_path();
+            if let Some(fate) = self.step(now, slot, word, direction, segment, arrival) {
+                return fate;
+            }
+        }
+        let entry = self.slots.at(slot);
+        entry.seen.store(now.0, Relaxed);
+        slots::count(entry, direction, arrival.bytes);
+        self.counts.one(Count::Hits);
+        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+    }
+
+    /// What nearly all segments are: they move positions and nothing else. False if this one is something else; nothing has
+    /// changed then.
+    #[inline(always)]
+    fn steady(&self, slot: u32, word: u64, direction: Direction, segment: &Segment) -> bool {
+        let entry = self.slots.at(slot);
+        let before =
+            (slots::tcp_side(entry, word, direction), slots::tcp_side(entry, word, direction.reverse()));
+        let (mut sender, mut receiver) = before;
+        let fits = exchange(&mut sender, &mut receiver, segment) == Judgement::Fits;
+        let same = sender.scale == before.0.scale && receiver.facts == before.1.facts;
+        if fits && same {
+            slots::keep_side(entry, direction, &sender);
+            slots::keep_side(entry, direction.reverse(), &receiver);
+        }
+        fits && same
+    }
+
+    /// Any segment; says what becomes of it if it is not simply counted.
+    #[inline(never)]
+    fn step(
+        &mut self,
+        now: Tsc,
+        slot: u32,
+        mut word: u64,
+        direction: Direction,
+        segment: &Segment,
+        arrival: &Arrival<'_>,
+    ) -> Option<Fate> {
+        let entry = self.slots.at(slot);
         let mut connection = slots::connection(entry, word);
         match connection.step(direction, segment) {
             Judgement::Fits => {
@@ -359,16 +404,12 @@ impl Shard {
             Judgement::OutOfWindow => {
                 self.counts.one(Count::OutOfWindow);
                 if self.settings.window_check {
-                    return self.invalid(Why::OutOfWindow, arrival);
+                    return Some(self.invalid(Why::OutOfWindow, arrival));
                 }
             }
             Judgement::LeftToReceiver => self.counts.one(Count::LeftToReceiver),
         }
-        let entry = self.slots.at(slot);
-        entry.seen.store(now.0, Relaxed);
-        slots::count(entry, direction, arrival.bytes);
-        self.counts.one(Count::Hits);
-        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+        None
     }
 
     /// The state word of a TCP flow is another one.
@@ -390,6 +431,7 @@ impl Shard {
         self.clocks.idle(protocol, slots::state_of(word), word & state::RESET != 0)
     }
 
+    #[cold]
     fn invalid(&mut self, why: Why, arrival: &Arrival<'_>) -> Fate {
         self.counts.one(Count::Invalid);
         self.untracked(self.settings.invalid, why, arrival.interface)
@@ -412,6 +454,7 @@ impl Shard {
     }
 
     /// A packet of an unknown flow.
+    #[inline(never)]
     fn begin(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: &Arrival<'_>) -> Fate {
         self.counts.one(Count::Misses);
         let mut connection = Connection::default();

@@ -188,23 +188,38 @@ pub(crate) fn decided(word: u64, verdict: Verdict) -> u64 {
     word & !(Verdict::MASK | state::WAITING) | verdict.to_word()
 }
 
-/// What is known of a TCP connection.
+/// What is known of one side of a TCP connection.
 #[inline(always)]
+pub(crate) fn tcp_side(entry: &Entry, word: u64, of: Direction) -> crate::tcp::Side {
+    let at = of.index();
+    let [sent, allowed] = &entry.tcp[at];
+    let (sent, allowed) = (sent.load(Relaxed), allowed.load(Relaxed));
+    crate::tcp::Side {
+        end: (sent >> 32) as u32,
+        acknowledged: sent as u32,
+        limit: (allowed >> 32) as u32,
+        window: allowed as u32,
+        facts: (word >> (state::SIDES as usize + 4 * at)) as u8 & 0xf,
+        scale: (word >> (state::SCALES as usize + 8 * at)) as u8,
+    }
+}
+
+/// Keeps the positions of one side.
+#[inline(always)]
+pub(crate) fn keep_side(entry: &Entry, of: Direction, side: &crate::tcp::Side) {
+    let [sent, allowed] = &entry.tcp[of.index()];
+    sent.store(u64::from(side.end) << 32 | u64::from(side.acknowledged), Relaxed);
+    allowed.store(u64::from(side.limit) << 32 | u64::from(side.window), Relaxed);
+}
+
+/// Bits of the state word: both sides of the connection have sent something.
+pub(crate) const BOTH_SENT: u64 =
+    (crate::tcp::SENT as u64) << state::SCALES | (crate::tcp::SENT as u64) << (state::SCALES + 8);
+
+/// What is known of a TCP connection.
 pub(crate) fn connection(entry: &Entry, word: u64) -> Connection {
-    let side = |at: usize| {
-        let [sent, allowed] = &entry.tcp[at];
-        let (sent, allowed) = (sent.load(Relaxed), allowed.load(Relaxed));
-        crate::tcp::Side {
-            end: (sent >> 32) as u32,
-            acknowledged: sent as u32,
-            limit: (allowed >> 32) as u32,
-            window: allowed as u32,
-            facts: (word >> (state::SIDES as usize + 4 * at)) as u8 & 0xf,
-            scale: (word >> (state::SCALES as usize + 8 * at)) as u8,
-        }
-    };
     Connection {
-        sides: [side(0), side(1)],
+        sides: [Direction::FromLow, Direction::FromHigh].map(|of| tcp_side(entry, word, of)),
         picked_up: word & state::PICKED_UP != 0,
         reset: word & state::RESET != 0,
     }
@@ -215,13 +230,10 @@ const CONNECTION: u64 =
     state::STATE | 0xff << state::SIDES | 0xffff << state::SCALES | state::PICKED_UP | state::RESET;
 
 /// Keeps the positions of a connection; returns the state word that goes with it.
-#[inline(always)]
 pub(crate) fn keep(entry: &Entry, word: u64, connection: &Connection) -> u64 {
-    for (words, side) in entry.tcp.iter().zip(&connection.sides) {
-        words[0].store(u64::from(side.end) << 32 | u64::from(side.acknowledged), Relaxed);
-        words[1].store(u64::from(side.limit) << 32 | u64::from(side.window), Relaxed);
-    }
     let [low, high] = &connection.sides;
+    keep_side(entry, Direction::FromLow, low);
+    keep_side(entry, Direction::FromHigh, high);
     let flag = |is: bool, flag: u64| if is { flag } else { 0 };
     word & !CONNECTION
         | connection.state() as u64

@@ -69,12 +69,15 @@ pub(crate) mod fact {
     pub const FIN_ACKED: u8 = 8;
 }
 
+/// See [`known::SENT`].
+pub(crate) const SENT: u8 = 1 << 5;
+
 /// What is known of a side's positions: [`Side::scale`], whose lower four bits are the shift of its window.
 mod known {
     /// Its SYN offered window scaling.
     pub const SCALE: u8 = 1 << 4;
     /// It has sent something: `end` counts.
-    pub const SENT: u8 = 1 << 5;
+    pub const SENT: u8 = super::SENT;
     /// It has acknowledged something: `acknowledged` counts, and the other side's `limit`.
     pub const ACKED: u8 = 1 << 6;
 }
@@ -266,7 +269,7 @@ fn synchronise(sender: &mut Side, receiver: &mut Side, segment: &Segment, picked
 
 /// A segment of a connection in which both sides may be heard.
 #[inline(always)]
-fn exchange(sender: &mut Side, receiver: &mut Side, segment: &Segment) -> Judgement {
+pub(crate) fn exchange(sender: &mut Side, receiver: &mut Side, segment: &Segment) -> Judgement {
     let end = segment.end();
     if sender.is(fact::FIN) && after(end, sender.end) {
         // Nothing comes after a FIN.

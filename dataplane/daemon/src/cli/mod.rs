@@ -10,6 +10,7 @@ mod create;
 mod drops;
 mod errors;
 mod features;
+mod flow;
 mod hardware;
 mod interface;
 mod ip;
@@ -50,6 +51,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         node::commands(),
         features::commands(),
         classify::commands(),
+        flow::commands(),
         trace::commands(),
         pcap::commands(),
         pg::commands(),

@@ -15,6 +15,7 @@ pub mod buffers;
 pub mod cpu;
 pub mod defaults;
 mod diagnostic;
+pub mod flow;
 mod foreign;
 pub mod interfaces;
 pub mod limits;
@@ -45,6 +46,7 @@ pub struct Config {
     pub buffers: buffers::Buffers,
     /// In the order of the file, which is the order of their creation.
     pub interfaces: Vec<interfaces::Interface>,
+    pub flow: weft_flow::settings::Settings,
     pub limits: limits::Limits,
     pub logging: logging::Logging,
     pub plugins: plugins::Plugins,
@@ -84,6 +86,7 @@ const SECTIONS: &[Section] = &[
         name: "interfaces",
         read: |draft, words| words.read(interfaces::KEYS, &mut draft.config.interfaces),
     },
+    Section { name: "flow", read: |draft, words| words.read(flow::KEYS, &mut draft.config.flow) },
     Section { name: "limits", read: |draft, words| words.read(limits::KEYS, &mut draft.config.limits) },
     Section { name: "logging", read: |draft, words| words.read(logging::KEYS, &mut draft.config.logging) },
     Section { name: "plugins", read: |draft, words| words.read(plugins::KEYS, &mut draft.config.plugins) },

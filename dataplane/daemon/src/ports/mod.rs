@@ -257,6 +257,7 @@ impl Dataplane {
             return Err(DeviceError::Moving { name, queue: placed.queue.0 });
         }
         self.forget_rules(index);
+        self.flows_leave(index);
         self.router.interface_leaves(&mut self.engine, &mut self.interfaces, index)?;
         match self.devices.list.remove(&index) {
             Some(Device::AfXdp(device)) => self.close_af_xdp(index, *device),

@@ -9,6 +9,7 @@ use crate::config::{
     af_xdp::{self, AfXdp},
     buffers::{self, Buffers},
     cpu::{self, Cpu},
+    flow,
     interfaces::{self, Interface, TableId},
     limits::{self, Limits},
     logging, plugins, sockets, unix,
@@ -60,6 +61,7 @@ fn the_example_shows_the_defaults() {
     );
     assert_eq!(config.cpu, Cpu { main_core: Some(Core(0)), ..Cpu::default() });
     assert_eq!(Buffers { per_node: Default::default(), ..config.buffers }, Buffers::default());
+    assert_eq!(config.flow, Default::default());
     assert_eq!(config.limits, Limits::default());
     assert_eq!(logging::Logging { classes: Default::default(), ..config.logging }, Default::default());
     assert_eq!(config.statseg, Default::default());
@@ -103,6 +105,7 @@ fn the_example_knows_every_section_and_key() {
                 missing(text, "loopback", interfaces::LOOPBACK_KEYS),
             ]
             .concat(),
+            "flow" => missing(text, section.name, flow::KEYS),
             "limits" => missing(text, section.name, limits::KEYS),
             "logging" => missing(text, section.name, logging::KEYS),
             "plugins" => missing(text, section.name, plugins::KEYS),

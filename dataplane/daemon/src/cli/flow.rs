@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `flow`, `show flow`, `clear flow`.
+//!
+//! Flows are looked at in their tables, which costs the workers nothing; what changes one is a message to its worker.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+use weft_cli::{Args, CliError, Command, Reply};
+use weft_flow::FlowTracker;
+use weft_flow::counts::{Count, NAMES};
+use weft_flow::news::{News, What};
+use weft_flow::settings::Mode;
+use weft_flow_map::{Flow, FlowId, State, Verdict};
+use weft_nodes::headers::IpProtocol;
+
+use super::{complete_interface, interface, left, refused, right, row};
+use crate::state::Dataplane;
+
+/// Flows that `show flow` lists unless told otherwise.
+const LISTED: usize = 100;
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    const MATCH: &str = "[address <ip>] [port <port>] [protocol <protocol>] [state <state>] [interface <interface>] [waiting]";
+    vec![
+        complete_interface(Command::new("flow enable", enable), &["mode", "agent", "track"])
+            .synopsis("<interface> [mode track|agent]")
+            .help("Track the flows of an interface; in mode agent each new one waits for a verdict"),
+        complete_interface(Command::new("flow disable", disable), &[])
+            .synopsis("<interface>")
+            .help("No longer track the flows of an interface"),
+        Command::new("flow verdict", verdict)
+            .synopsis("<flow> forward|drop|redirect table <id> [mark <mark>]")
+            .help("Decide about a flow, and release its packets that wait"),
+        Command::new("flow events", events)
+            .synopsis("on|off")
+            .help("Have workers tell of every flow that begins or ends"),
+        Command::new("show flow", show).synopsis(format!("[match {MATCH}] [limit <number>]")).help("Flows"),
+        Command::new("show flow summary", summary).help("Counters of the flow tracker, and its interfaces"),
+        Command::new("show flow events", show_events).help("The last flows that began, ended or wait"),
+        Command::new("clear flow", clear)
+            .synopsis(format!("[match {MATCH}]"))
+            .help("End flows, all of them or those that match"),
+    ]
+}
+
+fn tracker(dataplane: &Dataplane) -> Result<&FlowTracker, CliError> {
+    dataplane
+        .flows
+        .tracker
+        .as_ref()
+        .ok_or_else(|| refused("no interface tracks flows: flow enable <interface>"))
+}
+
+fn enable(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let index = interface(args, dataplane)?;
+    let mode = match args.keyword("mode") {
+        true => args.one_of(&[("track", Mode::Track), ("agent", Mode::Agent)])?,
+        false => Mode::Track,
+    };
+    args.finish()?;
+    dataplane.track_flows(index, mode).map_err(|error| refused(format!("{error:#}")))?;
+    Ok(Reply::empty())
+}
+
+fn disable(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let index = interface(args, dataplane)?;
+    args.finish()?;
+    tracker(dataplane)?;
+    let Dataplane { flows, engine, .. } = dataplane;
+    if let Some(tracker) = &mut flows.tracker {
+        tracker.disable(engine, index).map_err(refused)?;
+    }
+    Ok(Reply::empty())
+}
+
+fn verdict(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let id: FlowId = args.parse("flow")?;
+    let verdict = if args.keyword("redirect") {
+        args.expect("table")?;
+        let table = args.parse_with("table", |word| {
+            let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
+            dataplane.router.table_index(id).map_err(|error| error.to_string())
+        })?;
+        Verdict::Redirect(table.0 as u16)
+    } else {
+        args.one_of(&[("forward", Verdict::Forward), ("drop", Verdict::Drop)])?
+    };
+    let mark = if args.keyword("mark") { Some(args.parse("mark")?) } else { None };
+    args.finish()?;
+    tracker(dataplane)?.get(id).ok_or_else(|| refused(format!("flow {id} has ended")))?;
+    let Dataplane { flows, engine, .. } = dataplane;
+    if let Some(tracker) = &flows.tracker {
+        tracker.decide(engine, id, verdict, mark);
+    }
+    Ok(Reply::empty())
+}
+
+fn events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let on = args.one_of(&[("on", true), ("off", false)])?;
+    args.finish()?;
+    tracker(dataplane)?.set_events(on);
+    Ok(Reply::empty())
+}
+
+/// Which flows.
+#[derive(Default)]
+struct Filter {
+    address: Option<Ipv4Addr>,
+    port: Option<u16>,
+    protocol: Option<u8>,
+    state: Option<State>,
+    interface: Option<u32>,
+    waiting: bool,
+}
+
+impl Filter {
+    /// Reads what stands behind `match`, if that is there.
+    fn read(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<Filter, CliError> {
+        let mut filter = Filter::default();
+        if !args.keyword("match") {
+            return Ok(filter);
+        }
+        loop {
+            if args.keyword("address") {
+                filter.address = Some(args.parse("IPv4 address")?);
+            } else if args.keyword("port") {
+                filter.port = Some(args.parse("port")?);
+            } else if args.keyword("protocol") {
+                filter.protocol = Some(args.parse_with("protocol", |word| match word {
+                    "tcp" => Ok(6),
+                    "udp" => Ok(17),
+                    "icmp" => Ok(1),
+                    number => number.parse().map_err(|_| "tcp, udp, icmp or a number from 0 to 255"),
+                })?);
+            } else if args.keyword("state") {
+                filter.state = Some(args.one_of(&State::ALL.map(|state| (state.name(), state)))?);
+            } else if args.keyword("interface") {
+                filter.interface = Some(interface(args, dataplane)?.0);
+            } else if args.keyword("waiting") {
+                filter.waiting = true;
+            } else {
+                return Ok(filter);
+            }
+        }
+    }
+
+    fn takes(&self, flow: &Flow) -> bool {
+        let ends = [flow.from(), flow.to()];
+        self.address.is_none_or(|address| ends.iter().any(|end| end.address == address))
+            && self.port.is_none_or(|port| ends.iter().any(|end| end.port == port))
+            && self.protocol.is_none_or(|protocol| flow.key.protocol() == protocol)
+            && self.state.is_none_or(|state| flow.state == state)
+            && self.interface.is_none_or(|interface| flow.interface == interface)
+            && (!self.waiting || flow.waiting)
+    }
+}
+
+#[derive(Serialize)]
+struct View {
+    id: String,
+    protocol: String,
+    from: String,
+    to: String,
+    table: u16,
+    state: &'static str,
+    waiting: bool,
+    verdict: String,
+    mark: u32,
+    interface: String,
+    /// Sent by who began, and by the other side.
+    packets: [u64; 2],
+    bytes: [u64; 2],
+    /// Seconds.
+    age: f64,
+    idle: f64,
+}
+
+#[derive(Serialize)]
+struct Views {
+    flows: Vec<View>,
+    /// How many match.
+    count: usize,
+}
+
+fn view(dataplane: &Dataplane, flow: &Flow) -> View {
+    let name = weft_engine::InterfaceIndex(flow.interface);
+    View {
+        id: flow.id.to_string(),
+        protocol: IpProtocol(flow.key.protocol()).to_string(),
+        from: flow.from().to_string(),
+        to: flow.to().to_string(),
+        table: flow.key.table(),
+        state: flow.state.name(),
+        waiting: flow.waiting,
+        verdict: flow.verdict.to_string(),
+        mark: flow.mark,
+        interface: dataplane.interface_name(name),
+        packets: flow.sides.map(|side| side.packets),
+        bytes: flow.sides.map(|side| side.bytes),
+        age: flow.age.as_secs_f64(),
+        idle: flow.idle.as_secs_f64(),
+    }
+}
+
+fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let filter = Filter::read(args, dataplane)?;
+    let limit = if args.keyword("limit") { args.parse("number")? } else { LISTED };
+    args.finish()?;
+    let (mut flows, mut count) = (Vec::new(), 0);
+    for flow in tracker(dataplane)?.flows().filter(|flow| filter.takes(flow)) {
+        count += 1;
+        if flows.len() < limit {
+            flows.push(view(dataplane, &flow));
+        }
+    }
+    Ok(Reply::new(Views { flows, count }, render))
+}
+
+fn render(views: &Views) -> String {
+    let mut out = row([
+        left("Flow", 16),
+        left("Protocol", 9),
+        left("From", 22),
+        left("To", 22),
+        left("State", 12),
+        right("Packets", 18),
+        right("Bytes", 24),
+        right("Idle", 10),
+    ]);
+    for view in &views.flows {
+        let state = if view.waiting { "waiting" } else { view.state };
+        out += &row([
+            left(&view.id, 16),
+            left(&view.protocol, 9),
+            left(&view.from, 22),
+            left(&view.to, 22),
+            left(state, 12),
+            right(format!("{}/{}", view.packets[0], view.packets[1]), 18),
+            right(format!("{}/{}", view.bytes[0], view.bytes[1]), 24),
+            right(format!("{:.1}", view.idle), 10),
+        ]);
+    }
+    out + &format!("{} of {} flows\n", views.flows.len(), views.count)
+}
+
+#[derive(Serialize)]
+struct Summary {
+    counters: Vec<Counter>,
+    interfaces: Vec<Tracked>,
+    /// Slots of all workers.
+    capacity: usize,
+}
+
+#[derive(Serialize)]
+struct Counter {
+    name: &'static str,
+    value: u64,
+}
+
+#[derive(Serialize)]
+struct Tracked {
+    interface: String,
+    mode: &'static str,
+}
+
+fn summary(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    args.finish()?;
+    let tracker = tracker(dataplane)?;
+    let counters = Count::ALL
+        .iter()
+        .map(|count| Counter { name: NAMES[*count as usize], value: tracker.counts.sum(*count) });
+    let is_tracked = |index| {
+        dataplane
+            .engine
+            .features()
+            .enabled(index)
+            .any(|(_, features)| features.contains(&weft_flow::FLOW_TRACK.name))
+    };
+    let interfaces = dataplane.interfaces.iter().filter(|(index, _)| is_tracked(*index));
+    let summary = Summary {
+        counters: counters.collect(),
+        interfaces: interfaces
+            .map(|(index, interface)| Tracked {
+                interface: interface.name.clone(),
+                mode: if tracker.mode(index) == Mode::Agent { "agent" } else { "track" },
+            })
+            .collect(),
+        capacity: tracker.settings().flows,
+    };
+    Ok(Reply::new(summary, |summary| {
+        let mut out = row([left("capacity", 20), right(summary.capacity, 12)]);
+        for counter in &summary.counters {
+            out += &row([left(counter.name, 20), right(counter.value, 12)]);
+        }
+        for tracked in &summary.interfaces {
+            out += &format!("{} mode {}\n", tracked.interface, tracked.mode);
+        }
+        out
+    }))
+}
+
+#[derive(Serialize)]
+struct Event {
+    /// Seconds since the start.
+    time: f64,
+    flow: String,
+    protocol: String,
+    from: String,
+    to: String,
+    event: &'static str,
+    /// Of the end.
+    why: Option<&'static str>,
+    packets: Option<[u64; 2]>,
+    bytes: Option<[u64; 2]>,
+    /// Of the packet that waits.
+    length: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Events {
+    events: Vec<Event>,
+}
+
+fn show_events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    args.finish()?;
+    tracker(dataplane)?;
+    let event = |news: &News| {
+        let (event, why, sides, length) = match news.what {
+            What::Began => ("began", None, None, None),
+            What::Ended { why, sides, .. } => ("ended", Some(why.name()), Some(sides), None),
+            What::Waits { length, .. } => ("waits", None, None, Some(length)),
+        };
+        Event {
+            time: dataplane.engine.clock.since_start(news.at).as_secs_f64(),
+            flow: news.id.to_string(),
+            protocol: IpProtocol(news.key.protocol()).to_string(),
+            from: news.key.endpoint(news.initiator).to_string(),
+            to: news.key.endpoint(news.initiator.reverse()).to_string(),
+            event,
+            why,
+            packets: sides.map(|sides| sides.map(|side| side.packets)),
+            bytes: sides.map(|sides| sides.map(|side| side.bytes)),
+            length,
+        }
+    };
+    let events = dataplane.flows.events.iter().map(event).collect();
+    Ok(Reply::new(Events { events }, |events| {
+        let line = |event: &Event| {
+            let Event { time, flow, protocol, from, to, event, why, .. } = event;
+            format!("{time:12.6} {flow} {protocol} {from} -> {to} {event} {}\n", why.unwrap_or_default())
+        };
+        events.events.iter().map(line).collect()
+    }))
+}
+
+fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let all = args.is_empty();
+    let filter = Filter::read(args, dataplane)?;
+    args.finish()?;
+    let tracker = tracker(dataplane)?;
+    let some: Vec<FlowId> = match all {
+        true => Vec::new(),
+        false => tracker.flows().filter(|flow| filter.takes(flow)).map(|flow| flow.id).collect(),
+    };
+    let Dataplane { flows, engine, .. } = dataplane;
+    if let Some(tracker) = &flows.tracker {
+        match all {
+            true => tracker.clear_all(engine),
+            false => tracker.clear(engine, &some),
+        }
+    }
+    Ok(Reply::empty())
+}
