@@ -70,7 +70,8 @@ class Port:
 class Weft:
     """One daemon in one namespace. `start` it, talk to it, `stop` it; the lab stops it at the latest."""
 
-    def __init__(self, lab, namespace, ports, workers=1, commands=(), main_core=0, first_worker_core=1, idle="adaptive"):
+    def __init__(self, lab, namespace, ports, workers=1, commands=(), main_core=0, first_worker_core=1, idle="adaptive",
+                 flow=""):
         self.lab, self.namespace = lab, namespace
         self.folder = Path(lab.folder("weft"))
         self.runtime = self.folder / "run"
@@ -86,10 +87,20 @@ class Weft:
         self.config.write_text(f"""\
 unix {{ nodaemon runtime-dir {self.runtime} startup-config {startup} }}
 cpu {{ main-core {main_core} corelist-workers {first_worker_core}-{last_worker_core} idle {idle} }}
+flow {{ {flow} }}
 interfaces {{
 {sections}
 }}
 """)
+
+    def flows(self, match=""):
+        """The flows that `show flow` lists, at most 100."""
+        return self.cli_json(f"show flow {f'match {match}' if match else ''}")["flows"]
+
+    def flow_count(self, counter):
+        """A counter of the flow tracker."""
+        counters = self.cli_json("show flow summary")["counters"]
+        return next(each["value"] for each in counters if each["name"] == counter)
 
     # Life ----------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
 //! all went well, 1 if a command was refused, 2 if no daemon could be asked.
 #![deny(unsafe_code)]
 
+mod flow;
 mod session;
 mod shell;
 mod source;
@@ -77,7 +78,8 @@ enum Reading {
 const USAGE: &str = "\
 weftctl [OPTIONS] [WORD]...
        weftctl [OPTIONS] stats ls|dump|poll [PATTERN]...
-       weftctl [OPTIONS] top [--once]";
+       weftctl [OPTIONS] top [--once]
+       weftctl [OPTIONS] flow ls|get|top";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -87,6 +89,7 @@ Examples:
   weftctl < commands.txt
   weftctl stats dump ^/if/ --no-zeros
   weftctl top
+  weftctl flow top --rate
 
 Exit status: 0 done, 1 a command was refused, 2 no daemon could be asked.";
 
@@ -98,6 +101,11 @@ impl Options {
             return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
         }
         Ok(self)
+    }
+
+    fn command_socket(&self) -> PathBuf {
+        let variable = || env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.socket.clone().or_else(variable).unwrap_or_else(|| DEFAULT_SOCKET.into())
     }
 }
 
@@ -126,7 +134,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse().and_then(Options::checked) {
+    let mut arguments: Vec<String> = env::args().collect();
+    let flow = flow::split(&mut arguments);
+    let options = match Options::try_parse_from(arguments).and_then(Options::checked) {
         Ok(options) => options,
         Err(error) => {
             // Nothing more can be said if the terminal is gone.
@@ -135,6 +145,10 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS };
         }
     };
+    // In shared memory, without the daemon's help.
+    if let Some(words) = flow {
+        return flow::run(&words, &options.command_socket());
+    }
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -154,9 +168,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         }
         None => {}
     }
-    let variable = || env::var_os(SOCKET_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let socket = options.socket.clone().or_else(variable).unwrap_or_else(|| DEFAULT_SOCKET.into());
-    let mut session = Session::new(socket, options.timeout.0, options.json);
+    let mut session = Session::new(options.command_socket(), options.timeout.0, options.json);
     if !options.words.is_empty() {
         session.run(&options.words.join(" "))
     } else if io::stdin().is_terminal() {

@@ -198,7 +198,10 @@ impl Shard {
     #[inline(always)]
     pub(crate) fn prefetch_flow(&self, ahead: &mut Ahead) {
         ahead.guess = self.index.guess(ahead.hash).unwrap_or(NO_SLOT);
-        self.slots.prefetch(ahead.guess);
+        self.slots.prefetch_first(ahead.guess);
+        if ahead.parsed.key.protocol() == 6 {
+            self.slots.prefetch_second(ahead.guess);
+        }
     }
 
     /// The slot of a key.

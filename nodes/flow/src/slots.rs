@@ -77,8 +77,22 @@ impl Slots {
     /// Starts to load both lines of a slot.
     #[inline(always)]
     pub fn prefetch(&self, slot: u32) {
+        self.prefetch_first(slot);
+        self.prefetch_second(slot);
+    }
+
+    /// Starts to load what every packet touches. A line that is not needed costs as much as one that is: 20 of 65 clocks.
+    #[inline(always)]
+    pub fn prefetch_first(&self, slot: u32) {
         if let Some(entry) = self.entries.get(slot as usize) {
             prefetch::read(entry);
+        }
+    }
+
+    /// Starts to load what TCP needs beside that.
+    #[inline(always)]
+    pub fn prefetch_second(&self, slot: u32) {
+        if let Some(entry) = self.entries.get(slot as usize) {
             prefetch::read(&raw const entry.version);
         }
     }
