@@ -67,12 +67,12 @@ const BATCHES: usize = 64;
 pub static FLOW_TRACK: NodeSpec = NodeSpec::timer("flow-track", PERIOD).reasons(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
-    let [id, state] = record.meta.scratch;
-    let Some(name) = State::from_word(state) else {
+    let [slot, generation, state] = record.meta.scratch;
+    let Some(name) = State::from_word(state.into()) else {
         return writeln!(out, "  not tracked");
     };
     let direction = if state >> 8 & 1 == 0 { "from the initiator" } else { "to the initiator" };
-    writeln!(out, "  flow {}.{} {name}, {direction}", id as u32, id >> 32)
+    writeln!(out, "  flow {slot}.{generation} {name}, {direction}")
 }
 
 /// One worker's instance.
@@ -241,13 +241,10 @@ fn show(shard: &Shard, packet: &mut Packet<'_>, fate: Fate, direction: Direction
     packet.meta.scratch = match fate {
         Fate::Flow { slot, .. } | Fate::Wait { slot } => {
             let word = shard.entry(slot).state.load(std::sync::atomic::Ordering::Relaxed);
-            let back = u64::from(direction != slots::initiator(word));
-            [
-                u64::from(slot) | u64::from(shard.id(slot).generation) << 32,
-                slots::state_of(word) as u64 | back << 8,
-            ]
+            let back = u32::from(direction != slots::initiator(word));
+            [slot, shard.id(slot).generation, slots::state_of(word) as u32 | back << 8]
         }
-        Fate::Untracked | Fate::Refused(_) => [0; 2],
+        Fate::Untracked | Fate::Refused(_) => [0; 3],
     };
 }
 
