@@ -22,6 +22,10 @@ use crate::simd::{self, Simd};
 /// In the session table: the rest is an [`Outcome`]. Without it: a rank, to be compared with that of the forest.
 const FINAL: u32 = 1 << 31;
 
+/// Packets ahead of which the bucket of a session is fetched. A whole vector ahead is too far: with the packets and their
+/// keys, the lines would not stay in the L1 cache.
+const AHEAD: usize = 16;
+
 /// What a compiled rule needs beside the rule.
 pub struct Placement {
     /// Its counter.
@@ -113,18 +117,7 @@ impl Classifier {
         }
     }
 
-    /// Takes a packet into the batch, and starts the cache miss of its session.
-    #[inline(always)]
-    pub(crate) fn prepare(&self, batch: &mut Batch, packet: u8, key: Key) {
-        batch.keys[usize::from(packet)] = key;
-        if !self.sessions.is_empty() {
-            let hash = sessions::hash(key.session());
-            self.sessions.prefetch(hash);
-            batch.hashes[usize::from(packet)] = hash;
-        }
-    }
-
-    /// Finds the rules of those of the batch's packets that `packets` names, which were prepared.
+    /// Finds the rules of those of the batch's packets that `packets` names, whose keys are filled.
     #[inline(always)]
     pub(crate) fn lookup(&self, batch: &mut Batch, packets: &[u8]) {
         simd::lookup(self.simd, self, batch, packets);
@@ -140,7 +133,13 @@ impl Classifier {
             count = packets.len();
             batch.found = [NO_RANK; BATCH];
         } else {
-            for &packet in packets {
+            for &packet in packets.iter().take(AHEAD) {
+                self.prefetch(batch, packet);
+            }
+            for (n, &packet) in packets.iter().enumerate() {
+                if let Some(&ahead) = packets.get(n + AHEAD) {
+                    self.prefetch(batch, ahead);
+                }
                 let i = usize::from(packet);
                 let value = self.sessions.get(batch.keys[i].session(), batch.hashes[i]).unwrap_or(NO_RANK);
                 batch.outcomes[i] = Outcome::from_word(value & !FINAL);
@@ -157,6 +156,14 @@ impl Classifier {
                 batch.outcomes[usize::from(packet)] = self.outcome(rank);
             }
         }
+    }
+
+    /// Starts the cache miss of a packet's session.
+    #[inline(always)]
+    fn prefetch(&self, batch: &mut Batch, packet: u8) {
+        let hash = sessions::hash(batch.keys[usize::from(packet)].session());
+        self.sessions.prefetch(hash);
+        batch.hashes[usize::from(packet)] = hash;
     }
 
     #[inline(always)]

@@ -152,12 +152,12 @@ fn look_up<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attache
     for (i, &index) in frame.packets().iter().enumerate() {
         let packet = buffers.packet(index);
         batch.outcomes[i] = Outcome::NONE;
-        let (Some(set), Some(key)) =
-            (sets.of(attached, interface::<OUTPUT>(packet.meta)), key::<OUTPUT>(&packet))
-        else {
+        let Some(set) = sets.of(attached, interface::<OUTPUT>(packet.meta)) else {
             continue;
         };
-        set.prepare(batch, i as u8, key);
+        if fill::<OUTPUT>(&mut batch.keys[i], &packet).is_none() {
+            continue;
+        }
         if std::ptr::eq(*first.get_or_insert(set), set) {
             mine[count % BATCH] = i as u8;
             count += 1;
@@ -225,10 +225,12 @@ fn link_length_of(frame: &[u8]) -> Option<usize> {
 }
 
 #[inline(always)]
-fn key<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<Key> {
+/// `None`: it is not IPv4, and meets no rules.
+fn fill<const OUTPUT: bool>(key: &mut Key, packet: &Packet<'_>) -> Option<()> {
     let bytes = packet.data().get(link_length::<OUTPUT>(packet)?..)?;
     let (ip, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
-    Some(Key::of(ip, bytes, packet.meta.rx_interface))
+    key.fill(ip, bytes, packet.meta.rx_interface);
+    Some(())
 }
 
 /// What acting on a packet takes.

@@ -38,7 +38,7 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    pub fn key(&self) -> Key {
+    pub fn fill(&self, key: &mut Key) {
         let mut payload = [0; 64];
         payload[..2].copy_from_slice(&self.words.0.to_be_bytes());
         payload[2..4].copy_from_slice(&self.words.1.to_be_bytes());
@@ -54,7 +54,7 @@ impl Packet {
             .payload(&payload[..self.payload])
             .build();
         let ip = Ipv4Header::ref_from_prefix(&bytes).unwrap().0;
-        Key::of(ip, &bytes, InterfaceIndex(self.interface))
+        key.fill(ip, &bytes, InterfaceIndex(self.interface));
     }
 
     fn meets(&self, rule: &Match) -> bool {
@@ -112,7 +112,7 @@ pub(crate) fn hits(classifier: &Classifier, packets: &[Packet]) -> Vec<Vec<RuleI
         // Places in the vector that are asked for need not begin at 0.
         let places: Vec<u8> = (0..chunk.len()).map(|i| i as u8 + 55).collect();
         for (packet, place) in chunk.iter().zip(&places) {
-            classifier.prepare(&mut batch, *place, packet.key());
+            packet.fill(&mut batch.keys[usize::from(*place)]);
         }
         classifier.lookup(&mut batch, &places);
         for place in places {

@@ -28,7 +28,6 @@ const VACANT: Bucket = Bucket { sessions: [Session::NONE; PLACES], values: [0; P
 
 /// A value for each session.
 pub(crate) struct Sessions {
-    /// A power of two of them.
     buckets: Box<[Bucket]>,
     count: usize,
 }
@@ -36,10 +35,10 @@ pub(crate) struct Sessions {
 impl Sessions {
     /// Of distinct sessions.
     pub fn new(sessions: &[(Session, u32)]) -> Sessions {
-        let least = (sessions.len() * 5).div_ceil(PLACES * 2);
-        let mut buckets = vec![VACANT; least.next_power_of_two()].into_boxed_slice();
+        let count = (sessions.len() * 5).div_ceil(PLACES * 2).max(1);
+        let mut buckets = vec![VACANT; count].into_boxed_slice();
         for &(session, value) in sessions {
-            let mut at = hash(session) as usize & (buckets.len() - 1);
+            let mut at = place(hash(session), buckets.len());
             loop {
                 let bucket = &mut buckets[at];
                 if let Some(place) = bucket.sessions.iter().position(|taken| *taken == Session::NONE) {
@@ -47,7 +46,7 @@ impl Sessions {
                     break;
                 }
                 bucket.note |= OVERFLOW;
-                at = (at + 1) & (buckets.len() - 1);
+                at = (at + 1) % buckets.len();
             }
         }
         Sessions { buckets, count: sessions.len() }
@@ -68,7 +67,7 @@ impl Sessions {
     /// Starts the cache miss of a lookup.
     #[inline(always)]
     pub fn prefetch(&self, hash: u32) {
-        if let Some(bucket) = self.buckets.get(hash as usize & (self.buckets.len() - 1)) {
+        if let Some(bucket) = self.buckets.get(place(hash, self.buckets.len())) {
             prefetch::read(bucket);
         }
     }
@@ -76,9 +75,9 @@ impl Sessions {
     /// The value of a session; `hash` is that of [`hash`].
     #[inline(always)]
     pub fn get(&self, session: Session, hash: u32) -> Option<u32> {
-        let mut at = hash as usize;
+        let mut at = place(hash, self.buckets.len());
         loop {
-            let bucket = self.buckets.get(at & (self.buckets.len() - 1))?;
+            let bucket = self.buckets.get(at)?;
             // Which of the places it is cannot be predicted, so all are compared.
             let (mut found, mut hit) = (0, false);
             for (known, &value) in bucket.sessions.iter().zip(&bucket.values) {
@@ -92,9 +91,15 @@ impl Sessions {
             if bucket.note & OVERFLOW == 0 {
                 return None;
             }
-            at += 1;
+            at = (at + 1) % self.buckets.len();
         }
     }
+}
+
+/// Spreads a hash over any number of buckets: a power of two of them could be twice what the cache holds.
+#[inline(always)]
+fn place(hash: u32, buckets: usize) -> usize {
+    ((u64::from(hash) * buckets as u64) >> 32) as usize
 }
 
 /// Two rounds of multiply and fold: any bit of the input reaches all that choose a bucket.
