@@ -9,7 +9,7 @@
 //!
 //! A [`RuleSet`] is what an operator (a command line, an API, a plugin) says. [`Classifier::new`] turns it into an immutable
 //! structure: a hash table for rules about exactly one session, a forest of decision trees for those with wildcards
-//! (docs/decisions/0004). [`RuleSets`] publishes it to the workers: a set is replaced as a whole, between two vectors, and
+//! (docs/decisions/0006). [`RuleSets`] publishes it to the workers: a set is replaced as a whole, between two vectors, and
 //! no packet meets a mixture or no rules at all. Rules have ids of the operator's choice; counters and policers stay with the
 //! id.
 //!
