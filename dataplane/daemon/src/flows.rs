@@ -16,7 +16,6 @@ use weft_engine::wait::Waker;
 use weft_flow::FlowTracker;
 use weft_flow::news::News;
 use weft_flow::settings::Mode;
-use weft_flow_map::FlowId;
 use weft_stats::StatsListener;
 
 use crate::state::Dataplane;
@@ -122,13 +121,7 @@ impl Dataplane {
         let Some(tracker) = &mut self.flows.tracker else {
             return;
         };
-        let waiting: Vec<FlowId> = tracker
-            .flows()
-            .filter(|flow| flow.waiting && flow.interface == interface.0)
-            .map(|flow| flow.id)
-            .collect();
-        tracker.clear(&mut self.engine, &waiting);
-        if let Err(error) = tracker.disable(&mut self.engine, interface) {
+        if let Err(error) = tracker.interface_leaves(&mut self.engine, interface) {
             tracing::warn!("{error}");
         }
     }

@@ -4,8 +4,8 @@
 //! Bounded by a share of the pool, so that flows which nobody decides about cannot starve the ports. All memory is there
 //! from the start. A worker owns its instance.
 
-use weft_engine::BufferIndex;
 use weft_engine::buffer::BufferCache;
+use weft_engine::{BufferIndex, InterfaceIndex};
 
 use crate::shard::Shard;
 
@@ -85,6 +85,19 @@ impl Hold {
         take(&packets[..count]);
         self.parked -= count;
         self.free.push(hand);
+    }
+
+    /// An interface goes away: what was received there is of no interface any more, so that nothing is counted for the
+    /// next one with its index.
+    pub fn disown(&mut self, buffers: &mut BufferCache, interface: InterfaceIndex) {
+        for hand in &self.hands {
+            for &index in &hand.packets[..hand.count] {
+                let packet = buffers.packet(index);
+                if packet.meta.rx_interface == interface {
+                    packet.meta.rx_interface = InterfaceIndex::NONE;
+                }
+            }
+        }
     }
 
     /// Frees all.

@@ -152,6 +152,25 @@ impl FlowTracker {
         Ok(())
     }
 
+    /// An interface is about to be deleted: no longer tracks its flows, ends those that wait for a verdict, and leaves
+    /// nothing that could count for the next interface with its index.
+    pub fn interface_leaves(
+        &mut self,
+        engine: &mut Engine,
+        interface: InterfaceIndex,
+    ) -> Result<(), FlowError> {
+        let waits = |flow: &Flow| flow.waiting && flow.interface == interface.0;
+        let waiting: Vec<FlowId> = self.flows().filter(waits).map(|flow| flow.id).collect();
+        self.clear(engine, &waiting);
+        let node = self.node;
+        engine.post_all(move |worker| {
+            if let Some((track, buffers)) = worker.node_and_buffers::<FlowTrack>(node) {
+                track.hold.disown(buffers, interface);
+            }
+        });
+        self.disable(engine, interface)
+    }
+
     /// How packets of an interface are tracked, where they are.
     pub fn mode(&self, interface: InterfaceIndex) -> Mode {
         match self.shared.modes.get(interface.index()).map(|word| word.load(Relaxed)) {

@@ -286,3 +286,16 @@ fn a_disabled_interface_is_not_tracked() {
     assert!(it.flows().is_empty());
     assert_eq!(it.tracker.mode(port), Mode::Track);
 }
+
+#[test]
+fn what_waits_is_dropped_when_its_interface_leaves_and_counts_for_no_other() {
+    let mut it = tracked(settings(), Mode::Agent);
+    let packet = it.packet(0, |ip| ip.udp(1000, 53));
+    it.bed.pass(0, &packet);
+    assert!(it.only_flow().waiting);
+    let port = it.bed.ports[0].index;
+    it.tracker.interface_leaves(&mut it.bed.engine, port).expect("it was enabled");
+    assert!(it.flows().is_empty());
+    it.bed.counted(&[("flow-track/cleared", 1)]);
+    assert_eq!(it.bed.interface(port).drops, 0);
+}
