@@ -242,6 +242,14 @@ impl<T: Element> Row<T> {
     }
 }
 
+impl<T: Element> Row<T> {
+    /// Where a value stands, to fetch its cache line ahead and for nothing else; dangling if there is no such index.
+    #[inline(always)]
+    pub fn address(&self, index: usize) -> *const T::Cell {
+        self.cells.get(index).map_or_else(std::ptr::dangling, |cell| cell)
+    }
+}
+
 impl Row<u64> {
     #[inline(always)]
     pub fn add(&self, index: usize, n: u64) {

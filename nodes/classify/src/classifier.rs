@@ -26,6 +26,9 @@ const FINAL: u32 = 1 << 31;
 /// keys, the lines would not stay in the L1 cache.
 const AHEAD: usize = 16;
 
+/// Sessions are worth a stage of their own if at least one rule in so many is one.
+const FEW: usize = 8;
+
 /// What a compiled rule needs beside the rule.
 pub struct Placement {
     /// Its counter.
@@ -83,11 +86,14 @@ impl Classifier {
             })
             .collect();
         // The best rule of a session stands in the table, further ones (a count before a drop, say) in the trees.
+        // A few sessions among many other rules do not pay for asking every packet: they stand in the trees like all others.
+        let sessions = patterns.iter().filter(|pattern| pattern.session().is_some()).count();
+        let worth_it = sessions * FEW >= patterns.len();
         let mut exact: HashMap<Session, Rank> = HashMap::new();
         let mut wild = Vec::new();
         for (rank, pattern) in (0..).zip(&patterns) {
             match pattern.session() {
-                Some(session) if !exact.contains_key(&session) => {
+                Some(session) if worth_it && !exact.contains_key(&session) => {
                     exact.insert(session, rank);
                 }
                 _ => wild.push(rank),
