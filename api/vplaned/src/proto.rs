@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The protobuf messages, so that field numbers stand in one place (`proto/*.proto`) and not in code.
+//!
+//! Generated at build time; nothing here checks a value. What the messages mean is the matter of
+//! [`crate::broker`] and of the command parsers.
+
+/// The envelope around every protobuf command.
+pub mod envelope {
+    include!(concat!(env!("OUT_DIR"), "/weft.vplaned.envelope.rs"));
+}
+
+/// What the route broker sends.
+pub mod route {
+    include!(concat!(env!("OUT_DIR"), "/weft.vplaned.route.rs"));
+}
