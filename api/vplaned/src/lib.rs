@@ -12,3 +12,4 @@
 pub mod broker;
 pub mod netlink;
 pub mod proto;
+pub mod store;
