@@ -10,5 +10,12 @@
 #![deny(unsafe_code)]
 
 pub mod broker;
+pub mod client;
 pub mod netlink;
 pub mod proto;
+pub mod session;
+#[cfg(test)]
+mod testing;
+pub mod transport;
+pub mod types;
+pub mod wire;

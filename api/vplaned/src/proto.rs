@@ -10,6 +10,8 @@ pub mod envelope {
 }
 
 /// What the route broker sends.
+// prost makes a module of each message that has types of its own.
+#[allow(clippy::module_inception)]
 pub mod route {
     include!(concat!(env!("OUT_DIR"), "/weft.vplaned.route.rs"));
 }
