@@ -11,6 +11,8 @@
 
 pub mod broker;
 pub mod client;
+pub mod commands;
+pub mod console;
 pub mod netlink;
 pub mod proto;
 pub mod session;

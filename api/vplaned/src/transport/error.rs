@@ -8,6 +8,8 @@ pub enum TransportError {
     Open { source: zmq::Error },
     #[error("cannot {verb} {endpoint}: {source}")]
     Endpoint { verb: &'static str, endpoint: String, source: zmq::Error },
+    #[error("cannot set the rights of {}: {source}", path.display())]
+    File { path: std::path::PathBuf, source: std::io::Error },
     #[error("cannot wait for a ZeroMQ socket: {source}")]
     Wait { source: std::io::Error },
     #[error("cannot receive: {source}")]
