@@ -12,6 +12,7 @@
 pub mod broker;
 pub mod client;
 pub mod commands;
+pub mod config;
 pub mod console;
 pub mod netlink;
 pub mod proto;
