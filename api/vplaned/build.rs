@@ -4,7 +4,7 @@
 use std::path::Path;
 
 /// One package per file, so that each file becomes a module of its own (`proto::arp`, ...).
-const FILES: [&str; 2] = ["envelope.proto", "route.proto"];
+const FILES: [&str; 3] = ["commands.proto", "envelope.proto", "route.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = Path::new("proto");

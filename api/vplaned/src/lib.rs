@@ -10,6 +10,16 @@
 #![deny(unsafe_code)]
 
 pub mod broker;
+pub mod client;
+pub mod commands;
+pub mod config;
+pub mod console;
 pub mod netlink;
 pub mod proto;
+pub mod session;
 pub mod store;
+#[cfg(test)]
+mod testing;
+pub mod transport;
+pub mod types;
+pub mod wire;

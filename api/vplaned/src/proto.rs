@@ -4,6 +4,11 @@
 //! Generated at build time; nothing here checks a value. What the messages mean is the matter of
 //! [`crate::broker`] and of the command parsers.
 
+/// What an envelope holds, by its type.
+pub mod commands {
+    include!(concat!(env!("OUT_DIR"), "/weft.vplaned.commands.rs"));
+}
+
 /// The envelope around every protobuf command.
 pub mod envelope {
     include!(concat!(env!("OUT_DIR"), "/weft.vplaned.envelope.rs"));
