@@ -70,7 +70,8 @@ class Port:
 class Weft:
     """One daemon in one namespace. `start` it, talk to it, `stop` it; the lab stops it at the latest."""
 
-    def __init__(self, lab, namespace, ports, workers=1, commands=(), main_core=0, first_worker_core=1, idle="adaptive"):
+    def __init__(self, lab, namespace, ports, workers=1, commands=(), main_core=0, first_worker_core=1, idle="adaptive",
+                 more=""):
         self.lab, self.namespace = lab, namespace
         self.folder = Path(lab.folder("weft"))
         self.runtime = self.folder / "run"
@@ -88,6 +89,7 @@ cpu {{ main-core {main_core} corelist-workers {first_worker_core}-{last_worker_c
 interfaces {{
 {sections}
 }}
+{more}
 """)
 
     # Life ----------------------------------------------------------------------------------------------------------

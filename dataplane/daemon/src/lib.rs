@@ -32,3 +32,4 @@ pub mod state;
 mod testing;
 pub mod threads;
 pub mod topology;
+pub mod vplaned;
