@@ -28,6 +28,7 @@ pub use error::NetlinkError;
 pub use link::{BridgePort, BridgePortState, Link, LinkKind, TagProtocol, VlanId, Vxlan};
 pub use neighbor::{FdbEntry, Neighbor, NeighborState, ProxyNeighbor};
 pub use netconf::{Netconf, NetconfFamily, RpFilter};
+pub(crate) use route::is_host_prefix;
 pub use route::{HostOnly, Metric, Path, Placement, Protocol, Route, RouteTarget, Scope, TableId, Via};
 pub use topic::Topic;
 

@@ -282,14 +282,15 @@ impl Store {
         }
     }
 
-    /// Takes an interface out of all routes; those that have no other path go with it.
+    /// Takes an interface out of all routes; those that have no other path go with it. Of an IPv4 route the kernel keeps none of
+    /// the other paths either (NETDEV_UNREGISTER in `fib_sync_down_dev`); of an IPv6 route it does. The broker's lose the path only.
     fn drop_paths(&mut self, index: IfIndex, changes: &mut Vec<Change>) {
         let mut cx = Context { sets: &mut self.sets, links: &self.links, changes };
         for set in cx.sets.over(index).to_vec() {
             let rest = without(cx.sets.target(set), index);
             let (ids4, ids6) = (self.routes4.of_set(set, cx.sets), self.routes6.of_set(set, cx.sets));
             for id in ids4 {
-                match &rest {
+                match rest.as_ref().filter(|_| self.routes4.owner(id) == Owner::Broker) {
                     Some(rest) => self.routes4.change_target(&mut cx, id, rest.clone()),
                     None => self.routes4.remove(&mut cx, id),
                 }

@@ -70,12 +70,28 @@ fn a_deleted_link_takes_its_routes_and_neighbors_along_unasked() {
     bed.hear_bytes(
         &Message::neighbor(NEWNEIGH, AF_INET, 2, 0x80, 0).ip(1, ip4(192, 0, 2, 1)).attribute(2, &[2; 6]),
     );
+    let (one, other) = (ip6("2001:db8::1"), ip6("2001:db8:1::1"));
+    bed.hear_bytes(
+        &Message::route(NEWROUTE, CREATE, (ip6("2001:db8:5::"), 48), 254)
+            .multipath(&[(2, Some(one), 1), (3, Some(other), 1)]),
+    );
+    bed.broker(event(
+        &Message::route(NEWROUTE, CREATE, (ip4(10, 3, 0, 0), 16), 254)
+            .multipath(&[(2, Some(ip4(192, 0, 2, 1)), 1), (3, Some(ip4(198, 51, 100, 1)), 3)]),
+    ));
     assert_eq!(
         bed.routes(),
-        ["10.1.0.0/16 192.0.2.1@2*1", "10.2.0.0/16 192.0.2.1@2*1 198.51.100.1@3*3", "192.0.2.0/24 link@2*1",]
+        [
+            "10.1.0.0/16 192.0.2.1@2*1",
+            "10.2.0.0/16 192.0.2.1@2*1 198.51.100.1@3*3",
+            "10.3.0.0/16 192.0.2.1@2*1 198.51.100.1@3*3",
+            "192.0.2.0/24 link@2*1",
+            "2001:db8:5::/48 2001:db8::1@2*1 2001:db8:1::1@3*1",
+        ]
     );
     bed.hear_bytes(&Message::link(DELLINK, 0, 1, 2));
-    assert_eq!(bed.routes(), ["10.2.0.0/16 198.51.100.1@3*3"]);
+    let rest = ["10.3.0.0/16 198.51.100.1@3*3", "2001:db8:5::/48 2001:db8:1::1@3*1"];
+    assert_eq!(bed.routes(), rest);
     assert!(bed.view.neighbors.is_empty());
     // The kernel's own messages follow, about things that are gone.
     bed.hear_bytes(&gateway((1, 16), 1, 2).clone());
@@ -84,7 +100,7 @@ fn a_deleted_link_takes_its_routes_and_neighbors_along_unasked() {
     );
     bed.hear_bytes(&Message::neighbor(DELNEIGH, AF_INET, 2, 0x20, 0).ip(1, ip4(192, 0, 2, 1)));
     bed.hear_bytes(&Message::link(DELLINK, 0, 1, 2));
-    assert_eq!(bed.routes(), ["10.2.0.0/16 198.51.100.1@3*3"]);
+    assert_eq!(bed.routes(), rest);
     assert_eq!(bed.store.counts().routes_waiting, 0);
 }
 

@@ -70,8 +70,11 @@ impl Model {
                 self.addresses.retain(|(owner, _), _| *owner != index);
                 self.neighbors.retain(|(owner, _), _| *owner != index);
                 self.proxies.retain(|proxy| proxy.index != index);
-                self.routes.retain_mut(|(_, route)| match &mut route.target {
+                self.routes.retain_mut(|(owner, route)| match &mut route.target {
                     RouteTarget::Forward(paths) => {
+                        if (*owner, route.prefix.addr().is_ipv4()) == (Owner::Vplaned, true) {
+                            return paths.iter().all(|path| path.interface != Some(index));
+                        }
                         paths.retain(|path| path.interface != Some(index));
                         !paths.is_empty()
                     }
