@@ -8,11 +8,13 @@ when its block ends, and `scripts/cleanup` removes what a killed run left.
 from .frozen import frozen
 from .lab import Lab, LabError, PREFIX, TEMP_PREFIX
 from .namespace import Namespace, poll_until
+from .netlink_capture import NetlinkCapture
 from .sites import Site, sites
 from .traffic import Trafficgen
 from .weft import Weft
 from .wire import Wire
 
 __all__ = [
-    "Lab", "LabError", "Namespace", "PREFIX", "Site", "TEMP_PREFIX", "Trafficgen", "Weft", "Wire", "frozen", "poll_until", "sites",
+    "Lab", "LabError", "Namespace", "NetlinkCapture", "PREFIX", "Site", "TEMP_PREFIX", "Trafficgen", "Weft", "Wire", "frozen",
+    "poll_until", "sites",
 ]

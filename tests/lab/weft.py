@@ -71,7 +71,7 @@ class Weft:
     """One daemon in one namespace. `start` it, talk to it, `stop` it; the lab stops it at the latest."""
 
     def __init__(self, lab, namespace, ports, workers=1, commands=(), main_core=0, first_worker_core=1, idle="adaptive",
-                 flow=""):
+                 flow="", more=""):
         self.lab, self.namespace = lab, namespace
         self.folder = Path(lab.folder("weft"))
         self.runtime = self.folder / "run"
@@ -91,6 +91,7 @@ flow {{ {flow} }}
 interfaces {{
 {sections}
 }}
+{more}
 """)
 
     def flows(self, match=""):

@@ -35,3 +35,4 @@ pub mod stats_server;
 mod testing;
 pub mod threads;
 pub mod topology;
+pub mod vplaned;

@@ -26,7 +26,7 @@ use crate::state::Dataplane;
 use crate::stats_server::StatsServer;
 use crate::threads::{Plan, WorkerThreads, become_main};
 use crate::topology::Topology;
-use crate::{cli, interactive, log, news, startup};
+use crate::{cli, interactive, log, news, startup, vplaned};
 
 /// Pause between two looks at what waits for the workers.
 const SETTLING: Duration = Duration::from_millis(2);
@@ -117,7 +117,9 @@ async fn serve(
     // The sockets first: they tell whether another daemon runs here, before anything is taken from it.
     let cli = bind_cli(&config)?;
     let stats = bind_stats(&config)?;
-    let (dataplane, workers) = Dataplane::new(config, plan, log)?;
+    let (session, vplaned) = vplaned::task::open(&config)?.unzip();
+    let (mut dataplane, workers) = Dataplane::new(config, plan, log)?;
+    dataplane.vplaned = vplaned.map(Box::new);
     let state = Rc::new(RefCell::new(dataplane));
     let result = {
         let dataplane = &mut *state.borrow_mut();
@@ -129,6 +131,9 @@ async fn serve(
         Ok(_until_end) => {
             let tree = Rc::new(cli::tree());
             attend(&main, cli, Rc::clone(&tree));
+            if let Some(session) = session {
+                spawn_local(vplaned::task::serve(main.clone(), session));
+            }
             live(&main, &tree, starting, async {
                 tokio::select! {
                     signal = signals.next() => End::Asked(signal),

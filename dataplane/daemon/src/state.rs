@@ -34,6 +34,7 @@ use crate::gauges::Gauges;
 use crate::log::Recent;
 use crate::ports::Devices;
 use crate::threads::{Plan, WorkerThreads};
+use crate::vplaned::Vplaned;
 
 /// How long the main thread waits for a worker, at most. An answer takes a turn of the worker, some 10 us; a worker
 /// whose core is flooded by others was seen to take more than 200 ms.
@@ -73,6 +74,8 @@ pub struct Dataplane {
     pub flows: Flows,
     /// The packet generator.
     pub pg: Pg,
+    /// The controller, if there is one.
+    pub vplaned: Option<Box<Vplaned>>,
     /// The running `pcap trace`.
     pub capture: Option<Capture>,
     /// Counters that this thread counts itself.
@@ -124,6 +127,7 @@ impl Dataplane {
             devices,
             flows: Flows::default(),
             pg,
+            vplaned: None,
             capture: None,
             counters,
             gauges,

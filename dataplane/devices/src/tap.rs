@@ -57,6 +57,9 @@ pub enum TapError {
     /// The name is taken, or CAP_NET_ADMIN is missing.
     #[error("{name}: create the interface (TUNSETIFF): {source}{hint}", hint = hint(source))]
     Create { name: LinkName, source: io::Error },
+    /// It is no TAP, or busy.
+    #[error("{name}: attach to the interface (TUNSETIFF): {source}; expected a TAP that nobody else uses")]
+    Attach { name: LinkName, source: io::Error },
     #[error(transparent)]
     Netdev(#[from] NetdevError),
     #[error(transparent)]
@@ -108,6 +111,21 @@ impl Tap {
         if let Some(address) = config.address {
             netdev.set_ipv4(address)?;
         }
+        Ok(Self { wire, netdev })
+    }
+
+    /// Becomes the wire of a persistent TAP of the process's namespace. Whoever made it goes on setting its state,
+    /// address and MTU, and it stays when the value is gone.
+    ///
+    /// # Errors
+    /// What [`TapError`] lists; there is no such interface, or somebody else is its wire.
+    pub fn attach(name: &LinkName) -> Result<Self, TapError> {
+        // First, since TUNSETIFF would create what is not there.
+        let netdev = Netdev::open(&NetNs::current(), name)?;
+        let wire = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE);
+        let wire = wire.map_err(|source| TapError::Device { name: name.clone(), source })?;
+        netdev::join_tap(wire.as_fd(), name)
+            .map_err(|source| TapError::Attach { name: name.clone(), source })?;
         Ok(Self { wire, netdev })
     }
 

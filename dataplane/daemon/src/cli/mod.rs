@@ -24,6 +24,7 @@ mod stats;
 mod threads;
 mod trace;
 mod version;
+mod vplaned;
 
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, CommandTree};
@@ -57,6 +58,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         pg::commands(),
         log::commands(),
         stats::commands(),
+        vplaned::commands(),
     ];
     let mut tree = CommandTree::new();
     for command in topics.into_iter().flatten() {

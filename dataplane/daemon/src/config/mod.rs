@@ -27,6 +27,7 @@ mod source;
 mod token;
 pub mod unix;
 pub mod values;
+pub mod vplaned;
 mod words;
 
 use weft_cli::suggest::nearest;
@@ -52,8 +53,8 @@ pub struct Config {
     pub plugins: plugins::Plugins,
     pub statseg: sockets::Statseg,
     pub socksvr: sockets::Socksvr,
-    /// Settings of the controller connection as written; absent if there is no such section.
-    pub vplaned: Option<Vec<sockets::Setting>>,
+    /// The controller; absent if there is no such section.
+    pub vplaned: Option<vplaned::Vplaned>,
 }
 
 /// A configuration without errors.
@@ -98,7 +99,10 @@ const SECTIONS: &[Section] = &[
         name: "socksvr",
         read: |draft, words| words.read(sockets::SOCKSVR_KEYS, &mut draft.config.socksvr),
     },
-    Section { name: "vplaned", read: |draft, words| sockets::read_vplaned(&mut draft.config.vplaned, words) },
+    Section {
+        name: "vplaned",
+        read: |draft, words| words.read(vplaned::KEYS, draft.config.vplaned.get_or_insert_default()),
+    },
 ];
 
 /// Reads a configuration. The report of a failure holds the warnings too.

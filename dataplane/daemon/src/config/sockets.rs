@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `statseg`, `socksvr` and `vplaned`: where others find Weft, or Weft finds them.
+//! `statseg` and `socksvr`: where others find Weft.
 
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    diagnostic::Diagnostic,
-    source::Spanned,
-    token::Token,
     values::Bytes,
-    words::{Key, Words, ignored, key, set},
+    words::{Key, ignored, key, set},
 };
 
 /// The stats segment.
@@ -28,13 +25,6 @@ pub struct Statseg {
 pub struct Socksvr {
     /// As written; relative to the runtime directory.
     pub socket: PathBuf,
-}
-
-/// A setting of a section whose meaning comes later: a key and what follows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    pub key: Spanned<String>,
-    pub value: Token,
 }
 
 /// The directory and the counters must fit; more than this is a slip.
@@ -69,29 +59,4 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
         Ok(seconds) if (0.001..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("write seconds from 0.001 to 3600"),
     }
-}
-
-/// `vplaned { KEY VALUE ... }`. Tells whether there was no error.
-pub(super) fn read_vplaned(settings: &mut Option<Vec<Setting>>, words: &mut Words<'_>) -> bool {
-    if settings.is_none() {
-        let message = "section \"vplaned\" is read but not served yet";
-        words.sink.push(Diagnostic::warning(words.section_span(), message));
-    }
-    let settings = settings.get_or_insert_default();
-    while !words.is_empty() {
-        match setting(words) {
-            Ok(setting) => settings.push(setting),
-            Err(error) => {
-                words.sink.push(error);
-                return false;
-            }
-        }
-    }
-    true
-}
-
-fn setting(words: &mut Words<'_>) -> Result<Setting, Diagnostic> {
-    let word = words.word("key")?;
-    let value = words.skip(&format!("a value of {}", word.text))?.clone();
-    Ok(Setting { key: Spanned { value: word.text.clone(), span: word.span }, value })
 }

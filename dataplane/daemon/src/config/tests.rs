@@ -15,7 +15,6 @@ use super::{
     limits::Limits,
     logging::Level,
     plugins::Switch,
-    sockets::Setting,
     unix::Gid,
     values::{Bytes, Core},
     *,
@@ -328,19 +327,30 @@ fn other_sections() {
 }
 
 #[test]
-fn vplaned_is_kept_as_written() {
-    let parsed = accepted("vplaned { controller tcp://10.0.0.1:4415 rib { control x } }\nvplaned { uuid 1 }");
-    let settings = parsed.config.vplaned.unwrap();
-    let keys: Vec<&str> = settings.iter().map(|setting| setting.key.value.as_str()).collect();
-    assert_eq!(keys, ["controller", "rib", "uuid"]);
-    assert!(
-        matches!(&settings[0], Setting { value: Token::Word(word), .. } if word.text == "tcp://10.0.0.1:4415")
-    );
-    assert_eq!(parsed.warnings.diagnostics.len(), 1);
+fn vplaned_says_where_it_is() {
+    assert_eq!(config("").vplaned, None);
+    let vplaned = config("vplaned { }").vplaned.expect("the section is there");
+    let settings = vplaned.settings().expect("all has a default");
+    assert_eq!(settings.request.as_str(), "ipc:///var/run/vyatta/vplaned.req");
+
+    let text = "vplaned { request tcp://[::ffff:10.0.0.1]:4415 controller-address 10.0.0.1 address 10.0.0.2 \
+                uuid 11111111-2222-3333-4444-555555555555 dataplane-id 3 console tcp://10.0.0.2:5000 report-interval 2 }";
+    let settings = config(text).vplaned.expect("the section is there").settings().expect("complete");
+    assert_eq!(settings.request.as_str(), "tcp://[::ffff:10.0.0.1]:4415");
+    assert_eq!(settings.uuid.as_str(), "11111111-2222-3333-4444-555555555555");
+    assert_eq!(settings.console[0].as_str(), "tcp://10.0.0.2:5000");
+    assert_eq!(settings.report, Duration::from_secs(2));
+
     assert_eq!(
-        complaints("vplaned { controller }").last().map(String::as_str),
-        Some("1:22: error: vplaned ends too early: expected a value of controller")
+        complaints("vplaned { request udp://x }"),
+        [
+            "1:19: error: expected endpoint, found \"udp://x\": \"udp://x\" is not an endpoint: expected ipc://PATH or tcp://HOST:PORT"
+        ]
     );
+    let curve = config("vplaned { authentication elliptic-curve }").vplaned.expect("the section is there");
+    assert!(curve.settings().is_err());
+    let file = config("vplaned { dataplane-config /nonexistent/x }").vplaned.expect("the section is there");
+    assert!(file.settings().expect_err("no such file").to_string().starts_with("/nonexistent/x"));
 }
 
 #[test]

@@ -177,11 +177,6 @@ impl<'a> Words<'a> {
         self.next == self.tokens.len()
     }
 
-    /// Where the content begins.
-    pub fn section_span(&self) -> Span {
-        self.tokens.first().map_or(self.end, Token::span)
-    }
-
     /// Where the word stands that was taken last.
     pub fn last_span(&self) -> Span {
         self.next.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(self.end, Token::span)

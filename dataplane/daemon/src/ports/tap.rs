@@ -89,6 +89,30 @@ impl Dataplane {
     /// Gives a port a host's side: what Weft does not handle itself goes to the host's stack through it, and
     /// what the host sends into it leaves by the port.
     pub fn create_host_tap(&mut self, port: InterfaceIndex, name: &HostInterface) -> Result<(), DeviceError> {
+        let namespace = self.xdp_device(port)?.host.namespace.clone();
+        let host = HostKey { name: name.as_str().to_owned(), namespace };
+        self.give_host_tap(port, host, |host, mac, mtu| {
+            Ok(Tap::create(&TapConfig {
+                namespace: host.namespace.clone(),
+                mac: Some(netdev::MacAddr(mac.0)),
+                mtu: Some(mtu.into()),
+                ..TapConfig::new(host.link_name()?)
+            })?)
+        })
+    }
+
+    /// Makes a persistent TAP that somebody else made the host's side of a port.
+    pub fn attach_host_tap(&mut self, port: InterfaceIndex, name: &str) -> Result<(), DeviceError> {
+        let host = HostKey { name: name.to_owned(), namespace: None };
+        self.give_host_tap(port, host, |host, _, _| Ok(Tap::attach(&host.link_name()?)?))
+    }
+
+    fn give_host_tap(
+        &mut self,
+        port: InterfaceIndex,
+        host: HostKey,
+        open: impl FnOnce(&HostKey, MacAddr, u16) -> Result<Tap, DeviceError>,
+    ) -> Result<(), DeviceError> {
         let device = self.xdp_device(port)?;
         let Some(interface) = self.interfaces.get(port).cloned() else {
             return Ok(());
@@ -96,15 +120,9 @@ impl Dataplane {
         if device.host_tap.is_some() {
             return Err(DeviceError::HasHost(interface.name));
         }
-        let host = HostKey { name: name.as_str().to_owned(), namespace: device.host.namespace.clone() };
         self.wait_until_closed(&host)?;
-        let tap = Arc::new(Tap::create(&TapConfig {
-            namespace: host.namespace.clone(),
-            mac: Some(netdev::MacAddr(interface.mac.0)),
-            mtu: Some(interface.mtu.into()),
-            ..TapConfig::new(host.link_name()?)
-        })?);
-        let tx = self.add_tap_node(name.as_str(), None, &tap)?;
+        let tap = Arc::new(open(&host, interface.mac, interface.mtu)?);
+        let tx = self.add_tap_node(&host.name, None, &tap)?;
         let worker = self.devices.placement.choose(None, None)?;
         let side = Side::HostOf(port, interface.tx);
         self.devices.place_tap(&mut self.engine, worker, port, side, &tap);
@@ -124,6 +142,14 @@ impl Dataplane {
         let _ = self.interfaces.change(&mut self.engine, port, |interface| interface.host = NodeId::DROP);
         self.engine.remove_node(tx);
         self.devices.closing.begin(&mut self.engine, host, move || drop(tap));
+    }
+
+    /// The name of a port's host's side.
+    pub fn host_tap_name(&self, port: InterfaceIndex) -> Option<&str> {
+        match self.devices.get(port) {
+            Some(Device::AfXdp(device)) => Some(device.host_tap.as_ref()?.host.name.as_str()),
+            _ => None,
+        }
     }
 
     /// The port whose host's side has this name.

@@ -110,9 +110,18 @@ fn ipv4(address: Ipv4Addr) -> libc::sockaddr {
 
 /// Makes `device`, an open /dev/net/tun, the wire of a new TAP.
 pub(crate) fn create_tap(device: BorrowedFd<'_>, name: &LinkName) -> io::Result<()> {
-    let mut request = request(name);
     // Without IFF_TUN_EXCL an existing TAP of this name would be joined.
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+    set_tap(device, name, libc::IFF_TUN_EXCL)
+}
+
+/// Makes `device`, an open /dev/net/tun, the wire of a TAP that is there. One that is not would be created.
+pub(crate) fn join_tap(device: BorrowedFd<'_>, name: &LinkName) -> io::Result<()> {
+    set_tap(device, name, 0)
+}
+
+fn set_tap(device: BorrowedFd<'_>, name: &LinkName, exclusive: libc::c_int) -> io::Result<()> {
+    let mut request = request(name);
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | exclusive;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     issue(device, libc::TUNSETIFF as libc::c_ulong, &mut request)
 }

@@ -22,7 +22,7 @@ use std::str::FromStr;
 use ipnet::Ipv4Net;
 
 pub use ethtool::{Driver, Offloads, QueueCounts};
-pub(crate) use ioctl::create_tap;
+pub(crate) use ioctl::{create_tap, join_tap};
 pub use link::{Link, Peer, XdpAttachment, XdpMode};
 
 use crate::netns::{NetNs, NetNsError};

@@ -14,8 +14,10 @@ use crate::config::{
     limits::{self, Limits},
     logging, plugins, sockets, unix,
     values::Core,
+    vplaned,
     words::Key,
 };
+use weft_vplaned::config::Draft;
 
 /// `startup.conf.example`, as shipped.
 fn example() -> String {
@@ -42,7 +44,7 @@ fn the_example_changes_nothing() {
 fn the_example_shows_the_defaults() {
     let Parsed { config, warnings } = accepted(&switched_on());
     let only: Vec<&str> = warnings.diagnostics.iter().map(|warning| warning.message.as_str()).collect();
-    assert_eq!(only, ["section \"vplaned\" is read but not served yet"]);
+    assert_eq!(only, [""; 0]);
 
     let unix = config.unix;
     let defaults = unix::Unix::default();
@@ -66,6 +68,11 @@ fn the_example_shows_the_defaults() {
     assert_eq!(logging::Logging { classes: Default::default(), ..config.logging }, Default::default());
     assert_eq!(config.statseg, Default::default());
     assert_eq!(config.socksvr, Default::default());
+    let mut vplaned = config.vplaned.expect("switched on");
+    assert!(vplaned.dataplane_config.take().is_some() && vplaned.controller_config.take().is_some());
+    // The defaults name no certificates: nobody asks for them.
+    let settings = vplaned.settings().expect("complete");
+    assert_eq!(settings, Draft::default().settle().expect("all has a default"));
     let [Interface::AfXdp(port), Interface::Tap(_), Interface::Loopback(_)] = config.interfaces.as_slice()
     else {
         panic!("{:?}", config.interfaces);
@@ -111,6 +118,7 @@ fn the_example_knows_every_section_and_key() {
             "plugins" => missing(text, section.name, plugins::KEYS),
             "statseg" => missing(text, section.name, sockets::STATSEG_KEYS),
             "socksvr" => missing(text, section.name, sockets::SOCKSVR_KEYS),
+            "vplaned" => missing(text, section.name, vplaned::KEYS),
             _ => Vec::new(),
         });
     }

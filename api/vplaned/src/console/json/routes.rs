@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `route`
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+/// `route show`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RouteShow {
+    pub route_show: Vec<Shown>,
+}
+
+/// A line of `route show`.
+#[derive(Debug, Clone)]
+pub enum Shown {
+    Route(Route),
+    /// There are more than were asked for.
+    More,
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Shown::Route(route) => route.serialize(serializer),
+            Shown::More => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("prefix", "more")?;
+                map.end()
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Route {
+    pub prefix: IpNet,
+    pub scope: u8,
+    /// The kernel's `RTPROT_` number.
+    pub proto: u8,
+    #[serde(rename = "use")]
+    pub payload: &'static str,
+    pub nh_index: u32,
+    pub nh_refcount: u32,
+    pub next_hop: Vec<NextHop>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum NextHopState {
+    #[serde(rename = "blackhole")]
+    Blackhole,
+    #[serde(rename = "unreachable")]
+    Unreachable,
+    #[serde(rename = "local")]
+    Local,
+    #[serde(rename = "non-dataplane interface")]
+    NonDataplane,
+    #[serde(rename = "gateway")]
+    Gateway,
+    #[serde(rename = "directly connected")]
+    Connected,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct NextHop {
+    pub state: NextHopState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// Its interface is down.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dead: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub neigh_present: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ifname: Option<String>,
+}
+
+/// `route lookup`
+#[derive(Debug, Clone, Serialize)]
+pub struct RouteLookup {
+    pub route_lookup: Vec<Looked>,
+}
+
+/// What a lookup found.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Looked {
+    /// By address: the longest match's next hop.
+    Address {
+        address: IpAddr,
+        #[serde(flatten)]
+        next_hop: NextHop,
+    },
+    /// By address and length: this very prefix.
+    Prefix {
+        prefix: IpNet,
+        #[serde(flatten)]
+        next_hop: NextHop,
+    },
+    NoMatch {
+        address: IpAddr,
+        /// Always `nomatch`.
+        state: &'static str,
+    },
+}
+
+/// `route summary`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RouteSummary {
+    pub route_stats: RouteStats,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RouteStats {
+    /// Routes by length of prefix.
+    pub prefix: BTreeMap<u8, u64>,
+    pub total: u64,
+    pub used: u64,
+    pub free: u64,
+    pub nexthop: NextHopUse,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NextHopUse {
+    pub used: u64,
+    pub free: u64,
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `session-op show`
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+/// Sessions by number; stands in a `Config`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Sessions {
+    pub sessions: BTreeMap<u64, Session>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Session {
+    pub vrf_id: u32,
+    pub src_addr: IpAddr,
+    pub src_port: u16,
+    pub dst_addr: IpAddr,
+    pub dst_port: u16,
+    pub proto: u8,
+    pub interface: String,
+    /// Seconds.
+    pub time_to_expire: u32,
+    pub state: u32,
+    pub gen_state: u32,
+    pub parent: u64,
+    /// Seconds.
+    pub duration: u32,
+    pub counters: SessionCounters,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionCounters {
+    pub packets_in: u64,
+    pub bytes_in: u64,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+}
+
+/// `session-op show sessions summary`; stands in a `Config`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionSummary {
+    pub sessions: SummaryOf,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SummaryOf {
+    pub statistics: SessionStatistics,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionStatistics {
+    pub used: u64,
+    pub max: u64,
+    pub nat: u64,
+    pub nat64: u64,
+    pub nat46: u64,
+    /// By state.
+    pub tcp: BTreeMap<&'static str, u64>,
+    pub udp: BTreeMap<&'static str, u64>,
+    pub icmp: BTreeMap<&'static str, u64>,
+    pub other: BTreeMap<&'static str, u64>,
+}

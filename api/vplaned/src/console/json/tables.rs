@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `arp`, `vrf`, `local`, `netstat`
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::unpadded;
+use crate::types::MacAddress;
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Arp {
+    pub arp: Vec<ArpEntry>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ArpEntry {
+    pub ip: IpAddr,
+    /// `VALID`, `STATIC`, `PENDING`, `LOCAL` or `DELETED`.
+    pub flags: &'static str,
+    #[serde(serialize_with = "unpadded")]
+    pub mac: MacAddress,
+    pub ifname: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Vrf {
+    pub vrf_table: Vec<VrfEntry>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct VrfEntry {
+    pub name: String,
+    pub vrf_id: u32,
+    pub internal_vrf_id: u32,
+    pub ref_count: u32,
+}
+
+/// Addresses of the router itself. The form is our own: the protocol page gives none.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Local {
+    pub local: Vec<LocalAddress>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct LocalAddress {
+    pub address: IpAddr,
+    pub ifname: String,
+    pub vrf_id: u32,
+}
+
+/// Counters by protocol (`ip`, `icmp`, `arp`), under the names of the SNMP MIBs.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Netstat {
+    #[serde(flatten)]
+    pub protocols: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+}

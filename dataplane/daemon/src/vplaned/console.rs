@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the console answers, in the forms that vplsh and the scripts above it read.
+//!
+//! Interfaces bear the kernel's names here, as vplaned gave them. A lookup or a list is bounded by what is asked for.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+use weft_engine::InterfaceIndex;
+use weft_nodes::interface::{Interface, Kind};
+use weft_nodes::ip4::{DropKind, Owner, PathTarget, RouteView, TableIndex};
+use weft_nodes::neighbor::NeighborState;
+use weft_vplaned::commands::Words;
+use weft_vplaned::console::{Console, Failure, json};
+use weft_vplaned::types::{KernelIfIndex, MacAddress};
+
+use crate::state::Dataplane;
+
+/// Routes that `route show` gives without a count.
+const MANY: usize = 10_000;
+/// The kernel's numbers of who made a route (rtnetlink(7)).
+const RTPROT_KERNEL: u8 = 2;
+const RTPROT_STATIC: u8 = 4;
+// IFF_* of linux/if.h.
+const UP: u32 = 1;
+const BROADCAST: u32 = 2;
+const RUNNING: u32 = 0x40;
+const MULTICAST: u32 = 0x1000;
+
+/// All commands of the console.
+pub fn console() -> Console<Dataplane> {
+    let mut console = Console::new();
+    console.register_json("ifconfig", "interfaces: [-a | [-v] NAME ...]", ifconfig);
+    console.register(
+        "route",
+        "routes: [vrf_id N] [show [N] | all | summary | lookup ADDRESS [LENGTH]]",
+        route,
+    );
+    console.register_json("arp", "neighbours: [show [NAME ...]]", arp);
+    console.register_json("vrf", "tables", vrf);
+    console.register_json("local", "addresses of the router", local);
+    console.register_json("netstat", "counters of protocols", netstat);
+    console
+}
+
+/// The kernel's name of an interface, or else our own.
+fn name_of(dataplane: &Dataplane, index: InterfaceIndex) -> String {
+    let vplaned = dataplane.vplaned.as_deref();
+    let known = vplaned.and_then(|vplaned| vplaned.bindings.kernel_of(index));
+    known.map_or_else(|| dataplane.interface_name(index), |(_, name)| name.to_owned())
+}
+
+fn find(dataplane: &Dataplane, name: &str) -> Result<InterfaceIndex, Failure> {
+    let all = dataplane.interfaces.iter().map(|(index, _)| index);
+    let found = all.into_iter().find(|index| name_of(dataplane, *index) == name);
+    found.ok_or_else(|| Failure(format!("no interface {name:?}\n")))
+}
+
+fn table_id(dataplane: &Dataplane, table: TableIndex) -> u32 {
+    dataplane.router.table(table).map_or(0, |table| table.id)
+}
+
+// --- ifconfig ---
+
+fn ifconfig(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Interfaces, Failure> {
+    let (mut all, mut named) = (false, Vec::new());
+    while !words.is_empty() {
+        match words.word("-a, -v or the name of an interface")? {
+            "-a" => all = true,
+            // More is not to be had.
+            "-v" => {}
+            name => named.push(find(dataplane, name)?),
+        }
+    }
+    let wanted = |index: InterfaceIndex, interface: &Interface| match named.is_empty() {
+        true => all || interface.admin_up,
+        false => named.contains(&index),
+    };
+    let shown = dataplane.interfaces.iter().filter(|(index, interface)| wanted(*index, interface));
+    Ok(json::Interfaces {
+        interfaces: shown.map(|(index, entry)| interface(dataplane, index, entry)).collect(),
+    })
+}
+
+fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) -> json::Interface {
+    let vplaned = dataplane.vplaned.as_deref();
+    let kernel = vplaned.and_then(|vplaned| vplaned.bindings.kernel_of(index));
+    let counters = dataplane.counters_of(index);
+    let up = dataplane.interfaces.is_up(index);
+    let parent = match entry.kind {
+        Kind::Sub { parent, .. } => Some(name_of(dataplane, parent)),
+        Kind::Port | Kind::Loopback => None,
+    };
+    let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+    let routed = !entry.addresses4.is_empty() || entry.unnumbered.is_some();
+    let address = |address: &Ipv4Net| json::Address::Inet {
+        inet: *address,
+        broadcast: (address.prefix_len() < 31).then(|| address.broadcast()),
+    };
+    json::Interface {
+        name: name_of(dataplane, index),
+        vrf_id: table_id(dataplane, entry.table4),
+        ifindex: kernel.map_or(KernelIfIndex(0), |(index, _)| KernelIfIndex(index.get())),
+        parent,
+        bridge: None,
+        role: "dataplane",
+        mtu: entry.mtu.into(),
+        flags: BROADCAST | MULTICAST | flag(entry.admin_up, UP) | flag(up, RUNNING),
+        ip_forwarding: routed.into(),
+        ip_proxy_arp: entry.proxy_arp.into(),
+        ip_mc_forwarding: 0,
+        ip_rp_filter: 0,
+        ip6_forwarding: 0,
+        ip6_mc_forwarding: 0,
+        dp_id: vplaned.map_or(0, |vplaned| vplaned.status.dataplane.0),
+        ether: MacAddress(entry.mac.0),
+        kind: match entry.kind {
+            Kind::Port => "ether",
+            Kind::Sub { .. } => "vlan",
+            Kind::Loopback => "loopback",
+        },
+        eth_info: None,
+        link: json::LinkState { up, duplex: None, speed: None },
+        addresses: json::Addresses(entry.addresses4.iter().map(address).collect()),
+        statistics: json::Statistics {
+            rx_packets: counters.rx_packets,
+            rx_errors: counters.rx_errors,
+            tx_packets: counters.tx_packets,
+            tx_errors: counters.tx_errors,
+            rx_bytes: counters.rx_bytes,
+            tx_bytes: counters.tx_bytes,
+            rx_dropped: counters.rx_dropped,
+            tx_dropped: counters.tx_dropped,
+            rx_multicast: counters.multicast,
+        },
+        ipv4: json::Ip4 {
+            forwarding: routed.into(),
+            proxy_arp: entry.proxy_arp.into(),
+            ..json::Ip4::default()
+        },
+    }
+}
+
+// --- route ---
+
+fn route(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
+    let mut table = TableIndex(0);
+    let (mut many, mut what) = (MANY, "show");
+    while !words.is_empty() {
+        match words.word("vrf_id, table, show, all, summary or lookup")? {
+            "vrf_id" | "table" => {
+                let id: u32 = words.value("the number of a table")?;
+                // The C dataplane's number of the default VRF is 1.
+                let id = if id == 1 { 0 } else { id };
+                table = dataplane.router.table_index(id).map_err(|error| Failure(format!("{error}\n")))?;
+            }
+            "show" => {
+                what = "show";
+                if !words.is_empty() {
+                    many = words.value("a number of routes")?;
+                }
+            }
+            "all" => many = usize::MAX,
+            "summary" => what = "summary",
+            "lookup" => {
+                let address: Ipv4Addr = words.value("an IPv4 address")?;
+                let length: Option<u8> =
+                    if words.is_empty() { None } else { Some(words.value("a prefix length")?) };
+                words.end()?;
+                return text(&lookup(dataplane, table, address, length)?);
+            }
+            _ => return Err(words.wrong_last("vrf_id, table, show, all, summary or lookup").into()),
+        }
+    }
+    let Some(entry) = dataplane.router.table(table) else {
+        return Err(Failure("no such table\n".to_owned()));
+    };
+    if what == "summary" {
+        let mut stats = json::RouteStats { total: entry.rib.len() as u64, ..json::RouteStats::default() };
+        for route in entry.rib.routes(None) {
+            *stats.prefix.entry(route.prefix().prefix_len()).or_default() += 1;
+        }
+        stats.used = entry.rib.installed() as u64;
+        stats.nexthop.used = dataplane.router.objects().next_hops.iter().count() as u64;
+        return text(&json::RouteSummary { route_stats: stats });
+    }
+    let mut routes = entry.rib.routes(None);
+    let shown = routes.by_ref().take(many).filter_map(|route| shown(dataplane, &route));
+    let mut route_show: Vec<json::Shown> = shown.map(json::Shown::Route).collect();
+    if routes.next().is_some() {
+        route_show.push(json::Shown::More);
+    }
+    text(&json::RouteShow { route_show })
+}
+
+fn text(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure(error.to_string()))
+}
+
+fn lookup(
+    dataplane: &Dataplane,
+    table: TableIndex,
+    address: Ipv4Addr,
+    length: Option<u8>,
+) -> Result<json::RouteLookup, Failure> {
+    let Some(entry) = dataplane.router.table(table) else {
+        return Err(Failure("no such table\n".to_owned()));
+    };
+    let found = match length {
+        None => entry.rib.longest_match(address),
+        Some(length) => {
+            let prefix = Ipv4Net::new(address, length).map_err(|error| Failure(format!("{error}\n")))?;
+            entry.rib.get(prefix.trunc())
+        }
+    };
+    let route_lookup = match found.and_then(|route| shown(dataplane, &route)) {
+        None => vec![json::Looked::NoMatch { address: address.into(), state: "nomatch" }],
+        Some(route) => route
+            .next_hop
+            .into_iter()
+            .map(|next_hop| match length {
+                None => json::Looked::Address { address: address.into(), next_hop },
+                Some(_) => json::Looked::Prefix { prefix: route.prefix, next_hop },
+            })
+            .collect(),
+    };
+    Ok(json::RouteLookup { route_lookup })
+}
+
+/// The route that packets take; `None` if no owner's can be resolved.
+fn shown(dataplane: &Dataplane, route: &RouteView<'_>) -> Option<json::Route> {
+    let installed = route.load_balance();
+    let source = route.sources().find(|source| source.load_balance == installed)?;
+    let next_hop = |target: PathTarget| {
+        let (state, via, interface) = match target {
+            PathTarget::Via { address, interface } => (json::NextHopState::Gateway, Some(address), interface),
+            PathTarget::Connected(interface) => (json::NextHopState::Connected, None, Some(interface)),
+            PathTarget::Local => (json::NextHopState::Local, None, None),
+            PathTarget::Drop(DropKind::Blackhole) => (json::NextHopState::Blackhole, None, None),
+            PathTarget::Drop(_) | PathTarget::Table(_) => (json::NextHopState::Unreachable, None, None),
+        };
+        let neighbor = via.zip(interface).and_then(|(address, interface)| {
+            dataplane.router.neighbors().get(interface, IpAddr::V4(address))
+        });
+        json::NextHop {
+            state,
+            via: via.map(IpAddr::V4),
+            dead: interface.is_some_and(|interface| !dataplane.interfaces.is_up(interface)),
+            neigh_present: neighbor.is_some_and(|neighbor| neighbor.state.mac().is_some()),
+            ifname: interface.map(|interface| name_of(dataplane, interface)),
+        }
+    };
+    Some(json::Route {
+        prefix: IpNet::V4(route.prefix()),
+        scope: 0,
+        proto: if source.owner == Owner::CONNECTED { RTPROT_KERNEL } else { RTPROT_STATIC },
+        payload: "ip",
+        nh_index: installed.0,
+        nh_refcount: 1,
+        next_hop: source.paths.iter().map(|path| next_hop(path.target)).collect(),
+    })
+}
+
+// --- tables ---
+
+fn arp(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Arp, Failure> {
+    let mut named = Vec::new();
+    if !words.is_empty() {
+        words.one_of(&[("show", ())])?;
+    }
+    while !words.is_empty() {
+        named.push(find(dataplane, words.word("the name of an interface")?)?);
+    }
+    let mut arp = Vec::new();
+    for neighbor in dataplane.router.neighbors().iter() {
+        if !named.is_empty() && !named.contains(&neighbor.interface) {
+            continue;
+        }
+        let flags = match neighbor.state {
+            NeighborState::Static(_) => "STATIC",
+            NeighborState::Reachable(_) | NeighborState::Stale { .. } => "VALID",
+            NeighborState::Incomplete { .. } | NeighborState::Failed => "PENDING",
+        };
+        arp.push(json::ArpEntry {
+            ip: neighbor.address,
+            flags,
+            mac: MacAddress(neighbor.state.mac().map_or([0; 6], |mac| mac.0)),
+            ifname: name_of(dataplane, neighbor.interface),
+            state: None,
+        });
+    }
+    Ok(json::Arp { arp })
+}
+
+fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure> {
+    words.end()?;
+    let users = |table: TableIndex| {
+        dataplane.interfaces.iter().filter(|(_, interface)| interface.table4 == table).count() as u32
+    };
+    let entry = |(index, table): (TableIndex, &weft_nodes::ip4::Table)| json::VrfEntry {
+        name: if table.id == 0 { "default".to_owned() } else { table.name.clone() },
+        vrf_id: table.id,
+        internal_vrf_id: index.0,
+        ref_count: users(index),
+    };
+    Ok(json::Vrf { vrf_table: dataplane.router.tables().map(entry).collect() })
+}
+
+fn local(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Local, Failure> {
+    words.end()?;
+    let addresses = dataplane.interfaces.iter().flat_map(|(index, interface)| {
+        let (ifname, vrf_id) = (name_of(dataplane, index), table_id(dataplane, interface.table4));
+        let address = move |address: &Ipv4Net| json::LocalAddress {
+            address: address.addr().into(),
+            ifname: ifname.clone(),
+            vrf_id,
+        };
+        interface.addresses4.iter().map(address)
+    });
+    Ok(json::Local { local: addresses.collect() })
+}
+
+fn netstat(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Netstat, Failure> {
+    if !words.is_empty() {
+        // Weft counts for all tables together.
+        words.one_of(&[("vrf_id", ())])?;
+        words.value::<u32>("the number of a VRF")?;
+        words.end()?;
+    }
+    let vectors = &dataplane.engine.counters.interfaces;
+    let indices = || dataplane.interfaces.iter().map(|(index, _)| index.index());
+    let mib = |name: &'static str, value: u64| BTreeMap::from([(name, value)]);
+    let received4 = indices().map(|index| vectors.ip4.sum(index)).sum();
+    let received6 = indices().map(|index| vectors.ip6.sum(index)).sum();
+    let protocols = [("ip", mib("InReceives", received4)), ("ip6", mib("InReceives", received6))];
+    Ok(json::Netstat { protocols: BTreeMap::from(protocols) })
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+//! vplaned drives the dataplane: what it says becomes ports, addresses, routes and neighbours here.
+//!
+//! The session and its sockets are a task of the main loop ([`task`]). Whatever comes out of it is worked into [`Vplaned`],
+//! a part of the [`Dataplane`]: netlink goes through a store that keeps what was said and tells only differences, and the
+//! differences are applied ([`changes`]). So a restart of vplaned changes nothing that stays the same, and until it is
+//! back everything stays. What the dataplane has to say in turn waits in a queue for the task.
+
+mod changes;
+mod commands;
+mod console;
+mod ports;
+pub mod task;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, text_of};
+use weft_vplaned::config::Settings;
+use weft_vplaned::netlink::{self, Topic};
+use weft_vplaned::session::{Counts, Event};
+use weft_vplaned::store::{Change, Owner, Store};
+use weft_vplaned::types::{Counters, DataplaneId, Link, PortDescription, PortNumber, Sequence};
+use weft_vplaned::wire::Item;
+
+use self::changes::Bindings;
+use self::ports::Ports;
+use crate::state::Dataplane;
+
+pub use self::console::console;
+
+/// Words of topics that are remembered; further ones are counted together.
+const MOST_TOPICS: usize = 64;
+/// What a failed command is reported with.
+const FAILED: i32 = -1;
+
+/// Something for vplaned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tell {
+    AddPort(PortDescription),
+    RemovePort(PortNumber),
+    Link(PortNumber, Link),
+    Counters(String, Counters),
+    Failed { command: String, code: i32 },
+}
+
+/// A snapshot that was taken in.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot {
+    pub messages: u64,
+    pub took: Duration,
+    pub at: SystemTime,
+}
+
+/// How the session stands, as the task last saw it.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    pub state: &'static str,
+    pub request: String,
+    pub publisher: Option<String>,
+    pub console: Vec<String>,
+    pub dataplane: DataplaneId,
+    pub sequence: Sequence,
+    pub counts: Counts,
+    /// Connections that did not survive the handshake.
+    pub refused: u64,
+}
+
+/// What commands and netlink add up to; handlers of commands work on it.
+#[derive(Default)]
+pub struct Learned {
+    store: Store,
+    /// To be applied to the dataplane.
+    changes: Vec<Change>,
+}
+
+/// vplaned's part of the state.
+pub struct Vplaned {
+    pub settings: Settings,
+    pub status: Status,
+    pub snapshot: Option<Snapshot>,
+    pub last_error: Option<String>,
+    /// Messages by the leading word of their topic.
+    pub topics: BTreeMap<String, u64>,
+    /// Topics that mean nothing to Weft.
+    pub unknown: BTreeMap<String, u64>,
+    /// Netlink messages that could not be read.
+    pub unreadable: u64,
+    /// Differences that could not be applied.
+    pub failed_changes: u64,
+    learned: Learned,
+    registry: Registry<Learned>,
+    bindings: Bindings,
+    ports: Ports,
+    tells: Vec<Tell>,
+}
+
+impl Vplaned {
+    /// Before the first session.
+    pub fn new(settings: Settings) -> Vplaned {
+        Vplaned {
+            settings,
+            status: Status::default(),
+            snapshot: None,
+            last_error: None,
+            topics: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            unreadable: 0,
+            failed_changes: 0,
+            learned: Learned::default(),
+            registry: commands::registry(),
+            bindings: Bindings::default(),
+            ports: Ports::default(),
+            tells: Vec::new(),
+        }
+    }
+
+    /// Commands without effect.
+    pub fn ignored(&self) -> &BTreeMap<String, Ignored> {
+        self.registry.ignored()
+    }
+
+    /// Commands that were carried out, and that failed.
+    pub fn commands(&self) -> (u64, u64) {
+        self.registry.counts()
+    }
+
+    /// What netlink adds up to.
+    pub fn store(&self) -> &Store {
+        &self.learned.store
+    }
+
+    /// Takes one piece of state in.
+    fn take_in(&mut self, item: &Item) {
+        let word = String::from_utf8_lossy(item.word()).into_owned();
+        count(&mut self.topics, &word);
+        match Topic::new(&word) {
+            Some(topic) => match netlink::parse(topic, &item.data) {
+                Ok(event) => self.learned.store.apply(Owner::Vplaned, event, &mut self.learned.changes),
+                Err(error) => {
+                    self.unreadable += 1;
+                    self.complain(format!("netlink under {}: {error}", item.topic.escape_ascii()));
+                }
+            },
+            None => self.command(&word, &item.data),
+        }
+    }
+
+    fn command(&mut self, word: &str, data: &[u8]) {
+        let shown =
+            text_of(data).map_or_else(|| format!("protobuf under {word:?}"), |text| format!("{text:?}"));
+        match self.registry.run(&mut self.learned, data) {
+            Outcome::Applied => return,
+            Outcome::Ignored { name, first } => {
+                if first {
+                    tracing::info!("vplaned: commands {name:?} are accepted and ignored");
+                }
+                return;
+            }
+            Outcome::Failed(CommandError::Neither { found }) => {
+                if count(&mut self.unknown, word) {
+                    self.complain(format!("topic {word:?} means nothing here: {found}"));
+                }
+                return;
+            }
+            Outcome::Unknown { name, first } => {
+                if first {
+                    self.complain(format!("command {shown} is not known: {name:?}"));
+                }
+            }
+            Outcome::Failed(error) => self.complain(format!("command {shown}: {error}")),
+        }
+        // Only for text: vplaned's listeners could make nothing of the bytes of an envelope.
+        if let Some(text) = text_of(data) {
+            self.tells.push(Tell::Failed { command: text.to_owned(), code: FAILED });
+        }
+    }
+
+    fn complain(&mut self, text: String) {
+        tracing::warn!("vplaned: {text}");
+        self.last_error = Some(text);
+    }
+}
+
+/// Counts a name from outside; says whether it is new.
+fn count(names: &mut BTreeMap<String, u64>, name: &str) -> bool {
+    let known = names.contains_key(name);
+    let new = !known && names.len() < MOST_TOPICS;
+    let key = if known || new { name.escape_default().to_string() } else { "(others)".to_owned() };
+    *names.entry(key).or_default() += 1;
+    new
+}
+
+impl Dataplane {
+    /// Works in what the session tells.
+    pub fn hear_vplaned(&mut self, events: impl IntoIterator<Item = Event>) {
+        // Apart while the rest of the state changes by it.
+        let Some(mut vplaned) = self.vplaned.take() else { return };
+        for event in events {
+            self.hear_event(&mut vplaned, event);
+        }
+        self.apply_changes(&mut vplaned);
+        self.vplaned = Some(vplaned);
+    }
+
+    fn hear_event(&mut self, vplaned: &mut Vplaned, event: Event) {
+        match event {
+            Event::Update(item) => vplaned.take_in(&item),
+            Event::Accepted { dataplane } => {
+                if dataplane != vplaned.settings.dataplane {
+                    let expected = vplaned.settings.dataplane.0;
+                    tracing::warn!("vplaned: this is dataplane {}, expected {expected}", dataplane.0);
+                }
+                tracing::info!("vplaned: connected");
+            }
+            Event::PortReady { port, ifindex, name } => {
+                self.apply_changes(vplaned);
+                self.bind_port(vplaned, port, ifindex, &name);
+            }
+            Event::PortRefused { port, reply } => {
+                vplaned.complain(format!("port {} is refused: {reply}", port.0));
+            }
+            Event::PortDeleted { port, deleted } => {
+                tracing::info!("vplaned: port {} is deleted: {deleted}", port.0);
+            }
+            Event::SnapshotBegin => vplaned.learned.store.begin_resync(Owner::Vplaned),
+            Event::SnapshotEnd { messages, took } => {
+                let Learned { store, changes } = &mut vplaned.learned;
+                store.end_resync(Owner::Vplaned, changes);
+                self.apply_changes(vplaned);
+                vplaned.snapshot = Some(Snapshot { messages, took, at: SystemTime::now() });
+                tracing::info!("vplaned: snapshot of {messages} messages in {} ms", took.as_millis());
+            }
+            Event::ReportDue => self.report_all(vplaned),
+            Event::Malformed { channel, error } => {
+                vplaned.complain(format!("message of the {channel} channel: {error}"));
+            }
+            Event::Refused(reply) => vplaned.complain(format!("answers {reply:?} to a report")),
+            Event::Lost { reason, retry_in } => {
+                vplaned
+                    .complain(format!("session lost: {reason}; next attempt in {} ms", retry_in.as_millis()));
+            }
+        }
+    }
+
+    fn apply_changes(&mut self, vplaned: &mut Vplaned) {
+        if vplaned.learned.changes.is_empty() {
+            return;
+        }
+        let changes = std::mem::take(&mut vplaned.learned.changes);
+        let failures = vplaned.bindings.apply(self, changes);
+        vplaned.failed_changes += failures.count;
+        for failure in failures.first {
+            vplaned.complain(failure);
+        }
+    }
+
+    /// Registers ports that are new and withdraws those that are gone; reports links that have changed.
+    pub fn look_after_vplaned(&mut self) {
+        let Some(mut vplaned) = self.vplaned.take() else { return };
+        self.look_at_ports(&mut vplaned);
+        self.vplaned = Some(vplaned);
+    }
+
+    /// What is to be told to vplaned.
+    pub fn take_tells(&mut self) -> Vec<Tell> {
+        self.vplaned.as_mut().map(|vplaned| std::mem::take(&mut vplaned.tells)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The session as a task of the main loop: sockets on one side, the dataplane on the other.
+//!
+//! Events are worked in by batches, between which everybody else has a turn; so a snapshot of a million routes does not
+//! keep a command waiting.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use tokio::task::yield_now;
+use weft_vplaned::client::{Client, Target};
+use weft_vplaned::console::{ConsoleServer, Listening};
+use weft_vplaned::session::{Event, Session, SessionSettings, Timing};
+use weft_vplaned::transport::{Keys, PublicKey, Transport, require_curve};
+use weft_vplaned::types::RequestNumber;
+
+use super::{Status, Tell, Vplaned, console};
+use crate::config::Config;
+use crate::main_loop::Main;
+
+/// Events worked in at once, some milliseconds' work if they are all routes.
+const BATCH: usize = 1024;
+/// How often ports and links are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A session before its first message.
+pub struct Opened {
+    client: Client,
+    console: ConsoleServer,
+    endpoints: Vec<String>,
+}
+
+/// Reads keys and binds the console; what is wrong with either ends the start. To be called on the runtime.
+pub fn open(config: &Config) -> Result<Option<(Opened, Vplaned)>> {
+    let Some(section) = &config.vplaned else { return Ok(None) };
+    let settings = section.settings().context("vplaned")?;
+    let curve = match &settings.authentication {
+        Some(authentication) => {
+            require_curve().context("vplaned: authentication elliptic-curve")?;
+            let own = Keys::read_or_make(&authentication.certificate, &settings.uuid).context("vplaned")?;
+            Some((own, PublicKey::read(&authentication.controller).context("vplaned")?))
+        }
+        None => None,
+    };
+    let transport = Transport::new();
+    let listening = Listening { group: config.unix.gid.map(|gid| gid.0) };
+    let console =
+        ConsoleServer::bind(&transport, &settings.console, listening).context("vplaned: console")?;
+    let endpoints = console.endpoints().context("vplaned: console")?;
+    let announced = endpoints.first().cloned().unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let session = SessionSettings {
+        uuid: settings.uuid.clone(),
+        address: settings.address,
+        first_request: RequestNumber(since.as_millis() as u64),
+        timing: Timing { report: settings.report, ..Timing::default() },
+    };
+    let target = Target { request: settings.request.clone(), curve };
+    let client = Client::new(transport, target, Session::new(session, announced));
+    let state = Vplaned::new(settings);
+    Ok(Some((Opened { client, console, endpoints }, state)))
+}
+
+/// Serves for ever.
+pub async fn serve(main: Main, opened: Opened) {
+    let Opened { mut client, console: mut server, endpoints } = opened;
+    let answers = console();
+    let mut events: Vec<Event> = Vec::with_capacity(BATCH);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Before the first message: vplaned deletes the TAP of a port that is not registered when a snapshot is asked for.
+    main.with(|dataplane| dataplane.look_after_vplaned());
+    hand_over(&main, &mut client);
+    loop {
+        tokio::select! {
+            () = client.events(&mut events, BATCH) => main.with(|dataplane| dataplane.hear_vplaned(events.drain(..))),
+            _ = look.tick() => main.with(|dataplane| dataplane.look_after_vplaned()),
+            served = server.serve_one(|request| main.with(|dataplane| answers.answer(dataplane, request))) => {
+                if let Err(error) = served {
+                    tracing::warn!("vplaned: console: {error}");
+                }
+            }
+        }
+        hand_over(&main, &mut client);
+        let status = status(&mut client, &endpoints);
+        main.with(|dataplane| {
+            if let Some(vplaned) = &mut dataplane.vplaned {
+                vplaned.status = status;
+            }
+        });
+        // Others have a turn even while there is always something.
+        yield_now().await;
+    }
+}
+
+/// Gives the session what the dataplane has to say.
+fn hand_over(main: &Main, client: &mut Client) {
+    for tell in main.with(|dataplane| dataplane.take_tells()) {
+        say(client, tell);
+    }
+}
+
+fn say(client: &mut Client, tell: Tell) {
+    let (session, now) = (client.session(), Instant::now());
+    match tell {
+        Tell::AddPort(description) => session.add_port(now, description),
+        Tell::RemovePort(number) => session.remove_port(now, number),
+        Tell::Link(number, link) => session.report_link(number, &link),
+        Tell::Counters(interface, counters) => session.report_counters(&interface, &counters),
+        Tell::Failed { command, code } => session.report_failed_command(&command, code),
+    }
+}
+
+fn status(client: &mut Client, console: &[String]) -> Status {
+    let (request, refused) = (client.target().request.to_string(), client.refused_handshakes());
+    let session = client.session();
+    Status {
+        state: session.state_name(),
+        request,
+        publisher: session.publisher().map(str::to_owned),
+        console: console.to_vec(),
+        dataplane: session.dataplane(),
+        sequence: session.last_sequence(),
+        counts: session.counts().clone(),
+        refused,
+    }
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From events of the session to what forwards, without sockets and without rights.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use weft_devices::pg::{Mode, PgId};
+use weft_engine::InterfaceIndex;
+use weft_vplaned::config::Draft;
+use weft_vplaned::netlink::{IfIndex, InterfaceAddress, MacAddr, TagProtocol, VlanId};
+use weft_vplaned::store::{
+    FibTable, Interface, InterfaceKind, IpSettings, KnownNeighbor, PathTarget, RoutePath,
+};
+use weft_vplaned::types::Sequence;
+
+use super::*;
+use crate::testing::Bed;
+
+fn ifindex(number: u32) -> IfIndex {
+    IfIndex::new(number).expect("not 0")
+}
+
+/// A dataplane with one port that the kernel knows as `dp0p0s4`, number 2.
+struct Stand {
+    bed: Bed,
+    port: InterfaceIndex,
+}
+
+impl Stand {
+    fn new() -> Stand {
+        let mut bed = Bed::new("", 1);
+        let mut vplaned = Vplaned::new(Draft::default().settle().expect("all has a default"));
+        let port = bed
+            .dataplane
+            .create_pg_interface(PgId(0), Mode::Ethernet, None)
+            .expect("a port of the packet generator");
+        vplaned.bindings.bind(ifindex(2), port, "dp0p0s4");
+        bed.dataplane.vplaned = Some(Box::new(vplaned));
+        Stand { bed, port }
+    }
+
+    fn change(&mut self, changes: Vec<Change>) {
+        self.vplaned().learned.changes.extend(changes);
+        self.bed.dataplane.hear_vplaned([]);
+    }
+
+    fn vplaned(&mut self) -> &mut Vplaned {
+        self.bed.dataplane.vplaned.as_deref_mut().expect("there is one")
+    }
+
+    fn assert_all_applied(&mut self) {
+        let Vplaned { failed_changes, last_error, .. } = self.vplaned();
+        assert_eq!(*failed_changes, 0, "{last_error:?}");
+    }
+
+    fn hear(&mut self, topic: &str, data: &[u8]) {
+        let item = Item { topic: topic.into(), sequence: Sequence(1), data: data.into() };
+        self.bed.dataplane.hear_vplaned([Event::Update(item)]);
+    }
+
+    /// What `route lookup` of the console says.
+    fn lookup(&mut self, address: &str) -> serde_json::Value {
+        let request = vec![format!("route lookup {address}").into_bytes()];
+        let reply = console().answer(&mut self.bed.dataplane, &request);
+        assert_eq!(reply[0], b"OK", "{reply:?}");
+        let json: serde_json::Value = serde_json::from_slice(&reply[1]).expect("JSON");
+        json["route_lookup"][0].clone()
+    }
+
+    fn ask(&mut self, command: &str) -> serde_json::Value {
+        let reply = console().answer(&mut self.bed.dataplane, &[command.as_bytes().to_vec()]);
+        assert_eq!(reply[0], b"OK", "{reply:?}");
+        serde_json::from_slice(&reply[1]).expect("JSON")
+    }
+}
+
+fn interface(up: bool) -> Change {
+    Change::Interface(Interface {
+        index: ifindex(2),
+        name: "dp0p0s4".into(),
+        kind: InterfaceKind::Port,
+        admin_up: up,
+        mac: Some(MacAddr([2, 0, 0, 0, 1, 0])),
+        mtu: 1400,
+        vrf: None,
+        member_of: None,
+        ip4: IpSettings::default(),
+        ip6: IpSettings::default(),
+    })
+}
+
+fn address(index: u32, text: &str) -> InterfaceAddress {
+    InterfaceAddress {
+        index: ifindex(index),
+        address: text.parse().expect("an address"),
+        peer: None,
+        broadcast: None,
+        scope: weft_vplaned::netlink::Scope::UNIVERSE,
+    }
+}
+
+fn route(prefix: &str, target: PathTarget) -> Change {
+    let paths: Arc<[RoutePath]> = Arc::new([RoutePath { target, weight: NonZeroU16::MIN }]);
+    Change::Route(FibTable::MAIN, prefix.parse().expect("a prefix"), paths)
+}
+
+fn via(address: [u8; 4]) -> PathTarget {
+    PathTarget::Gateway { interface: ifindex(2), address: IpAddr::V4(Ipv4Addr::from(address)), onlink: false }
+}
+
+#[test]
+fn addresses_routes_and_neighbours_become_forwarding() {
+    let mut stand = Stand::new();
+    stand.change(vec![
+        interface(true),
+        Change::Address(address(2, "192.0.2.1/24")),
+        route("203.0.113.0/24", via([192, 0, 2, 254])),
+        route("198.51.100.0/24", PathTarget::Blackhole),
+        Change::Neighbor(KnownNeighbor {
+            index: ifindex(2),
+            address: [192, 0, 2, 254].into(),
+            mac: MacAddr([2, 0, 0, 0, 9, 9]),
+            permanent: true,
+        }),
+    ]);
+    stand.assert_all_applied();
+    let found = stand.lookup("203.0.113.9");
+    assert_eq!(found["state"], "gateway");
+    assert_eq!((&found["via"], &found["ifname"]), (&"192.0.2.254".into(), &"dp0p0s4".into()));
+    assert_eq!(found["neigh_present"], true);
+    assert_eq!(stand.lookup("198.51.100.1")["state"], "blackhole");
+    assert_eq!(stand.lookup("192.0.2.77")["state"], "directly connected");
+
+    let shown = stand.ask("ifconfig");
+    let shown = &shown["interfaces"][0];
+    assert_eq!((&shown["name"], &shown["mtu"]), (&"dp0p0s4".into(), &1400.into()));
+    assert_eq!((&shown["ifindex"], &shown["ether"]), (&2.into(), &"2:0:0:0:1:0".into()));
+    assert_eq!(shown["addresses"][0]["inet"], "192.0.2.1/24");
+    assert_eq!(stand.ask("arp")["arp"][0]["flags"], "STATIC");
+    assert_eq!(stand.ask("local")["local"][0]["address"], "192.0.2.1");
+    assert_eq!(stand.ask("vrf")["vrf_table"][0]["name"], "default");
+
+    stand.change(vec![
+        Change::RouteGone(FibTable::MAIN, "203.0.113.0/24".parse().expect("a prefix")),
+        Change::NeighborGone(ifindex(2), [192, 0, 2, 254].into()),
+        Change::AddressGone(address(2, "192.0.2.1/24")),
+        interface(false),
+    ]);
+    assert_eq!(stand.lookup("203.0.113.9")["state"], "nomatch");
+    assert_eq!(stand.lookup("192.0.2.77")["state"], "nomatch");
+    assert_eq!(stand.ask("arp")["arp"], serde_json::json!([]));
+    stand.assert_all_applied();
+}
+
+#[test]
+fn a_vlan_comes_and_goes_as_a_sub_interface() {
+    let mut stand = Stand::new();
+    let Change::Interface(mut vlan) = interface(true) else { unreachable!("it is one") };
+    vlan.index = ifindex(7);
+    vlan.name = "dp0p0s4.100".into();
+    vlan.kind = InterfaceKind::Vlan {
+        parent: ifindex(2),
+        id: VlanId::new(100).expect("an id"),
+        protocol: TagProtocol::Dot1Q,
+    };
+    stand.change(vec![interface(true), Change::Interface(vlan), Change::Address(address(7, "192.0.2.1/24"))]);
+    stand.assert_all_applied();
+    assert_eq!(stand.lookup("192.0.2.77")["ifname"], "dp0p0s4.100");
+    stand.change(vec![Change::AddressGone(address(7, "192.0.2.1/24")), Change::InterfaceGone(ifindex(7))]);
+    stand.assert_all_applied();
+    assert_eq!(stand.lookup("192.0.2.77")["state"], "nomatch");
+    let port = stand.port;
+    assert_eq!(stand.bed.dataplane.interfaces.subs(port).count(), 0);
+}
+
+#[test]
+fn a_bad_route_does_not_keep_good_ones_out() {
+    let mut stand = Stand::new();
+    stand.change(vec![
+        interface(true),
+        Change::Address(address(2, "192.0.2.1/24")),
+        route("203.0.113.0/24", via([192, 0, 2, 254])),
+        route("203.0.114.0/24", via([224, 0, 0, 1])),
+        route("203.0.115.0/24", via([192, 0, 2, 254])),
+        Change::RouteGone(FibTable::MAIN, "10.0.0.0/8".parse().expect("a prefix")),
+    ]);
+    assert_eq!(stand.vplaned().failed_changes, 2);
+    assert_eq!(stand.lookup("203.0.113.1")["state"], "gateway");
+    assert_eq!(stand.lookup("203.0.114.1")["state"], "nomatch");
+    assert_eq!(stand.lookup("203.0.115.1")["state"], "gateway");
+}
+
+#[test]
+fn commands_that_fail_are_reported_and_those_that_mean_nothing_are_listed() {
+    let mut stand = Stand::new();
+    stand.hear("ip4 redirects ", b"ip4 redirects enable");
+    stand.hear("npf-cfg add ", b"npf-cfg add fw:F 10 action=drop");
+    stand.hear("qos x ", b"qos dp0p0s4 enable");
+    stand.hear("poe x ", b"poe enable dp0p0s4");
+    stand.hear("tc_qdisc 1 0 ffffffff noqueue", &[0x94, 0, 0, 0, 0x24, 0]);
+    stand.hear("link 2 0 ", b"no netlink at all");
+    let failed: Vec<String> = stand
+        .bed
+        .dataplane
+        .take_tells()
+        .into_iter()
+        .filter_map(|tell| match tell {
+            Tell::Failed { command, .. } => Some(command),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(failed, ["npf-cfg add fw:F 10 action=drop", "qos dp0p0s4 enable"]);
+    let listed = stand.bed.json("show vplaned ignored");
+    let names = |kind: &str| -> Vec<String> {
+        let names = listed[kind].as_array().expect("a list").iter();
+        names.map(|entry| entry["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names("commands"), ["poe", "qos"]);
+    assert_eq!(names("topics"), ["tc_qdisc"]);
+    let shown = stand.bed.json("show vplaned");
+    assert_eq!((&shown["commands_applied"], &shown["netlink_unreadable"]), (&1.into(), &1.into()));
+    assert!(stand.bed.text("show vplaned").contains("Commands:"));
+}
+
+#[test]
+fn without_a_section_there_is_nothing_to_show() {
+    let refusal = Bed::new("", 1).refusal("show vplaned").to_string();
+    assert!(refusal.contains("no section vplaned"), "{refusal}");
+}

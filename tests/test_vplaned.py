@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weft driven by a double of vplaned: what `ip` does to the TAPs in the kernel reaches the forwarding tables."""
+
+import json
+import re
+
+import pytest
+import zmq
+
+from lab import Weft, poll_until, sites
+from lab import weft as words
+from lab.vplaned import Vplaned
+
+SECONDS = 20
+
+
+class Driven:
+    """A router whose addresses and routes are the kernel's, on TAPs that the double made."""
+
+    def __init__(self, lab, commands=()):
+        self.router = lab.namespace("router")
+        # The host answers for nothing and forwards nothing: that is Weft's.
+        self.router.sysctl(net__ipv4__ip_forward=0)
+        self.sites = sites(lab, self.router, 2)
+        self.folder = lab.folder("vplaned")
+        self.console = f"ipc://{self.folder}/console"
+        self.double = Vplaned(lab, self.router, self.folder, commands)
+        ports = [words.Port(site.port) for site in self.sites]
+        self.weft = Weft(lab, self.router, ports, more=self.double.section(self.console))
+
+    def start(self):
+        self.double.start()
+        self.weft.start()
+        self.ready()
+        return self
+
+    def ready(self):
+        poll_until(lambda: self.weft.cli_json("show vplaned")["state"] == "ready", SECONDS,
+                   f"the session is ready; the log:\n{self.weft.log_text()}")
+
+    def configure(self):
+        """As an administrator: the TAPs are set up and get the routers' addresses."""
+        for site in self.sites:
+            tap = f"dp0{site.port}"
+            self.router.ip("link", "set", tap, "up")
+            self.router.ip("addr", "add", site.router_address, "dev", tap)
+        self.reachable()
+
+    def reachable(self):
+        a, b = self.sites
+        poll_until(lambda: a.host.run("ping", "-c", 1, "-W", 1, b.host_ip, check=False).returncode == 0, SECONDS,
+                   f"host B answers through Weft; the log:\n{self.weft.log_text()}")
+
+    def ask(self, command, console=None):
+        """What the console answers."""
+        with zmq.Context() as context, context.socket(zmq.REQ) as client:
+            client.linger, client.rcvtimeo = 0, 10_000
+            client.connect(console or self.console)
+            client.send(command if isinstance(command, bytes) else command.encode())
+            status, output = client.recv_multipart()
+            return status.decode(), output.decode()
+
+    def fib(self):
+        """Routes and addresses, for comparison."""
+        return [self.weft.cli_json("show ip fib"), self.weft.cli_json("show interface addr")]
+
+
+@pytest.fixture
+def driven(lab):
+    def make(**options):
+        return Driven(lab, **options).start()
+
+    return make
+
+
+def test_the_kernels_addresses_and_routes_forward(driven):
+    net = driven()
+    net.configure()
+    a, b = net.sites
+    # Routes follow: a network behind host B.
+    b.host.ip("addr", "add", "172.16.5.1/32", "dev", "lo")
+    net.router.ip("route", "add", "172.16.5.0/24", "via", b.host_ip)
+    poll_until(lambda: a.host.run("ping", "-c", 1, "-W", 1, "172.16.5.1", check=False).returncode == 0, SECONDS,
+               "the route forwards")
+    net.router.ip("route", "del", "172.16.5.0/24")
+    poll_until(lambda: "Unreachable" in a.host.run("ping", "-c", 1, "-W", 1, "172.16.5.1", check=False).stdout, SECONDS,
+               "the route is gone")
+    net.router.ip("link", "set", "dp0p1", "down")
+    poll_until(lambda: a.host.run("ping", "-c", 1, "-W", 1, b.host_ip, check=False).returncode != 0, SECONDS,
+               "an interface that is down forwards nothing")
+
+
+def test_links_are_reported_and_reported_again(driven):
+    net = driven()
+    poll_until(lambda: net.double.words().count("LINKUP") >= 6, SECONDS, "both ports' links are told every second")
+    site = net.sites[0]
+    site.host.ip("link", "set", "eth0", "down")
+    poll_until(lambda: "LINKDOWN" in net.double.words(), SECONDS, "a lost carrier is told")
+
+
+def test_the_host_is_reached_through_the_shadow_of_the_port(driven):
+    net = driven()
+    net.configure()
+    a = net.sites[0]
+    net.router.sysctl(net__ipv4__conf__all__rp_filter=0)
+    with net.router.socket() as listener, a.host.socket() as client:
+        listener.bind((a.router_ip, 2222))
+        listener.listen()
+        listener.settimeout(SECONDS)
+        client.settimeout(SECONDS)
+        client.connect((a.router_ip, 2222))
+        connection, _ = listener.accept()
+        with connection:
+            client.sendall(b"through the shadow")
+            assert connection.recv(64) == b"through the shadow"
+
+
+def test_commands_that_fail_come_back_as_events(driven):
+    net = driven()
+    net.double.command("npf-cfg add fw:F 10 action=drop")
+    net.double.command("nosuch command")
+    net.double.command("poe enable dp0p0")
+    net.double.command("ip4 redirects enable")
+    poll_until(lambda: len(net.double.events()) == 2, SECONDS, "both are reported")
+    assert net.double.events() == ["npf-cfg add fw:F 10 action=drop", "nosuch command"]
+    ignored = net.weft.cli_json("show vplaned ignored")["commands"]
+    assert [(entry["name"], entry["harmless"]) for entry in ignored] == [("nosuch", False), ("poe", True)]
+
+
+def test_the_console_answers(driven):
+    net = driven()
+    net.configure()
+    a = net.sites[0]
+    for endpoint in (net.console, f"{net.console}-vplsh"):
+        status, output = net.ask("ifconfig -a", endpoint)
+        assert status == "OK"
+        assert {entry["name"] for entry in json.loads(output)["interfaces"]} == {"dp0p0", "dp0p1"}
+    status, output = net.ask(f"route lookup {a.host_ip}")
+    assert status == "OK"
+    assert json.loads(output)["route_lookup"][0]["ifname"] == "dp0p0"
+    assert net.ask("bogus") == ("ERROR", "Unknown command: bogus\n")
+    assert net.ask(b"\xff\x00")[0] == "ERROR"
+    assert "ifconfig" in net.ask("help")[1]
+
+
+def test_malformed_messages_are_logged_and_left(driven):
+    net = driven()
+    net.configure()
+    bad = [(b"",), (b"OK",), (b"OK", b"123", b"x", b"y"), (b"THATSALLFOLKS!", b"1", b""), (b"link 1 0 ", bytes(9), b""),
+           (bytes(5),) * 4, (b"x",) * 100]
+    for frames in bad:
+        net.double.say(*frames)
+        net.double.send_publication(*frames)
+    poll_until(lambda: net.weft.cli_json("show vplaned")["malformed"] == 2 * len(bad), SECONDS, "all are counted")
+    assert len(re.findall(r"message of the \w+ channel", net.weft.log_text())) == 2 * len(bad)
+    net.reachable()
+
+
+def test_either_side_is_killed_in_turn(driven, trafficgen):
+    """No packet is lost when vplaned dies; the state is the same whoever was restarted."""
+    net = driven(commands=["ip4 redirects enable"])
+    net.configure()
+    a, b = net.sites
+    before = net.fib()
+    for _ in range(5):
+        flow = trafficgen.flow(a, b, rate=2000)
+        net.double.kill()
+        poll_until(lambda: net.weft.cli_json("show vplaned")["state"] != "ready", SECONDS, "Weft notices")
+        net.double.start()
+        net.ready()
+        counted = flow.stop()
+        assert counted["sent"] > 0 and counted["lost"] == 0, counted
+        assert net.fib() == before
+
+        net.weft.kill()
+        net.weft.start()
+        net.ready()
+        net.reachable()
+        poll_until(lambda: net.fib()[1] == before[1], SECONDS, "the same addresses")
+        poll_until(lambda: net.weft.cli_json("show ip fib") == before[0], SECONDS, "the same routes")
+
+
+def test_ten_thousand_commands_in_a_snapshot(driven):
+    commands = [f"ecmp mode {'hash-threshold' if number % 2 else 'modulo-n'}" for number in range(10_000)]
+    net = driven(commands=commands)
+    shown = net.weft.cli_json("show vplaned")
+    assert shown["commands_applied"] == len(commands)
+    net.configure()
