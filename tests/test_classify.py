@@ -31,7 +31,7 @@ def net(network):
 
 
 def _frame(net, dport, **fields):
-    a, b = net.sites
+    a, b = net.sites[:2]
     packet = IP(src=a.host_ip, dst=b.host_ip, **fields) / UDP(sport=4000, dport=dport) / (b"classified" * 3)
     return Ether(src=a.host_mac, dst=a.port_mac) / packet
 

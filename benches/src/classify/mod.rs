@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Different packets of a case
-    #[arg(long, default_value_t = 65_536)]
+    #[arg(long, default_value_t = 16_384)]
     packets: usize,
     /// Core to run on
     #[arg(long, default_value_t = 1)]
