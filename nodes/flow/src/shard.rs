@@ -265,7 +265,11 @@ impl Shard {
                 }
             }
             Relation::Answer => match self.find(ahead) {
-                Some(slot) => self.datagram(now, slot, parsed.direction, arrival),
+                Some(slot) => {
+                    // An answer may be the first fragment of one.
+                    self.remember(now, slot, arrival);
+                    self.datagram(now, slot, parsed.direction, arrival)
+                }
                 None => self.invalid(Why::NoRequest, arrival),
             },
             Relation::Error => match self.find(ahead) {
@@ -281,7 +285,9 @@ impl Shard {
         use zerocopy::FromBytes;
         let entry = self.slots.at(slot);
         let table = entry.key().table();
-        if let Ok((ip, _)) = weft_nodes::headers::Ipv4Header::ref_from_prefix(arrival.data) {
+        if let Ok((ip, _)) = weft_nodes::headers::Ipv4Header::ref_from_prefix(arrival.data)
+            && ip.more_fragments()
+        {
             let key = fragment_key(ip, table);
             let generation = entry.generation();
             self.fragments.remember(key, self.seed.hash(key), slot, generation, now);

@@ -295,6 +295,32 @@ fn fragments_and_icmp_errors_count_on_their_flow() {
 }
 
 #[test]
+fn fragments_of_an_answer_count_too() {
+    let now = Tsc(1 << 40);
+    let mut shard = shard(&settings(64, true, false), &Arc::new(Shared::new(1)), now);
+    let fragment = |from, to, flags: u16| {
+        ipv4(from, to).ipv4_with(|ip| {
+            ip.identification.set(9);
+            ip.flags_offset.set(flags);
+            ip.protocol = weft_nodes::headers::IpProtocol::ICMP;
+        })
+    };
+    let pong = Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [7, 1]);
+    let sent = [
+        fragment(A, B, 0x2000).ping(7, 1).build(),
+        fragment(B, A, 0x2000).icmp4(pong).build(),
+        fragment(A, B, 1).payload(&[0; 8]).build(),
+        fragment(B, A, 1).payload(&[0; 8]).build(),
+    ];
+    for packet in sent {
+        assert!(matches!(send(&mut shard, now, &packet), Fate::Flow { .. }));
+    }
+    shard.publish(now);
+    let flow = table(&shard).get(0).expect("a flow");
+    assert_eq!(flow.sides.map(|side| side.packets), [2, 2]);
+}
+
+#[test]
 fn new_flows_are_limited_and_known_ones_are_not() {
     let clock = *CLOCK;
     let now = Tsc(1 << 40);
