@@ -60,7 +60,7 @@ counts! {
     NewsLost = "news-lost";
 }
 
-/// Counters in the hands of their worker; [`Counts::publish`] shows them.
+/// Counters in the hands of their worker; `publish` shows them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts([u64; COUNTS]);
 

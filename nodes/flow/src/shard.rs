@@ -2,8 +2,8 @@
 //! The flows of one worker: what a packet does to them, and what time does.
 //!
 //! Knows packets as bytes and time as an argument, so that it runs against its oracle without an engine. Nothing here
-//! allocates after [`Shard::new`], locks, or waits. A packet costs one or two lines of the index and two of its
-//! flow; [`Shard::prefetch_index`] and [`Shard::prefetch_flow`] start to load them ahead.
+//! allocates after `Shard::new`, locks, or waits. A packet costs one or two lines of the index and two of its
+//! flow; `prefetch_index` and `prefetch_flow` start to load them ahead.
 //!
 //! A worker calls all of it on its own thread.
 
