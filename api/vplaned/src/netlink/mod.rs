@@ -3,7 +3,7 @@
 //!
 //! [`parse`] takes one message under its topic and says what it means, or what is wrong with it and where. It reads the
 //! attributes that count for a dataplane and skips all others, so a newer kernel's attribute never makes a message
-//! unreadable (docs/decisions/0004-own-netlink-parser.md). Bytes of any kind are safe to pass: nothing here panics.
+//! unreadable (docs/decisions/0007-own-netlink-parser.md). Bytes of any kind are safe to pass: nothing here panics.
 //! No state, any thread.
 
 mod address;
