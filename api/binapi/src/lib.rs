@@ -3,7 +3,9 @@
 //! same message names, same CRCs.
 //!
 //! The definitions are the `.api` files beside this crate; [`api`] is generated from them. [`codec`] and [`message`]
-//! are what the generated types are made of, for servers and clients alike.
+//! are what the generated types are made of, for servers and clients alike. [`server`] answers clients on the main
+//! thread of a daemon; what a message does is told by handlers ([`server::Registry`]), so nothing here knows of nodes,
+//! tables or the engine.
 #![deny(unsafe_code)]
 
 pub mod address;
@@ -11,6 +13,7 @@ pub mod codec;
 pub mod frame;
 pub mod message;
 pub mod retval;
+pub mod server;
 mod text;
 
 /// Messages and types, a module per `.api` file. Generated.
