@@ -6,4 +6,5 @@ mod conversation;
 mod daemon;
 mod handshake;
 mod misbehaviour;
+mod papi;
 mod peer;
