@@ -3,7 +3,7 @@
 //! then the message. Both sides of a connection work with what is here.
 
 use crate::codec::{EncodeError, Reader, Wire};
-use crate::message::{Class, Message};
+use crate::message::{Class, Message, MessageInfo};
 
 /// Bytes before each message; those at 8 to 12 are its length, the rest is zero.
 pub const HEADER: usize = 16;
@@ -54,25 +54,40 @@ impl Envelope {
     }
 
     fn write<M: Message>(self, message: &M, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let start = self.begin(M::INFO.class, out)?;
+        message.put(out)?;
+        finish(M::INFO.name, start, out)
+    }
+
+    /// Appends a frame around a body that was written before its id was known.
+    pub fn frame_body(self, info: &MessageInfo, body: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let start = self.begin(info.class, out)?;
+        out.extend_from_slice(body);
+        finish(info.name, start, out)
+    }
+
+    /// Appends what stands before a body; says where.
+    fn begin(self, class: Class, out: &mut Vec<u8>) -> Result<usize, EncodeError> {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER]);
         self.id.0.put(out)?;
-        match M::INFO.class {
+        match class {
             Class::Request => [self.client.0, self.context.0].put(out)?,
             Class::Reply => self.context.0.put(out)?,
             Class::Event => self.client.0.put(out)?,
             Class::Other => {}
         }
-        message.put(out)?;
-        let length = out.len() - start - HEADER;
-        let length = u32::try_from(length).map_err(|_| EncodeError::TooMany {
-            what: M::INFO.name,
-            found: length,
-            most: u32::MAX.into(),
-        })?;
-        out[start + 8..start + 12].copy_from_slice(&length.to_be_bytes());
-        Ok(())
+        Ok(start)
     }
+}
+
+/// Fills in the length of a frame.
+fn finish(what: &'static str, start: usize, out: &mut [u8]) -> Result<(), EncodeError> {
+    let found = out.len() - start - HEADER;
+    let most = u32::MAX;
+    let length = u32::try_from(found).map_err(|_| EncodeError::TooMany { what, found, most: most.into() })?;
+    out[start + 8..start + 12].copy_from_slice(&length.to_be_bytes());
+    Ok(())
 }
 
 /// A frame says that it is longer than the reader will take.

@@ -22,8 +22,6 @@ use weft_binapi::server::{
     CliFailure, Clients, Options, Program, Records, Registry, Server, Session, Transactional, Version,
 };
 
-use crate::peer::Peer;
-
 /// Interfaces by index, routes by their prefix, and what clients have left behind.
 #[derive(Default)]
 pub struct Toy {
@@ -168,6 +166,10 @@ impl Daemon {
     pub fn with(options: Options, interfaces: u32) -> Self {
         let number = DAEMONS.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("weft-binapi-{}-{number}.sock", std::process::id()));
+        Self::at(path, options, interfaces)
+    }
+
+    pub fn at(path: PathBuf, options: Options, interfaces: u32) -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (ready, is_ready) = mpsc::channel();
         let listen_at = path.clone();
@@ -189,12 +191,6 @@ impl Daemon {
         });
         is_ready.recv().expect("the server must come up");
         Self { path, stop: Some(stop), thread: Some(thread) }
-    }
-
-    pub fn client(&self, name: &str) -> Peer {
-        let mut peer = Peer::connect(&self.path);
-        peer.handshake(name);
-        peer
     }
 }
 

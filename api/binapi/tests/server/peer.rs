@@ -14,6 +14,8 @@ use weft_binapi::codec::Reader;
 use weft_binapi::frame::{ClientIndex, Context, Envelope, HEADER, MessageId};
 use weft_binapi::message::Request;
 
+use crate::daemon::Daemon;
+
 /// Longer than anything takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -107,6 +109,14 @@ impl Peer {
         let mut rest = Vec::new();
         // Reset instead of closed if it had not read all that was sent.
         self.stream.read_to_end(&mut rest).map_or_else(|error| error.raw_os_error() == Some(104), |_| true)
+    }
+}
+
+impl Daemon {
+    pub fn client(&self, name: &str) -> Peer {
+        let mut peer = Peer::connect(&self.path);
+        peer.handshake(name);
+        peer
     }
 }
 
