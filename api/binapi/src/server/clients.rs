@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//! All clients: who they are, and the events that are sent to them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tokio::sync::Mutex;
+
+use crate::frame::ClientIndex;
+use crate::message::Event;
+
+use super::Options;
+use super::session::{Peer, Session, SessionId};
+use super::table::Table;
+
+/// Tells clients of sockets from those of shared memory, which exist elsewhere.
+const SOCKET: u32 = 0x8000_0000;
+
+/// The connected clients; all clones mean the same.
+#[derive(Clone)]
+pub struct Clients(Rc<Shared>);
+
+struct Shared {
+    table: Rc<Table>,
+    sessions: RefCell<BTreeMap<SessionId, Rc<Session>>>,
+    next: Cell<u64>,
+    /// Held by whoever changes the state, and by a batch from its first change to its last.
+    changing: Mutex<()>,
+    in_batch: Cell<bool>,
+}
+
+/// What there is to say about a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientInfo {
+    pub id: SessionId,
+    pub index: ClientIndex,
+    pub name: String,
+    pub peer: Peer,
+    /// Messages that came from it.
+    pub received: u64,
+    /// Messages for it.
+    pub sent: u64,
+    /// Bytes that it has not read.
+    pub backlog: usize,
+}
+
+impl Clients {
+    pub(super) fn new(table: Rc<Table>) -> Self {
+        let (sessions, next, changing) = (RefCell::default(), Cell::new(1), Mutex::new(()));
+        Self(Rc::new(Shared { table, sessions, next, changing, in_batch: Cell::new(false) }))
+    }
+
+    pub(super) fn enter(&self, peer: Peer, options: &Options) -> Rc<Session> {
+        let mut sessions = self.0.sessions.borrow_mut();
+        let id = SessionId(self.0.next.replace(self.0.next.get() + 1));
+        let taken: Vec<u32> = sessions.values().map(|session| session.index.0 & !SOCKET).collect();
+        let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or(0);
+        let table = Rc::clone(&self.0.table);
+        let session = Rc::new(Session::new(id, ClientIndex(SOCKET | slot), peer, table, options.backlog));
+        sessions.insert(id, Rc::clone(&session));
+        session
+    }
+
+    pub(super) fn leave(&self, id: SessionId) {
+        self.0.sessions.borrow_mut().remove(&id);
+    }
+
+    pub(super) fn changing(&self) -> &Mutex<()> {
+        &self.0.changing
+    }
+
+    /// Clients that are connected.
+    pub fn len(&self) -> usize {
+        self.0.sessions.borrow().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A batch is being applied: what else changes the state now would become part of it, or be undone with it.
+    /// Messages of other clients wait by themselves.
+    pub fn batch_in_progress(&self) -> bool {
+        self.0.in_batch.get()
+    }
+
+    pub(super) fn set_batch_in_progress(&self, in_progress: bool) {
+        self.0.in_batch.set(in_progress);
+    }
+
+    /// All clients, the oldest first.
+    pub fn list(&self) -> Vec<ClientInfo> {
+        let sessions = self.0.sessions.borrow();
+        let infos = sessions.values().map(|session| ClientInfo {
+            id: session.id(),
+            index: session.index,
+            name: session.name(),
+            peer: session.peer(),
+            received: session.received.get(),
+            sent: session.outbox.messages(),
+            backlog: session.outbox.backlog(),
+        });
+        infos.collect()
+    }
+
+    /// Sends an event to all who have asked for events of its type. The event is made from the number that each has
+    /// asked with.
+    pub fn publish<E: Event>(&self, event: impl Fn(u32) -> E) {
+        let id = self.0.table.id(E::INFO.name);
+        for session in self.0.sessions.borrow().values() {
+            if let Some(pid) = session.subscribed(id) {
+                session.notify(id, &event(pid));
+            }
+        }
+    }
+
+    /// Sends an event to one client, for those who choose themselves what they tell whom. Says whether it is
+    /// connected.
+    pub fn send<E: Event>(&self, to: SessionId, event: &E) -> bool {
+        let sessions = self.0.sessions.borrow();
+        let Some(session) = sessions.get(&to) else { return false };
+        session.notify(self.0.table.id(E::INFO.name), event);
+        true
+    }
+
+    /// Cuts a client off. Says whether it was connected.
+    pub fn disconnect(&self, id: SessionId) -> bool {
+        let sessions = self.0.sessions.borrow();
+        sessions.get(&id).inspect(|session| session.cut.notify_one()).is_some()
+    }
+}

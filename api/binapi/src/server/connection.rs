@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connection, from the first byte to the last.
+
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixStream;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::codec::DecodeError;
+use crate::frame::{Envelope, Frames, MessageId, TooLong};
+use crate::message::{MessageInfo, Role};
+use crate::retval::Retval;
+
+use super::batch::Batch;
+use super::registry::{BatchStep, Handler, Handlers, Host, Mode, Producer, Question};
+use super::session::Session;
+use super::{Clients, Options};
+
+/// Bytes that are asked for at once.
+const READ: usize = 16 << 10;
+/// How long a client that has finished may take to read its last answers.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub(super) struct Connection<H: Host> {
+    pub stream: UnixStream,
+    pub session: Rc<Session>,
+    pub handlers: Rc<Handlers<H::State>>,
+    pub clients: Clients,
+    pub host: H,
+    pub options: Rc<Options>,
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("it has closed its side")]
+    Closed,
+    #[error("it said so")]
+    Left,
+    #[error("it was cut off")]
+    Cut,
+    #[error("{0}")]
+    TooLong(#[from] TooLong),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Takes a client off the list, whatever ends its task.
+struct Leaving<'a>(&'a Clients, &'a Session);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1.id());
+    }
+}
+
+impl<H: Host> Connection<H> {
+    pub async fn run(self) {
+        let leaving = Leaving(&self.clients, &self.session);
+        let mut sending = std::pin::pin!(self.session.outbox.send_all(&self.stream));
+        let end = tokio::select! {
+            end = self.receive() => end,
+            error = &mut sending => End::Io(error),
+            () = self.session.cut.notified() => End::Cut,
+        };
+        if matches!(end, End::Closed | End::Left) {
+            tokio::select! {
+                _ = timeout(FAREWELL, self.session.outbox.drained_to(0)) => {}
+                _ = &mut sending => {}
+            }
+        }
+        debug!(session = %self.session.id(), %end, "API connection ends");
+        drop(leaving);
+        self.host.with(|state| self.handlers.lost(state, &self.session));
+    }
+
+    async fn receive(&self) -> End {
+        let mut frames = Frames::new(self.options.longest);
+        let mut batch = None;
+        let mut turn = Instant::now();
+        loop {
+            loop {
+                let message = match frames.take() {
+                    Ok(Some(message)) => message,
+                    Ok(None) => break,
+                    Err(error) => {
+                        info!(session = %self.session.id(), %error, "an API client is cut off");
+                        return error.into();
+                    }
+                };
+                self.handle(message, &mut batch).await;
+                if self.session.leaving.get() {
+                    return End::Left;
+                }
+                self.session.outbox.drained_to(self.options.high_water).await;
+                if turn.elapsed() > self.options.slice {
+                    yield_now().await;
+                    turn = Instant::now();
+                }
+            }
+            if let Err(error) = self.stream.readable().await {
+                return error.into();
+            }
+            let buffer = frames.buffer();
+            buffer.reserve(READ);
+            match self.stream.try_read_buf(buffer) {
+                Ok(0) => return End::Closed,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return error.into(),
+            }
+            turn = Instant::now();
+        }
+    }
+
+    async fn handle(&self, message: &[u8], batch: &mut Option<Batch>) {
+        let session = &self.session;
+        session.received.set(session.received.get() + 1);
+        let Some(id) = message.first_chunk().map(|id| MessageId(u16::from_be_bytes(*id))) else { return };
+        let Some(info) = session.table.info(id) else {
+            debug!(session = %session.id(), id = id.0, "an unknown message is ignored");
+            return;
+        };
+        let Some((envelope, body)) = Envelope::split(info.class, message) else {
+            debug!(session = %session.id(), message = info.name, "a message without its header is ignored");
+            return;
+        };
+        let Some(handler) = self.handlers.get(id) else {
+            // Clients were not told of it, nor of its reply, and an id that a client does not know breaks it.
+            debug!(session = %session.id(), message = info.name, "a message that nobody handles is ignored");
+            return;
+        };
+        if let Err(error) = self.dispatch(handler, envelope, body, batch).await {
+            debug!(session = %session.id(), message = info.name, %error, "a message cannot be read");
+            if let Some(batch) = batch {
+                batch.spoil(envelope, Retval::INVALID_VALUE);
+            }
+            self.refuse(info, envelope, Retval::INVALID_VALUE);
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        handler: &Handler<H::State>,
+        envelope: Envelope,
+        body: &[u8],
+        batch: &mut Option<Batch>,
+    ) -> Result<(), DecodeError> {
+        let session = &self.session;
+        let question = Question { envelope, body };
+        match (handler, batch) {
+            (Handler::Query(answer), _) => self.host.with(|state| answer(state, session, question)),
+            (Handler::Command(_), Some(batch)) => {
+                batch.spoil(envelope, Retval::UNSUPPORTED);
+                if let Some(info) = session.table.info(envelope.id) {
+                    self.refuse(info, envelope, Retval::UNSUPPORTED);
+                }
+                Ok(())
+            }
+            (Handler::Command(answer), None) => {
+                let _changing = self.clients.changing().lock().await;
+                self.host.with(|state| answer(state, session, question))
+            }
+            (Handler::Change(change), Some(batch)) => {
+                (change.check)(body)?;
+                match batch.keep(envelope, body, &self.options) {
+                    Ok(()) if batch.is_quiet() => {}
+                    Ok(()) => (change.kept)(session, envelope),
+                    Err(retval) => {
+                        if let Some(info) = session.table.info(envelope.id) {
+                            self.refuse(info, envelope, retval);
+                        }
+                    }
+                }
+                Ok(())
+            }
+            (Handler::Change(change), None) => {
+                let _changing = self.clients.changing().lock().await;
+                self.host.with(|state| (change.apply)(state, Mode::Alone, session, question)).map(drop)
+            }
+            (Handler::Produce(begin), _) => {
+                let producer = self.host.with(|state| begin(state, session, question))?;
+                self.produce(producer).await;
+                Ok(())
+            }
+            (Handler::Batch(BatchStep::Begin), batch) => self.begin_batch(question, batch),
+            (Handler::Batch(BatchStep::Commit), batch) => {
+                self.commit_batch(envelope, batch.take()).await;
+                Ok(())
+            }
+            (Handler::Batch(BatchStep::Abort), batch) => {
+                self.abort_batch(envelope, batch.take());
+                Ok(())
+            }
+            (Handler::Ignore, _) => Ok(()),
+        }
+    }
+
+    /// Sends an answer of many parts, a slice at a time, as far as the client has room for it.
+    async fn produce(&self, mut producer: Producer<H::State>) {
+        let outbox = &self.session.outbox;
+        loop {
+            let turn = Instant::now();
+            let more = self.host.with(|state| {
+                while producer(state, &self.session) {
+                    if outbox.backlog() > self.options.high_water || turn.elapsed() > self.options.slice {
+                        return true;
+                    }
+                }
+                false
+            });
+            if !more {
+                return;
+            }
+            outbox.drained_to(self.options.high_water).await;
+            yield_now().await;
+        }
+    }
+
+    /// Answers a request that was not carried out. A dump has no word for it.
+    fn refuse(&self, info: &MessageInfo, envelope: Envelope, retval: Retval) {
+        if let Role::Request { reply, .. } | Role::Stream { reply, .. } = info.role {
+            self.session.refuse(reply, envelope.context, retval);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The daemon's side of the binary API.
+//!
+//! Runs as tasks of a current-thread tokio runtime, inside a [`tokio::task::LocalSet`], beside everything else that
+//! the main thread does. A message is handled between two turns of that loop, on the state that the thread owns.
+//!
+//! What holds for every client:
+//! - Its messages are handled one at a time, in the order of their arrival, and answered in that order: a client knows
+//!   the end of a dump by the answer to the ping that it has sent behind it.
+//! - It costs a bounded amount of memory. While its answers wait ([`Options::high_water`]), its next message is not
+//!   handled, a dump is not gone on with, and in the end its socket is not read. Only events come unasked: a client
+//!   that lets [`Options::backlog`] bytes pile up when there is one more is cut off.
+//! - It takes the thread for [`Options::slice`] at a time; then others have their turn.
+//!
+//! What messages do is told by handlers in a [`Registry`].
+
+mod batch;
+mod builtin;
+mod clients;
+mod connection;
+mod outbox;
+mod registry;
+mod session;
+mod socket;
+mod table;
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+pub use builtin::{CliFailure, Program, Version};
+pub use clients::{ClientInfo, Clients};
+pub use registry::{Host, Records, Registry, Transactional};
+pub use session::{Peer, Session, SessionId};
+pub use socket::BindError;
+
+use connection::Connection;
+use registry::Handlers;
+use socket::Listener;
+
+/// Settings of the server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Group that may use the socket beside the owner; the file mode is 0660.
+    pub group: Option<u32>,
+    /// Connections at a time; one more is closed.
+    pub max_clients: usize,
+    /// Bytes of the longest message that is taken.
+    pub longest: u32,
+    /// Bytes of waiting answers at which a client is not served further until it has read some.
+    pub high_water: usize,
+    /// Bytes of waiting answers at which an event cuts a client off.
+    pub backlog: usize,
+    /// How long one client is served before others have their turn.
+    pub slice: Duration,
+    /// Messages that a batch may hold.
+    pub batch_items: usize,
+    /// Bytes that a batch may hold.
+    pub batch_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            group: None,
+            max_clients: 1024,
+            longest: 16 << 20,
+            high_water: 256 << 10,
+            backlog: 4 << 20,
+            slice: Duration::from_millis(1),
+            batch_items: 2_000_000,
+            batch_bytes: 512 << 20,
+        }
+    }
+}
+
+/// A listening socket; its file disappears with it.
+pub struct Server<S: Transactional> {
+    listener: Listener,
+    handlers: Rc<Handlers<S>>,
+    clients: Clients,
+    options: Rc<Options>,
+}
+
+impl<S: Transactional> Server<S> {
+    /// Listens at `path`. The file of a daemon that has died is replaced.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn bind(path: &Path, options: Options, registry: Registry<S>) -> Result<Self, BindError> {
+        let listener = Listener::bind(path, options.group)?;
+        let (table, handlers) = registry.finish();
+        Ok(Self { listener, handlers, clients: Clients::new(table), options: Rc::new(options) })
+    }
+
+    /// Who is connected, and the way to send them events.
+    pub fn clients(&self) -> Clients {
+        self.clients.clone()
+    }
+
+    /// Serves clients until dropped. Must run inside a [`tokio::task::LocalSet`].
+    pub async fn serve<H: Host<State = S>>(self, host: H) {
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    // Out of descriptors or memory: the next turn may find some, but not at once.
+                    warn!(%error, "cannot accept an API client");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            if self.clients.len() >= self.options.max_clients {
+                // The protocol has no word for it.
+                info!(most = self.options.max_clients, "one API client too many");
+                continue;
+            }
+            let peer = match stream.peer_cred() {
+                Ok(cred) => Peer { pid: cred.pid(), uid: cred.uid(), gid: cred.gid() },
+                Err(error) => {
+                    warn!(%error, "an API client without credentials is refused");
+                    continue;
+                }
+            };
+            let session = self.clients.enter(peer, &self.options);
+            let connection = Connection {
+                stream,
+                session,
+                handlers: Rc::clone(&self.handlers),
+                clients: self.clients.clone(),
+                host: host.clone(),
+                options: Rc::clone(&self.options),
+            };
+            tokio::task::spawn_local(connection.run());
+        }
+    }
+}

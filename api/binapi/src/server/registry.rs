@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What each message does.
+//!
+//! A handler gets the state, the client and the message, and returns the answer. It runs on the main thread and must
+//! not wait. There are as many kinds as there are conversations:
+//!
+//! | kind | answered by | in a batch |
+//! |---|---|---|
+//! | [`query`](Registry::query) | a reply | done at once |
+//! | [`command`](Registry::command) | a reply | refused: it cannot be undone |
+//! | [`change`](Registry::change) | a reply | kept until the commit |
+//! | [`dump`](Registry::dump) | details | done at once |
+//! | [`stream`](Registry::stream) | details and a reply that says where to go on | done at once |
+//! | [`subscription`](Registry::subscription) | a reply, later events | done at once |
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::codec::{DecodeError, Reader};
+use crate::frame::{Envelope, MessageId};
+use crate::message::{Cursor, Dump, Event, Message, Reply, Request, Role};
+use crate::retval::Retval;
+
+use super::session::Session;
+use super::table::Table;
+
+/// How long a stream with a cursor goes on; clients ask again then.
+const STREAM: Duration = Duration::from_millis(1);
+
+/// A state whose changes can be taken back.
+///
+/// A change by itself is a transaction of one. Workers must see all of a transaction or nothing: what changes make is
+/// to be published by `commit`.
+pub trait Transactional: 'static {
+    /// What has to be known to finish, or to undo.
+    type Transaction;
+
+    fn begin(&mut self) -> Self::Transaction;
+
+    /// Makes all changes visible. If that fails, everything is as it was before `begin`.
+    fn commit(&mut self, transaction: Self::Transaction) -> Result<(), Retval>;
+
+    /// Makes everything as it was before `begin`.
+    fn roll_back(&mut self, transaction: Self::Transaction);
+}
+
+/// Where handlers find their state.
+pub trait Host: Clone + 'static {
+    type State: Transactional;
+
+    /// Works on the state. Never called while it is being worked on.
+    fn with<R>(&self, work: impl FnOnce(&mut Self::State) -> R) -> R;
+}
+
+impl<S: Transactional> Host for Rc<RefCell<S>> {
+    type State = S;
+
+    fn with<R>(&self, work: impl FnOnce(&mut S) -> R) -> R {
+        work(&mut self.borrow_mut())
+    }
+}
+
+/// What a dump answers with, one by one: between two of them others may have changed the state, so what is kept
+/// meanwhile is a place ("behind this prefix"), and no reference.
+pub struct Records<S, T>(Next<S, T>);
+
+type Next<S, T> = Box<dyn FnMut(&mut S) -> Option<T>>;
+
+impl<S, T: 'static> Records<S, T> {
+    /// Made one by one, when the client has room for it.
+    pub fn new(next: impl FnMut(&mut S) -> Option<T> + 'static) -> Self {
+        Self(Box::new(next))
+    }
+
+    /// Made already; for what is known to be short.
+    pub fn ready(records: impl IntoIterator<Item = T, IntoIter: 'static>) -> Self {
+        let mut records = records.into_iter();
+        Self::new(move |_| records.next())
+    }
+}
+
+/// A message that has come, undecoded.
+pub(super) struct Question<'a> {
+    pub envelope: Envelope,
+    pub body: &'a [u8],
+}
+
+impl Question<'_> {
+    /// Bytes behind the message are of no interest.
+    fn decode<M: Message>(&self) -> Result<M, DecodeError> {
+        M::take(&mut Reader::new(self.body))
+    }
+}
+
+/// Sends the next part of an answer; says whether there is more.
+pub(super) type Producer<S> = Box<dyn FnMut(&mut S, &Session) -> bool>;
+
+/// How a change is made.
+pub(super) enum Mode<'a, S: Transactional> {
+    /// In a transaction of its own, and answered.
+    Alone,
+    /// As part of a batch, which collects return values.
+    Item(&'a mut S::Transaction),
+}
+
+type Kept = Box<dyn Fn(&Session, Envelope)>;
+type Lost<S> = Box<dyn Fn(&mut S, &Session)>;
+type Answer<S> = Box<dyn Fn(&mut S, &Rc<Session>, Question<'_>) -> Result<(), DecodeError>>;
+type Begin<S> = Box<dyn Fn(&mut S, &Rc<Session>, Question<'_>) -> Result<Producer<S>, DecodeError>>;
+type Apply<S> = Box<dyn Fn(&mut S, Mode<'_, S>, &Rc<Session>, Question<'_>) -> Result<i32, DecodeError>>;
+
+/// A change.
+pub(super) struct Change<S: Transactional> {
+    /// Can be read.
+    pub check: fn(&[u8]) -> Result<(), DecodeError>,
+    /// Does it; the return value of the reply.
+    pub apply: Apply<S>,
+    /// Says that it is kept for later.
+    pub kept: Kept,
+}
+
+pub(super) enum BatchStep {
+    Begin,
+    Commit,
+    Abort,
+}
+
+pub(super) enum Handler<S: Transactional> {
+    Query(Answer<S>),
+    Command(Answer<S>),
+    Change(Change<S>),
+    Produce(Begin<S>),
+    Batch(BatchStep),
+    /// Nobody waits for an answer.
+    Ignore,
+}
+
+/// Handlers of messages. A message without one is not offered to clients.
+pub struct Registry<S: Transactional> {
+    table: Table,
+    handlers: Handlers<S>,
+}
+
+/// What a server looks up.
+pub(super) struct Handlers<S: Transactional> {
+    by_id: Vec<Option<Handler<S>>>,
+    lost: Vec<Lost<S>>,
+}
+
+impl<S: Transactional> Handlers<S> {
+    pub fn get(&self, id: MessageId) -> Option<&Handler<S>> {
+        self.by_id.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// Tells those who want to know that a client has gone.
+    pub fn lost(&self, state: &mut S, session: &Session) {
+        self.lost.iter().for_each(|handler| handler(state, session));
+    }
+}
+
+impl<S: Transactional> Default for Registry<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Transactional> Registry<S> {
+    /// Only what connections need: handshake, ping, message tables, and batches.
+    pub fn new() -> Self {
+        let table = Table::new();
+        let by_id = (0..table.len()).map(|_| None).collect();
+        let mut registry = Self { table, handlers: Handlers { by_id, lost: Vec::new() } };
+        super::builtin::connection(&mut registry);
+        super::batch::messages(&mut registry);
+        registry
+    }
+
+    /// Answers from what is there, changing nothing.
+    pub fn query<M: Request>(
+        &mut self,
+        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+    ) {
+        let answer = self.answer(handler);
+        self.put::<M>(Handler::Query(answer));
+    }
+
+    /// Does something that cannot be part of a batch.
+    pub fn command<M: Request>(
+        &mut self,
+        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+    ) {
+        let answer = self.answer(handler);
+        self.put::<M>(Handler::Command(answer));
+    }
+
+    /// Changes the state within a transaction. If it fails, it has changed nothing.
+    pub fn change<M: Request>(
+        &mut self,
+        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+    ) {
+        let reply_id = self.table.id(M::Reply::INFO.name);
+        let apply: Apply<S> = Box::new(move |state, mode, session, question| {
+            let message: M = question.decode()?;
+            let reply = match mode {
+                Mode::Item(transaction) => {
+                    let reply = handler(state, transaction, session, message);
+                    return Ok(reply.map_or_else(Retval::get, |reply| reply.retval()));
+                }
+                Mode::Alone => {
+                    let mut transaction = state.begin();
+                    match handler(state, &mut transaction, session, message) {
+                        Ok(reply) if reply.retval() == 0 => state.commit(transaction).map(|()| reply),
+                        failed => {
+                            state.roll_back(transaction);
+                            failed
+                        }
+                    }
+                }
+            };
+            let reply = reply.unwrap_or_else(|retval| M::Reply::failure(retval.get()));
+            session.reply(reply_id, question.envelope.context, &reply);
+            Ok(reply.retval())
+        });
+        let kept = move |session: &Session, envelope: Envelope| {
+            session.reply(reply_id, envelope.context, &M::Reply::failure(0));
+        };
+        let check = |body: &[u8]| M::take(&mut Reader::new(body)).map(drop);
+        self.put::<M>(Handler::Change(Change { check, apply, kept: Box::new(kept) }));
+    }
+
+    /// Lists what is there. A question that cannot be answered has an empty list for an answer.
+    pub fn dump<M: Dump>(
+        &mut self,
+        handler: impl Fn(&mut S, &Rc<Session>, M) -> Records<S, M::Details> + 'static,
+    ) {
+        let details_id = self.table.id(M::Details::INFO.name);
+        self.put::<M>(Handler::Produce(Box::new(move |state, session, question| {
+            let context = question.envelope.context;
+            let mut records = handler(state, session, question.decode()?);
+            Ok(Box::new(move |state, session| match (records.0)(state) {
+                Some(details) => {
+                    session.answer(details_id, context, &details);
+                    true
+                }
+                None => false,
+            }))
+        })));
+    }
+
+    /// Lists what is there, from a place that the client names. The handler makes a function that finds the first
+    /// record at or behind a place, and says where it is.
+    pub fn stream<M, W>(&mut self, handler: impl Fn(&mut S, &Rc<Session>, &M) -> W + 'static)
+    where
+        M: Cursor,
+        W: FnMut(&mut S, u32) -> Option<(u32, M::Details)> + 'static,
+    {
+        let details_id = self.table.id(M::Details::INFO.name);
+        let reply_id = self.table.id(M::Reply::INFO.name);
+        self.put::<M>(Handler::Produce(Box::new(move |state, session, question| {
+            let context = question.envelope.context;
+            let message: M = question.decode()?;
+            let mut find = handler(state, session, &message);
+            let deadline = Instant::now() + STREAM;
+            let start = message.cursor();
+            let mut found = find(state, start);
+            let mut retval = 0;
+            if found.is_none() && start > 0 && find(state, 0).is_some() {
+                retval = Retval::INVALID_VALUE.get();
+            }
+            Ok(Box::new(move |state, session| {
+                let Some((place, details)) = found.take() else {
+                    session.reply(reply_id, context, &M::reply(retval, u32::MAX));
+                    return false;
+                };
+                session.answer(details_id, context, &details);
+                found = place.checked_add(1).and_then(|next| find(state, next));
+                match &found {
+                    Some((next, _)) if Instant::now() > deadline => {
+                        let reply = M::reply(Retval::EAGAIN.get(), *next);
+                        session.reply(reply_id, context, &reply);
+                        false
+                    }
+                    _ => true,
+                }
+            }))
+        })));
+    }
+
+    /// Lets clients ask for events of one type, and for no more of them. `wants` says which, and the number that the
+    /// client wants to see in them. Events are sent by [`super::Clients::publish`].
+    pub fn subscription<M: Request, E: Event>(&mut self, wants: impl Fn(&M) -> (bool, u32) + 'static) {
+        self.table.advertise(E::INFO.name);
+        let handler = move |_: &mut S, session: &Rc<Session>, message: M| {
+            match wants(&message) {
+                (true, pid) => session.subscribe::<E>(pid)?,
+                (false, _) => session.unsubscribe::<E>()?,
+            }
+            // Nothing but the return value is in it.
+            Ok(M::Reply::failure(0))
+        };
+        self.query(handler);
+    }
+
+    /// Offers events that clients ask for in a way of their own.
+    pub fn event<E: Event>(&mut self) {
+        self.table.advertise(E::INFO.name);
+    }
+
+    /// Called when a client has gone, with all that it had subscribed to forgotten.
+    pub fn on_lost(&mut self, handler: impl Fn(&mut S, &Session) + 'static) {
+        self.handlers.lost.push(Box::new(handler));
+    }
+
+    fn answer<M: Request>(
+        &self,
+        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+    ) -> Answer<S> {
+        let reply_id = self.table.id(M::Reply::INFO.name);
+        Box::new(move |state, session, question| {
+            let reply = handler(state, session, question.decode()?);
+            let reply = reply.unwrap_or_else(|retval| M::Reply::failure(retval.get()));
+            session.reply(reply_id, question.envelope.context, &reply);
+            Ok(())
+        })
+    }
+
+    pub(super) fn put<M: Message>(&mut self, handler: Handler<S>) {
+        let info = M::INFO;
+        self.table.advertise(info.name);
+        match info.role {
+            Role::Request { reply, .. } => self.table.advertise(reply),
+            Role::Dump { details } => self.table.advertise(details),
+            Role::Stream { details, reply } => {
+                self.table.advertise(details);
+                self.table.advertise(reply);
+            }
+            Role::Alone => {}
+        }
+        let id = self.table.id(info.name);
+        self.handlers.by_id[usize::from(id.0)] = Some(handler);
+    }
+
+    pub(super) fn finish(self) -> (Rc<Table>, Rc<Handlers<S>>) {
+        (Rc::new(self.table), Rc::new(self.handlers))
+    }
+}
