@@ -12,7 +12,11 @@ use crate::daemon::Daemon;
 fn vpp_papi_works_unchanged() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let packages = target.join("tools/python");
-    assert!(packages.join("vpp_papi").exists(), "{} has no vpp_papi: run scripts/setup test", packages.display());
+    assert!(
+        packages.join("vpp_papi").exists(),
+        "{} has no vpp_papi: run scripts/setup test",
+        packages.display()
+    );
     let daemon = Daemon::with(Options::default(), 3);
     let output = Command::new("/usr/bin/python3")
         .env("PYTHONPATH", packages)
