@@ -117,7 +117,7 @@ impl FlowTracker {
         });
         let node = engine.add_nodes("weft", vec![def])?[0];
         let feature =
-            FeatureSpec { arc: "ip4-unicast", node: FLOW_TRACK.name, after: &["classify"], before: &[] };
+            FeatureSpec { arc: "ip4-unicast", node: FLOW_TRACK.name, after: &["ip4-classify"], before: &[] };
         engine.add_feature(&feature)?;
         let station = Station { node, arc, last };
         Ok(FlowTracker { node, station, shared, news, counts, reader, fds, settings })
