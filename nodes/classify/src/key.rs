@@ -53,7 +53,7 @@ impl Key {
     /// Becomes the key of an IPv4 packet that ip4-input has found sound: `packet` begins with `ip`.
     ///
     /// In place, word by word: a key that was returned was copied by wide loads right behind the narrow stores, which no
-    /// store buffer forwards, and cost 16 clocks.
+    /// store buffer forwards, and cost 10 clocks.
     #[inline(always)]
     pub fn fill(&mut self, ip: &Ipv4Header, packet: &[u8], interface: InterfaceIndex) {
         const FRAGMENT_BITS: u16 = Ipv4Header::MORE_FRAGMENTS | Ipv4Header::OFFSET_MASK;
