@@ -2,7 +2,7 @@
 //! All clients: who they are, and the events that are sent to them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use tokio::sync::Mutex;
@@ -54,7 +54,7 @@ impl Clients {
     pub(super) fn enter(&self, peer: Peer, options: &Options) -> Rc<Session> {
         let mut sessions = self.0.sessions.borrow_mut();
         let id = SessionId(self.0.next.replace(self.0.next.get() + 1));
-        let taken: Vec<u32> = sessions.values().map(|session| session.index.0 & !SOCKET).collect();
+        let taken: BTreeSet<u32> = sessions.values().map(|session| session.index.0 & !SOCKET).collect();
         let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or(0);
         let table = Rc::clone(&self.0.table);
         let session = Rc::new(Session::new(id, ClientIndex(SOCKET | slot), peer, table, options.backlog));

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::frame::{ClientIndex, Context, Envelope, HEADER, MessageId};
+use crate::frame::{ClientIndex, Context, Envelope, MessageId};
 use crate::message::{Event, Message, Reply};
 use crate::retval::Retval;
 
@@ -154,13 +154,13 @@ impl Session {
         let id = self.table.id(reply);
         let Some(info) = self.table.info(id) else { return };
         let Some(at) = info.retval_at else { return };
-        let envelope = 2 + 4;
-        let mut frame = vec![0; HEADER + envelope + info.least];
-        frame[8..12].copy_from_slice(&((envelope + info.least) as u32).to_be_bytes());
-        frame[HEADER..HEADER + 2].copy_from_slice(&id.0.to_be_bytes());
-        frame[HEADER + 2..HEADER + envelope].copy_from_slice(&context.0.to_be_bytes());
-        let at = HEADER + envelope + at;
-        frame[at..at + 4].copy_from_slice(&retval.get().to_be_bytes());
+        let envelope = Envelope { id, client: ClientIndex(0), context };
+        let mut body = vec![0; info.least];
+        body[at..at + 4].copy_from_slice(&retval.get().to_be_bytes());
+        let mut frame = Vec::new();
+        if let Err(error) = envelope.frame_body(info, &body, &mut frame) {
+            warn!(message = info.name, %error, "a refusal cannot be written");
+        }
         self.outbox.push_frame(&frame);
     }
 }

@@ -65,7 +65,6 @@ impl Program for Toy {
             "show clients" => Ok(clients.len().to_string()),
             "show batch" => Ok(clients.batch_in_progress().to_string()),
             "show routes" => Ok(format!("{} routes, {} commits", self.routes.len(), self.commits)),
-            "panic" => panic!("this handler is meant to"),
             _ => Err(CliFailure(format!("unknown command: {command}"))),
         }
     }

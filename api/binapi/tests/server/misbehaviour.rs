@@ -52,6 +52,12 @@ fn known_messages_are_refused_with_a_reason() {
     *cli.last_mut().unwrap() = 0xff;
     client.stream.write_all(&cli).unwrap();
     assert_eq!(client.receive::<CliInbandReply>(), (8, CliInbandReply { retval: -7, reply: String::new() }));
+    // The one reply with two numbers before its return value.
+    send_raw(&mut client, &[0, 15, 0, 0, 0, 9, b'x']);
+    let message = client.receive_raw().unwrap();
+    let expected =
+        [&[0, 16, 0, 0, 0, 0][..], &9_u32.to_be_bytes(), &(-7_i32).to_be_bytes(), &[0; 6]].concat();
+    assert_eq!(message, expected);
     // Defined, but handled by nobody: whoever knows its id was not told by us.
     let delete = client.id::<CreateLoopback>().0 + 4;
     send_raw(&mut client, &[&delete.to_be_bytes()[..], &[0; 12]].concat());
