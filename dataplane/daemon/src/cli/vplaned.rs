@@ -63,6 +63,16 @@ struct Session {
     routes_waiting: usize,
     neighbors: usize,
     links_unsupported: BTreeMap<String, usize>,
+    broker: Option<Broker>,
+}
+
+#[derive(Serialize)]
+struct Broker {
+    endpoint: String,
+    accepts: u64,
+    routes: u64,
+    malformed: u64,
+    last_error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -116,6 +126,13 @@ impl Session {
                 .into_iter()
                 .map(|(kind, links)| (kind.into_string(), links))
                 .collect(),
+            broker: status.broker.clone().map(|(endpoint, counts)| Broker {
+                endpoint,
+                accepts: counts.accepts,
+                routes: counts.routes,
+                malformed: counts.malformed,
+                last_error: counts.last_error,
+            }),
         }
     }
 }
@@ -163,6 +180,11 @@ fn render(session: &Session) -> String {
     let unsupported =
         counts(&mut session.links_unsupported.iter().map(|(kind, links)| (kind.as_str(), *links as u64)));
     text += &line("Links left alone:", &unsupported);
+    if let Some(Broker { endpoint, accepts, routes, malformed, last_error }) = &session.broker {
+        let error = last_error.as_deref().unwrap_or("none");
+        let counts = format!("accepts {accepts}, routes {routes}, malformed {malformed}, last error {error}");
+        text += &line("Route broker:", &format!("{endpoint}: {counts}"));
+    }
     text += &line(
         "Failures:",
         &format!("netlink unreadable {}, changes {}", session.netlink_unreadable, session.changes_failed),

@@ -60,6 +60,9 @@ pub(super) const KEYS: &[Key<Vplaned>] = &[
     key("controller-certificate", |vplaned, words| {
         set_some(&mut vplaned.draft.controller_certificate, words.path())
     }),
+    key("route-broker", |vplaned, words| {
+        set_some(&mut vplaned.draft.broker, words.value(ENDPOINT, str::parse))
+    }),
     key("report-interval", |vplaned, words| {
         let seconds = words.number("seconds", 1..=3600).map(Duration::from_secs);
         set_some(&mut vplaned.draft.report, seconds)

@@ -17,6 +17,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use weft_vplaned::broker::{BrokerCounts, BrokerEvent};
 use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, text_of};
 use weft_vplaned::config::Settings;
 use weft_vplaned::netlink::{self, Topic};
@@ -66,6 +67,8 @@ pub struct Status {
     pub counts: Counts,
     /// Connections that did not survive the handshake.
     pub refused: u64,
+    /// The route broker's endpoint, and what came from it.
+    pub broker: Option<(String, BrokerCounts)>,
 }
 
 /// What commands and netlink add up to; handlers of commands work on it.
@@ -243,6 +246,24 @@ impl Dataplane {
                     .complain(format!("session lost: {reason}; next attempt in {} ms", retry_in.as_millis()));
             }
         }
+    }
+
+    /// Works in what the route broker tells; says whether it asks for everything anew.
+    pub fn hear_broker(&mut self, events: impl IntoIterator<Item = BrokerEvent>) -> bool {
+        let Some(mut vplaned) = self.vplaned.take() else { return false };
+        let mut reset = false;
+        for event in events {
+            let Learned { store, changes } = &mut vplaned.learned;
+            match event {
+                BrokerEvent::Said(event) => store.apply(Owner::Broker, event, changes),
+                BrokerEvent::ReplayBegins => store.begin_resync(Owner::Broker),
+                BrokerEvent::ReplayEnds => store.end_resync(Owner::Broker, changes),
+                BrokerEvent::Reset => reset = true,
+            }
+        }
+        self.apply_changes(&mut vplaned);
+        self.vplaned = Some(vplaned);
+        reset
     }
 
     fn apply_changes(&mut self, vplaned: &mut Vplaned) {

@@ -4,10 +4,12 @@
 //! Events are worked in by batches, between which everybody else has a turn; so a snapshot of a million routes does not
 //! keep a command waiting.
 
+use std::future::pending;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use tokio::task::yield_now;
+use weft_vplaned::broker::{Broker, BrokerEvent};
 use weft_vplaned::client::{Client, Target};
 use weft_vplaned::console::{ConsoleServer, Listening};
 use weft_vplaned::session::{Event, Session, SessionSettings, Timing};
@@ -20,6 +22,9 @@ use crate::main_loop::Main;
 
 /// Events worked in at once, some milliseconds' work if they are all routes.
 const BATCH: usize = 1024;
+/// A broker never says when it has told everything: routes that it has not repeated so long after it accepted are
+/// given up.
+const STALE: Duration = Duration::from_secs(60);
 /// How often ports and links are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -66,6 +71,8 @@ pub async fn serve(main: Main, opened: Opened) {
     let Opened { mut client, console: mut server, endpoints } = opened;
     let answers = console();
     let mut events: Vec<Event> = Vec::with_capacity(BATCH);
+    let mut broker: Option<Broker> = None;
+    let mut routes: Vec<BrokerEvent> = Vec::new();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Before the first message: vplaned deletes the TAP of a port that is not registered when a snapshot is asked for.
@@ -73,7 +80,19 @@ pub async fn serve(main: Main, opened: Opened) {
     hand_over(&main, &mut client);
     loop {
         tokio::select! {
-            () = client.events(&mut events, BATCH) => main.with(|dataplane| dataplane.hear_vplaned(events.drain(..))),
+            () = client.events(&mut events, BATCH) => {
+                // The interfaces that its routes name are there now.
+                if broker.is_none() && events.iter().any(|event| matches!(event, Event::SnapshotEnd { .. })) {
+                    broker = open_broker(&main);
+                }
+                main.with(|dataplane| dataplane.hear_vplaned(events.drain(..)));
+            }
+            () = heard(&mut broker, &mut routes) => {
+                if main.with(|dataplane| dataplane.hear_broker(routes.drain(..))) {
+                    broker = None;
+                    client.session().resync(Instant::now());
+                }
+            }
             _ = look.tick() => main.with(|dataplane| dataplane.look_after_vplaned()),
             served = server.serve_one(|request| main.with(|dataplane| answers.answer(dataplane, request))) => {
                 if let Err(error) = served {
@@ -82,7 +101,7 @@ pub async fn serve(main: Main, opened: Opened) {
             }
         }
         hand_over(&main, &mut client);
-        let status = status(&mut client, &endpoints);
+        let status = status(&mut client, &endpoints, broker.as_ref());
         main.with(|dataplane| {
             if let Some(vplaned) = &mut dataplane.vplaned {
                 vplaned.status = status;
@@ -90,6 +109,26 @@ pub async fn serve(main: Main, opened: Opened) {
         });
         // Others have a turn even while there is always something.
         yield_now().await;
+    }
+}
+
+fn open_broker(main: &Main) -> Option<Broker> {
+    let settings =
+        main.look(|dataplane| dataplane.vplaned.as_ref().map(|vplaned| vplaned.settings.clone()))?;
+    let endpoint = settings.broker?;
+    match Broker::new(Transport::new(), endpoint, settings.uuid, STALE) {
+        Ok(broker) => Some(broker),
+        Err(error) => {
+            tracing::warn!("vplaned: route broker: {error}");
+            None
+        }
+    }
+}
+
+async fn heard(broker: &mut Option<Broker>, events: &mut Vec<BrokerEvent>) {
+    match broker {
+        Some(broker) => broker.events(events, BATCH).await,
+        None => pending().await,
     }
 }
 
@@ -111,7 +150,7 @@ fn say(client: &mut Client, tell: Tell) {
     }
 }
 
-fn status(client: &mut Client, console: &[String]) -> Status {
+fn status(client: &mut Client, console: &[String], broker: Option<&Broker>) -> Status {
     let (request, refused) = (client.target().request.to_string(), client.refused_handshakes());
     let session = client.session();
     Status {
@@ -123,5 +162,6 @@ fn status(client: &mut Client, console: &[String]) -> Status {
         sequence: session.last_sequence(),
         counts: session.counts().clone(),
         refused,
+        broker: broker.map(|broker| (broker.endpoint().to_string(), broker.counts().clone())),
     }
 }

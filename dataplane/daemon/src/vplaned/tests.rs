@@ -192,6 +192,43 @@ fn a_bad_route_does_not_keep_good_ones_out() {
 }
 
 #[test]
+fn routes_of_the_broker_come_and_are_swept_apart_from_vplaneds() {
+    let mut stand = Stand::new();
+    stand.vplaned().learned.store.bind_port(ifindex(2), &mut Vec::new());
+    let recording = include_str!("../../../../api/vplaned/tests/fixtures/transcript.txt");
+    let frame = |topic: &str| {
+        let mut lines = recording.lines().skip_while(|line| !line.contains(topic)).skip(2);
+        let line = lines.next().expect("the recording has it");
+        let hex = line.split("] ").nth(1).expect("hexadecimal").split(' ').next().expect("a word");
+        let byte = |pair: &[u8]| {
+            let digit = |digit: u8| char::from(digit).to_digit(16).expect("hexadecimal") as u8;
+            digit(pair[0]) << 4 | digit(pair[1])
+        };
+        hex.as_bytes().chunks_exact(2).map(byte).collect::<Vec<u8>>()
+    };
+    let mut link = frame("\"link 2 0 \"");
+    // It was recorded while it was down: IFF_UP of ifi_flags.
+    link[24] |= 1;
+    stand.hear("link 2 0 ", &link);
+    let address = frame("\"address 2 inet 192.0.2.1/24 scope global\"");
+    stand.hear("address 2 inet", &address);
+    let told = netlink::parse(Topic::Route, &frame("\"route 203.0.113.0/24 0 254\"")).expect("a route");
+    assert!(!stand.bed.dataplane.hear_broker([BrokerEvent::ReplayBegins, BrokerEvent::Said(told)]));
+    stand.assert_all_applied();
+    assert_eq!(stand.lookup("203.0.113.9")["state"], "gateway");
+    // A snapshot of vplaned that does not mention it leaves it alone; a replay of the broker does not.
+    stand.bed.dataplane.hear_vplaned([Event::SnapshotBegin]);
+    stand.hear("link 2 0 ", &link);
+    stand.hear("address 2 inet", &address);
+    let took = std::time::Duration::ZERO;
+    stand.bed.dataplane.hear_vplaned([Event::SnapshotEnd { messages: 2, took }]);
+    assert_eq!(stand.lookup("203.0.113.9")["state"], "gateway");
+    assert!(!stand.bed.dataplane.hear_broker([BrokerEvent::ReplayBegins, BrokerEvent::ReplayEnds]));
+    assert_eq!(stand.lookup("203.0.113.9")["state"], "nomatch");
+    assert!(stand.bed.dataplane.hear_broker([BrokerEvent::Reset]));
+}
+
+#[test]
 fn commands_that_fail_are_reported_and_those_that_mean_nothing_are_listed() {
     let mut stand = Stand::new();
     stand.hear("ip4 redirects ", b"ip4 redirects enable");

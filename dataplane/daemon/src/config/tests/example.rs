@@ -70,6 +70,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!(config.socksvr, Default::default());
     let mut vplaned = config.vplaned.expect("switched on");
     assert!(vplaned.dataplane_config.take().is_some() && vplaned.controller_config.take().is_some());
+    assert!(vplaned.draft.broker.take().is_some());
     // The defaults name no certificates: nobody asks for them.
     let settings = vplaned.settings().expect("complete");
     assert_eq!(settings, Draft::default().settle().expect("all has a default"));
