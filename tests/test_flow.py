@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flows, with real kernels on both sides."""
 
-import ctypes
-import os
+import json
 import socket
 import struct
 import subprocess
@@ -11,7 +10,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
-from lab import Wire, poll_until
+from lab import Wire, frozen, poll_until
 from lab.weft import binary
 
 PORT = 4000
@@ -190,28 +189,6 @@ def weftctl(weft, *words, status=0):
     return done.stdout + done.stderr
 
 
-class Stopped:
-    """One thread of a process, stopped by ptrace(2); the others run."""
-
-    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
-
-    def __init__(self, thread):
-        self.thread = thread
-        self.libc = ctypes.CDLL(None, use_errno=True)
-
-    def _ptrace(self, request):
-        if self.libc.ptrace(ctypes.c_long(request), ctypes.c_long(self.thread), None, None) != 0:
-            raise OSError(ctypes.get_errno(), "ptrace")
-
-    def __enter__(self):
-        self._ptrace(self.SEIZE)
-        self._ptrace(self.INTERRUPT)
-        os.waitpid(self.thread, self.WALL)
-
-    def __exit__(self, *_):
-        self._ptrace(self.DETACH)
-
-
 def test_the_tables_can_be_read_while_the_main_thread_hangs(network):
     net = network(commands=BOTH)
     a, b = net.sites
@@ -219,11 +196,14 @@ def test_the_tables_can_be_read_while_the_main_thread_hangs(network):
     exchange(client, server)
     flow = only(net.weft, "protocol tcp")["id"]
     # The main thread has the number of the process.
-    with Stopped(net.weft.process.pid):
+    with frozen(net.weft.process.pid):
         exchange(client, server)
         assert flow in weftctl(net.weft, "flow", "ls")
         assert f"{b.host_ip}:{PORT}" in weftctl(net.weft, "flow", "get", flow)
         assert flow in weftctl(net.weft, "flow", "top", "-n", "1")
+        shown = json.loads(weftctl(net.weft, "flow", "top", "-n", "1", "--json"))["flows"]
+        assert [each["id"] for each in shown] == [flow]
+        assert json.loads(weftctl(net.weft, "--json", "flow", "get", flow))["packets"] == shown[0]["packets"]
         pings = a.host.start("ping", "-i", "0.05", b.host_ip)
         assert "packets/s" in weftctl(net.weft, "flow", "top", "--rate")
         pings.terminate()

@@ -135,9 +135,10 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = env::args().collect();
-    let flow = flow::split(&mut arguments);
-    let options = match Options::try_parse_from(arguments).and_then(Options::checked) {
-        Ok(options) => options,
+    let flow = flow::split(&mut arguments).transpose();
+    let options = Options::try_parse_from(arguments).and_then(Options::checked);
+    let (options, flow) = match options.and_then(|options| Ok((options, flow?))) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Nothing more can be said if the terminal is gone.
             let _ = error.print();
@@ -145,11 +146,11 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS };
         }
     };
-    // In shared memory, without the daemon's help.
-    if let Some(words) = flow {
-        return flow::run(&words, &options.command_socket());
-    }
-    match run(&options) {
+    let done = match flow {
+        Some(flow) => flow::run(&flow, &options.command_socket(), options.json),
+        None => run(&options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report();

@@ -13,6 +13,7 @@ use weft_cli::{
     CliError, Completion,
     client::{Client, ClientError, Output},
 };
+use weft_flow_map::{FlowId, TableError};
 use weft_stats::ReadError;
 
 /// Why `weftctl` ends, or what it tells before the next prompt.
@@ -32,6 +33,10 @@ pub enum Failure {
     Stats(ReadError),
     /// No counter has a name that matches one of these patterns.
     NothingMatches(Vec<String>),
+    /// The tables of flows cannot be had.
+    Flows(TableError),
+    /// No such flow, or no longer.
+    NoFlow(FlowId),
 }
 
 impl Failure {
@@ -45,7 +50,7 @@ impl Failure {
 
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Connection(_) | Self::Stats(_) => ExitCode::from(2),
+            Self::Connection(_) | Self::Stats(_) | Self::Flows(_) => ExitCode::from(2),
             // `weftctl show ... | head`: the reader has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             _ => ExitCode::from(1),
@@ -68,6 +73,8 @@ impl Failure {
             Self::Terminal(error) => format!("cannot use the terminal: {error}"),
             Self::Stats(error) => error.to_string(),
             Self::NothingMatches(patterns) => format!("no counter matches {}", patterns.join(" or ")),
+            Self::Flows(error) => error.to_string(),
+            Self::NoFlow(flow) => format!("flow {flow} has ended"),
         };
         // With the standard error gone there is nobody to tell.
         let _ = writeln!(io::stderr(), "weftctl: {text}");
