@@ -35,8 +35,11 @@ class Driven:
         return self
 
     def ready(self):
-        poll_until(lambda: self.weft.cli_json("show vplaned")["state"] == "ready", SECONDS,
-                   f"the session is ready; the log:\n{self.weft.log_text()}")
+        try:
+            poll_until(lambda: self.weft.cli_json("show vplaned")["state"] == "ready", SECONDS, "the session is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.weft.cli('show vplaned')}\n{self.double.words()[-20:]}\n"
+                                 f"{self.weft.log_text()}") from None
 
     def configure(self):
         """As an administrator: the TAPs are set up and get the routers' addresses."""

@@ -2,9 +2,14 @@
 //! A connected socket and what libzmq tells about its connection.
 //!
 //! libzmq connects again without a word, and to vplaned a new connection is a stranger. Only a monitor tells.
+//!
+//! The monitor outlives its socket: libzmq sends what it has to tell by a blocking send, from the thread that serves all
+//! sockets (`socket_base_t::monitor_event`, libzmq 4.3.4), and to a monitor that is gone it would wait for ever. So a
+//! monitor is retired, and closed only when libzmq has said its last word.
 
 use crate::wire::Message;
 
+use super::retired::{Retired, event};
 use super::{Endpoint, Keys, Kind, PublicKey, Socket, Transport, TransportError};
 
 /// A change of a connection.
@@ -25,9 +30,24 @@ const REFUSALS: [zmq::SocketEvent; 3] = [
 
 /// A socket that talks to one peer.
 pub struct Connection {
-    // Before the socket that it watches.
-    monitor: Socket,
+    /// Gone only while the value is being dropped.
+    open: Option<Open>,
+    retired: Retired,
+}
+
+struct Open {
+    // Before its monitor.
     socket: Socket,
+    monitor: Socket,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(Open { socket, monitor }) = self.open.take() {
+            drop(socket);
+            self.retired.add(monitor);
+        }
+    }
 }
 
 impl Connection {
@@ -41,28 +61,36 @@ impl Connection {
         let socket = Socket::unconnected(transport, kind, curve)?;
         let name = transport.monitor_name();
         let monitor = transport.raw(zmq::PAIR)?;
-        let changes = [zmq::SocketEvent::HANDSHAKE_SUCCEEDED, zmq::SocketEvent::DISCONNECTED];
+        let changes = [
+            zmq::SocketEvent::HANDSHAKE_SUCCEEDED,
+            zmq::SocketEvent::DISCONNECTED,
+            zmq::SocketEvent::MONITOR_STOPPED,
+        ];
         let mask = changes.iter().chain(&REFUSALS).fold(0, |mask, event| mask | i32::from(event.to_raw()));
-        let connect = || {
-            socket.zmq().monitor(&name, mask)?;
-            // Before the connection, so that its first change is heard.
-            monitor.connect(&name)?;
-            socket.zmq().connect(endpoint.as_str())
-        };
-        connect().map_err(|source| TransportError::Endpoint {
-            verb: "connect to",
-            endpoint: endpoint.to_string(),
-            source,
-        })?;
-        Ok(Connection { monitor: Socket::watch(monitor)?, socket })
+        let failed =
+            |source| TransportError::Endpoint { verb: "connect to", endpoint: endpoint.to_string(), source };
+        let monitor = Socket::watch(monitor)?;
+        socket.zmq().monitor(&name, mask).map_err(failed)?;
+        // From here on the monitor has to outlive the socket.
+        let connection = Connection { open: Some(Open { socket, monitor }), retired: transport.retired() };
+        let Open { socket, monitor } = connection.open_sockets();
+        // The monitor first, so that the first change is heard.
+        monitor
+            .zmq()
+            .connect(&name)
+            .and_then(|()| socket.zmq().connect(endpoint.as_str()))
+            .map_err(failed)?;
+        Ok(connection)
+    }
+
+    fn open_sockets(&self) -> &Open {
+        self.open.as_ref().expect("open until it is dropped")
     }
 
     /// The next change of the connection.
     pub fn change(&self) -> Result<Option<Change>, TransportError> {
-        while let Some(message) = self.monitor.receive()? {
-            // Event and value, then the endpoint.
-            let Some([low, high, ..]) = message.first().map(Vec::as_slice) else { continue };
-            let raw = u16::from_ne_bytes([*low, *high]);
+        while let Some(message) = self.open_sockets().monitor.receive()? {
+            let raw = event(&message);
             // Compared as numbers: the crate's conversion panics on an event it does not know.
             let change = if raw == zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw() {
                 Change::Up
@@ -80,19 +108,19 @@ impl Connection {
 
     /// Waits until [`Connection::change`] has one.
     pub async fn changed(&self) -> Result<(), TransportError> {
-        self.monitor.readable().await
+        self.open_sockets().monitor.readable().await
     }
 
     /// Waits until [`Connection::receive`] has a message.
     pub async fn readable(&self) -> Result<(), TransportError> {
-        self.socket.readable().await
+        self.open_sockets().socket.readable().await
     }
 
     pub fn receive(&self) -> Result<Option<Message>, TransportError> {
-        self.socket.receive()
+        self.open_sockets().socket.receive()
     }
 
     pub fn send(&self, message: Message) -> Result<(), TransportError> {
-        self.socket.send(message)
+        self.open_sockets().socket.send(message)
     }
 }

@@ -11,6 +11,7 @@ mod connection;
 mod curve;
 mod endpoint;
 mod error;
+mod retired;
 mod socket;
 mod watched;
 

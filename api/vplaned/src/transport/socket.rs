@@ -5,6 +5,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::wire::Message;
 
+use super::retired::Retired;
 use super::watched::Watched;
 use super::{Endpoint, Keys, PublicKey, TransportError};
 
@@ -18,6 +19,14 @@ pub struct Transport {
     context: zmq::Context,
     /// Monitors need names of their own.
     monitors: u64,
+    retired: Retired,
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        // Else libzmq's thread might wait for them, and the end of the context for that thread.
+        self.retired.close_all();
+    }
 }
 
 impl Default for Transport {
@@ -28,7 +37,7 @@ impl Default for Transport {
 
 impl Transport {
     pub fn new() -> Transport {
-        Transport { context: zmq::Context::new(), monitors: 0 }
+        Transport { context: zmq::Context::new(), monitors: 0, retired: Retired::default() }
     }
 
     pub(super) fn raw(&self, kind: zmq::SocketType) -> Result<zmq::Socket, TransportError> {
@@ -40,6 +49,11 @@ impl Transport {
             Ok(socket)
         };
         open().map_err(|source| TransportError::Open { source })
+    }
+
+    pub(super) fn retired(&self) -> Retired {
+        self.retired.close_finished();
+        self.retired.clone()
     }
 
     pub(super) fn monitor_name(&mut self) -> String {
