@@ -3,7 +3,7 @@
 //!
 //! The session and its sockets are a task of the main loop ([`task`]). Whatever comes out of it is worked into [`Vplaned`],
 //! a part of the [`Dataplane`]: netlink goes through a store that keeps what was said and tells only differences, and the
-//! differences are applied ([`changes`]). So a restart of vplaned changes nothing that stays the same, and until it is
+//! differences are applied (module `changes`). So a restart of vplaned changes nothing that stays the same, and until it is
 //! back everything stays. What the dataplane has to say in turn waits in a queue for the task.
 
 mod changes;
