@@ -4,13 +4,17 @@
 use std::{
     fs::File,
     io::{Read, Write},
+    os::unix::process::CommandExt,
     process::{Child, Command as Process, ExitStatus},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 
-use nix::pty::Winsize;
+use nix::{
+    pty::Winsize,
+    sys::signal::{SigHandler, Signal, signal},
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,6 +34,17 @@ impl Terminal {
         let screen = File::from(pty.master.try_clone().unwrap());
         weftctl.stdin(pty.slave.try_clone().unwrap());
         weftctl.stdout(pty.slave.try_clone().unwrap()).stderr(pty.slave);
+        let at_prompt = || {
+            for ending in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+                // SAFETY: the default action runs no code of ours.
+                unsafe { signal(ending, SigHandler::SigDfl) }?;
+            }
+            Ok(())
+        };
+        // Tests that run in the background, or under nohup, ignore signals, and what is ignored is inherited; a shell at a
+        // terminal starts its commands without.
+        // SAFETY: sigaction(2) may be called between fork and exec (signal-safety(7)), and nothing else is.
+        unsafe { weftctl.pre_exec(at_prompt) };
         let child = weftctl.spawn().unwrap();
         // The command still holds the terminal's other side; without it a read ends when the child does.
         drop(weftctl);
