@@ -119,7 +119,9 @@ def test_an_interrupted_run_is_cleaned_up(tmp_path, sign):
             print(namespace.name, flush=True)
             time.sleep(60)
     """))
-    run = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    # A test run in the background ignores ^C, and what is ignored is inherited.
+    run = subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     name = run.stdout.readline().strip()
     assert name.startswith(PREFIX) and name in _namespaces()
     with Lab() as other:
