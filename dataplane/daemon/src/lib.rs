@@ -24,13 +24,13 @@ pub mod gauges;
 pub mod interactive;
 pub mod log;
 pub mod main_loop;
+pub mod memory_server;
 pub mod news;
 pub mod os;
 pub mod ports;
 pub mod process;
 pub mod startup;
 pub mod state;
-pub mod stats_server;
 #[cfg(test)]
 mod testing;
 pub mod threads;

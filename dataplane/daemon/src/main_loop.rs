@@ -2,7 +2,7 @@
 //! The main loop: start, serve, stop.
 //!
 //! One thread does all that is not moving packets: commands, timers, and what the engine defers until the workers have
-//! passed by (the stats socket alone has another, `stats_server`). It is a current-thread tokio runtime; each task borrows the one [`Dataplane`] between
+//! passed by (the stats socket alone has another, `memory_server`). It is a current-thread tokio runtime; each task borrows the one [`Dataplane`] between
 //! two awaits and never across one. If this thread hangs, packets still flow.
 
 use std::cell::RefCell;
@@ -20,10 +20,10 @@ use weft_stats::StatsListener;
 
 use crate::config::{Config, Source};
 use crate::log::Recent;
+use crate::memory_server::MemoryServer;
 use crate::os::Starting;
 use crate::process::{EndSignals, PidFile, make_runtime_dir};
 use crate::state::Dataplane;
-use crate::stats_server::StatsServer;
 use crate::threads::{Plan, WorkerThreads, become_main};
 use crate::topology::Topology;
 use crate::{cli, interactive, log, news, startup, vplaned};
@@ -211,9 +211,9 @@ fn bind_stats(config: &Config) -> Result<StatsListener> {
     Ok(listener)
 }
 
-fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<StatsServer> {
+fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<MemoryServer> {
     let name = format!("{}_stats", dataplane.config.cpu.thread_prefix);
-    StatsServer::start(listener, dataplane.engine.stats.fd(), name)
+    MemoryServer::start(listener, [dataplane.engine.stats.fd()], name)
 }
 
 /// Starts the tasks that serve others and look after the dataplane.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Hands out the stats segment from a thread of its own: whoever wants to know why the main thread hangs must get at the
-//! counters while it does.
+//! Hands out shared memory, the stats segment and the tables of flows, from threads of their own: whoever wants to know why
+//! the main thread hangs must get at them while it does.
 //!
-//! The main thread starts it and ends it. The thread holds the listener and a descriptor of the segment's memory, touches
-//! neither tables nor counters, and sleeps while nobody connects. It runs where it was started, on the main thread's core.
+//! The main thread starts each and ends it. The thread holds the listener and descriptors of the memory, touches neither
+//! tables nor counters, and sleeps while nobody connects. It runs where it was started, on the main thread's core.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::JoinHandle;
@@ -19,30 +19,38 @@ use weft_stats::StatsListener;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The running thread. Dropping it ends the thread, and with it the socket.
-pub struct StatsServer {
+pub struct MemoryServer {
     /// Closing it is the word to end.
     stop: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl StatsServer {
+impl MemoryServer {
     /// Serves `memory` to all who connect to `listener`, from a thread called `name`.
-    pub fn start(listener: StatsListener, memory: BorrowedFd<'_>, name: String) -> Result<StatsServer> {
-        let memory = memory.try_clone_to_owned().context("stats socket")?;
-        let (stopped, stop) = pipe().context("stats socket")?;
+    pub fn start<'a>(
+        listener: StatsListener,
+        memory: impl IntoIterator<Item = BorrowedFd<'a>>,
+        name: String,
+    ) -> Result<MemoryServer> {
+        let at_socket = || format!("socket {}", listener.path().display());
+        let memory: Result<Vec<OwnedFd>, _> =
+            memory.into_iter().map(|memory| memory.try_clone_to_owned()).collect();
+        let memory = memory.with_context(at_socket)?;
+        let (stopped, stop) = pipe().with_context(at_socket)?;
         let thread = std::thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
-                if let Err(error) = serve(&listener, memory.as_fd(), stopped.as_fd()) {
-                    tracing::error!("stats socket {}: {error}", listener.path().display());
+                let memory: Vec<_> = memory.iter().map(AsFd::as_fd).collect();
+                if let Err(error) = serve(&listener, &memory, stopped.as_fd()) {
+                    tracing::error!("socket {}: {error}", listener.path().display());
                 }
             })
             .with_context(|| format!("start the thread {name}"))?;
-        Ok(StatsServer { stop: Some(stop), thread: Some(thread) })
+        Ok(MemoryServer { stop: Some(stop), thread: Some(thread) })
     }
 }
 
-impl Drop for StatsServer {
+impl Drop for MemoryServer {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -52,7 +60,7 @@ impl Drop for StatsServer {
     }
 }
 
-fn serve(listener: &StatsListener, memory: BorrowedFd<'_>, stopped: BorrowedFd<'_>) -> nix::Result<()> {
+fn serve(listener: &StatsListener, memory: &[BorrowedFd<'_>], stopped: BorrowedFd<'_>) -> nix::Result<()> {
     loop {
         let mut fds = [readable(stopped), readable(listener.as_fd())];
         wait(&mut fds, PollTimeout::NONE)?;
@@ -63,9 +71,14 @@ fn serve(listener: &StatsListener, memory: BorrowedFd<'_>, stopped: BorrowedFd<'
         if clients.any() == Some(false) {
             continue;
         }
-        match listener.accept_and_send(memory) {
+        match listener.hand_out(memory) {
             Ok(Some(client)) => {
-                tracing::debug!(pid = client.pid, uid = client.uid, "client of the stats segment");
+                tracing::debug!(
+                    pid = client.pid,
+                    uid = client.uid,
+                    "client of {}",
+                    listener.path().display()
+                );
             }
             Ok(None) => {}
             Err(error) => {
@@ -98,7 +111,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("weft-stats-server-{}.sock", std::process::id()));
         let segment = Segment::new(64 << 10, 1).unwrap();
         let listener = StatsListener::bind(&path).unwrap();
-        let server = StatsServer::start(listener, segment.fd(), "weft_stats".into()).unwrap();
+        let server = MemoryServer::start(listener, [segment.fd()], "weft_stats".into()).unwrap();
         for heartbeat in 1..4 {
             segment.heartbeat().set(heartbeat);
             let reader = Reader::connect(&path).unwrap();
