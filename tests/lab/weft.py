@@ -75,7 +75,7 @@ class Weft:
         self.lab, self.namespace = lab, namespace
         self.folder = Path(lab.folder("weft"))
         self.runtime = self.folder / "run"
-        self.socket = self.runtime / "cli.sock"
+        self.socket = self.runtime / "weftctl.sock"
         self.stats_socket = self.runtime / "stats.sock"
         self.log = self.folder / "log"
         self.process = None

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command language of Weft, apart from any engine.
 //!
-//! The daemon and its tests, `weftctl`, start-up command files and (later) `vppctl` must all
+//! The daemon and its tests, `weftctl`, start-up command files and `vppctl` must all
 //! understand a command in the same way, so the language lives here once. It knows nothing of
 //! interfaces or routes: a [`CommandTree`] is generic over the state `C` that its handlers change.
 //!
 //! | part | modules |
 //! |---|---|
 //! | language | [`tree`] finds the command, [`args`] reads its arguments, [`reply`] carries the answer as text and JSON, [`script`] runs files |
-//! | socket | [`protocol`] is the wire format, [`client`] the blocking client, `server` (feature `server`) the daemon's side |
+//! | socket of `weftctl` | [`protocol`] is the wire format, [`client`] the blocking client, `server` (feature `server`) the daemon's side |
+//! | socket of `vppctl` | [`vppctl`]: the protocol, and (feature `server`) its sockets |
 //!
 //! Everything runs on the thread that owns `C` (the daemon's main thread); nothing here is shared
 //! between threads and nothing is global.
@@ -24,9 +25,13 @@ pub mod reply;
 pub mod script;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+mod socket;
 pub mod suggest;
 mod token;
 pub mod tree;
+mod vpp;
+pub mod vppctl;
 
 pub use args::Args;
 pub use complete::{Candidate, Completion};

@@ -40,7 +40,7 @@ pub const VERSION: u32 = 1;
 pub const LONGEST_REQUEST: usize = 1 << 20;
 
 /// Where the daemon listens unless told otherwise.
-pub const DEFAULT_SOCKET: &str = "/run/weft/cli.sock";
+pub const DEFAULT_SOCKET: &str = "/run/weft/weftctl.sock";
 
 /// The first line of each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,23 +9,11 @@
 //! the last answer is gone, and gives up on a client that takes nothing for
 //! [`Options::write_timeout`]. So a client costs at most one request and one answer of memory.
 
-use std::{
-    cell::RefCell,
-    fs, io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown},
-    },
-    path::{Path, PathBuf},
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, fmt, io, net::SocketAddr, path::Path, rc::Rc, time::Duration};
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, BufReader},
     net::{UnixListener, UnixStream},
-    time::timeout,
 };
 use tracing::{debug, info, warn};
 
@@ -34,21 +22,45 @@ use crate::{
     error::CliError,
     protocol::{self, Hello, Request, Response},
     reply::Reply,
+    socket::{SocketFile, listen_at, send_all},
     tree::CommandTree,
 };
 
-/// Who is connected, as the kernel says (SO_PEERCRED, unix(7)).
+pub use crate::socket::BindError;
+
+/// Who is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    pub pid: Option<i32>,
-    pub uid: u32,
-    pub gid: u32,
+pub enum Peer {
+    /// A process of this machine, as the kernel says (SO_PEERCRED, unix(7)).
+    Local { pid: Option<i32>, uid: u32, gid: u32 },
+    /// Somebody behind TCP.
+    Remote(SocketAddr),
+}
+
+impl Peer {
+    /// Who is at the other end of `stream`.
+    pub(crate) fn of(stream: &UnixStream) -> io::Result<Peer> {
+        let cred = stream.peer_cred()?;
+        Ok(Peer::Local { pid: cred.pid(), uid: cred.uid(), gid: cred.gid() })
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Local { pid: Some(pid), uid, gid } => write!(f, "process {pid} (uid {uid}, gid {gid})"),
+            Peer::Local { pid: None, uid, gid } => write!(f, "a process (uid {uid}, gid {gid})"),
+            Peer::Remote(address) => address.fmt(f),
+        }
+    }
 }
 
 /// What stands behind the socket.
 pub trait Service {
     /// Runs a command. Called on the main thread and must not block.
     fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError>;
+    /// Runs a command, and puts its answer or error as VPP does it.
+    fn answer(&self, peer: Peer, command: &str) -> String;
     /// Offers the words that fit at byte `cursor` of `line`.
     fn complete(&self, line: &str, cursor: usize) -> Completion;
 }
@@ -61,7 +73,7 @@ pub struct Shared<C> {
 
 impl<C> Service for Shared<C> {
     fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError> {
-        debug!(pid = peer.pid, uid = peer.uid, command, "CLI command");
+        debug!(%peer, command, "CLI command");
         // A task that keeps the state borrowed while it waits is at fault, and this client is not
         // the one to be punished by a panic.
         let mut state = self
@@ -69,6 +81,13 @@ impl<C> Service for Shared<C> {
             .try_borrow_mut()
             .map_err(|_| CliError::new("the main thread is changing its state: try again"))?;
         self.tree.execute(&mut state, command)
+    }
+
+    fn answer(&self, peer: Peer, command: &str) -> String {
+        match self.execute(peer, command) {
+            Ok(reply) => reply.to_text(),
+            Err(error) => self.tree.vpp_error(command, &error),
+        }
     }
 
     fn complete(&self, line: &str, cursor: usize) -> Completion {
@@ -106,17 +125,6 @@ impl Options {
     }
 }
 
-/// Why the socket cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    #[error("another daemon already listens at {}", .0.display())]
-    InUse(PathBuf),
-    #[error("{} exists and is no socket: remove it, or choose another path with cli-listen", .0.display())]
-    NotASocket(PathBuf),
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
-}
-
 /// A listening socket; its file disappears with it.
 pub struct Server {
     listener: UnixListener,
@@ -129,26 +137,7 @@ impl Server {
     ///
     /// Must be called within a tokio runtime.
     pub fn bind(path: &Path, options: Options) -> Result<Self, BindError> {
-        let failed =
-            |action| move |source: io::Error| BindError::Io { action, path: path.to_owned(), source };
-        remove_stale(path)?;
-        let fd = socket(
-            AddressFamily::Unix,
-            SockType::Stream,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            None,
-        )
-        .map_err(|errno| failed("open a socket for")(errno.into()))?;
-        let address = UnixAddr::new(path).map_err(|errno| failed("listen at")(errno.into()))?;
-        bind(fd.as_raw_fd(), &address).map_err(|errno| failed("listen at")(errno.into()))?;
-        let file = SocketFile::new(path).map_err(failed("look at"))?;
-        // Nobody can connect before listen(2), so the rights are in force for the first client.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed("set the mode of"))?;
-        if let Some(group) = options.group {
-            chown(path, None, Some(group)).map_err(failed("set the group of"))?;
-        }
-        listen_on(&fd).map_err(failed("listen at"))?;
-        let listener = UnixListener::from_std(fd.into()).map_err(failed("listen at"))?;
+        let (listener, file) = listen_at(path, options.group)?;
         Ok(Self { listener, options: Rc::new(options), _file: file })
     }
 
@@ -181,56 +170,6 @@ impl Server {
     }
 }
 
-fn listen_on(fd: &OwnedFd) -> io::Result<()> {
-    const WAITING_CLIENTS: i32 = 64;
-    listen(fd, Backlog::new(WAITING_CLIENTS)?)?;
-    Ok(())
-}
-
-/// Makes way for a new socket at `path`, if what is there is a socket that nobody serves.
-fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let failed = |action| move |source: io::Error| BindError::Io { action, path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("look at")(error)),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(BindError::NotASocket(path.to_owned()));
-        }
-        Ok(_) => {}
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed("remove the stale socket"))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // WouldBlock: its queue of clients is full, so somebody lives there.
-        _ => Err(BindError::InUse(path.to_owned())),
-    }
-}
-
-/// The file of our socket; told from a later one at the same path by device and inode.
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        let metadata = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
-        if ours && let Err(error) = fs::remove_file(&self.path) {
-            warn!(path = %self.path.display(), %error, "cannot remove the CLI socket");
-        }
-    }
-}
-
 /// One client.
 struct Session {
     stream: BufReader<UnixStream>,
@@ -239,17 +178,17 @@ struct Session {
 
 impl Session {
     async fn run(mut self, service: &dyn Service) {
-        let peer = match self.stream.get_ref().peer_cred() {
-            Ok(cred) => Peer { pid: cred.pid(), uid: cred.uid(), gid: cred.gid() },
+        let peer = match Peer::of(self.stream.get_ref()) {
+            Ok(peer) => peer,
             Err(error) => {
                 warn!(%error, "a CLI client without credentials is refused");
                 return;
             }
         };
-        info!(pid = peer.pid, uid = peer.uid, gid = peer.gid, "CLI client connected");
+        info!(%peer, "CLI client connected");
         match self.talk(service, peer).await {
-            Ok(()) => debug!(pid = peer.pid, "CLI client left"),
-            Err(error) => info!(pid = peer.pid, %error, "CLI client lost"),
+            Ok(()) => debug!(%peer, "CLI client left"),
+            Err(error) => info!(%peer, %error, "CLI client lost"),
         }
     }
 
@@ -318,21 +257,6 @@ impl Session {
 
     async fn send(&mut self, message: &impl serde::Serialize) -> io::Result<()> {
         let line = protocol::to_line(message)?;
-        let mut rest = line.as_slice();
-        while !rest.is_empty() {
-            let write = self.stream.get_mut().write(rest);
-            match timeout(self.options.write_timeout, write).await {
-                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => rest = &rest[written?..],
-                Err(_) => {
-                    let seconds = self.options.write_timeout.as_secs_f64();
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        format!("it took nothing of its answer for {seconds} seconds"),
-                    ));
-                }
-            }
-        }
-        Ok(())
+        send_all(self.stream.get_mut(), &line, self.options.write_timeout).await
     }
 }

@@ -41,7 +41,7 @@ const SOCKET_VARIABLE: &str = "WEFT_CLI_SOCKET";
 #[derive(Debug, Parser)]
 #[command(name = "weftctl", version, after_help = AFTER_HELP, override_usage = USAGE, disable_help_subcommand = true)]
 struct Options {
-    /// Unix socket of the daemon: for commands by default $WEFT_CLI_SOCKET or /run/weft/cli.sock, for
+    /// Unix socket of the daemon: for commands by default $WEFT_CLI_SOCKET or /run/weft/weftctl.sock, for
     /// stats and top $WEFT_STATS_SOCKET or /run/weft/stats.sock
     #[arg(short, long, value_name = "PATH", global = true)]
     socket: Option<PathBuf>,

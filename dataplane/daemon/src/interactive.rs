@@ -28,7 +28,7 @@ pub async fn serve(main: Main, tree: Rc<CommandTree<Dataplane>>) {
         tracing::error!("no commands from the terminal: {error}");
         return;
     }
-    let prompt = main.with(|dataplane| dataplane.config.unix.cli_prompt.clone());
+    let prompt = main.with(|dataplane| dataplane.config.unix.prompt());
     say(&prompt);
     while let Some(line) = lines.recv().await {
         if matches!(line.trim(), "quit" | "q" | "exit") {

@@ -17,6 +17,7 @@ pub mod baseline;
 pub mod capture;
 mod classify;
 pub mod cli;
+mod cli_sockets;
 pub mod config;
 pub mod flows;
 pub mod forwarding;

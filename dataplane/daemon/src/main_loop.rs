@@ -14,10 +14,11 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
-use weft_cli::server::{Options, Peer, Server, Service, Shared};
+use weft_cli::server::{Peer, Service, Shared};
 use weft_cli::{CliError, CommandTree, Completion, Reply};
 use weft_stats::StatsListener;
 
+use crate::cli_sockets::Sockets;
 use crate::config::{Config, Source};
 use crate::log::Recent;
 use crate::memory_server::MemoryServer;
@@ -88,6 +89,12 @@ impl Service for Commands {
         result
     }
 
+    fn answer(&self, peer: Peer, command: &str) -> String {
+        let answer = self.shared.answer(peer, command);
+        self.changed.notify_one();
+        answer
+    }
+
     fn complete(&self, line: &str, cursor: usize) -> Completion {
         self.shared.complete(line, cursor)
     }
@@ -115,7 +122,7 @@ async fn serve(
 ) -> Result<()> {
     let mut signals = EndSignals::catch()?;
     // The sockets first: they tell whether another daemon runs here, before anything is taken from it.
-    let cli = bind_cli(&config)?;
+    let cli = Sockets::bind(&config)?;
     let stats = bind_stats(&config)?;
     let (session, vplaned) = vplaned::task::open(&config)?.unzip();
     let (mut dataplane, workers) = Dataplane::new(config, plan, log)?;
@@ -191,17 +198,6 @@ fn begin(
     unix.pidfile.as_ref().map(|path| PidFile::write(unix.in_runtime_dir(path))).transpose()
 }
 
-fn bind_cli(config: &Config) -> Result<Server> {
-    let unix = &config.unix;
-    let options = Options {
-        prompt: Some(unix.cli_prompt.clone()),
-        group: unix.gid.map(|gid| gid.0),
-        max_clients: config.limits.cli_clients as usize,
-        ..Options::new(format!("weft {}", cli::VERSION))
-    };
-    Ok(Server::bind(&unix.in_runtime_dir(&unix.cli_listen), options)?)
-}
-
 fn bind_stats(config: &Config) -> Result<StatsListener> {
     let path = config.unix.in_runtime_dir(&config.statseg.socket);
     let listener = StatsListener::bind(&path)?;
@@ -217,10 +213,10 @@ fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<MemoryS
 }
 
 /// Starts the tasks that serve others and look after the dataplane.
-fn attend(main: &Main, cli: Server, tree: Rc<CommandTree<Dataplane>>) {
+fn attend(main: &Main, cli: Sockets, tree: Rc<CommandTree<Dataplane>>) {
     let shared = Shared { tree: Rc::clone(&tree), state: Rc::clone(&main.state) };
     let service = Commands { shared, changed: Rc::clone(&main.changed) };
-    spawn_local(cli.serve(Rc::new(service)));
+    cli.serve(Rc::new(service));
     spawn_local(settle(main.clone()));
     spawn_local(or_end(main.clone(), news::hear(main.clone())));
     spawn_local(news::tick(main.clone()));

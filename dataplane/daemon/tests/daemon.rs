@@ -116,7 +116,7 @@ struct Daemon<'a> {
 
 impl Daemon<'_> {
     fn ask(&self, command: &str, json: bool) -> Result<Answer, ClientError> {
-        let socket = self.bed.folder.runtime().join("cli.sock");
+        let socket = self.bed.folder.runtime().join("weftctl.sock");
         Client::connect(&socket, "test", Some(Duration::from_secs(10)))?.run(command, json)
     }
 
@@ -404,7 +404,7 @@ fn it_goes_into_the_background_when_it_is_ready() {
         .expect("a number");
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("the daemon runs");
     assert_eq!(comm.trim(), "weft_main");
-    let socket = runtime.join("cli.sock");
+    let socket = runtime.join("weftctl.sock");
     let mut client = Client::connect(&socket, "test", None).expect("it answers at once");
     client.run("show interface p0", false).expect("the port is there");
 

@@ -28,8 +28,10 @@ impl Default for Unix {
             nodaemon: false,
             interactive: false,
             runtime_dir: "/run/weft".into(),
-            cli_listen: "cli.sock".into(),
-            cli_prompt: "weft# ".into(),
+            weftctl_listen: "weftctl.sock".into(),
+            cli_listen: Vec::new(),
+            cli_prompt: None,
+            terminal: Default::default(),
             startup_config: None,
             log: None,
             pidfile: None,
@@ -91,7 +93,7 @@ impl Default for Limits {
             arp_hold_per_neighbor: 16,
             icmp_error_rate: 1000,
             classify_rules: 65_536,
-            cli_clients: 32,
+            cli_clients: 128,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     limits::Limits,
     logging::Level,
     plugins::Switch,
-    unix::Gid,
+    unix::{CliListen, Gid},
     values::{Bytes, Core},
     *,
 };
@@ -67,7 +67,7 @@ fn the_file_of_a_vpp_user() {
     let Config { unix, cpu, buffers, plugins, statseg, .. } = parsed.config;
     assert!(unix.nodaemon);
     assert_eq!(unix.gid, Some(Gid(0)));
-    assert_eq!(unix.in_runtime_dir(&unix.cli_listen), Path::new("/run/vpp/cli.sock"));
+    assert_eq!(unix.cli_listen, [CliListen::Path("/run/vpp/cli.sock".into())]);
     assert_eq!(cpu.workers, Workers::On((2..=5).map(Core).collect()));
     assert_eq!(buffers.per_numa.get(), 262_144);
     assert!(!plugins.enabled);
@@ -255,20 +255,37 @@ fn wrong_interfaces() {
 }
 
 #[test]
+fn sockets_and_sessions_of_vppctl() {
+    let unix = config(
+        "unix { cli-listen a.sock cli-listen :5002 cli-listen [::1]:0 nobanner cli-pager-buffer-limit 0 cli-history-limit 7 \
+         cli-prompt x\\# }",
+    )
+    .unix;
+    let tcp = |host: &str, port| CliListen::Tcp { host: host.into(), port };
+    assert_eq!(unix.cli_listen, [CliListen::Path("a.sock".into()), tcp("", 5002), tcp("::1", 0)]);
+    let terminal = &unix.terminal;
+    assert_eq!((terminal.banner, terminal.pager_lines, terminal.history), (false, usize::MAX, 7));
+    assert_eq!(unix.prompt(), "x# ");
+    assert_eq!(complaints("unix { cli-listen host:65536 }").len(), 1);
+}
+
+#[test]
 fn every_error_is_reported_with_its_place() {
     let report = parse(&Source::from_text(
         "startup.conf",
-        "unix {\n  nodeamon\n  cli-listen localhost:5002\n}\ncpu {\n\tmian-core 0 # the first\n\tworkers x\n}\n{ }\nbufers { }\nlogging { default-log-level verbose }\nstatseg",
+        "unix {\n  nodeamon\n  cli-listen localhost:cli\n}\ncpu {\n\tmian-core 0 # the first\n\tworkers x\n}\n{ }\nbufers { }\nlogging { default-log-level verbose }\nstatseg",
     ))
     .unwrap_err();
     let expected = "\
 startup.conf:2:3: error: unknown word \"nodeamon\" in unix (did you mean \"nodaemon\"?)
   2 |   nodeamon
     |   ^^^^^^^^
-    = expected nodaemon, nosyslog, interactive, runtime-dir, cli-listen, cli-prompt, startup-config, exec, log, pidfile or gid
-startup.conf:3:14: error: expected path, found \"localhost:5002\": Weft listens on unix sockets only, not on TCP
-  3 |   cli-listen localhost:5002
-    |              ^^^^^^^^^^^^^^
+    = expected nodaemon, nosyslog, interactive, runtime-dir, weftctl-listen, cli-listen, cli-prompt, \
+cli-line-mode, cli-no-banner, nobanner, cli-no-pager, cli-pager-buffer-limit, cli-history-limit, startup-config, exec, log, \
+pidfile or gid
+startup.conf:3:14: error: expected path or HOST:PORT, found \"localhost:cli\": a port is a number from 0 to 65535
+  3 |   cli-listen localhost:cli
+    |              ^^^^^^^^^^^^^
 startup.conf:6:2: error: unknown word \"mian-core\" in cpu (did you mean \"main-core\"?)
   6 | \tmian-core 0 # the first
     | \t^^^^^^^^^

@@ -17,6 +17,7 @@ use crate::config::{
     vplaned,
     words::Key,
 };
+use weft_cli::vppctl::Options;
 use weft_vplaned::config::Draft;
 
 /// `startup.conf.example`, as shipped.
@@ -55,9 +56,13 @@ fn the_example_shows_the_defaults() {
         log: unix.log.clone(),
         pidfile: unix.pidfile.clone(),
         gid: unix.gid,
+        cli_listen: unix.cli_listen.clone(),
+        cli_prompt: Some("weft# ".into()),
+        terminal: Options { banner: false, pager: false, line_mode: true, ..defaults.terminal },
         ..defaults
     };
     assert_eq!(unix, without_default);
+    assert_eq!(unix.cli_listen.len(), 2);
     assert!(
         unix.startup_config.is_some() && unix.log.is_some() && unix.pidfile.is_some() && unix.gid.is_some()
     );
