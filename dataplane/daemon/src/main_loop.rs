@@ -18,6 +18,7 @@ use weft_cli::server::{Options, Peer, Server, Service, Shared};
 use weft_cli::{CliError, CommandTree, Completion, Reply};
 use weft_stats::StatsListener;
 
+use crate::binapi::Api;
 use crate::config::{Config, Source};
 use crate::log::Recent;
 use crate::memory_server::MemoryServer;
@@ -26,7 +27,7 @@ use crate::process::{EndSignals, PidFile, make_runtime_dir};
 use crate::state::Dataplane;
 use crate::threads::{Plan, WorkerThreads, become_main};
 use crate::topology::Topology;
-use crate::{cli, interactive, log, news, startup, vplaned};
+use crate::{binapi, cli, interactive, log, news, startup, vplaned};
 
 /// Pause between two looks at what waits for the workers.
 const SETTLING: Duration = Duration::from_millis(2);
@@ -117,6 +118,7 @@ async fn serve(
     // The sockets first: they tell whether another daemon runs here, before anything is taken from it.
     let cli = bind_cli(&config)?;
     let stats = bind_stats(&config)?;
+    let api = binapi::bind(&config)?;
     let (session, vplaned) = vplaned::task::open(&config)?.unzip();
     let (mut dataplane, workers) = Dataplane::new(config, plan, log)?;
     dataplane.vplaned = vplaned.map(Box::new);
@@ -131,6 +133,8 @@ async fn serve(
         Ok(_until_end) => {
             let tree = Rc::new(cli::tree());
             attend(&main, cli, Rc::clone(&tree));
+            main.with(|dataplane| dataplane.api = Some(Api::new(&api, Rc::clone(&tree))));
+            spawn_local(api.serve(main.clone()));
             if let Some(session) = session {
                 spawn_local(vplaned::task::serve(main.clone(), session));
             }

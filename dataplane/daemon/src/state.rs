@@ -23,6 +23,7 @@ use weft_nodes::ip4::Router;
 use weft_stats::CombinedVector;
 
 use crate::baseline::Baselines;
+use crate::binapi::Api;
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::config::buffers::{NumaNode, PageSize};
@@ -76,6 +77,8 @@ pub struct Dataplane {
     pub pg: Pg,
     /// The controller, if there is one.
     pub vplaned: Option<Box<Vplaned>>,
+    /// The binary API, once it is served.
+    pub api: Option<Api>,
     /// The running `pcap trace`.
     pub capture: Option<Capture>,
     /// Counters that this thread counts itself.
@@ -128,6 +131,7 @@ impl Dataplane {
             flows: Flows::default(),
             pg,
             vplaned: None,
+            api: None,
             capture: None,
             counters,
             gauges,
