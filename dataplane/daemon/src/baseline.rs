@@ -143,7 +143,7 @@ impl Baselines {
         interfaces: impl Iterator<Item = InterfaceIndex>,
     ) {
         let read = |interface| (interface, InterfaceCounts::read(&counters.interfaces, interface));
-        self.interfaces = interfaces.map(read).collect();
+        self.interfaces.extend(interfaces.map(read));
     }
 
     /// An interface is deleted; the next one with its index starts from zero.

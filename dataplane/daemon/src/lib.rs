@@ -8,12 +8,13 @@
 //! | [`state`] | the one state of the main thread |
 //! | [`ports`], [`forwarding`], [`news`] | devices, interfaces, tables, neighbours |
 //! | [`baseline`], [`gauges`], [`capture`] | counters, levels, packets for those who look |
-//! | [`cli`], [`interactive`] | commands |
+//! | [`cli`], [`interactive`], [`binapi`] | commands, messages |
 //! | [`startup`], [`main_loop`] | start, serve, stop |
 #![deny(unsafe_code)]
 
 pub mod args;
 pub mod baseline;
+pub mod binapi;
 pub mod capture;
 mod classify;
 pub mod cli;

@@ -18,6 +18,7 @@ use weft_cli::server::{Peer, Service, Shared};
 use weft_cli::{CliError, CommandTree, Completion, Reply};
 use weft_stats::StatsListener;
 
+use crate::binapi::Api;
 use crate::cli_sockets::Sockets;
 use crate::config::{Config, Source};
 use crate::log::Recent;
@@ -27,7 +28,7 @@ use crate::process::{EndSignals, PidFile, make_runtime_dir};
 use crate::state::Dataplane;
 use crate::threads::{Plan, WorkerThreads, become_main};
 use crate::topology::Topology;
-use crate::{cli, interactive, log, news, startup, vplaned};
+use crate::{binapi, cli, interactive, log, news, startup, vplaned};
 
 /// Pause between two looks at what waits for the workers.
 const SETTLING: Duration = Duration::from_millis(2);
@@ -124,6 +125,7 @@ async fn serve(
     // The sockets first: they tell whether another daemon runs here, before anything is taken from it.
     let cli = Sockets::bind(&config)?;
     let stats = bind_stats(&config)?;
+    let api = binapi::bind(&config)?;
     let (session, vplaned) = vplaned::task::open(&config)?.unzip();
     let (mut dataplane, workers) = Dataplane::new(config, plan, log)?;
     dataplane.vplaned = vplaned.map(Box::new);
@@ -138,6 +140,8 @@ async fn serve(
         Ok(_until_end) => {
             let tree = Rc::new(cli::tree());
             attend(&main, cli, Rc::clone(&tree));
+            main.with(|dataplane| dataplane.api = Some(Api::new(&api, Rc::clone(&tree))));
+            spawn_local(api.serve(main.clone()));
             if let Some(session) = session {
                 spawn_local(vplaned::task::serve(main.clone(), session));
             }
@@ -277,6 +281,7 @@ impl Dataplane {
     pub fn poll(&mut self) -> bool {
         let waits = self.engine.reclaim();
         self.publish_route_counters();
+        self.announce();
         let streams = self.pg.poll(&mut self.engine);
         let captures = self.drain_capture();
         waits || streams || captures

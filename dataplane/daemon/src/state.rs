@@ -23,6 +23,7 @@ use weft_nodes::ip4::Router;
 use weft_stats::CombinedVector;
 
 use crate::baseline::Baselines;
+use crate::binapi::{Agents, Api};
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::config::buffers::{NumaNode, PageSize};
@@ -76,6 +77,10 @@ pub struct Dataplane {
     pub pg: Pg,
     /// The controller, if there is one.
     pub vplaned: Option<Box<Vplaned>>,
+    /// The binary API, once it is served.
+    pub api: Option<Api>,
+    /// Its clients as owners of routes.
+    pub agents: Agents,
     /// The running `pcap trace`.
     pub capture: Option<Capture>,
     /// Counters that this thread counts itself.
@@ -128,6 +133,8 @@ impl Dataplane {
             flows: Flows::default(),
             pg,
             vplaned: None,
+            api: None,
+            agents: Agents::default(),
             capture: None,
             counters,
             gauges,

@@ -48,6 +48,8 @@ pub struct Interface {
     pub name: String,
     /// What it is.
     pub kind: Kind,
+    /// An operator's note.
+    pub tag: String,
     /// Its own address.
     pub mac: MacAddr,
     /// Set up by the operator.
@@ -103,6 +105,8 @@ pub struct Interfaces {
     list: Vec<Option<Interface>>,
     /// By index, the names in the stats segment: `/interfaces/<name>/<counter>`.
     links: Vec<Vec<EntryIndex>>,
+    /// How often anything of this was changed.
+    changes: u64,
     /// Deleted, but workers may still have packets that name it.
     draining: Vec<bool>,
     limit: usize,
@@ -117,6 +121,7 @@ impl Interfaces {
         Interfaces {
             list: Vec::new(),
             links: Vec::new(),
+            changes: 0,
             draining: Vec::new(),
             limit,
             published: Arc::new(Published::new(&engine.domain, InterfaceTable::default())),
@@ -161,6 +166,7 @@ impl Interfaces {
             Interface {
                 name: name.to_owned(),
                 kind,
+                tag: String::new(),
                 mac,
                 admin_up: false,
                 link_up: kind == Kind::Loopback,
@@ -196,6 +202,7 @@ impl Interfaces {
             Interface {
                 name: format!("{}.{id}", port.name),
                 kind: Kind::Sub { parent, id, tags },
+                tag: String::new(),
                 admin_up: false,
                 table4: TableIndex(0),
                 addresses4: Vec::new(),
@@ -294,6 +301,11 @@ impl Interfaces {
         Ok(())
     }
 
+    /// How often an interface has come, changed or gone: who has seen this number before has seen everything.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The interface.
     pub fn get(&self, index: InterfaceIndex) -> Option<&Interface> {
         self.list.get(index.index())?.as_ref()
@@ -330,7 +342,8 @@ impl Interfaces {
         })
     }
 
-    fn publish(&self, engine: &mut Engine) {
+    fn publish(&mut self, engine: &mut Engine) {
+        self.changes += 1;
         let entries = (0..self.list.len()).map(|i| self.entry(InterfaceIndex(i as u32))).collect();
         self.published.replace(&mut engine.domain, InterfaceTable::new(entries));
     }

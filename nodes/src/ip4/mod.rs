@@ -44,6 +44,6 @@ pub use lookup::{IP4_LOOKUP, Ip4Lookup};
 pub use next_hop::{Egress, NextHop, NextHopId, NextHops, NextHopsFull, Resolution, Rewrite, VlanTags};
 pub use path_list::{Objects, ObjectsFull};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};
-pub use rib::{ApplyError, Rib, RibSettings, RouteView, SourceView};
+pub use rib::{ApplyError, Pending, Rib, RibSettings, RouteView, SourceView};
 pub use route::{Action, Change, Outcome, Owner, PathTarget, Preference, RouteError, RoutePath};
-pub use router::{Router, RouterError, RouterSettings, Table, TableId};
+pub use router::{NeighborNews, PendingChanges, Router, RouterError, RouterSettings, Table, TableId};

@@ -121,23 +121,61 @@ impl Rib {
         domain: &mut Domain,
         changes: &[Change],
     ) -> Result<Vec<Outcome>, ApplyError> {
+        let pending = self.prepare(objects, domain, changes)?;
+        Ok(self.publish(objects, domain, pending))
+    }
+
+    /// All of [`Rib::apply`] that can fail. Workers see none of it before [`Rib::publish`]; [`Rib::withdraw`] takes it
+    /// back. One of the two must be next: no other change may come in between.
+    pub fn prepare<'a>(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        changes: impl IntoIterator<Item = &'a Change>,
+    ) -> Result<Pending, ApplyError> {
+        let changes = changes.into_iter();
         let mut batch = Batch::default();
-        batch.edits.reserve(changes.len());
-        let mut outcomes = Vec::with_capacity(changes.len());
+        batch.edits.reserve(changes.size_hint().0);
+        let mut outcomes = Vec::with_capacity(changes.size_hint().0);
         let mut refused = Vec::new();
-        for (number, change) in changes.iter().enumerate() {
+        for (number, change) in changes.enumerate() {
             match self.edit(&mut batch, change) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(error) => refused.push((number, error)),
             }
         }
         let result = match refused.is_empty() {
-            true => self.publish(objects, domain, &batch),
+            true => self.ready(objects, domain, &batch),
             false => Err(ApplyError::Refused(refused)),
         };
-        if result.is_err() {
-            self.undo(&mut batch);
+        match result {
+            Ok(work) => Ok(Pending { batch, work, outcomes }),
+            Err(error) => {
+                self.undo(&mut batch);
+                self.settle(objects, domain, batch);
+                Err(error)
+            }
         }
+    }
+
+    /// Shows workers what was prepared.
+    pub fn publish(&mut self, objects: &mut Objects, domain: &mut Domain, pending: Pending) -> Vec<Outcome> {
+        let Pending { batch, work, outcomes } = pending;
+        self.show(objects, domain, work);
+        self.settle(objects, domain, batch);
+        outcomes
+    }
+
+    /// Makes everything as it was.
+    pub fn withdraw(&mut self, objects: &mut Objects, domain: &mut Domain, pending: Pending) {
+        let Pending { mut batch, work, .. } = pending;
+        self.drop_work(objects, domain, work);
+        self.undo(&mut batch);
+        self.settle(objects, domain, batch);
+    }
+
+    /// Lets go of what the edits of a batch have replaced.
+    fn settle(&mut self, objects: &mut Objects, domain: &mut Domain, batch: Batch) {
         for list in batch.edits.iter().filter_map(|edit| Some(edit.before?.list)) {
             self.lists.release(objects, domain, list);
         }
@@ -146,7 +184,6 @@ impl Rib {
                 self.routes.remove(&prefix);
             }
         }
-        result.map(|()| outcomes)
     }
 
     /// Begins a replay of all routes of `owner`: those that no change mentions until [`Rib::end_resync`] will
@@ -164,7 +201,10 @@ impl Rib {
         owner: Owner,
     ) -> Result<usize, ApplyError> {
         let current = self.generation(owner);
-        let stale = |route: &Route| route.source(owner).is_some_and(|source| source.generation != current);
+        let stale = |route: &Route| {
+            let source = route.source(owner);
+            source.is_some_and(|source| source.owner == owner && source.generation != current)
+        };
         let deletions: Vec<Change> = self
             .routes
             .iter()
@@ -190,15 +230,20 @@ impl Rib {
         }
         let again = self.lists.iter().filter(|(_, list)| list.uses(interface) || list.is_recursive());
         let batch = Batch { again: again.map(|(id, _)| id).collect(), ..Batch::default() };
-        let result = self.publish(objects, domain, &batch);
-        if result.is_err() {
-            if up {
-                self.down.insert(interface)
-            } else {
-                self.down.remove(&interface)
-            };
+        match self.ready(objects, domain, &batch) {
+            Ok(work) => {
+                self.show(objects, domain, work);
+                Ok(())
+            }
+            Err(error) => {
+                if up {
+                    self.down.insert(interface)
+                } else {
+                    self.down.remove(&interface)
+                };
+                Err(error)
+            }
         }
-        result
     }
 
     /// Number of prefixes.
@@ -229,9 +274,14 @@ impl Rib {
 
     /// The route that workers use for `address`.
     pub fn longest_match(&self, address: Ipv4Addr) -> Option<RouteView<'_>> {
+        self.covering(address.into())
+    }
+
+    /// The route that workers use for what `prefix` has no more specific route for.
+    pub fn covering(&self, prefix: Ipv4Net) -> Option<RouteView<'_>> {
         let (prefix, route) = self
             .routes
-            .cover(&Ipv4Net::from(address))
+            .cover(&prefix)
             .filter(|(_, route)| route.installed != LoadBalanceId::NO_ROUTE)
             .last()?;
         Some(RouteView::new(prefix, route, &self.lists))
@@ -262,17 +312,22 @@ impl Rib {
                 check_paths(prefix, paths)?;
                 (*preference, paths)
             }
-            Action::AddPath(preference, path) => match self.source(prefix, owner) {
-                None => {
-                    check_paths(prefix, std::slice::from_ref(path))?;
-                    (*preference, std::slice::from_ref(path))
+            Action::AddPath(preference, path) | Action::SetPath(preference, path) => {
+                match self.source(prefix, owner) {
+                    None => {
+                        check_paths(prefix, std::slice::from_ref(path))?;
+                        (*preference, std::slice::from_ref(path))
+                    }
+                    Some(source) => {
+                        let replaces = matches!(action, Action::SetPath(..));
+                        let others = self.lists.get(source.list).paths.iter();
+                        let others = others.filter(|other| !replaces || other.target != path.target);
+                        changed = others.chain([path]).copied().collect::<Vec<_>>();
+                        check_paths(prefix, &changed)?;
+                        (source.preference, &changed)
+                    }
                 }
-                Some(source) => {
-                    changed = [&*self.lists.get(source.list).paths, &[*path]].concat();
-                    check_paths(prefix, &changed)?;
-                    (source.preference, &changed)
-                }
-            },
+            }
             Action::DeletePath(target) => {
                 let source = self.source(prefix, owner).ok_or(RouteError::NoSuchRoute(prefix, owner))?;
                 let paths = &self.lists.get(source.list).paths;
@@ -349,25 +404,34 @@ impl Rib {
         }
     }
 
-    /// Resolves what the batch touched and changes load-balances and forwarding table accordingly.
-    fn publish(
+    /// Resolves what the batch touched, and makes the load-balances for it.
+    fn ready(
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
         batch: &Batch,
-    ) -> Result<(), ApplyError> {
-        let mut prepared = Vec::new();
-        let mut moves = Vec::new();
-        if let Err(error) = self.prepare(objects, domain, batch, &mut prepared, &mut moves) {
-            for Move { prefix, from, .. } in moves.into_iter().rev() {
-                self.set_installed(prefix, from);
+    ) -> Result<Work, ApplyError> {
+        let mut work = Work::default();
+        match self.fill(objects, domain, batch, &mut work) {
+            Ok(()) => Ok(work),
+            Err(error) => {
+                self.drop_work(objects, domain, work);
+                Err(error)
             }
-            for prepared in prepared {
-                self.lists.discard(objects, domain, prepared);
-            }
-            return Err(error);
         }
+    }
 
+    fn drop_work(&mut self, objects: &mut Objects, domain: &mut Domain, work: Work) {
+        for Move { prefix, from, .. } in work.moves.into_iter().rev() {
+            self.set_installed(prefix, from);
+        }
+        for prepared in work.prepared {
+            self.lists.discard(objects, domain, prepared);
+        }
+    }
+
+    /// Changes load-balances and forwarding table.
+    fn show(&mut self, objects: &mut Objects, domain: &mut Domain, Work { prepared, moves }: Work) {
         let superseded: Vec<_> =
             prepared.into_iter().map(|prepared| self.lists.commit(objects, domain, prepared)).collect();
         self.fib.expect_routes(self.installed);
@@ -388,17 +452,14 @@ impl Rib {
         for superseded in superseded {
             superseded.release(objects, domain);
         }
-        Ok(())
     }
 
-    /// All of [`Rib::publish`] that can fail; workers see none of it.
-    fn prepare(
+    fn fill(
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
         batch: &Batch,
-        prepared: &mut Vec<Prepared>,
-        moves: &mut Vec<Move>,
+        Work { prepared, moves }: &mut Work,
     ) -> Result<(), ApplyError> {
         let mut lists: Vec<_> = batch.new.keys().chain(&batch.again).copied().collect();
         if batch.edits.iter().any(|edit| self.lists.recurse_into(edit.prefix)) {
@@ -467,7 +528,22 @@ impl Rib {
     }
 }
 
-/// What one call of [`Rib::publish`] is about.
+/// Changes that workers do not see yet.
+#[must_use = "to be published or withdrawn"]
+pub struct Pending {
+    batch: Batch,
+    work: Work,
+    outcomes: Vec<Outcome>,
+}
+
+/// What is to be published.
+#[derive(Default)]
+struct Work {
+    prepared: Vec<Prepared>,
+    moves: Vec<Move>,
+}
+
+/// What was edited.
 #[derive(Default)]
 struct Batch {
     edits: Vec<Edit>,

@@ -23,12 +23,27 @@ impl Owner {
     pub const NEIGHBOR: Owner = Owner(1);
     /// The command line and the start-up file.
     pub const CLI: Owner = Owner(2);
-    /// Clients of the binary API.
+    /// Clients of the binary API, all together; each is an [`Owner::agent`].
     pub const API: Owner = Owner(3);
     /// The vplaned session.
     pub const VPLANED: Owner = Owner(4);
     /// The first of the plugins; each has its own.
     pub const PLUGIN: Owner = Owner(16);
+    /// The first client of the binary API.
+    const AGENT: u16 = 1 << 15;
+    /// How many clients of the binary API can be told apart.
+    pub const AGENTS: u16 = 1 << 15;
+
+    /// One of [`Owner::AGENTS`] clients of the binary API. Each says again what is its own, but they share their routes
+    /// ([`Owner::slot`]): what one has made another may change, as it is used to.
+    pub const fn agent(number: u16) -> Owner {
+        Owner(Self::AGENT | number)
+    }
+
+    /// Owners of one slot have one route to a prefix between them: that of the last one that said something.
+    pub const fn slot(self) -> Owner {
+        if self.0 >= Self::AGENT { Owner::API } else { self }
+    }
 }
 
 impl fmt::Display for Owner {
@@ -37,8 +52,8 @@ impl fmt::Display for Owner {
             Owner::CONNECTED => "connected",
             Owner::NEIGHBOR => "neighbor",
             Owner::CLI => "cli",
-            Owner::API => "api",
             Owner::VPLANED => "vplaned",
+            owner if owner.slot() == Owner::API => "api",
             Owner(other) if *self >= Owner::PLUGIN => return write!(f, "plugin {}", other - Owner::PLUGIN.0),
             Owner(other) => return write!(f, "owner {other}"),
         };
@@ -128,6 +143,8 @@ pub enum Action {
     Delete,
     /// Adds a path; also adds the route, with this preference, if the owner has none.
     AddPath(Preference, RoutePath),
+    /// Adds a path as [`Action::AddPath`] does, or gives the path that leads to the same its weight.
+    SetPath(Preference, RoutePath),
     /// Deletes the path with this target; the last one takes the route with it.
     DeletePath(PathTarget),
 }

@@ -227,6 +227,11 @@ impl Neighbors {
         }
     }
 
+    /// What it was made with.
+    pub fn settings(&self) -> &NeighborSettings {
+        &self.settings
+    }
+
     /// A packet needs the neighbour. Returns the first request, or what is known already (the packet set out
     /// before its worker knew), or nothing if the answer is awaited or silence was the answer.
     pub fn resolve(

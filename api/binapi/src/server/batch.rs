@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Many changes as one. What a client sends between begin and commit is kept as it came; the commit carries it out in
-//! one transaction, and takes all of it back if one item fails.
+//! one transaction, which changes nothing if one item is refused.
 //!
-//! A batch of a million items takes longer than others can wait, so it is carried out in slices. Until it is done,
-//! messages of others that change something wait; those that only look are answered.
+//! A million messages take a while to read, so that is done in slices between which others have their turn: it changes
+//! nothing. Then all of it is done in one step.
 
 use std::time::Instant;
 
@@ -18,9 +18,9 @@ use crate::frame::{Context, Envelope};
 use crate::message::{Message, Reply};
 use crate::retval::Retval;
 
+use super::Options;
 use super::connection::Connection;
-use super::registry::{BatchStep, Handler, Host, Mode, Question, Registry, Transactional};
-use super::{Clients, Options};
+use super::registry::{BatchStep, Handler, Host, Purpose, Question, Refused, Registry, Transactional};
 
 /// Changes that wait for their commit.
 pub(super) struct Batch {
@@ -67,36 +67,6 @@ impl Batch {
     pub fn spoil(&mut self, envelope: Envelope, retval: Retval) {
         self.spoilt = true;
         self.items.push(Item { envelope, end: self.bytes.len(), retval: retval.get() });
-    }
-}
-
-/// A transaction that is taken back unless it is finished, also when the connection ends in the middle.
-struct Open<'a, H: Host> {
-    host: &'a H,
-    clients: &'a Clients,
-    transaction: Option<<H::State as Transactional>::Transaction>,
-}
-
-impl<'a, H: Host> Open<'a, H> {
-    fn new(host: &'a H, clients: &'a Clients) -> Self {
-        clients.set_batch_in_progress(true);
-        Self { host, clients, transaction: Some(host.with(Transactional::begin)) }
-    }
-
-    fn commit(mut self) -> Result<(), Retval> {
-        match self.transaction.take() {
-            Some(transaction) => self.host.with(|state| state.commit(transaction)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl<H: Host> Drop for Open<'_, H> {
-    fn drop(&mut self) {
-        if let Some(transaction) = self.transaction.take() {
-            self.host.with(|state| state.roll_back(transaction));
-        }
-        self.clients.set_batch_in_progress(false);
     }
 }
 
@@ -149,48 +119,60 @@ impl<H: Host> Connection<H> {
 
     /// Tries all items, so that the client learns of everything that is wrong with them.
     async fn carry_out(&self, batch: &mut Batch) -> Result<(), Retval> {
-        let _changing = self.clients.changing().lock().await;
-        let mut open = Open::new(&self.host, &self.clients);
-        let (mut next, mut start) = (0, 0);
-        while next < batch.items.len() {
+        let mut transaction = <H::State as Transactional>::Transaction::default();
+        // How much was noted up to the end of each item.
+        let mut noted = Vec::with_capacity(batch.items.len());
+        let mut start = 0;
+        while noted.len() < batch.items.len() {
             let turn = Instant::now();
             self.host.with(|state| {
-                while next < batch.items.len() && turn.elapsed() < self.options.slice {
-                    let item = &mut batch.items[next];
-                    let body = &batch.bytes[start..item.end];
+                while let Some(item) = batch.items.get_mut(noted.len())
+                    && turn.elapsed() < self.options.slice
+                {
                     if item.retval == 0 {
-                        item.retval = self.apply(state, open.transaction.as_mut(), item.envelope, body);
+                        let question =
+                            Question { envelope: item.envelope, body: &batch.bytes[start..item.end] };
+                        item.retval = self.note(state, &mut transaction, question);
                     }
                     start = item.end;
-                    next += 1;
+                    noted.push(H::State::noted(&transaction));
                 }
             });
             yield_now().await;
         }
-        let failed = batch.items.iter().find(|item| item.retval != 0);
-        match failed.and_then(|item| Retval::new(item.retval)) {
-            Some(retval) => Err(retval),
-            None if batch.spoilt => Err(Retval::LIMIT_EXCEEDED),
-            None if batch.flags.contains(WeftBatchFlags::DRY_RUN) => Ok(()),
-            None => open.commit(),
+        let failed = batch.spoilt || batch.items.iter().any(|item| item.retval != 0);
+        let dry = batch.flags.contains(WeftBatchFlags::DRY_RUN);
+        let purpose = if failed || dry { Purpose::Try } else { Purpose::Make };
+        let outcome = self.host.with(|state| state.commit(transaction, purpose));
+        if let Err(Refused { notes, .. }) = &outcome {
+            for (note, retval) in notes {
+                let number = noted.partition_point(|noted| noted <= note);
+                if let Some(item) = batch.items.get_mut(number).filter(|item| item.retval == 0) {
+                    item.retval = retval.get();
+                }
+            }
+        }
+        let first = batch.items.iter().find_map(|item| Retval::new(item.retval));
+        match (first, outcome) {
+            (Some(retval), _) | (None, Err(Refused { retval, .. })) => Err(retval),
+            (None, Ok(())) if batch.spoilt => Err(Retval::LIMIT_EXCEEDED),
+            (None, Ok(())) => Ok(()),
         }
     }
 
-    fn apply(
+    fn note(
         &self,
         state: &mut H::State,
-        transaction: Option<&mut <H::State as Transactional>::Transaction>,
-        envelope: Envelope,
-        body: &[u8],
+        transaction: &mut <H::State as Transactional>::Transaction,
+        question: Question<'_>,
     ) -> i32 {
-        let (Some(Handler::Change(change)), Some(transaction)) =
-            (self.handlers.get(envelope.id), transaction)
-        else {
+        let Some(Handler::Change(change)) = self.handlers.get(question.envelope.id) else {
             return Retval::BUG.get();
         };
-        let question = Question { envelope, body };
-        let applied = (change.apply)(state, Mode::Item(transaction), &self.session, question);
-        applied.unwrap_or(Retval::INVALID_VALUE.get())
+        match (change.note)(state, transaction, &self.session, question) {
+            Ok(noted) => noted.map_or_else(Retval::get, |()| 0),
+            Err(_) => Retval::INVALID_VALUE.get(),
+        }
     }
 
     /// Sends the results of items.

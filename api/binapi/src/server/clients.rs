@@ -5,8 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use tokio::sync::Mutex;
-
 use crate::frame::ClientIndex;
 use crate::message::Event;
 
@@ -25,9 +23,6 @@ struct Shared {
     table: Rc<Table>,
     sessions: RefCell<BTreeMap<SessionId, Rc<Session>>>,
     next: Cell<u64>,
-    /// Held by whoever changes the state, and by a batch from its first change to its last.
-    changing: Mutex<()>,
-    in_batch: Cell<bool>,
 }
 
 /// What there is to say about a client.
@@ -47,8 +42,7 @@ pub struct ClientInfo {
 
 impl Clients {
     pub(super) fn new(table: Rc<Table>) -> Self {
-        let (sessions, next, changing) = (RefCell::default(), Cell::new(1), Mutex::new(()));
-        Self(Rc::new(Shared { table, sessions, next, changing, in_batch: Cell::new(false) }))
+        Self(Rc::new(Shared { table, sessions: RefCell::default(), next: Cell::new(1) }))
     }
 
     pub(super) fn enter(&self, peer: Peer, options: &Options) -> Rc<Session> {
@@ -66,10 +60,6 @@ impl Clients {
         self.0.sessions.borrow_mut().remove(&id);
     }
 
-    pub(super) fn changing(&self) -> &Mutex<()> {
-        &self.0.changing
-    }
-
     /// Clients that are connected.
     pub fn len(&self) -> usize {
         self.0.sessions.borrow().len()
@@ -77,16 +67,6 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// A batch is being applied: what else changes the state now would become part of it, or be undone with it.
-    /// Messages of other clients wait by themselves.
-    pub fn batch_in_progress(&self) -> bool {
-        self.0.in_batch.get()
-    }
-
-    pub(super) fn set_batch_in_progress(&self, in_progress: bool) {
-        self.0.in_batch.set(in_progress);
     }
 
     /// All clients, the oldest first.

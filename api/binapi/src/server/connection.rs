@@ -16,7 +16,7 @@ use crate::message::{MessageInfo, Role};
 use crate::retval::Retval;
 
 use super::batch::Batch;
-use super::registry::{BatchStep, Handler, Handlers, Host, Mode, Producer, Question};
+use super::registry::{BatchStep, Change, Handler, Handlers, Host, Producer, Question};
 use super::session::Session;
 use super::{Clients, Options};
 
@@ -153,17 +153,16 @@ impl<H: Host> Connection<H> {
         let session = &self.session;
         let question = Question { envelope, body };
         match (handler, batch) {
-            (Handler::Query(answer), _) => self.host.with(|state| answer(state, session, question)),
+            (Handler::Query(answer), _)
+            | (Handler::Command(answer) | Handler::Change(Change { alone: answer, .. }), None) => {
+                self.host.with(|state| answer(state, session, question))
+            }
             (Handler::Command(_), Some(batch)) => {
                 batch.spoil(envelope, Retval::UNSUPPORTED);
                 if let Some(info) = session.table.info(envelope.id) {
                     self.refuse(info, envelope, Retval::UNSUPPORTED);
                 }
                 Ok(())
-            }
-            (Handler::Command(answer), None) => {
-                let _changing = self.clients.changing().lock().await;
-                self.host.with(|state| answer(state, session, question))
             }
             (Handler::Change(change), Some(batch)) => {
                 (change.check)(body)?;
@@ -177,10 +176,6 @@ impl<H: Host> Connection<H> {
                     }
                 }
                 Ok(())
-            }
-            (Handler::Change(change), None) => {
-                let _changing = self.clients.changing().lock().await;
-                self.host.with(|state| (change.apply)(state, Mode::Alone, session, question)).map(drop)
             }
             (Handler::Produce(begin), _) => {
                 let producer = self.host.with(|state| begin(state, session, question))?;

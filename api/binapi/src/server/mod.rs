@@ -32,7 +32,7 @@ use tracing::{info, warn};
 
 pub use builtin::{CliFailure, Program, Version};
 pub use clients::{ClientInfo, Clients};
-pub use registry::{Host, Records, Registry, Transactional};
+pub use registry::{Host, Purpose, Records, Refused, Registry, Transactional};
 pub use session::{Peer, Session, SessionId};
 pub use socket::BindError;
 

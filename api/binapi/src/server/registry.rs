@@ -28,21 +28,44 @@ use super::table::Table;
 /// How long a stream with a cursor goes on; clients ask again then.
 const STREAM: Duration = Duration::from_millis(1);
 
-/// A state whose changes can be taken back.
+/// A state that is changed by transactions.
 ///
-/// A change by itself is a transaction of one. Workers must see all of a transaction or nothing: what changes make is
-/// to be published by `commit`.
+/// The handler of a change only notes what is to be done. The commit does all that was noted, in one step of the main
+/// thread, so that nothing of others comes in between; or, if any of it is refused, nothing. A change by itself is a
+/// transaction of one.
 pub trait Transactional: 'static {
-    /// What has to be known to finish, or to undo.
-    type Transaction;
+    /// What is to be done.
+    type Transaction: Default;
 
-    fn begin(&mut self) -> Self::Transaction;
+    /// How much was noted so far.
+    fn noted(transaction: &Self::Transaction) -> usize;
 
-    /// Makes all changes visible. If that fails, everything is as it was before `begin`.
-    fn commit(&mut self, transaction: Self::Transaction) -> Result<(), Retval>;
+    /// Does it, or finds out whether it could be done.
+    fn commit(&mut self, transaction: Self::Transaction, purpose: Purpose) -> Result<(), Refused>;
+}
 
-    /// Makes everything as it was before `begin`.
-    fn roll_back(&mut self, transaction: Self::Transaction);
+/// What a commit is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To make the changes.
+    Make,
+    /// To know whether they could be made; nobody sees any of them.
+    Try,
+}
+
+/// Why a transaction changes nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Of the transaction.
+    pub retval: Retval,
+    /// Of what was noted, counted from 0 in the order of the notes: what is at fault, if it is anything in particular.
+    pub notes: Vec<(usize, Retval)>,
+}
+
+impl From<Retval> for Refused {
+    fn from(retval: Retval) -> Self {
+        Refused { retval, notes: Vec::new() }
+    }
 }
 
 /// Where handlers find their state.
@@ -96,26 +119,27 @@ impl Question<'_> {
 /// Sends the next part of an answer; says whether there is more.
 pub(super) type Producer<S> = Box<dyn FnMut(&mut S, &Session) -> bool>;
 
-/// How a change is made.
-pub(super) enum Mode<'a, S: Transactional> {
-    /// In a transaction of its own, and answered.
-    Alone,
-    /// As part of a batch, which collects return values.
-    Item(&'a mut S::Transaction),
-}
-
 type Kept = Box<dyn Fn(&Session, Envelope)>;
 type Lost<S> = Box<dyn Fn(&mut S, &Session)>;
 type Answer<S> = Box<dyn Fn(&mut S, &Rc<Session>, Question<'_>) -> Result<(), DecodeError>>;
 type Begin<S> = Box<dyn Fn(&mut S, &Rc<Session>, Question<'_>) -> Result<Producer<S>, DecodeError>>;
-type Apply<S> = Box<dyn Fn(&mut S, Mode<'_, S>, &Rc<Session>, Question<'_>) -> Result<i32, DecodeError>>;
+type Note<S> = Box<
+    dyn Fn(
+        &mut S,
+        &mut <S as Transactional>::Transaction,
+        &Rc<Session>,
+        Question<'_>,
+    ) -> Result<Result<(), Retval>, DecodeError>,
+>;
 
 /// A change.
 pub(super) struct Change<S: Transactional> {
     /// Can be read.
     pub check: fn(&[u8]) -> Result<(), DecodeError>,
-    /// Does it; the return value of the reply.
-    pub apply: Apply<S>,
+    /// Makes it, and answers.
+    pub alone: Answer<S>,
+    /// Notes it in the transaction of a batch.
+    pub note: Note<S>,
     /// Says that it is kept for later.
     pub kept: Kept,
 }
@@ -194,39 +218,31 @@ impl<S: Transactional> Registry<S> {
         self.put::<M>(Handler::Command(answer));
     }
 
-    /// Changes the state within a transaction. If it fails, it has changed nothing.
-    pub fn change<M: Request>(
+    /// Changes the state by a transaction. The handler notes what is to be done, and returns what makes the reply once
+    /// that is done.
+    pub fn change<M: Request, D: FnOnce(&mut S) -> M::Reply>(
         &mut self,
-        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<D, Retval> + 'static,
     ) {
         let reply_id = self.table.id(M::Reply::INFO.name);
-        let apply: Apply<S> = Box::new(move |state, mode, session, question| {
-            let message: M = question.decode()?;
-            let reply = match mode {
-                Mode::Item(transaction) => {
-                    let reply = handler(state, transaction, session, message);
-                    return Ok(reply.map_or_else(Retval::get, |reply| reply.retval()));
-                }
-                Mode::Alone => {
-                    let mut transaction = state.begin();
-                    match handler(state, &mut transaction, session, message) {
-                        Ok(reply) if reply.retval() == 0 => state.commit(transaction).map(|()| reply),
-                        failed => {
-                            state.roll_back(transaction);
-                            failed
-                        }
-                    }
-                }
-            };
-            let reply = reply.unwrap_or_else(|retval| M::Reply::failure(retval.get()));
-            session.reply(reply_id, question.envelope.context, &reply);
-            Ok(reply.retval())
+        let handler = Rc::new(handler);
+        let note: Note<S> = Box::new({
+            let handler = Rc::clone(&handler);
+            move |state, transaction, session, question| {
+                Ok(handler(state, transaction, session, question.decode()?).map(drop))
+            }
+        });
+        let alone = self.answer(move |state: &mut S, session: &Rc<Session>, message: M| {
+            let mut transaction = S::Transaction::default();
+            let done = handler(state, &mut transaction, session, message)?;
+            state.commit(transaction, Purpose::Make).map_err(|refused| refused.retval)?;
+            Ok(done(state))
         });
         let kept = move |session: &Session, envelope: Envelope| {
             session.reply(reply_id, envelope.context, &M::Reply::failure(0));
         };
         let check = |body: &[u8]| M::take(&mut Reader::new(body)).map(drop);
-        self.put::<M>(Handler::Change(Change { check, apply, kept: Box::new(kept) }));
+        self.put::<M>(Handler::Change(Change { check, alone, note, kept: Box::new(kept) }));
     }
 
     /// Lists what is there. A question that cannot be answered has an empty list for an answer.

@@ -19,7 +19,8 @@ use weft_binapi::api::interface_types::{IfStatusFlags, InterfaceIndex};
 use weft_binapi::api::ip::IpRouteAddDel;
 use weft_binapi::api::ip::IpRouteAddDelReply;
 use weft_binapi::server::{
-    CliFailure, Clients, Options, Program, Records, Registry, Server, Session, Transactional, Version,
+    CliFailure, Clients, Options, Program, Purpose, Records, Refused, Registry, Server, Session,
+    Transactional, Version,
 };
 
 /// Interfaces by index, routes by their prefix, and what clients have left behind.
@@ -32,20 +33,52 @@ pub struct Toy {
     commits: usize,
 }
 
-impl Transactional for Toy {
-    type Transaction = (BTreeMap<u32, IfStatusFlags>, BTreeMap<String, usize>);
+/// What a message wants to be done.
+pub enum Wish {
+    Flags(u32, IfStatusFlags),
+    Route(String, usize),
+    NoRoute(String),
+}
 
-    fn begin(&mut self) -> Self::Transaction {
-        (self.interfaces.clone(), self.routes.clone())
-    }
-
-    fn commit(&mut self, _: Self::Transaction) -> Result<(), Retval> {
-        self.commits += 1;
+impl Toy {
+    fn grant(&mut self, wish: &Wish) -> Result<(), Retval> {
+        match wish {
+            Wish::Flags(index, flags) => {
+                *self.interfaces.get_mut(index).ok_or(Retval::INVALID_SW_IF_INDEX)? = *flags;
+            }
+            Wish::Route(key, paths) => {
+                self.routes.insert(key.clone(), *paths);
+            }
+            Wish::NoRoute(key) => {
+                self.routes.remove(key).ok_or(Retval::NO_SUCH_ENTRY)?;
+            }
+        }
         Ok(())
     }
+}
 
-    fn roll_back(&mut self, (interfaces, routes): Self::Transaction) {
-        (self.interfaces, self.routes) = (interfaces, routes);
+impl Transactional for Toy {
+    type Transaction = Vec<Wish>;
+
+    fn noted(wishes: &Vec<Wish>) -> usize {
+        wishes.len()
+    }
+
+    fn commit(&mut self, wishes: Vec<Wish>, purpose: Purpose) -> Result<(), Refused> {
+        let before = (self.interfaces.clone(), self.routes.clone());
+        let refused =
+            wishes.iter().enumerate().filter_map(|(note, wish)| Some((note, self.grant(wish).err()?)));
+        let notes: Vec<_> = refused.collect();
+        if !notes.is_empty() || purpose == Purpose::Try {
+            (self.interfaces, self.routes) = before;
+        }
+        match notes.first() {
+            Some((_, retval)) => Err(Refused { retval: *retval, notes }),
+            None => {
+                self.commits += usize::from(purpose == Purpose::Make);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -63,7 +96,6 @@ impl Program for Toy {
             }
             "show lost" => Ok(self.lost.join(" ")),
             "show clients" => Ok(clients.len().to_string()),
-            "show batch" => Ok(clients.batch_in_progress().to_string()),
             "show routes" => Ok(format!("{} routes, {} commits", self.routes.len(), self.commits)),
             _ => Err(CliFailure(format!("unknown command: {command}"))),
         }
@@ -80,29 +112,16 @@ impl Toy {
         })
     }
 
-    fn set_flags(&mut self, message: &SwInterfaceSetFlags) -> Result<SwInterfaceSetFlagsReply, Retval> {
-        let index = message.sw_if_index;
-        *self.interfaces.get_mut(&index.0).ok_or(Retval::INVALID_SW_IF_INDEX)? = message.flags;
-        let flags = message.flags;
-        self.clients.as_ref().unwrap().publish(|pid| SwInterfaceEvent {
-            pid,
-            sw_if_index: index,
-            flags,
-            deleted: false,
-        });
-        Ok(SwInterfaceSetFlagsReply { retval: 0 })
+    fn announce(&self, sw_if_index: InterfaceIndex, flags: IfStatusFlags) {
+        let event = |pid| SwInterfaceEvent { pid, sw_if_index, flags, deleted: false };
+        self.clients.as_ref().unwrap().publish(event);
     }
+}
 
-    fn route(&mut self, message: &IpRouteAddDel) -> Result<IpRouteAddDelReply, Retval> {
-        let (address, length) = message.route.prefix.get().ok_or(Retval::INVALID_VALUE)?;
-        let key = format!("{address}/{length}");
-        if message.is_add {
-            self.routes.insert(key, message.route.paths.len());
-        } else {
-            self.routes.remove(&key).ok_or(Retval::NO_SUCH_ENTRY)?;
-        }
-        Ok(IpRouteAddDelReply { retval: 0, stats_index: 7 })
-    }
+fn route(message: &IpRouteAddDel) -> Result<Wish, Retval> {
+    let (address, length) = message.route.prefix.get().ok_or(Retval::INVALID_VALUE)?;
+    let key = format!("{address}/{length}");
+    Ok(if message.is_add { Wish::Route(key, message.route.paths.len()) } else { Wish::NoRoute(key) })
 }
 
 fn registry() -> Registry<Toy> {
@@ -113,8 +132,17 @@ fn registry() -> Registry<Toy> {
         toy.interfaces.insert(index, IfStatusFlags(0));
         Ok(CreateLoopbackReply { retval: 0, sw_if_index: InterfaceIndex(index) })
     });
-    registry.change(|toy: &mut Toy, _, _, message: SwInterfaceSetFlags| toy.set_flags(&message));
-    registry.change(|toy: &mut Toy, _, _, message: IpRouteAddDel| toy.route(&message));
+    registry.change(|_, wishes: &mut Vec<Wish>, _, SwInterfaceSetFlags { sw_if_index, flags }| {
+        wishes.push(Wish::Flags(sw_if_index.0, flags));
+        Ok(move |toy: &mut Toy| {
+            toy.announce(sw_if_index, flags);
+            SwInterfaceSetFlagsReply { retval: 0 }
+        })
+    });
+    registry.change(|_, wishes: &mut Vec<Wish>, _, message: IpRouteAddDel| {
+        wishes.push(route(&message)?);
+        Ok(|_: &mut Toy| IpRouteAddDelReply { retval: 0, stats_index: 7 })
+    });
     registry.dump(|_, _, SwInterfaceDump { sw_if_index, .. }| {
         let mut next = match sw_if_index.0 {
             0 | u32::MAX => 0,

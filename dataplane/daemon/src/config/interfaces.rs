@@ -77,7 +77,7 @@ pub struct Loopback {
 }
 
 /// Loopbacks are numbered as VPP numbers them, up to 16384 (vnet/ethernet/interface.c).
-const LAST_LOOPBACK: u32 = 16383;
+pub(crate) const LAST_LOOPBACK: u32 = 16383;
 
 pub(super) const KEYS: &[Key<Vec<Interface>>] = &[
     key("af_xdp", |interfaces, words| {

@@ -218,6 +218,16 @@ pub struct HostKey {
 }
 
 impl HostKey {
+    /// The name of the Linux interface.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its namespace, if it is not that of the daemon.
+    pub fn namespace(&self) -> Option<&Path> {
+        self.namespace.as_deref()
+    }
+
     fn new(host: &HostInterface, namespace: Option<&str>) -> Self {
         HostKey { name: host.as_str().to_owned(), namespace: namespace.map(namespace_path) }
     }

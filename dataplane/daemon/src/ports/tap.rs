@@ -24,7 +24,8 @@ use crate::state::Dataplane;
 pub struct TapDevice {
     /// The open TAP.
     pub tap: Arc<Tap>,
-    host: HostKey,
+    /// Its other side.
+    pub host: HostKey,
 }
 
 /// The host's side of a port.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the RIB holds for a prefix: each owner's route, the best one first.
+//! What the RIB holds for a prefix: a route per slot of owners, the best one first.
 
 use super::super::LoadBalanceId;
 use super::super::path_list::PathListId;
@@ -17,7 +17,7 @@ pub(super) struct Source {
 
 impl Source {
     fn rank(&self) -> (Preference, Owner) {
-        (self.preference, self.owner)
+        (self.preference, self.owner.slot())
     }
 }
 
@@ -49,17 +49,20 @@ impl Route {
         Route { sources: Sources::Many(Vec::new()), installed: LoadBalanceId::NO_ROUTE }
     }
 
+    /// What the slot of `owner` holds.
     pub fn source(&self, owner: Owner) -> Option<Source> {
-        self.sources.as_slice().iter().find(|source| source.owner == owner).copied()
+        self.sources.as_slice().iter().find(|source| source.owner.slot() == owner.slot()).copied()
     }
 
     pub fn set_source(&mut self, owner: Owner, source: Option<Source>) {
         match (&self.sources, source) {
-            (Sources::One(old), Some(new)) if old.owner == owner => self.sources = Sources::One(new),
+            (Sources::One(old), Some(new)) if old.owner.slot() == owner.slot() => {
+                self.sources = Sources::One(new)
+            }
             (Sources::Many(none), Some(new)) if none.is_empty() => self.sources = Sources::One(new),
             (sources, source) => {
                 let mut sources = sources.as_slice().to_vec();
-                sources.retain(|source| source.owner != owner);
+                sources.retain(|source| source.owner.slot() != owner.slot());
                 sources.extend(source);
                 sources.sort_unstable_by_key(Source::rank);
                 self.sources = match *sources {

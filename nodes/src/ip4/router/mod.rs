@@ -32,6 +32,7 @@ use crate::headers::{EtherType, MacAddr};
 use crate::interface::{Interface, Interfaces, Kind, Tags};
 use crate::neighbor::{NeighborSettings, Neighbors};
 pub use error::RouterError;
+pub use tables::PendingChanges;
 
 /// What an operator can set.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +74,17 @@ pub struct Table {
     pub rib: Rib,
 }
 
+/// A neighbour that can be reached, or no longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NeighborNews {
+    /// On which link.
+    pub interface: InterfaceIndex,
+    /// Who.
+    pub address: IpAddr,
+    /// Where; nothing if it is gone.
+    pub mac: Option<MacAddr>,
+}
+
 /// Where the news of workers meets the tables.
 pub struct Router {
     objects: Objects,
@@ -83,6 +95,7 @@ pub struct Router {
     /// Next hops of neighbours with a MAC address, which the neighbour table holds.
     adjacent: HashMap<(InterfaceIndex, IpAddr), NextHopId>,
     held: Option<HeldPackets>,
+    news: Option<Vec<NeighborNews>>,
     settings: RouterSettings,
     start: Instant,
 }
@@ -100,6 +113,7 @@ impl Router {
             neighbors: Neighbors::new(settings.neighbors),
             adjacent: HashMap::new(),
             held: None,
+            news: None,
             settings,
             start: Instant::now(),
         };
@@ -125,6 +139,20 @@ impl Router {
     /// The nodes exist: from now on packets that wait are sent on.
     pub fn attach(&mut self, held: HeldPackets) {
         self.held = Some(held);
+    }
+
+    /// Says whether anybody calls [`Router::take_news`].
+    pub fn watch_neighbors(&mut self, on: bool) {
+        match (on, &self.news) {
+            (true, None) => self.news = Some(Vec::new()),
+            (true, Some(_)) => {}
+            (false, _) => self.news = None,
+        }
+    }
+
+    /// What has become of neighbours since the last call.
+    pub fn take_news(&mut self) -> Vec<NeighborNews> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The neighbour table.

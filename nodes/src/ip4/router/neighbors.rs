@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use weft_engine::buffer::LOCALLY_ORIGINATED;
 use weft_engine::{Engine, InterfaceIndex, ThreadIndex};
 
-use super::{Router, RouterError};
+use super::{NeighborNews, Router, RouterError};
 use crate::arp::{NeighborNotice, request_frame};
 use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
@@ -129,6 +129,17 @@ impl Router {
         actions: impl IntoIterator<Item = NeighborAction>,
     ) {
         for action in actions {
+            if let Some(news) = &mut self.news {
+                news.extend(match action {
+                    NeighborAction::Resolved { interface, address, mac } => {
+                        Some(NeighborNews { interface, address, mac: Some(mac) })
+                    }
+                    NeighborAction::Removed { interface, address } => {
+                        Some(NeighborNews { interface, address, mac: None })
+                    }
+                    NeighborAction::SendRequest { .. } | NeighborAction::Failed { .. } => None,
+                });
+            }
             match action {
                 NeighborAction::SendRequest { interface, address: IpAddr::V4(address), to } => {
                     send_request(engine, interfaces, interface, address, to);

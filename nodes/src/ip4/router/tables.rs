@@ -8,7 +8,7 @@ use weft_engine::Engine;
 
 use super::{Router, RouterError, Table, TableId, connected, set};
 use crate::interface::Interfaces;
-use crate::ip4::{Action, Change, Outcome, PathTarget, Rib, TableIndex};
+use crate::ip4::{Action, Change, Outcome, Owner, PathTarget, Pending, Rib, TableIndex};
 
 impl Router {
     /// Adds a forwarding table.
@@ -108,4 +108,75 @@ impl Router {
         self.complete(engine, interfaces);
         Ok(outcomes)
     }
+
+    /// Begins a replay of the routes of `owner` in a table: see [`Rib::begin_resync`].
+    pub fn begin_resync(&mut self, table: TableIndex, owner: Owner) {
+        if let Some(table) = self.tables.get_mut(table.0 as usize).and_then(Option::as_mut) {
+            table.rib.begin_resync(owner);
+        }
+    }
+
+    /// Ends the replay; returns how many routes were deleted.
+    pub fn end_resync(
+        &mut self,
+        engine: &mut Engine,
+        table: TableIndex,
+        owner: Owner,
+    ) -> Result<usize, RouterError> {
+        match self.tables.get_mut(table.0 as usize).and_then(Option::as_mut) {
+            Some(table) => Ok(table.rib.end_resync(&mut self.objects, &mut engine.domain, owner)?),
+            None => Ok(0),
+        }
+    }
+
+    /// Gets ready to make all changes in several tables. [`Router::publish`] or [`Router::withdraw`] must be next.
+    ///
+    /// Fails if any table refuses, with the errors of all that do, by their place in `tables`.
+    pub fn prepare(
+        &mut self,
+        engine: &mut Engine,
+        tables: &[(TableIndex, Vec<&Change>)],
+    ) -> Result<PendingChanges, Vec<(usize, RouterError)>> {
+        let mut pending = PendingChanges(Vec::new());
+        let mut refused = Vec::new();
+        for (place, (index, changes)) in tables.iter().enumerate() {
+            let Some(table) = self.tables.get_mut(index.0 as usize).and_then(Option::as_mut) else {
+                refused.push((place, RouterError::UnknownTable(index.0)));
+                continue;
+            };
+            let changes = changes.iter().copied();
+            match table.rib.prepare(&mut self.objects, &mut engine.domain, changes) {
+                Ok(prepared) => pending.0.push((*index, prepared)),
+                Err(error) => refused.push((place, error.into())),
+            }
+        }
+        if refused.is_empty() {
+            return Ok(pending);
+        }
+        self.withdraw(engine, pending);
+        Err(refused)
+    }
+
+    /// Makes what was prepared.
+    pub fn publish(&mut self, engine: &mut Engine, interfaces: &Interfaces, pending: PendingChanges) {
+        for (index, prepared) in pending.0 {
+            if let Some(table) = self.tables.get_mut(index.0 as usize).and_then(Option::as_mut) {
+                table.rib.publish(&mut self.objects, &mut engine.domain, prepared);
+            }
+        }
+        self.complete(engine, interfaces);
+    }
+
+    /// Makes everything as it was before [`Router::prepare`].
+    pub fn withdraw(&mut self, engine: &mut Engine, pending: PendingChanges) {
+        for (index, prepared) in pending.0.into_iter().rev() {
+            if let Some(table) = self.tables.get_mut(index.0 as usize).and_then(Option::as_mut) {
+                table.rib.withdraw(&mut self.objects, &mut engine.domain, prepared);
+            }
+        }
+    }
 }
+
+/// Changes of several tables that workers do not see yet.
+#[must_use = "to be published or withdrawn"]
+pub struct PendingChanges(Vec<(TableIndex, Pending)>);

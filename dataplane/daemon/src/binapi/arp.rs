@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `arp`: proxy ARP of an interface. It answers for all that is reached by other interfaces (RFC 1027), so the
+//! messages about ranges of addresses are not offered.
+
+use weft_binapi::api::arp::{
+    ProxyArpIntfcDetails, ProxyArpIntfcDump, ProxyArpIntfcEnableDisable, ProxyArpIntfcEnableDisableReply,
+};
+use weft_binapi::server::{Records, Registry};
+
+use super::retval;
+use crate::state::Dataplane;
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.command(|dataplane, _, ProxyArpIntfcEnableDisable { sw_if_index, enable }| {
+        let index = dataplane.api_interface(sw_if_index)?;
+        let Dataplane { interfaces, engine, .. } = dataplane;
+        let changed = interfaces.change(engine, index, |interface| interface.proxy_arp = enable);
+        changed.map_err(|error| retval::interface(&error))?;
+        Ok(ProxyArpIntfcEnableDisableReply { retval: 0 })
+    });
+    registry.dump(|dataplane, _, ProxyArpIntfcDump {}| {
+        let proxies = dataplane.interfaces.iter().filter(|(_, interface)| interface.proxy_arp);
+        let details = proxies.map(|(index, _)| ProxyArpIntfcDetails { sw_if_index: index.0 });
+        Records::ready(details.collect::<Vec<_>>())
+    });
+}

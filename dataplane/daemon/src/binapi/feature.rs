@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `feature`: features on arcs, per interface.
+
+use weft_binapi::Retval;
+use weft_binapi::api::feature::{
+    FeatureEnableDisable, FeatureEnableDisableReply, FeatureIsEnabled, FeatureIsEnabledReply,
+};
+use weft_binapi::server::Registry;
+
+use crate::state::Dataplane;
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.command(|dataplane, _, message: FeatureEnableDisable| {
+        let index = dataplane.api_interface(message.sw_if_index)?;
+        let (arc, feature) = known(dataplane, message.arc_name.get(), message.feature_name.get())?;
+        let arc = dataplane.engine.features().arc(arc).map_err(|_| Retval::INVALID_VALUE)?;
+        let set = dataplane.set_feature(arc, index, feature, message.enable);
+        set.map_err(|_| Retval::CANNOT_ENABLE_DISABLE_FEATURE)?;
+        Ok(FeatureEnableDisableReply { retval: 0 })
+    });
+    registry.query(|dataplane, _, message: FeatureIsEnabled| {
+        let index = dataplane.api_interface(message.sw_if_index)?;
+        let (arc, feature) = known(dataplane, message.arc_name.get(), message.feature_name.get())?;
+        let mut enabled = dataplane.engine.features().enabled(index);
+        let is_enabled = enabled.any(|(other, features)| other == arc && features.contains(&feature));
+        Ok(FeatureIsEnabledReply { retval: 0, is_enabled })
+    });
+}
+
+/// That there is such an arc, and such a feature on it.
+fn known<'a>(
+    dataplane: &Dataplane,
+    arc: Option<&'a str>,
+    feature: Option<&'a str>,
+) -> Result<(&'a str, &'a str), Retval> {
+    let (arc, feature) = arc.zip(feature).ok_or(Retval::INVALID_VALUE)?;
+    let mut arcs = dataplane.engine.features().list();
+    match arcs.any(|(other, features)| other == arc && features.contains(&feature)) {
+        true => Ok((arc, feature)),
+        false => Err(Retval::INVALID_VALUE),
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Paths of routes, as messages have them and as the router has them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
+
+use weft_binapi::Retval;
+use weft_binapi::api::fib_types::{FibPath, FibPathNh, FibPathNhProto, FibPathType};
+use weft_engine::InterfaceIndex;
+use weft_nodes::ip4::{DropKind, PathTarget, RoutePath, TableIndex};
+
+use crate::state::Dataplane;
+
+/// An index that means nothing, as VPP fills it in.
+const NONE: u32 = u32::MAX;
+/// `MPLS_LABEL_INVALID` (vnet/mpls/mpls_types.h): 20 bits cannot say it.
+const NO_LABEL: u32 = 0x10_0000;
+
+/// A path of a route of `table`.
+pub fn read(dataplane: &Dataplane, table: TableIndex, path: &FibPath) -> Result<RoutePath, Retval> {
+    // No labels, and no path that waits for others to fail.
+    if path.n_labels > 0 || path.preference > 0 {
+        return Err(Retval::UNSUPPORTED);
+    }
+    let target = match path.r#type {
+        FibPathType::NORMAL => normal(dataplane, table, path)?,
+        FibPathType::LOCAL => PathTarget::Local,
+        FibPathType::DROP => PathTarget::Drop(DropKind::Blackhole),
+        FibPathType::ICMP_UNREACH => PathTarget::Drop(DropKind::Unreachable),
+        FibPathType::ICMP_PROHIBIT => PathTarget::Drop(DropKind::Prohibit),
+        _ => return Err(Retval::UNSUPPORTED),
+    };
+    Ok(RoutePath { target, weight: NonZeroU16::new(path.weight.into()).unwrap_or(NonZeroU16::MIN) })
+}
+
+/// Four kinds in one, told apart by what is given: next hop and interface, one of them, or neither.
+fn normal(dataplane: &Dataplane, table: TableIndex, path: &FibPath) -> Result<PathTarget, Retval> {
+    let Some(IpAddr::V4(address)) = path.nh.get(path.proto) else {
+        return Err(Retval::FIB_PATH_UNSUPPORTED_NH_PROTO);
+    };
+    let interface = match path.sw_if_index {
+        NONE => None,
+        index => {
+            let index = InterfaceIndex(index);
+            let known = dataplane.interfaces.get(index);
+            Some(known.map(|_| index).ok_or(Retval::NO_MATCHING_INTERFACE)?)
+        }
+    };
+    let of_path = || dataplane.router.table_index(path.table_id).map_err(|_| Retval::NO_SUCH_FIB);
+    match interface {
+        Some(interface) if address.is_unspecified() => Ok(PathTarget::Connected(interface)),
+        Some(_) => Ok(PathTarget::Via { address, interface }),
+        None if address.is_unspecified() => Ok(PathTarget::Table(of_path()?)),
+        // A next hop is looked up in the table of its route.
+        None if of_path()? == table => Ok(PathTarget::Via { address, interface: None }),
+        None => Err(Retval::UNSUPPORTED),
+    }
+}
+
+/// A path as clients see it.
+pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
+    let mut shown = FibPath {
+        sw_if_index: NONE,
+        rpf_id: NONE,
+        weight: u8::try_from(path.weight.get()).unwrap_or(u8::MAX),
+        r#type: FibPathType::NORMAL,
+        proto: FibPathNhProto::IP4,
+        nh: FibPathNh {
+            via_label: NO_LABEL,
+            obj_id: NONE,
+            classify_table_index: NONE,
+            ..FibPathNh::default()
+        },
+        ..FibPath::default()
+    };
+    let next_hop = |address: Ipv4Addr| IpAddr::V4(address).into();
+    match path.target {
+        PathTarget::Via { address, interface } => {
+            shown.nh.address = next_hop(address);
+            shown.sw_if_index = interface.map_or(NONE, |interface| interface.0);
+        }
+        PathTarget::Connected(interface) => shown.sw_if_index = interface.0,
+        PathTarget::Local => shown.r#type = FibPathType::LOCAL,
+        PathTarget::Drop(DropKind::NoRoute | DropKind::Blackhole) => shown.r#type = FibPathType::DROP,
+        PathTarget::Drop(DropKind::Unreachable) => shown.r#type = FibPathType::ICMP_UNREACH,
+        PathTarget::Drop(DropKind::Prohibit) => shown.r#type = FibPathType::ICMP_PROHIBIT,
+        PathTarget::Table(table) => {
+            shown.table_id = dataplane.router.table(table).map_or(NONE, |table| table.id);
+        }
+    }
+    shown
+}

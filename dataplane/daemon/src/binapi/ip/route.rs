@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Routes come, change and go. They belong to the agent that said them last ([`crate::binapi::agents`]).
+
+use ipnet::Ipv4Net;
+use weft_binapi::Retval;
+use weft_binapi::api::fib_types::FibPath;
+use weft_binapi::api::ip::{IpRouteAddDel, IpRouteAddDelReply, IpRouteAddDelV2, IpRouteAddDelV2Reply};
+use weft_binapi::api::ip_types::Prefix;
+use weft_binapi::server::{Registry, Session};
+use weft_nodes::ip4::{Action, Change, LoadBalanceId, PathTarget, Preference, RoutePath, TableIndex};
+
+use super::path;
+use crate::binapi::ip4;
+use crate::binapi::transaction::Transaction;
+use crate::state::Dataplane;
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.change(|dataplane, transaction, session, message: IpRouteAddDel| {
+        let how = How { is_add: message.is_add, is_multipath: message.is_multipath };
+        let route = &message.route;
+        let place =
+            note(dataplane, transaction, session, how, (route.table_id, &route.prefix, &route.paths))?;
+        Ok(move |dataplane: &mut Dataplane| IpRouteAddDelReply {
+            retval: 0,
+            stats_index: place.stats_index(dataplane),
+        })
+    });
+    registry.change(|dataplane, transaction, session, message: IpRouteAddDelV2| {
+        let how = How { is_add: message.is_add, is_multipath: message.is_multipath };
+        let route = &message.route;
+        let place =
+            note(dataplane, transaction, session, how, (route.table_id, &route.prefix, &route.paths))?;
+        Ok(move |dataplane: &mut Dataplane| IpRouteAddDelV2Reply {
+            retval: 0,
+            stats_index: place.stats_index(dataplane),
+        })
+    });
+}
+
+#[derive(Clone, Copy)]
+struct How {
+    is_add: bool,
+    is_multipath: bool,
+}
+
+/// Where a route is.
+#[derive(Clone, Copy)]
+struct Place {
+    table: TableIndex,
+    prefix: Ipv4Net,
+}
+
+impl Place {
+    /// Where its packets are counted in `/net/route/to`.
+    fn stats_index(self, dataplane: &Dataplane) -> u32 {
+        let table = dataplane.router.table(self.table);
+        let route = table.and_then(|table| table.rib.get(self.prefix));
+        let installed = route.map(|route| route.load_balance()).filter(|id| *id != LoadBalanceId::NO_ROUTE);
+        installed.map_or(u32::MAX, |id| id.0)
+    }
+}
+
+fn note(
+    dataplane: &mut Dataplane,
+    transaction: &mut Transaction,
+    session: &Session,
+    how: How,
+    (table, prefix, paths): (u32, &Prefix, &[FibPath]),
+) -> Result<Place, Retval> {
+    let table = dataplane.router.table_index(table).map_err(|_| Retval::NO_SUCH_FIB)?;
+    let prefix = self::prefix(prefix)?;
+    let owner = dataplane.agent(session);
+    let path = |path: &FibPath| path::read(dataplane, table, path);
+    let mut note = |action| transaction.route(table, Change { prefix, owner, action });
+    match how {
+        // What paths it has does not matter then.
+        How { is_add: false, is_multipath: false } => note(Action::Delete),
+        _ if paths.is_empty() => return Err(Retval::NO_PATHS_IN_ROUTE),
+        How { is_add: true, is_multipath: false } => {
+            let paths = paths.iter().map(path).collect::<Result<_, _>>()?;
+            note(Action::Set(Preference::default(), paths));
+        }
+        How { is_add: true, is_multipath: true } => {
+            let paths: Vec<RoutePath> = paths.iter().map(path).collect::<Result<_, _>>()?;
+            paths.into_iter().for_each(|path| note(Action::SetPath(Preference::default(), path)));
+        }
+        How { is_add: false, is_multipath: true } => {
+            let targets: Vec<PathTarget> =
+                paths.iter().map(|one| Ok(path(one)?.target)).collect::<Result<_, Retval>>()?;
+            targets.into_iter().for_each(|target| note(Action::DeletePath(target)));
+        }
+    }
+    Ok(Place { table, prefix })
+}
+
+/// Bits behind the length do not matter.
+pub fn prefix(prefix: &Prefix) -> Result<Ipv4Net, Retval> {
+    let (address, length) = prefix.get().ok_or(Retval::INVALID_VALUE)?;
+    Ipv4Net::new(ip4(address)?, length).map(|net| net.trunc()).map_err(|_| Retval::INVALID_VALUE)
+}

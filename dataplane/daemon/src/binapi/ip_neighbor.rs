@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `ip_neighbor`: neighbours, and who wants to know of them.
+//!
+//! What a client adds stays until somebody removes it, whether it asked for a static entry or not: an entry that ages is
+//! one that a neighbour confirms, and those the dataplane learns by itself.
+
+use std::net::IpAddr;
+use std::ops::Bound;
+
+use weft_binapi::Retval;
+use weft_binapi::api::ethernet_types::MacAddress;
+use weft_binapi::api::interface_types;
+use weft_binapi::api::ip_neighbor::{
+    IpNeighbor, IpNeighborAddDel, IpNeighborAddDelReply, IpNeighborConfigGet, IpNeighborConfigGetReply,
+    IpNeighborDetails, IpNeighborDump, IpNeighborEvent, IpNeighborEventFlags, IpNeighborEventV2,
+    IpNeighborFlags, IpNeighborFlush, IpNeighborFlushReply, WantIpNeighborEvents, WantIpNeighborEventsReply,
+    WantIpNeighborEventsV2, WantIpNeighborEventsV2Reply,
+};
+use weft_binapi::api::ip_types::{Address, AddressFamily};
+use weft_binapi::server::{Clients, Records, Registry, Session, SessionId};
+use weft_engine::InterfaceIndex;
+use weft_nodes::headers::MacAddr;
+use weft_nodes::ip4::{NeighborNews, Router};
+use weft_nodes::neighbor::{Neighbor, NeighborState};
+
+use super::{index, ip4, retval};
+use crate::state::Dataplane;
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.command(|dataplane, _, IpNeighborAddDel { is_add, neighbor }| {
+        add_del(dataplane, is_add, &neighbor)?;
+        Ok(IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })
+    });
+    registry.dump(|_, _, IpNeighborDump { sw_if_index, af }| {
+        let only = (sw_if_index.0 != u32::MAX).then_some(InterfaceIndex(sw_if_index.0));
+        let mut last = None;
+        Records::new(move |dataplane: &mut Dataplane| {
+            let neighbor = next(dataplane, only, last, af)?;
+            last = Some((neighbor.interface, neighbor.address));
+            Some(details(dataplane, &neighbor))
+        })
+    });
+    registry.command(|dataplane, _, IpNeighborFlush { af, sw_if_index }| {
+        let of: Vec<_> = match sw_if_index.0 {
+            u32::MAX => dataplane.interfaces.iter().map(|(index, _)| index).collect(),
+            _ => vec![dataplane.api_interface(sw_if_index)?],
+        };
+        let Dataplane { router, engine, interfaces, .. } = dataplane;
+        for index in of.into_iter().filter(|_| af == AddressFamily::IP4) {
+            router.flush_neighbors(engine, interfaces, index);
+        }
+        Ok(IpNeighborFlushReply { retval: 0 })
+    });
+    registry.query(|dataplane, _, IpNeighborConfigGet { af }| {
+        let settings = dataplane.router.neighbors().settings();
+        Ok(IpNeighborConfigGetReply {
+            retval: 0,
+            af,
+            max_number: u32::try_from(settings.limit).unwrap_or(u32::MAX),
+            max_age: u32::try_from(settings.age.as_secs()).unwrap_or(u32::MAX),
+            recycle: false,
+        })
+    });
+    registry.event::<IpNeighborEvent>();
+    registry.query(|dataplane, session, message: WantIpNeighborEvents| {
+        watch(
+            dataplane,
+            session,
+            message.enable,
+            message.pid,
+            (message.ip, message.sw_if_index),
+            Form::First,
+        )?;
+        Ok(WantIpNeighborEventsReply { retval: 0 })
+    });
+    registry.event::<IpNeighborEventV2>();
+    registry.query(|dataplane, session, message: WantIpNeighborEventsV2| {
+        watch(
+            dataplane,
+            session,
+            message.enable,
+            message.pid,
+            (message.ip, message.sw_if_index),
+            Form::Second,
+        )?;
+        Ok(WantIpNeighborEventsV2Reply { retval: 0 })
+    });
+    registry.on_lost(|dataplane, session| {
+        if let Some(api) = &mut dataplane.api {
+            api.watchers.0.retain(|watcher| watcher.session != session.id());
+        }
+    });
+}
+
+fn add_del(dataplane: &mut Dataplane, is_add: bool, neighbor: &IpNeighbor) -> Result<(), Retval> {
+    let index = dataplane.api_interface(neighbor.sw_if_index)?;
+    let address = ip4(neighbor.ip_address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)?)?;
+    let Dataplane { router, engine, interfaces, .. } = dataplane;
+    if is_add {
+        let mac = MacAddr(neighbor.mac_address.0);
+        return router.set_static_neighbor(engine, interfaces, index, address, mac).map_err(retval::router);
+    }
+    match router.remove_neighbor(engine, interfaces, index, address) {
+        true => Ok(()),
+        false => Err(Retval::NO_SUCH_ENTRY),
+    }
+}
+
+/// The next neighbour with a MAC address.
+fn next(
+    dataplane: &Dataplane,
+    only: Option<InterfaceIndex>,
+    last: Option<(InterfaceIndex, IpAddr)>,
+    af: AddressFamily,
+) -> Option<Neighbor> {
+    let first = last.map_or(InterfaceIndex(0), |(interface, _)| interface);
+    let interfaces = dataplane.interfaces.iter().map(|(index, _)| index);
+    let interfaces = interfaces.filter(|index| *index >= first && only.is_none_or(|only| only == *index));
+    let neighbors = interfaces.flat_map(|index| {
+        let behind = last.filter(|(interface, _)| *interface == index);
+        let start = behind.map_or(Bound::Unbounded, |(_, address)| Bound::Excluded(address));
+        dataplane.router.neighbors().after(start, index)
+    });
+    let known =
+        |neighbor: &Neighbor| neighbor.state.mac().is_some() && AddressFamily::from(neighbor.address) == af;
+    neighbors.into_iter().find(known)
+}
+
+fn details(dataplane: &Dataplane, neighbor: &Neighbor) -> IpNeighborDetails {
+    let age = dataplane.router.now().saturating_sub(neighbor.since).as_secs_f64();
+    let flags = match neighbor.state {
+        NeighborState::Static(_) => IpNeighborFlags::STATIC,
+        _ => IpNeighborFlags::NONE,
+    };
+    IpNeighborDetails {
+        age,
+        neighbor: shown(neighbor.interface, neighbor.address, neighbor.state.mac(), flags),
+    }
+}
+
+fn shown(
+    interface: InterfaceIndex,
+    address: IpAddr,
+    mac: Option<MacAddr>,
+    flags: IpNeighborFlags,
+) -> IpNeighbor {
+    let mac_address = MacAddress(mac.map(|mac| mac.0).unwrap_or_default());
+    IpNeighbor { sw_if_index: index(interface), flags, mac_address, ip_address: address.into() }
+}
+
+/// Which message a watcher is told by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    First,
+    Second,
+}
+
+/// Who wants to know of what.
+struct Watcher {
+    session: SessionId,
+    pid: u32,
+    address: Option<IpAddr>,
+    interface: Option<InterfaceIndex>,
+    form: Form,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Watchers(Vec<Watcher>);
+
+/// An address of zeros and an index of ones mean all.
+fn watch(
+    dataplane: &mut Dataplane,
+    session: &Session,
+    enable: bool,
+    pid: u32,
+    (address, sw_if_index): (Address, interface_types::InterfaceIndex),
+    form: Form,
+) -> Result<(), Retval> {
+    let interface = match sw_if_index.0 {
+        u32::MAX => None,
+        _ => Some(dataplane.api_interface(sw_if_index)?),
+    };
+    let address = address.get().filter(|address| !address.is_unspecified());
+    let session = session.id();
+    let Some(api) = &mut dataplane.api else { return Ok(()) };
+    let watchers = &mut api.watchers.0;
+    let same = |other: &Watcher| {
+        (other.session, other.address, other.interface, other.form) == (session, address, interface, form)
+    };
+    watchers.retain(|other| !same(other));
+    if enable {
+        watchers.push(Watcher { session, pid, address, interface, form });
+    }
+    dataplane.router.watch_neighbors(!watchers.is_empty());
+    Ok(())
+}
+
+impl Watchers {
+    pub(super) fn announce(&self, router: &mut Router, clients: &Clients) {
+        for NeighborNews { interface, address, mac } in router.take_news() {
+            let neighbor = shown(interface, address, mac, IpNeighborFlags::NONE);
+            let wants = |watcher: &&Watcher| {
+                watcher.address.is_none_or(|wanted| wanted == address)
+                    && watcher.interface.is_none_or(|wanted| wanted == interface)
+            };
+            for Watcher { session, pid, form, .. } in self.0.iter().filter(wants) {
+                let pid = *pid;
+                match (form, mac) {
+                    (Form::Second, mac) => {
+                        let flags = match mac {
+                            Some(_) => IpNeighborEventFlags::ADDED,
+                            None => IpNeighborEventFlags::REMOVED,
+                        };
+                        clients.send(*session, &IpNeighborEventV2 { pid, flags, neighbor: neighbor.clone() });
+                    }
+                    // It has no word for one that is gone.
+                    (Form::First, None) => {}
+                    (Form::First, Some(_)) => {
+                        clients.send(*session, &IpNeighborEvent { pid, neighbor: neighbor.clone() });
+                    }
+                }
+            }
+        }
+    }
+}

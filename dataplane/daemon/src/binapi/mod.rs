@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The binary API of the daemon: what each message does to the [`Dataplane`].
+//!
+//! A file per family of messages, each with one `register` that names its handlers; a message without a handler is not
+//! offered to clients. Handlers run on the main thread, between two turns of its loop, and wait for nobody.
+//!
+//! Numbers of messages become types at the edge: what is not one of ours is refused there.
+
+mod af_xdp;
+mod agents;
+mod arp;
+mod events;
+mod feature;
+mod interface;
+mod ip;
+mod ip_neighbor;
+mod retval;
+mod tapv2;
+mod transaction;
+mod vlib;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use weft_binapi::Retval;
+use weft_binapi::api::ethernet_types;
+use weft_binapi::api::interface_types;
+use weft_binapi::server::{Clients, Host, Options, Registry, Server};
+use weft_cli::CommandTree;
+use weft_engine::InterfaceIndex;
+
+use crate::config::interfaces::Common;
+use crate::config::values::MacAddress;
+use crate::config::{Config, Span};
+use crate::main_loop::Main;
+use crate::state::Dataplane;
+pub use agents::Agents;
+
+/// What the dataplane knows of its API.
+pub struct Api {
+    /// Who is connected.
+    pub clients: Clients,
+    /// For messages that are commands.
+    commands: Rc<CommandTree<Dataplane>>,
+    announced: events::Announced,
+    watchers: ip_neighbor::Watchers,
+}
+
+/// All messages that are served.
+fn registry() -> Registry<Dataplane> {
+    let mut registry = Registry::new();
+    vlib::register(&mut registry);
+    agents::register(&mut registry);
+    interface::register(&mut registry);
+    ip::register(&mut registry);
+    ip_neighbor::register(&mut registry);
+    arp::register(&mut registry);
+    feature::register(&mut registry);
+    tapv2::register(&mut registry);
+    af_xdp::register(&mut registry);
+    registry
+}
+
+/// Listens where the configuration says. To be called on the runtime.
+pub fn bind(config: &Config) -> anyhow::Result<Server<Dataplane>> {
+    let options = Options { group: config.unix.gid.map(|gid| gid.0), ..Options::default() };
+    let path = config.unix.in_runtime_dir(&config.socksvr.socket);
+    Ok(Server::bind(&path, options, registry())?)
+}
+
+impl Api {
+    /// Of a server that is about to serve.
+    pub fn new(server: &Server<Dataplane>, commands: Rc<CommandTree<Dataplane>>) -> Api {
+        Api {
+            clients: server.clients(),
+            commands,
+            announced: events::Announced::default(),
+            watchers: ip_neighbor::Watchers::default(),
+        }
+    }
+}
+
+impl Host for Main {
+    type State = Dataplane;
+
+    fn with<R>(&self, work: impl FnOnce(&mut Dataplane) -> R) -> R {
+        Main::with(self, work)
+    }
+}
+
+impl Dataplane {
+    /// Tells clients what has happened.
+    pub fn announce(&mut self) {
+        if let Some(api) = &mut self.api {
+            api.announced.announce(&self.interfaces, &api.clients);
+            api.watchers.announce(&mut self.router, &api.clients);
+        }
+    }
+
+    /// The interface that a message names.
+    fn api_interface(&self, index: interface_types::InterfaceIndex) -> Result<InterfaceIndex, Retval> {
+        let index = InterfaceIndex(index.0);
+        self.interfaces.get(index).map(|_| index).ok_or(Retval::INVALID_SW_IF_INDEX)
+    }
+}
+
+/// An interface, as messages name it.
+fn index(index: InterfaceIndex) -> interface_types::InterfaceIndex {
+    interface_types::InterfaceIndex(index.0)
+}
+
+/// There is no IPv6 yet.
+fn ip4(address: IpAddr) -> Result<Ipv4Addr, Retval> {
+    match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err(Retval::UNSUPPORTED),
+    }
+}
+
+/// A MAC address that an interface can have.
+fn station(mac: ethernet_types::MacAddress) -> Result<MacAddress, Retval> {
+    match weft_nodes::headers::MacAddr(mac.0).is_station() {
+        true => Ok(MacAddress(mac.0)),
+        false => Err(Retval::INVALID_VALUE),
+    }
+}
+
+/// The settings of a new interface.
+fn common(name: &str) -> Result<Common, Retval> {
+    Ok(Common::new(name.parse().map_err(|_| Retval::INVALID_VALUE)?, Span::default()))
+}

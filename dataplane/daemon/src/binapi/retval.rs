@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Errors of the dataplane as the numbers that clients know (`vnet/error.h` of VPP). The sentence goes to the log: a
+//! number has no room for it.
+
+use weft_binapi::Retval;
+use weft_nodes::interface::InterfaceError;
+use weft_nodes::ip4::{ApplyError, RouteError, RouterError};
+use weft_nodes::neighbor::NeighborError;
+
+use crate::ports::DeviceError;
+
+pub fn device(error: DeviceError) -> Retval {
+    tracing::info!("API: {error}");
+    match error {
+        DeviceError::Interface(error) => interface(&error),
+        DeviceError::Router(error) => router(error),
+        DeviceError::Port(_) | DeviceError::Tap(_) | DeviceError::Netdev(_) | DeviceError::Umem(_) => {
+            Retval::SYSCALL_ERROR_1
+        }
+        DeviceError::Pg(_) | DeviceError::Graph(_) => Retval::LIMIT_EXCEEDED,
+        DeviceError::Worker(_) => Retval::INVALID_WORKER,
+        DeviceError::Kind { .. } => Retval::INVALID_SW_IF_INDEX,
+        DeviceError::Closing(_) | DeviceError::Moving { .. } => Retval::BUSY,
+        DeviceError::NoQueue { .. } => Retval::INVALID_QUEUE,
+        DeviceError::Mtu { .. } => Retval::INVALID_VALUE,
+        DeviceError::HasHost(_) => Retval::IF_ALREADY_EXISTS,
+        DeviceError::Settings(_) => Retval::INVALID_ARGUMENT,
+    }
+}
+
+pub fn interface(error: &InterfaceError) -> Retval {
+    match error {
+        InterfaceError::Duplicate(_) => Retval::IF_ALREADY_EXISTS,
+        InterfaceError::Full { .. } => Retval::LIMIT_EXCEEDED,
+        InterfaceError::Unknown(_) => Retval::INVALID_SW_IF_INDEX,
+        InterfaceError::NotAPort(_) => Retval::INVALID_SW_IF_INDEX,
+        InterfaceError::TagsTaken(_) => Retval::VLAN_ALREADY_EXISTS,
+        InterfaceError::HasSubs(..) => Retval::RSRC_IN_USE,
+    }
+}
+
+pub fn router(error: RouterError) -> Retval {
+    tracing::info!("API: {error}");
+    match error {
+        RouterError::UnknownTable(_) => Retval::NO_SUCH_FIB,
+        RouterError::TableExists(_) => Retval::ENTRY_ALREADY_EXISTS,
+        RouterError::TableInUse(..) => Retval::RSRC_IN_USE,
+        RouterError::DefaultTable => Retval::UNSUPPORTED,
+        RouterError::TablesFull(..) | RouterError::TableMemory(..) => Retval::LIMIT_EXCEEDED,
+        RouterError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
+        RouterError::AddressInUse { .. } => Retval::DUPLICATE_IF_ADDRESS,
+        RouterError::NoSuchAddress { .. } => Retval::ADDRESS_NOT_FOUND_FOR_INTERFACE,
+        RouterError::NotUnicast(_) => Retval::INVALID_VALUE,
+        RouterError::Apply(error) => apply(&error),
+        RouterError::Interface(error) => interface(&error),
+        RouterError::Neighbor(error) => neighbor(&error),
+    }
+}
+
+fn apply(error: &ApplyError) -> Retval {
+    match error {
+        ApplyError::Refused(refused) => {
+            refused.first().map_or(Retval::UNSPECIFIED, |(_, error)| route(error))
+        }
+        ApplyError::Objects(_) | ApplyError::Fib(_) => Retval::LIMIT_EXCEEDED,
+    }
+}
+
+pub fn route(error: &RouteError) -> Retval {
+    match error {
+        RouteError::HostBits { .. } => Retval::INVALID_PREFIX_LENGTH,
+        RouteError::NoPath(_) => Retval::NO_PATHS_IN_ROUTE,
+        RouteError::TooManyPaths { .. } | RouteError::TableFull { .. } => Retval::LIMIT_EXCEEDED,
+        RouteError::PathExists(..) | RouteError::Exists(..) => Retval::ENTRY_ALREADY_EXISTS,
+        RouteError::NoSuchPath(..) | RouteError::NoSuchRoute(..) => Retval::NO_SUCH_ENTRY,
+        RouteError::NextHopNotUnicast(..) => Retval::INVALID_VALUE,
+    }
+}
+
+fn neighbor(error: &NeighborError) -> Retval {
+    match error {
+        NeighborError::Full { .. } | NeighborError::TooManyUnresolved { .. } => Retval::LIMIT_EXCEEDED,
+        NeighborError::NotAStation { .. } => Retval::INVALID_VALUE,
+    }
+}

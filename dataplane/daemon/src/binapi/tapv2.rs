@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `tapv2`: interfaces whose other side is the host's.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use weft_binapi::Retval;
+use weft_binapi::api::ethernet_types::MacAddress;
+use weft_binapi::api::ip_types::Ip4Prefix;
+use weft_binapi::api::tapv2::{
+    SwInterfaceTapV2Details, SwInterfaceTapV2Dump, TapCreateV3, TapCreateV3Reply, TapDeleteV2,
+    TapDeleteV2Reply, TapFlags,
+};
+use weft_binapi::server::{Records, Registry};
+use weft_devices::netdev;
+use weft_engine::InterfaceIndex;
+
+use super::{common, index, retval, station};
+use crate::config::interfaces::{Mtu, Tap};
+use crate::config::values::HostInterface;
+use crate::ports::{Device, TapDevice};
+use crate::state::Dataplane;
+
+/// What the kernel's side of a TAP cannot do here.
+const MISSING: [TapFlags; 5] =
+    [TapFlags::GSO, TapFlags::PERSIST, TapFlags::ATTACH, TapFlags::TUN, TapFlags::GRO_COALESCE];
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.command(|dataplane, _, message: TapCreateV3| {
+        let created = create(dataplane, &message)?;
+        Ok(TapCreateV3Reply { retval: 0, sw_if_index: index(created) })
+    });
+    registry.command(|dataplane, _, TapDeleteV2 { sw_if_index }| {
+        let index = dataplane.api_interface(sw_if_index)?;
+        if !matches!(dataplane.devices.get(index), Some(Device::Tap(_))) {
+            return Err(Retval::INVALID_SW_IF_INDEX);
+        }
+        dataplane.delete_interface(index).map_err(retval::device)?;
+        Ok(TapDeleteV2Reply { retval: 0 })
+    });
+    registry.dump(|dataplane, _, SwInterfaceTapV2Dump { sw_if_index }| {
+        let taps = dataplane.devices.iter().filter_map(|(place, device)| match device {
+            Device::Tap(tap) if sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0 => {
+                Some(details(dataplane, place, tap))
+            }
+            _ => None,
+        });
+        Records::ready(taps.collect::<Vec<_>>())
+    });
+}
+
+fn create(dataplane: &mut Dataplane, message: &TapCreateV3) -> Result<InterfaceIndex, Retval> {
+    check(message)?;
+    let name = match message.id {
+        u32::MAX => {
+            let free = |name: &String| dataplane.interfaces.find(name).is_none();
+            (0..u32::MAX).map(|id| format!("tap{id}")).find(free).ok_or(Retval::LIMIT_EXCEEDED)?
+        }
+        id => format!("tap{id}"),
+    };
+    let text = |set: bool, text: Option<&str>| match (set, text) {
+        (false, _) | (true, Some("")) => Ok(None),
+        (true, Some(text)) => Ok(Some(text.to_owned())),
+        (true, None) => Err(Retval::INVALID_VALUE),
+    };
+    let host_name =
+        text(message.host_if_name_set, message.host_if_name.get())?.unwrap_or_else(|| name.clone());
+    let mut tap = Tap {
+        common: common(&name)?,
+        host_name: host_name.parse::<HostInterface>().map_err(|_| Retval::INVALID_VALUE)?,
+        host_namespace: text(message.host_namespace_set, message.host_namespace.get())?,
+        host_address: message.host_ip4_prefix_set.then(|| net(&message.host_ip4_prefix)).transpose()?,
+        mac: None,
+    };
+    if !message.use_random_mac {
+        tap.mac = Some(station(message.mac_address)?);
+    }
+    if message.host_mtu_set {
+        tap.common.mtu = Some(Mtu(u16::try_from(message.host_mtu_size).map_err(|_| Retval::INVALID_VALUE)?));
+    }
+    let host_mac = message.host_mac_addr_set.then(|| station(message.host_mac_addr)).transpose()?;
+    let index = dataplane.create_tap(&tap).map_err(retval::device)?;
+    if let (Some(mac), Some(Device::Tap(device))) = (host_mac, dataplane.devices.get(index))
+        && let Err(error) = device.tap.netdev().set_mac(netdev::MacAddr(mac.0))
+    {
+        dataplane.delete_interface(index).map_err(retval::device)?;
+        return Err(retval::device(error.into()));
+    }
+    let Dataplane { interfaces, engine, .. } = dataplane;
+    let tag = message.tag.trim_end_matches('\0');
+    let tagged = interfaces.change(engine, index, |interface| interface.tag = tag.to_owned());
+    tagged.map_err(|error| retval::interface(&error))?;
+    Ok(index)
+}
+
+fn check(message: &TapCreateV3) -> Result<(), Retval> {
+    let on_the_host = [
+        message.host_ip6_prefix_set,
+        message.host_ip4_gw_set,
+        message.host_ip6_gw_set,
+        message.host_bridge_set,
+    ];
+    let flags = MISSING.iter().any(|flag| message.tap_flags.contains(*flag));
+    // A TAP has one queue, which is the kernel's and needs no ring.
+    if flags || on_the_host.contains(&true) || message.num_rx_queues > 1 || message.num_tx_queues > 1 {
+        return Err(Retval::UNSUPPORTED);
+    }
+    let ring = |slots: u16| slots == 0 || (slots.is_power_of_two() && slots <= 32768);
+    let tag = message.tag.trim_end_matches('\0');
+    match ring(message.rx_ring_sz) && ring(message.tx_ring_sz) && tag.is_ascii() && tag.len() < 64 {
+        true => Ok(()),
+        false => Err(Retval::INVALID_VALUE),
+    }
+}
+
+fn net(prefix: &Ip4Prefix) -> Result<Ipv4Net, Retval> {
+    Ipv4Net::new(Ipv4Addr::from(prefix.address), prefix.len).map_err(|_| Retval::INVALID_VALUE)
+}
+
+fn details(dataplane: &Dataplane, place: InterfaceIndex, tap: &TapDevice) -> SwInterfaceTapV2Details {
+    let name = dataplane.interface_name(place);
+    let id = name.strip_prefix("tap").and_then(|id| id.parse().ok()).unwrap_or(u32::MAX);
+    // One that has gone is still there for clients that want to delete it.
+    let link = tap.tap.netdev().link().ok();
+    let mac = link.as_ref().and_then(|link| link.mac).map(|mac| mac.0).unwrap_or_default();
+    let namespace = tap.host.namespace().map(|path| path.display().to_string()).unwrap_or_default();
+    SwInterfaceTapV2Details {
+        sw_if_index: place.0,
+        id,
+        host_mtu_size: link.map_or(0, |link| link.mtu),
+        host_mac_addr: MacAddress(mac),
+        dev_name: name.as_str().into(),
+        host_if_name: tap.host.name().into(),
+        host_namespace: namespace.as_str().into(),
+        ..SwInterfaceTapV2Details::default()
+    }
+}

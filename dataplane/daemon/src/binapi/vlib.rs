@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `vpe` and `vlib`: version, command line, threads, nodes.
+
+use std::rc::Rc;
+
+use weft_binapi::Retval;
+use weft_binapi::api::vlib::{
+    GetNextIndex, GetNextIndexReply, GetNodeIndex, GetNodeIndexReply, ShowThreads, ShowThreadsReply,
+    ThreadData,
+};
+use weft_binapi::server::{CliFailure, Program, Registry, Session, Version};
+use weft_engine::ThreadIndex;
+
+use crate::cli;
+use crate::state::Dataplane;
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.program();
+    registry.query(|dataplane, _, ShowThreads {}| Ok(threads(dataplane)));
+    registry.query(|dataplane, _, GetNodeIndex { node_name }| {
+        let node = node_name.get().and_then(|name| dataplane.engine.graph().id(name));
+        let node = node.ok_or(Retval::NO_SUCH_NODE)?;
+        Ok(GetNodeIndexReply { retval: 0, node_index: node.0.into() })
+    });
+    registry.query(|dataplane, _, GetNextIndex { node_name, next_name }| {
+        let graph = dataplane.engine.graph();
+        let id = node_name.get().and_then(|name| graph.id(name));
+        let node = id.and_then(|id| graph.node(id)).ok_or(Retval::NO_SUCH_NODE)?;
+        let next = next_name.get().ok_or(Retval::NO_SUCH_NODE2)?;
+        let place = (0..).zip(node.spec.next).find(|(_, name)| **name == next);
+        let (next_index, _) = place.ok_or(Retval::NO_SUCH_NODE2)?;
+        Ok(GetNextIndexReply { retval: 0, next_index })
+    });
+}
+
+impl Program for Dataplane {
+    fn version(&self) -> Version {
+        Version {
+            program: "vpe".into(),
+            version: cli::VERSION.into(),
+            build_date: String::new(),
+            build_directory: String::new(),
+        }
+    }
+
+    fn run_command(&mut self, _: &Session, command: &str) -> Result<String, CliFailure> {
+        let Some(api) = &self.api else { return Err(CliFailure("there is no command line".into())) };
+        let commands = Rc::clone(&api.commands);
+        commands.run_as_vpp(self, command).map_err(CliFailure)
+    }
+}
+
+fn threads(dataplane: &Dataplane) -> ShowThreadsReply {
+    let main = nix::unistd::gettid().as_raw();
+    let lwps: Vec<i32> = std::iter::once(main).chain(dataplane.threads.lwps()).collect();
+    let threads = dataplane.plan.places().map(|(index, place)| ThreadData {
+        id: index.0.into(),
+        name: place.name.as_str().into(),
+        r#type: if index == ThreadIndex(0) { "" } else { "workers" }.into(),
+        pid: lwps.get(usize::from(index.0)).map_or(0, |lwp| lwp.unsigned_abs()),
+        cpu_id: place.core.0,
+        core: place.core.0,
+        cpu_socket: place.numa,
+    });
+    ShowThreadsReply { retval: 0, thread_data: threads.collect() }
+}
