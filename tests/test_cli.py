@@ -126,7 +126,7 @@ def test_an_interactive_session(weft):
     os.write(terminal, b"show ?")
     assert "interface" in _read_until(terminal, "version")
     os.write(terminal, b"vers\t\r")
-    seen = _read_until(terminal, "weft 0.")
+    seen = _read_until(terminal, "weft v0.")
     os.write(terminal, b"quit\r")
     _, status = os.waitpid(pid, 0)
     os.close(terminal)

@@ -113,7 +113,7 @@ def test_a_terminal(vppctl):
     terminal.type("q")
     terminal.expect("vpp# ")
     terminal.type("\x1b[A\x1b[A\r")
-    assert "weft 0" in terminal.expect("vpp# ")
+    assert "weft v0" in terminal.expect("vpp# ")
     terminal.type("quit\r")
     assert terminal.status() == 0
 
@@ -127,7 +127,7 @@ def test_telnet_over_tcp(vppctl):
         seen = b""
         while seen.count(b"vpp# ") < 2:
             seen += client.recv(4096)
-        assert b"show version\r\nweft 0" in seen
+        assert b"show version\r\nweft v0" in seen
 
 
 def test_a_hundred_clients_and_one_that_does_not_read(vppctl):

@@ -23,7 +23,7 @@ use weft_nodes::ip4::Router;
 use weft_stats::CombinedVector;
 
 use crate::baseline::Baselines;
-use crate::binapi::{Agents, Api};
+use crate::binapi::{Agents, Api, classify};
 use crate::capture::Capture;
 use crate::config::Config;
 use crate::config::buffers::{NumaNode, PageSize};
@@ -81,6 +81,8 @@ pub struct Dataplane {
     pub api: Option<Api>,
     /// Its clients as owners of routes.
     pub agents: Agents,
+    /// Its classifier tables.
+    pub classify_tables: classify::Tables,
     /// The running `pcap trace`.
     pub capture: Option<Capture>,
     /// Counters that this thread counts itself.
@@ -135,6 +137,7 @@ impl Dataplane {
             vplaned: None,
             api: None,
             agents: Agents::default(),
+            classify_tables: classify::Tables::default(),
             capture: None,
             counters,
             gauges,

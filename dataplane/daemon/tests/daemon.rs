@@ -186,7 +186,7 @@ const PORTS: &str = "interfaces {
 fn it_serves_what_is_configured_and_leaves_nothing() {
     let bed = Bed::new(2);
     let daemon = bed.start(PORTS);
-    assert!(daemon.text("show version").starts_with("weft 0."));
+    assert!(daemon.text("show version").starts_with("weft v0."));
 
     let shown = daemon.json("show interface");
     let state = |number: usize| {

@@ -9,13 +9,17 @@
 mod af_xdp;
 mod agents;
 mod arp;
+pub mod classify;
 mod events;
 mod feature;
+mod graph;
 mod interface;
 mod ip;
 mod ip_neighbor;
+mod pg;
 mod retval;
 mod tapv2;
+mod tracedump;
 mod transaction;
 mod vlib;
 
@@ -56,6 +60,10 @@ fn registry() -> Registry<Dataplane> {
     ip_neighbor::register(&mut registry);
     arp::register(&mut registry);
     feature::register(&mut registry);
+    classify::register(&mut registry);
+    graph::register(&mut registry);
+    tracedump::register(&mut registry);
+    pg::register(&mut registry);
     tapv2::register(&mut registry);
     af_xdp::register(&mut registry);
     registry

@@ -75,17 +75,20 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         complete_interface(
             Command::new("show hardware-interfaces", |dataplane: &mut Dataplane, args| {
+                let brief = args.keyword("brief");
+                // VPP shows more with these; here all is shown.
+                let _ = brief || args.keyword("verbose") || args.keyword("detail");
                 let only = optional_interface(args, dataplane)?;
                 let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
                 let devices = dataplane.devices.iter().filter(|(index, _)| wanted(index));
                 let mut interfaces: Vec<Hardware> =
                     devices.filter_map(|(index, device)| view(dataplane, index, device)).collect();
                 interfaces.sort_by(|a, b| a.name.cmp(&b.name));
-                Ok(Reply::new(All { interfaces }, render))
+                Ok(Reply::new(All { interfaces }, move |all| render(all, brief)))
             }),
             &[],
         )
-        .synopsis("[<interface>]")
+        .synopsis("[brief|verbose|detail] [<interface>]")
         .help("Devices: driver, mode and why it was chosen, rings, queues, advice"),
     ]
 }
@@ -171,7 +174,7 @@ fn socket(statistics: &XskStatistics) -> Socket {
     }
 }
 
-fn render(all: &All) -> String {
+fn render(all: &All, brief: bool) -> String {
     let mut text = row([center("Name", 32), center("Idx", 6), center("Link", 8), "Hardware".into()]);
     for hardware in &all.interfaces {
         let link = if hardware.link_up { "up" } else { "down" };
@@ -181,6 +184,9 @@ fn render(all: &All) -> String {
             center(link, 8),
             hardware.device.to_owned(),
         ]);
+        if brief {
+            continue;
+        }
         text += &format!("  Ethernet address {}\n", hardware.mac);
         match &hardware.detail {
             Detail::AfXdp(port) => text += &render_af_xdp(port),

@@ -181,6 +181,8 @@ struct Addresses {
     name: String,
     up: bool,
     table: u32,
+    /// Of the table: its place in `show ip fib`.
+    fib_index: u32,
     addresses: Vec<String>,
     unnumbered: Option<String>,
 }
@@ -199,7 +201,8 @@ fn addresses(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> AllAddresse
         .map(|(_, interface)| Addresses {
             name: interface.name.clone(),
             up: interface.admin_up,
-            table: interface.table4.0,
+            table: dataplane.router.table(interface.table4).map_or(0, |table| table.id),
+            fib_index: interface.table4.0,
             addresses: interface.addresses4.iter().map(ToString::to_string).collect(),
             unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
         })
@@ -214,7 +217,7 @@ impl Addresses {
         for address in &self.addresses {
             text += &match self.table {
                 0 => format!("  L3 {address}\n"),
-                table => format!("  L3 {address} ip4 table-id {table} fib-idx {table}\n"),
+                table => format!("  L3 {address} ip4 table-id {table} fib-idx {}\n", self.fib_index),
             };
         }
         if let Some(lender) = &self.unnumbered {

@@ -4,6 +4,7 @@
 use serde::Serialize;
 use weft_cli::{Command, Reply};
 
+use super::clock::Date;
 use super::{left, row};
 use crate::log::Line;
 use crate::state::Dataplane;
@@ -31,31 +32,16 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 
 fn render(line: &Line) -> String {
     let time = format!("{} ", utc(line.time));
-    let class = format!("{:24} ", line.class);
+    let class = format!("{:14} ", line.class);
     row([time, left(line.level, 10), " ".into(), class, line.message.clone()])
 }
 
-/// `2026-01-31 23:59:59.123`, in UTC. Days by the algorithm for the proleptic Gregorian calendar with years that begin
-/// in March, so that the leap day is the last.
+/// `2026-01-31 23:59:59.123`, in UTC.
 fn utc(seconds: f64) -> String {
     let milliseconds = (seconds * 1000.0) as u64;
-    let (whole, milliseconds) = (milliseconds / 1000, milliseconds % 1000);
-    let (days, second) = (whole / 86_400, whole % 86_400);
-    // Day 0 is 1 March of year 0.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{milliseconds:03}",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+    let Date { year, month, day, hour, minute, second, .. } = Date::of(milliseconds / 1000);
+    let milliseconds = milliseconds % 1000;
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{milliseconds:03}")
 }
 
 #[cfg(test)]

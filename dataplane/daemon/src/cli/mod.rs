@@ -6,6 +6,7 @@
 
 mod buffers;
 mod classify;
+mod clock;
 mod create;
 mod drops;
 mod errors;
@@ -22,7 +23,7 @@ mod runtime;
 mod set;
 mod stats;
 mod threads;
-mod trace;
+pub mod trace;
 mod version;
 mod vplaned;
 
@@ -39,6 +40,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub fn tree() -> CommandTree<Dataplane> {
     let topics = [
         version::commands(),
+        clock::commands(),
         interface::commands(),
         hardware::commands(),
         set::commands(),
@@ -52,6 +54,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         node::commands(),
         features::commands(),
         classify::commands(),
+        classify::table_commands(),
         flow::commands(),
         trace::commands(),
         pcap::commands(),

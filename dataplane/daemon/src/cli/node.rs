@@ -124,12 +124,14 @@ fn render(node: &Node) -> String {
         if node.kind == "input" { "polling" } else { "active" },
         node.index
     );
-    text += &format!("  of {}\n  next nodes:\n", node.owner);
+    text += &format!("  of {}\n  node function variants:\n    default only\n  next nodes:\n", node.owner);
     if node.next.is_empty() {
         text += "    none\n";
     } else {
         text += &row([
             "    ".into(),
+            right("next-index", 10),
+            "  ".into(),
             right("node-index", 10),
             "  ".into(),
             center("Node", 30),
@@ -137,9 +139,11 @@ fn render(node: &Node) -> String {
             right("Vectors", 12),
         ]);
     }
-    for next in &node.next {
+    for (place, next) in node.next.iter().enumerate() {
         text += &row([
             "    ".into(),
+            right(place, 10),
+            "  ".into(),
             right(next.index, 10),
             "  ".into(),
             left(&next.node, 30),

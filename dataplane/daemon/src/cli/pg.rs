@@ -37,7 +37,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     };
     vec![
         Command::new("packet-generator new", new)
-            .synopsis("{ name <name> [limit <n>] [rate <pps>] [size <a>-<b>] source <pgN>|interface <if>|node <node> data { ... }|pcap <file> }")
+            .synopsis("[{] name <name> [limit <n>] [rate <pps>] [size <a>-<b>] source <pgN>|interface <if>|node <node> data { ... }|pcap <file> [}]")
             .help("Describe a stream of packets, which enable-stream starts"),
         Command::new("packet-generator enable-stream", |dataplane: &mut Dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
@@ -71,7 +71,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .help("Change a stream; one that runs begins anew")
             .completer(offer_streams),
         Command::new("packet-generator capture", capture)
-            .synopsis("<pgN> pcap <file> [count <packets>] | <pgN> disable")
+            .synopsis("<pgN> pcap <file> [count <packets>] [disable] | <pgN> disable")
             .help("Write what is sent to an interface of the packet generator into a file"),
         Command::new("create packet-generator interface", create)
             .synopsis("<pgN> [hw-addr <mac>] [mode ethernet|ip4|ip6]")
@@ -101,7 +101,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn new(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let text = args.block()?.rest();
+    let text = if args.at_block() { args.block()?.rest() } else { args.rest() };
     args.finish()?;
     let spec: StreamSpec = text.parse().map_err(refused)?;
     if let Some(source) = spec.source {
@@ -131,7 +131,12 @@ fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     args.expect("pcap")?;
     let path = PathBuf::from(args.word("file")?);
     let count = if args.keyword("count") { Some(args.parse("number of packets")?) } else { None };
+    let disable = args.keyword("disable");
     args.finish()?;
+    if disable {
+        dataplane.pg.end_capture(&mut dataplane.engine, id).map_err(refused)?;
+        return Ok(Reply::empty());
+    }
     dataplane.pg.capture(&mut dataplane.engine, id, &path, count).map_err(refused)?;
     Ok(Reply::empty())
 }

@@ -141,8 +141,8 @@ fn render(runtime: &Runtime) -> String {
 fn render_thread(thread: &Thread) -> String {
     let mut text = format!("Thread {} {} (lcore {})\n", thread.id, thread.name, thread.core);
     text += &format!(
-        "Time {:.1}, internal node vector rate {:.2} loops/sec {:.2}\n",
-        thread.seconds, thread.vector_rate, thread.loops_per_second
+        "Time {:.1}, {:.0} sec internal node vector rate {:.2} loops/sec {:.2}\n",
+        thread.seconds, thread.seconds, thread.vector_rate, thread.loops_per_second
     );
     let rate = |rate| scientific(rate, 4);
     text += &format!(

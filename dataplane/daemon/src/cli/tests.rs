@@ -238,3 +238,138 @@ fn words_are_completed_from_what_there_is() {
     assert!(offered(&bed, "trace add ").contains(&"af-xdp-input".to_owned()));
     assert!(offered(&bed, "show node ip4-l").contains(&"ip4-lookup".to_owned()));
 }
+
+/// The words of the header line of a table, and where each begins.
+fn columns(text: &str, first: &str) -> Vec<(usize, String)> {
+    let line = text.lines().find(|line| line.trim_start().starts_with(first)).expect("a header");
+    let mut columns: Vec<(usize, String)> = Vec::new();
+    let mut blanks = 2;
+    for (at, c) in line.char_indices() {
+        match (c, blanks) {
+            (' ', _) => blanks += 1,
+            (c, 0..2) => {
+                let word = &mut columns.last_mut().expect("the line begins with two blanks or more").1;
+                word.push_str(&" ".repeat(blanks));
+                word.push(c);
+                blanks = 0;
+            }
+            (c, _) => {
+                columns.push((at, c.to_string()));
+                blanks = 0;
+            }
+        }
+    }
+    columns
+}
+
+#[test]
+fn tables_have_the_columns_of_vpp() {
+    let mut bed = bed();
+    drop_packets(&mut bed, 5);
+    let has = |bed: &mut Bed, command: &str, first: &str, expected: &[(usize, &str)]| {
+        let text = bed.text(command);
+        let found = columns(&text, first);
+        let expected: Vec<_> = expected.iter().map(|(at, word)| (*at, (*word).to_owned())).collect();
+        assert_eq!(found[..expected.len().min(found.len())], expected, "{command}:\n{text}");
+    };
+    has(
+        &mut bed,
+        "sh int",
+        "Name",
+        &[
+            (14, "Name"),
+            (34, "Idx"),
+            (41, "State"),
+            (47, "MTU (L3/IP4/IP6/MPLS)"),
+            (73, "Counter"),
+            (90, "Count"),
+        ],
+    );
+    has(&mut bed, "sh hard", "Name", &[(14, "Name"), (34, "Idx"), (40, "Link"), (46, "Hardware")]);
+    has(
+        &mut bed,
+        "sh run",
+        "Name",
+        &[
+            (13, "Name"),
+            (34, "State"),
+            (48, "Calls"),
+            (63, "Vectors"),
+            (78, "Suspends"),
+            (95, "Clocks"),
+            (108, "Vectors/Call"),
+        ],
+    );
+    has(&mut bed, "sh err", "Count", &[(3, "Count"), (26, "Node"), (60, "Reason"), (81, "Severity")]);
+    has(
+        &mut bed,
+        "sh buf",
+        "Pool",
+        &[(0, "Pool Name"), (21, "Index"), (27, "NUMA"), (33, "Size"), (39, "Data Size")],
+    );
+    has(
+        &mut bed,
+        "sh thr",
+        "ID",
+        &[
+            (0, "ID"),
+            (7, "Name"),
+            (27, "Type"),
+            (39, "LWP"),
+            (47, "Sched Policy (Priority)"),
+            (72, "lcore"),
+            (79, "Socket"),
+            (86, "State"),
+        ],
+    );
+    has(&mut bed, "show node pg-input", "next-index", &[(4, "next-index"), (16, "node-index"), (41, "Node")]);
+    has(&mut bed, "show ip fib summary", "Prefix", &[(4, "Prefix length"), (26, "Count")]);
+    bed.text("set interface state pg0 up");
+    bed.text("set interface ip address pg0 10.1.2.1/24");
+    bed.text("set ip neighbor pg0 10.1.2.2 02:00:00:00:00:02");
+    let neighbors = &[(5, "Age"), (31, "IP"), (53, "Flags"), (64, "Ethernet"), (85, "Interface")];
+    has(&mut bed, "sh ip nei", "Age", neighbors);
+    assert_eq!(bed.text("show ip4 neighbors").lines().count(), 2);
+    bed.text("set ip neighbor del pg0 10.1.2.2 02:00:00:00:00:02");
+    assert_eq!(bed.text("show ip neighbors"), "");
+    assert_eq!(bed.text("sh int addr"), "pg0 (up):\n  L3 10.1.2.1/24\n");
+    assert!(bed.text("show version").starts_with("weft v"));
+    let fib = bed.text("sh ip fib 10.1.2.1");
+    assert!(
+        fib.starts_with(
+            "ipv4-VRF:0, fib_index:0, flow hash:[src dst sport dport proto ] epoch:0 flags:none locks:["
+        ),
+        "{fib}"
+    );
+    assert!(fib.contains("\n  unicast-ip4-chain\n  [@0]: dpo-load-balance: [proto:ip4 index:"), "{fib}");
+    assert!(fib.contains(" buckets:1 uRPF:0 to:[0:0]]\n    [0] [@12]: dpo-receive: local\n"), "{fib}");
+    let time = bed.text("show runtime");
+    assert!(
+        time.contains(" sec internal node vector rate ") && time.contains("\n  vector rates in "),
+        "{time}"
+    );
+}
+
+#[test]
+fn an_address_says_its_table() {
+    let mut bed = bed();
+    for command in ["create loopback interface", "ip table add 77", "set interface ip table loop0 77"] {
+        bed.text(command);
+    }
+    bed.text("set interface ip address loop0 10.7.0.1/24");
+    assert_eq!(bed.text("show int addr"), "loop0 (dn):\n  L3 10.7.0.1/24 ip4 table-id 77 fib-idx 1\n");
+}
+
+#[test]
+fn the_packet_generator_takes_the_commands_of_vpp_s_tests() {
+    let mut bed = bed();
+    let path = std::env::temp_dir().join(format!("weft-pg-{}.pcap", std::process::id()));
+    bed.text("create packet-generator interface pg1");
+    bed.text(&format!("packet-generator capture pg1 pcap {}", path.display()));
+    bed.text(&format!("packet-generator capture pg1 pcap {} disable", path.display()));
+    assert!(!path.exists(), "no packet, no file");
+    let missing = bed.refusal(&format!("packet-generator new pcap {} source pg1 name one", path.display()));
+    assert!(missing.message.contains("No such file"), "{missing}");
+    bed.text("packet-generator enable");
+    assert_eq!(bed.text("show packet-generator"), "no streams currently defined\n");
+}

@@ -79,13 +79,13 @@ fn describe(scheduler: Scheduler) -> String {
 
 fn render(threads: &Threads) -> String {
     let mut text = row([
-        left("ID", 4),
-        left("Name", 16),
-        left("Type", 9),
-        left("LWP", 9),
-        left("Sched", 11),
-        left("Core", 6),
-        left("NUMA", 6),
+        left("ID", 7),
+        left("Name", 20),
+        left("Type", 12),
+        left("LWP", 8),
+        left("Sched Policy (Priority)", 25),
+        left("lcore", 7),
+        left("Socket", 7),
         left("State", 10),
         right("Loops", 14),
         right("Sleeps", 12),
@@ -95,13 +95,13 @@ fn render(threads: &Threads) -> String {
         // The main thread counts no turns: it sleeps until something happens.
         let worker = |value: String| if thread.id == 0 { "-".to_owned() } else { value };
         text += &row([
-            left(thread.id, 4),
-            left(&thread.name, 16),
-            left(thread.kind, 9),
-            left(thread.lwp, 9),
-            left(&thread.scheduler, 11),
-            left(thread.core, 6),
-            left(thread.numa, 6),
+            left(thread.id, 7),
+            left(&thread.name, 20),
+            left(thread.kind, 12),
+            left(thread.lwp, 8),
+            left(&thread.scheduler, 25),
+            left(thread.core, 7),
+            left(thread.numa, 7),
             left(thread.state, 10),
             right(worker(thread.loops.to_string()), 14),
             right(worker(thread.sleeps.to_string()), 12),

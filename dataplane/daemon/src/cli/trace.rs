@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `trace add`, `show trace`, `clear trace`: single packets on their way through the graph.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply};
+use weft_engine::ThreadIndex;
 use weft_engine::node::Kind;
 use weft_engine::trace::{Names, TraceRecord};
 
 use super::refused;
-use crate::state::Dataplane;
+use crate::state::{Dataplane, NoAnswer};
 
 /// Packets that are shown per thread unless more are asked for.
 const SHOWN: usize = 50;
 
 /// Packets of one `trace add`: their records are kept in memory of the worker.
-const MOST: u32 = 10_000;
+pub const MOST: u32 = 10_000;
 
 #[derive(Serialize)]
 struct Step {
@@ -27,10 +29,19 @@ struct Step {
     text: String,
 }
 
+/// A traced packet.
 #[derive(Serialize)]
-struct Packet {
+pub struct Packet {
     number: u32,
     steps: Vec<Step>,
+}
+
+impl Packet {
+    /// Its way, as `show trace` has it.
+    pub fn text(&self) -> String {
+        let step = |step: &Step| format!("{}: {}\n{}", clock(step.time), step.node, step.text);
+        self.steps.iter().map(step).collect()
+    }
 }
 
 #[derive(Serialize)]
@@ -50,7 +61,7 @@ struct Trace {
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         Command::new("trace add", add)
-            .synopsis("<node> [<packets>]")
+            .synopsis("<node> [<packets>] [verbose]")
             .help("Trace the next packets that an input node brings in, on each worker; default 50")
             .completer(|dataplane, words| match words {
                 [] => inputs(dataplane).map(|name| Candidate::new(name, "input node")).collect(),
@@ -73,10 +84,13 @@ fn inputs(dataplane: &Dataplane) -> impl Iterator<Item = &str> {
 
 fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let node = super::node(args, dataplane)?;
-    let count = args.optional("number of packets")?.unwrap_or(SHOWN as u32);
+    let number = args.take_if("number of packets", |word| word.parse().ok());
+    let count = number.unwrap_or(SHOWN as u32);
     if count > MOST {
         return Err(args.reject(format!("a trace holds at most {MOST} packets")));
     }
+    // In VPP the word asks for more of each packet; here all that there is is shown.
+    let _ = args.keyword("verbose");
     args.finish()?;
     dataplane.engine.post_all(move |worker| worker.trace(node, count));
     Ok(Reply::empty())
@@ -85,31 +99,31 @@ fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let max = if args.keyword("max") { args.parse("number of packets")? } else { SHOWN };
     args.finish()?;
-    let records = dataplane.ask_all(|worker| worker.trace_records().to_vec()).map_err(refused)?;
-    let threads = records.into_iter().map(|(index, records)| {
-        let mut packets: Vec<u32> = Vec::new();
-        // Records are in the order of time, and so are the packets by their first.
-        for record in &records {
-            if !packets.contains(&record.packet) {
-                packets.push(record.packet);
-            }
-        }
-        let of = |number: u32| records.iter().filter(move |record| record.packet == number);
-        Thread {
-            id: index.0,
-            name: dataplane.plan.name(index).to_owned(),
-            traced: packets.len(),
-            packets: packets
-                .iter()
-                .take(max)
-                .map(|number| Packet {
-                    number: *number,
-                    steps: of(*number).map(|record| step(dataplane, record)).collect(),
-                })
-                .collect(),
-        }
+    let threads = packets(dataplane).map_err(refused)?.into_iter().map(|(index, mut packets)| {
+        let traced = packets.len();
+        packets.truncate(max);
+        Thread { id: index.0, name: dataplane.plan.name(index).to_owned(), traced, packets }
     });
     Ok(Reply::new(Trace { threads: threads.collect() }, render))
+}
+
+/// The traced packets of each worker, in the order in which they came.
+pub fn packets(dataplane: &mut Dataplane) -> Result<Vec<(ThreadIndex, Vec<Packet>)>, NoAnswer> {
+    let records = dataplane.ask_all(|worker| worker.trace_records().to_vec())?;
+    let threads = records.into_iter().map(|(index, records)| {
+        let mut packets: Vec<Packet> = Vec::new();
+        // Records are in the order of time, and so are the packets by their first.
+        let mut places: HashMap<u32, usize> = HashMap::new();
+        for record in &records {
+            let place = *places.entry(record.packet).or_insert(packets.len());
+            if place == packets.len() {
+                packets.push(Packet { number: record.packet, steps: Vec::new() });
+            }
+            packets[place].steps.push(step(dataplane, record));
+        }
+        (index, packets)
+    });
+    Ok(threads.collect())
 }
 
 fn step(dataplane: &Dataplane, record: &TraceRecord) -> Step {
@@ -139,9 +153,7 @@ fn render(trace: &Trace) -> String {
         }
         for (number, packet) in (1..).zip(&thread.packets) {
             text += &format!("Packet {number}\n\n");
-            for step in &packet.steps {
-                text += &format!("{}: {}\n{}", clock(step.time), step.node, step.text);
-            }
+            text += &packet.text();
             text.push('\n');
         }
         if thread.traced > thread.packets.len() {

@@ -41,7 +41,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn render(version: &Version, verbose: bool) -> String {
-    let first = format!("weft {} ({}, {})\n", version.version, version.build, version.machine);
+    // As in VPP, the second word is the version.
+    let first = format!("weft v{} built for {} as {}\n", version.version, version.machine, version.build);
     if !verbose {
         return first;
     }

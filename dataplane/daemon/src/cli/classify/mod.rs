@@ -2,6 +2,7 @@
 //! `classify rule|replace-set|delete-set|attach|detach`, `show classify`.
 
 mod rule;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use weft_cli::{Args, Candidate, CliError, Command, Reply};
 
 use super::refused;
 use crate::state::Dataplane;
+
+pub use tables::commands as table_commands;
 
 /// Longest file of rules: some 500,000 of them.
 const MOST_BYTES: u64 = 64 << 20;

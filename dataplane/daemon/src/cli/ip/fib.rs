@@ -9,6 +9,7 @@ use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
 use weft_nodes::ip4::{DropKind, Forward, LoadBalanceId, PathTarget, RouteView, TableIndex};
 
+use super::super::{center, row};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -37,6 +38,8 @@ struct Table {
     name: String,
     prefixes: usize,
     installed: usize,
+    /// Interfaces that use it.
+    interfaces: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     routes: Option<Vec<Route>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +116,7 @@ fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table
         name: table.name.clone(),
         prefixes: rib.len(),
         installed: rib.installed(),
+        interfaces: dataplane.interfaces.iter().filter(|(_, interface)| interface.table4 == index).count(),
         routes,
         by_length,
     })
@@ -186,17 +190,17 @@ fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
                 let name = dataplane.interface_name(hop.interface);
                 let mac = dataplane.router.neighbors().get(hop.interface, hop.address);
                 match mac.and_then(|neighbor| neighbor.state.mac()) {
-                    Some(mac) => format!("ipv4 via {} {name}: mac:{mac}", hop.address),
-                    None => format!("arp-ipv4: via {} {name}", hop.address),
+                    Some(mac) => format!("[@5]: ipv4 via {} {name}: mac:{mac}", hop.address),
+                    None => format!("[@3]: arp-ipv4: via {} {name}", hop.address),
                 }
             }
             None => format!("next hop {} is gone", id.0),
         },
-        Forward::Glean(interface) => format!("ipv4-glean: {}", dataplane.interface_name(interface)),
-        Forward::Local => "dpo-receive: local".to_owned(),
+        Forward::Glean(interface) => format!("[@4]: ipv4-glean: {}", dataplane.interface_name(interface)),
+        Forward::Local => "[@12]: dpo-receive: local".to_owned(),
         Forward::Drop(kind) => match kind {
-            DropKind::NoRoute => "dpo-drop ip4".to_owned(),
-            DropKind::Blackhole => "dpo-drop ip4: blackhole".to_owned(),
+            DropKind::NoRoute => "[@0]: dpo-drop ip4".to_owned(),
+            DropKind::Blackhole => "[@0]: dpo-drop ip4: blackhole".to_owned(),
             DropKind::Unreachable => "unreachable".to_owned(),
             DropKind::Prohibit => "prohibit".to_owned(),
         },
@@ -216,11 +220,12 @@ fn render(tables: &Tables) -> String {
 fn render_table(out: &mut String, table: &Table, detail: bool) -> std::fmt::Result {
     writeln!(
         out,
-        "{}, fib_index:{}, flow hash:[src dst sport dport proto ] epoch:0 flags:none prefixes:{} installed:{}",
-        table.name, table.index, table.prefixes, table.installed
+        "{}, fib_index:{}, flow hash:[src dst sport dport proto ] epoch:0 flags:none locks:[interface:{}, ] \
+         prefixes:{} installed:{}",
+        table.name, table.index, table.interfaces, table.prefixes, table.installed
     )?;
     if let Some(lengths) = &table.by_length {
-        writeln!(out, "{:>20}{:>16}", "Prefix length", "Count")?;
+        out.write_str(&row([center("Prefix length", 20), center("Count", 16)]))?;
         for (length, count) in lengths {
             writeln!(out, "{length:>20}{count:>16}")?;
         }
@@ -246,7 +251,7 @@ fn render_table(out: &mut String, table: &Table, detail: bool) -> std::fmt::Resu
         writeln!(out, "  unicast-ip4-chain")?;
         writeln!(
             out,
-            "  [@0]: dpo-load-balance: [proto:ip4 index:{} buckets:{} to:[{}:{}]]",
+            "  [@0]: dpo-load-balance: [proto:ip4 index:{} buckets:{} uRPF:0 to:[{}:{}]]",
             route.load_balance,
             route.buckets.len(),
             route.packets,

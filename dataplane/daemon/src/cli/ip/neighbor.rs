@@ -8,7 +8,7 @@ use weft_cli::{Args, CliError, Command, Reply};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::neighbor::NeighborState;
 
-use super::super::{center, complete_interface, interface, left, optional_interface, refused, right, row};
+use super::super::{center, complete_interface, interface, optional_interface, refused, right, row};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -36,16 +36,21 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     };
     let del = |path: &str| {
         complete_interface(Command::new(path, del), &[])
-            .synopsis("<interface> <address>")
+            .synopsis("[static] <interface> <address> [<mac>]")
             .help("Forget a neighbour, learned or configured")
+    };
+    let neighbors = |path: &str| {
+        complete_interface(Command::new(path, show), &[])
+            .synopsis("[<interface>]")
+            .help("Neighbours by address")
     };
     vec![
         add("set ip neighbor"),
         add("ip neighbor add"),
         del("ip neighbor del"),
-        complete_interface(Command::new("show ip neighbors", show), &[])
-            .synopsis("[<interface>]")
-            .help("Neighbours by address"),
+        del("set ip neighbor del"),
+        neighbors("show ip neighbors"),
+        neighbors("show ip4 neighbors"),
         complete_interface(Command::new("clear ip neighbors", clear), &[])
             .synopsis("<interface>")
             .help("Forget the learned neighbours of an interface"),
@@ -65,8 +70,11 @@ fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
 }
 
 fn del(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let _ = args.keyword("static");
     let index = interface(args, dataplane)?;
     let address: Ipv4Addr = args.parse("IPv4 address")?;
+    // Whoever repeats the command that made it, with "del", says this too.
+    let _: Option<MacAddr> = args.optional("MAC address")?;
     args.finish()?;
     let Dataplane { router, engine, interfaces, .. } = dataplane;
     match router.remove_neighbor(engine, interfaces, index, address) {
@@ -124,7 +132,7 @@ fn render(views: &Views) -> String {
             center(view.address, 40),
             center(view.flags, 6),
             center(view.mac.as_deref().unwrap_or("-"), 20),
-            left(format!(" {}", view.interface), 24),
+            view.interface.clone(),
         ]);
     }
     out

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `classify`: tables and sessions as VPP has them, applied as ACLs to what comes in by an interface or leaves by it.
+//!
+//! A table that is applied is a rule set of the classifier, made anew with every change of a table in its chain. Such a set
+//! is named after its table (`vpp-table-3`), and `show classify` has it. Tables of IPv6 and of L2, other next nodes than
+//! drop, and actions on a hit are not to be had; messages for other uses of tables are not served.
+
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_binapi::Retval;
+use weft_binapi::api::classify::{
+    ClassifyAction, ClassifyAddDelSession, ClassifyAddDelSessionReply, ClassifyAddDelTable,
+    ClassifyAddDelTableReply, ClassifySessionDetails, ClassifySessionDump, ClassifyTableByInterface,
+    ClassifyTableByInterfaceReply, ClassifyTableIds, ClassifyTableIdsReply, ClassifyTableInfo,
+    ClassifyTableInfoReply, InputAclSetInterface, InputAclSetInterfaceReply, OutputAclSetInterface,
+    OutputAclSetInterfaceReply,
+};
+use weft_binapi::server::{Records, Registry};
+use weft_classify::{ClassifyError, Direction, RuleId, RuleSet};
+use weft_engine::InterfaceIndex;
+
+pub use self::table::{NONE, Session, Table};
+use self::table::{VECTOR, chain, rules, verdict};
+use crate::state::Dataplane;
+
+/// More tables than anybody can keep apart.
+const MOST_TABLES: usize = 4096;
+
+/// All tables.
+#[derive(Clone, Default)]
+pub struct Tables {
+    tables: BTreeMap<u32, Table>,
+    /// Those that a rule set was made of.
+    applied: BTreeSet<u32>,
+    last_session: u32,
+}
+
+impl Tables {
+    /// All of them, by index.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Table)> {
+        self.tables.iter().map(|(index, table)| (*index, table))
+    }
+}
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.command(|dataplane, _, message: ClassifyAddDelTable| match message.is_add {
+        true => dataplane.add_table(message),
+        false => {
+            dataplane.delete_tables(message.table_index, message.del_chain)?;
+            Ok(ClassifyAddDelTableReply {
+                retval: 0,
+                new_table_index: NONE,
+                skip_n_vectors: NONE,
+                match_n_vectors: NONE,
+            })
+        }
+    });
+    registry.command(|dataplane, _, message: ClassifyAddDelSession| {
+        dataplane.change_session(message)?;
+        Ok(ClassifyAddDelSessionReply { retval: 0 })
+    });
+    registry.command(|dataplane, _, message: InputAclSetInterface| {
+        let tables = [message.ip6_table_index, message.l2_table_index];
+        let index = dataplane.api_interface(message.sw_if_index).map_err(|_| Retval::INVALID_INTERFACE)?;
+        dataplane.set_acl(index, Direction::Input, message.ip4_table_index, tables, message.is_add)?;
+        Ok(InputAclSetInterfaceReply { retval: 0 })
+    });
+    registry.command(|dataplane, _, message: OutputAclSetInterface| {
+        let tables = [message.ip6_table_index, message.l2_table_index];
+        let index = dataplane.api_interface(message.sw_if_index).map_err(|_| Retval::INVALID_INTERFACE)?;
+        dataplane.set_acl(index, Direction::Output, message.ip4_table_index, tables, message.is_add)?;
+        Ok(OutputAclSetInterfaceReply { retval: 0 })
+    });
+    registry.query(|dataplane, _, ClassifyTableIds {}| {
+        let ids = dataplane.classify_tables.tables.keys().copied().collect();
+        Ok(ClassifyTableIdsReply { retval: 0, ids })
+    });
+    registry.query(|dataplane, _, ClassifyTableByInterface { sw_if_index }| {
+        let index = dataplane.api_interface(sw_if_index)?;
+        let (l2_table_id, ip6_table_id) = (NONE, NONE);
+        let ip4_table_id = dataplane.applied_table(index, Direction::Input).unwrap_or(NONE);
+        Ok(ClassifyTableByInterfaceReply { retval: 0, sw_if_index, l2_table_id, ip4_table_id, ip6_table_id })
+    });
+    registry.query(|dataplane, _, ClassifyTableInfo { table_id }| {
+        let table =
+            dataplane.classify_tables.tables.get(&table_id).ok_or(Retval::CLASSIFY_TABLE_NOT_FOUND)?;
+        Ok(ClassifyTableInfoReply {
+            retval: 0,
+            table_id,
+            nbuckets: table.buckets,
+            match_n_vectors: (table.mask.len() / VECTOR) as u32,
+            skip_n_vectors: table.skip,
+            active_sessions: table.sessions.len() as u32,
+            next_table_index: table.next.unwrap_or(NONE),
+            miss_next_index: table.miss,
+            mask: table.mask.clone(),
+        })
+    });
+    registry.dump(|_, _, ClassifySessionDump { table_id }| {
+        let mut place = 0;
+        Records::new(move |dataplane: &mut Dataplane| {
+            let session = dataplane.classify_tables.tables.get(&table_id)?.sessions.get(place)?;
+            place += 1;
+            Some(ClassifySessionDetails {
+                retval: 0,
+                table_id,
+                hit_next_index: session.hit,
+                advance: 0,
+                opaque_index: session.opaque,
+                r#match: session.bytes.clone(),
+            })
+        })
+    });
+}
+
+fn set_name(head: u32) -> String {
+    format!("vpp-table-{head}")
+}
+
+impl Dataplane {
+    fn add_table(&mut self, message: ClassifyAddDelTable) -> Result<ClassifyAddDelTableReply, Retval> {
+        let next = Some(message.next_table_index).filter(|next| *next != NONE);
+        let reply = |new_table_index: u32, table: &Table| ClassifyAddDelTableReply {
+            retval: 0,
+            new_table_index,
+            skip_n_vectors: table.skip,
+            match_n_vectors: (table.mask.len() / VECTOR) as u32,
+        };
+        if next.is_some_and(|next| !self.classify_tables.tables.contains_key(&next)) {
+            return Err(Retval::NO_SUCH_TABLE2);
+        }
+        if self.classify_tables.tables.contains_key(&message.table_index) {
+            // As in VPP, only the chain of a table can be changed.
+            self.change_tables(|tables| {
+                let table = tables.tables.get_mut(&message.table_index).ok_or(Retval::NO_SUCH_TABLE)?;
+                table.next = next;
+                Ok(())
+            })?;
+            return Ok(reply(message.table_index, &self.classify_tables.tables[&message.table_index]));
+        }
+        if message.memory_size == 0 {
+            return Err(Retval::INVALID_MEMORY_SIZE);
+        }
+        let length = (message.match_n_vectors as usize).checked_mul(VECTOR);
+        if message.nbuckets == 0 || message.match_n_vectors == 0 || length != Some(message.mask.len()) {
+            return Err(Retval::INVALID_VALUE);
+        }
+        verdict(message.miss_next_index)?;
+        let offset = (message.current_data_flag == 1).then_some(message.current_data_offset);
+        let mut table = Table::new(message.mask, message.skip_n_vectors, offset)?;
+        (table.buckets, table.next, table.miss) = (message.nbuckets, next, message.miss_next_index);
+        let tables = &mut self.classify_tables.tables;
+        if tables.len() >= MOST_TABLES {
+            return Err(Retval::LIMIT_EXCEEDED);
+        }
+        let index = (0..).find(|index| !tables.contains_key(index)).unwrap_or(NONE);
+        let answer = reply(index, &table);
+        tables.insert(index, table);
+        Ok(answer)
+    }
+
+    fn delete_tables(&mut self, head: u32, with_chain: bool) -> Result<(), Retval> {
+        let Tables { tables, applied, .. } = &self.classify_tables;
+        let going = if with_chain { chain(tables, head) } else { vec![head] };
+        if !tables.contains_key(&head) {
+            return Err(Retval::NO_SUCH_TABLE);
+        }
+        // What packets are asked about stays; so does what another table leads to.
+        let used = applied.iter().any(|head| chain(tables, *head).iter().any(|index| going.contains(index)));
+        let mut others = tables.iter().filter(|(index, _)| !going.contains(index));
+        if used || others.any(|(_, table)| table.next.is_some_and(|next| going.contains(&next))) {
+            return Err(Retval::RSRC_IN_USE);
+        }
+        self.classify_tables.tables.retain(|index, _| !going.contains(index));
+        Ok(())
+    }
+
+    fn change_session(&mut self, message: ClassifyAddDelSession) -> Result<(), Retval> {
+        let limit = self.config.limits.classify_rules as usize;
+        self.change_tables(|all| {
+            let sessions: usize = all.tables.values().map(|table| table.sessions.len()).sum();
+            let table = all.tables.get_mut(&message.table_index).ok_or(Retval::NO_SUCH_TABLE)?;
+            if message.r#match.len() != table.skipped() + table.mask.len() {
+                return Err(Retval::INVALID_VALUE);
+            }
+            let same = |session: &Session| table.same(&session.bytes, &message.r#match);
+            let place = table.sessions.iter().position(same);
+            if !message.is_add {
+                table.sessions.remove(place.ok_or(Retval::NO_SUCH_ENTRY)?);
+                return Ok(());
+            }
+            verdict(message.hit_next_index)?;
+            if message.action != ClassifyAction::NONE || message.advance != 0 {
+                return Err(Retval::UNSUPPORTED);
+            }
+            let (hit, opaque) = (message.hit_next_index, message.opaque_index);
+            match place {
+                Some(place) => {
+                    let session = &mut table.sessions[place];
+                    (session.hit, session.opaque) = (hit, opaque);
+                }
+                None if sessions >= limit => return Err(Retval::LIMIT_EXCEEDED),
+                None => {
+                    // The last number is that of what no session knows.
+                    all.last_session = (all.last_session + 1) % u32::MAX;
+                    let id = RuleId(all.last_session);
+                    table.sessions.push(Session { id, bytes: message.r#match, hit, opaque });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes tables and the rules that are made of them; nothing, if that is refused.
+    fn change_tables(
+        &mut self,
+        change: impl FnOnce(&mut Tables) -> Result<(), Retval>,
+    ) -> Result<(), Retval> {
+        let before = self.classify_tables.clone();
+        let changed = change(&mut self.classify_tables).and_then(|()| self.make_rules());
+        if changed.is_err() {
+            self.classify_tables = before;
+            // They were there a moment ago.
+            self.make_rules()?;
+        }
+        changed
+    }
+
+    /// Brings the rule sets of all applied tables up to date.
+    fn make_rules(&mut self) -> Result<(), Retval> {
+        let heads: Vec<u32> = self.classify_tables.applied.iter().copied().collect();
+        heads.into_iter().try_for_each(|head| self.make_set(head))
+    }
+
+    fn make_set(&mut self, head: u32) -> Result<(), Retval> {
+        let rules = rules(&self.classify_tables.tables, head)?;
+        let set = RuleSet::of(rules).map_err(|_| Retval::INVALID_VALUE)?;
+        let changed = self.change_rules(&[], |sets, engine, interfaces| {
+            sets.change(engine, interfaces, &set_name(head), |rules| {
+                *rules = set;
+                Ok(())
+            })
+        });
+        changed.map_err(refusal)
+    }
+
+    fn set_acl(
+        &mut self,
+        index: InterfaceIndex,
+        direction: Direction,
+        head: u32,
+        others: [u32; 2],
+        on: bool,
+    ) -> Result<(), Retval> {
+        if others != [NONE; 2] {
+            return Err(Retval::UNSUPPORTED);
+        }
+        if head == NONE {
+            return Ok(());
+        }
+        if !self.classify_tables.tables.contains_key(&head) {
+            return Err(Retval::NO_SUCH_TABLE);
+        }
+        let attached = self.rule_sets.attached();
+        let mut mine = attached.filter(|(there, way, _)| (*there, *way) == (index, direction));
+        let name = set_name(head);
+        match (on, mine.next().map(|(_, _, set)| set == name)) {
+            (true, Some(true)) => return Ok(()),
+            // Another table, or rules of the operator.
+            (true, Some(false)) => return Err(Retval::RSRC_IN_USE),
+            (false, None | Some(false)) => return Err(Retval::NO_SUCH_ENTRY),
+            (true, None) | (false, Some(true)) => drop(mine),
+        }
+        if !on {
+            let Dataplane { rule_sets, engine, interfaces, .. } = self;
+            rule_sets.detach(engine, interfaces, index, direction).map_err(refusal)?;
+            return self.drop_unused();
+        }
+        let is_new = !self.classify_tables.applied.contains(&head);
+        if is_new && self.rule_sets.get(&name).is_some() {
+            return Err(Retval::RSRC_IN_USE);
+        }
+        self.make_set(head)?;
+        self.classify_tables.applied.insert(head);
+        let Dataplane { rule_sets, engine, interfaces, .. } = self;
+        let done = rule_sets.attach(engine, interfaces, &name, index, direction).map_err(refusal);
+        self.drop_unused()?;
+        done
+    }
+
+    /// Deletes the rules of tables that no interface asks any more.
+    fn drop_unused(&mut self) -> Result<(), Retval> {
+        let used: BTreeSet<String> = self.rule_sets.attached().map(|(_, _, set)| set.to_owned()).collect();
+        let applied = self.classify_tables.applied.iter().copied();
+        let unused: Vec<u32> = applied.filter(|head| !used.contains(&set_name(*head))).collect();
+        for head in unused {
+            self.classify_tables.applied.remove(&head);
+            let Dataplane { rule_sets, engine, interfaces, .. } = self;
+            match rule_sets.delete(engine, interfaces, &set_name(head)) {
+                // The operator was quicker.
+                Ok(()) | Err(ClassifyError::UnknownSet(_)) => {}
+                Err(error) => return Err(refusal(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Packets that a session has met, wherever its table is applied.
+    pub fn session_hits(&self, session: &Session) -> u64 {
+        let sets =
+            self.classify_tables.applied.iter().filter_map(|head| self.rule_sets.get(&set_name(*head)));
+        sets.filter(|set| set.rules.get(session.id).is_some()).map(|set| set.hits(session.id).packets).sum()
+    }
+
+    /// The table that packets of an interface are asked about.
+    pub fn applied_table(&self, index: InterfaceIndex, direction: Direction) -> Option<u32> {
+        let mut attached = self.rule_sets.attached();
+        let (_, _, set) = attached.find(|(there, way, _)| (*there, *way) == (index, direction))?;
+        self.classify_tables.applied.iter().copied().find(|head| set_name(*head) == set)
+    }
+}
+
+fn refusal(error: ClassifyError) -> Retval {
+    tracing::info!("API: {error}");
+    match error {
+        ClassifyError::Full { .. } | ClassifyError::Stats(_) => Retval::LIMIT_EXCEEDED,
+        ClassifyError::SetAttached(..) => Retval::RSRC_IN_USE,
+        ClassifyError::NotAttached(_) => Retval::NO_SUCH_ENTRY,
+        ClassifyError::Interface(_) => Retval::INVALID_INTERFACE,
+        _ => Retval::INVALID_VALUE,
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `pg`: interfaces of the packet generator, captures, and the start of streams. Streams themselves are described by the
+//! command line (`packet-generator new`), as in VPP.
+
+use std::path::Path;
+
+use weft_binapi::Retval;
+use weft_binapi::api::interface_types;
+use weft_binapi::api::pg::{
+    PgCapture, PgCaptureReply, PgCreateInterface, PgCreateInterfaceReply, PgCreateInterfaceV2,
+    PgCreateInterfaceV2Reply, PgCreateInterfaceV3, PgCreateInterfaceV3Reply, PgDeleteInterface,
+    PgDeleteInterfaceReply, PgEnableDisable, PgEnableDisableReply, PgInterfaceFlags, PgInterfaceMode,
+};
+use weft_binapi::server::Registry;
+use weft_devices::pg::{Mode, PgError, PgId};
+
+use super::{index, retval};
+use crate::ports::Device;
+use crate::state::Dataplane;
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.command(|dataplane, _, message: PgCreateInterface| {
+        let gso = if message.gso_enabled { PgInterfaceFlags::GSO } else { PgInterfaceFlags::NONE };
+        let sw_if_index = create(dataplane, message.interface_id, gso, PgInterfaceMode::ETHERNET)?;
+        Ok(PgCreateInterfaceReply { retval: 0, sw_if_index })
+    });
+    registry.command(|dataplane, _, message: PgCreateInterfaceV2| {
+        let gso = if message.gso_enabled { PgInterfaceFlags::GSO } else { PgInterfaceFlags::NONE };
+        let sw_if_index = create(dataplane, message.interface_id, gso, message.mode)?;
+        Ok(PgCreateInterfaceV2Reply { retval: 0, sw_if_index })
+    });
+    registry.command(|dataplane, _, message: PgCreateInterfaceV3| {
+        let sw_if_index = create(dataplane, message.interface_id, message.pg_flags, message.mode)?;
+        Ok(PgCreateInterfaceV3Reply { retval: 0, sw_if_index })
+    });
+    registry.command(|dataplane, _, PgDeleteInterface { sw_if_index }| {
+        let index = dataplane.api_interface(sw_if_index)?;
+        if !matches!(dataplane.devices.get(index), Some(Device::Pg(_))) {
+            return Err(Retval::INVALID_SW_IF_INDEX);
+        }
+        dataplane.delete_interface(index).map_err(retval::device)?;
+        Ok(PgDeleteInterfaceReply { retval: 0 })
+    });
+    registry.command(|dataplane, _, message: PgCapture| {
+        let id = PgId(message.interface_id.0);
+        // Clients that want all say so with all ones.
+        let count = Some(u64::from(message.count)).filter(|_| message.count != u32::MAX);
+        let path = message.pcap_file_name.trim_end_matches('\0');
+        let Dataplane { pg, engine, .. } = dataplane;
+        match message.is_enabled {
+            true if path.is_empty() => return Err(Retval::INVALID_VALUE),
+            true => pg.capture(engine, id, Path::new(path), count).map_err(refusal)?,
+            false => pg.end_capture(engine, id).map_err(refusal)?,
+        }
+        Ok(PgCaptureReply { retval: 0 })
+    });
+    registry.command(|dataplane, _, message: PgEnableDisable| {
+        let name = message.stream_name.trim_end_matches('\0');
+        let name = Some(name).filter(|name| !name.is_empty());
+        let Dataplane { pg, engine, .. } = dataplane;
+        match message.is_enabled {
+            true => pg.enable(engine, name).map_err(refusal)?,
+            false => pg.disable(engine, name).map_err(refusal)?,
+        }
+        Ok(PgEnableDisableReply { retval: 0 })
+    });
+}
+
+fn create(
+    dataplane: &mut Dataplane,
+    id: interface_types::InterfaceIndex,
+    flags: PgInterfaceFlags,
+    mode: PgInterfaceMode,
+) -> Result<interface_types::InterfaceIndex, Retval> {
+    if flags != PgInterfaceFlags::NONE {
+        return Err(Retval::UNSUPPORTED);
+    }
+    let mode = match mode {
+        PgInterfaceMode::ETHERNET => Mode::Ethernet,
+        PgInterfaceMode::IP4 => Mode::Ip4,
+        PgInterfaceMode::IP6 => Mode::Ip6,
+        _ => return Err(Retval::INVALID_VALUE),
+    };
+    dataplane.create_pg_interface(PgId(id.0), mode, None).map(index).map_err(retval::device)
+}
+
+fn refusal(error: PgError) -> Retval {
+    tracing::info!("API: {error}");
+    match error {
+        PgError::NoSuchPgInterface(_) | PgError::NoSuchInterface(_) => Retval::INVALID_INTERFACE,
+        PgError::Pcap(_) => Retval::CANNOT_CREATE_PCAP_FILE,
+        PgError::NoSuchStream { .. } => Retval::NO_SUCH_ENTRY,
+        _ => Retval::INVALID_VALUE,
+    }
+}
