@@ -21,7 +21,7 @@ use weft_binapi::api::memclnt::{SockclntCreate, SockclntCreateReply};
 use weft_binapi::api::weft_batch::{
     WeftBatchBegin, WeftBatchBeginReply, WeftBatchCommit, WeftBatchCommitReply, WeftBatchFlags,
 };
-use weft_binapi::codec::{Reader, Wire};
+use weft_binapi::codec::Reader;
 use weft_binapi::frame::{ClientIndex, Context, Envelope, HEADER, MessageId};
 use weft_binapi::message::{Message, Reply};
 

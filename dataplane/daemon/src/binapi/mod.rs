@@ -69,7 +69,11 @@ fn registry() -> Registry<Dataplane> {
 
 /// Listens where the configuration says. To be called on the runtime.
 pub fn bind(config: &Config) -> anyhow::Result<Server<Dataplane>> {
-    let options = Options { group: config.unix.gid.map(|gid| gid.0), ..Options::default() };
+    let options = Options {
+        group: config.unix.gid.map(|gid| gid.0),
+        max_clients: config.limits.api_clients as usize,
+        ..Options::default()
+    };
     let path = config.unix.in_runtime_dir(&config.socksvr.socket);
     Ok(Server::bind(&path, options, registry())?)
 }

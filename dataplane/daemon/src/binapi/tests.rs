@@ -472,6 +472,26 @@ fn events_say_what_has_become_of_interfaces() {
 }
 
 #[test]
+fn a_capture_begins_and_ends() {
+    serve(LOOP0, |served| async move {
+        let name = format!("weft-api-{}.pcap", std::process::id());
+        let capture = |filename: &str| PcapTraceOn {
+            capture_rx: true,
+            max_packets: 10,
+            sw_if_index: InterfaceIndex(u32::MAX),
+            filename: filename.into(),
+            ..PcapTraceOn::default()
+        };
+        assert_eq!(served.refusal(capture("../etc/x")).await, Retval::INVALID_VALUE);
+        assert_eq!(served.refusal(PcapTraceOff {}).await, Retval::NO_SUCH_ENTRY);
+        served.ask(capture(&name)).await;
+        assert_eq!(served.refusal(capture(&name)).await, Retval::VALUE_EXIST);
+        served.ask(PcapTraceOff {}).await;
+        std::fs::remove_file(std::path::Path::new("/tmp").join(name)).expect("the capture was written");
+    });
+}
+
+#[test]
 fn features_of_an_interface() {
     serve(LOOP0, |served| async move {
         let feature = |arc: &str, feature: &str, enable| FeatureEnableDisable {

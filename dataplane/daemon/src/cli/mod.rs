@@ -17,7 +17,7 @@ mod interface;
 mod ip;
 mod log;
 mod node;
-mod pcap;
+pub(crate) mod pcap;
 mod pg;
 mod runtime;
 mod set;
