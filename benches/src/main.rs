@@ -3,6 +3,7 @@
 //! beside a rival that was measured in the same run.
 
 mod allocations;
+mod api;
 mod bare;
 mod chain;
 mod classify;
@@ -34,6 +35,8 @@ enum What {
     Stats(stats::Options),
     /// The classifier node, in clocks per packet, beside DPDK's rte_acl and rte_hash on the same rules and packets
     Classify(classify::Options),
+    /// Routes over the binary API of a daemon: one by one, pipelined, in one batch
+    Api(api::Options),
     /// The flow tracker alone, in clocks per packet, beside DPDK's rte_hash
     Flow(flow::Options),
 }
@@ -43,6 +46,7 @@ fn main() -> Result<()> {
         What::Graph(options) => graph::run(&options),
         What::Stats(options) => stats::run(&options),
         What::Classify(options) => classify::run(&options),
+        What::Api(options) => api::run(&options),
         What::Flow(options) => flow::run(&options),
     }
 }

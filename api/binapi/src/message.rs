@@ -65,6 +65,8 @@ pub struct ModuleInfo {
     pub name: &'static str,
     pub crc: u32,
     pub version: [u32; 3],
+    /// Where clients look for its `.api.json` file: `core` or `plugins`.
+    pub folder: &'static str,
     /// The `.api.json` file.
     pub json: &'static str,
     /// In the order of their ids.

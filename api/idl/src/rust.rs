@@ -97,7 +97,7 @@ impl Generator<'_> {
             crc::module(self.api, module),
             module.version
         );
-        line!(self, "json: include_str!({json}),");
+        line!(self, "folder: {:?}, json: include_str!({json}),", module.folder());
         let names = module.messages.iter().map(|resolved| type_name(&resolved.message.name.text));
         let infos: Vec<String> = names.map(|name| format!("{name}::INFO")).collect();
         line!(self, "messages: &[{}],", infos.join(", "));

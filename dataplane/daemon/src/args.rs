@@ -19,6 +19,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "words"])]
     pub check_config: Option<PathBuf>,
 
+    /// Write the descriptions of all API messages below a folder, where clients read them, and do nothing else
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "check_config", "words"])]
+    pub write_api_files: Option<PathBuf>,
+
     /// The configuration itself: weft unix { nodaemon } cpu { workers 2 }
     #[arg(value_name = "CONFIGURATION", trailing_var_arg = true)]
     pub words: Vec<String>,

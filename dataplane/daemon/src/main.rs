@@ -24,6 +24,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool> {
+    if let Some(folder) = &args.write_api_files {
+        weft_daemon::binapi::write_files(folder)?;
+        return Ok(true);
+    }
     let source = args.source()?;
     let Parsed { config, warnings } = config::parse(&source)?;
     if !warnings.is_empty() {

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::frame::ClientIndex;
+use crate::frame::{ClientIndex, MessageId};
 use crate::message::Event;
 
 use super::Options;
@@ -67,6 +67,12 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What clients are told of: names with CRCs, by id.
+    pub fn messages(&self) -> Vec<(MessageId, String)> {
+        let entries = self.0.table.advertised().into_iter();
+        entries.map(|entry| (MessageId(entry.index), entry.name.to_string())).collect()
     }
 
     /// All clients, the oldest first.

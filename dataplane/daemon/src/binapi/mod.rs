@@ -19,14 +19,20 @@ mod ip_neighbor;
 mod pg;
 mod retval;
 mod tapv2;
+#[cfg(test)]
+mod tests;
 mod tracedump;
 mod transaction;
 mod vlib;
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::rc::Rc;
 
+use anyhow::Context;
 use weft_binapi::Retval;
+use weft_binapi::api::MODULES;
 use weft_binapi::api::ethernet_types;
 use weft_binapi::api::interface_types;
 use weft_binapi::server::{Clients, Host, Options, Registry, Server};
@@ -71,9 +77,25 @@ fn registry() -> Registry<Dataplane> {
 
 /// Listens where the configuration says. To be called on the runtime.
 pub fn bind(config: &Config) -> anyhow::Result<Server<Dataplane>> {
-    let options = Options { group: config.unix.gid.map(|gid| gid.0), ..Options::default() };
+    let options = Options {
+        group: config.unix.gid.map(|gid| gid.0),
+        max_clients: config.limits.api_clients as usize,
+        ..Options::default()
+    };
     let path = config.unix.in_runtime_dir(&config.socksvr.socket);
     Ok(Server::bind(&path, options, registry())?)
+}
+
+/// Writes the `.api.json` files of all messages, to `core` and `plugins` below `folder`: clients look for them in
+/// `/usr/share/vpp/api`.
+pub fn write_files(folder: &Path) -> anyhow::Result<()> {
+    for module in MODULES {
+        let folder = folder.join(module.folder);
+        let path = folder.join(format!("{}.api.json", module.name));
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, module.json));
+        written.with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 impl Api {

@@ -4,6 +4,7 @@
 //! Words and columns are VPP's where it has the command, since scripts read them; every answer is a value first, so
 //! that `--json` says the same. A handler reads all its words, and only then does something.
 
+mod api;
 mod buffers;
 mod classify;
 mod clock;
@@ -17,7 +18,7 @@ mod interface;
 mod ip;
 mod log;
 mod node;
-mod pcap;
+pub(crate) mod pcap;
 mod pg;
 mod runtime;
 mod set;
@@ -62,6 +63,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         log::commands(),
         stats::commands(),
         vplaned::commands(),
+        api::commands(),
     ];
     let mut tree = CommandTree::new();
     for command in topics.into_iter().flatten() {

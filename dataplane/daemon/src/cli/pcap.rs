@@ -12,7 +12,7 @@ use super::refused;
 use crate::state::Dataplane;
 
 /// Where files are made: the name that the operator gives must not lead elsewhere.
-const DIRECTORY: &str = "/tmp";
+pub(crate) const DIRECTORY: &str = "/tmp";
 /// VPP's defaults.
 const PACKETS: u64 = 1000;
 const BYTES: usize = 512;

@@ -94,6 +94,7 @@ impl Default for Limits {
             icmp_error_rate: 1000,
             classify_rules: 65_536,
             cli_clients: 128,
+            api_clients: 1024,
         }
     }
 }

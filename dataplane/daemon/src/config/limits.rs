@@ -23,6 +23,8 @@ pub struct Limits {
     pub classify_rules: u32,
     /// Connections to the CLI socket.
     pub cli_clients: u32,
+    /// Connections to the socket of the binary API.
+    pub api_clients: u32,
 }
 
 pub(super) const KEYS: &[Key<Limits>] = &[
@@ -43,4 +45,5 @@ pub(super) const KEYS: &[Key<Limits>] = &[
         set(&mut limits.classify_rules, words.number("number", 0..=1 << 24))
     }),
     key("cli-clients", |limits, words| set(&mut limits.cli_clients, words.number("number", 1..=10_000))),
+    key("api-clients", |limits, words| set(&mut limits.api_clients, words.number("number", 1..=10_000))),
 ];

@@ -465,7 +465,7 @@ proptest! {
         workers in prop::collection::btree_set(0u32..=1023, 1..20),
         as_mask: bool,
         buffers in 1u32..=1 << 25,
-        limits in prop::array::uniform9(1u32..=10_000),
+        limits in prop::array::uniform10(1u32..=10_000),
     ) {
         prop_assume!(!workers.contains(&main));
         let cores = match as_mask {
@@ -480,16 +480,16 @@ proptest! {
                 format!("corelist-workers {}", list.join(","))
             }
         };
-        let [interfaces, vrfs, next_hops, neighbors, hold, hold_one, icmp, rules, clients] = limits;
+        let [interfaces, vrfs, next_hops, neighbors, hold, hold_one, icmp, rules, cli, api] = limits;
         let read = config(&format!(
             "cpu {{ main-core {main} {cores} }} buffers {{ buffers-per-numa {buffers} }} limits {{ interfaces {interfaces} \
              vrfs {vrfs} next-hops {next_hops} neighbors {neighbors} arp-hold-packets {hold} arp-hold-per-neighbor {hold_one} \
-             icmp-error-rate {icmp} classify-rules {rules} cli-clients {clients} }}"
+             icmp-error-rate {icmp} classify-rules {rules} cli-clients {cli} api-clients {api} }}"
         ));
         let limits = Limits {
             interfaces, vrfs, next_hops, neighbors,
             arp_hold_packets: hold, arp_hold_per_neighbor: hold_one, icmp_error_rate: icmp,
-            classify_rules: rules, cli_clients: clients,
+            classify_rules: rules, cli_clients: cli, api_clients: api,
         };
         let expected = Config {
             cpu: Cpu { main_core: Some(Core(main)), workers: Workers::On(workers.into_iter().map(Core).collect()), ..Cpu::default() },

@@ -327,3 +327,61 @@ fn a_resync_deletes_what_was_not_mentioned() {
     assert_eq!(rest, ["10.4.0.0/16", "10.20.0.0/16"]);
     assert_eq!(bed.end_resync(agent), 0);
 }
+
+#[test]
+fn what_is_prepared_is_invisible_until_it_is_published_and_can_be_withdrawn() {
+    let mut bed = Bed::roomy();
+    let (old, new) = (connected(1), via("1.0.0.1", 1));
+    bed.apply(&[set(Owner::CLI, "10.0.0.0/8", &[old])]).unwrap();
+    let changes = [
+        set(Owner::CLI, "10.0.0.0/8", &[new]),
+        set(Owner::API, "11.0.0.0/8", &[new]),
+        set(Owner::API, "10.0.0.0/8", &[new]),
+    ];
+    let old = Fate::Forward(Forward::Glean(InterfaceIndex(1)));
+    for publish in [false, true] {
+        let pending = bed.rib.prepare(&mut bed.objects, &mut bed.domain, &changes).unwrap();
+        let seen = bed.rib.fib().lookup(ip("10.0.0.1").to_bits());
+        let load_balance = bed.objects.load_balances.get(seen).expect("the FIB names a live load-balance");
+        assert_eq!(load_balance.buckets()[0], Forward::Glean(InterfaceIndex(1)));
+        assert_eq!(bed.rib.fib().lookup(ip("11.0.0.1").to_bits()), LoadBalanceId::NO_ROUTE);
+        let Bed { domain, objects, rib } = &mut bed;
+        match publish {
+            true => assert_eq!(rib.publish(objects, domain, pending).len(), 3),
+            false => rib.withdraw(objects, domain, pending),
+        }
+        domain.reclaim();
+        let expected = if publish { neighbor(1, "1.0.0.1") } else { old };
+        assert_eq!(bed.fates(ip("10.0.0.1")), [expected].into());
+        assert_eq!((bed.rib.len(), bed.rib.path_lists()), if publish { (2, 1) } else { (1, 1) });
+    }
+}
+
+#[test]
+fn clients_of_the_api_share_a_route_and_each_says_again_what_is_its_own() {
+    let mut bed = Bed::roomy();
+    let (a, b) = (Owner::agent(0), Owner::agent(1));
+    let paths = |bed: &Bed, prefix| {
+        let route = bed.rib.get(net(prefix)).expect("the route is there");
+        route.sources().map(|source| (source.owner, source.paths.to_vec())).collect::<Vec<_>>()
+    };
+    let (one, two) = (RoutePath::new(via("1.0.0.1", 1)), RoutePath::new(via("1.0.0.2", 1)));
+    bed.apply(&[set(a, "10.0.0.0/8", &[one.target]), set(a, "11.0.0.0/8", &[one.target])]).unwrap();
+    let path = |owner, path| Change {
+        prefix: net("10.0.0.0/8"),
+        owner,
+        action: Action::SetPath(Preference(0), path),
+    };
+    bed.apply(&[path(b, two), path(b, two)]).unwrap();
+    assert_eq!(paths(&bed, "10.0.0.0/8"), [(b, vec![one, two])]);
+    let heavy = RoutePath { weight: 5.try_into().unwrap(), ..two };
+    bed.apply(&[path(b, heavy)]).unwrap();
+    assert_eq!(paths(&bed, "10.0.0.0/8"), [(b, vec![one, heavy])]);
+    assert_eq!(format!("{a} {b}"), "api api");
+
+    bed.rib.begin_resync(a);
+    assert_eq!(bed.end_resync(a), 1);
+    assert_eq!(bed.rib.len(), 1, "what b has changed is b's");
+    bed.apply(&[delete(a, "10.0.0.0/8")]).unwrap();
+    assert!(bed.rib.is_empty());
+}

@@ -5,6 +5,7 @@
 //! index 0 lists all, as in VPP.
 
 mod address;
+mod capture;
 mod create;
 mod details;
 mod queues;
@@ -21,4 +22,5 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     address::register(registry);
     create::register(registry);
     queues::register(registry);
+    capture::register(registry);
 }

@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Messages on a dataplane without devices, asked by our own client over a socket.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::task::{LocalSet, spawn_local};
+use weft_binapi::Retval;
+use weft_binapi::api::feature::{FeatureEnableDisable, FeatureIsEnabled};
+use weft_binapi::api::fib_types::{FibPath, FibPathType};
+use weft_binapi::api::interface::*;
+use weft_binapi::api::interface_types::{IfStatusFlags, IfType, InterfaceIndex, SubIfFlags};
+use weft_binapi::api::ip::*;
+use weft_binapi::api::ip_neighbor::*;
+use weft_binapi::api::ip_types::{AddressFamily, Prefix};
+use weft_binapi::api::vlib::{CliInband, GetNodeIndex, ShowThreads};
+use weft_binapi::api::vpe::ShowVersion;
+use weft_binapi::api::weft_resync::*;
+use weft_binapi::message::Request;
+use weft_binapi::server::{Host, Options, Server};
+use weft_client::{Batch, Client, Error, Notice};
+
+use super::{Api, registry};
+use crate::cli;
+use crate::state::Dataplane;
+use crate::testing::Bed;
+
+#[derive(Clone)]
+struct Shared(Rc<RefCell<Bed>>);
+
+impl Host for Shared {
+    type State = Dataplane;
+
+    fn with<R>(&self, work: impl FnOnce(&mut Dataplane) -> R) -> R {
+        let dataplane = &mut self.0.borrow_mut().dataplane;
+        let result = work(dataplane);
+        dataplane.poll();
+        result
+    }
+}
+
+/// A client of a dataplane, and the way to make more.
+struct Served {
+    path: std::path::PathBuf,
+    client: Client,
+}
+
+impl Served {
+    async fn another(&self, name: &str) -> Client {
+        Client::connect(&self.path, weft_client::Options::new(name)).await.expect("the server listens")
+    }
+
+    async fn ask<M: Request>(&self, message: M) -> M::Reply {
+        let what = format!("{message:?}");
+        self.client.request(&message).await.unwrap_or_else(|error| panic!("{what}: {error}"))
+    }
+
+    /// Why a message is refused.
+    async fn refusal<M: Request>(&self, message: M) -> Retval {
+        match self.client.request(&message).await {
+            Err(Error::Retval { retval, .. }) => retval,
+            other => panic!("{message:?} should be refused, and is answered {other:?}"),
+        }
+    }
+
+    async fn cli(&self, command: &str) -> String {
+        self.ask(CliInband { cmd: command.into() }).await.reply
+    }
+}
+
+static SOCKETS: AtomicU32 = AtomicU32::new(0);
+
+/// Runs a test on a dataplane with one worker and these commands done.
+fn serve<F: Future<Output = ()>>(commands: &[&str], test: impl FnOnce(Served) -> F) {
+    let mut bed = Bed::new("", 1);
+    commands.iter().for_each(|command| drop(bed.text(command)));
+    let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("weft-api-{}-{number}.sock", std::process::id()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(LocalSet::new().run_until(async {
+        let server = Server::bind(&path, Options::default(), registry()).expect("a socket in /tmp");
+        let shared = Shared(Rc::new(RefCell::new(bed)));
+        let api = Api::new(&server, Rc::new(cli::tree()));
+        shared.with(|dataplane| dataplane.api = Some(api));
+        let serving = spawn_local(server.serve(shared.clone()));
+        let client = Client::connect(&path, weft_client::Options::new("test")).await;
+        test(Served { path: path.clone(), client: client.expect("the server listens") }).await;
+        serving.abort();
+    }));
+}
+
+const LOOP0: &[&str] = &[
+    "create loopback interface",
+    "set interface state loop0 up",
+    "set interface ip address loop0 192.0.2.1/24",
+];
+
+fn prefix(text: &str) -> Prefix {
+    let (address, length) = text.split_once('/').expect("a prefix");
+    (address.parse::<IpAddr>().expect("an address"), length.parse().expect("a length")).into()
+}
+
+fn via(address: &str, interface: u32) -> FibPath {
+    let mut path = FibPath { sw_if_index: interface, ..FibPath::default() };
+    path.nh.address = address.parse::<IpAddr>().expect("an address").into();
+    path
+}
+
+fn route(is_add: bool, to: &str, paths: Vec<FibPath>) -> IpRouteAddDel {
+    let route = IpRoute { prefix: prefix(to), paths, ..IpRoute::default() };
+    IpRouteAddDel { is_add, is_multipath: false, route }
+}
+
+#[test]
+fn the_program_says_what_it_is() {
+    serve(LOOP0, |served| async move {
+        assert_eq!(served.ask(ShowVersion {}).await.program.get(), Some("vpe"));
+        let threads = served.ask(ShowThreads {}).await.thread_data;
+        let kinds: Vec<_> = threads.iter().filter_map(|thread| thread.r#type.get()).collect();
+        assert_eq!(kinds, ["", "workers"]);
+        assert!(served.ask(GetNodeIndex { node_name: "ip4-lookup".into() }).await.node_index > 0);
+        assert_eq!(served.refusal(GetNodeIndex { node_name: "nowhere".into() }).await, Retval::NO_SUCH_NODE);
+        assert!(served.cli("show interface").await.contains("loop0"));
+        assert!(served.cli("show api clients").await.contains("test"));
+        assert!(served.cli("show api messages").await.contains("control_ping_51077d14"));
+        assert_eq!(served.refusal(CliInband { cmd: "show nonsense".into() }).await, Retval::UNSPECIFIED);
+    });
+}
+
+#[test]
+fn interfaces_are_made_found_changed_and_deleted() {
+    serve(LOOP0, |served| async move {
+        let index = served.ask(CreateLoopback::default()).await.sw_if_index;
+        assert_eq!(index, InterfaceIndex(1));
+        let instance = |user_instance| CreateLoopbackInstance {
+            is_specified: true,
+            user_instance,
+            ..Default::default()
+        };
+        assert_eq!(served.refusal(instance(1)).await, Retval::INVALID_REGISTRATION);
+        assert_eq!(served.ask(instance(7)).await.sw_if_index, InterfaceIndex(2));
+
+        let dump = |sw_if_index, filter: &str| SwInterfaceDump {
+            sw_if_index: InterfaceIndex(sw_if_index),
+            name_filter_valid: !filter.is_empty(),
+            name_filter: filter.into(),
+        };
+        for (question, found) in [
+            (dump(u32::MAX, ""), vec![0, 1, 2]),
+            (dump(0, ""), vec![0, 1, 2]),
+            (dump(1, ""), vec![1]),
+            (dump(9, ""), vec![]),
+            (dump(u32::MAX, "OOP7"), vec![2]),
+        ] {
+            let details = served.client.dump(&question).await.unwrap();
+            assert_eq!(
+                details.iter().map(|one| one.sw_if_index.0).collect::<Vec<_>>(),
+                found,
+                "{question:?}"
+            );
+        }
+        let up = SwInterfaceSetFlags { sw_if_index: index, flags: IfStatusFlags::ADMIN_UP };
+        served.ask(up.clone()).await;
+        served.ask(SwInterfaceTagAddDel { is_add: true, sw_if_index: index, tag: "uplink".into() }).await;
+        served.ask(SwInterfaceSetMtu { sw_if_index: index, mtu: [1400, 0, 0, 0] }).await;
+        let details = served.client.dump(&dump(1, "")).await.unwrap().remove(0);
+        assert_eq!(details.flags, IfStatusFlags::ADMIN_UP | IfStatusFlags::LINK_UP);
+        assert_eq!((details.tag.get(), details.mtu[0]), (Some("uplink"), 1400));
+        assert_eq!(details.interface_dev_type.get(), Some("Loopback"));
+        let mac = served.ask(SwInterfaceGetMacAddress { sw_if_index: index }).await.mac_address;
+        assert_eq!(mac.to_string(), "de:ad:00:00:00:01");
+
+        let none = InterfaceIndex(99);
+        assert_eq!(
+            served.refusal(SwInterfaceSetFlags { sw_if_index: none, ..up }).await,
+            Retval::INVALID_SW_IF_INDEX
+        );
+        assert_eq!(served.refusal(DeleteSubif { sw_if_index: index }).await, Retval::INVALID_SUB_SW_IF_INDEX);
+        served.ask(DeleteLoopback { sw_if_index: index }).await;
+        assert_eq!(served.refusal(DeleteLoopback { sw_if_index: index }).await, Retval::INVALID_SW_IF_INDEX);
+    });
+}
+
+#[test]
+fn sub_interfaces_have_exact_tags() {
+    serve(&["create packet-generator interface pg0"], |served| async move {
+        let port = InterfaceIndex(0);
+        let vlan = |vlan_id| CreateVlanSubif { sw_if_index: port, vlan_id };
+        assert_eq!(served.ask(vlan(10)).await.sw_if_index, InterfaceIndex(1));
+        assert_eq!(served.refusal(vlan(10)).await, Retval::VLAN_ALREADY_EXISTS);
+        for wrong in [0, 4095, 65546] {
+            assert_eq!(served.refusal(vlan(wrong)).await, Retval::INVALID_VLAN);
+        }
+        let subif = |sub_if_flags| CreateSubif {
+            sw_if_index: port,
+            sub_id: 5,
+            sub_if_flags,
+            outer_vlan_id: 20,
+            inner_vlan_id: 30,
+        };
+        assert_eq!(served.refusal(subif(SubIfFlags::DEFAULT)).await, Retval::UNSUPPORTED);
+        assert_eq!(served.refusal(subif(SubIfFlags::EXACT_MATCH)).await, Retval::INVALID_VLAN_TAG_COUNT);
+        let flags = SubIfFlags::TWO_TAGS | SubIfFlags::EXACT_MATCH | SubIfFlags::DOT1AD;
+        let made = served.ask(subif(flags)).await.sw_if_index;
+        let question = SwInterfaceDump { sw_if_index: made, ..SwInterfaceDump::default() };
+        let details = served.client.dump(&question).await.unwrap().remove(0);
+        assert_eq!((details.r#type, details.sup_sw_if_index, details.sub_id), (IfType::SUB, 0, 5));
+        assert_eq!((details.sub_number_of_tags, details.sub_if_flags), (2, flags));
+        assert_eq!((details.sub_outer_vlan_id, details.sub_inner_vlan_id), (20, 30));
+        assert_eq!(details.interface_name.get(), Some("pg0.5"));
+        served.ask(DeleteSubif { sw_if_index: made }).await;
+    });
+}
+
+#[test]
+fn addresses_and_tables() {
+    serve(LOOP0, |served| async move {
+        let index = InterfaceIndex(0);
+        let address = |is_add, text: &str| SwInterfaceAddDelAddress {
+            sw_if_index: index,
+            is_add,
+            del_all: false,
+            prefix: prefix(text),
+        };
+        served.ask(address(true, "198.51.100.1/24")).await;
+        for (message, retval) in [
+            (address(true, "198.51.100.1/24"), Retval::DUPLICATE_IF_ADDRESS),
+            (address(false, "198.51.100.1/25"), Retval::ADDRESS_LENGTH_MISMATCH),
+            (address(false, "203.0.113.1/25"), Retval::ADDRESS_NOT_FOUND_FOR_INTERFACE),
+            (address(true, "2001:db8::1/64"), Retval::UNSUPPORTED),
+        ] {
+            assert_eq!(served.refusal(message.clone()).await, retval, "{message:?}");
+        }
+        let question = IpAddressDump { sw_if_index: index, is_ipv6: false };
+        let addresses = served.client.dump(&question).await.unwrap();
+        let found: Vec<_> = addresses.iter().map(|one| one.prefix).collect();
+        assert_eq!(found, [prefix("192.0.2.1/24"), prefix("198.51.100.1/24")]);
+
+        let table =
+            |is_add, table_id| IpTableAddDel { is_add, table: IpTable { table_id, ..IpTable::default() } };
+        for _ in 0..2 {
+            served.ask(table(true, 7)).await;
+        }
+        let bind = SwInterfaceSetTable { sw_if_index: index, is_ipv6: false, vrf_id: 7 };
+        assert_eq!(served.refusal(bind.clone()).await, Retval::ADDRESS_FOUND_FOR_INTERFACE);
+        assert_eq!(served.refusal(SwInterfaceSetTable { vrf_id: 8, ..bind }).await, Retval::NO_SUCH_FIB);
+        served.ask(SwInterfaceAddDelAddress { del_all: true, ..address(false, "0.0.0.0/0") }).await;
+        served.ask(bind).await;
+        assert_eq!(served.ask(SwInterfaceGetTable { sw_if_index: index, is_ipv6: false }).await.vrf_id, 7);
+        assert_eq!(served.refusal(table(false, 7)).await, Retval::RSRC_IN_USE);
+        served.ask(SwInterfaceSetTable { sw_if_index: index, is_ipv6: false, vrf_id: 0 }).await;
+        served.ask(table(false, 7)).await;
+        served.ask(table(false, 0)).await;
+        let any = IpTableAllocate { table: IpTable { table_id: u32::MAX, ..IpTable::default() } };
+        assert_eq!(served.ask(any).await.table.table_id, 1);
+        let tables = served.client.dump(&IpTableDump {}).await.unwrap();
+        let tables: Vec<_> =
+            tables.iter().map(|one| (one.table.table_id, one.table.name.to_string())).collect();
+        assert_eq!(tables, [(0, "ipv4-VRF:0".to_owned()), (1, "ipv4-VRF:1".to_owned())]);
+    });
+}
+
+#[test]
+fn routes_are_replaced_extended_found_and_deleted() {
+    serve(LOOP0, |served| async move {
+        let added = served.ask(route(true, "10.0.0.7/8", vec![via("192.0.2.2", 0)])).await;
+        assert_ne!(added.stats_index, u32::MAX);
+        let lookup = |exact, text: &str| IpRouteLookup { table_id: 0, exact, prefix: prefix(text) };
+        let found = served.ask(lookup(1, "10.0.0.0/8")).await.route;
+        assert_eq!((found.prefix, found.stats_index), (prefix("10.0.0.0/8"), added.stats_index));
+        assert_eq!((found.paths[0].sw_if_index, found.paths[0].weight), (0, 1));
+        assert_eq!(found.paths[0].nh.address, via("192.0.2.2", 0).nh.address);
+        assert_eq!(served.ask(lookup(0, "10.1.2.3/32")).await.route.prefix, prefix("10.0.0.0/8"));
+        assert_eq!(served.refusal(lookup(1, "10.1.2.3/32")).await, Retval::NO_SUCH_ENTRY);
+
+        let paths = |message: IpRouteAddDel| IpRouteAddDel { is_multipath: true, ..message };
+        let second = FibPath { weight: 3, ..via("192.0.2.3", 0) };
+        for _ in 0..2 {
+            served.ask(paths(route(true, "10.0.0.0/8", vec![second.clone()]))).await;
+        }
+        assert_eq!(served.ask(lookup(1, "10.0.0.0/8")).await.route.paths.len(), 2);
+        served.ask(paths(route(false, "10.0.0.0/8", vec![via("192.0.2.2", 0)]))).await;
+        assert_eq!(served.ask(lookup(1, "10.0.0.0/8")).await.route.paths[0].weight, 3);
+
+        let of_kind = |r#type| FibPath { sw_if_index: u32::MAX, r#type, ..FibPath::default() };
+        let kinds =
+            [FibPathType::DROP, FibPathType::ICMP_UNREACH, FibPathType::ICMP_PROHIBIT, FibPathType::LOCAL];
+        for (number, kind) in kinds.into_iter().enumerate() {
+            let to = format!("10.9.{number}.0/24");
+            served.ask(route(true, &to, vec![of_kind(kind)])).await;
+            assert_eq!(served.ask(lookup(1, &to)).await.route.paths[0].r#type, kind);
+        }
+        served.ask(route(true, "10.8.0.0/16", vec![via("10.0.0.1", u32::MAX)])).await;
+
+        let unknown = IpRoute { table_id: 5, prefix: prefix("10.0.0.0/8"), ..IpRoute::default() };
+        let labels = FibPath { n_labels: 1, ..via("192.0.2.2", 0) };
+        for (message, retval) in [
+            (route(true, "10.0.0.0/8", vec![]), Retval::NO_PATHS_IN_ROUTE),
+            (route(true, "10.0.0.0/8", vec![via("192.0.2.2", 44)]), Retval::NO_MATCHING_INTERFACE),
+            (route(true, "10.0.0.0/8", vec![via("224.0.0.1", 0)]), Retval::INVALID_VALUE),
+            (route(true, "10.0.0.0/8", vec![labels]), Retval::UNSUPPORTED),
+            (route(true, "2001:db8::/32", vec![via("192.0.2.2", 0)]), Retval::UNSUPPORTED),
+            (route(false, "10.7.0.0/16", vec![]), Retval::NO_SUCH_ENTRY),
+            (IpRouteAddDel { is_add: true, is_multipath: false, route: unknown }, Retval::NO_SUCH_FIB),
+        ] {
+            assert_eq!(served.refusal(message.clone()).await, retval, "{message:?}");
+        }
+
+        served.ask(route(false, "10.0.0.0/8", vec![])).await;
+        let routes = served.client.dump(&IpRouteDump::default()).await.unwrap();
+        let prefixes: Vec<_> = routes.iter().map(|one| one.route.prefix).collect();
+        assert!(prefixes.contains(&prefix("192.0.2.1/32")) && prefixes.contains(&prefix("10.9.0.0/24")));
+        assert!(!prefixes.contains(&prefix("10.0.0.0/8")));
+        let ours = served.client.dump(&IpRouteV2Dump { src: 3, ..IpRouteV2Dump::default() }).await.unwrap();
+        assert_eq!(ours.len(), 5);
+        served.ask(IpTableFlush::default()).await;
+        let ours = served.client.dump(&IpRouteV2Dump { src: 3, ..IpRouteV2Dump::default() }).await.unwrap();
+        assert!(ours.is_empty());
+    });
+}
+
+async fn routes_of_clients(served: &Served) -> usize {
+    served.client.dump(&IpRouteV2Dump { src: 3, ..IpRouteV2Dump::default() }).await.unwrap().len()
+}
+
+#[test]
+fn a_batch_of_routes_is_made_whole_or_not_at_all() {
+    serve(LOOP0, |served| async move {
+        served
+            .ask(IpTableAddDel { is_add: true, table: IpTable { table_id: 1, ..IpTable::default() } })
+            .await;
+        let in_table = |table_id, mut message: IpRouteAddDel| {
+            message.route.table_id = table_id;
+            message
+        };
+        let mut batch = Batch::new();
+        let mut bad = Batch::new();
+        for number in 0..100 {
+            let message = route(true, &format!("10.{number}.0.0/16"), vec![via("192.0.2.2", 0)]);
+            for table in [0, 1] {
+                batch.add(&in_table(table, message.clone())).unwrap();
+                bad.add(&in_table(table, message.clone())).unwrap();
+            }
+        }
+        // Of the same batch: what was added before can be deleted again.
+        batch.add(&route(false, "10.0.0.0/16", vec![])).unwrap();
+        bad.add(&in_table(1, route(false, "10.200.0.0/16", vec![]))).unwrap();
+        bad.add(&in_table(9, route(false, "10.200.0.0/16", vec![]))).unwrap();
+        bad.add(&route(true, "10.200.0.0/16", vec![via("224.0.0.1", 0)])).unwrap();
+        let Err(Error::Refused(refused)) = served.client.commit(bad).await else {
+            panic!("it should be refused")
+        };
+        let failed = [(200, Retval::NO_SUCH_ENTRY), (201, Retval::NO_SUCH_FIB), (202, Retval::INVALID_VALUE)];
+        assert_eq!((refused.retval, &refused.failed[..]), (Retval::NO_SUCH_ENTRY, &failed[..]));
+        assert_eq!(routes_of_clients(&served).await, 0);
+        assert_eq!(served.client.commit(batch).await.unwrap().items, 201);
+        assert_eq!(routes_of_clients(&served).await, 99);
+
+        let mut rest = Batch::new();
+        rest.add(&route(false, "10.1.0.0/16", vec![])).unwrap();
+        assert_eq!(served.client.try_out(rest).await.unwrap().items, 0);
+        assert_eq!(routes_of_clients(&served).await, 99);
+    });
+}
+
+#[test]
+fn an_agent_says_everything_again_and_the_rest_goes() {
+    serve(LOOP0, |served| async move {
+        let to = |number: u32| route(true, &format!("10.{number}.0.0/16"), vec![via("192.0.2.2", 0)]);
+        let agent = served.another("agent").await;
+        for number in 0..4 {
+            agent.request(&to(number)).await.unwrap();
+        }
+        served.ask(to(9)).await;
+        // What another has changed is the other's.
+        served.ask(to(3)).await;
+        drop(agent);
+        let agent = served.another("agent").await;
+        agent.request(&WeftResyncBegin {}).await.unwrap();
+        agent.request(&to(1)).await.unwrap();
+        assert_eq!(routes_of_clients(&served).await, 5);
+        assert_eq!(agent.request(&WeftResyncEnd {}).await.unwrap().removed, 2);
+        assert_eq!(routes_of_clients(&served).await, 3);
+        assert!(agent.request(&WeftResyncEnd {}).await.is_err());
+
+        // A replay that is given up keeps everything, and the next one starts anew.
+        agent.request(&to(5)).await.unwrap();
+        agent.request(&WeftResyncBegin {}).await.unwrap();
+        agent.request(&WeftResyncAbort {}).await.unwrap();
+        agent.request(&WeftResyncBegin {}).await.unwrap();
+        agent.request(&to(5)).await.unwrap();
+        assert_eq!(agent.request(&WeftResyncEnd {}).await.unwrap().removed, 1);
+
+        // The table as VPP replaces it: all agents together.
+        served.ask(IpTableReplaceBegin::default()).await;
+        served.ask(to(9)).await;
+        agent.request(&to(5)).await.unwrap();
+        served.ask(IpTableReplaceEnd::default()).await;
+        assert_eq!(routes_of_clients(&served).await, 2);
+    });
+}
+
+#[test]
+fn neighbours_and_who_watches_them() {
+    serve(LOOP0, |served| async move {
+        let neighbor = |address: &str, mac: u8| IpNeighbor {
+            sw_if_index: InterfaceIndex(0),
+            flags: IpNeighborFlags::STATIC,
+            mac_address: weft_binapi::api::ethernet_types::MacAddress([2, 0, 0, 0, 0, mac]),
+            ip_address: address.parse::<IpAddr>().unwrap().into(),
+        };
+        let change = |is_add, neighbor| IpNeighborAddDel { is_add, neighbor };
+        let mut want = WantIpNeighborEventsV2 { enable: true, pid: 8, ..WantIpNeighborEventsV2::default() };
+        want.ip = "192.0.2.9".parse::<IpAddr>().unwrap().into();
+        let mut events = served.client.subscribe::<_, IpNeighborEventV2>(&want).await.unwrap();
+        for number in [8, 9] {
+            served.ask(change(true, neighbor(&format!("192.0.2.{number}"), number))).await;
+        }
+        let question = IpNeighborDump { sw_if_index: InterfaceIndex(u32::MAX), af: AddressFamily::IP4 };
+        let details = served.client.dump(&question).await.unwrap();
+        let found: Vec<_> = details.iter().map(|one| one.neighbor.clone()).collect();
+        assert_eq!(found, [neighbor("192.0.2.8", 8), neighbor("192.0.2.9", 9)]);
+        served.ask(change(false, neighbor("192.0.2.9", 9))).await;
+        assert_eq!(served.refusal(change(false, neighbor("192.0.2.9", 9))).await, Retval::NO_SUCH_ENTRY);
+        assert_eq!(
+            served.refusal(change(true, neighbor("192.0.2.9", 9)).with_group_mac()).await,
+            Retval::INVALID_VALUE
+        );
+        for flags in [IpNeighborEventFlags::ADDED, IpNeighborEventFlags::REMOVED] {
+            let Ok(Notice::Event(event)) = events.next().await else { panic!("an event should come") };
+            assert_eq!((event.pid, event.flags), (8, flags));
+            assert_eq!(event.neighbor.ip_address, want.ip);
+        }
+        assert!(served.ask(IpNeighborConfigGet { af: AddressFamily::IP4 }).await.max_number > 0);
+    });
+}
+
+trait WithGroupMac {
+    fn with_group_mac(self) -> Self;
+}
+
+impl WithGroupMac for IpNeighborAddDel {
+    fn with_group_mac(mut self) -> Self {
+        self.neighbor.mac_address.0[0] |= 1;
+        self
+    }
+}
+
+#[test]
+fn events_say_what_has_become_of_interfaces() {
+    serve(LOOP0, |served| async move {
+        let want = WantInterfaceEvents { enable_disable: 1, pid: 42 };
+        let mut events = served.client.subscribe::<_, SwInterfaceEvent>(&want).await.unwrap();
+        let index = served.ask(CreateLoopback::default()).await.sw_if_index;
+        let set = |flags| SwInterfaceSetFlags { sw_if_index: index, flags };
+        served.ask(set(IfStatusFlags::ADMIN_UP)).await;
+        served.ask(set(IfStatusFlags(0))).await;
+        served.cli("delete loopback interface intfc loop1").await;
+        let both = IfStatusFlags::ADMIN_UP | IfStatusFlags::LINK_UP;
+        for (flags, deleted) in
+            [(IfStatusFlags(0), false), (both, false), (IfStatusFlags(0), false), (IfStatusFlags(0), true)]
+        {
+            let Ok(Notice::Event(event)) = events.next().await else { panic!("an event should come") };
+            assert_eq!(event, SwInterfaceEvent { pid: 42, sw_if_index: index, flags, deleted });
+        }
+        let none = WantInterfaceEvents { enable_disable: 0, pid: 42 };
+        served.ask(none.clone()).await;
+        assert_eq!(served.refusal(none).await, Retval::INVALID_REGISTRATION);
+    });
+}
+
+#[test]
+fn a_capture_begins_and_ends() {
+    serve(LOOP0, |served| async move {
+        let name = format!("weft-api-{}.pcap", std::process::id());
+        let capture = |filename: &str| PcapTraceOn {
+            capture_rx: true,
+            max_packets: 10,
+            sw_if_index: InterfaceIndex(u32::MAX),
+            filename: filename.into(),
+            ..PcapTraceOn::default()
+        };
+        assert_eq!(served.refusal(capture("../etc/x")).await, Retval::INVALID_VALUE);
+        assert_eq!(served.refusal(PcapTraceOff {}).await, Retval::NO_SUCH_ENTRY);
+        served.ask(capture(&name)).await;
+        assert_eq!(served.refusal(capture(&name)).await, Retval::VALUE_EXIST);
+        served.ask(PcapTraceOff {}).await;
+        std::fs::remove_file(std::path::Path::new("/tmp").join(name)).expect("the capture was written");
+    });
+}
+
+#[test]
+fn features_of_an_interface() {
+    serve(LOOP0, |served| async move {
+        let feature = |arc: &str, feature: &str, enable| FeatureEnableDisable {
+            sw_if_index: InterfaceIndex(0),
+            enable,
+            arc_name: arc.into(),
+            feature_name: feature.into(),
+        };
+        assert_eq!(served.refusal(feature("ip4-unicast", "nothing", true)).await, Retval::INVALID_VALUE);
+        assert_eq!(served.refusal(feature("nowhere", "nothing", true)).await, Retval::INVALID_VALUE);
+        let listed = served.cli("show features").await;
+        let known =
+            listed.lines().skip_while(|line| *line != "ip4-unicast:").nth(1).unwrap().trim().to_owned();
+        for enable in [true, false] {
+            served.ask(feature("ip4-unicast", &known, enable)).await;
+            let question = FeatureIsEnabled {
+                arc_name: "ip4-unicast".into(),
+                feature_name: known.as_str().into(),
+                sw_if_index: InterfaceIndex(0),
+            };
+            assert_eq!(served.ask(question).await.is_enabled, enable);
+        }
+    });
+}
