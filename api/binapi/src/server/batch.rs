@@ -21,6 +21,8 @@ pub(super) struct Batch<S: Transactional> {
     flags: WeftBatchFlags,
     transaction: S::Transaction,
     items: Vec<Item>,
+    /// How many there may be.
+    most: usize,
     /// Of the messages.
     bytes: usize,
     /// Items that were refused when they came.
@@ -42,8 +44,9 @@ pub(super) fn messages<S: Transactional>(registry: &mut Registry<S>) {
 }
 
 impl<S: Transactional> Batch<S> {
-    fn new(flags: WeftBatchFlags) -> Self {
-        Batch { flags, transaction: S::Transaction::default(), items: Vec::new(), bytes: 0, spoilt: false }
+    fn new(flags: WeftBatchFlags, most: usize) -> Self {
+        let transaction = S::Transaction::default();
+        Batch { flags, transaction, items: Vec::new(), most, bytes: 0, spoilt: false }
     }
 
     fn push(&mut self, envelope: Envelope, retval: i32) {
@@ -51,10 +54,12 @@ impl<S: Transactional> Batch<S> {
         self.items.push(Item { context: envelope.context, noted, retval });
     }
 
-    /// Notes an item that cannot be carried out.
+    /// Notes an item that cannot be carried out, if there is room: the batch fails without it, too.
     pub fn spoil(&mut self, envelope: Envelope, retval: Retval) {
         self.spoilt = true;
-        self.push(envelope, retval.get());
+        if self.items.len() < self.most {
+            self.push(envelope, retval.get());
+        }
     }
 
     /// Tries all items, so that the client learns of everything that is wrong with them.
@@ -90,7 +95,7 @@ impl<H: Host> Connection<H> {
             // The open one stays: the client may not have meant to lose it.
             Some(_) => Retval::RSRC_IN_USE.get(),
             None => {
-                *batch = Some(Batch::new(flags));
+                *batch = Some(Batch::new(flags, self.options.batch_items));
                 0
             }
         };
@@ -135,7 +140,7 @@ impl<H: Host> Connection<H> {
     ) -> Result<(), DecodeError> {
         let (envelope, length) = (question.envelope, question.body.len());
         let quiet = batch.flags.contains(WeftBatchFlags::QUIET);
-        if batch.items.len() >= self.options.batch_items || batch.bytes + length > self.options.batch_bytes {
+        if batch.items.len() >= batch.most || batch.bytes + length > self.options.batch_bytes {
             // It will not be carried out, so what else comes is not worth keeping.
             batch.spoilt = true;
             self.refuse(envelope, Retval::LIMIT_EXCEEDED);

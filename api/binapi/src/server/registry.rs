@@ -217,7 +217,7 @@ impl<S: Transactional> Registry<S> {
     }
 
     /// Changes the state by a transaction. The handler notes what is to be done, and returns what makes the reply once
-    /// that is done.
+    /// that is done; or it fails, and has noted nothing.
     pub fn change<M: Request, D: FnOnce(&mut S) -> M::Reply>(
         &mut self,
         handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<D, Retval> + 'static,
