@@ -3,15 +3,18 @@
 //!
 //! The tables are handed out by a thread of their own ([`MemoryServer`]): they can be had while the main thread hangs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::unistd::chown;
 use weft_engine::InterfaceIndex;
 use weft_flow::FlowTracker;
 use weft_flow::news::News;
 use weft_flow::settings::Mode;
+use weft_flow_map::{Flow, Verdict};
+use weft_nodes::ip4::NextHopId;
 use weft_stats::StatsListener;
 
 use crate::memory_server::MemoryServer;
@@ -32,6 +35,8 @@ pub struct Flows {
     /// The last events, oldest first.
     pub events: VecDeque<News>,
     server: Option<MemoryServer>,
+    /// Next hops that verdicts name, held until their interface goes: a flow ends on its worker, which tells nobody.
+    held: BTreeMap<(InterfaceIndex, Ipv4Addr), NextHopId>,
 }
 
 impl Dataplane {
@@ -40,7 +45,14 @@ impl Dataplane {
         if self.flows.tracker.is_none() {
             let interfaces = self.config.limits.interfaces as usize;
             let (arcs, settings) = (self.nodes.arcs, self.config.flow);
-            let tracker = FlowTracker::new(&mut self.engine, &arcs, settings, interfaces, &self.main)?;
+            let tracker = FlowTracker::new(
+                &mut self.engine,
+                &arcs,
+                settings,
+                &self.interfaces.published(),
+                interfaces,
+                &self.main,
+            )?;
             let path = self.config.unix.in_runtime_dir(Path::new(SOCKET));
             let listener = StatsListener::bind(&path)?;
             if let Some(group) = self.config.unix.gid {
@@ -49,6 +61,7 @@ impl Dataplane {
             }
             let name = format!("{}_flows", self.config.cpu.thread_prefix);
             self.flows.server = Some(MemoryServer::start(listener, tracker.tables(), name)?);
+            self.rule_sets.admit_by(&mut self.engine, tracker.node());
             self.flows.tracker = Some(tracker);
         }
         if let Some(tracker) = &mut self.flows.tracker {
@@ -70,8 +83,44 @@ impl Dataplane {
         })
     }
 
-    /// An interface is deleted: what waits there for a verdict is dropped.
+    /// The verdict that sends a flow to a neighbour.
+    pub fn hold_for_flows(&mut self, interface: InterfaceIndex, address: Ipv4Addr) -> Result<Verdict> {
+        let id = match self.flows.held.get(&(interface, address)) {
+            Some(id) => *id,
+            None => {
+                let Dataplane { router, engine, interfaces, .. } = self;
+                let id = router.hold_next_hop(engine, interfaces, interface, address)?;
+                self.flows.held.insert((interface, address), id);
+                id
+            }
+        };
+        ensure!(
+            id.0 < Verdict::TARGETS,
+            "next hop {} cannot be named by a flow: expected less than {}",
+            id.0,
+            Verdict::TARGETS
+        );
+        Ok(Verdict::NextHop(id.0))
+    }
+
+    /// An interface is deleted: what waits there for a verdict is dropped, and so are the flows that were sent there.
     pub fn flows_leave(&mut self, interface: InterfaceIndex) {
+        let (gone, held): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.flows.held).into_iter().partition(|((on, _), _)| *on == interface);
+        self.flows.held = held;
+        if let Some(tracker) = &self.flows.tracker {
+            let sent_there = |flow: &Flow| match flow.verdict {
+                Verdict::Interface(to) => to == interface.0,
+                Verdict::NextHop(to) => gone.values().any(|id| id.0 == to),
+                _ => false,
+            };
+            for flow in tracker.flows().filter(sent_there) {
+                tracker.decide(&mut self.engine, flow.id, Verdict::Drop, None);
+            }
+        }
+        for id in gone.into_values() {
+            self.router.release_next_hop(&mut self.engine, id);
+        }
         let Some(tracker) = &mut self.flows.tracker else {
             return;
         };

@@ -78,6 +78,8 @@ pub struct Rate {
 pub struct Settings {
     /// Flows of all workers together.
     pub flows: usize,
+    /// Of these, how many there may be; `None`: as many as have room.
+    pub most: Option<u32>,
     /// Flows that packets of one interface may have begun; `None` is no limit.
     pub interface_flows: Option<u32>,
     /// New flows per interface; `None` is no limit.
@@ -106,6 +108,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             flows: 1 << 18,
+            most: None,
             interface_flows: None,
             rate: Some(Rate { per_second: 100_000, burst: 100_000 }),
             excess: Policy::Forward,
@@ -118,6 +121,13 @@ impl Default for Settings {
             news: 4096,
             handoff: 1024,
         }
+    }
+}
+
+impl Settings {
+    /// Flows that one of so many workers may have.
+    pub(crate) fn share(&self, workers: usize) -> usize {
+        self.most.map_or(self.flows, |most| most as usize).div_ceil(workers)
     }
 }
 
@@ -154,6 +164,11 @@ impl Clocks {
         Clocks { clock, timeouts }
     }
 
+    /// Other times.
+    pub fn with(&self, timeouts: Timeouts) -> Clocks {
+        Clocks { timeouts, ..*self }
+    }
+
     /// How long a flow may idle. Not per packet: when a flow begins, changes its state, or has idled for long.
     pub fn idle(&self, protocol: Protocol, state: State, reset: bool) -> u64 {
         let its = &self.timeouts;
@@ -185,6 +200,8 @@ pub enum Mode {
     Track = 0,
     /// An agent decides about each flow.
     Agent = 1,
+    /// Flows begin when a rule admits them.
+    Admit = 2,
 }
 
 /// What all workers know of interfaces, by index. The main thread writes modes, workers count flows.
