@@ -11,9 +11,10 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::chown;
 use weft_engine::InterfaceIndex;
 use weft_flow::FlowTracker;
-use weft_flow::news::News;
+use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
 use weft_flow_map::{Flow, Verdict};
+use weft_nodes::headers::IpProtocol;
 use weft_nodes::ip4::NextHopId;
 use weft_stats::StatsListener;
 
@@ -35,6 +36,8 @@ pub struct Flows {
     /// The last events, oldest first.
     pub events: VecDeque<News>,
     server: Option<MemoryServer>,
+    /// Whether flows that begin, and that end, are a line in the log.
+    logged: (bool, bool),
     /// Next hops that verdicts name, held until their interface goes: a flow ends on its worker, which tells nobody.
     held: BTreeMap<(InterfaceIndex, Ipv4Addr), NextHopId>,
 }
@@ -62,6 +65,7 @@ impl Dataplane {
             let name = format!("{}_flows", self.config.cpu.thread_prefix);
             self.flows.server = Some(MemoryServer::start(listener, tracker.tables(), name)?);
             self.rule_sets.admit_by(&mut self.engine, tracker.node());
+            tracker.set_events(self.flows.logged != (false, false));
             self.flows.tracker = Some(tracker);
         }
         if let Some(tracker) = &mut self.flows.tracker {
@@ -72,15 +76,25 @@ impl Dataplane {
 
     /// Takes over what workers tell of flows; says whether there may be more.
     pub fn hear_flows(&mut self) -> bool {
-        let Flows { tracker: Some(tracker), events, .. } = &mut self.flows else {
+        let Flows { tracker: Some(tracker), events, logged, .. } = &mut self.flows else {
             return false;
         };
         tracker.hear(NEWS_AT_ONCE, |news| {
+            log(*logged, &news);
             if events.len() == REMEMBERED {
                 events.pop_front();
             }
             events.push_back(news);
         })
+    }
+
+    /// Has flows that begin, and that end, told in the log.
+    pub fn log_sessions(&mut self, creation: bool, deletion: bool) {
+        if std::mem::replace(&mut self.flows.logged, (creation, deletion)) != (creation, deletion)
+            && let Some(tracker) = &self.flows.tracker
+        {
+            tracker.set_events(creation || deletion);
+        }
     }
 
     /// The verdict that sends a flow to a neighbour.
@@ -128,4 +142,14 @@ impl Dataplane {
             tracing::warn!("{error}");
         }
     }
+}
+
+fn log((creation, deletion): (bool, bool), news: &News) {
+    let what = match news.what {
+        What::Began if creation => "begins",
+        What::Ended { .. } if deletion => "ended",
+        _ => return,
+    };
+    let (from, to) = (news.key.endpoint(news.initiator), news.key.endpoint(news.initiator.reverse()));
+    tracing::info!("session {} {what}: {} {from} -> {to}", news.id, IpProtocol(news.key.protocol()));
 }

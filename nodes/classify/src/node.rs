@@ -21,7 +21,7 @@ use weft_engine::prefetch;
 use weft_engine::publish::Published;
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{ArcId, Context, InterfaceIndex, NodeId};
-use weft_nodes::headers::{EtherType, EthernetHeader, Ipv4Header, VlanTag, checksum};
+use weft_nodes::headers::{Ipv4Header, checksum, ip4_offset};
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
 use weft_stats::CombinedRow;
@@ -227,17 +227,7 @@ fn interface<const OUTPUT: bool>(meta: &Metadata) -> InterfaceIndex {
 /// Bytes of link header in front of a packet; `None`: it is not IPv4.
 #[inline(always)]
 fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
-    if OUTPUT { link_length_of(packet.data()) } else { Some(0) }
-}
-
-fn link_length_of(frame: &[u8]) -> Option<usize> {
-    let (ethernet, mut rest) = EthernetHeader::ref_from_prefix(frame).ok()?;
-    let (mut ether_type, mut length) = (ethernet.ether_type(), EthernetHeader::LENGTH);
-    while matches!(ether_type, EtherType::VLAN | EtherType::QINQ) {
-        let (tag, behind) = VlanTag::ref_from_prefix(rest).ok()?;
-        (ether_type, rest, length) = (tag.ether_type(), behind, length + VlanTag::LENGTH);
-    }
-    (ether_type == EtherType::IPV4).then_some(length)
+    if OUTPUT { ip4_offset(packet.data()) } else { Some(0) }
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32};
 use std::time::Duration;
 
 use weft_engine::clock::Clock;
-use weft_flow_map::State;
+use weft_flow_map::{Flow, State};
 
 /// How long a flow may idle in each state. Defaults are those of Linux (net/netfilter/nf_conntrack_proto_*.c), which meet
 /// what RFC 5382 REQ-5 (established TCP: at least 2 hours 4 minutes) asks for. RFC 4787 REQ-5 wants 2 minutes for UDP,
@@ -51,6 +51,23 @@ impl Default for Timeouts {
             other: seconds(600),
             fragment: seconds(30),
             agent: seconds(2),
+        }
+    }
+}
+
+impl Timeouts {
+    /// The one for a flow in this state.
+    fn of(&self, protocol: Protocol, state: State, reset: bool) -> Duration {
+        match (protocol, state) {
+            (Protocol::Tcp, State::New) => self.tcp_new,
+            (Protocol::Tcp, State::Established) => self.tcp_established,
+            (Protocol::Tcp, State::FinWait) => self.tcp_fin_wait,
+            (Protocol::Tcp, State::Closed) if reset => self.tcp_reset,
+            (Protocol::Tcp, State::Closed) => self.tcp_time_wait,
+            (Protocol::Udp, State::New) => self.udp_new,
+            (Protocol::Udp, _) => self.udp_established,
+            (Protocol::Icmp, _) => self.icmp,
+            (Protocol::Other, _) => self.other,
         }
     }
 }
@@ -125,6 +142,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How long a flow like this may idle.
+    pub fn patience(&self, flow: &Flow) -> Duration {
+        self.timeouts.of(Protocol::of(flow.key.protocol()), flow.state, false)
+    }
+
     /// Flows that one of so many workers may have.
     pub(crate) fn share(&self, workers: usize) -> usize {
         self.most.map_or(self.flows, |most| most as usize).div_ceil(workers)
@@ -171,19 +193,7 @@ impl Clocks {
 
     /// How long a flow may idle. Not per packet: when a flow begins, changes its state, or has idled for long.
     pub fn idle(&self, protocol: Protocol, state: State, reset: bool) -> u64 {
-        let its = &self.timeouts;
-        let time = match (protocol, state) {
-            (Protocol::Tcp, State::New) => its.tcp_new,
-            (Protocol::Tcp, State::Established) => its.tcp_established,
-            (Protocol::Tcp, State::FinWait) => its.tcp_fin_wait,
-            (Protocol::Tcp, State::Closed) if reset => its.tcp_reset,
-            (Protocol::Tcp, State::Closed) => its.tcp_time_wait,
-            (Protocol::Udp, State::New) => its.udp_new,
-            (Protocol::Udp, _) => its.udp_established,
-            (Protocol::Icmp, _) => its.icmp,
-            (Protocol::Other, _) => its.other,
-        };
-        self.clock.clocks(time)
+        self.clock.clocks(self.timeouts.of(protocol, state, reset))
     }
 
     /// The time that an agent has.
