@@ -229,5 +229,5 @@ fn gratuitous_packets_change_what_is_known_unless_the_interface_ignores_them() {
     bed.dies(0, &announce(reply, mac(5)), "arp-reply/gratuitous_ignored");
     // One that says that two use our address is told all the same.
     let conflict = ArpPacket::new(request, (mac(6), p0.address), (MacAddr::ZERO, p0.address));
-    bed.dies(0, &shouted(p0, conflict).build(), "arp-reply/conflict");
+    bed.dies(0, &shouted(p0, conflict).build(), "arp-reply/address_conflict");
 }
