@@ -228,6 +228,28 @@ def test_a_flood_of_new_flows_leaves_established_ones_alone(network, trafficgen)
 
 
 @pytest.mark.slow
+def test_iperf3_under_a_flood_of_new_flows(network, trafficgen):
+    """The connection loses no byte, and not one of its packets to the tracker, whatever the flood is refused."""
+    net = network(commands=BOTH, flow="flows 50000 new-flow-rate 20000 new-flow-burst 20000 excess drop udp-new 2")
+    a, b = net.sites
+    b.host.start("iperf3", "-s", "-1")
+    poll_until(lambda: "5201" in b.host.output("ss", "-Hltn"), SECONDS, "the server listens")
+    client = a.host.start("iperf3", "-c", b.host_ip, "-n", "20M", "-b", "40M", "-J")
+    big = "protocol tcp port 5201 state established"
+    # The control connection and the one with the data.
+    poll_until(lambda: len(net.weft.flows(big)) == 2, SECONDS, "both connections are established")
+    flood = trafficgen.sender(a, b, rate=100_000, seconds=5, flows=59_999, dst_count=20)
+    text, _ = client.communicate(timeout=120)
+    trafficgen.result(flood)
+    assert client.returncode == 0, text
+    # All was sent and acknowledged; the server stops to count when the client says so.
+    assert json.loads(text)["end"]["sum_sent"]["bytes"] >= 20 << 20
+    assert net.weft.flow_count("rate-limit") + net.weft.flow_count("full") > 0
+    # One of its packets that found no flow would have begun another.
+    assert len(net.weft.flows("protocol tcp port 5201")) == 2
+
+
+@pytest.mark.slow
 def test_a_million_flows(network, trafficgen):
     net = network(commands=BOTH,
                   flow="flows 1200000 new-flow-rate 1000000 new-flow-burst 1000000 udp-new 600")

@@ -123,12 +123,12 @@ def test_the_host_is_reached_through_the_shadow_of_the_port(driven):
 
 def test_commands_that_fail_come_back_as_events(driven):
     net = driven()
-    net.double.command("npf-cfg add fw:F 10 action=drop")
+    net.double.command("npf-cfg zone add inside")
     net.double.command("nosuch command")
     net.double.command("poe enable dp0p0")
     net.double.command("ip4 redirects enable")
     poll_until(lambda: len(net.double.events()) == 2, SECONDS, "both are reported")
-    assert net.double.events() == ["npf-cfg add fw:F 10 action=drop", "nosuch command"]
+    assert net.double.events() == ["npf-cfg zone add inside", "nosuch command"]
     ignored = net.weft.cli_json("show vplaned ignored")["commands"]
     assert [(entry["name"], entry["harmless"]) for entry in ignored] == [("nosuch", False), ("poe", True)]
 

@@ -227,7 +227,12 @@ impl Neighbors {
         }
     }
 
-    /// What it was made with.
+    /// Other sizes and times. Entries beyond a smaller limit stay until they age; an age counts from the next confirmation.
+    pub fn configure(&mut self, settings: NeighborSettings) {
+        self.settings = settings;
+    }
+
+    /// What was set.
     pub fn settings(&self) -> &NeighborSettings {
         &self.settings
     }

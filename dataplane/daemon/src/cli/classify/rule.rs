@@ -323,6 +323,8 @@ fn write_action(action: &Action, dataplane: &Dataplane) -> String {
     }));
     words.extend(action.mark.map(|mark| format!("mark {mark}")));
     words.extend(action.dscp.map(|dscp| format!("set-dscp {}", name(&CODE_POINTS, dscp.get()))));
+    // Of rules of vplaned; the command line has none.
+    words.extend(action.admit.then(|| "admit".to_owned()));
     words.push(match action.verdict {
         Verdict::Redirect(Redirect::Interface(index)) => {
             format!("redirect interface {}", dataplane.interface_name(index))
