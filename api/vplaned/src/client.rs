@@ -19,6 +19,9 @@ use crate::wire::Message;
 /// Messages taken before other tasks have their turn.
 const TURN: usize = 1024;
 
+/// Messages between two looks at the monitors, each of which is a system call.
+const WATCH: usize = 64;
+
 /// Where vplaned is and how it is to be trusted.
 #[derive(Debug)]
 pub struct Target {
@@ -33,6 +36,8 @@ pub struct Client {
     target: Target,
     request: Option<Connection>,
     publication: Option<Connection>,
+    /// Messages until the next look at the monitors.
+    unwatched: usize,
     /// Handshakes that failed since the start.
     refused: u64,
     // Last: libzmq ends when its sockets are closed.
@@ -41,7 +46,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(transport: Transport, target: Target, session: Session) -> Client {
-        Client { session, target, request: None, publication: None, refused: 0, transport }
+        Client { session, target, request: None, publication: None, unwatched: 0, refused: 0, transport }
     }
 
     /// The session, to ask and to tell. What is told goes out with the next [`Client::events`].
@@ -143,18 +148,16 @@ impl Client {
         }
     }
 
+    /// A connection that breaks is noticed some messages late, which is as good as in time: what follows is a resync.
     fn look(&mut self, now: Instant) -> Result<bool, TransportError> {
-        let channels = [(Channel::Request, &self.request), (Channel::Publication, &self.publication)];
-        for (channel, connection) in channels {
-            let Some(connection) = connection else { continue };
-            match connection.change()? {
-                Some(Change::Up) => self.session.channel_up(now, channel),
-                Some(Change::Down) => self.session.channel_down(now, channel),
-                Some(Change::Refused) => self.refused += 1,
-                None => continue,
+        if self.unwatched == 0 {
+            self.unwatched = WATCH;
+            if self.watch(now)? {
+                self.unwatched = 0;
+                return Ok(true);
             }
-            return Ok(true);
         }
+        self.unwatched -= 1;
         if let Some(request) = &self.request
             && let Some(message) = request.receive()?
         {
@@ -166,6 +169,23 @@ impl Client {
             && let Some(message) = publication.receive()?
         {
             self.session.published(message);
+            return Ok(true);
+        }
+        self.unwatched = 0;
+        self.watch(now)
+    }
+
+    /// Tells the session one change of a connection; says whether there was one.
+    fn watch(&mut self, now: Instant) -> Result<bool, TransportError> {
+        let channels = [(Channel::Request, &self.request), (Channel::Publication, &self.publication)];
+        for (channel, connection) in channels {
+            let Some(connection) = connection else { continue };
+            match connection.change()? {
+                Some(Change::Up) => self.session.channel_up(now, channel),
+                Some(Change::Down) => self.session.channel_down(now, channel),
+                Some(Change::Refused) => self.refused += 1,
+                None => continue,
+            }
             return Ok(true);
         }
         Ok(false)

@@ -81,7 +81,11 @@ impl Bindings {
     }
 
     /// Applies them in order.
-    pub fn apply(&mut self, dataplane: &mut Dataplane, changes: Vec<Change>) -> Failures {
+    pub fn apply(
+        &mut self,
+        dataplane: &mut Dataplane,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Failures {
         let mut failures = Failures::default();
         let mut routes = Routes::default();
         for change in changes {

@@ -14,8 +14,8 @@ pub mod task;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
 
 use weft_vplaned::broker::{BrokerCounts, BrokerEvent};
 use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, text_of};
@@ -34,6 +34,8 @@ pub use self::console::console;
 
 /// Words of topics that are remembered; further ones are counted together.
 const MOST_TOPICS: usize = 64;
+/// Differences applied at once: a few milliseconds' work. The end of a snapshot may leave a million.
+const SLICE: usize = 2048;
 /// What a failed command is reported with.
 const FAILED: i32 = -1;
 
@@ -98,6 +100,10 @@ pub struct Vplaned {
     bindings: Bindings,
     ports: Ports,
     tells: Vec<Tell>,
+    /// Differences whose turn has not come.
+    pending: VecDeque<Change>,
+    /// A snapshot that is read but not applied to its end, and since when.
+    ending: Option<(Snapshot, Instant)>,
 }
 
 impl Vplaned {
@@ -117,6 +123,8 @@ impl Vplaned {
             bindings: Bindings::default(),
             ports: Ports::default(),
             tells: Vec::new(),
+            pending: VecDeque::new(),
+            ending: None,
         }
     }
 
@@ -197,14 +205,14 @@ fn count(names: &mut BTreeMap<String, u64>, name: &str) -> bool {
 }
 
 impl Dataplane {
-    /// Works in what the session tells.
+    /// Works in what the session tells; what it leads to may take some calls of [`Dataplane::apply_more`].
     pub fn hear_vplaned(&mut self, events: impl IntoIterator<Item = Event>) {
         // Apart while the rest of the state changes by it.
         let Some(mut vplaned) = self.vplaned.take() else { return };
         for event in events {
             self.hear_event(&mut vplaned, event);
         }
-        self.apply_changes(&mut vplaned);
+        self.apply_slice(&mut vplaned);
         self.vplaned = Some(vplaned);
     }
 
@@ -219,7 +227,8 @@ impl Dataplane {
                 tracing::info!("vplaned: connected");
             }
             Event::PortReady { port, ifindex, name } => {
-                self.apply_changes(vplaned);
+                // The port's interface may have been another one before.
+                while self.apply_slice(vplaned) {}
                 self.bind_port(vplaned, port, ifindex, &name);
             }
             Event::PortRefused { port, reply } => {
@@ -232,9 +241,7 @@ impl Dataplane {
             Event::SnapshotEnd { messages, took } => {
                 let Learned { store, changes } = &mut vplaned.learned;
                 store.end_resync(Owner::Vplaned, changes);
-                self.apply_changes(vplaned);
-                vplaned.snapshot = Some(Snapshot { messages, took, at: SystemTime::now() });
-                tracing::info!("vplaned: snapshot of {messages} messages in {} ms", took.as_millis());
+                vplaned.ending = Some((Snapshot { messages, took, at: SystemTime::now() }, Instant::now()));
             }
             Event::ReportDue => self.report_all(vplaned),
             Event::Malformed { channel, error } => {
@@ -248,7 +255,7 @@ impl Dataplane {
         }
     }
 
-    /// Works in what the route broker tells; says whether it asks for everything anew.
+    /// Works in what the route broker tells, as [`Dataplane::hear_vplaned`]; says whether it asks for everything anew.
     pub fn hear_broker(&mut self, events: impl IntoIterator<Item = BrokerEvent>) -> bool {
         let Some(mut vplaned) = self.vplaned.take() else { return false };
         let mut reset = false;
@@ -261,21 +268,43 @@ impl Dataplane {
                 BrokerEvent::Reset => reset = true,
             }
         }
-        self.apply_changes(&mut vplaned);
+        self.apply_slice(&mut vplaned);
         self.vplaned = Some(vplaned);
         reset
     }
 
-    fn apply_changes(&mut self, vplaned: &mut Vplaned) {
-        if vplaned.learned.changes.is_empty() {
-            return;
+    /// Applies some of what was heard; says whether there is more. Nothing should be heard before all is applied, so that the
+    /// senders wait and not the memory grows.
+    pub fn apply_more(&mut self) -> bool {
+        let Some(mut vplaned) = self.vplaned.take() else { return false };
+        let more = self.apply_slice(&mut vplaned);
+        self.vplaned = Some(vplaned);
+        more
+    }
+
+    fn apply_slice(&mut self, vplaned: &mut Vplaned) -> bool {
+        vplaned.pending.extend(vplaned.learned.changes.drain(..));
+        let most = SLICE.min(vplaned.pending.len());
+        if most > 0 {
+            let failures = vplaned.bindings.apply(self, vplaned.pending.drain(..most));
+            vplaned.failed_changes += failures.count;
+            for failure in failures.first {
+                vplaned.complain(failure);
+            }
         }
-        let changes = std::mem::take(&mut vplaned.learned.changes);
-        let failures = vplaned.bindings.apply(self, changes);
-        vplaned.failed_changes += failures.count;
-        for failure in failures.first {
-            vplaned.complain(failure);
+        if !vplaned.pending.is_empty() {
+            return true;
         }
+        // What a million left behind.
+        vplaned.pending.shrink_to(SLICE);
+        vplaned.learned.changes.shrink_to(SLICE);
+        if let Some((snapshot, read)) = vplaned.ending.take() {
+            let snapshot = Snapshot { took: snapshot.took + read.elapsed(), ..snapshot };
+            let Snapshot { messages, took, .. } = snapshot;
+            tracing::info!("vplaned: snapshot of {messages} messages in {} ms", took.as_millis());
+            vplaned.snapshot = Some(snapshot);
+        }
+        false
     }
 
     /// Registers ports that are new and withdraws those that are gone; reports links that have changed.
