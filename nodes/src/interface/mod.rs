@@ -19,7 +19,7 @@ use weft_stats::EntryIndex;
 
 use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
-use crate::ip4::TableIndex;
+use crate::ip4::{SourceCheck, TableIndex};
 
 pub use table::{Entry, InterfaceTable, Tags};
 
@@ -64,6 +64,10 @@ pub struct Interface {
     pub unnumbered: Option<InterfaceIndex>,
     /// See [`Entry::proxy_arp`].
     pub proxy_arp: bool,
+    /// Whether packets that arrive here for others are routed: see [`crate::ip4::AdmissionNodes`].
+    pub forwarding: bool,
+    /// Which sources are believed: see there.
+    pub source_check: SourceCheck,
     /// Node that transmits.
     pub tx: NodeId,
     /// Node of the host's side.
@@ -169,6 +173,8 @@ impl Interfaces {
                 addresses4: Vec::new(),
                 unnumbered: None,
                 proxy_arp: false,
+                forwarding: true,
+                source_check: SourceCheck::Off,
                 tx,
                 host: NodeId::DROP,
             },
@@ -201,6 +207,8 @@ impl Interfaces {
                 addresses4: Vec::new(),
                 unnumbered: None,
                 proxy_arp: false,
+                forwarding: true,
+                source_check: SourceCheck::Off,
                 ..port
             },
         )

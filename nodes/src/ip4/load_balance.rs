@@ -10,6 +10,7 @@
 //! Error bound: each path has within one bucket of its exact share, and at least one. The array is the
 //! smallest for which that is within 1/16 of each share, but of at most [`MAX_BUCKETS`].
 
+use hashbrown::HashMap;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::publish::{Slab, SlabReader};
@@ -17,6 +18,7 @@ use weft_engine::qsbr::Domain;
 use weft_stats::CombinedVector;
 
 use super::NextHopId;
+use super::multipath::Multipath;
 
 /// Most buckets of a load-balance.
 pub const MAX_BUCKETS: usize = 256;
@@ -62,6 +64,8 @@ pub enum Forward {
     Glean(InterfaceIndex),
     /// The destination is this host.
     Local,
+    /// The host sends it on, over an interface of its own.
+    Punt,
     /// Drop.
     Drop(DropKind),
     /// Look the destination up in another table.
@@ -157,6 +161,9 @@ pub struct LoadBalancesFull {
 /// The main thread's side of all load-balances.
 pub struct LoadBalances {
     slab: Slab<LoadBalance>,
+    multipath: Multipath,
+    /// Of those with several: to distribute anew when `multipath` changes.
+    shares: HashMap<LoadBalanceId, Box<[Share]>>,
     counters: Option<CombinedVector>,
 }
 
@@ -168,7 +175,7 @@ impl LoadBalances {
         let no_route = LoadBalance::new(vec![Forward::Drop(DropKind::NoRoute)]);
         let id = slab.insert(domain, no_route).ok();
         assert_eq!(id, Some(LoadBalanceId::NO_ROUTE.0), "a new slab gives out id 0 first");
-        LoadBalances { slab, counters: None }
+        LoadBalances { slab, multipath: Multipath::default(), shares: HashMap::new(), counters: None }
     }
 
     /// Has workers count in `counters`, by id: each load-balance begins at zero.
@@ -212,9 +219,10 @@ impl LoadBalances {
         shares: &[Share],
         like: LoadBalanceId,
     ) -> Result<LoadBalanceId, LoadBalancesFull> {
-        let load_balance = LoadBalance::new(distribute(shares, self.buckets(like)));
+        let load_balance = LoadBalance::new(self.multipath.buckets(shares, self.buckets(like)));
         match self.slab.insert(domain, load_balance) {
             Ok(id) => {
+                self.remember(LoadBalanceId(id), shares);
                 if let Some(counters) = &self.counters {
                     // What had this id before: since its grace period, no worker counts there.
                     counters.zero(id as usize);
@@ -228,13 +236,39 @@ impl LoadBalances {
     /// Changes the shares of a live load-balance, for all routes that use it. Panics as
     /// [`LoadBalances::insert`].
     pub fn replace(&mut self, domain: &mut Domain, id: LoadBalanceId, shares: &[Share]) {
-        let load_balance = LoadBalance::new(distribute(shares, self.buckets(id)));
+        let load_balance = LoadBalance::new(self.multipath.buckets(shares, self.buckets(id)));
         self.slab.replace(domain, id.0, load_balance);
+        self.remember(id, shares);
+    }
+
+    /// How flows are given to paths.
+    pub fn multipath(&self) -> Multipath {
+        self.multipath
+    }
+
+    /// Gives all flows to paths in another way.
+    pub fn set_multipath(&mut self, domain: &mut Domain, multipath: Multipath) {
+        if std::mem::replace(&mut self.multipath, multipath) == multipath {
+            return;
+        }
+        for (id, shares) in &self.shares {
+            let previous = self.slab.get(id.0).expect("shares are remembered of live ids only").buckets();
+            let load_balance = LoadBalance::new(multipath.buckets(shares, previous));
+            self.slab.replace(domain, id.0, load_balance);
+        }
+    }
+
+    fn remember(&mut self, id: LoadBalanceId, shares: &[Share]) {
+        match shares {
+            [_] => drop(self.shares.remove(&id)),
+            _ => drop(self.shares.insert(id, shares.into())),
+        }
     }
 
     /// Removes a load-balance that no forwarding table names any more.
     pub fn remove(&mut self, domain: &mut Domain, id: LoadBalanceId) {
         debug_assert_ne!(id, LoadBalanceId::NO_ROUTE);
+        self.shares.remove(&id);
         self.slab.remove(domain, id.0);
     }
 
@@ -245,7 +279,7 @@ impl LoadBalances {
 
 /// Fills buckets in proportion to the weights, keeping those of `previous` where they are as far as the error
 /// bound allows.
-fn distribute(shares: &[Share], previous: &[Forward]) -> Vec<Forward> {
+pub(super) fn distribute(shares: &[Share], previous: &[Forward]) -> Vec<Forward> {
     assert!(
         (1..=MAX_FORWARDS).contains(&shares.len()),
         "between 1 and {MAX_FORWARDS} shares make a load-balance"
@@ -292,7 +326,7 @@ fn distribute(shares: &[Share], previous: &[Forward]) -> Vec<Forward> {
 
 /// The exact number of buckets of each share, but at least one: what the small ones get too much, the
 /// others pay in proportion.
-fn quotas(shares: &[Share], size: usize) -> Vec<f64> {
+pub(super) fn quotas(shares: &[Share], size: usize) -> Vec<f64> {
     let mut quotas = vec![0.0; shares.len()];
     loop {
         let small = quotas.iter().filter(|quota| **quota == 1.0).count();

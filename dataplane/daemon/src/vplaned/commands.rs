@@ -4,6 +4,7 @@
 //! A command that Weft understands but cannot honour fails with "not supported", so that the configuration system learns
 //! of it; above all a packet filter must not seem to be there when it is not.
 
+use weft_nodes::ip4::Multipath;
 use weft_vplaned::commands::npf::Npf;
 use weft_vplaned::commands::{
     CommandError, Ecmp, EcmpMode, Family, Feature, GratuitousArp, HARMLESS_WORDS, IcmpRateLimit, Neighbors,
@@ -26,11 +27,14 @@ pub fn registry() -> Registry<Learned> {
         learned.store.map_table(map, &mut learned.changes);
         Ok(())
     });
-    register::<Ecmp>(&mut registry, |_, mode| match mode {
-        // A flow's hash chooses among the buckets of a load-balance.
-        EcmpMode::HashThreshold | EcmpMode::ModuloN => Ok(()),
-        EcmpMode::Disable => unsupported("routes with one path only"),
-        EcmpMode::Hrw => unsupported("highest random weight"),
+    register::<Ecmp>(&mut registry, |learned, mode| {
+        learned.multipath = Some(match mode {
+            EcmpMode::Disable => Multipath::First,
+            EcmpMode::HashThreshold => Multipath::HashThreshold,
+            EcmpMode::Hrw => Multipath::HighestRandomWeight,
+            EcmpMode::ModuloN => Multipath::ModuloN,
+        });
+        Ok(())
     });
     register::<Redirects>(&mut registry, |_, setting| match (setting.family, setting.enabled) {
         // Sending redirects is permitted, not required (RFC 1812 section 5.2.7.2). Weft sends none.

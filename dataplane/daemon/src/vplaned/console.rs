@@ -237,6 +237,7 @@ fn shown(dataplane: &Dataplane, route: &RouteView<'_>) -> Option<json::Route> {
             PathTarget::Via { address, interface } => (json::NextHopState::Gateway, Some(address), interface),
             PathTarget::Connected(interface) => (json::NextHopState::Connected, None, Some(interface)),
             PathTarget::Local => (json::NextHopState::Local, None, None),
+            PathTarget::Punt => (json::NextHopState::NonDataplane, None, None),
             PathTarget::Drop(DropKind::Blackhole) => (json::NextHopState::Blackhole, None, None),
             PathTarget::Drop(_) | PathTarget::Table(_) => (json::NextHopState::Unreachable, None, None),
         };

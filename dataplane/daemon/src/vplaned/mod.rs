@@ -17,6 +17,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
+use weft_nodes::ip4::Multipath;
 use weft_vplaned::broker::{BrokerCounts, BrokerEvent};
 use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, text_of};
 use weft_vplaned::config::Settings;
@@ -79,6 +80,8 @@ pub struct Learned {
     store: Store,
     /// To be applied to the dataplane.
     changes: Vec<Change>,
+    /// The last `ecmp mode`, likewise.
+    multipath: Option<Multipath>,
 }
 
 /// vplaned's part of the state.
@@ -239,7 +242,7 @@ impl Dataplane {
             }
             Event::SnapshotBegin => vplaned.learned.store.begin_resync(Owner::Vplaned),
             Event::SnapshotEnd { messages, took } => {
-                let Learned { store, changes } = &mut vplaned.learned;
+                let Learned { store, changes, .. } = &mut vplaned.learned;
                 store.end_resync(Owner::Vplaned, changes);
                 vplaned.ending = Some((Snapshot { messages, took, at: SystemTime::now() }, Instant::now()));
             }
@@ -260,7 +263,7 @@ impl Dataplane {
         let Some(mut vplaned) = self.vplaned.take() else { return false };
         let mut reset = false;
         for event in events {
-            let Learned { store, changes } = &mut vplaned.learned;
+            let Learned { store, changes, .. } = &mut vplaned.learned;
             match event {
                 BrokerEvent::Said(event) => store.apply(Owner::Broker, event, changes),
                 BrokerEvent::ReplayBegins => store.begin_resync(Owner::Broker),
@@ -283,6 +286,9 @@ impl Dataplane {
     }
 
     fn apply_slice(&mut self, vplaned: &mut Vplaned) -> bool {
+        if let Some(multipath) = vplaned.learned.multipath.take() {
+            self.router.set_multipath(&mut self.engine, multipath);
+        }
         vplaned.pending.extend(vplaned.learned.changes.drain(..));
         let most = SLICE.min(vplaned.pending.len());
         if most > 0 {

@@ -123,7 +123,7 @@ impl Dataplane {
         let index = port.index;
         let before = port.kernel.replace(kernel);
         vplaned.bindings.bind(ifindex, index, name);
-        let super::Learned { store, changes } = &mut vplaned.learned;
+        let super::Learned { store, changes, .. } = &mut vplaned.learned;
         store.bind_port(ifindex, changes);
         // Another interface, though perhaps of the same name, when somebody deleted the first one meanwhile.
         if before.is_some_and(|before| before != kernel) {

@@ -166,9 +166,10 @@ fn show_target(dataplane: &Dataplane, target: PathTarget) -> String {
         }
         PathTarget::Connected(interface) => format!("via {}", dataplane.interface_name(interface)),
         PathTarget::Table(index) => table_name(dataplane, index),
-        PathTarget::Via { interface: None, .. } | PathTarget::Local | PathTarget::Drop(_) => {
-            target.to_string()
-        }
+        PathTarget::Via { interface: None, .. }
+        | PathTarget::Local
+        | PathTarget::Punt
+        | PathTarget::Drop(_) => target.to_string(),
     }
 }
 
@@ -194,6 +195,7 @@ fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
         },
         Forward::Glean(interface) => format!("ipv4-glean: {}", dataplane.interface_name(interface)),
         Forward::Local => "dpo-receive: local".to_owned(),
+        Forward::Punt => "punt: the host sends it on".to_owned(),
         Forward::Drop(kind) => match kind {
             DropKind::NoRoute => "dpo-drop ip4".to_owned(),
             DropKind::Blackhole => "dpo-drop ip4: blackhole".to_owned(),
