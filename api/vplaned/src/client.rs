@@ -6,7 +6,7 @@
 //! task of a current-thread runtime; everything is non-blocking.
 
 use std::future::pending;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
@@ -21,6 +21,10 @@ const TURN: usize = 1024;
 
 /// Messages between two looks at the monitors, each of which is a system call.
 const WATCH: usize = 64;
+
+/// Pause before a peer that refused the handshake is asked again. libzmq itself gives it up (`session_base_t::engine_error`,
+/// libzmq 4.3.4); but vplaned may admit our certificate at any time.
+const REFUSED: Duration = Duration::from_secs(2);
 
 /// Where vplaned is and how it is to be trusted.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct Client {
     publication: Option<Connection>,
     /// Messages until the next look at the monitors.
     unwatched: usize,
+    /// When to dial again where the handshake was refused.
+    redial: Option<Instant>,
     /// Handshakes that failed since the start.
     refused: u64,
     // Last: libzmq ends when its sockets are closed.
@@ -46,7 +52,16 @@ pub struct Client {
 
 impl Client {
     pub fn new(transport: Transport, target: Target, session: Session) -> Client {
-        Client { session, target, request: None, publication: None, unwatched: 0, refused: 0, transport }
+        Client {
+            session,
+            target,
+            request: None,
+            publication: None,
+            unwatched: 0,
+            redial: None,
+            refused: 0,
+            transport,
+        }
     }
 
     /// The session, to ask and to tell. What is told goes out with the next [`Client::events`].
@@ -94,13 +109,7 @@ impl Client {
             match self.session.poll() {
                 Some(Output::Event(event)) => events.push(event),
                 Some(Output::Send(message)) => self.send(message),
-                Some(Output::Dial) => {
-                    self.request = None;
-                    let curve = self.target.curve.as_ref().map(|(own, server)| (own, server));
-                    let opened =
-                        Connection::open(&mut self.transport, Kind::Dealer, &self.target.request, curve);
-                    self.request = self.opened(opened);
-                }
+                Some(Output::Dial) => self.dial(),
                 Some(Output::Subscribe(endpoint)) => {
                     self.publication = None;
                     let opened = match endpoint.parse::<Endpoint>() {
@@ -114,12 +123,19 @@ impl Client {
                     self.publication = self.opened(opened);
                 }
                 Some(Output::HangUp) => {
-                    self.request = None;
+                    (self.request, self.redial) = (None, None);
                     self.publication = None;
                 }
                 None => return,
             }
         }
+    }
+
+    fn dial(&mut self) {
+        (self.request, self.redial) = (None, None);
+        let curve = self.target.curve.as_ref().map(|(own, server)| (own, server));
+        let opened = Connection::open(&mut self.transport, Kind::Dealer, &self.target.request, curve);
+        self.request = self.opened(opened);
     }
 
     fn opened<E: std::fmt::Display>(&mut self, opened: Result<Connection, E>) -> Option<Connection> {
@@ -137,6 +153,10 @@ impl Client {
     fn take(&mut self, now: Instant) -> bool {
         if self.session.deadline().is_some_and(|deadline| now >= deadline) {
             self.session.tick(now);
+            return true;
+        }
+        if self.redial.is_some_and(|redial| now >= redial) {
+            self.dial();
             return true;
         }
         match self.look(now) {
@@ -183,7 +203,12 @@ impl Client {
             match connection.change()? {
                 Some(Change::Up) => self.session.channel_up(now, channel),
                 Some(Change::Down) => self.session.channel_down(now, channel),
-                Some(Change::Refused) => self.refused += 1,
+                Some(Change::Refused) => {
+                    self.refused += 1;
+                    if channel == Channel::Request {
+                        self.redial = Some(now + REFUSED);
+                    }
+                }
                 None => continue,
             }
             return Ok(true);
@@ -201,6 +226,7 @@ impl Client {
             _ = readable(self.request.as_ref()) => {}
             _ = readable(heard) => {}
             () = until(self.session.deadline()) => {}
+            () = until(self.redial) => {}
         }
     }
 }
