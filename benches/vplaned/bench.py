@@ -140,6 +140,29 @@ def broker(net, routes, form):
     return net.shown()["broker"]["burst_milliseconds"]
 
 
+def restart(net):
+    """Weft is killed and started again: milliseconds from its start to the first packets, and to the end of the snapshot."""
+    b = net.sites[1]
+    flow = net.trafficgen.flow(*net.sites, rate=net.options.rate)
+    net.weft.kill()
+    started, before = time.monotonic(), b.host.counters("eth0")["rx_packets"]
+    net.weft.start()
+    packets = snapshot = None
+    while packets is None or snapshot is None:
+        now = (time.monotonic() - started) * 1000
+        if now > PATIENCE * 1000:
+            raise AssertionError("no packets, or no snapshot, after the restart")
+        # A few frames are not the flow's.
+        if packets is None and b.host.counters("eth0")["rx_packets"] > before + 50:
+            packets = now
+        if snapshot is None and net.shown()["snapshot"]:
+            snapshot = (time.monotonic() - started) * 1000
+        time.sleep(0.01)
+    flow.stop()
+    print(f"Weft killed and started: packets pass after {packets:.0f} ms, the snapshot of {net.shown()['routes4']} routes is in after "
+          f"{snapshot:.0f} ms")
+
+
 def run(options):
     with Lab() as lab:
         net = Net(lab, options)
@@ -150,6 +173,7 @@ def run(options):
         poll_until(lambda: net.shown()["state"] == "ready", 30, "the first session is ready")
         a, b = net.sites
         poll_until(lambda: a.host.run("ping", "-c", 1, "-W", 1, b.host_ip, check=False).returncode == 0, 30, "packets pass")
+        print(f"memory without routes: {net.resident():.0f} MiB")
         print(f"{'step':<34}{'routes':>9}{'took':>12}{'':>13}{'sent':>11}{'lost':>6}{'answer':>12}{'memory':>11}")
         results = [
             step(net, "snapshot", options.routes, lambda: snapshot(net, options.routes)),
@@ -158,6 +182,9 @@ def run(options):
             step(net, "route broker, netlink", options.routes, lambda: broker(net, options.routes, "netlink")),
             step(net, "route broker, protobuf, the same", options.routes, lambda: broker(net, options.routes, "protobuf")),
         ]
+        net.double.kill()
+        net.double.start(routes=options.routes)
+        restart(net)
         net.double.kill()
     if options.json:
         print(json.dumps(results))

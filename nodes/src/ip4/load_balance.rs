@@ -277,92 +277,9 @@ impl LoadBalances {
     }
 }
 
-/// Fills buckets in proportion to the weights, keeping those of `previous` where they are as far as the error
-/// bound allows.
-pub(super) fn distribute(shares: &[Share], previous: &[Forward]) -> Vec<Forward> {
-    assert!(
-        (1..=MAX_FORWARDS).contains(&shares.len()),
-        "between 1 and {MAX_FORWARDS} shares make a load-balance"
-    );
-    let size = bucket_count(shares).max(previous.len());
-    let quotas = quotas(shares, size);
-    let owner = |forward: Forward| shares.iter().position(|share| share.forward == forward);
-
-    // `previous` repeated: the same low bits of a hash find the same forward in the larger array.
-    let mut buckets: Vec<Option<usize>> =
-        previous.iter().cycle().take(size).map(|&forward| owner(forward)).collect();
-    let mut count = vec![0usize; shares.len()];
-    for share in buckets.iter().flatten() {
-        count[*share] += 1;
-    }
-    let lack = |count: &[usize], share: usize| quotas[share] - count[share] as f64;
-    let neediest = |count: &[usize]| {
-        (0..shares.len())
-            .max_by(|&a, &b| lack(count, a).total_cmp(&lack(count, b)))
-            .expect("there are shares")
-    };
-
-    for bucket in buckets.iter_mut().filter(|bucket| bucket.is_none()) {
-        let share = neediest(&count);
-        *bucket = Some(share);
-        count[share] += 1;
-    }
-    loop {
-        let poor = neediest(&count);
-        let rich = (0..shares.len())
-            .min_by(|&a, &b| lack(&count, a).total_cmp(&lack(&count, b)))
-            .expect("there are shares");
-        if lack(&count, poor) < 1.0 && lack(&count, rich) > -1.0 {
-            break;
-        }
-        let bucket =
-            buckets.iter().rposition(|bucket| *bucket == Some(rich)).expect("the richest share has a bucket");
-        buckets[bucket] = Some(poor);
-        count[rich] -= 1;
-        count[poor] += 1;
-    }
-    buckets.into_iter().flatten().map(|share| shares[share].forward).collect()
-}
-
-/// The exact number of buckets of each share, but at least one: what the small ones get too much, the
-/// others pay in proportion.
-pub(super) fn quotas(shares: &[Share], size: usize) -> Vec<f64> {
-    let mut quotas = vec![0.0; shares.len()];
-    loop {
-        let small = quotas.iter().filter(|quota| **quota == 1.0).count();
-        let large = || (0..shares.len()).filter(|&share| quotas[share] != 1.0);
-        let weight: f64 = large().map(|share| shares[share].weight as f64).sum();
-        let mut settled = true;
-        for share in large().collect::<Vec<_>>() {
-            let exact = shares[share].weight as f64 * (size - small) as f64 / weight;
-            settled &= exact >= 1.0;
-            quotas[share] = exact.max(1.0);
-        }
-        if settled {
-            return quotas;
-        }
-    }
-}
-
-/// The smallest array in which no share is off by more than 1/16 of itself.
-fn bucket_count(shares: &[Share]) -> usize {
-    let total: f64 = shares.iter().map(|share| share.weight as f64).sum();
-    let fits = |size: &usize| {
-        shares.iter().all(|share| {
-            let exact = share.weight as f64 * *size as f64 / total;
-            let error = (exact - exact.floor()).max(exact.ceil() - exact);
-            error <= exact / 16.0
-        })
-    };
-    let smallest = shares.len().next_power_of_two();
-    std::iter::successors(Some(smallest), |size| Some(size * 2))
-        .take_while(|size| *size < MAX_BUCKETS)
-        .find(fits)
-        .unwrap_or(MAX_BUCKETS)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::multipath::distribute;
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;

@@ -10,8 +10,6 @@ use weft_vplaned::commands::{
     CommandError, Ecmp, EcmpMode, Family, Feature, GratuitousArp, HARMLESS_WORDS, IcmpRateLimit, Neighbors,
     Redirects, Registry, Sessions, TableMap, TcpMss,
 };
-use weft_vplaned::netlink::TableId;
-use weft_vplaned::store::{self, PolicyTable};
 
 use super::Learned;
 
@@ -19,11 +17,6 @@ use super::Learned;
 pub fn registry() -> Registry<Learned> {
     let mut registry = Registry::new();
     register::<TableMap>(&mut registry, |learned, map| {
-        let map = store::TableMap {
-            vrf: map.vrf.into(),
-            policy: PolicyTable(map.pbr_table),
-            table: map.kernel_table.map(TableId),
-        };
         learned.store.map_table(map, &mut learned.changes);
         Ok(())
     });
