@@ -58,7 +58,7 @@ class Net:
     def __init__(self, lab, options):
         self.options = options
         self.router = lab.namespace("router")
-        self.router.sysctl(net__ipv4__ip_forward=0)
+        self.router.sysctl(net__ipv4__ip_forward=1)
         self.sites = sites(lab, self.router, 2)
         self.folder = Path(lab.folder("vplaned"))
         for site in self.sites:

@@ -294,3 +294,21 @@ async fn until(deadline: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_ends_a_burst() {
+        let start = Instant::now();
+        let mut burst = Burst::default();
+        assert_eq!((burst.routes, burst.took()), (0, Duration::ZERO));
+        for milliseconds in [0, 400, 1400] {
+            burst.add(start + Duration::from_millis(milliseconds));
+        }
+        assert_eq!((burst.routes, burst.took()), (3, Duration::from_millis(1400)));
+        burst.add(start + Duration::from_millis(2401));
+        assert_eq!((burst.routes, burst.took()), (1, Duration::ZERO));
+    }
+}
