@@ -7,7 +7,7 @@ import re
 import pytest
 import zmq
 
-from lab import Weft, poll_until, sites
+from lab import Broker, Weft, poll_until, sites
 from lab import weft as words
 from lab.vplaned import Vplaned
 
@@ -17,16 +17,21 @@ SECONDS = 20
 class Driven:
     """A router whose addresses and routes are the kernel's, on TAPs that the double made."""
 
-    def __init__(self, lab, commands=()):
+    def __init__(self, lab, broker=None, more="", **options):
+        self.lab = lab
         self.router = lab.namespace("router")
-        # The host answers for nothing and forwards nothing: that is Weft's.
-        self.router.sysctl(net__ipv4__ip_forward=0)
+        # Weft forwards on an interface if the kernel does; the kernel itself only forwards what Weft leaves to it.
+        self.router.sysctl(net__ipv4__ip_forward=1)
         self.sites = sites(lab, self.router, 2)
         self.folder = lab.folder("vplaned")
         self.console = f"ipc://{self.folder}/console"
-        self.double = Vplaned(lab, self.router, self.folder, commands)
+        self.double = Vplaned(lab, self.router, self.folder, **options)
         ports = [words.Port(site.port) for site in self.sites]
-        self.weft = Weft(lab, self.router, ports, more=self.double.section(self.console))
+        section = self.double.section(self.console)
+        if broker is not None:
+            self.broker = Broker(lab, self.folder, broker).start()
+            section = section.replace("{", f"{{ route-broker {self.broker.control}", 1)
+        self.weft = Weft(lab, self.router, ports, more=section)
 
     def start(self):
         self.double.start()
@@ -69,6 +74,15 @@ class Driven:
         routes = {(table["table"], route["prefix"]): source["paths"] for table in tables for route in table["routes"]
                   for source in route["sources"] if source["owner"] == "vplaned"}
         return [routes, self.weft.cli_json("show interface addr")]
+
+
+    def index(self, site):
+        """The kernel's number of a port's TAP."""
+        return self.router.links()[f"dp0{site.port}"]["ifindex"]
+
+    def route(self, prefix, table=0):
+        """The paths of a route of vplaned or the broker, or nothing."""
+        return self.fib()[0].get((table, prefix))
 
 
 @pytest.fixture
@@ -164,11 +178,11 @@ def test_malformed_messages_are_logged_and_left(driven):
 
 def test_either_side_is_killed_in_turn(driven, trafficgen):
     """No packet is lost when vplaned dies; the state is the same whoever was restarted."""
-    net = driven(commands=["ip4 redirects enable"])
+    net = driven(commands=["ip4 redirects enable"], own_process=True)
     net.configure()
     a, b = net.sites
     before = net.fib()
-    for _ in range(5):
+    for _ in range(10):
         flow = trafficgen.flow(a, b, rate=2000)
         net.double.kill()
         poll_until(lambda: net.weft.cli_json("show vplaned")["state"] != "ready", SECONDS, "Weft notices")

@@ -23,9 +23,10 @@ use crate::arp::{
 use crate::ethernet::{ETHERNET_INPUT, EthernetInput};
 use crate::interface::InterfaceTable;
 use crate::ip4::{
-    Fib, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOOKUP, IP4_REWRITE, IcmpLimits,
-    IcmpSettings, Ip4Frag, Ip4IcmpError, Ip4Input, Ip4Local, Ip4LocalEnd, Ip4Lookup, Ip4Rewrite, LoadBalance,
-    NextHop, NextHopId,
+    AdmissionNodes, Fib, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOCAL_ONLY,
+    IP4_LOOKUP, IP4_REWRITE, IP4_URPF_LOOSE, IP4_URPF_STRICT, IcmpLimits, IcmpSettings, Ip4Frag,
+    Ip4IcmpError, Ip4Input, Ip4Local, Ip4LocalEnd, Ip4LocalOnly, Ip4Lookup, Ip4Rewrite, Ip4Urpf, LoadBalance,
+    NextHop, NextHopId, Whereabouts,
 };
 use crate::loopback::{LOOPBACK_TX, LoopbackTx};
 use crate::punt::{PUNT, Punt};
@@ -77,6 +78,8 @@ pub struct Nodes {
     pub ip4_icmp_error: NodeId,
     /// Feature arcs.
     pub arcs: FeatureArcs,
+    /// What interfaces let in.
+    pub admission: AdmissionNodes,
     /// What to do with packets that wait.
     pub held: HeldPackets,
     /// News of neighbours: two rings per worker.
@@ -119,6 +122,11 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
     };
     let (mut reply_senders, mut hold_senders) = (senders(), senders());
     let interfaces = || Arc::clone(&tables.interfaces);
+    let whereabouts = || Whereabouts {
+        tables: tables.fibs.clone(),
+        load_balances: tables.load_balances.clone(),
+        next_hops: tables.next_hops.clone(),
+    };
 
     engine.add_nodes(
         "weft",
@@ -135,6 +143,15 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
             }),
             NodeDef::new(&IP4_INPUT, |w| {
                 Box::new(Ip4Input { arc: ip4_unicast, next: w.nexts(), reasons: w.reasons() })
+            }),
+            NodeDef::new(&IP4_URPF_STRICT, |w| {
+                Box::new(Ip4Urpf { strict: true, routes: whereabouts(), reasons: w.reasons() })
+            }),
+            NodeDef::new(&IP4_URPF_LOOSE, |w| {
+                Box::new(Ip4Urpf { strict: false, routes: whereabouts(), reasons: w.reasons() })
+            }),
+            NodeDef::new(&IP4_LOCAL_ONLY, |w| {
+                Box::new(Ip4LocalOnly { routes: whereabouts(), reasons: w.reasons() })
             }),
             NodeDef::new(&IP4_LOOKUP, |w| {
                 Box::new(Ip4Lookup {
@@ -186,8 +203,12 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
             }),
         ],
     )?;
+    let lookup = engine.graph().id(IP4_LOOKUP.name).expect("the node was added just now");
+    let admission = AdmissionNodes::add(engine, (ip4_unicast, lookup))
+        .expect("the features of this crate do not contradict each other");
     let id = |spec: &NodeSpec| engine.graph().id(spec.name).expect("the node was added just now");
     Ok(Nodes {
+        admission,
         ethernet_input: id(&ETHERNET_INPUT),
         ip4_lookup: id(&IP4_LOOKUP),
         loopback_tx: id(&LOOPBACK_TX),

@@ -5,6 +5,7 @@ Nothing here touches the root namespace's interfaces, and nothing a test makes o
 when its block ends, and `scripts/cleanup` removes what a killed run left.
 """
 
+from .broker import Broker
 from .frozen import frozen
 from .lab import Lab, LabError, PREFIX, TEMP_PREFIX
 from .namespace import Namespace, poll_until
@@ -15,6 +16,6 @@ from .weft import Weft
 from .wire import Wire
 
 __all__ = [
-    "Lab", "LabError", "Namespace", "NetlinkCapture", "PREFIX", "Site", "TEMP_PREFIX", "Trafficgen", "Weft", "Wire", "frozen",
+    "Broker", "Lab", "LabError", "Namespace", "NetlinkCapture", "PREFIX", "Site", "TEMP_PREFIX", "Trafficgen", "Weft", "Wire", "frozen",
     "poll_until", "sites",
 ]

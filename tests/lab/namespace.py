@@ -127,6 +127,15 @@ class Namespace:
         """A socket of this namespace for use in the test's own process."""
         return self._in_thread(lambda: socket.socket(family, kind, protocol))
 
+    def enter(self):
+        """Takes the calling thread into this namespace, for good, and what it starts from now on."""
+        fd = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _libc.setns(fd, CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), f"setns {self.name}")
+        finally:
+            os.close(fd)
+
     def _in_thread(self, work):
         """`work()` with this namespace entered. A namespace is a property of the thread, so a thread of its own cannot
         leave the caller astray."""
@@ -134,12 +143,7 @@ class Namespace:
 
         def enter_and_work():
             try:
-                fd = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    if _libc.setns(fd, CLONE_NEWNET) != 0:
-                        raise OSError(ctypes.get_errno(), f"setns {self.name}")
-                finally:
-                    os.close(fd)
+                self.enter()
                 result.append(work())
             except OSError as error:
                 result.append(error)

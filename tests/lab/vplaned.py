@@ -7,10 +7,13 @@ is told is kept in `heard`. `kill` ends it as kill -9 would, without a word to a
 """
 
 import json
+import multiprocessing
 import struct
 import threading
 
 import zmq
+import zmq.auth
+from zmq.auth.thread import ThreadAuthenticator
 
 from .netlink_capture import NetlinkCapture
 
@@ -18,11 +21,21 @@ UUID = b"00000000-0000-0000-0000-000000000000"
 
 
 class Vplaned:
-    """Runs on a thread until `kill`. Endpoints are files of `folder`."""
+    """Runs on a thread until `kill`. Endpoints are files of `folder`, or with `tcp` of the namespace's loopback.
 
-    def __init__(self, lab, namespace, folder, commands=()):
-        self.namespace, self.folder = namespace, folder
+    `curve` names a folder of admitted public certificates; then the request channel is protected. With `own_process` it is
+    a process, which `kill` really kills; what it hears is then not to be had."""
+
+    def __init__(self, lab, namespace, folder, commands=(), tcp=False, curve=None, own_process=False):
+        self.namespace, self.folder, self.curve, self.own_process = namespace, folder, curve, own_process
         self.request, self.publish = f"ipc://{folder}/vplaned.req", f"ipc://{folder}/vplaned.pub"
+        if tcp:
+            namespace.ip("link", "set", "lo", "up")
+            self.request, self.publish = "tcp://127.0.0.1:4415", "tcp://[::ffff:127.0.0.1]:4416"
+        if curve:
+            zmq.auth.create_certificates(folder, "controller")
+        # What becomes of the frames of a snapshot's message on their way out.
+        self.mangle = lambda number, frames: frames
         self.heard = []
         self.ports = {}
         self.commands = list(commands)
@@ -34,14 +47,22 @@ class Vplaned:
 
     def section(self, console):
         """The section of startup.conf that leads here."""
-        return f"vplaned {{ request {self.request} console {console} vplsh-console {console}-vplsh report-interval 1 }}"
+        more = ""
+        if self.curve:
+            more = (f"authentication elliptic-curve certificate {self.folder}/weft.cert "
+                    f"controller-certificate {self.folder}/controller.key")
+        return f"vplaned {{ request {self.request} console {console} vplsh-console {console}-vplsh report-interval 1 {more} }}"
 
     # Life ----------------------------------------------------------------------------------------------------------
 
     def start(self):
+        if self.own_process:
+            processes = multiprocessing.get_context("fork")
+            ready, start = processes.Event(), processes.Process
+        else:
+            ready, start = threading.Event(), threading.Thread
         self._stop.clear()
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
+        self._thread = start(target=self._run, args=(ready,), daemon=True)
         self._thread.start()
         assert ready.wait(10), "the double does not start"
         return self
@@ -49,6 +70,8 @@ class Vplaned:
     def kill(self):
         self._stop.set()
         if self._thread:
+            if self.own_process:
+                self._thread.kill()
             self._thread.join(10)
             self._thread = None
 
@@ -72,6 +95,18 @@ class Vplaned:
         """Sends on the request channel whatever it is."""
         self._order(lambda: self._router.send_multipart([self._session, *frames]))
 
+    def admit(self):
+        """Reads the admitted certificates again."""
+        self._order(lambda: self._guard.configure_curve(domain="*", location=str(self.curve)))
+
+    def netlink(self, topic, message):
+        """The kernel says this, although it does not; it is part of snapshots from now on."""
+        self._order(lambda: self._take(topic, message, live=True))
+
+    def kept(self, topic):
+        """The message under this topic in the snapshot."""
+        return self._snapshot[topic.encode()][1]
+
     def send_publication(self, *frames):
         """Publishes frames as they are."""
         self._order(lambda: self._publisher.send_multipart(frames))
@@ -83,10 +118,18 @@ class Vplaned:
     # The thread ------------------------------------------------------------------------------------------------------
 
     def _run(self, ready):
+        self.namespace.enter()
         context = zmq.Context()
         self._router, self._publisher = context.socket(zmq.ROUTER), context.socket(zmq.PUB)
         for end in (self._router, self._publisher):
-            end.linger, end.sndhwm, end.rcvhwm = 0, 0, 0
+            end.linger, end.sndhwm, end.rcvhwm, end.ipv6 = 0, 0, 0, True
+        if self.curve:
+            self._guard = ThreadAuthenticator(context)
+            self._guard.start()
+            self._guard.configure_curve(domain="*", location=str(self.curve))
+            self._router.curve_server = True
+            self._router.curve_publickey, self._router.curve_secretkey = zmq.auth.load_certificate(
+                f"{self.folder}/controller.key_secret")
         self._router.bind(self.request)
         self._publisher.bind(self.publish)
         self._session, self._sequence, self._snapshot = None, 0, {}
@@ -96,6 +139,8 @@ class Vplaned:
         finally:
             self._router.close()
             self._publisher.close()
+            if self.curve:
+                self._guard.stop()
             context.term()
 
     def _listen(self, kernel, ready):
@@ -174,8 +219,8 @@ class Vplaned:
         elif word == b"WHATSUP?":
             # What the kernel said before is part of the answer.
             self._hear(kernel)
-            for name, (sequence, data) in self._in_order():
-                answer(name.split(b"#")[0], struct.pack("Q", sequence), data)
+            for number, (name, (sequence, data)) in enumerate(self._in_order()):
+                answer(*self.mangle(number, [name.split(b"#")[0], struct.pack("Q", sequence), data]))
             answer(b"THATSALLFOLKS!", struct.pack("Q", self._sequence), b"")
 
     def _in_order(self):

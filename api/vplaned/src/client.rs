@@ -6,7 +6,7 @@
 //! task of a current-thread runtime; everything is non-blocking.
 
 use std::future::pending;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
@@ -18,6 +18,13 @@ use crate::wire::Message;
 
 /// Messages taken before other tasks have their turn.
 const TURN: usize = 1024;
+
+/// Messages between two looks at the monitors, each of which is a system call.
+const WATCH: usize = 64;
+
+/// Pause before a peer that refused the handshake is asked again. libzmq itself gives it up (`session_base_t::engine_error`,
+/// libzmq 4.3.4); but vplaned may admit our certificate at any time.
+const REFUSED: Duration = Duration::from_secs(2);
 
 /// Where vplaned is and how it is to be trusted.
 #[derive(Debug)]
@@ -33,6 +40,10 @@ pub struct Client {
     target: Target,
     request: Option<Connection>,
     publication: Option<Connection>,
+    /// Messages until the next look at the monitors.
+    unwatched: usize,
+    /// When to dial again where the handshake was refused.
+    redial: Option<Instant>,
     /// Handshakes that failed since the start.
     refused: u64,
     // Last: libzmq ends when its sockets are closed.
@@ -41,7 +52,16 @@ pub struct Client {
 
 impl Client {
     pub fn new(transport: Transport, target: Target, session: Session) -> Client {
-        Client { session, target, request: None, publication: None, refused: 0, transport }
+        Client {
+            session,
+            target,
+            request: None,
+            publication: None,
+            unwatched: 0,
+            redial: None,
+            refused: 0,
+            transport,
+        }
     }
 
     /// The session, to ask and to tell. What is told goes out with the next [`Client::events`].
@@ -89,13 +109,7 @@ impl Client {
             match self.session.poll() {
                 Some(Output::Event(event)) => events.push(event),
                 Some(Output::Send(message)) => self.send(message),
-                Some(Output::Dial) => {
-                    self.request = None;
-                    let curve = self.target.curve.as_ref().map(|(own, server)| (own, server));
-                    let opened =
-                        Connection::open(&mut self.transport, Kind::Dealer, &self.target.request, curve);
-                    self.request = self.opened(opened);
-                }
+                Some(Output::Dial) => self.dial(),
                 Some(Output::Subscribe(endpoint)) => {
                     self.publication = None;
                     let opened = match endpoint.parse::<Endpoint>() {
@@ -109,12 +123,19 @@ impl Client {
                     self.publication = self.opened(opened);
                 }
                 Some(Output::HangUp) => {
-                    self.request = None;
+                    (self.request, self.redial) = (None, None);
                     self.publication = None;
                 }
                 None => return,
             }
         }
+    }
+
+    fn dial(&mut self) {
+        (self.request, self.redial) = (None, None);
+        let curve = self.target.curve.as_ref().map(|(own, server)| (own, server));
+        let opened = Connection::open(&mut self.transport, Kind::Dealer, &self.target.request, curve);
+        self.request = self.opened(opened);
     }
 
     fn opened<E: std::fmt::Display>(&mut self, opened: Result<Connection, E>) -> Option<Connection> {
@@ -134,6 +155,10 @@ impl Client {
             self.session.tick(now);
             return true;
         }
+        if self.redial.is_some_and(|redial| now >= redial) {
+            self.dial();
+            return true;
+        }
         match self.look(now) {
             Ok(found) => found,
             Err(error) => {
@@ -143,18 +168,16 @@ impl Client {
         }
     }
 
+    /// A connection that breaks is noticed some messages late, which is as good as in time: what follows is a resync.
     fn look(&mut self, now: Instant) -> Result<bool, TransportError> {
-        let channels = [(Channel::Request, &self.request), (Channel::Publication, &self.publication)];
-        for (channel, connection) in channels {
-            let Some(connection) = connection else { continue };
-            match connection.change()? {
-                Some(Change::Up) => self.session.channel_up(now, channel),
-                Some(Change::Down) => self.session.channel_down(now, channel),
-                Some(Change::Refused) => self.refused += 1,
-                None => continue,
+        if self.unwatched == 0 {
+            self.unwatched = WATCH;
+            if self.watch(now)? {
+                self.unwatched = 0;
+                return Ok(true);
             }
-            return Ok(true);
         }
+        self.unwatched -= 1;
         if let Some(request) = &self.request
             && let Some(message) = request.receive()?
         {
@@ -166,6 +189,28 @@ impl Client {
             && let Some(message) = publication.receive()?
         {
             self.session.published(message);
+            return Ok(true);
+        }
+        self.unwatched = 0;
+        self.watch(now)
+    }
+
+    /// Tells the session one change of a connection; says whether there was one.
+    fn watch(&mut self, now: Instant) -> Result<bool, TransportError> {
+        let channels = [(Channel::Request, &self.request), (Channel::Publication, &self.publication)];
+        for (channel, connection) in channels {
+            let Some(connection) = connection else { continue };
+            match connection.change()? {
+                Some(Change::Up) => self.session.channel_up(now, channel),
+                Some(Change::Down) => self.session.channel_down(now, channel),
+                Some(Change::Refused) => {
+                    self.refused += 1;
+                    if channel == Channel::Request {
+                        self.redial = Some(now + REFUSED);
+                    }
+                }
+                None => continue,
+            }
             return Ok(true);
         }
         Ok(false)
@@ -181,6 +226,7 @@ impl Client {
             _ = readable(self.request.as_ref()) => {}
             _ = readable(heard) => {}
             () = until(self.session.deadline()) => {}
+            () = until(self.redial) => {}
         }
     }
 }

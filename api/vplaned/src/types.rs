@@ -4,7 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use crate::netlink::MacAddr;
 
 /// A dataplane's number at vplaned; 0 is the usual single one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,11 +16,6 @@ pub struct DataplaneId(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct PortNumber(pub u8);
-
-/// A kernel's interface index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct KernelIfIndex(pub u32);
 
 /// What ties a reply to its port request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,30 +84,13 @@ impl fmt::Display for Uuid {
     }
 }
 
-/// An Ethernet address; vplaned reads it with zero padding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MacAddress(pub [u8; 6]);
-
-impl fmt::Display for MacAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl Serialize for MacAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 /// What vplaned names a port by. It alone decides on the name: the answer is taken as it comes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PortDescription {
     pub port: PortNumber,
-    /// Not optional: vplaned converts it unchecked.
-    pub mac: MacAddress,
+    /// Not optional: vplaned converts it unchecked. It reads it with zero padding.
+    pub mac: MacAddr,
     pub name: String,
     pub driver: String,
     /// `DDDD:BB:DD.F`

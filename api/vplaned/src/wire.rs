@@ -6,9 +6,9 @@
 
 use std::net::IpAddr;
 
+use crate::netlink::IfIndex;
 use crate::types::{
-    Counters, DataplaneId, Duplex, KernelIfIndex, Link, PortDescription, PortNumber, RequestNumber, Sequence,
-    Uuid,
+    Counters, DataplaneId, Duplex, Link, PortDescription, PortNumber, RequestNumber, Sequence, Uuid,
 };
 
 /// A message of ZeroMQ: its frames.
@@ -148,7 +148,7 @@ pub enum Reply {
     },
     PortAdded {
         request: RequestNumber,
-        ifindex: KernelIfIndex,
+        ifindex: IfIndex,
         name: String,
     },
     PortDeleted {
@@ -220,7 +220,7 @@ impl Reply {
             b"OK" => match &frames[1..] {
                 [request, index, name] => Ok(Reply::PortAdded {
                     request: RequestNumber(take64(request, "OK")?),
-                    ifindex: KernelIfIndex(take32(index, "OK")?),
+                    ifindex: take_index(index, "OK")?,
                     name: text(name, "OK")?,
                 }),
                 [request, code] => Ok(Reply::PortDeleted {
@@ -280,6 +280,14 @@ fn take32(frame: &[u8], what: &'static str) -> Result<u32, Malformed> {
         Ok(bytes) => Ok(u32::from_ne_bytes(bytes)),
         Err(_) => Err(Malformed { what, expected: "4 bytes", found: excerpt(frame) }),
     }
+}
+
+fn take_index(frame: &[u8], what: &'static str) -> Result<IfIndex, Malformed> {
+    IfIndex::new(take32(frame, what)?).ok_or_else(|| Malformed {
+        what,
+        expected: "the index of an interface",
+        found: "0".to_owned(),
+    })
 }
 
 fn take64(frame: &[u8], what: &'static str) -> Result<u64, Malformed> {

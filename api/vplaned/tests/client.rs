@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use weft_vplaned::client::{Client, Target};
+use weft_vplaned::netlink::MacAddr;
 use weft_vplaned::session::{BackoffSettings, Event, LostReason, Session, SessionSettings, Timing};
 use weft_vplaned::transport::{Keys, PublicKey, Transport};
-use weft_vplaned::types::{Duplex, Link, MacAddress, PortDescription, PortNumber, RequestNumber, Uuid};
+use weft_vplaned::types::{Duplex, Link, PortDescription, PortNumber, RequestNumber, Uuid};
 
 use double::{Double, Folder, Place};
 
@@ -46,7 +47,7 @@ fn client(place: &Place) -> Client {
 fn port(number: u8) -> PortDescription {
     PortDescription {
         port: PortNumber(number),
-        mac: MacAddress([2, 0, 0, 0, 1, number]),
+        mac: MacAddr([2, 0, 0, 0, 1, number]),
         name: format!("eth{number}"),
         driver: "net_af_xdp".to_owned(),
         pci_address: None,

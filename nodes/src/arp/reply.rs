@@ -265,7 +265,7 @@ impl Routes<'_> {
                     return self.next_hops.get(id.0).is_some_and(|next_hop| next_hop.interface != rx);
                 }
                 Some(Forward::Glean(interface)) => return interface != rx,
-                Some(Forward::Local) => return true,
+                Some(Forward::Local | Forward::Punt) => return true,
                 Some(Forward::Lookup(other)) => table = other,
                 Some(Forward::Drop(_)) | None => return false,
             }

@@ -19,7 +19,7 @@ use weft_stats::EntryIndex;
 
 use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
-use crate::ip4::TableIndex;
+use crate::ip4::{SourceCheck, TableIndex};
 
 pub use table::{Entry, GratuitousArp, InterfaceTable, Tags};
 
@@ -68,6 +68,10 @@ pub struct Interface {
     pub proxy_arp: bool,
     /// See [`Entry::gratuitous_arp`].
     pub gratuitous_arp: GratuitousArp,
+    /// Whether packets that arrive here for others are routed: see [`crate::ip4::AdmissionNodes`].
+    pub forwarding: bool,
+    /// Which sources are believed: see there.
+    pub source_check: SourceCheck,
     /// Node that transmits.
     pub tx: NodeId,
     /// Node of the host's side.
@@ -178,6 +182,8 @@ impl Interfaces {
                 unnumbered: None,
                 proxy_arp: false,
                 gratuitous_arp: GratuitousArp::default(),
+                forwarding: true,
+                source_check: SourceCheck::Off,
                 tx,
                 host: NodeId::DROP,
             },
@@ -212,6 +218,8 @@ impl Interfaces {
                 unnumbered: None,
                 proxy_arp: false,
                 gratuitous_arp: GratuitousArp::default(),
+                forwarding: true,
+                source_check: SourceCheck::Off,
                 ..port
             },
         )

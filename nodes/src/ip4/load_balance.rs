@@ -10,6 +10,7 @@
 //! Error bound: each path has within one bucket of its exact share, and at least one. The array is the
 //! smallest for which that is within 1/16 of each share, but of at most [`MAX_BUCKETS`].
 
+use hashbrown::HashMap;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::publish::{Slab, SlabReader};
@@ -17,6 +18,7 @@ use weft_engine::qsbr::Domain;
 use weft_stats::CombinedVector;
 
 use super::NextHopId;
+use super::multipath::Multipath;
 
 /// Most buckets of a load-balance.
 pub const MAX_BUCKETS: usize = 256;
@@ -62,6 +64,8 @@ pub enum Forward {
     Glean(InterfaceIndex),
     /// The destination is this host.
     Local,
+    /// The host sends it on, over an interface of its own.
+    Punt,
     /// Drop.
     Drop(DropKind),
     /// Look the destination up in another table.
@@ -157,6 +161,9 @@ pub struct LoadBalancesFull {
 /// The main thread's side of all load-balances.
 pub struct LoadBalances {
     slab: Slab<LoadBalance>,
+    multipath: Multipath,
+    /// Of those with several: to distribute anew when `multipath` changes.
+    shares: HashMap<LoadBalanceId, Box<[Share]>>,
     counters: Option<CombinedVector>,
 }
 
@@ -168,7 +175,7 @@ impl LoadBalances {
         let no_route = LoadBalance::new(vec![Forward::Drop(DropKind::NoRoute)]);
         let id = slab.insert(domain, no_route).ok();
         assert_eq!(id, Some(LoadBalanceId::NO_ROUTE.0), "a new slab gives out id 0 first");
-        LoadBalances { slab, counters: None }
+        LoadBalances { slab, multipath: Multipath::default(), shares: HashMap::new(), counters: None }
     }
 
     /// Has workers count in `counters`, by id: each load-balance begins at zero.
@@ -212,9 +219,10 @@ impl LoadBalances {
         shares: &[Share],
         like: LoadBalanceId,
     ) -> Result<LoadBalanceId, LoadBalancesFull> {
-        let load_balance = LoadBalance::new(distribute(shares, self.buckets(like)));
+        let load_balance = LoadBalance::new(self.multipath.buckets(shares, self.buckets(like)));
         match self.slab.insert(domain, load_balance) {
             Ok(id) => {
+                self.remember(LoadBalanceId(id), shares);
                 if let Some(counters) = &self.counters {
                     // What had this id before: since its grace period, no worker counts there.
                     counters.zero(id as usize);
@@ -228,13 +236,39 @@ impl LoadBalances {
     /// Changes the shares of a live load-balance, for all routes that use it. Panics as
     /// [`LoadBalances::insert`].
     pub fn replace(&mut self, domain: &mut Domain, id: LoadBalanceId, shares: &[Share]) {
-        let load_balance = LoadBalance::new(distribute(shares, self.buckets(id)));
+        let load_balance = LoadBalance::new(self.multipath.buckets(shares, self.buckets(id)));
         self.slab.replace(domain, id.0, load_balance);
+        self.remember(id, shares);
+    }
+
+    /// How flows are given to paths.
+    pub fn multipath(&self) -> Multipath {
+        self.multipath
+    }
+
+    /// Gives all flows to paths in another way.
+    pub fn set_multipath(&mut self, domain: &mut Domain, multipath: Multipath) {
+        if std::mem::replace(&mut self.multipath, multipath) == multipath {
+            return;
+        }
+        for (id, shares) in &self.shares {
+            let previous = self.slab.get(id.0).expect("shares are remembered of live ids only").buckets();
+            let load_balance = LoadBalance::new(multipath.buckets(shares, previous));
+            self.slab.replace(domain, id.0, load_balance);
+        }
+    }
+
+    fn remember(&mut self, id: LoadBalanceId, shares: &[Share]) {
+        match shares {
+            [_] => drop(self.shares.remove(&id)),
+            _ => drop(self.shares.insert(id, shares.into())),
+        }
     }
 
     /// Removes a load-balance that no forwarding table names any more.
     pub fn remove(&mut self, domain: &mut Domain, id: LoadBalanceId) {
         debug_assert_ne!(id, LoadBalanceId::NO_ROUTE);
+        self.shares.remove(&id);
         self.slab.remove(domain, id.0);
     }
 
@@ -243,92 +277,9 @@ impl LoadBalances {
     }
 }
 
-/// Fills buckets in proportion to the weights, keeping those of `previous` where they are as far as the error
-/// bound allows.
-fn distribute(shares: &[Share], previous: &[Forward]) -> Vec<Forward> {
-    assert!(
-        (1..=MAX_FORWARDS).contains(&shares.len()),
-        "between 1 and {MAX_FORWARDS} shares make a load-balance"
-    );
-    let size = bucket_count(shares).max(previous.len());
-    let quotas = quotas(shares, size);
-    let owner = |forward: Forward| shares.iter().position(|share| share.forward == forward);
-
-    // `previous` repeated: the same low bits of a hash find the same forward in the larger array.
-    let mut buckets: Vec<Option<usize>> =
-        previous.iter().cycle().take(size).map(|&forward| owner(forward)).collect();
-    let mut count = vec![0usize; shares.len()];
-    for share in buckets.iter().flatten() {
-        count[*share] += 1;
-    }
-    let lack = |count: &[usize], share: usize| quotas[share] - count[share] as f64;
-    let neediest = |count: &[usize]| {
-        (0..shares.len())
-            .max_by(|&a, &b| lack(count, a).total_cmp(&lack(count, b)))
-            .expect("there are shares")
-    };
-
-    for bucket in buckets.iter_mut().filter(|bucket| bucket.is_none()) {
-        let share = neediest(&count);
-        *bucket = Some(share);
-        count[share] += 1;
-    }
-    loop {
-        let poor = neediest(&count);
-        let rich = (0..shares.len())
-            .min_by(|&a, &b| lack(&count, a).total_cmp(&lack(&count, b)))
-            .expect("there are shares");
-        if lack(&count, poor) < 1.0 && lack(&count, rich) > -1.0 {
-            break;
-        }
-        let bucket =
-            buckets.iter().rposition(|bucket| *bucket == Some(rich)).expect("the richest share has a bucket");
-        buckets[bucket] = Some(poor);
-        count[rich] -= 1;
-        count[poor] += 1;
-    }
-    buckets.into_iter().flatten().map(|share| shares[share].forward).collect()
-}
-
-/// The exact number of buckets of each share, but at least one: what the small ones get too much, the
-/// others pay in proportion.
-fn quotas(shares: &[Share], size: usize) -> Vec<f64> {
-    let mut quotas = vec![0.0; shares.len()];
-    loop {
-        let small = quotas.iter().filter(|quota| **quota == 1.0).count();
-        let large = || (0..shares.len()).filter(|&share| quotas[share] != 1.0);
-        let weight: f64 = large().map(|share| shares[share].weight as f64).sum();
-        let mut settled = true;
-        for share in large().collect::<Vec<_>>() {
-            let exact = shares[share].weight as f64 * (size - small) as f64 / weight;
-            settled &= exact >= 1.0;
-            quotas[share] = exact.max(1.0);
-        }
-        if settled {
-            return quotas;
-        }
-    }
-}
-
-/// The smallest array in which no share is off by more than 1/16 of itself.
-fn bucket_count(shares: &[Share]) -> usize {
-    let total: f64 = shares.iter().map(|share| share.weight as f64).sum();
-    let fits = |size: &usize| {
-        shares.iter().all(|share| {
-            let exact = share.weight as f64 * *size as f64 / total;
-            let error = (exact - exact.floor()).max(exact.ceil() - exact);
-            error <= exact / 16.0
-        })
-    };
-    let smallest = shares.len().next_power_of_two();
-    std::iter::successors(Some(smallest), |size| Some(size * 2))
-        .take_while(|size| *size < MAX_BUCKETS)
-        .find(fits)
-        .unwrap_or(MAX_BUCKETS)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::multipath::distribute;
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use weft_engine::buffer::Packet;
+use weft_engine::buffer::{LOCALLY_ORIGINATED, Packet};
 use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
@@ -26,6 +26,7 @@ weft_engine::edges! {
         Rewrite => "ip4-rewrite",
         Arp => "ip4-arp",
         Local => "ip4-local",
+        Punt => "punt",
         IcmpError => "ip4-icmp-error",
     }
 }
@@ -37,6 +38,8 @@ weft_engine::reasons! {
         NoTable = "no_table", Error;
         /// route says blackhole
         Blackhole = "blackhole", Info;
+        /// made here, and the route leads over an interface of the host's own
+        NotForPunt = "originated_for_host", Info;
         /// more than 8 tables refer to each other
         TableLoop = "table_loop", Error;
     }
@@ -196,6 +199,11 @@ impl Lookup<'_> {
                 self.next.to(Next::Arp)
             }
             Forward::Local => self.next.to(Next::Local),
+            // The host gets what a port has received, with its link header; this has none.
+            Forward::Punt if packet.meta.flags & LOCALLY_ORIGINATED != 0 => {
+                self.reasons.drop(packet, Reason::NotForPunt)
+            }
+            Forward::Punt => self.next.to(Next::Punt),
             Forward::Drop(DropKind::Blackhole) => self.reasons.drop(packet, Reason::Blackhole),
             Forward::Drop(kind) => {
                 let error = match kind {

@@ -12,6 +12,7 @@
 //! new MAC replaces one [`NextHop`], a path that goes replaces the [`LoadBalance`] of its path list, and only
 //! a change of routes writes to the [`Fib`].
 
+mod admission;
 mod fib;
 mod flow_hash;
 mod fragment;
@@ -21,6 +22,7 @@ mod load_balance;
 mod local;
 mod lookup;
 mod mss;
+mod multipath;
 mod next_hop;
 mod path_list;
 mod rewrite;
@@ -29,6 +31,10 @@ mod route;
 mod router;
 mod table_memory;
 
+pub use admission::{
+    AdmissionNodes, IP4_LOCAL_ONLY, IP4_URPF_LOOSE, IP4_URPF_STRICT, Ip4LocalOnly, Ip4Urpf, SourceCheck,
+    Whereabouts,
+};
 pub use fib::{Fib, FibError, FibSettings, FibWriter};
 pub use flow_hash::flow_hash;
 pub use fragment::{IP4_FRAG, Ip4Frag};
@@ -43,6 +49,7 @@ pub use local::{IP4_LOCAL, IP4_LOCAL_END, Ip4Local, Ip4LocalEnd};
 pub(crate) use lookup::{GLEAN, MAX_TABLES};
 pub use lookup::{IP4_LOOKUP, Ip4Lookup};
 pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssError, MssLimits};
+pub use multipath::Multipath;
 pub use next_hop::{Egress, NextHop, NextHopId, NextHops, NextHopsFull, Resolution, Rewrite, VlanTags};
 pub use path_list::{Objects, ObjectsFull};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};

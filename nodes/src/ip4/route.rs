@@ -81,6 +81,8 @@ pub enum PathTarget {
     Connected(InterfaceIndex),
     /// Destinations are this host.
     Local,
+    /// The host sends it on, over an interface of its own.
+    Punt,
     /// Nowhere.
     Drop(DropKind),
     /// To wherever another table forwards the packet.
@@ -96,6 +98,7 @@ impl fmt::Display for PathTarget {
             PathTarget::Via { address, interface: None } => write!(f, "via {address}"),
             PathTarget::Connected(interface) => write!(f, "connected interface {interface}"),
             PathTarget::Local => f.write_str("local"),
+            PathTarget::Punt => f.write_str("punt"),
             PathTarget::Drop(DropKind::NoRoute) => f.write_str("no route"),
             PathTarget::Drop(DropKind::Blackhole) => f.write_str("blackhole"),
             PathTarget::Drop(DropKind::Unreachable) => f.write_str("unreachable"),

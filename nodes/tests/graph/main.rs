@@ -3,6 +3,7 @@
 //!
 //! What holds after every test, whatever it did, stands in [`bed`].
 
+mod admission;
 mod anything;
 mod arp;
 mod bed;

@@ -18,6 +18,9 @@ use crate::wire::Message;
 /// Messages taken before other tasks have their turn.
 const TURN: usize = 1024;
 
+/// Routes between two looks at the control socket and the monitors, each of which is a system call.
+const WATCH: usize = 64;
+
 /// What the owner has to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BrokerEvent {
@@ -38,10 +41,38 @@ pub struct BrokerCounts {
     pub accepts: u64,
     /// Routes set or taken back.
     pub routes: u64,
+    /// The last burst of them.
+    pub burst: Burst,
     /// Messages that were not understood.
     pub malformed: u64,
     /// The latest of what went wrong.
     pub last_error: Option<String>,
+}
+
+/// Routes that came one after the other, none later than [`Burst::PAUSE`] after the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Burst {
+    /// How many.
+    pub routes: u64,
+    span: Option<(Instant, Instant)>,
+}
+
+impl Burst {
+    /// What ends a burst.
+    pub const PAUSE: Duration = Duration::from_secs(1);
+
+    /// From the first to the last of them.
+    pub fn took(&self) -> Duration {
+        self.span.map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    fn add(&mut self, now: Instant) {
+        match &mut self.span {
+            Some((_, last)) if now.saturating_duration_since(*last) <= Burst::PAUSE => *last = now,
+            _ => *self = Burst { routes: 0, span: Some((now, now)) },
+        }
+        self.routes += 1;
+    }
 }
 
 /// See the module.
@@ -50,6 +81,8 @@ pub struct Broker {
     endpoint: Endpoint,
     connection: Option<Connection>,
     data: Option<(Connection, Format)>,
+    /// Routes until the next look at all else.
+    unwatched: usize,
     counts: BrokerCounts,
     // Last: libzmq ends when its sockets are closed.
     transport: Transport,
@@ -66,7 +99,15 @@ impl Broker {
     ) -> Result<Broker, TransportError> {
         let connection = Some(Connection::open(&mut transport, Kind::Dealer, &endpoint, None)?);
         let control = Control::new(uuid, stale_time);
-        Ok(Broker { control, endpoint, connection, data: None, counts: BrokerCounts::default(), transport })
+        Ok(Broker {
+            control,
+            endpoint,
+            connection,
+            data: None,
+            unwatched: 0,
+            counts: BrokerCounts::default(),
+            transport,
+        })
     }
 
     /// For show.
@@ -162,35 +203,52 @@ impl Broker {
     }
 
     fn look(&mut self, now: Instant, events: &mut Vec<BrokerEvent>) -> Result<bool, TransportError> {
-        if let Some(connection) = &self.connection {
-            if let Some(change) = connection.change()? {
-                match change {
-                    Change::Up => self.control.connected(),
-                    Change::Down => self.control.disconnected(),
-                    Change::Refused => {}
-                }
-                return Ok(true);
-            }
-            if let Some(message) = connection.receive()? {
-                if let Err(error) = self.control.received(now, &message) {
-                    self.counts.malformed += 1;
-                    self.failed(error.to_string());
-                }
+        if self.unwatched == 0 {
+            self.unwatched = WATCH;
+            if self.look_at_control(now)? {
+                self.unwatched = 0;
                 return Ok(true);
             }
         }
-        let Some((connection, format)) = &self.data else {
-            return Ok(false);
-        };
-        // Read so that they do not pile up; libzmq connects again by itself.
-        while connection.change()?.is_some() {}
-        let Some(message) = connection.receive()? else {
-            return Ok(false);
-        };
+        self.unwatched -= 1;
+        if self.take_routes(now, events)? {
+            return Ok(true);
+        }
+        self.unwatched = 0;
+        self.look_at_control(now)
+    }
+
+    fn look_at_control(&mut self, now: Instant) -> Result<bool, TransportError> {
+        if let Some((connection, _)) = &self.data {
+            // Read so that they do not pile up; libzmq connects again by itself.
+            while connection.change()?.is_some() {}
+        }
+        let Some(connection) = &self.connection else { return Ok(false) };
+        if let Some(change) = connection.change()? {
+            match change {
+                Change::Up => self.control.connected(),
+                Change::Down => self.control.disconnected(),
+                Change::Refused => {}
+            }
+            return Ok(true);
+        }
+        let Some(message) = connection.receive()? else { return Ok(false) };
+        if let Err(error) = self.control.received(now, &message) {
+            self.counts.malformed += 1;
+            self.failed(error.to_string());
+        }
+        Ok(true)
+    }
+
+    fn take_routes(&mut self, now: Instant, events: &mut Vec<BrokerEvent>) -> Result<bool, TransportError> {
+        let Some((connection, format)) = &self.data else { return Ok(false) };
+        let format = *format;
+        let Some(message) = connection.receive()? else { return Ok(false) };
         for frame in message {
-            match decode(*format, &frame) {
+            match decode(format, &frame) {
                 Ok(event) => {
                     self.counts.routes += 1;
+                    self.counts.burst.add(now);
                     events.push(BrokerEvent::Said(event));
                 }
                 Err(error) => {
@@ -234,5 +292,23 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_ends_a_burst() {
+        let start = Instant::now();
+        let mut burst = Burst::default();
+        assert_eq!((burst.routes, burst.took()), (0, Duration::ZERO));
+        for milliseconds in [0, 400, 1400] {
+            burst.add(start + Duration::from_millis(milliseconds));
+        }
+        assert_eq!((burst.routes, burst.took()), (3, Duration::from_millis(1400)));
+        burst.add(start + Duration::from_millis(2401));
+        assert_eq!((burst.routes, burst.took()), (1, Duration::ZERO));
     }
 }

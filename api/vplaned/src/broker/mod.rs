@@ -14,6 +14,6 @@ mod control;
 mod tests;
 mod update;
 
-pub use client::{Broker, BrokerCounts, BrokerEvent};
+pub use client::{Broker, BrokerCounts, BrokerEvent, Burst};
 pub use control::{Control, ControlError, Format, Output};
 pub use update::{UpdateError, decode};

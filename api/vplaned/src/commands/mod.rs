@@ -31,7 +31,7 @@ pub use self::neighbor::{NeighborParameter, NeighborProtocol, NeighborSetting, N
 pub use self::redirects::{Redirects, RedirectsSetting};
 pub use self::registry::{Feature, Ignored, Outcome, Registry, Taken, text_of};
 pub use self::sessions::{SessionSetting, Sessions};
-pub use self::table_map::{TableMap, TableMapping};
+pub use self::table_map::TableMap;
 pub use self::tcp_mss::{MssClamp, TcpMss, TcpMssSetting};
 pub use self::words::Words;
 

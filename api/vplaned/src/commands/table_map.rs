@@ -2,32 +2,25 @@
 //! Which kernel table holds a VRF's policy routes: `tablemap VRFNAME PBR-TABLE KERNEL-TABLE VRF-ID`.
 
 use super::{CommandError, Feature, Words};
+use crate::netlink::TableId;
+use crate::store::{self, PolicyTable};
 
 /// The feature.
 #[derive(Debug)]
 pub struct TableMap;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableMapping {
-    pub vrf: String,
-    /// The table as policy rules name it.
-    pub pbr_table: u32,
-    /// The table as routes name it; `None` ends the mapping.
-    pub kernel_table: Option<u32>,
-    pub vrf_id: u32,
-}
-
 impl Feature for TableMap {
     const WORDS: &'static [&'static str] = &["tablemap"];
     const TYPES: &'static [&'static str] = &[];
-    type Value = TableMapping;
+    type Value = store::TableMap;
 
-    fn text(mut words: Words<'_>) -> Result<TableMapping, CommandError> {
-        let vrf = words.word("the name of a VRF")?.to_owned();
-        let pbr_table = words.value("the number of a policy table")?;
-        let kernel_table: u32 = words.value("the number of a kernel table")?;
-        let vrf_id = words.value("the number of a VRF")?;
+    fn text(mut words: Words<'_>) -> Result<store::TableMap, CommandError> {
+        let vrf = words.word("the name of a VRF")?.into();
+        let policy = PolicyTable(words.value("the number of a policy table")?);
+        let table: u32 = words.value("the number of a kernel table")?;
+        // The name says it already.
+        words.value::<u32>("the number of a VRF")?;
         words.end()?;
-        Ok(TableMapping { vrf, pbr_table, kernel_table: (kernel_table != 0).then_some(kernel_table), vrf_id })
+        Ok(store::TableMap { vrf, policy, table: (table != 0).then_some(TableId(table)) })
     }
 }

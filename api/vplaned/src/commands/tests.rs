@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::netlink::TableId;
 use crate::proto::commands as wire;
 use crate::proto::envelope::DataplaneEnvelope;
+use crate::store::{self, PolicyTable};
 use crate::testing::transcript::{Party, Transcript};
 use crate::wire::Item;
 
@@ -67,15 +69,12 @@ fn small_commands_become_values() {
             "tablemap red 10 1010 3",
             format!(
                 "{:?}",
-                TableMapping { vrf: "red".to_owned(), pbr_table: 10, kernel_table: Some(1010), vrf_id: 3 }
+                store::TableMap { vrf: "red".into(), policy: PolicyTable(10), table: Some(TableId(1010)) }
             ),
         ),
         (
             "tablemap red 10 0 3",
-            format!(
-                "{:?}",
-                TableMapping { vrf: "red".to_owned(), pbr_table: 10, kernel_table: None, vrf_id: 3 }
-            ),
+            format!("{:?}", store::TableMap { vrf: "red".into(), policy: PolicyTable(10), table: None }),
         ),
         ("session-cfg sessions-max 1000", "Most(1000)".to_owned()),
         (

@@ -13,8 +13,8 @@ use super::json::{
     Statistics,
 };
 use super::*;
+use crate::netlink::{IfIndex, MacAddr};
 use crate::transport::{Endpoint, Transport};
-use crate::types::{KernelIfIndex, MacAddress};
 use crate::wire::Message;
 
 fn console() -> Console<u32> {
@@ -152,7 +152,7 @@ fn ifconfig_has_the_recorded_keys() {
     let interface = Interface {
         name: "dp0p0s4".to_owned(),
         vrf_id: 1,
-        ifindex: KernelIfIndex(2),
+        ifindex: IfIndex::new(2),
         parent: None,
         bridge: None,
         role: "dataplane",
@@ -165,7 +165,7 @@ fn ifconfig_has_the_recorded_keys() {
         ip6_forwarding: 0,
         ip6_mc_forwarding: 0,
         dp_id: 0,
-        ether: MacAddress([2, 0, 0, 0, 1, 0]),
+        ether: MacAddr([2, 0, 0, 0, 1, 0]),
         kind: "ether",
         eth_info: None,
         link: LinkState { up: true, duplex: Some("full"), speed: Some(10_000) },
@@ -234,7 +234,7 @@ fn arp_and_npf_have_their_shapes() {
     let entry = ArpEntry {
         ip: [192, 0, 2, 2].into(),
         flags: "VALID",
-        mac: MacAddress([0, 0x10, 0xff, 1, 2, 3]),
+        mac: MacAddr([0, 0x10, 0xff, 1, 2, 3]),
         ifname: "dp0p0s4".to_owned(),
         state: None,
     };

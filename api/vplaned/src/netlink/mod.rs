@@ -23,6 +23,8 @@ mod wire;
 use std::fmt;
 use std::num::NonZeroU32;
 
+use serde::{Serialize, Serializer};
+
 pub use address::InterfaceAddress;
 pub use error::NetlinkError;
 pub use link::{BridgePort, BridgePortState, Link, LinkKind, TagProtocol, VlanId, Vxlan};
@@ -78,6 +80,12 @@ impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl Serialize for MacAddr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

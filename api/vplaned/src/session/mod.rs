@@ -26,7 +26,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::types::{Channel, DataplaneId, KernelIfIndex, PortNumber, RequestNumber, Sequence, Uuid};
+use crate::netlink::IfIndex;
+use crate::types::{Channel, DataplaneId, PortNumber, RequestNumber, Sequence, Uuid};
 use crate::wire::{Item, Malformed, Message, Reply, Request};
 
 use self::backoff::Backoff;
@@ -103,7 +104,7 @@ pub enum Event {
     /// A port has a kernel interface. Come before all updates about it.
     PortReady {
         port: PortNumber,
-        ifindex: KernelIfIndex,
+        ifindex: IfIndex,
         name: String,
     },
     /// vplaned does not take this port; it is not asked again in this session.

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::types::{KernelIfIndex, PortDescription, PortNumber, RequestNumber};
+use crate::netlink::IfIndex;
+use crate::types::{PortDescription, PortNumber, RequestNumber};
 use crate::wire::Request;
 
 use super::{Event, Session, State};
@@ -156,7 +157,7 @@ impl Session {
         &mut self,
         now: Instant,
         request: RequestNumber,
-        ifindex: KernelIfIndex,
+        ifindex: IfIndex,
         name: String,
     ) {
         let Some(Asked { port, .. }) = self.ports.answered(request, What::Add) else {

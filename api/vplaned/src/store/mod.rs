@@ -499,7 +499,7 @@ impl Store {
         routes4.chain(self.routes6.iter(&self.sets).map(|(said, target)| said.route(target)))
     }
 
-    /// Walks through all links and routes.
+    /// Walks through all links and path sets, and while the VRF of some is unknown through all routes.
     pub fn counts(&self) -> Counts {
         let mut links_unsupported = BTreeMap::new();
         for link in self.links.iter() {
@@ -508,7 +508,7 @@ impl Store {
             }
         }
         let mut routes_host_only = BTreeMap::new();
-        for (target, routes, _) in self.sets.iter() {
+        for (target, routes) in self.sets.iter() {
             let RouteTarget::Forward(paths) = target else {
                 continue;
             };

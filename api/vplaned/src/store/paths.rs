@@ -33,7 +33,7 @@ struct PathSet {
     /// `None` while an interface is unknown.
     paths: Option<Paths>,
     first: [u32; 2],
-    routes: u32,
+    routes: [u32; 2],
 }
 
 pub(super) struct PathSets {
@@ -74,9 +74,15 @@ impl PathSets {
         self.index.len()
     }
 
-    /// All sets with the number of their routes, and whether they wait.
-    pub fn iter(&self) -> impl Iterator<Item = (&RouteTarget, u32, bool)> {
-        self.sets.iter().flatten().map(|set| (&set.target, set.routes, set.paths.is_none()))
+    /// All sets with the number of their routes.
+    pub fn iter(&self) -> impl Iterator<Item = (&RouteTarget, u32)> {
+        self.sets.iter().flatten().map(|set| (&set.target, set.routes.iter().sum()))
+    }
+
+    /// Routes of a list whose interfaces are unknown.
+    pub fn waiting(&self, list: List) -> usize {
+        let waiting = self.sets.iter().flatten().filter(|set| set.paths.is_none());
+        waiting.map(|set| set.routes[list as usize] as usize).sum()
     }
 
     /// The set of these paths. It is freed by [`PathSets::release`], which must follow for a set that no route joins.
@@ -92,7 +98,7 @@ impl PathSets {
             self.recent = Some(SetId(found));
             return SetId(found);
         }
-        let set = PathSet { paths: resolve(&target, links), target, first: [NONE; 2], routes: 0 };
+        let set = PathSet { paths: resolve(&target, links), target, first: [NONE; 2], routes: [0; 2] };
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -118,7 +124,7 @@ impl PathSets {
 
     /// Frees the set if no route has it.
     pub fn release(&mut self, id: SetId) {
-        if self.get(id).routes > 0 {
+        if self.get(id).routes != [0; 2] {
             return;
         }
         let hash = self.hasher.hash_one(&self.get(id).target);
@@ -159,12 +165,12 @@ impl PathSets {
     }
 
     /// Counts a route in or out.
-    pub fn count(&mut self, id: SetId, joins: bool) {
-        let set = self.get_mut(id);
+    pub fn count(&mut self, id: SetId, list: List, joins: bool) {
+        let routes = &mut self.get_mut(id).routes[list as usize];
         if joins {
-            set.routes += 1;
+            *routes += 1;
         } else {
-            set.routes -= 1;
+            *routes -= 1;
         }
     }
 

@@ -97,6 +97,10 @@ impl<P: Copy + Eq + Hash + Into<IpNet>> Routes<P> {
 
     /// Routes of tables whose VRF is unknown, and others whose interfaces are.
     pub fn waiting(&self, sets: &PathSets) -> usize {
+        // Mostly all VRFs are known, and then nobody has to look at each of a million routes.
+        if self.groups.values().all(|group| group.fib.is_some()) {
+            return sets.waiting(self.list);
+        }
         let waits = |record: &&Record<P>| {
             let group = self.groups.get(&group_of(record.said.table));
             sets.paths(record.set).is_none() || group.is_none_or(|group| group.fib.is_none())
@@ -293,7 +297,7 @@ impl<P: Copy + Eq + Hash + Into<IpNet>> Routes<P> {
             self.records[first as usize].previous = id;
         }
         sets.set_first(set, self.list, id);
-        sets.count(set, true);
+        sets.count(set, self.list, true);
     }
 
     fn leave(&mut self, sets: &mut PathSets, id: u32) {
@@ -305,7 +309,7 @@ impl<P: Copy + Eq + Hash + Into<IpNet>> Routes<P> {
         if next != NONE {
             self.records[next as usize].previous = previous;
         }
-        sets.count(set, false);
+        sets.count(set, self.list, false);
         sets.release(set);
     }
 

@@ -18,6 +18,7 @@ pub fn device(error: DeviceError) -> Retval {
             Retval::SYSCALL_ERROR_1
         }
         DeviceError::Pg(_) | DeviceError::Graph(_) => Retval::LIMIT_EXCEEDED,
+        DeviceError::Feature(_) => Retval::FEATURE_DISABLED,
         DeviceError::Worker(_) => Retval::INVALID_WORKER,
         DeviceError::Kind { .. } => Retval::INVALID_SW_IF_INDEX,
         DeviceError::Closing(_) | DeviceError::Moving { .. } => Retval::BUSY,

@@ -71,6 +71,9 @@ struct Broker {
     endpoint: String,
     accepts: u64,
     routes: u64,
+    /// Routes that came without a pause of a second, and how long from the first to the last.
+    burst_routes: u64,
+    burst_milliseconds: u64,
     malformed: u64,
     last_error: Option<String>,
 }
@@ -130,6 +133,8 @@ impl Session {
                 endpoint,
                 accepts: counts.accepts,
                 routes: counts.routes,
+                burst_routes: counts.burst.routes,
+                burst_milliseconds: counts.burst.took().as_millis() as u64,
                 malformed: counts.malformed,
                 last_error: counts.last_error,
             }),
@@ -180,10 +185,17 @@ fn render(session: &Session) -> String {
     let unsupported =
         counts(&mut session.links_unsupported.iter().map(|(kind, links)| (kind.as_str(), *links as u64)));
     text += &line("Links left alone:", &unsupported);
-    if let Some(Broker { endpoint, accepts, routes, malformed, last_error }) = &session.broker {
+    if let Some(broker) = &session.broker {
+        let Broker { endpoint, accepts, routes, burst_routes, burst_milliseconds, malformed, last_error } =
+            broker;
         let error = last_error.as_deref().unwrap_or("none");
         let counts = format!("accepts {accepts}, routes {routes}, malformed {malformed}, last error {error}");
         text += &line("Route broker:", &format!("{endpoint}: {counts}"));
+        let rate = burst_routes * 1000 / burst_milliseconds.max(&1);
+        text += &line(
+            "Last burst:",
+            &format!("{burst_routes} routes in {burst_milliseconds} ms ({rate} routes/s)"),
+        );
     }
     text += &line(
         "Failures:",

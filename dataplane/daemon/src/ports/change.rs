@@ -9,6 +9,7 @@ use weft_devices::netdev::{self, Netdev};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
+use weft_nodes::ip4::SourceCheck;
 
 use super::{Device, DeviceError};
 use crate::state::Dataplane;
@@ -21,6 +22,26 @@ impl Dataplane {
     pub fn set_admin_state(&mut self, index: InterfaceIndex, up: bool) -> Result<(), DeviceError> {
         self.interfaces.change(&mut self.engine, index, |interface| interface.admin_up = up)?;
         self.reroute(index);
+        Ok(())
+    }
+
+    /// Routes what arrives on an interface for others, or drops it.
+    pub fn set_forwarding(&mut self, index: InterfaceIndex, on: bool) -> Result<(), DeviceError> {
+        if self.interfaces.get(index).is_some_and(|interface| interface.forwarding == on) {
+            return Ok(());
+        }
+        self.nodes.admission.forward(&mut self.engine, index, on)?;
+        self.interfaces.change(&mut self.engine, index, |interface| interface.forwarding = on)?;
+        Ok(())
+    }
+
+    /// Sets which sources are believed on an interface.
+    pub fn set_source_check(&mut self, index: InterfaceIndex, check: SourceCheck) -> Result<(), DeviceError> {
+        if self.interfaces.get(index).is_some_and(|interface| interface.source_check == check) {
+            return Ok(());
+        }
+        self.nodes.admission.check_sources(&mut self.engine, index, check)?;
+        self.interfaces.change(&mut self.engine, index, |interface| interface.source_check = check)?;
         Ok(())
     }
 

@@ -35,7 +35,7 @@ use weft_devices::pg::{PgError, PgId};
 use weft_devices::tap::TapError;
 use weft_devices::tap::input::{TAP_INPUT, TapInput};
 use weft_engine::buffer::HEADROOM;
-use weft_engine::feature::ArcSpec;
+use weft_engine::feature::{ArcSpec, FeatureError};
 use weft_engine::graph::{GraphError, NodeDef};
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
@@ -74,6 +74,9 @@ pub enum DeviceError {
     /// The graph takes no more nodes.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// A feature that is not there, or cannot come where it should.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
     /// A worker that is not there.
     #[error(transparent)]
     Worker(#[from] NoWorker),

@@ -12,9 +12,9 @@ use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
 use weft_nodes::interface::{Interface, Kind};
 use weft_nodes::ip4::{
-    self, Action, ApplyError, DropKind, Owner, Preference, RouterError, TableId, TableIndex,
+    self, Action, ApplyError, DropKind, Owner, Preference, RouterError, SourceCheck, TableId, TableIndex,
 };
-use weft_vplaned::netlink::{IfIndex, TagProtocol};
+use weft_vplaned::netlink::{IfIndex, RpFilter, TagProtocol};
 use weft_vplaned::store::{self, Change, FibTable, InterfaceKind, PathTarget, Paths, VrfId};
 
 use crate::ports::{DeviceError, SubInterface};
@@ -81,7 +81,11 @@ impl Bindings {
     }
 
     /// Applies them in order.
-    pub fn apply(&mut self, dataplane: &mut Dataplane, changes: Vec<Change>) -> Failures {
+    pub fn apply(
+        &mut self,
+        dataplane: &mut Dataplane,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Failures {
         let mut failures = Failures::default();
         let mut routes = Routes::default();
         for change in changes {
@@ -116,8 +120,8 @@ impl Bindings {
                 }
                 PathTarget::Gateway { address: IpAddr::V6(_), .. } => return None,
                 PathTarget::Link(interface) => ip4::PathTarget::Connected(self.of(interface)?),
-                // What is sent on by the kernel takes the way to the kernel.
-                PathTarget::Host | PathTarget::Local => ip4::PathTarget::Local,
+                PathTarget::Host => ip4::PathTarget::Punt,
+                PathTarget::Local => ip4::PathTarget::Local,
                 PathTarget::Blackhole => ip4::PathTarget::Drop(DropKind::Blackhole),
                 PathTarget::Unreachable => ip4::PathTarget::Drop(DropKind::Unreachable),
                 PathTarget::Prohibit => ip4::PathTarget::Drop(DropKind::Prohibit),
@@ -126,7 +130,7 @@ impl Bindings {
         let path =
             |path: &store::RoutePath| Some(ip4::RoutePath { target: target(path)?, weight: path.weight });
         let mut all: Vec<ip4::RoutePath> = paths.iter().filter_map(path).collect();
-        // The host and this host are one target here.
+        // Whether a gateway is on the link's subnet makes no difference here.
         all.sort();
         all.dedup_by_key(|path| path.target);
         all
@@ -161,6 +165,8 @@ impl Bindings {
                     Some(Kind::Sub { .. }) => dataplane.delete_interface(index)?,
                     Some(Kind::Port | Kind::Loopback) => {
                         dataplane.delete_host_tap(index);
+                        dataplane.set_forwarding(index, true)?;
+                        dataplane.set_source_check(index, SourceCheck::Off)?;
                         dataplane.set_admin_state(index, false)?;
                     }
                     None => {}
@@ -247,6 +253,13 @@ impl Bindings {
             let change = |interface: &mut Interface| interface.proxy_arp = proxy_arp;
             keep(interfaces.change(engine, index, change).map_err(DeviceError::from));
         }
+        keep(dataplane.set_forwarding(index, wanted.ip4.forwarding.unwrap_or(now.forwarding)));
+        let check = wanted.ip4.rp_filter.map_or(now.source_check, |filter| match filter {
+            RpFilter::Off => SourceCheck::Off,
+            RpFilter::Strict => SourceCheck::Strict,
+            RpFilter::Loose => SourceCheck::Loose,
+        });
+        keep(dataplane.set_source_check(index, check));
         if wanted.mtu != u32::from(now.mtu) {
             keep(dataplane.set_mtu(index, wanted.mtu));
         }

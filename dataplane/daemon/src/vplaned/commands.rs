@@ -4,13 +4,12 @@
 //! A command that Weft understands but cannot honour fails with "not supported", so that the configuration system learns
 //! of it; above all a packet filter must not seem to be there when it is not.
 
+use weft_nodes::ip4::Multipath;
 use weft_vplaned::commands::npf::{Npf, NpfCommand};
 use weft_vplaned::commands::{
     CommandError, Ecmp, EcmpMode, Family, Feature, GratuitousArp, HARMLESS_WORDS, IcmpRateLimit, Neighbors,
     Redirects, Registry, Sessions, TableMap, TcpMss,
 };
-use weft_vplaned::netlink::TableId;
-use weft_vplaned::store::{self, PolicyTable};
 
 use super::Vplaned;
 use crate::state::Dataplane;
@@ -19,19 +18,17 @@ use crate::state::Dataplane;
 pub fn registry() -> Registry<Dataplane> {
     let mut registry = Registry::new();
     register::<TableMap>(&mut registry, |_, vplaned, map| {
-        let map = store::TableMap {
-            vrf: map.vrf.into(),
-            policy: PolicyTable(map.pbr_table),
-            table: map.kernel_table.map(TableId),
-        };
         vplaned.learned.store.map_table(map, &mut vplaned.learned.changes);
         Ok(())
     });
-    register::<Ecmp>(&mut registry, |_, _, mode| match mode {
-        // A flow's hash chooses among the buckets of a load-balance.
-        EcmpMode::HashThreshold | EcmpMode::ModuloN => Ok(()),
-        EcmpMode::Disable => unsupported("routes with one path only"),
-        EcmpMode::Hrw => unsupported("highest random weight"),
+    register::<Ecmp>(&mut registry, |_, vplaned, mode| {
+        vplaned.learned.multipath = Some(match mode {
+            EcmpMode::Disable => Multipath::First,
+            EcmpMode::HashThreshold => Multipath::HashThreshold,
+            EcmpMode::Hrw => Multipath::HighestRandomWeight,
+            EcmpMode::ModuloN => Multipath::ModuloN,
+        });
+        Ok(())
     });
     register::<Redirects>(&mut registry, |_, _, setting| match (setting.family, setting.enabled) {
         // Sending redirects is permitted, not required (RFC 1812 section 5.2.7.2). Weft sends none.

@@ -13,7 +13,7 @@ use weft_nodes::ip4::{DropKind, Owner, PathTarget, RouteView, TableIndex};
 use weft_nodes::neighbor::NeighborState;
 use weft_vplaned::commands::Words;
 use weft_vplaned::console::{Console, Failure, json};
-use weft_vplaned::types::{KernelIfIndex, MacAddress};
+use weft_vplaned::netlink::MacAddr;
 
 use super::{npf, sessions};
 use crate::state::Dataplane;
@@ -124,7 +124,7 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
     json::Interface {
         name: name_of(dataplane, index),
         vrf_id: table_id(dataplane, entry.table4),
-        ifindex: kernel.map_or(KernelIfIndex(0), |(index, _)| KernelIfIndex(index.get())),
+        ifindex: kernel.map(|(index, _)| index),
         parent,
         bridge: None,
         role: "dataplane",
@@ -137,7 +137,7 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
         ip6_forwarding: 0,
         ip6_mc_forwarding: 0,
         dp_id: vplaned.map_or(0, |vplaned| vplaned.status.dataplane.0),
-        ether: MacAddress(entry.mac.0),
+        ether: MacAddr(entry.mac.0),
         kind: match entry.kind {
             Kind::Port => "ether",
             Kind::Sub { .. } => "vlan",
@@ -260,6 +260,7 @@ fn shown(dataplane: &Dataplane, route: &RouteView<'_>) -> Option<json::Route> {
             PathTarget::Via { address, interface } => (json::NextHopState::Gateway, Some(address), interface),
             PathTarget::Connected(interface) => (json::NextHopState::Connected, None, Some(interface)),
             PathTarget::Local => (json::NextHopState::Local, None, None),
+            PathTarget::Punt => (json::NextHopState::NonDataplane, None, None),
             PathTarget::Drop(DropKind::Blackhole) => (json::NextHopState::Blackhole, None, None),
             PathTarget::Drop(_) | PathTarget::Table(_) => (json::NextHopState::Unreachable, None, None),
         };
@@ -308,7 +309,7 @@ fn arp(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Arp, Fai
         arp.push(json::ArpEntry {
             ip: neighbor.address,
             flags,
-            mac: MacAddress(neighbor.state.mac().map_or([0; 6], |mac| mac.0)),
+            mac: MacAddr(neighbor.state.mac().map_or([0; 6], |mac| mac.0)),
             ifname: name_of(dataplane, neighbor.interface),
             state: None,
         });

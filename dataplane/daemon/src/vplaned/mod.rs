@@ -17,9 +17,10 @@ pub mod task;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
 
+use weft_nodes::ip4::Multipath;
 use weft_vplaned::broker::{BrokerCounts, BrokerEvent};
 use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, text_of};
 use weft_vplaned::config::Settings;
@@ -39,6 +40,8 @@ pub use self::console::console;
 
 /// Words of topics that are remembered; further ones are counted together.
 const MOST_TOPICS: usize = 64;
+/// Differences applied at once: a few milliseconds' work. The end of a snapshot may leave a million.
+const SLICE: usize = 2048;
 /// What a failed command is reported with.
 const FAILED: i32 = -1;
 
@@ -82,6 +85,8 @@ pub struct Learned {
     store: Store,
     /// To be applied to the dataplane.
     changes: Vec<Change>,
+    /// The last `ecmp mode`, likewise.
+    multipath: Option<Multipath>,
 }
 
 /// vplaned's part of the state.
@@ -110,6 +115,17 @@ pub struct Vplaned {
     bindings: Bindings,
     ports: Ports,
     tells: Vec<Tell>,
+    /// Differences whose turn has not come.
+    pending: VecDeque<Change>,
+    /// A snapshot that is read but not applied to its end.
+    ending: Option<Ending>,
+}
+
+/// A snapshot that is read, since when, and whether packet filters have changed by it.
+struct Ending {
+    snapshot: Snapshot,
+    read: Instant,
+    commit: bool,
 }
 
 impl Vplaned {
@@ -133,6 +149,8 @@ impl Vplaned {
             bindings: Bindings::default(),
             ports: Ports::default(),
             tells: Vec::new(),
+            pending: VecDeque::new(),
+            ending: None,
         }
     }
 
@@ -216,7 +234,7 @@ fn count(names: &mut BTreeMap<String, u64>, name: &str) -> bool {
 }
 
 impl Dataplane {
-    /// Works in what the session tells.
+    /// Works in what the session tells; what it leads to may take some calls of [`Dataplane::apply_more`].
     pub fn hear_vplaned(&mut self, events: impl IntoIterator<Item = Event>) {
         // Apart while the rest of the state changes by it.
         let Some(mut vplaned) = self.vplaned.take() else { return };
@@ -229,8 +247,7 @@ impl Dataplane {
                 }
             };
         }
-        self.apply_changes(&mut vplaned);
-        self.follow_interfaces(&mut vplaned);
+        self.apply_slice(&mut vplaned);
         self.vplaned = Some(vplaned);
     }
 
@@ -260,7 +277,8 @@ impl Dataplane {
                 tracing::info!("vplaned: connected");
             }
             Event::PortReady { port, ifindex, name } => {
-                self.apply_changes(vplaned);
+                // The port's interface may have been another one before.
+                while self.apply_slice(vplaned) {}
                 self.bind_port(vplaned, port, ifindex, &name);
             }
             Event::PortRefused { port, reply } => {
@@ -277,17 +295,12 @@ impl Dataplane {
                 vplaned.before.get_or_insert(wanted);
             }
             Event::SnapshotEnd { messages, took } => {
-                let Learned { store, changes } = &mut vplaned.learned;
+                let Learned { store, changes, .. } = &mut vplaned.learned;
                 store.end_resync(Owner::Vplaned, changes);
-                self.apply_changes(vplaned);
-                vplaned.before = None;
-                self.apply_settings(vplaned);
                 // A snapshot commits by itself (protocol page 13.3).
-                if vplaned.filters.store.end_resync() {
-                    self.commit_at_the_end(vplaned);
-                }
-                vplaned.snapshot = Some(Snapshot { messages, took, at: SystemTime::now() });
-                tracing::info!("vplaned: snapshot of {messages} messages in {} ms", took.as_millis());
+                let commit = vplaned.filters.store.end_resync();
+                let snapshot = Snapshot { messages, took, at: SystemTime::now() };
+                vplaned.ending = Some(Ending { snapshot, read: Instant::now(), commit });
             }
             Event::ReportDue => self.report_all(vplaned),
             Event::Malformed { channel, error } => {
@@ -305,12 +318,12 @@ impl Dataplane {
         }
     }
 
-    /// Works in what the route broker tells; says whether it asks for everything anew.
+    /// Works in what the route broker tells, as [`Dataplane::hear_vplaned`]; says whether it asks for everything anew.
     pub fn hear_broker(&mut self, events: impl IntoIterator<Item = BrokerEvent>) -> bool {
         let Some(mut vplaned) = self.vplaned.take() else { return false };
         let mut reset = false;
         for event in events {
-            let Learned { store, changes } = &mut vplaned.learned;
+            let Learned { store, changes, .. } = &mut vplaned.learned;
             match event {
                 BrokerEvent::Said(event) => store.apply(Owner::Broker, event, changes),
                 BrokerEvent::ReplayBegins => store.begin_resync(Owner::Broker),
@@ -318,21 +331,52 @@ impl Dataplane {
                 BrokerEvent::Reset => reset = true,
             }
         }
-        self.apply_changes(&mut vplaned);
+        self.apply_slice(&mut vplaned);
         self.vplaned = Some(vplaned);
         reset
     }
 
-    fn apply_changes(&mut self, vplaned: &mut Vplaned) {
-        if vplaned.learned.changes.is_empty() {
-            return;
+    /// Applies some of what was heard; says whether there is more. Nothing should be heard before all is applied, so that the
+    /// senders wait and not the memory grows.
+    pub fn apply_more(&mut self) -> bool {
+        let Some(mut vplaned) = self.vplaned.take() else { return false };
+        let more = self.apply_slice(&mut vplaned);
+        self.vplaned = Some(vplaned);
+        more
+    }
+
+    fn apply_slice(&mut self, vplaned: &mut Vplaned) -> bool {
+        if let Some(multipath) = vplaned.learned.multipath.take() {
+            self.router.set_multipath(&mut self.engine, multipath);
         }
-        let changes = std::mem::take(&mut vplaned.learned.changes);
-        let failures = vplaned.bindings.apply(self, changes);
-        vplaned.failed_changes += failures.count;
-        for failure in failures.first {
-            vplaned.complain(failure);
+        vplaned.pending.extend(vplaned.learned.changes.drain(..));
+        let most = SLICE.min(vplaned.pending.len());
+        if most > 0 {
+            let failures = vplaned.bindings.apply(self, vplaned.pending.drain(..most));
+            vplaned.failed_changes += failures.count;
+            for failure in failures.first {
+                vplaned.complain(failure);
+            }
         }
+        if !vplaned.pending.is_empty() {
+            return true;
+        }
+        // What a million left behind.
+        vplaned.pending.shrink_to(SLICE);
+        vplaned.learned.changes.shrink_to(SLICE);
+        if let Some(Ending { snapshot, read, commit }) = vplaned.ending.take() {
+            vplaned.before = None;
+            self.apply_settings(vplaned);
+            if commit {
+                self.commit_at_the_end(vplaned);
+            }
+            let snapshot = Snapshot { took: snapshot.took + read.elapsed(), ..snapshot };
+            let Snapshot { messages, took, .. } = snapshot;
+            tracing::info!("vplaned: snapshot of {messages} messages in {} ms", took.as_millis());
+            vplaned.snapshot = Some(snapshot);
+        }
+        self.follow_interfaces(vplaned);
+        false
     }
 
     /// What is set for interfaces by name follows those that come and go.

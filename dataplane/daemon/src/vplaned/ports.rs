@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::Kind;
-use weft_vplaned::netlink::IfIndex;
-use weft_vplaned::types::{Counters, Duplex, KernelIfIndex, Link, MacAddress, PortDescription, PortNumber};
+use weft_vplaned::netlink::{IfIndex, MacAddr};
+use weft_vplaned::types::{Counters, Duplex, Link, PortDescription, PortNumber};
 
 use super::{Tell, Vplaned};
 use crate::ports::Device;
@@ -18,7 +18,7 @@ use crate::state::Dataplane;
 struct Port {
     index: InterfaceIndex,
     description: PortDescription,
-    kernel: Option<KernelIfIndex>,
+    kernel: Option<IfIndex>,
     /// As it was last told.
     link_up: bool,
 }
@@ -93,7 +93,7 @@ impl Dataplane {
         let driver = netdev.driver().ok()?;
         Some(PortDescription {
             port,
-            mac: MacAddress(interface.mac.0),
+            mac: MacAddr(interface.mac.0),
             name: netdev.name().as_str().to_owned(),
             driver: format!("net_{}", driver.name),
             multifunction: is_multifunction(&driver.bus),
@@ -113,18 +113,17 @@ impl Dataplane {
         &mut self,
         vplaned: &mut Vplaned,
         number: PortNumber,
-        kernel: KernelIfIndex,
+        kernel: IfIndex,
         name: &str,
     ) {
-        let (Some(port), Some(ifindex)) = (vplaned.ports.list.get_mut(&number), IfIndex::new(kernel.0))
-        else {
+        let Some(port) = vplaned.ports.list.get_mut(&number) else {
             return;
         };
         let index = port.index;
         let before = port.kernel.replace(kernel);
-        vplaned.bindings.bind(ifindex, index, name);
-        let super::Learned { store, changes } = &mut vplaned.learned;
-        store.bind_port(ifindex, changes);
+        vplaned.bindings.bind(kernel, index, name);
+        let super::Learned { store, changes, .. } = &mut vplaned.learned;
+        store.bind_port(kernel, changes);
         // Another interface, though perhaps of the same name, when somebody deleted the first one meanwhile.
         if before.is_some_and(|before| before != kernel) {
             self.delete_host_tap(index);

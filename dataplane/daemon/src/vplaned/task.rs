@@ -19,6 +19,7 @@ use weft_vplaned::types::RequestNumber;
 use super::{Status, Tell, Vplaned, console};
 use crate::config::Config;
 use crate::main_loop::Main;
+use crate::state::Dataplane;
 
 /// Events worked in at once, some milliseconds' work if they are all routes.
 const BATCH: usize = 1024;
@@ -78,20 +79,25 @@ pub async fn serve(main: Main, opened: Opened) {
     // Before the first message: vplaned deletes the TAP of a port that is not registered when a snapshot is asked for.
     main.with(|dataplane| dataplane.look_after_vplaned());
     hand_over(&main, &mut client);
+    // Whether all that was heard is applied.
+    let mut settled = true;
     loop {
         tokio::select! {
-            () = client.events(&mut events, BATCH) => {
+            () = yield_now(), if !settled => settled = !main.with(Dataplane::apply_more),
+            () = client.events(&mut events, BATCH), if settled => {
                 // The interfaces that its routes name are there now.
                 if broker.is_none() && events.iter().any(|event| matches!(event, Event::SnapshotEnd { .. })) {
                     broker = open_broker(&main);
                 }
                 main.with(|dataplane| dataplane.hear_vplaned(events.drain(..)));
+                settled = false;
             }
-            () = heard(&mut broker, &mut routes) => {
+            () = heard(&mut broker, &mut routes), if settled => {
                 if main.with(|dataplane| dataplane.hear_broker(routes.drain(..))) {
                     broker = None;
                     client.session().resync(Instant::now());
                 }
+                settled = false;
             }
             _ = look.tick() => main.with(|dataplane| dataplane.look_after_vplaned()),
             served = server.serve_one(|request| main.with(|dataplane| answers.answer(dataplane, request))) => {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use weft_devices::pg::{Mode, PgId};
 use weft_engine::InterfaceIndex;
 use weft_vplaned::config::Draft;
@@ -250,6 +251,83 @@ fn routes_of_the_broker_come_and_are_swept_apart_from_vplaneds() {
     assert!(!stand.bed.dataplane.hear_broker([BrokerEvent::ReplayBegins, BrokerEvent::ReplayEnds]));
     assert_eq!(stand.lookup("203.0.113.9")["state"], "nomatch");
     assert!(stand.bed.dataplane.hear_broker([BrokerEvent::Reset]));
+}
+
+#[test]
+fn settings_of_netconf_say_what_an_interface_lets_in() {
+    let mut stand = Stand::new();
+    let with = |ip4| {
+        let Change::Interface(port) = interface(true) else { unreachable!("it is one") };
+        Change::Interface(Interface { ip4, ..port })
+    };
+    let shown = |stand: &mut Stand, what: &str| stand.bed.json(what)["interfaces"][0]["mode"].clone();
+    let said = IpSettings {
+        forwarding: Some(false),
+        rp_filter: Some(weft_vplaned::netlink::RpFilter::Strict),
+        ..IpSettings::default()
+    };
+    stand.change(vec![with(said)]);
+    assert_eq!(shown(&mut stand, "show ip forwarding"), "disabled");
+    assert_eq!(shown(&mut stand, "show urpf"), "strict");
+    // A vplaned that has been restarted says nothing of netconf.
+    stand.change(vec![with(IpSettings::default())]);
+    assert_eq!(shown(&mut stand, "show ip forwarding"), "disabled");
+    assert_eq!(shown(&mut stand, "show urpf"), "strict");
+    let rp_filter = Some(weft_vplaned::netlink::RpFilter::Loose);
+    stand.change(vec![with(IpSettings { forwarding: Some(true), rp_filter, ..IpSettings::default() })]);
+    assert_eq!(shown(&mut stand, "show ip forwarding"), "enabled");
+    assert_eq!(shown(&mut stand, "show urpf"), "loose");
+    stand.change(vec![Change::InterfaceGone(ifindex(2))]);
+    assert_eq!(shown(&mut stand, "show urpf"), "off");
+    stand.assert_all_applied();
+}
+
+#[test]
+fn what_the_kernel_sends_on_is_left_to_it_and_not_taken_for_this_host() {
+    let mut stand = Stand::new();
+    stand.change(vec![route("203.0.113.0/24", PathTarget::Host), route("203.0.113.1/32", PathTarget::Local)]);
+    stand.assert_all_applied();
+    assert_eq!(stand.lookup("203.0.113.9")["state"], "non-dataplane interface");
+    assert_eq!(stand.lookup("203.0.113.1")["state"], "local");
+}
+
+#[test]
+fn ecmp_modes_say_how_flows_take_paths() {
+    let mut stand = Stand::new();
+    for (word, mode) in [
+        ("hrw", "hrw"),
+        ("modulo-n", "modulo-n"),
+        ("hash-threshold", "hash-threshold"),
+        ("disable", "disable"),
+    ] {
+        stand.hear("ecmp mode ", format!("ecmp mode {word}").as_bytes());
+        assert_eq!(stand.bed.json("show ip multipath")["mode"], mode);
+    }
+}
+
+#[test]
+fn a_large_sweep_is_applied_in_slices() {
+    let mut stand = Stand::new();
+    let prefix =
+        |number: u32| Ipv4Net::new((0x2000_0000 + (number << 8)).into(), 24).expect("24 is a length");
+    let routes = 3 * SLICE as u32;
+    let blackhole: Arc<[RoutePath]> =
+        Arc::new([RoutePath { target: PathTarget::Blackhole, weight: NonZeroU16::MIN }]);
+    let add = |number| Change::Route(FibTable::MAIN, prefix(number).into(), Arc::clone(&blackhole));
+    stand.change((0..routes).map(add).collect());
+    while stand.bed.dataplane.apply_more() {}
+    stand.assert_all_applied();
+    let gone = (0..routes).map(|number| Change::RouteGone(FibTable::MAIN, prefix(number).into()));
+    stand.vplaned().learned.changes.extend(gone);
+    let took = Duration::from_millis(1);
+    stand.bed.dataplane.hear_vplaned([Event::SnapshotEnd { messages: 1, took }]);
+    let last = stand.lookup(&prefix(routes - 1).addr().to_string());
+    assert_eq!(last["state"], "blackhole");
+    assert!(stand.vplaned().snapshot.is_none(), "the snapshot is not in force yet");
+    while stand.bed.dataplane.apply_more() {}
+    let last = stand.lookup(&prefix(routes - 1).addr().to_string());
+    assert_eq!(last["state"], "nomatch");
+    assert!(stand.vplaned().snapshot.is_some_and(|snapshot| snapshot.took > took));
 }
 
 #[test]

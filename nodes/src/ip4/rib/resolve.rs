@@ -76,6 +76,7 @@ impl Rib {
                 }
                 PathTarget::Connected(interface) => Resolved::Other(Forward::Glean(interface)),
                 PathTarget::Local => Resolved::Other(Forward::Local),
+                PathTarget::Punt => Resolved::Other(Forward::Punt),
                 PathTarget::Drop(kind) => Resolved::Other(Forward::Drop(kind)),
                 PathTarget::Table(table) => Resolved::Other(Forward::Lookup(table)),
             };

@@ -58,7 +58,7 @@ impl Router {
             let over_it = |target: &PathTarget| match target {
                 PathTarget::Via { interface, .. } => *interface == Some(index),
                 PathTarget::Connected(interface) => *interface == index,
-                PathTarget::Local | PathTarget::Drop(_) | PathTarget::Table(_) => false,
+                PathTarget::Local | PathTarget::Punt | PathTarget::Drop(_) | PathTarget::Table(_) => false,
             };
             let deletions: Vec<Change> = table
                 .rib

@@ -24,8 +24,8 @@ use weft_engine::{Engine, InterfaceIndex};
 use weft_stats::CombinedVector;
 
 use super::{
-    Action, Change, Egress, Fib, LoadBalances, NextHopId, NextHops, Objects, Owner, PathTarget, Preference,
-    Resolution, Rewrite, Rib, RibSettings, RoutePath, VlanTags,
+    Action, Change, Egress, Fib, LoadBalances, Multipath, NextHopId, NextHops, Objects, Owner, PathTarget,
+    Preference, Resolution, Rewrite, Rib, RibSettings, RoutePath, VlanTags,
 };
 use crate::graph::HeldPackets;
 use crate::headers::{EtherType, MacAddr};
@@ -129,6 +129,11 @@ impl Router {
     /// Has load-balances count in `routes`, which has a place for each: see [`LoadBalances::count_in`].
     pub fn count_in(&mut self, routes: CombinedVector) {
         self.objects.load_balances.count_in(routes);
+    }
+
+    /// How flows are given to the paths of a route, in all tables.
+    pub fn set_multipath(&mut self, engine: &mut Engine, multipath: Multipath) {
+        self.objects.load_balances.set_multipath(&mut engine.domain, multipath);
     }
 
     /// Forwarding tables for nodes.

@@ -7,7 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Serialize, Serializer};
 
 use super::unpadded;
-use crate::types::{KernelIfIndex, MacAddress};
+use crate::netlink::{IfIndex, MacAddr};
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Interfaces {
@@ -18,7 +18,9 @@ pub struct Interfaces {
 pub struct Interface {
     pub name: String,
     pub vrf_id: u32,
-    pub ifindex: KernelIfIndex,
+    /// 0 while the kernel has none.
+    #[serde(serialize_with = "number")]
+    pub ifindex: Option<IfIndex>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +38,7 @@ pub struct Interface {
     pub ip6_mc_forwarding: u8,
     pub dp_id: u16,
     #[serde(serialize_with = "unpadded")]
-    pub ether: MacAddress,
+    pub ether: MacAddr,
     /// `ether`, `loopback`, `vlan`, ...
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -114,4 +116,8 @@ pub struct Ip4 {
 
 fn as_number<S: Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(u8::from(*value))
+}
+
+fn number<S: Serializer>(index: &Option<IfIndex>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(index.map_or(0, IfIndex::get))
 }

@@ -10,9 +10,8 @@ mod routes;
 mod sessions;
 mod tables;
 
+use crate::netlink::MacAddr;
 use serde::Serializer;
-
-use crate::types::MacAddress;
 
 pub use self::interfaces::{
     Address, Addresses, EthernetInfo, Interface, Interfaces, Ip4, LinkState, Statistics,
@@ -28,7 +27,7 @@ pub use self::sessions::{
 pub use self::tables::{Arp, ArpEntry, Local, LocalAddress, Netstat, Vrf, VrfEntry};
 
 /// `2:0:0:0:1:0`
-fn unpadded<S: Serializer>(mac: &MacAddress, serializer: S) -> Result<S::Ok, S::Error> {
+fn unpadded<S: Serializer>(mac: &MacAddr, serializer: S) -> Result<S::Ok, S::Error> {
     let [a, b, c, d, e, f] = mac.0;
     serializer.collect_str(&format_args!("{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}"))
 }

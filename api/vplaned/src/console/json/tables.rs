@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::unpadded;
-use crate::types::MacAddress;
+use crate::netlink::MacAddr;
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Arp {
@@ -20,7 +20,7 @@ pub struct ArpEntry {
     /// `VALID`, `STATIC`, `PENDING`, `LOCAL` or `DELETED`.
     pub flags: &'static str,
     #[serde(serialize_with = "unpadded")]
-    pub mac: MacAddress,
+    pub mac: MacAddr,
     pub ifname: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<&'static str>,

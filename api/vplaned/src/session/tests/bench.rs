@@ -4,8 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use crate::netlink::MacAddr;
 use crate::session::{Event, Output, Session, SessionSettings, Timing};
-use crate::types::{Channel, MacAddress, PortDescription, PortNumber, RequestNumber, Uuid};
+use crate::types::{Channel, PortDescription, PortNumber, RequestNumber, Uuid};
 use crate::wire::Message;
 
 pub const CONSOLE: &str = "ipc:///var/run/vyatta/fake-dp-console";
@@ -29,7 +30,7 @@ pub fn settings() -> SessionSettings {
 pub fn port(number: u8) -> PortDescription {
     PortDescription {
         port: PortNumber(number),
-        mac: MacAddress([2, 0, 0, 0, 1, number]),
+        mac: MacAddr([2, 0, 0, 0, 1, number]),
         name: format!("eth{number}"),
         driver: "net_virtio".to_owned(),
         pci_address: Some(format!("0000:00:{:02x}.0", 4 + u32::from(number))),

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use crate::netlink::IfIndex;
 use crate::session::{Event, LostReason, Output};
-use crate::types::{Channel, KernelIfIndex, PortNumber};
+use crate::types::{Channel, PortNumber};
 
 use super::bench::{Bench, FIRST, PUBLISHER, accept, conf, end, fail, item, port, port_added, text};
 
@@ -180,8 +181,11 @@ fn a_port_added_to_a_ready_session_is_registered_before_publications_are_read() 
     assert_eq!(bench.words(), ["NEWPORT"]);
     assert!(!bench.session.wants_publications());
     bench.receive(port_added(FIRST, 9, "dp0p0s7"));
-    let ready =
-        Event::PortReady { port: PortNumber(3), ifindex: KernelIfIndex(9), name: "dp0p0s7".to_owned() };
+    let ready = Event::PortReady {
+        port: PortNumber(3),
+        ifindex: IfIndex::new(9).expect("not 0"),
+        name: "dp0p0s7".to_owned(),
+    };
     assert_eq!(bench.events(), [ready]);
     assert!(bench.session.wants_publications());
     // Told again without change: nothing to do.

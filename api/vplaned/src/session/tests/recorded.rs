@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use crate::netlink::IfIndex;
 use crate::session::{Event, LostReason, Output};
 use crate::testing::transcript::{Line, Party, Transcript};
 use crate::types::Counters;
-use crate::types::{Channel, Duplex, KernelIfIndex, Link, PortNumber, RequestNumber, Sequence};
+use crate::types::{Channel, Duplex, Link, PortNumber, RequestNumber, Sequence};
 use crate::wire::Message;
 
 use super::bench::{Bench, port};
@@ -86,8 +87,11 @@ fn connect_register_and_synchronise_as_recorded() {
     let events = play(&mut bench, &lines);
 
     assert!(bench.session.is_ready());
-    let ready =
-        Event::PortReady { port: PortNumber(0), ifindex: KernelIfIndex(2), name: "dp0p0s4".to_owned() };
+    let ready = Event::PortReady {
+        port: PortNumber(0),
+        ifindex: IfIndex::new(2).expect("not 0"),
+        name: "dp0p0s4".to_owned(),
+    };
     assert!(events.contains(&ready), "{events:?}");
     let recorded_items = snapshot.iter().filter(|line| line.party == Party::Vplaned).count() - 1;
     let items = events.iter().filter(|event| matches!(event, Event::Update(_))).count();

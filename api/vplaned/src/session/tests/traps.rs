@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use crate::netlink::IfIndex;
 use crate::session::{Event, LostReason, Output};
-use crate::types::{Channel, Counters, KernelIfIndex, Link, PortNumber, Sequence};
+use crate::types::{Channel, Counters, Link, PortNumber, Sequence};
 
 use super::bench::{Bench, FIRST, conf, end, fail, item, port_added};
 
@@ -171,7 +172,7 @@ fn line_6_the_name_of_a_port_is_the_replys() {
     bench.receive(port_added(FIRST, 77, "whatever vplaned likes"));
     let ready = Event::PortReady {
         port: PortNumber(0),
-        ifindex: KernelIfIndex(77),
+        ifindex: IfIndex::new(77).expect("not 0"),
         name: "whatever vplaned likes".to_owned(),
     };
     assert_eq!(bench.events(), [ready]);

@@ -86,7 +86,8 @@ pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
             shown.sw_if_index = interface.map_or(NONE, |interface| interface.0);
         }
         PathTarget::Connected(interface) => shown.sw_if_index = interface.0,
-        PathTarget::Local => shown.r#type = FibPathType::LOCAL,
+        // Clients know no path that the host sends on: to them, too, such packets go up to it.
+        PathTarget::Local | PathTarget::Punt => shown.r#type = FibPathType::LOCAL,
         PathTarget::Drop(DropKind::NoRoute | DropKind::Blackhole) => shown.r#type = FibPathType::DROP,
         PathTarget::Drop(DropKind::Unreachable) => shown.r#type = FibPathType::ICMP_UNREACH,
         PathTarget::Drop(DropKind::Prohibit) => shown.r#type = FibPathType::ICMP_PROHIBIT,

@@ -170,9 +170,10 @@ fn show_target(dataplane: &Dataplane, target: PathTarget) -> String {
         }
         PathTarget::Connected(interface) => format!("via {}", dataplane.interface_name(interface)),
         PathTarget::Table(index) => table_name(dataplane, index),
-        PathTarget::Via { interface: None, .. } | PathTarget::Local | PathTarget::Drop(_) => {
-            target.to_string()
-        }
+        PathTarget::Via { interface: None, .. }
+        | PathTarget::Local
+        | PathTarget::Punt
+        | PathTarget::Drop(_) => target.to_string(),
     }
 }
 
@@ -198,6 +199,7 @@ fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
         },
         Forward::Glean(interface) => format!("[@4]: ipv4-glean: {}", dataplane.interface_name(interface)),
         Forward::Local => "[@12]: dpo-receive: local".to_owned(),
+        Forward::Punt => "punt: the host sends it on".to_owned(),
         Forward::Drop(kind) => match kind {
             DropKind::NoRoute => "[@0]: dpo-drop ip4".to_owned(),
             DropKind::Blackhole => "[@0]: dpo-drop ip4: blackhole".to_owned(),

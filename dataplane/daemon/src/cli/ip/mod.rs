@@ -2,7 +2,9 @@
 //! Commands about IPv4: tables, addresses, routes, neighbours.
 
 mod address;
+mod admission;
 mod fib;
+mod multipath;
 mod neighbor;
 mod route;
 mod table;
@@ -13,10 +15,18 @@ use weft_nodes::ip4::TableIndex;
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
-    [table::commands(), address::commands(), route::commands(), fib::commands(), neighbor::commands()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        table::commands(),
+        address::commands(),
+        admission::commands(),
+        route::commands(),
+        multipath::commands(),
+        fib::commands(),
+        neighbor::commands(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Takes the number of a table.

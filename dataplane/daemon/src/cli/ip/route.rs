@@ -106,6 +106,7 @@ fn target(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<PathTarget, CliE
         ("unreachable", PathTarget::Drop(DropKind::Unreachable)),
         ("prohibit", PathTarget::Drop(DropKind::Prohibit)),
         ("local", PathTarget::Local),
+        ("punt", PathTarget::Punt),
     ];
     for (word, target) in words {
         if args.keyword(word) {

@@ -110,6 +110,9 @@ impl Model {
                 PathTarget::Connected(interface) => {
                     fates.insert(Fate::Forward(Forward::Glean(interface)));
                 }
+                PathTarget::Punt => {
+                    fates.insert(Fate::Forward(Forward::Punt));
+                }
                 PathTarget::Local => {
                     fates.insert(Fate::Forward(Forward::Local));
                 }
@@ -199,6 +202,7 @@ fn target() -> impl Strategy<Value = PathTarget> {
         2 => interface().prop_map(PathTarget::Connected),
         1 => prop::sample::select(vec![DropKind::Blackhole, DropKind::Prohibit]).prop_map(PathTarget::Drop),
         1 => Just(PathTarget::Local),
+        1 => Just(PathTarget::Punt),
     ]
 }
 

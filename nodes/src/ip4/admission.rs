@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ip4-rx-urpf-strict, ip4-rx-urpf-loose and ip4-local-only: what an interface lets in.
+//!
+//! The first two ask whether the source is where it says that it is (RFC 3704, RFC 8704), as the kernel's `rp_filter` 1 and 2 do; the
+//! third is an interface of a host that does not route, the kernel's `forwarding` 0. They are features of the `ip4-unicast` arc, so
+//! interfaces without them pay nothing; each looks one more address up for a packet.
+
+use std::fmt;
+use std::sync::Arc;
+
+use weft_engine::feature::{FeatureError, FeatureSpec};
+use weft_engine::frame::Frame;
+use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::{SlabReader, SlabView};
+use weft_engine::{ArcId, Context, Engine, InterfaceIndex, NodeId};
+
+use super::{Fib, Forward, LoadBalance, MAX_TABLES, NextHop, format_header};
+use crate::headers::Ipv4Header;
+
+weft_engine::reasons! {
+    /// Why a source is not believed.
+    pub enum UrpfReason {
+        /// no route leads to the source address
+        NoRoute = "no_source_route", Info;
+        /// route to the source address leads to another interface
+        WrongInterface = "wrong_source_interface", Info;
+        /// source address is this host's own
+        OwnSource = "own_source", Info;
+    }
+}
+
+weft_engine::reasons! {
+    /// Why a packet goes no further.
+    pub enum LocalOnlyReason {
+        /// not for this host, and forwarding is off on the interface that it arrived on
+        NotForwarded = "forwarding_off", Info;
+    }
+}
+
+const URPF: [&str; 2] = ["ip4-rx-urpf-strict", "ip4-rx-urpf-loose"];
+
+/// Descriptor of ip4-rx-urpf-strict.
+pub static IP4_URPF_STRICT: NodeSpec =
+    NodeSpec::internal(URPF[0]).reasons(UrpfReason::ALL).trace(format_header);
+/// Descriptor of ip4-rx-urpf-loose.
+pub static IP4_URPF_LOOSE: NodeSpec =
+    NodeSpec::internal(URPF[1]).reasons(UrpfReason::ALL).trace(format_header);
+/// Descriptor of ip4-local-only.
+pub static IP4_LOCAL_ONLY: NodeSpec =
+    NodeSpec::internal("ip4-local-only").reasons(LocalOnlyReason::ALL).trace(format_header);
+
+/// Which sources an interface believes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SourceCheck {
+    /// All.
+    #[default]
+    Off,
+    /// Those that some route leads to (RFC 3704 section 2.4). A default route counts; one that drops does not, so a blackhole route
+    /// drops what comes from there too (RFC 5635 section 4).
+    Loose,
+    /// Those that a path of the best route leads to by this interface (RFC 3704 section 2.3).
+    Strict,
+}
+
+impl SourceCheck {
+    /// All of them, by name.
+    pub const NAMES: [(&str, SourceCheck); 3] =
+        [("off", SourceCheck::Off), ("loose", SourceCheck::Loose), ("strict", SourceCheck::Strict)];
+}
+
+impl fmt::Display for SourceCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = SourceCheck::NAMES.iter().find(|(_, check)| check == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// The features and where they belong, for the main thread.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionNodes {
+    arc: ArcId,
+    last: NodeId,
+}
+
+impl AdmissionNodes {
+    /// Adds the features to `ip4-unicast`, whose id and last node are given.
+    pub fn add(engine: &mut Engine, (arc, last): (ArcId, NodeId)) -> Result<Self, FeatureError> {
+        // A source that is not believed begins no flow and hits no rule.
+        let before: &[&str] = &["ip4-classify"];
+        for node in URPF {
+            engine.add_feature(&FeatureSpec { arc: "ip4-unicast", node, after: &[], before })?;
+        }
+        engine.add_feature(&FeatureSpec {
+            arc: "ip4-unicast",
+            node: IP4_LOCAL_ONLY.name,
+            after: &URPF,
+            before,
+        })?;
+        Ok(AdmissionNodes { arc, last })
+    }
+
+    /// Checks the sources of packets that arrive on an interface.
+    pub fn check_sources(
+        self,
+        engine: &mut Engine,
+        interface: InterfaceIndex,
+        check: SourceCheck,
+    ) -> Result<(), FeatureError> {
+        for (node, of) in
+            [(IP4_URPF_STRICT.name, SourceCheck::Strict), (IP4_URPF_LOOSE.name, SourceCheck::Loose)]
+        {
+            engine.set_feature(self.arc, interface, node, check == of, self.last)?;
+        }
+        Ok(())
+    }
+
+    /// Forwards what arrives on an interface, or takes only what is for this host.
+    pub fn forward(
+        self,
+        engine: &mut Engine,
+        interface: InterfaceIndex,
+        on: bool,
+    ) -> Result<(), FeatureError> {
+        engine.set_feature(self.arc, interface, IP4_LOCAL_ONLY.name, !on, self.last)?;
+        Ok(())
+    }
+}
+
+/// The tables that answer where an address is.
+#[derive(Clone)]
+pub struct Whereabouts {
+    /// Forwarding tables by index.
+    pub tables: SlabReader<Arc<Fib>>,
+    /// Load-balances by id.
+    pub load_balances: SlabReader<LoadBalance>,
+    /// Neighbours.
+    pub next_hops: SlabReader<NextHop>,
+}
+
+struct Routes<'a> {
+    tables: SlabView<'a, Arc<Fib>>,
+    load_balances: SlabView<'a, LoadBalance>,
+    next_hops: SlabView<'a, NextHop>,
+}
+
+impl Whereabouts {
+    fn read<'a>(&'a self, cx: &Context<'a>) -> Routes<'a> {
+        let guard = cx.guard();
+        Routes {
+            tables: self.tables.read(guard),
+            load_balances: self.load_balances.read(guard),
+            next_hops: self.next_hops.read(guard),
+        }
+    }
+}
+
+impl Routes<'_> {
+    #[inline(always)]
+    fn prefetch(&self, table: u32, address: u32) {
+        if let Some(fib) = self.tables.get(table) {
+            fib.prefetch(address);
+        }
+    }
+
+    /// Everywhere that the route to an address leads; nowhere if there is no table, or too many one behind the other.
+    #[inline(always)]
+    fn to(&self, mut table: u32, address: u32) -> &[Forward] {
+        for _ in 0..MAX_TABLES {
+            let Some(fib) = self.tables.get(table) else { break };
+            let Some(load_balance) = self.load_balances.get(fib.lookup(address).0) else { break };
+            match load_balance.buckets() {
+                [Forward::Lookup(other)] => table = other.0,
+                buckets => return buckets,
+            }
+        }
+        &[]
+    }
+
+    fn is_by(&self, forward: &Forward, interface: InterfaceIndex) -> bool {
+        match *forward {
+            Forward::NextHop(id) => self.next_hops.get(id.0).is_some_and(|hop| hop.interface == interface),
+            Forward::Glean(link) => link == interface,
+            _ => false,
+        }
+    }
+
+    /// Why this source is not to be believed; `None`: it is.
+    #[inline(always)]
+    fn doubt(&self, strict: bool, table: u32, source: u32, rx: InterfaceIndex) -> Option<UrpfReason> {
+        let forwards = self.to(table, source);
+        let leads =
+            |forward: &Forward| matches!(forward, Forward::NextHop(_) | Forward::Glean(_) | Forward::Punt);
+        let believed = match strict {
+            true => forwards.iter().any(|forward| self.is_by(forward, rx)),
+            false => forwards.iter().any(leads),
+        };
+        // A host that asks for its address has none yet; ip4-input lets no other such packet pass.
+        if believed || source == 0 {
+            return None;
+        }
+        Some(match forwards {
+            [Forward::Local, ..] => UrpfReason::OwnSource,
+            forwards if forwards.iter().any(leads) => UrpfReason::WrongInterface,
+            _ => UrpfReason::NoRoute,
+        })
+    }
+}
+
+/// One worker's instance of ip4-rx-urpf-strict or ip4-rx-urpf-loose.
+pub struct Ip4Urpf {
+    /// Which of the two.
+    pub strict: bool,
+    /// Where addresses are.
+    pub routes: Whereabouts,
+    /// Reasons.
+    pub reasons: ReasonBase<UrpfReason>,
+}
+
+impl Node for Ip4Urpf {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (routes, arcs) = (self.routes.read(cx), cx.arcs());
+        let (strict, reasons) = (self.strict, self.reasons);
+        cx.pipeline(
+            frame,
+            |packet| {
+                let source = packet.header::<Ipv4Header>().map_or(0, |ip| ip.source.get());
+                routes.prefetch(packet.meta.table, source);
+                source
+            },
+            |packet, source| match routes.doubt(strict, packet.meta.table, source, packet.meta.rx_interface) {
+                None => arcs.next(packet),
+                Some(reason) => reasons.drop(packet, reason),
+            },
+        );
+    }
+}
+
+/// One worker's instance of ip4-local-only.
+pub struct Ip4LocalOnly {
+    /// Where addresses are.
+    pub routes: Whereabouts,
+    /// Reasons.
+    pub reasons: ReasonBase<LocalOnlyReason>,
+}
+
+impl Node for Ip4LocalOnly {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (routes, arcs, reasons) = (self.routes.read(cx), cx.arcs(), self.reasons);
+        cx.pipeline(
+            frame,
+            |packet| {
+                let destination = packet.header::<Ipv4Header>().map_or(0, |ip| ip.destination.get());
+                routes.prefetch(packet.meta.table, destination);
+                destination
+            },
+            |packet, destination| match routes.to(packet.meta.table, destination) {
+                [Forward::Local, ..] => arcs.next(packet),
+                _ => reasons.drop(packet, LocalOnlyReason::NotForwarded),
+            },
+        );
+    }
+}
