@@ -278,8 +278,8 @@ fn tables_have_the_columns_of_vpp() {
         "Name",
         &[
             (14, "Name"),
-            (34, "Idx"),
-            (41, "State"),
+            (33, "Idx"),
+            (40, "State"),
             (47, "MTU (L3/IP4/IP6/MPLS)"),
             (73, "Counter"),
             (90, "Count"),
@@ -301,12 +301,7 @@ fn tables_have_the_columns_of_vpp() {
         ],
     );
     has(&mut bed, "sh err", "Count", &[(3, "Count"), (26, "Node"), (60, "Reason"), (81, "Severity")]);
-    has(
-        &mut bed,
-        "sh buf",
-        "Pool",
-        &[(0, "Pool Name"), (21, "Index"), (27, "NUMA"), (33, "Size"), (39, "Data Size")],
-    );
+    has(&mut bed, "sh buf", "Pool", &[(0, "Pool Name"), (21, "Index NUMA"), (33, "Size"), (39, "Data Size")]);
     has(
         &mut bed,
         "sh thr",
@@ -318,8 +313,7 @@ fn tables_have_the_columns_of_vpp() {
             (39, "LWP"),
             (47, "Sched Policy (Priority)"),
             (72, "lcore"),
-            (79, "Socket"),
-            (86, "State"),
+            (79, "Socket State"),
         ],
     );
     has(&mut bed, "show node pg-input", "next-index", &[(4, "next-index"), (16, "node-index"), (41, "Node")]);
@@ -327,7 +321,7 @@ fn tables_have_the_columns_of_vpp() {
     bed.text("set interface state pg0 up");
     bed.text("set interface ip address pg0 10.1.2.1/24");
     bed.text("set ip neighbor pg0 10.1.2.2 02:00:00:00:00:02");
-    let neighbors = &[(5, "Age"), (31, "IP"), (53, "Flags"), (64, "Ethernet"), (85, "Interface")];
+    let neighbors = &[(5, "Age"), (31, "IP"), (53, "Flags"), (64, "Ethernet"), (86, "Interface")];
     has(&mut bed, "sh ip nei", "Age", neighbors);
     assert_eq!(bed.text("show ip4 neighbors").lines().count(), 2);
     bed.text("set ip neighbor del pg0 10.1.2.2 02:00:00:00:00:02");
