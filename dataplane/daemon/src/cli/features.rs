@@ -4,7 +4,6 @@
 use serde::Serialize;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply};
-use weft_engine::{ArcId, InterfaceIndex, NodeId};
 
 use super::refused;
 use crate::state::Dataplane;
@@ -58,20 +57,9 @@ fn set(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
     let arc = args.parse_with("feature arc", |name| dataplane.engine.features().arc(name))?;
     let on = !args.keyword("disable");
     args.finish()?;
-    let last = last_node(dataplane, arc, interface);
+    let last = dataplane.after_arc(arc, interface);
     dataplane.engine.set_feature(arc, interface, &feature, on, last).map_err(refused)?;
     Ok(Reply::empty())
-}
-
-/// The node that follows the features of an arc.
-fn last_node(dataplane: &Dataplane, arc: ArcId, interface: InterfaceIndex) -> NodeId {
-    let (arcs, nodes) = (&dataplane.nodes.arcs, &dataplane.nodes);
-    let fixed = [arcs.arp, arcs.ip4_unicast, arcs.ip4_local, (dataplane.devices.arc, nodes.ethernet_input)];
-    let fixed = fixed.into_iter().find(|(known, _)| *known == arc).map(|(_, last)| last);
-    // On the way out it is the interface's own.
-    fixed
-        .or_else(|| dataplane.interfaces.get(interface).map(|interface| interface.tx))
-        .unwrap_or(NodeId::DROP)
 }
 
 fn render(paths: &Paths) -> String {

@@ -18,6 +18,7 @@ mod log;
 mod node;
 mod pcap;
 mod pg;
+pub(crate) mod plugin;
 mod runtime;
 mod set;
 mod stats;
@@ -56,6 +57,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         trace::commands(),
         pcap::commands(),
         pg::commands(),
+        plugin::commands(),
         log::commands(),
         stats::commands(),
         vplaned::commands(),
