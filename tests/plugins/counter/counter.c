@@ -2,7 +2,6 @@
 // A plugin in C: counts packets and bytes of the interfaces on which it is enabled.
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <weft_plugin.h>
 
 enum { PACKETS, BYTES, COLUMNS };

@@ -2,7 +2,6 @@
 // A plugin of version 1 of the ABI, with the header of that time beside it. Never changed: it must load for ever.
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <weft_plugin.h>
 
 enum { PACKETS, BYTES, COLUMNS };
