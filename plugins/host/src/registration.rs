@@ -135,9 +135,9 @@ impl Registration {
         if node.reasons_length as usize > MOST || edges.len() > MOST {
             return Err(format!("node '{name}' has more than {MOST} edges or reasons"));
         }
-        // SAFETY: by the caller.
         let reasons = match node.reasons_length {
             0 => &[],
+            // SAFETY: by the caller.
             length => unsafe { std::slice::from_raw_parts(node.reasons, length as usize) },
         };
         let reasons = reasons.iter().map(|reason| {
