@@ -9,6 +9,7 @@ mod chain;
 mod classify;
 mod flow;
 mod graph;
+mod plugin;
 mod random;
 mod readers;
 mod report;
@@ -39,6 +40,8 @@ enum What {
     Api(api::Options),
     /// The flow tracker alone, in clocks per packet, beside DPDK's rte_hash
     Flow(flow::Options),
+    /// A node that does nothing, as a plugin and built in, in clocks per packet
+    Plugin(plugin::Options),
 }
 
 fn main() -> Result<()> {
@@ -48,5 +51,6 @@ fn main() -> Result<()> {
         What::Classify(options) => classify::run(&options),
         What::Api(options) => api::run(&options),
         What::Flow(options) => flow::run(&options),
+        What::Plugin(options) => plugin::run(&options),
     }
 }

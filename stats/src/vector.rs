@@ -243,7 +243,8 @@ impl<T: Element> Row<T> {
 }
 
 impl<T: Element> Row<T> {
-    /// Where a value stands, to fetch its cache line ahead and for nothing else; dangling if there is no such index.
+    /// Where a value stands: to fetch its cache line ahead, or for a plugin that counts there. Dangling if there is no such
+    /// index.
     #[inline(always)]
     pub fn address(&self, index: usize) -> *const T::Cell {
         self.cells.get(index).map_or(std::ptr::dangling(), std::ptr::from_ref)

@@ -81,6 +81,7 @@ impl Dataplane {
                 left -= 1;
             }
         }
+        self.hear_plugins();
         let flows = self.hear_flows();
         left == 0 || flows
     }

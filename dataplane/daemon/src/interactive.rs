@@ -8,13 +8,11 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::rc::Rc;
 
 use tokio::sync::mpsc::unbounded_channel;
-use weft_cli::CommandTree;
 
 use crate::main_loop::{End, Main};
-use crate::state::Dataplane;
 
 /// Runs commands until `quit` or the end of the input, which ends the daemon.
-pub async fn serve(main: Main, tree: Rc<CommandTree<Dataplane>>) {
+pub async fn serve(main: Main) {
     let (sender, mut lines) = unbounded_channel();
     let read = move || {
         for line in stdin().lock().lines().map_while(Result::ok) {
@@ -34,7 +32,7 @@ pub async fn serve(main: Main, tree: Rc<CommandTree<Dataplane>>) {
         if matches!(line.trim(), "quit" | "q" | "exit") {
             break;
         }
-        match main.with(|dataplane| tree.execute(dataplane, &line)) {
+        match main.with(|dataplane| Rc::clone(&dataplane.commands).execute(dataplane, &line)) {
             Ok(reply) => say(&reply.to_text()),
             Err(error) => say(&match error.excerpt(&line) {
                 Some(excerpt) => format!("{excerpt}\n{error}\n"),

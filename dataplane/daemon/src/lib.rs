@@ -7,6 +7,7 @@
 //! | [`topology`], [`threads`], [`process`], [`log`] | the process: cores, threads, files, messages |
 //! | [`state`] | the one state of the main thread |
 //! | [`ports`], [`forwarding`], [`news`] | devices, interfaces, tables, neighbours |
+//! | [`plugins`] | code that comes and goes while packets flow |
 //! | [`baseline`], [`gauges`], [`capture`] | counters, levels, packets for those who look |
 //! | [`cli`], [`interactive`], [`binapi`] | commands, messages |
 //! | [`startup`], [`main_loop`] | start, serve, stop |
@@ -29,6 +30,7 @@ pub mod main_loop;
 pub mod memory_server;
 pub mod news;
 pub mod os;
+pub mod plugins;
 pub mod ports;
 pub mod process;
 pub mod startup;

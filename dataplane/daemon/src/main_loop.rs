@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use weft_cli::server::{Peer, Service, Shared};
-use weft_cli::{CliError, CommandTree, Completion, Reply};
+use weft_cli::{CliError, Completion, Reply};
 use weft_stats::StatsListener;
 
 use crate::binapi::Api;
@@ -28,7 +28,7 @@ use crate::process::{EndSignals, PidFile, make_runtime_dir};
 use crate::state::Dataplane;
 use crate::threads::{Plan, WorkerThreads, become_main};
 use crate::topology::Topology;
-use crate::{binapi, cli, interactive, log, news, startup, vplaned};
+use crate::{binapi, cli, interactive, log, news, plugins, startup, vplaned};
 
 /// Pause between two looks at what waits for the workers.
 const SETTLING: Duration = Duration::from_millis(2);
@@ -79,25 +79,33 @@ impl Main {
 
 /// Commands, from whatever side they come.
 struct Commands {
-    shared: Shared<Dataplane>,
+    state: Rc<RefCell<Dataplane>>,
     changed: Rc<Notify>,
+}
+
+impl Commands {
+    /// The commands that there are now: one of them may change them.
+    fn shared(&self) -> Shared<Dataplane> {
+        let tree = Rc::clone(&self.state.borrow().commands);
+        Shared { tree, state: Rc::clone(&self.state) }
+    }
 }
 
 impl Service for Commands {
     fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError> {
-        let result = self.shared.execute(peer, command);
+        let result = self.shared().execute(peer, command);
         self.changed.notify_one();
         result
     }
 
     fn answer(&self, peer: Peer, command: &str) -> String {
-        let answer = self.shared.answer(peer, command);
+        let answer = self.shared().answer(peer, command);
         self.changed.notify_one();
         answer
     }
 
     fn complete(&self, line: &str, cursor: usize) -> Completion {
-        self.shared.complete(line, cursor)
+        self.shared().complete(line, cursor)
     }
 }
 
@@ -138,14 +146,13 @@ async fn serve(
     let main = Main { state: Rc::clone(&state), changed: Rc::default(), end };
     let result = match result {
         Ok(_until_end) => {
-            let tree = Rc::new(cli::tree());
-            attend(&main, cli, Rc::clone(&tree));
-            main.with(|dataplane| dataplane.api = Some(Api::new(&api, Rc::clone(&tree))));
+            attend(&main, cli);
+            main.with(|dataplane| dataplane.api = Some(Api::new(&api)));
             spawn_local(api.serve(main.clone()));
             if let Some(session) = session {
                 spawn_local(vplaned::task::serve(main.clone(), session));
             }
-            live(&main, &tree, starting, async {
+            live(&main, starting, async {
                 tokio::select! {
                     signal = signals.next() => End::Asked(signal),
                     Some(why) = ended.recv() => why,
@@ -160,13 +167,8 @@ async fn serve(
 }
 
 /// From the first command to the end.
-async fn live(
-    main: &Main,
-    tree: &CommandTree<Dataplane>,
-    starting: Option<Starting>,
-    end: impl Future<Output = End>,
-) -> Result<()> {
-    if let Err(error) = main.with(|dataplane| startup::run_commands(dataplane, tree)) {
+async fn live(main: &Main, starting: Option<Starting>, end: impl Future<Output = End>) -> Result<()> {
+    if let Err(error) = main.with(startup::run_commands) {
         tracing::error!("{error:#}");
     }
     if let Some(starting) = starting {
@@ -198,6 +200,7 @@ fn begin(
     );
     startup::log_memory(dataplane, config);
     startup::make_interfaces(dataplane, source)?;
+    dataplane.load_configured_plugins();
     let unix = &dataplane.config.unix;
     unix.pidfile.as_ref().map(|path| PidFile::write(unix.in_runtime_dir(path))).transpose()
 }
@@ -217,17 +220,17 @@ fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<MemoryS
 }
 
 /// Starts the tasks that serve others and look after the dataplane.
-fn attend(main: &Main, cli: Sockets, tree: Rc<CommandTree<Dataplane>>) {
-    let shared = Shared { tree: Rc::clone(&tree), state: Rc::clone(&main.state) };
-    let service = Commands { shared, changed: Rc::clone(&main.changed) };
+fn attend(main: &Main, cli: Sockets) {
+    let service = Commands { state: Rc::clone(&main.state), changed: Rc::clone(&main.changed) };
     cli.serve(Rc::new(service));
     spawn_local(settle(main.clone()));
     spawn_local(or_end(main.clone(), news::hear(main.clone())));
     spawn_local(news::tick(main.clone()));
     spawn_local(watch(main.clone()));
+    spawn_local(plugins::watch::tick(main.clone()));
     spawn_local(collect(main.clone()));
     if main.with(|dataplane| dataplane.config.unix.interactive) {
-        spawn_local(interactive::serve(main.clone(), tree));
+        spawn_local(interactive::serve(main.clone()));
     }
 }
 
@@ -254,6 +257,7 @@ async fn watch(main: Main) {
         ticks.tick().await;
         let lost = main.with(|dataplane| {
             dataplane.watch_links();
+            dataplane.watch_plugins();
             dataplane.threads.lost().map(|worker| dataplane.plan.workers[worker].name.clone())
         });
         if let Some(name) = lost {
@@ -291,6 +295,7 @@ impl Dataplane {
 /// Closes all devices and ends the workers.
 fn stop(dataplane: &mut Dataplane) -> Result<()> {
     dataplane.stop_capture().transpose().map(drop).unwrap_or_else(|error| tracing::warn!("{error}"));
+    dataplane.unload_all_plugins();
     dataplane.delete_all_interfaces();
     let closed = dataplane.settle(CLOSING, |dataplane| dataplane.devices.closing() == 0);
     let joined = dataplane.threads.stop(&dataplane.engine, JOINING);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `interfaces { ... }`: made at start in the order of the file; the first that fails ends the start.
 
+use std::rc::Rc;
+
 use anyhow::{Context, Result, anyhow};
 
 use crate::config::interfaces::Interface;
@@ -65,10 +67,11 @@ pub fn log_memory(dataplane: &Dataplane, config: &Config) {
 }
 
 /// Runs the command file of `startup-config`. As in VPP, a command that fails stops the file, not the daemon.
-pub fn run_commands(dataplane: &mut Dataplane, tree: &weft_cli::CommandTree<Dataplane>) -> Result<()> {
+pub fn run_commands(dataplane: &mut Dataplane) -> Result<()> {
     let Some(file) = dataplane.config.unix.startup_config.clone() else {
         return Ok(());
     };
     let path = dataplane.config.unix.in_runtime_dir(&file);
+    let tree = Rc::clone(&dataplane.commands);
     tree.run_file(dataplane, &path).map(drop).context("startup-config")
 }

@@ -6,10 +6,12 @@
 //! threads or turns the workers by hand.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use weft_classify::RuleSets;
+use weft_cli::CommandTree;
 use weft_devices::pg::Pg;
 use weft_engine::buffer::{BufferConfig, PageRequest, Pages};
 use weft_engine::counters::{CounterLimits, Counters};
@@ -25,6 +27,7 @@ use weft_stats::CombinedVector;
 use crate::baseline::Baselines;
 use crate::binapi::{Agents, Api, classify};
 use crate::capture::Capture;
+use crate::cli;
 use crate::config::Config;
 use crate::config::buffers::{NumaNode, PageSize};
 use crate::config::cpu::Idle;
@@ -33,6 +36,7 @@ use crate::flows::Flows;
 use crate::forwarding;
 use crate::gauges::Gauges;
 use crate::log::Recent;
+use crate::plugins::Plugins;
 use crate::ports::Devices;
 use crate::threads::{Plan, WorkerThreads};
 use crate::vplaned::Vplaned;
@@ -77,6 +81,10 @@ pub struct Dataplane {
     pub flows: Flows,
     /// The packet generator.
     pub pg: Pg,
+    /// Plugins.
+    pub plugins: Plugins,
+    /// All commands, those of plugins among them. Another one when a plugin comes or goes: who runs a command holds it.
+    pub commands: Rc<CommandTree<Dataplane>>,
     /// The controller, if there is one.
     pub vplaned: Option<Box<Vplaned>>,
     /// The binary API, once it is served.
@@ -138,6 +146,8 @@ impl Dataplane {
             devices,
             flows: Flows::default(),
             pg,
+            plugins: Plugins::new(main.clone()),
+            commands: Rc::new(cli::tree()),
             vplaned: None,
             api: None,
             agents: Agents::default(),

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A dataplane with workers on threads of their own, for unit tests: no namespace, no socket, no right is needed.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
-use weft_cli::{CliError, CommandTree};
+use weft_cli::{CliError, Reply};
 
-use crate::cli;
 use crate::config::{Source, parse};
 use crate::log::Recent;
 use crate::state::Dataplane;
 use crate::threads::{Place, Plan, WorkerThreads};
 use crate::topology::Topology;
 
-/// A running dataplane and its command line.
+/// A running dataplane.
 pub struct Bed {
     pub dataplane: Dataplane,
-    tree: CommandTree<Dataplane>,
 }
 
 impl Bed {
@@ -38,25 +37,30 @@ impl Bed {
             Dataplane::new(config, plan, Recent::default()).expect("memory for a dataplane");
         dataplane.threads =
             WorkerThreads::start(workers, &dataplane.plan.workers).expect("threads for the workers");
-        Bed { dataplane, tree: cli::tree() }
+        Bed { dataplane }
+    }
+
+    fn execute(&mut self, command: &str) -> Result<Reply, CliError> {
+        let tree = Rc::clone(&self.dataplane.commands);
+        tree.execute(&mut self.dataplane, command)
     }
 
     /// What a command answers.
     pub fn text(&mut self, command: &str) -> String {
-        let reply = self.tree.execute(&mut self.dataplane, command);
+        let reply = self.execute(command);
         reply.unwrap_or_else(|error| panic!("{command}: {error}")).to_text()
     }
 
     /// The same, as JSON.
     pub fn json(&mut self, command: &str) -> Value {
-        let reply = self.tree.execute(&mut self.dataplane, command);
+        let reply = self.execute(command);
         let json = reply.unwrap_or_else(|error| panic!("{command}: {error}")).to_json();
         serde_json::from_str(json.expect("every answer is JSON too").get()).expect("well-formed JSON")
     }
 
     /// Why a command is refused.
     pub fn refusal(&mut self, command: &str) -> CliError {
-        match self.tree.execute(&mut self.dataplane, command) {
+        match self.execute(command) {
             Err(error) => error,
             Ok(reply) => panic!("{command} should be refused, and says: {}", reply.to_text()),
         }

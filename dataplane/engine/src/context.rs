@@ -188,6 +188,18 @@ impl<'a> Context<'a> {
         self.hand_on(&packets[..count]);
     }
 
+    /// The next nodes of a vector's packets, to be written before [`Context::hand_on_written`]: for plugins.
+    #[inline(always)]
+    pub fn nexts(&mut self) -> &mut [NodeId; FRAME_SIZE] {
+        self.nexts
+    }
+
+    /// Hands every packet of a vector to its entry of [`Context::nexts`].
+    #[inline(always)]
+    pub fn hand_on_written(&mut self, frame: &Frame) {
+        self.hand_on(frame.packets());
+    }
+
     /// Hands packets on, each to its entry of `self.nexts`.
     #[inline(always)]
     fn hand_on(&mut self, packets: &[BufferIndex]) {

@@ -289,8 +289,15 @@ impl Engine {
     }
 
     /// Adds a feature to its arc.
-    pub fn add_feature(&mut self, spec: &FeatureSpec) -> Result<(), FeatureError> {
+    pub fn add_feature(&mut self, spec: &FeatureSpec<'_>) -> Result<(), FeatureError> {
         self.arcs.add_feature(spec)
+    }
+
+    /// Takes a feature away; returns the interfaces on which it was enabled, with the node that follows the arc there.
+    pub fn remove_feature(&mut self, arc: ArcId, node: &str) -> Vec<(InterfaceIndex, NodeId)> {
+        let enabled = self.arcs.remove_feature(arc, node);
+        self.publish_arcs();
+        enabled
     }
 
     /// Enables or disables a feature on an interface; `last` follows the arc there. Says whether that is a change.
@@ -318,6 +325,14 @@ impl Engine {
     fn publish_arcs(&mut self) {
         let arcs = self.arcs.build(|name| self.graph.id(name));
         self.post_all(move |worker| worker.set_arcs(Arc::clone(&arcs)));
+    }
+
+    /// Makes several changes that each worker adopts as one: no packet passes between the first and the last of them.
+    pub fn at_once<R>(&mut self, changes: impl FnOnce(&mut Engine) -> R) -> R {
+        self.workers.iter_mut().for_each(WorkerHandle::collect);
+        let result = changes(self);
+        self.workers.iter_mut().for_each(WorkerHandle::send_collected);
+        result
     }
 
     /// Has one worker run `change` between two turns.

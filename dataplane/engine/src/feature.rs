@@ -22,15 +22,15 @@ pub struct ArcSpec {
 
 /// A node that can be enabled on an arc.
 #[derive(Clone, Copy, Debug)]
-pub struct FeatureSpec {
+pub struct FeatureSpec<'a> {
     /// The arc.
-    pub arc: &'static str,
+    pub arc: &'a str,
     /// The node.
-    pub node: &'static str,
+    pub node: &'a str,
     /// Features that come before this one, where enabled.
-    pub after: &'static [&'static str],
+    pub after: &'a [&'a str],
     /// Features that come after this one, where enabled.
-    pub before: &'static [&'static str],
+    pub before: &'a [&'a str],
 }
 
 /// Why a feature cannot be what was asked.
@@ -87,6 +87,12 @@ impl Arcs {
     pub fn arc(&self, arc: ArcId) -> ArcStart<'_> {
         let starts = self.starts.get(arc.index()).map_or(&[][..], |starts| starts);
         ArcStart { starts, chain: &self.chain }
+    }
+
+    /// All chains; a packet's place is an index into them.
+    #[inline(always)]
+    pub fn chain(&self) -> &[NodeId] {
+        &self.chain
     }
 
     /// The node after the feature that the packet is in.
@@ -209,7 +215,7 @@ impl ArcRegistry {
     }
 
     /// Adds a feature and finds its place among the others; on an error nothing has changed.
-    pub fn add_feature(&mut self, spec: &FeatureSpec) -> Result<(), FeatureError> {
+    pub fn add_feature(&mut self, spec: &FeatureSpec<'_>) -> Result<(), FeatureError> {
         let arc = self.arc(spec.arc)?;
         let state = &mut self.arcs[arc.index()];
         if state.features.iter().any(|feature| feature.node == spec.node) {
@@ -235,14 +241,16 @@ impl ArcRegistry {
         }
     }
 
-    /// Takes a feature away, from every interface too.
-    pub fn remove_feature(&mut self, arc: ArcId, node: &str) {
-        if let Some(state) = self.arcs.get_mut(arc.index()) {
-            state.features.retain(|feature| feature.node != node);
-            for (features, _) in state.enabled.values_mut() {
-                features.remove(node);
-            }
-        }
+    /// Takes a feature away, from every interface too; returns where it was enabled.
+    pub fn remove_feature(&mut self, arc: ArcId, node: &str) -> Vec<(InterfaceIndex, NodeId)> {
+        let Some(state) = self.arcs.get_mut(arc.index()) else {
+            return Vec::new();
+        };
+        state.features.retain(|feature| feature.node != node);
+        let enabled = state.enabled.iter_mut();
+        enabled
+            .filter_map(|(&interface, (features, last))| features.remove(node).then_some((interface, *last)))
+            .collect()
     }
 
     /// Enables (or disables) a feature on an interface; `last` is the node that follows the arc there.
@@ -357,7 +365,7 @@ mod tests {
         node: &'static str,
         after: &'static [&'static str],
         before: &'static [&'static str],
-    ) -> FeatureSpec {
+    ) -> FeatureSpec<'static> {
         FeatureSpec { arc: "ip4-unicast", node, after, before }
     }
 

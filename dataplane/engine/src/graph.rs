@@ -5,6 +5,7 @@
 //! have a packet or a table entry that names it; the engine waits for that before it releases the id.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::ids::{NodeId, ReasonId, ThreadIndex};
 use crate::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, ReasonSpec, Reasons};
@@ -91,9 +92,25 @@ impl Wiring<'_> {
         Nexts::new(&resolved)
     }
 
+    /// The nodes at the ends of the descriptor's edges, for a node whose edges are known at run time only.
+    pub fn edges(&self) -> Vec<NodeId> {
+        let names = self.graph.node(self.node).map_or(&[][..], |node| node.spec.next);
+        names.iter().map(|name| self.graph.id(name).unwrap_or(NodeId::DROP)).collect()
+    }
+
+    /// The first of the descriptor's reasons, likewise.
+    pub fn first_reason(&self) -> ReasonId {
+        self.graph.node(self.node).map_or(ReasonId(0), |node| node.reasons)
+    }
+
+    /// The node of that name.
+    pub fn id(&self, name: &str) -> Option<NodeId> {
+        self.graph.id(name)
+    }
+
     /// The node's reasons; `R` is the enum whose list stands in the descriptor.
     pub fn reasons<R: Reasons>(&self) -> ReasonBase<R> {
-        ReasonBase::new(self.graph.node(self.node).map_or(ReasonId(0), |node| node.reasons))
+        ReasonBase::new(self.first_reason())
     }
 }
 
@@ -133,8 +150,8 @@ pub struct Graph {
     nodes: Vec<Option<NodeInfo>>,
     names: HashMap<String, NodeId>,
     reasons: Vec<ReasonInfo>,
-    /// Ids that nobody uses any more, with the descriptor whose reasons they have.
-    free: Vec<(NodeId, &'static NodeSpec, ReasonId)>,
+    /// Ids that nobody uses any more, with their reasons.
+    free: Vec<(NodeId, Range<u16>)>,
     serial: u64,
     max_nodes: usize,
     max_reasons: usize,
@@ -187,20 +204,20 @@ impl Graph {
 
     /// Adds a checked node.
     pub(crate) fn add(&mut self, owner: &str, name: &str, spec: &'static NodeSpec) -> NodeId {
-        let reusable = self.free.iter().position(|(_, old, _)| std::ptr::eq(*old, spec));
+        let reusable = self.free.iter().position(|(_, reasons)| reasons.len() == spec.reasons.len());
         let (id, reasons) = match reusable {
             Some(place) => {
-                let (id, _, reasons) = self.free.swap_remove(place);
-                (id, reasons)
+                let (id, reasons) = self.free.swap_remove(place);
+                (id, ReasonId(reasons.start))
             }
             None => {
-                let id = NodeId(self.nodes.len() as u16);
-                let reasons = ReasonId(self.reasons.len() as u16);
                 self.nodes.push(None);
-                self.reasons.extend(spec.reasons.iter().map(|spec| ReasonInfo { node: id, spec: *spec }));
-                (id, reasons)
+                (NodeId(self.nodes.len() as u16 - 1), ReasonId(self.reasons.len() as u16))
             }
         };
+        let infos = spec.reasons.iter().map(|spec| ReasonInfo { node: id, spec: *spec });
+        let end = self.reasons.len().min(reasons.index() + spec.reasons.len());
+        self.reasons.splice(reasons.index()..end, infos);
         self.names.insert(name.to_owned(), id);
         self.serial += 1;
         let (name, owner, serial) = (name.to_owned(), owner.to_owned(), self.serial);
@@ -217,7 +234,7 @@ impl Graph {
 
     /// No worker knows the removed node any more.
     pub(crate) fn release(&mut self, id: NodeId, info: &NodeInfo) {
-        self.free.push((id, info.spec, info.reasons));
+        self.free.push((id, info.reasons.0..info.reasons.0 + info.spec.reasons.len() as u16));
     }
 
     /// The node of that name.

@@ -62,15 +62,40 @@ pub struct WorkerHandle {
     waker: Waker,
     applied: Arc<AtomicU64>,
     posted: u64,
+    /// Changes that become one message.
+    collected: Option<Vec<Control>>,
 }
 
 impl WorkerHandle {
     /// Has the worker run `change` between two turns.
     pub fn post(&mut self, change: impl FnOnce(&mut Worker) + Send + 'static) {
-        self.posted += 1;
+        match &mut self.collected {
+            Some(changes) => changes.push(Box::new(change)),
+            None => {
+                self.posted += 1;
+                self.send(Box::new(change));
+            }
+        }
+    }
+
+    fn send(&self, change: Control) {
         // A worker that has ended takes no messages, and needs none.
-        let _ = self.control.send(Box::new(change));
+        let _ = self.control.send(change);
         self.waker.wake();
+    }
+
+    /// Keeps what is posted until [`WorkerHandle::send_collected`]. It counts as posted from now on, so that whoever
+    /// waits for one of the changes waits for all of them.
+    pub(crate) fn collect(&mut self) {
+        debug_assert!(self.collected.is_none(), "changes at once do not nest");
+        self.posted += 1;
+        self.collected = Some(Vec::new());
+    }
+
+    /// Has the worker run what was collected, between the same two turns.
+    pub(crate) fn send_collected(&mut self) {
+        let changes = self.collected.take().unwrap_or_default();
+        self.send(Box::new(move |worker| changes.into_iter().for_each(|change| change(worker))));
     }
 
     /// Number of messages posted so far.
@@ -161,7 +186,8 @@ impl Worker {
             spin: parts.clock.clocks(SPIN),
             set: WaitSet::default(),
         };
-        let handle = WorkerHandle { control: sender, waker: parts.waker, applied, posted: 0 };
+        let handle =
+            WorkerHandle { control: sender, waker: parts.waker, applied, posted: 0, collected: None };
         (worker, handle)
     }
 

@@ -28,7 +28,6 @@ mod vlib;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::rc::Rc;
 
 use anyhow::Context;
 use weft_binapi::Retval;
@@ -36,7 +35,6 @@ use weft_binapi::api::MODULES;
 use weft_binapi::api::ethernet_types;
 use weft_binapi::api::interface_types;
 use weft_binapi::server::{Clients, Host, Options, Registry, Server};
-use weft_cli::CommandTree;
 use weft_engine::InterfaceIndex;
 
 use crate::config::interfaces::Common;
@@ -50,8 +48,6 @@ pub use agents::Agents;
 pub struct Api {
     /// Who is connected.
     pub clients: Clients,
-    /// For messages that are commands.
-    commands: Rc<CommandTree<Dataplane>>,
     announced: events::Announced,
     watchers: ip_neighbor::Watchers,
 }
@@ -100,10 +96,9 @@ pub fn write_files(folder: &Path) -> anyhow::Result<()> {
 
 impl Api {
     /// Of a server that is about to serve.
-    pub fn new(server: &Server<Dataplane>, commands: Rc<CommandTree<Dataplane>>) -> Api {
+    pub fn new(server: &Server<Dataplane>) -> Api {
         Api {
             clients: server.clients(),
-            commands,
             announced: events::Announced::default(),
             watchers: ip_neighbor::Watchers::default(),
         }

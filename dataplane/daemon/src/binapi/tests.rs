@@ -23,7 +23,6 @@ use weft_binapi::server::{Host, Options, Server};
 use weft_client::{Batch, Client, Error, Notice};
 
 use super::{Api, registry};
-use crate::cli;
 use crate::state::Dataplane;
 use crate::testing::Bed;
 
@@ -82,7 +81,7 @@ fn serve<F: Future<Output = ()>>(commands: &[&str], test: impl FnOnce(Served) ->
     runtime.block_on(LocalSet::new().run_until(async {
         let server = Server::bind(&path, Options::default(), registry()).expect("a socket in /tmp");
         let shared = Shared(Rc::new(RefCell::new(bed)));
-        let api = Api::new(&server, Rc::new(cli::tree()));
+        let api = Api::new(&server);
         shared.with(|dataplane| dataplane.api = Some(api));
         let serving = spawn_local(server.serve(shared.clone()));
         let client = Client::connect(&path, weft_client::Options::new("test")).await;

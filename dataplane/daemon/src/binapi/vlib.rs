@@ -44,9 +44,7 @@ impl Program for Dataplane {
     }
 
     fn run_command(&mut self, _: &Session, command: &str) -> Result<String, CliFailure> {
-        let Some(api) = &self.api else { return Err(CliFailure("there is no command line".into())) };
-        let commands = Rc::clone(&api.commands);
-        commands.run_as_vpp(self, command).map_err(CliFailure)
+        Rc::clone(&self.commands).run_as_vpp(self, command).map_err(CliFailure)
     }
 }
 

@@ -20,6 +20,7 @@ mod log;
 mod node;
 pub(crate) mod pcap;
 mod pg;
+pub(crate) mod plugin;
 mod runtime;
 mod set;
 mod stats;
@@ -60,6 +61,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         trace::commands(),
         pcap::commands(),
         pg::commands(),
+        plugin::commands(),
         log::commands(),
         stats::commands(),
         vplaned::commands(),

@@ -127,7 +127,7 @@ pub fn packets(dataplane: &mut Dataplane) -> Result<Vec<(ThreadIndex, Vec<Packet
 }
 
 fn step(dataplane: &Dataplane, record: &TraceRecord) -> Step {
-    let mut text = String::new();
+    let mut text = dataplane.plugins.trace(&dataplane.node(record.node), record).unwrap_or_default();
     let format = dataplane.engine.graph().node(record.node).and_then(|node| node.spec.trace);
     if let Some(format) = format {
         // Writing to a string does not fail.

@@ -112,6 +112,9 @@ impl Default for Plugins {
             name_filter: None,
             enabled: true,
             plugins: Default::default(),
+            auto_reload: false,
+            runaway: Duration::from_secs(1),
+            sections: Default::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `plugins { ... }`: where plugins are and which of them are loaded.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::words::{Key, ignored, key, set, set_some};
 
@@ -14,8 +14,21 @@ pub struct Plugins {
     pub name_filter: Option<String>,
     /// Whether a plugin is loaded that has no entry of its own.
     pub enabled: bool,
-    /// By file name, such as `flow_plugin.so`. Names that do not exist are no error.
+    /// By name, or by that of the file: `acl` or `acl.so`. Names that do not exist are no error.
     pub plugins: BTreeMap<String, Switch>,
+    /// Whether a plugin whose file has changed is reloaded.
+    pub auto_reload: bool,
+    /// How long a plugin may take for a vector.
+    pub runaway: Duration,
+    /// By name, the words of a plugin's own section.
+    pub sections: BTreeMap<String, String>,
+}
+
+impl Plugins {
+    /// Whether a plugin of that name has an entry, and thus may have a section of its own.
+    pub fn names(&self, name: &str) -> bool {
+        self.plugins.contains_key(name) || self.plugins.contains_key(&format!("{name}.so"))
+    }
 }
 
 /// Whether a plugin is loaded.
@@ -50,6 +63,13 @@ pub(super) const KEYS: &[Key<Plugins>] = &[
             }
         }
         Ok(())
+    }),
+    key("auto-reload", |plugins, words| {
+        set(&mut plugins.auto_reload, words.one_of(&[("on", true), ("off", false)]))
+    }),
+    key("runaway", |plugins, words| {
+        let milliseconds = words.number("milliseconds", 10..=60_000)?;
+        set(&mut plugins.runaway, Ok(Duration::from_millis(milliseconds)))
     }),
     ignored("vat-path", 1, "Weft has no API test plugins"),
     ignored("vat-name-filter", 1, "Weft has no API test plugins"),

@@ -500,3 +500,12 @@ proptest! {
         prop_assert_eq!(read, expected);
     }
 }
+
+#[test]
+fn a_plugin_that_is_named_may_have_a_section() {
+    let text = "acl { rules 10 # ten\n log { all } }\nplugins { plugin acl.so { enable } }";
+    let parsed = parse(&Source::from_text("test", text)).expect("good");
+    assert_eq!(parsed.config.plugins.sections["acl"], "rules 10 log { all }");
+    let report = parse(&Source::from_text("test", "acl { }")).expect_err("it is not named").to_string();
+    assert!(report.contains("unknown section \"acl\"") && report.contains("plugin NAME"), "{report}");
+}

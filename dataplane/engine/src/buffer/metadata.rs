@@ -64,7 +64,27 @@ pub struct Metadata {
     pub scratch: [u32; 3],
 }
 
-const _: () = assert!(size_of::<Metadata>() == 64);
+// Plugins that were built long ago read and write the line by these offsets.
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Metadata>() == 64);
+    assert!(offset_of!(Metadata, extent) == 0);
+    assert!(offset_of!(Metadata, flags) == 4);
+    assert!(offset_of!(Metadata, reason) == 6);
+    assert!(offset_of!(Metadata, rx_interface) == 8);
+    assert!(offset_of!(Metadata, tx_interface) == 12);
+    assert!(offset_of!(Metadata, table) == 16);
+    assert!(offset_of!(Metadata, next_hop) == 20);
+    assert!(offset_of!(Metadata, flow_hash) == 24);
+    assert!(offset_of!(Metadata, feature) == 28);
+    assert!(offset_of!(Metadata, next_segment) == 32);
+    assert!(offset_of!(Metadata, rest_length) == 36);
+    assert!(offset_of!(Metadata, trace) == 40);
+    assert!(offset_of!(Metadata, network_offset) == 44);
+    assert!(offset_of!(Metadata, link_length) == 46);
+    assert!(offset_of!(Metadata, mark) == 48);
+    assert!(offset_of!(Metadata, scratch) == 52);
+};
 
 /// Bytes of an Ethernet header without tags.
 const UNTAGGED: u16 = 14;

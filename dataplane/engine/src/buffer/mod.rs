@@ -225,6 +225,13 @@ pub struct BufferCache {
 }
 
 impl BufferCache {
+    /// First line of metadata and first slot: for plugins, which reach packets by address.
+    #[inline(always)]
+    pub fn addresses(&mut self) -> (*mut Metadata, *mut u8) {
+        let BufferView { meta, data } = self.view();
+        (meta, data)
+    }
+
     /// The memory behind it.
     pub fn buffers(&self) -> &Arc<Buffers> {
         &self.buffers

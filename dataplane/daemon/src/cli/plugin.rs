@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `plugin load|unload|reload|enable|disable`, `show plugins`, and the commands that plugins bring.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use weft_cli::{Args, Candidate, CliError, Command, Reply};
+use weft_plugin_host::health::Mode;
+use weft_plugin_host::plugin::CommandParts;
+
+use super::{left, refused, row};
+use crate::plugins::PluginsError;
+use crate::state::Dataplane;
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    let name = |dataplane: &Dataplane, words: &[&str]| match words {
+        [] => dataplane.plugins.names().map(|name| Candidate::new(name, "plugin")).collect(),
+        _ => Vec::new(),
+    };
+    let change = |path: &str, change: fn(&mut Dataplane, &str) -> Result<(), PluginsError>| {
+        Command::new(path, move |dataplane: &mut Dataplane, args: &mut Args<'_>| {
+            let name = args.word("plugin")?.to_owned();
+            args.finish()?;
+            change(dataplane, &name).map_err(refused)?;
+            Ok(Reply::empty())
+        })
+        .synopsis("<plugin>")
+        .completer(name)
+    };
+    vec![
+        Command::new("plugin load", |dataplane: &mut Dataplane, args: &mut Args<'_>| {
+            let name = args.word("plugin")?.to_owned();
+            args.finish()?;
+            let loaded = dataplane.load_plugin(&name).map_err(refused)?;
+            Ok(Reply::new(loaded, |names| names.iter().map(|name| format!("loaded {name}\n")).collect()))
+        })
+        .synopsis("<plugin>")
+        .help("Load a plugin, and those that it depends on, from plugins { path }"),
+        change("plugin unload", Dataplane::unload_plugin)
+            .help("Take a plugin out of the graph and close it; packets go on without it"),
+        change("plugin reload", Dataplane::reload_plugin)
+            .help("Replace a plugin by what its file is now; it hands its state over"),
+        change("plugin enable", |dataplane, name| dataplane.switch_plugin(name, true))
+            .help("Let packets pass the nodes of a plugin again, also of one that has failed"),
+        change("plugin disable", |dataplane, name| dataplane.switch_plugin(name, false))
+            .help("Let packets go on without the nodes of a plugin, which stays loaded"),
+        Command::new("show plugins", show).help("Plugins, also those that could not be loaded, and why"),
+    ]
+}
+
+#[derive(Serialize)]
+struct View {
+    name: String,
+    version: String,
+    abi_version: Option<u32>,
+    state: &'static str,
+    /// Why it is not running.
+    reason: Option<String>,
+    summary: String,
+    file: Option<String>,
+    depends: Vec<String>,
+    nodes: Vec<String>,
+    failures: u64,
+    reloads: u64,
+}
+
+#[derive(Serialize)]
+struct Views {
+    path: Vec<String>,
+    plugins: Vec<View>,
+}
+
+fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    args.finish()?;
+    dataplane.hear_plugins();
+    let loaded = dataplane.plugins.loaded().iter().map(|loaded| {
+        let (plugin, library) = (loaded.plugin(), &loaded.plugin().library);
+        let failure = loaded.failure.as_ref();
+        View {
+            name: library.name.clone(),
+            version: library.version.clone(),
+            abi_version: Some(library.abi_version),
+            state: match plugin.health.mode() {
+                Mode::Running => "running",
+                Mode::Disabled => "disabled",
+                Mode::Failed => "failed",
+            },
+            reason: failure.map(|failure| format!("{}: {}", failure.place, failure.said)),
+            summary: library.summary.clone(),
+            file: Some(library.path.display().to_string()),
+            depends: library.depends.clone(),
+            nodes: plugin.nodes().to_vec(),
+            failures: plugin.health.failures(),
+            reloads: loaded.reloads,
+        }
+    });
+    let refused = dataplane.plugins.refused().iter().map(|(name, why)| View {
+        name: name.clone(),
+        version: String::new(),
+        abi_version: None,
+        state: "refused",
+        reason: Some(why.clone()),
+        summary: String::new(),
+        file: None,
+        depends: Vec::new(),
+        nodes: Vec::new(),
+        failures: 0,
+        reloads: 0,
+    });
+    let path = dataplane.config.plugins.path.iter().map(|directory| directory.display().to_string());
+    let views = Views { path: path.collect(), plugins: loaded.chain(refused).collect() };
+    Ok(Reply::new(views, render))
+}
+
+fn render(views: &Views) -> String {
+    let mut text = format!("Plugin path is: {}\n\n", views.path.join(":"));
+    let line = |name: &str, version: &str, state: &str, more: &str| {
+        row([left(name, 17), left(version, 12), left(state, 10), more.to_owned()])
+    };
+    text += &line("Plugin", "Version", "State", "Description");
+    for view in &views.plugins {
+        text += &line(&view.name, &view.version, view.state, &view.summary);
+        if let Some(reason) = &view.reason {
+            text += &format!("  {reason}\n");
+        }
+    }
+    text
+}
+
+/// A command that a plugin brings. It holds nothing of the plugin but its name.
+pub fn command(plugin: &str, parts: &CommandParts) -> Command<Dataplane> {
+    let (plugin, path) = (plugin.to_owned(), parts.path.clone());
+    Command::new(path.clone(), move |dataplane: &mut Dataplane, args: &mut Args<'_>| {
+        let line = args.rest();
+        let answer = dataplane.with_plugin(&plugin, |plugin, dataplane| plugin.run(dataplane, &path, line));
+        let (text, json) =
+            answer.unwrap_or_else(|| Err(format!("plugin '{plugin}' is gone"))).map_err(refused)?;
+        if text.is_empty() && matches!(json.as_str(), "" | "null") {
+            return Ok(Reply::empty());
+        }
+        // A plugin that writes no JSON has its text in it.
+        let json = RawValue::from_string(json)
+            .or_else(|_| serde_json::value::to_raw_value(&text))
+            .map_err(refused)?;
+        Ok(Reply::new(json, move |_| text.clone()))
+    })
+    .synopsis(parts.synopsis.clone())
+    .help(parts.help.clone())
+}

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Plugins: which are loaded, in which order, and how they come and go while packets flow.
+//!
+//! What a plugin is, the crate `weft-plugin-host` knows. Here is the life of all of them together: a plugin is loaded
+//! after those that it depends on and unloaded before them. Coming, going and being replaced is one change for a worker
+//! each, so that no packet is lost and none passes between the old and the new.
+//!
+//! Main thread only. While a plugin is being called, it stands in no list: `Dataplane::with_plugin` takes it out, so
+//! that the plugin can be given the whole dataplane.
+
+mod order;
+mod search;
+pub mod watch;
+mod world;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use weft_engine::wait::Waker;
+use weft_plugin_host::health::{Failure, Mode};
+use weft_plugin_host::{Host, Library, Plugin, PluginError};
+
+use crate::cli;
+use crate::state::{Dataplane, PATIENCE};
+
+pub use order::OrderError;
+pub use search::SearchError;
+
+/// Why a command about plugins is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginsError {
+    /// No such file, or one that is not trusted.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// Dependencies.
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    /// The plugin itself.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// It is there.
+    #[error("plugin '{0}' is loaded already")]
+    Loaded(String),
+    /// It is not there.
+    #[error("plugin '{0}' is not loaded")]
+    NotLoaded(String),
+    /// Others need it.
+    #[error("plugin '{needed}' cannot go: plugin '{by}' depends on it")]
+    Needed {
+        /// The one that should go.
+        needed: String,
+        /// One that stays.
+        by: String,
+    },
+    /// Commands collide.
+    #[error("plugin '{0}': {1}")]
+    Command(String, weft_cli::tree::RegisterError),
+    /// A worker is late. It ends all the same.
+    #[error(
+        "plugin '{0}' has left the graph, but a worker has not passed by yet; it is closed when that worker has"
+    )]
+    Leaving(String),
+}
+
+/// A loaded plugin.
+pub struct Loaded {
+    plugin: Plugin,
+    /// Of its file, when it was read.
+    modified: Option<SystemTime>,
+    /// The last one.
+    pub failure: Option<Failure>,
+    /// Times that it was replaced.
+    pub reloads: u64,
+}
+
+impl Loaded {
+    /// The plugin.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+}
+
+/// All plugins.
+pub struct Plugins {
+    host: Host,
+    /// In the order of loading.
+    loaded: Vec<Loaded>,
+    /// Out of the graph, but something still holds them.
+    leaving: Vec<Plugin>,
+    /// Why files were not loaded, by name; until they are.
+    refused: BTreeMap<String, String>,
+    /// Files whose change was seen in the last look: they may still be written to.
+    changing: BTreeMap<String, SystemTime>,
+}
+
+impl Plugins {
+    /// None. `main` is woken when one fails.
+    pub fn new(main: Waker) -> Plugins {
+        Plugins {
+            host: Host::new(main),
+            loaded: Vec::new(),
+            leaving: Vec::new(),
+            refused: BTreeMap::new(),
+            changing: BTreeMap::new(),
+        }
+    }
+
+    /// Loaded plugins, in the order of loading.
+    pub fn loaded(&self) -> &[Loaded] {
+        &self.loaded
+    }
+
+    /// Plugins that are not loaded, and why.
+    pub fn refused(&self) -> &BTreeMap<String, String> {
+        &self.refused
+    }
+
+    /// Names of loaded plugins.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.loaded.iter().map(|loaded| loaded.plugin.library.name.as_str())
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        self.names().position(|known| known == name)
+    }
+
+    /// What a trace has kept in a node of a plugin, if the plugin prints it.
+    pub fn trace(&self, node: &str, record: &weft_engine::trace::TraceRecord) -> Option<String> {
+        self.loaded.iter().find_map(|loaded| loaded.plugin.trace(node, record))
+    }
+}
+
+impl Dataplane {
+    /// Loads a plugin and those that it depends on; returns the names of what came.
+    pub fn load_plugin(&mut self, name: &str) -> Result<Vec<String>, PluginsError> {
+        let name = search::stem(name);
+        let loaded = self.load_all(&name);
+        match &loaded {
+            Ok(names) => names.iter().for_each(|name| drop(self.plugins.refused.remove(name))),
+            Err(PluginsError::Loaded(_)) => {}
+            Err(error) => drop(self.plugins.refused.insert(name, error.to_string())),
+        }
+        loaded
+    }
+
+    fn load_all(&mut self, name: &str) -> Result<Vec<String>, PluginsError> {
+        if self.plugins.place(name).is_some() {
+            return Err(PluginsError::Loaded(name.to_owned()));
+        }
+        let libraries = order::resolve(
+            name,
+            |name| self.plugins.place(name).is_some(),
+            |name| Ok(Library::open(&search::find(&self.config.plugins.path, name)?)?),
+        )?;
+        let mut names = Vec::new();
+        for library in libraries {
+            let name = library.name.clone();
+            self.start_plugin(library)?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    fn start_plugin(&mut self, library: Library) -> Result<(), PluginsError> {
+        let modified = modified(&library.path);
+        let mut plugin = self.started(library)?;
+        plugin.make_counters(&mut self.engine, None)?;
+        let Dataplane { engine, plugins, .. } = self;
+        if let Err(error) = engine.at_once(|engine| plugin.install(&mut plugins.host, engine)) {
+            plugin.remove_counters(engine, None);
+            self.end(plugin);
+            return Err(error.into());
+        }
+        self.plugins.loaded.push(Loaded { plugin, modified, failure: None, reloads: 0 });
+        if let Err((name, error)) = self.publish_commands() {
+            let loaded = self.plugins.loaded.pop();
+            if let Some(loaded) = loaded {
+                self.remove(loaded.plugin);
+            }
+            return Err(PluginsError::Command(name, error));
+        }
+        Ok(())
+    }
+
+    /// Has a plugin register what it has.
+    fn started(&mut self, library: Library) -> Result<Plugin, PluginError> {
+        let configuration = self.config.plugins.sections.get(&library.name).cloned().unwrap_or_default();
+        // The host takes no part in what a plugin does in its init; it is out of the dataplane meanwhile.
+        let host = std::mem::replace(&mut self.plugins.host, Host::new(self.main.clone()));
+        let started = Plugin::start(&host, library, self, &configuration);
+        self.plugins.host = host;
+        started
+    }
+
+    /// Unloads a plugin: its features are off, its nodes gone, its library closed.
+    pub fn unload_plugin(&mut self, name: &str) -> Result<(), PluginsError> {
+        let Some(place) = self.plugins.place(name) else {
+            // Whoever unloads a plugin that was refused does not want to hear of it any more.
+            return match self.plugins.refused.remove(name) {
+                Some(_) => Ok(()),
+                None => Err(PluginsError::NotLoaded(name.to_owned())),
+            };
+        };
+        let by = self.plugins.loaded.iter().map(|loaded| &loaded.plugin.library);
+        if let Some(by) = by.clone().find(|library| library.depends.iter().any(|needed| needed == name)) {
+            return Err(PluginsError::Needed { needed: name.to_owned(), by: by.name.clone() });
+        }
+        let Loaded { plugin, .. } = self.plugins.loaded.remove(place);
+        let published = self.publish_commands();
+        debug_assert!(published.is_ok(), "fewer commands do not collide");
+        if self.remove(plugin) { Ok(()) } else { Err(PluginsError::Leaving(name.to_owned())) }
+    }
+
+    /// Takes a plugin out of the graph and ends it; says whether that is done already.
+    fn remove(&mut self, mut plugin: Plugin) -> bool {
+        self.engine.at_once(|engine| plugin.leave(engine));
+        plugin.remove_counters(&mut self.engine, None);
+        self.end(plugin)
+    }
+
+    /// Ends a plugin that is out of the graph, when nobody holds anything of it any more.
+    fn end(&mut self, plugin: Plugin) -> bool {
+        let idle = self.settle(PATIENCE, |dataplane| {
+            dataplane.plugins.host.bury();
+            plugin.is_idle()
+        });
+        if !idle {
+            self.plugins.leaving.push(plugin);
+        }
+        idle
+    }
+
+    /// Unloads all plugins, last loaded first.
+    pub fn unload_all_plugins(&mut self) {
+        while let Some(Loaded { plugin, .. }) = self.plugins.loaded.pop() {
+            self.remove(plugin);
+        }
+    }
+
+    /// Replaces a plugin by what its file is now. Its features stay enabled where they are, and its state is handed over.
+    pub fn reload_plugin(&mut self, name: &str) -> Result<(), PluginsError> {
+        let place = self.plugins.place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
+        let path = self.plugins.loaded[place].plugin.library.path.clone();
+        let modified = modified(&path);
+        let library = Library::open(&path)?;
+        order::check(&library, |name| self.plugins.place(name).is_some_and(|other| other < place))?;
+        let mut new = self.started(library)?;
+        let mut old = self.plugins.loaded.remove(place);
+        match self.replace(&mut old.plugin, &mut new, place) {
+            Ok(()) => {
+                let reloads = old.reloads + 1;
+                self.plugins.loaded.insert(place, Loaded { plugin: new, modified, failure: None, reloads });
+            }
+            Err(error) => {
+                old.modified = modified;
+                self.plugins.loaded.insert(place, old);
+                self.end(new);
+                return Err(error);
+            }
+        }
+        if let Err((name, error)) = self.publish_commands() {
+            tracing::error!("plugin {name}: {error}");
+        }
+        self.end(old.plugin);
+        Ok(())
+    }
+
+    /// Puts `new` in the place of `old`; on an error all is as it was. Plugins after `place` may have edges to its nodes:
+    /// those that depend on it are wired again.
+    fn replace(&mut self, old: &mut Plugin, new: &mut Plugin, place: usize) -> Result<(), PluginsError> {
+        // A plugin that has failed may have left anything in its state.
+        if old.health.mode() != Mode::Failed
+            && let Some(state) = old.export(self)?
+        {
+            new.import(self, &state)?;
+        }
+        let Dataplane { engine, plugins: Plugins { host, loaded, .. }, .. } = self;
+        new.make_counters(engine, Some(old))?;
+        let name = old.library.name.clone();
+        let replaced = engine.at_once(|engine| {
+            let depend = |loaded: &&mut Loaded| loaded.plugin.library.depends.contains(&name);
+            let mut others: Vec<_> =
+                loaded[place..].iter_mut().filter(depend).map(|loaded| &mut loaded.plugin).collect();
+            let left: Vec<_> = others.iter_mut().map(|other| other.leave(engine)).collect();
+            let enabled = old.leave(engine);
+            let replaced = match new.install(host, engine) {
+                Ok(()) => {
+                    new.enable(engine, enabled);
+                    Ok(())
+                }
+                Err(error) => {
+                    back(old, host, engine);
+                    old.enable(engine, enabled);
+                    Err(error)
+                }
+            };
+            for (other, enabled) in others.into_iter().zip(left) {
+                back(other, host, engine);
+                other.enable(engine, enabled);
+            }
+            replaced
+        });
+        match replaced {
+            Ok(()) => old.remove_counters(engine, Some(new)),
+            Err(_) => new.remove_counters(engine, Some(old)),
+        }
+        Ok(replaced?)
+    }
+
+    /// Lets packets pass the nodes of a plugin, or go on without them.
+    pub fn switch_plugin(&mut self, name: &str, on: bool) -> Result<(), PluginsError> {
+        let place = self.plugins.place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
+        let health = &self.plugins.loaded[place].plugin.health;
+        health.set(if on { Mode::Running } else { Mode::Disabled });
+        Ok(())
+    }
+
+    /// Loads what `plugins { ... }` asks for. A plugin that cannot be loaded is in the log and in `show plugins`.
+    pub fn load_configured_plugins(&mut self) {
+        let (found, refused) = search::all(&self.config.plugins);
+        for error in refused {
+            tracing::error!("plugins: {error}");
+        }
+        for name in found {
+            match self.load_plugin(&name) {
+                // It came with another one, which depends on it.
+                Ok(_) | Err(PluginsError::Loaded(_)) => {}
+                Err(error) => tracing::error!("plugin {name} is not loaded: {error}"),
+            }
+        }
+    }
+
+    /// Works with a plugin that is given the dataplane.
+    pub(crate) fn with_plugin<R>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut Plugin, &mut Dataplane) -> R,
+    ) -> Option<R> {
+        let place = self.plugins.place(name)?;
+        let mut loaded = self.plugins.loaded.remove(place);
+        let result = work(&mut loaded.plugin, self);
+        self.plugins.loaded.insert(place, loaded);
+        Some(result)
+    }
+
+    /// Makes the command tree anew, with the commands of the plugins that are loaded.
+    fn publish_commands(&mut self) -> Result<(), (String, weft_cli::tree::RegisterError)> {
+        let mut tree = cli::tree();
+        for Loaded { plugin, .. } in &self.plugins.loaded {
+            for command in plugin.commands() {
+                let added = tree.add(cli::plugin::command(&plugin.library.name, command));
+                added.map_err(|error| (plugin.library.name.clone(), error))?;
+            }
+        }
+        self.commands = Rc::new(tree);
+        Ok(())
+    }
+}
+
+/// A plugin that was in the graph comes back.
+fn back(plugin: &mut Plugin, host: &mut Host, engine: &mut weft_engine::Engine) {
+    if let Err(error) = plugin.install(host, engine) {
+        plugin.health.fail(Failure {
+            place: "its return into the graph".to_owned(),
+            thread: weft_engine::ThreadIndex(0),
+            said: error.to_string(),
+        });
+    }
+}
+
+fn modified(path: &PathBuf) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|found| found.modified()).ok()
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What of the dataplane a plugin can reach.
+
+use weft_engine::{Engine, InterfaceIndex};
+use weft_plugin_host::World;
+
+use crate::state::Dataplane;
+
+impl World for Dataplane {
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn interface(&self, name: &str) -> Option<InterfaceIndex> {
+        self.interfaces.find(name)
+    }
+
+    fn interface_name(&self, interface: InterfaceIndex) -> Option<String> {
+        self.interfaces.get(interface).map(|interface| interface.name.clone())
+    }
+
+    fn next_interface(&self, from: InterfaceIndex) -> Option<InterfaceIndex> {
+        self.interfaces.iter().map(|(index, _)| index).find(|index| *index >= from)
+    }
+
+    fn set_feature(
+        &mut self,
+        arc: &str,
+        node: &str,
+        interface: InterfaceIndex,
+        on: bool,
+    ) -> Result<(), String> {
+        if self.interfaces.get(interface).is_none() {
+            return Err(format!("no interface has index {interface}"));
+        }
+        let arc = self.engine.features().arc(arc).map_err(|error| error.to_string())?;
+        Dataplane::set_feature(self, arc, interface, node, on).map(drop).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A node of a plugin, as the graph sees it: one call into the plugin per vector.
+//!
+//! What does not change from vector to vector is written into the [`abi::Vector`] once. A node that has failed, or whose
+//! plugin is disabled, sends its packets where they would go without it.
+
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+
+use weft_engine::buffer::{BufferCache, Metadata, Packet, SLOT_SIZE};
+use weft_engine::feature::Arcs;
+use weft_engine::frame::{FRAME_SIZE, Frame};
+use weft_engine::graph::Wiring;
+use weft_engine::node::Node;
+use weft_engine::{Context, NodeId, ReasonId, ThreadIndex};
+use weft_plugin_sdk::abi;
+use weft_stats::{SimpleRow, SimpleVector};
+
+use crate::health::{Failure, Health, Since};
+use crate::instance::Remains;
+use crate::registration::Process;
+use crate::table::{HOST, readable, text};
+
+const _: () = {
+    assert!(size_of::<Metadata>() == size_of::<abi::Metadata>());
+    assert!(SLOT_SIZE == abi::SLOT_SIZE as usize && FRAME_SIZE == abi::VECTOR_SIZE as usize);
+    assert!(NodeId::DROP.0 == abi::NODE_DROP);
+};
+
+/// Where packets go without the node.
+#[derive(Clone, Copy)]
+enum Without {
+    /// On along the arc.
+    Arc,
+    /// To the first edge.
+    Edge(NodeId),
+    /// It has no edge.
+    Nowhere,
+}
+
+/// One worker's instance.
+pub(crate) struct PluginNode {
+    vector: abi::Vector,
+    process: Process,
+    without: Without,
+    health: Arc<Health>,
+    since: Arc<Since>,
+    failed: ReasonId,
+    name: String,
+    thread: ThreadIndex,
+    /// What `vector` points to.
+    _edges: Box<[NodeId]>,
+    _counters: Box<[abi::CounterRow]>,
+    _rows: (Vec<SimpleRow>, SimpleRow),
+    /// Goes to the main thread in the end.
+    remains: Option<Remains>,
+    bury: Sender<Remains>,
+}
+
+// SAFETY: the pointers lead to memory that this value owns, to the stats segment, and to the state that the plugin made for
+// this worker, which the ABI says is used by one thread at a time.
+unsafe impl Send for PluginNode {}
+
+/// What a node is made of.
+pub(crate) struct Parts<'a> {
+    pub process: Process,
+    pub feature: bool,
+    pub own_reasons: usize,
+    pub health: &'a Arc<Health>,
+    pub since: Arc<Since>,
+    pub counters: &'a [SimpleVector],
+    /// Of all nodes.
+    pub reasons: &'a SimpleVector,
+    pub name: &'a str,
+    pub state: *mut std::ffi::c_void,
+    pub remains: Remains,
+    pub bury: Sender<Remains>,
+}
+
+impl PluginNode {
+    pub fn new(wiring: &Wiring<'_>, parts: Parts<'_>) -> PluginNode {
+        let edges: Box<[NodeId]> = wiring.edges().into();
+        let rows: Vec<SimpleRow> = parts.counters.iter().map(|vector| vector.row(wiring.thread())).collect();
+        let counters = rows.iter().zip(parts.counters).map(|(row, vector)| abi::CounterRow {
+            cells: row.address(0).cast::<u64>().cast_mut(),
+            length: vector.capacity() as u32,
+        });
+        let counters: Box<[_]> = counters.collect();
+        let (first, reasons) = (wiring.first_reason(), parts.reasons.row(wiring.thread()));
+        PluginNode {
+            vector: abi::Vector {
+                size: size_of::<abi::Vector>() as u32,
+                count: 0,
+                thread: wiring.thread().0,
+                buffers: ptr::null(),
+                nexts: ptr::null_mut(),
+                metadata: ptr::null_mut(),
+                slots: ptr::null_mut(),
+                chain: ptr::null(),
+                chain_length: 0,
+                done: 0,
+                reason_base: first.0,
+                edges: edges.as_ptr().cast(),
+                edges_length: edges.len() as u32,
+                punt: wiring.id("punt").unwrap_or(NodeId::DROP).0,
+                now: 0,
+                state: parts.state,
+                reasons: reasons.address(first.index()).cast::<u64>().cast_mut(),
+                reasons_length: parts.own_reasons as u32,
+                counters_length: counters.len() as u32,
+                counters: counters.as_ptr(),
+                host: &raw const HOST,
+                worker: ptr::null_mut(),
+                failure: ptr::null_mut(),
+            },
+            process: parts.process,
+            without: match (parts.feature, edges.first()) {
+                (true, _) => Without::Arc,
+                (false, Some(&edge)) => Without::Edge(edge),
+                (false, None) => Without::Nowhere,
+            },
+            health: Arc::clone(parts.health),
+            since: parts.since,
+            failed: ReasonId(first.0 + parts.own_reasons as u16),
+            name: parts.name.to_owned(),
+            thread: wiring.thread(),
+            _edges: edges,
+            _counters: counters,
+            _rows: (rows, reasons),
+            remains: Some(parts.remains),
+            bury: parts.bury,
+        }
+    }
+
+    /// Sends packets where they would go without the node.
+    #[inline]
+    fn pass(&self, cx: &mut Context<'_>, frame: &Frame) {
+        let arcs = cx.arcs();
+        match self.without {
+            Without::Arc => cx.each(frame, |packet| arcs.next(packet)),
+            _ => cx.each(frame, |packet| self.next_without(arcs, packet)),
+        }
+    }
+
+    fn next_without(&self, arcs: &Arcs, packet: &mut Packet<'_>) -> NodeId {
+        match self.without {
+            Without::Arc => arcs.next(packet),
+            Without::Edge(edge) => edge,
+            Without::Nowhere => {
+                packet.meta.reason = self.failed;
+                NodeId::DROP
+            }
+        }
+    }
+
+    /// The plugin has failed on the packet after the first `done`.
+    #[cold]
+    fn fail(&mut self, cx: &mut Context<'_>, frame: &Frame, said: String) {
+        let arcs = cx.arcs();
+        let done = usize::from(self.vector.done);
+        for (i, &index) in frame.packets().iter().enumerate().skip(done) {
+            let mut packet = cx.buffers.packet(index);
+            let next = match i == done {
+                true => {
+                    packet.meta.reason = self.failed;
+                    NodeId::DROP
+                }
+                false => self.next_without(arcs, &mut packet),
+            };
+            cx.nexts()[i] = next;
+        }
+        cx.hand_on_written(frame);
+        self.health.fail(Failure { place: format!("node {}", self.name), thread: self.thread, said });
+    }
+}
+
+impl Node for PluginNode {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        if !self.health.runs() {
+            return self.pass(cx, frame);
+        }
+        let mut failure = Vec::new();
+        let (metadata, slots) = cx.buffers.addresses();
+        let chain = cx.arcs().chain();
+        let vector = &mut self.vector;
+        vector.count = frame.len() as u16;
+        vector.buffers = frame.packets().as_ptr().cast();
+        vector.nexts = cx.nexts().as_mut_ptr().cast();
+        vector.metadata = metadata.cast();
+        vector.slots = slots;
+        vector.chain = chain.as_ptr().cast();
+        vector.chain_length = chain.len() as u32;
+        vector.now = cx.now.0;
+        vector.done = 0;
+        vector.worker = ptr::from_mut(&mut *cx).cast();
+        vector.failure = text(&mut failure);
+        self.since.0.store(cx.now.0, Ordering::Relaxed);
+        // SAFETY: the vector is as `abi::Vector` describes it, `self.remains` keeps the code, and `cx` is used by nobody but
+        // the plugin, through the table, until the call returns.
+        let verdict = unsafe { (self.process)(vector) };
+        self.since.0.store(0, Ordering::Relaxed);
+        match verdict {
+            abi::SEND_EACH => cx.hand_on_written(frame),
+            abi::SEND_DEFAULT => self.pass(cx, frame),
+            _ => self.fail(cx, frame, readable(failure)),
+        }
+    }
+
+    fn close(&mut self, _: &mut BufferCache) {
+        if let Some(remains) = self.remains.take() {
+            // The main thread has gone: what is left ends here, with the process.
+            let _ = self.bury.send(remains);
+        }
+    }
+}

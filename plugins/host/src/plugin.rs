@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A plugin as the main thread has it: started, in the graph, out of it again, ended.
+//!
+//! The main thread calls into a plugin from here alone, one call at a time, and from no call into another.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use weft_engine::clock::Tsc;
+use weft_engine::feature::FeatureSpec;
+use weft_engine::graph::{NodeDef, Wiring};
+use weft_engine::node::Node;
+use weft_engine::trace::TraceRecord;
+use weft_engine::wait::Waker;
+use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
+use weft_plugin_sdk::abi;
+use weft_stats::SimpleVector;
+
+use crate::error::PluginError;
+use crate::health::{Failure, Health, Mode, Since};
+use crate::instance::{Instance, Kept, Remains};
+use crate::library::Library;
+use crate::node::{Parts, PluginNode};
+pub use crate::registration::{CommandParts, FeatureParts};
+use crate::registration::{NodeParts, Registration, TimerParts};
+use crate::specs::Specs;
+use crate::table::{Call, HOST, readable, text};
+use crate::world::World;
+
+/// What all plugins share.
+pub struct Host {
+    specs: Specs,
+    bury: Sender<Remains>,
+    buried: Receiver<Remains>,
+    main: Waker,
+}
+
+impl Host {
+    /// `main` is woken when a plugin fails.
+    pub fn new(main: Waker) -> Host {
+        let (bury, buried) = channel();
+        Host { specs: Specs::default(), bury, buried, main }
+    }
+
+    /// Ends what workers have sent back.
+    pub fn bury(&self) {
+        self.buried.try_iter().for_each(drop);
+    }
+}
+
+/// Where a feature was enabled: arc, node, and the interfaces with the nodes that follow.
+pub type Enabled = Vec<(ArcId, String, Vec<(InterfaceIndex, NodeId)>)>;
+
+/// What an exported state is of, and its bytes.
+pub type State = (u32, Vec<u8>);
+
+/// A node that is being watched: its name, its worker, since when the running call runs.
+struct Watched {
+    node: String,
+    thread: ThreadIndex,
+    since: Arc<Since>,
+}
+
+/// A started plugin.
+pub struct Plugin {
+    /// What it was loaded from.
+    pub library: Library,
+    /// How it is.
+    pub health: Arc<Health>,
+    nodes: Vec<NodeParts>,
+    node_names: Vec<String>,
+    ids: Vec<NodeId>,
+    features: Vec<FeatureParts>,
+    commands: Vec<CommandParts>,
+    timers: Vec<(TimerParts, Instant)>,
+    counters: Vec<SimpleVector>,
+    counter_names: Vec<(String, u32)>,
+    watched: Vec<Watched>,
+    instance: Arc<Instance>,
+}
+
+impl Plugin {
+    /// Has the plugin register what it has. Nothing of it is in the graph yet.
+    pub fn start(
+        host: &Host,
+        library: Library,
+        world: &mut dyn World,
+        configuration: &str,
+    ) -> Result<Plugin, PluginError> {
+        let mut registration = Registration::default();
+        let mut instance = Instance::new(Arc::clone(&library.code));
+        let mut state: *mut c_void = ptr::null_mut();
+        let mut call = Call {
+            plugin: &library.name,
+            world,
+            registration: Some(&mut registration),
+            instance: None,
+            counters: &[],
+            nodes: &[],
+            configuration,
+            said: String::new(),
+            why: String::new(),
+        };
+        // SAFETY: the descriptor's function, with what the ABI says; `library` keeps the code.
+        let code = unsafe { (library.descriptor.init)(&raw const HOST, call.main(), &raw mut state) };
+        let said = call.said;
+        instance.users = std::mem::take(&mut registration.users);
+        let plugin = library.name.clone();
+        match code {
+            abi::OK => instance.state = Kept { data: state, end: library.descriptor.exit },
+            abi::PANICKED => return Err(PluginError::Panicked { plugin, during: "in init", said }),
+            _ => return Err(PluginError::Init { plugin, said }),
+        }
+        let Registration { nodes, features, commands, timers, counters, users: _ } = registration;
+        let now = Instant::now();
+        let period = |timer: &TimerParts| Duration::from_millis(timer.period_ms.into());
+        Ok(Plugin {
+            library,
+            health: Health::new(host.main.clone()),
+            node_names: nodes.iter().map(|node| node.name.clone()).collect(),
+            nodes,
+            ids: Vec::new(),
+            features,
+            commands,
+            timers: timers
+                .into_iter()
+                .map(|timer| (now + period(&timer), timer))
+                .map(|(due, timer)| (timer, due))
+                .collect(),
+            counters: Vec::new(),
+            counter_names: counters,
+            watched: Vec::new(),
+            instance: Arc::new(instance),
+        })
+    }
+
+    fn call<'a>(&'a self, world: &'a mut dyn World) -> Call<'a> {
+        Call {
+            plugin: &self.library.name,
+            world,
+            registration: None,
+            instance: Some(&self.instance),
+            counters: &self.counters,
+            nodes: &self.node_names,
+            configuration: "",
+            said: String::new(),
+            why: String::new(),
+        }
+    }
+
+    /// What the next incarnation needs, if the plugin has such a thing.
+    pub fn export(&self, world: &mut dyn World) -> Result<Option<State>, PluginError> {
+        let Some(export) = self.library.descriptor.export_state else {
+            return Ok(None);
+        };
+        let (mut version, mut bytes) = (0, Vec::new());
+        let mut call = self.call(world);
+        // SAFETY: as in `start`.
+        let code =
+            unsafe { export(self.instance.state.data, call.main(), &raw mut version, text(&mut bytes)) };
+        match code {
+            abi::OK => Ok((version > 0).then_some((version, bytes))),
+            _ => Err(PluginError::Panicked {
+                plugin: self.library.name.clone(),
+                during: "in export_state",
+                said: call.said,
+            }),
+        }
+    }
+
+    /// Gives it what the one before has exported.
+    pub fn import(&self, world: &mut dyn World, (version, bytes): &State) -> Result<(), PluginError> {
+        let Some(import) = self.library.descriptor.import_state else {
+            return Ok(());
+        };
+        let mut call = self.call(world);
+        let state = self.instance.state.data;
+        // SAFETY: as in `start`.
+        match unsafe { import(state, call.main(), *version, bytes.as_ptr(), bytes.len()) } {
+            abi::OK => Ok(()),
+            _ => Err(PluginError::Import { plugin: self.library.name.clone(), said: call.said }),
+        }
+    }
+
+    /// Registers its counters; those that the incarnation before has under the same name go on.
+    pub fn make_counters(&mut self, engine: &mut Engine, before: Option<&Plugin>) -> Result<(), PluginError> {
+        let plugin = &self.library.name;
+        let mut counters = Vec::new();
+        for (name, columns) in &self.counter_names {
+            let columns = *columns as usize;
+            let known = before.and_then(|before| before.counter(name));
+            if let Some(vector) = known.filter(|vector| vector.capacity() == columns) {
+                counters.push(vector.clone());
+                continue;
+            }
+            if let Some(other) = known {
+                engine.stats.remove(other.entry());
+            }
+            match engine.stats.simple(&format!("/plugins/{plugin}/{name}"), columns, columns) {
+                Ok(vector) => counters.push(vector),
+                Err(error) => {
+                    self.counters = counters;
+                    self.remove_counters(engine, before);
+                    return Err(PluginError::Stats { plugin: self.library.name.clone(), error });
+                }
+            }
+        }
+        self.counters = counters;
+        Ok(())
+    }
+
+    fn counter(&self, name: &str) -> Option<&SimpleVector> {
+        let place = self.counter_names.iter().position(|(known, _)| known == name)?;
+        self.counters.get(place)
+    }
+
+    /// Removes its counters, but for those that the next incarnation (or the one before) goes on with.
+    pub fn remove_counters(&self, engine: &mut Engine, but: Option<&Plugin>) {
+        let kept = |vector: &SimpleVector| {
+            but.is_some_and(|but| but.counters.iter().any(|other| other.entry() == vector.entry()))
+        };
+        for vector in self.counters.iter().filter(|vector| !kept(vector)) {
+            engine.stats.remove(vector.entry());
+        }
+    }
+
+    /// Brings its nodes and features into the graph; all of them or, on an error, none.
+    pub fn install(&mut self, host: &mut Host, engine: &mut Engine) -> Result<(), PluginError> {
+        let mut opened = self.open(engine)?;
+        let plugin = &*self;
+        let (watched, reasons) = (RefCell::new(Vec::new()), engine.counters.reasons.clone());
+        let mut defs = Vec::new();
+        for (part, opened) in plugin.nodes.iter().zip(&mut opened) {
+            let spec = host.specs.get(part);
+            let (bury, watched, reasons) = (&host.bury, &watched, &reasons);
+            defs.push(NodeDef::new(spec, move |wiring: &Wiring<'_>| {
+                let thread = usize::from(wiring.thread().0) - 1;
+                let remains = opened[thread].take().expect("a node is made once per thread");
+                let since = Arc::new(Since::default());
+                let (node, thread) = (part.name.clone(), wiring.thread());
+                watched.borrow_mut().push(Watched { node, thread, since: Arc::clone(&since) });
+                Box::new(PluginNode::new(
+                    wiring,
+                    Parts {
+                        process: part.process,
+                        feature: plugin.features.iter().any(|feature| feature.node == part.name),
+                        own_reasons: part.reasons.len(),
+                        health: &plugin.health,
+                        since,
+                        counters: &plugin.counters,
+                        reasons,
+                        name: &part.name,
+                        state: remains.state(),
+                        remains,
+                        bury: bury.clone(),
+                    },
+                )) as Box<dyn Node>
+            }));
+        }
+        let ids = engine.add_nodes(&plugin.library.name, defs)?;
+        self.watched = watched.into_inner();
+        self.ids = ids;
+        for (i, feature) in self.features.iter().enumerate() {
+            let (after, before) = (borrowed(&feature.after), borrowed(&feature.before));
+            let (arc, node) = (&feature.arc, &feature.node);
+            if let Err(error) = engine.add_feature(&FeatureSpec { arc, node, after: &after, before: &before })
+            {
+                let added = self.features[..i].iter();
+                remove_features(engine, added);
+                self.ids.drain(..).for_each(|id| engine.remove_node(id));
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the plugin make the state of each of its nodes, on each worker.
+    fn open(&self, engine: &Engine) -> Result<Vec<Vec<Option<Remains>>>, PluginError> {
+        let mut opened = Vec::new();
+        for node in &self.nodes {
+            let mut of_node = Vec::new();
+            for thread in engine.threads() {
+                let mut state = ptr::null_mut();
+                if let Some(open) = node.open {
+                    // SAFETY: the plugin registered both for each other.
+                    let code = unsafe { open(node.user, thread.0.into(), &raw mut state) };
+                    if code != abi::OK {
+                        let said = format!("node '{}' makes no instance for worker {thread}", node.name);
+                        return Err(PluginError::Init { plugin: self.library.name.clone(), said });
+                    }
+                }
+                let end = node.close.filter(|_| node.open.is_some());
+                of_node.push(Some(Remains::new(Kept { data: state, end }, &self.instance)));
+            }
+            opened.push(of_node);
+        }
+        Ok(opened)
+    }
+
+    /// Takes its features and nodes out of the graph: packets go on without it, and none is lost. Says where its features
+    /// were enabled.
+    pub fn leave(&mut self, engine: &mut Engine) -> Enabled {
+        let enabled = remove_features(engine, self.features.iter());
+        self.ids.drain(..).for_each(|id| engine.remove_node(id));
+        self.watched.clear();
+        enabled
+    }
+
+    /// Enables its features where `enabled` says, as far as it still has them.
+    pub fn enable(&self, engine: &mut Engine, enabled: Enabled) {
+        for (arc, node, interfaces) in enabled {
+            for (interface, last) in interfaces {
+                if let Err(error) = engine.set_feature(arc, interface, &node, true, last) {
+                    tracing::warn!("plugin {}: {error}", self.library.name);
+                }
+            }
+        }
+    }
+
+    /// Whether nobody else holds anything of it any more: it can be dropped, which ends it.
+    pub fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.instance) == 1
+    }
+
+    /// Its nodes.
+    pub fn nodes(&self) -> &[String] {
+        &self.node_names
+    }
+
+    /// Its features.
+    pub fn features(&self) -> &[FeatureParts] {
+        &self.features
+    }
+
+    /// Its commands.
+    pub fn commands(&self) -> &[CommandParts] {
+        &self.commands
+    }
+
+    /// Runs a command: gives the answer as text and as JSON, or the sentence that says why not.
+    pub fn run(&self, world: &mut dyn World, path: &str, line: &str) -> Result<(String, String), String> {
+        let Some(command) = self.commands.iter().find(|command| command.path == path) else {
+            return Err(format!("plugin '{}' has no command '{path}'", self.library.name));
+        };
+        if self.health.mode() == Mode::Failed {
+            return Err(format!("plugin '{}' has failed; see show plugins", self.library.name));
+        }
+        let (mut plain, mut json) = (Vec::new(), Vec::new());
+        let mut call = self.call(world);
+        // SAFETY: the plugin registered the function with `user`; its state is used by one call at a time.
+        let code = unsafe {
+            let (user, state) = (command.user, self.instance.state.data);
+            let (line, length) = (line.as_ptr(), line.len());
+            (command.run)(user, state, call.main(), line, length, text(&mut plain), text(&mut json))
+        };
+        let said = call.said;
+        match code {
+            abi::OK => Ok((readable(plain), readable(json))),
+            abi::PANICKED => Err(self.panicked(format!("command '{path}'"), said)),
+            _ => Err(said),
+        }
+    }
+
+    /// When its next timer is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        let runs = self.health.mode() != Mode::Failed;
+        self.timers.iter().map(|(_, due)| *due).min().filter(|_| runs)
+    }
+
+    /// Runs the timers that are due.
+    pub fn tick(&mut self, world: &mut dyn World, now: Instant) {
+        for i in 0..self.timers.len() {
+            let (timer, due) = &mut self.timers[i];
+            if *due > now || self.health.mode() == Mode::Failed {
+                continue;
+            }
+            *due = now + Duration::from_millis(timer.period_ms.into());
+            let (user, run) = (timer.user, timer.run);
+            let mut call = self.call(world);
+            // SAFETY: as in `run`.
+            let code = unsafe { run(user, self.instance.state.data, call.main()) };
+            let said = call.said;
+            match code {
+                abi::OK => {}
+                abi::PANICKED => drop(self.panicked("a timer".to_owned(), said)),
+                _ => tracing::warn!("plugin {}: a timer: {said}", self.library.name),
+            }
+        }
+    }
+
+    fn panicked(&self, place: String, said: String) -> String {
+        let sentence = format!("plugin '{}' has failed in {place}: {said}", self.library.name);
+        self.health.fail(Failure { place, thread: ThreadIndex(0), said });
+        sentence
+    }
+
+    /// What a node of it says of a packet in a trace.
+    pub fn trace(&self, node: &str, record: &TraceRecord) -> Option<String> {
+        let node = self.nodes.iter().find(|part| part.name == node)?;
+        let format = node.trace?;
+        let mut out = Vec::new();
+        let data = record.data();
+        let trace = abi::Trace {
+            size: size_of::<abi::Trace>() as u32,
+            length: data.len() as u32,
+            metadata: (&raw const record.meta).cast(),
+            data: data.as_ptr(),
+        };
+        // SAFETY: the plugin registered both for each other; the trace is good during the call.
+        let code = unsafe { format(node.user, &raw const trace, text(&mut out)) };
+        match code {
+            abi::OK => Some(readable(out)),
+            _ => {
+                self.panicked(format!("the trace of node {}", node.name), readable(out));
+                None
+            }
+        }
+    }
+
+    /// Nodes whose running call has taken longer than `limit` clocks so far.
+    pub fn overdue(&self, now: Tsc, limit: u64) -> Vec<(&str, ThreadIndex)> {
+        let late = |watched: &&Watched| match watched.since.0.load(Ordering::Relaxed) {
+            0 => false,
+            since => now.since(Tsc(since)) > limit,
+        };
+        self.watched.iter().filter(late).map(|watched| (watched.node.as_str(), watched.thread)).collect()
+    }
+}
+
+fn remove_features<'a>(engine: &mut Engine, features: impl Iterator<Item = &'a FeatureParts>) -> Enabled {
+    let mut enabled = Vec::new();
+    let mut seen = HashSet::new();
+    for feature in features {
+        if let Ok(arc) = engine.features().arc(&feature.arc)
+            && seen.insert((arc, feature.node.as_str()))
+        {
+            enabled.push((arc, feature.node.clone(), engine.remove_feature(arc, &feature.node)));
+        }
+    }
+    enabled
+}
+
+fn borrowed(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a plugin has registered in `init`, copied and checked. It takes effect only when all of it is good.
+
+use std::ffi::c_void;
+
+use weft_engine::node::Severity;
+use weft_plugin_sdk::abi;
+
+use crate::foreign::{self, Sized32};
+use crate::instance::Kept;
+
+// SAFETY: integers, raw pointers and optional functions only.
+unsafe impl Sized32 for abi::Node {
+    const LEAST: usize = 88;
+}
+// SAFETY: as above.
+unsafe impl Sized32 for abi::Feature {
+    const LEAST: usize = 40;
+}
+// SAFETY: as above.
+unsafe impl Sized32 for abi::Command {
+    const LEAST: usize = 56;
+}
+// SAFETY: as above.
+unsafe impl Sized32 for abi::Timer {
+    const LEAST: usize = 32;
+}
+
+/// Shortest period of a timer, in milliseconds: what the main loop can keep.
+pub const SHORTEST_PERIOD: u32 = 10;
+/// Most edges, and most reasons, of one node.
+const MOST: usize = 64;
+/// Most columns of a counter.
+const MOST_COLUMNS: u32 = 4096;
+
+pub(crate) type Open = unsafe extern "C" fn(*mut c_void, u32, *mut *mut c_void) -> i32;
+pub(crate) type Process = unsafe extern "C" fn(*mut abi::Vector) -> u32;
+pub(crate) type Close = unsafe extern "C" fn(*mut c_void);
+pub(crate) type Trace = unsafe extern "C" fn(*mut c_void, *const abi::Trace, *mut abi::Text) -> i32;
+pub(crate) type Run = unsafe extern "C" fn(
+    *mut c_void,
+    *mut c_void,
+    *mut abi::Main,
+    *const u8,
+    usize,
+    *mut abi::Text,
+    *mut abi::Text,
+) -> i32;
+pub(crate) type Tick = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut abi::Main) -> i32;
+
+/// A reason of a node.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ReasonText {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) severity: &'static str,
+}
+
+impl ReasonText {
+    pub(crate) fn severity(&self) -> Severity {
+        match self.severity {
+            "error" => Severity::Error,
+            "warn" => Severity::Warn,
+            _ => Severity::Info,
+        }
+    }
+}
+
+/// A node.
+pub(crate) struct NodeParts {
+    pub name: String,
+    pub edges: Vec<String>,
+    pub reasons: Vec<ReasonText>,
+    pub period_ms: u32,
+    pub user: *mut c_void,
+    pub open: Option<Open>,
+    pub process: Process,
+    pub close: Option<Close>,
+    pub trace: Option<Trace>,
+}
+
+/// A feature.
+#[derive(Clone, Debug)]
+pub struct FeatureParts {
+    /// The arc.
+    pub arc: String,
+    /// The node.
+    pub node: String,
+    pub(crate) after: Vec<String>,
+    pub(crate) before: Vec<String>,
+}
+
+/// A command.
+#[derive(Clone)]
+pub struct CommandParts {
+    /// Its words.
+    pub path: String,
+    /// Its arguments.
+    pub synopsis: String,
+    /// What it does.
+    pub help: String,
+    pub(crate) user: *mut c_void,
+    pub(crate) run: Run,
+}
+
+/// A timer.
+pub(crate) struct TimerParts {
+    pub period_ms: u32,
+    pub user: *mut c_void,
+    pub run: Tick,
+}
+
+/// All of it.
+#[derive(Default)]
+pub(crate) struct Registration {
+    pub nodes: Vec<NodeParts>,
+    pub features: Vec<FeatureParts>,
+    pub commands: Vec<CommandParts>,
+    pub timers: Vec<TimerParts>,
+    /// Names and columns.
+    pub counters: Vec<(String, u32)>,
+    pub users: Vec<Kept>,
+}
+
+impl Registration {
+    /// # Safety
+    /// Here and below: the pointer is what the plugin has given to the function of this name, as the ABI describes it.
+    pub(crate) unsafe fn node(&mut self, node: *const abi::Node) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let node = unsafe { foreign::read(node) }.ok_or("a node without a description")?;
+        self.users.push(Kept { data: node.user, end: node.forget });
+        // SAFETY: by the caller.
+        let (name, edges) = unsafe { (foreign::text(node.name), foreign::list(node.edges)) };
+        let name = name.filter(|name| is_name(name)).ok_or("a node needs a name of a-z, 0-9, - and _")?;
+        if node.reasons_length as usize > MOST || edges.len() > MOST {
+            return Err(format!("node '{name}' has more than {MOST} edges or reasons"));
+        }
+        let reasons = match node.reasons_length {
+            0 => &[],
+            // SAFETY: by the caller.
+            length => unsafe { std::slice::from_raw_parts(node.reasons, length as usize) },
+        };
+        let reasons = reasons.iter().map(|reason| {
+            // SAFETY: by the caller.
+            let (name, text) = unsafe { (foreign::text(reason.name)?, foreign::text(reason.text)?) };
+            let severity = match reason.severity {
+                abi::SEVERITY_ERROR => "error",
+                abi::SEVERITY_WARN => "warn",
+                _ => "info",
+            };
+            is_name(&name).then_some(ReasonText { name, text, severity })
+        });
+        let reasons: Option<Vec<_>> = reasons.collect();
+        let reasons =
+            reasons.ok_or_else(|| format!("a reason of node '{name}' has no good name or no text"))?;
+        let process = node.process.ok_or_else(|| format!("node '{name}' does nothing: process is null"))?;
+        let (user, open, close, trace, period_ms) =
+            (node.user, node.open, node.close, node.trace, node.period_ms);
+        self.nodes.push(NodeParts { name, edges, reasons, period_ms, user, open, process, close, trace });
+        Ok(())
+    }
+
+    pub(crate) unsafe fn feature(&mut self, feature: *const abi::Feature) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let feature = unsafe { foreign::read(feature) }.ok_or("a feature without a description")?;
+        // SAFETY: by the caller.
+        let parts = unsafe {
+            FeatureParts {
+                arc: foreign::text(feature.arc).ok_or("a feature without an arc")?,
+                node: foreign::text(feature.node).ok_or("a feature without a node")?,
+                after: foreign::list(feature.after),
+                before: foreign::list(feature.before),
+            }
+        };
+        if !self.nodes.iter().any(|node| node.name == parts.node) {
+            return Err(format!(
+                "feature '{}' on arc '{}' is no node that was added before",
+                parts.node, parts.arc
+            ));
+        }
+        self.features.push(parts);
+        Ok(())
+    }
+
+    pub(crate) unsafe fn command(&mut self, command: *const abi::Command) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let command = unsafe { foreign::read(command) }.ok_or("a command without a description")?;
+        self.users.push(Kept { data: command.user, end: command.forget });
+        // SAFETY: by the caller.
+        let (path, synopsis, help) = unsafe {
+            let text = |text| foreign::text(text).unwrap_or_default();
+            (text(command.path), text(command.synopsis), text(command.help))
+        };
+        let run = command.run.ok_or_else(|| format!("command '{path}' does nothing: run is null"))?;
+        self.commands.push(CommandParts { path, synopsis, help, user: command.user, run });
+        Ok(())
+    }
+
+    pub(crate) unsafe fn timer(&mut self, timer: *const abi::Timer) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let timer = unsafe { foreign::read(timer) }.ok_or("a timer without a description")?;
+        self.users.push(Kept { data: timer.user, end: timer.forget });
+        let run = timer.run.ok_or("a timer does nothing: run is null")?;
+        if timer.period_ms < SHORTEST_PERIOD {
+            return Err(format!(
+                "a timer every {} ms: expected at least {SHORTEST_PERIOD} ms",
+                timer.period_ms
+            ));
+        }
+        self.timers.push(TimerParts { period_ms: timer.period_ms, user: timer.user, run });
+        Ok(())
+    }
+
+    pub(crate) unsafe fn counter(
+        &mut self,
+        name: *const std::ffi::c_char,
+        columns: u32,
+    ) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let name = unsafe { foreign::text(name) }.filter(|name| is_name(name));
+        let name = name.ok_or("a counter needs a name of a-z, 0-9, - and _")?;
+        if !(1..=MOST_COLUMNS).contains(&columns) {
+            return Err(format!("counter '{name}' has {columns} columns, expected 1 to {MOST_COLUMNS}"));
+        }
+        if self.counters.iter().any(|(known, _)| *known == name) {
+            return Err(format!("counter '{name}' is there already"));
+        }
+        self.counters.push((name, columns));
+        Ok(())
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    (1..=64).contains(&name.len()) && name.chars().all(good)
+}

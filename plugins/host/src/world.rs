@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What of Weft a plugin can reach on the main thread. Implemented by the daemon, and by tests.
+
+use weft_engine::{Engine, InterfaceIndex};
+
+/// The main thread's state.
+pub trait World {
+    /// The engine.
+    fn engine(&mut self) -> &mut Engine;
+    /// The interface of that name.
+    fn interface(&self, name: &str) -> Option<InterfaceIndex>;
+    /// The name of an interface.
+    fn interface_name(&self, interface: InterfaceIndex) -> Option<String>;
+    /// The first interface with an index of at least `from`.
+    fn next_interface(&self, from: InterfaceIndex) -> Option<InterfaceIndex>;
+    /// Enables or disables a feature on an interface; an error is a sentence.
+    fn set_feature(
+        &mut self,
+        arc: &str,
+        node: &str,
+        interface: InterfaceIndex,
+        on: bool,
+    ) -> Result<(), String>;
+}

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The C ABI between Weft and a plugin: every type, constant and function that crosses it, and nothing else.
+//!
+//! A plugin outlives the Weft that it was built for. Therefore: a structure only ever grows at its end, and says in
+//! `size` how much of it the other side knows; an enumeration only grows; [`ABI_VERSION`] counts the growths, and a
+//! plugin of any version from [`OLDEST_ABI_VERSION`] on is loaded.
+//!
+//! Texts are pointers with a length unless the type is `c_char`, which ends in NUL; all are UTF-8. What the host is
+//! given, it copies before the call returns. Functions of a plugin return 0 ([`OK`]) or one of [`REFUSED`] and
+//! [`PANICKED`]; `include/weft_plugin.h` is made from this file (`tests/header.rs`).
+
+use std::ffi::{c_char, c_void};
+
+/// "WEFTPLUG", read as a little-endian number.
+pub const MAGIC: u64 = 0x4755_4c50_5446_4557;
+/// The version that this file describes.
+pub const ABI_VERSION: u32 = 1;
+/// The oldest version that the host still serves.
+pub const OLDEST_ABI_VERSION: u32 = 1;
+
+/// A call did what it should.
+pub const OK: i32 = 0;
+/// A call did nothing; `Host::fail` was called with a sentence that says why.
+pub const REFUSED: i32 = 1;
+/// The code of the plugin has failed in the call: it is cut out of the graph. The sentence stands as for [`REFUSED`].
+pub const PANICKED: i32 = 2;
+
+/// `Node::process`: each packet goes where packets go without the node. Nothing need be written.
+pub const SEND_DEFAULT: u32 = 0;
+/// `Node::process`: each packet goes to its entry of `Vector::nexts`.
+pub const SEND_EACH: u32 = 1;
+/// `Node::process`: the plugin has failed. The first `Vector::done` packets go to their entries of `Vector::nexts`, the
+/// next one is dropped, the others go where packets go without the node. The node is not called again.
+pub const SEND_FAILED: u32 = 2;
+
+/// The node that ends packets; `Metadata::reason` says why.
+pub const NODE_DROP: u16 = 0;
+/// No interface.
+pub const NO_INTERFACE: u32 = 0xffff_ffff;
+/// Bytes of a packet buffer.
+pub const SLOT_SIZE: u32 = 2048;
+/// Most packets of a vector.
+pub const VECTOR_SIZE: u32 = 256;
+
+/// `Metadata::flags`: the packet continues in the buffer `next_segment`.
+pub const FLAG_CHAINED: u16 = 2;
+/// `Metadata::flags`: the link layer destination was a broadcast or multicast address.
+pub const FLAG_LINK_BROADCAST: u16 = 4;
+/// `Metadata::flags`: the packet was made by this host, not received.
+pub const FLAG_LOCALLY_ORIGINATED: u16 = 8;
+
+/// `Reason::severity`: a packet was lost that its sender expected to arrive.
+pub const SEVERITY_ERROR: u32 = 0;
+/// `Reason::severity`: worth a look.
+pub const SEVERITY_WARN: u32 = 1;
+/// `Reason::severity`: normal operation.
+pub const SEVERITY_INFO: u32 = 2;
+
+/// `Host::log`.
+pub const LOG_ERROR: u32 = 0;
+/// `Host::log`.
+pub const LOG_WARN: u32 = 1;
+/// `Host::log`.
+pub const LOG_INFO: u32 = 2;
+
+/// What the host needs to act for a call on the main thread; only valid during that call.
+#[repr(C)]
+pub struct Main {
+    _opaque: [u8; 0],
+}
+
+/// What the host needs to act for a call of `Node::process`.
+#[repr(C)]
+pub struct Worker {
+    _opaque: [u8; 0],
+}
+
+/// A text that grows; see `Host::write`.
+#[repr(C)]
+pub struct Text {
+    _opaque: [u8; 0],
+}
+
+/// What a plugin exports under the name `weft_plugin`.
+#[repr(C)]
+pub struct Plugin {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`ABI_VERSION`] of the headers it was built with.
+    pub abi_version: u32,
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Unique; the file is `<name>.so`.
+    pub name: *const c_char,
+    /// Of the plugin, for people.
+    pub version: *const c_char,
+    /// One sentence.
+    pub summary: *const c_char,
+    /// Names of plugins that must be loaded before this one, closed by a null pointer; or null.
+    pub depends: *const *const c_char,
+    /// Registers everything and makes the plugin's state. Called on the main thread, as all here are.
+    pub init:
+        Option<unsafe extern "C" fn(host: *const Host, main: *mut Main, state: *mut *mut c_void) -> i32>,
+    /// Ends the state. No worker and no timer uses the plugin any more.
+    pub exit: Option<unsafe extern "C" fn(state: *mut c_void)>,
+    /// Writes what the next incarnation needs, in a form of this version; may be null.
+    pub export_state: Option<
+        unsafe extern "C" fn(state: *mut c_void, main: *mut Main, version: *mut u32, bytes: *mut Text) -> i32,
+    >,
+    /// Takes over what the one before has written; may be null. Called after `init`, before the first packet.
+    pub import_state: Option<
+        unsafe extern "C" fn(
+            state: *mut c_void,
+            main: *mut Main,
+            version: u32,
+            bytes: *const u8,
+            length: usize,
+        ) -> i32,
+    >,
+}
+
+// SAFETY: a descriptor is constant data; its pointers lead to constants of the same library.
+unsafe impl Sync for Plugin {}
+
+/// The host's functions. Those with a `buffer` write as much of a text there as `capacity` allows, and return its whole
+/// length. All with a `main` are for the main thread, during a call that was given it; those with a
+/// `vector` for the worker, during `Node::process`.
+#[repr(C)]
+pub struct Host {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// [`ABI_VERSION`] of the host.
+    pub abi_version: u32,
+    /// Appends to a text.
+    pub write: unsafe extern "C" fn(text: *mut Text, bytes: *const u8, length: usize),
+    /// Says why the call returns [`REFUSED`] or [`PANICKED`].
+    pub fail: unsafe extern "C" fn(main: *mut Main, text: *const u8, length: usize),
+    /// Why the last of these functions returned [`REFUSED`].
+    pub why: unsafe extern "C" fn(main: *mut Main, buffer: *mut u8, capacity: usize) -> usize,
+    /// Writes a line to Weft's log, under the plugin's name.
+    pub log: unsafe extern "C" fn(main: *mut Main, level: u32, text: *const u8, length: usize),
+
+    /// In `init`: registers a node.
+    pub add_node: unsafe extern "C" fn(main: *mut Main, node: *const Node) -> i32,
+    /// In `init`: makes a node a feature of an arc.
+    pub add_feature: unsafe extern "C" fn(main: *mut Main, feature: *const Feature) -> i32,
+    /// In `init`: registers a command.
+    pub add_command: unsafe extern "C" fn(main: *mut Main, command: *const Command) -> i32,
+    /// In `init`: registers a counter of `columns` numbers, shown as `/plugins/<plugin>/<name>`. Counters are numbered from
+    /// 0 in the order of these calls; the number is the place in `Vector::counters`.
+    pub add_counter: unsafe extern "C" fn(main: *mut Main, name: *const c_char, columns: u32) -> i32,
+    /// In `init`: registers a timer.
+    pub add_timer: unsafe extern "C" fn(main: *mut Main, timer: *const Timer) -> i32,
+    /// In `init`: the words of the plugin's own section of startup.conf.
+    pub configuration: unsafe extern "C" fn(main: *mut Main, buffer: *mut u8, capacity: usize) -> usize,
+
+    /// The sum of a counter over all workers.
+    pub counter: unsafe extern "C" fn(main: *mut Main, counter: u32, column: u32) -> u64,
+    /// The interface of that name, or [`NO_INTERFACE`].
+    pub interface: unsafe extern "C" fn(main: *mut Main, name: *const u8, length: usize) -> u32,
+    /// The name of an interface; of no length if there is none of that index.
+    pub interface_name:
+        unsafe extern "C" fn(main: *mut Main, interface: u32, buffer: *mut u8, capacity: usize) -> usize,
+    /// The first interface with an index of at least `from`, or [`NO_INTERFACE`].
+    pub next_interface: unsafe extern "C" fn(main: *mut Main, from: u32) -> u32,
+    /// Enables (`on` is 1) or disables (0) a feature of the plugin on an interface.
+    pub set_feature: unsafe extern "C" fn(
+        main: *mut Main,
+        arc: *const c_char,
+        node: *const c_char,
+        interface: u32,
+        on: u32,
+    ) -> i32,
+    /// Has `run` called with `data`, on the main thread, when no worker can see any more what was unlinked before.
+    pub defer: unsafe extern "C" fn(
+        main: *mut Main,
+        run: Option<unsafe extern "C" fn(data: *mut c_void)>,
+        data: *mut c_void,
+    ),
+    /// Rate of `Vector::now`.
+    pub clocks_per_second: unsafe extern "C" fn(main: *mut Main) -> f64,
+
+    /// Takes at most `wanted` empty buffers; returns how many. Each must be sent or freed in the same call.
+    pub allocate: unsafe extern "C" fn(vector: *mut Vector, buffers: *mut u32, wanted: u32) -> u32,
+    /// Sends packets that are not of the vector to a node.
+    pub send: unsafe extern "C" fn(vector: *mut Vector, node: u16, buffers: *const u32, count: u32),
+    /// Frees packets that are not of the vector.
+    pub free: unsafe extern "C" fn(vector: *mut Vector, buffers: *const u32, count: u32),
+}
+
+/// A node of the graph.
+#[repr(C)]
+pub struct Node {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// If not 0: the node runs every so many milliseconds too, with an empty vector.
+    pub period_ms: u32,
+    /// Unique in the graph.
+    pub name: *const c_char,
+    /// Names of the nodes that it sends to, closed by a null pointer; or null.
+    pub edges: *const *const c_char,
+    /// What it counts: reasons to drop, and events.
+    pub reasons: *const Reason,
+    pub reasons_length: u32,
+    /// Given to `open`, and to `forget` when no instance will be made any more.
+    pub user: *mut c_void,
+    /// Makes the state of worker `thread` (from 1 on); called on the main thread. Null: the node has no state.
+    pub open: Option<unsafe extern "C" fn(user: *mut c_void, thread: u32, state: *mut *mut c_void) -> i32>,
+    /// Does the work; called by the worker. Returns [`SEND_DEFAULT`], [`SEND_EACH`] or [`SEND_FAILED`].
+    pub process: Option<unsafe extern "C" fn(vector: *mut Vector) -> u32>,
+    /// Ends the state of a worker; called on the main thread.
+    pub close: Option<unsafe extern "C" fn(state: *mut c_void)>,
+    /// Prints what a trace has kept of a packet; called on the main thread.
+    pub trace: Option<unsafe extern "C" fn(user: *mut c_void, trace: *const Trace, text: *mut Text) -> i32>,
+    /// Ends `user`; called on the main thread.
+    pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// A reason to drop, or an event, that a node counts.
+#[repr(C)]
+pub struct Reason {
+    /// Identifier, as in `/err/<node>/<name>`.
+    pub name: *const c_char,
+    /// The sentence that `show errors` prints.
+    pub text: *const c_char,
+    /// [`SEVERITY_ERROR`] and the others.
+    pub severity: u32,
+}
+
+/// A node as a feature of an arc.
+#[repr(C)]
+pub struct Feature {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// The arc: `ip4-unicast` and the others of `show features`.
+    pub arc: *const c_char,
+    /// A node of the same plugin.
+    pub node: *const c_char,
+    /// Features that come before it, where enabled; closed by a null pointer, or null.
+    pub after: *const *const c_char,
+    /// Features that come after it, likewise.
+    pub before: *const *const c_char,
+}
+
+/// A command of the command line.
+#[repr(C)]
+pub struct Command {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Its words: `show acl`.
+    pub path: *const c_char,
+    /// Its arguments: `<interface> [in|out]`; or null.
+    pub synopsis: *const c_char,
+    /// One sentence.
+    pub help: *const c_char,
+    /// Given to `run`, and to `forget` when the command is gone.
+    pub user: *mut c_void,
+    /// Answers: as text, and the same as JSON. `line` is all behind the words of the command.
+    pub run: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            state: *mut c_void,
+            main: *mut Main,
+            line: *const u8,
+            length: usize,
+            text: *mut Text,
+            json: *mut Text,
+        ) -> i32,
+    >,
+    /// Ends `user`.
+    pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// Something that the main thread does every so often.
+#[repr(C)]
+pub struct Timer {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Milliseconds from one call to the next; at least 10.
+    pub period_ms: u32,
+    /// Given to `run`, and to `forget` when the timer is gone.
+    pub user: *mut c_void,
+    pub run: Option<unsafe extern "C" fn(user: *mut c_void, state: *mut c_void, main: *mut Main) -> i32>,
+    /// Ends `user`.
+    pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// One packet in one node, as a trace has kept it.
+#[repr(C)]
+pub struct Trace {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Bytes of `data`.
+    pub length: u32,
+    /// As the node left it.
+    pub metadata: *const Metadata,
+    /// The first bytes of the packet, as the node left them.
+    pub data: *const u8,
+}
+
+/// A thread's numbers of one counter.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CounterRow {
+    /// Written by this thread alone, with plain (C: relaxed atomic) loads and stores; read by others at any time.
+    pub cells: *mut u64,
+    /// How many.
+    pub length: u32,
+}
+
+/// A vector of packets, and what a node needs to work on them.
+#[repr(C)]
+pub struct Vector {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Packets.
+    pub count: u16,
+    /// Worker, from 1 on.
+    pub thread: u16,
+    /// The packets, each once.
+    pub buffers: *const u32,
+    /// Where each goes: the id of a node.
+    pub nexts: *mut u16,
+    /// By buffer, one line each.
+    pub metadata: *mut Metadata,
+    /// By buffer, [`SLOT_SIZE`] bytes each.
+    pub slots: *mut u8,
+    /// What packets pass on their arcs: the next node of a packet is at `++metadata.feature`.
+    pub chain: *const u16,
+    pub chain_length: u32,
+    /// With [`SEND_FAILED`]: packets whose `nexts` are good.
+    pub done: u16,
+    /// The id of the node's first reason; `Metadata::reason` is this plus the place in the list.
+    pub reason_base: u16,
+    /// The ids of the nodes named in `Node::edges`.
+    pub edges: *const u16,
+    pub edges_length: u32,
+    /// The node that hands packets to the host.
+    pub punt: u16,
+    /// Time stamp counter at the begin of the call.
+    pub now: u64,
+    /// Of this node on this worker.
+    pub state: *mut c_void,
+    /// How often each of the node's reasons occurred, by place in the list; for events, since the drop node counts drops.
+    pub reasons: *mut u64,
+    pub reasons_length: u32,
+    pub counters_length: u32,
+    /// The plugin's counters, in the order in which they were added.
+    pub counters: *const CounterRow,
+    /// The host's functions.
+    pub host: *const Host,
+    /// For those.
+    pub worker: *mut Worker,
+    /// With [`SEND_FAILED`]: what has happened.
+    pub failure: *mut Text,
+}
+
+/// What the graph knows of a packet beside its bytes: one cache line per buffer.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata {
+    /// First byte of the packet in its slot. `data_offset + length` is at most [`SLOT_SIZE`].
+    pub data_offset: u16,
+    /// Bytes in this buffer.
+    pub length: u16,
+    /// [`FLAG_CHAINED`] and the others; leave bits alone that have no name here.
+    pub flags: u16,
+    /// Why the packet is on its way to [`NODE_DROP`].
+    pub reason: u16,
+    /// Where it came in.
+    pub rx_interface: u32,
+    /// Where it goes out; set with the next hop.
+    pub tx_interface: u32,
+    /// Forwarding table (VRF) to look the destination up in.
+    pub table: u32,
+    /// Next hop, set by the lookup.
+    pub next_hop: u32,
+    /// Hash of the flow, 0 when not computed yet.
+    pub flow_hash: u32,
+    /// Place in the feature chain that the packet walks.
+    pub feature: u32,
+    /// The buffer that continues the packet.
+    pub next_segment: u32,
+    /// Bytes in the segments that follow.
+    pub rest_length: u32,
+    /// Of the host.
+    pub trace: u32,
+    /// Offset of the network header in the slot.
+    pub network_offset: u16,
+    /// Bytes of link header before it.
+    pub link_length: u16,
+    /// What a classifier's rule has written; 0 if none has.
+    pub mark: u32,
+    /// For the node that has the packet now; the next one may overwrite it.
+    pub scratch: [u32; 3],
+}
+
+// The engine pins its own line to the same places (engine/src/buffer/metadata.rs).
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Metadata>() == 64);
+    assert!(offset_of!(Metadata, data_offset) == 0);
+    assert!(offset_of!(Metadata, length) == 2);
+    assert!(offset_of!(Metadata, flags) == 4);
+    assert!(offset_of!(Metadata, reason) == 6);
+    assert!(offset_of!(Metadata, rx_interface) == 8);
+    assert!(offset_of!(Metadata, tx_interface) == 12);
+    assert!(offset_of!(Metadata, table) == 16);
+    assert!(offset_of!(Metadata, next_hop) == 20);
+    assert!(offset_of!(Metadata, flow_hash) == 24);
+    assert!(offset_of!(Metadata, feature) == 28);
+    assert!(offset_of!(Metadata, next_segment) == 32);
+    assert!(offset_of!(Metadata, rest_length) == 36);
+    assert!(offset_of!(Metadata, trace) == 40);
+    assert!(offset_of!(Metadata, network_offset) == 44);
+    assert!(offset_of!(Metadata, link_length) == 46);
+    assert!(offset_of!(Metadata, mark) == 48);
+    assert!(offset_of!(Metadata, scratch) == 52);
+};

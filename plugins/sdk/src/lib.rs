@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a plugin of Weft may use.
+//!
+//! A plugin is built outside of Weft and loaded, replaced and unloaded while packets flow. This crate is all that it
+//! needs: the C ABI ([`abi`], `include/weft_plugin.h`) and a face for Rust that needs no `unsafe`. It depends on nothing, so
+//! that a plugin does not depend on a version of Weft.
+//!
+//! ```
+//! use weft_plugin_sdk::{Answer, Feature, Main, Node, Plugin, PluginNode, Result, Setup, Vector, Verdict, Words};
+//!
+//! weft_plugin_sdk::reasons! {
+//!     enum Reason {
+//!         /// shorter than 28 bytes
+//!         Short = "short", Error;
+//!     }
+//! }
+//!
+//! struct Minimum;
+//!
+//! impl Plugin for Minimum {
+//!     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
+//!         setup.node(Node::new("minimum", |_| MinimumNode).reasons::<Reason>())?;
+//!         setup.feature(Feature::new("ip4-unicast", "minimum"))?;
+//!         Ok(Minimum)
+//!     }
+//! }
+//!
+//! struct MinimumNode;
+//!
+//! impl PluginNode for MinimumNode {
+//!     fn process(&mut self, vector: Vector<'_>) -> Verdict {
+//!         vector.each(|packet| match packet.length() {
+//!             0..28 => packet.drop(Reason::Short),
+//!             _ => packet.pass(),
+//!         })
+//!     }
+//! }
+//!
+//! weft_plugin_sdk::weft_plugin! { plugin: Minimum, name: "minimum", summary: "Drops short packets" }
+//! # fn main() {}
+//! ```
+//!
+//! | part | thread |
+//! |---|---|
+//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`] | main |
+//! | [`PluginNode`], [`Vector`], [`Packet`] | a worker, one instance each |
+//! | [`Table`] | written on main, read by workers |
+//!
+//! A panic, wherever it happens, ends in this crate: the plugin is cut out of the graph, and packets go on without it.
+#![deny(unsafe_code)]
+
+#[cfg(panic = "abort")]
+compile_error!(
+    "a plugin must be built with panic = \"unwind\", so that a panic ends the plugin and not Weft"
+);
+
+#[allow(unsafe_code)]
+pub mod abi;
+mod command;
+#[allow(unsafe_code)]
+mod main_thread;
+#[allow(unsafe_code)]
+mod node;
+#[allow(unsafe_code)]
+mod packet;
+mod panic;
+#[allow(unsafe_code)]
+#[doc(hidden)]
+pub mod plugin;
+mod refusal;
+#[allow(unsafe_code)]
+mod setup;
+#[allow(unsafe_code)]
+mod table;
+#[allow(unsafe_code)]
+mod vector;
+
+pub use command::{Answer, Words, json_text};
+pub use main_thread::{InterfaceIndex, Level, Main};
+pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord};
+pub use packet::{Next, Packet};
+pub use plugin::{Plugin, State};
+pub use refusal::{Refusal, Result};
+pub use setup::{Command, Counter, Feature, Setup, Timer};
+pub use table::{Table, TableReader};
+pub use vector::{Guard, Row, Vector, Verdict};

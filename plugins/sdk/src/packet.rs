@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One packet in the hands of a node. Every access stays inside the packet's buffer, whatever the packet claims.
+
+use std::slice::{from_raw_parts, from_raw_parts_mut};
+
+use crate::abi;
+use crate::main_thread::InterfaceIndex;
+use crate::node::{Edges, Reasons};
+
+const SLOT: usize = abi::SLOT_SIZE as usize;
+
+/// Where a packet goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a packet goes where the closure says"]
+pub struct Next(pub(crate) u16);
+
+/// What of the vector a packet needs to be sent on: in registers while a vector is worked on.
+#[derive(Clone, Copy)]
+pub(crate) struct Ways<'v> {
+    pub chain: &'v [u16],
+    pub edges: &'v [u16],
+    pub events: crate::vector::Row<'v>,
+    pub reason_base: u16,
+    pub punt: u16,
+}
+
+/// Exclusive access to one buffer: its metadata and its bytes.
+pub struct Packet<'a> {
+    pub(crate) meta: &'a mut abi::Metadata,
+    pub(crate) slot: *mut u8,
+    pub(crate) ways: Ways<'a>,
+}
+
+impl Packet<'_> {
+    /// The bytes in this buffer, from the current header on.
+    #[inline(always)]
+    pub fn data(&self) -> &[u8] {
+        // SAFETY: `data_offset + length` is at most the slot's size: the host begins so, and every method here keeps it.
+        // Nobody else has the buffer.
+        unsafe { from_raw_parts(self.slot.add(self.meta.data_offset.into()), self.meta.length.into()) }
+    }
+
+    /// The bytes in this buffer, to change.
+    #[inline(always)]
+    pub fn data_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `data`, and `self` is borrowed exclusively.
+        unsafe { from_raw_parts_mut(self.slot.add(self.meta.data_offset.into()), self.meta.length.into()) }
+    }
+
+    /// Bytes in this buffer.
+    #[inline(always)]
+    pub fn length(&self) -> usize {
+        self.meta.length.into()
+    }
+
+    /// Bytes of the whole packet.
+    #[inline(always)]
+    pub fn total_length(&self) -> usize {
+        self.length() + self.meta.rest_length as usize
+    }
+
+    /// The bytes from the network header on, whatever was taken off since; empty if that is not in this buffer.
+    #[inline(always)]
+    pub fn network(&self) -> &[u8] {
+        let end = self.meta.data_offset + self.meta.length;
+        let length = end.saturating_sub(self.meta.network_offset);
+        // SAFETY: what lies between the offset and the packet's end lies in the slot; if the offset is beyond the end,
+        // the length is 0 and the pointer, at most 64 KiB on, is not read from.
+        unsafe { from_raw_parts(self.slot.wrapping_add(self.meta.network_offset.into()), length.into()) }
+    }
+
+    /// Takes `count` bytes off the front; false (and no change) when there are fewer.
+    #[inline(always)]
+    pub fn advance(&mut self, count: usize) -> bool {
+        if count > self.length() {
+            return false;
+        }
+        self.meta.data_offset += count as u16;
+        self.meta.length -= count as u16;
+        true
+    }
+
+    /// Puts `count` bytes before the front, with whatever they held; false when there is no room.
+    #[inline(always)]
+    pub fn prepend(&mut self, count: usize) -> bool {
+        if count > self.meta.data_offset.into() {
+            return false;
+        }
+        self.meta.data_offset -= count as u16;
+        self.meta.length += count as u16;
+        true
+    }
+
+    /// Takes bytes off the end, so that `length` are left in this buffer; false when there are fewer.
+    #[inline(always)]
+    pub fn truncate(&mut self, length: usize) -> bool {
+        if length > self.length() {
+            return false;
+        }
+        self.meta.length = length as u16;
+        true
+    }
+
+    /// Adds `count` bytes at the end, with whatever they held; false when there is no room.
+    #[inline(always)]
+    pub fn append(&mut self, count: usize) -> bool {
+        let end = usize::from(self.meta.data_offset) + self.length();
+        if self.meta.flags & abi::FLAG_CHAINED != 0 || count > SLOT - end {
+            return false;
+        }
+        self.meta.length += count as u16;
+        true
+    }
+
+    /// Room before the first byte.
+    #[inline(always)]
+    pub fn headroom(&self) -> usize {
+        self.meta.data_offset.into()
+    }
+
+    /// Where it came in.
+    #[inline(always)]
+    pub fn rx_interface(&self) -> InterfaceIndex {
+        InterfaceIndex(self.meta.rx_interface)
+    }
+
+    /// Where it goes out, once a next hop is chosen.
+    #[inline(always)]
+    pub fn tx_interface(&self) -> InterfaceIndex {
+        InterfaceIndex(self.meta.tx_interface)
+    }
+
+    /// Has it received by an interface: for packets that are made here.
+    #[inline(always)]
+    pub fn set_rx_interface(&mut self, interface: InterfaceIndex) {
+        self.meta.rx_interface = interface.0;
+    }
+
+    /// The forwarding table (VRF) that its destination is looked up in.
+    #[inline(always)]
+    pub fn table(&self) -> u32 {
+        self.meta.table
+    }
+
+    /// Has its destination looked up in another forwarding table.
+    #[inline(always)]
+    pub fn set_table(&mut self, table: u32) {
+        self.meta.table = table;
+    }
+
+    /// What a classifier's rule has written; 0 if none has.
+    #[inline(always)]
+    pub fn mark(&self) -> u32 {
+        self.meta.mark
+    }
+
+    /// Marks it for those who come after.
+    #[inline(always)]
+    pub fn set_mark(&mut self, mark: u32) {
+        self.meta.mark = mark;
+    }
+
+    /// Whether the link layer destination was a broadcast or multicast address.
+    #[inline(always)]
+    pub fn is_link_broadcast(&self) -> bool {
+        self.meta.flags & abi::FLAG_LINK_BROADCAST != 0
+    }
+
+    /// It was made here: its time to live is not decremented on output.
+    #[inline(always)]
+    pub fn set_locally_originated(&mut self) {
+        self.meta.flags |= abi::FLAG_LOCALLY_ORIGINATED;
+    }
+
+    /// On to what follows on the arc that the packet walks.
+    #[inline(always)]
+    pub fn pass(&mut self) -> Next {
+        self.meta.feature = self.meta.feature.wrapping_add(1);
+        match self.ways.chain.get(self.meta.feature as usize) {
+            Some(&node) => Next(node),
+            None => Next(abi::NODE_DROP),
+        }
+    }
+
+    /// On to one of the nodes that this node named.
+    #[inline(always)]
+    pub fn to<E: Edges>(&mut self, edge: E) -> Next {
+        Next(self.ways.edges.get(edge.ordinal()).copied().unwrap_or(abi::NODE_DROP))
+    }
+
+    /// Ends the packet, with one of the reasons of this node.
+    #[inline(always)]
+    pub fn drop<R: Reasons>(&mut self, reason: R) -> Next {
+        std::hint::cold_path();
+        // A reason of another node would count for a third one.
+        let ordinal = usize::from(reason.ordinal()).min(self.ways.events.len().saturating_sub(1));
+        self.meta.reason = self.ways.reason_base.wrapping_add(ordinal as u16);
+        Next(abi::NODE_DROP)
+    }
+
+    /// To the host, counted under one of the reasons of this node.
+    #[inline(always)]
+    pub fn punt<R: Reasons>(&mut self, reason: R) -> Next {
+        self.ways.events.add(reason.ordinal().into(), 1);
+        Next(self.ways.punt)
+    }
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a plugin registers while it starts. The host takes all of it or, if anything is refused, none.
+
+use std::ffi::{CString, NulError, c_char, c_void};
+use std::ops::{Deref, DerefMut};
+use std::ptr;
+
+use crate::abi;
+use crate::command::{Answer, Words};
+use crate::main_thread::{Main, text};
+use crate::node::{self, Node, Severity};
+use crate::panic::catch;
+use crate::plugin::{Plugin, Running, finish};
+use crate::refusal::Result;
+
+/// A counter of the plugin, on all workers.
+#[derive(Clone, Copy, Debug)]
+pub struct Counter(pub(crate) u32);
+
+/// A node as a feature of an arc.
+#[derive(Clone, Debug)]
+pub struct Feature<'a> {
+    arc: &'a str,
+    node: &'a str,
+    after: Vec<&'a str>,
+    before: Vec<&'a str>,
+}
+
+impl<'a> Feature<'a> {
+    /// `node`, which the same plugin has registered, can be enabled on `arc`.
+    pub fn new(arc: &'a str, node: &'a str) -> Feature<'a> {
+        Feature { arc, node, after: Vec::new(), before: Vec::new() }
+    }
+
+    /// Features that come before it, where enabled.
+    pub fn after(mut self, others: &[&'a str]) -> Feature<'a> {
+        self.after.extend(others);
+        self
+    }
+
+    /// Features that come after it, where enabled.
+    pub fn before(mut self, others: &[&'a str]) -> Feature<'a> {
+        self.before.extend(others);
+        self
+    }
+}
+
+type Run<P> = Box<dyn Fn(&mut P, &mut Main<'_>, &mut Words<'_>) -> Result<Answer>>;
+
+/// A command of the command line.
+pub struct Command<P> {
+    path: &'static str,
+    synopsis: &'static str,
+    help: &'static str,
+    run: Run<P>,
+}
+
+impl<P: Plugin> Command<P> {
+    /// `path` are its words: "show acl". `run` reads all words behind them, and only then does something.
+    pub fn new(
+        path: &'static str,
+        run: impl Fn(&mut P, &mut Main<'_>, &mut Words<'_>) -> Result<Answer> + 'static,
+    ) -> Command<P> {
+        Command { path, synopsis: "", help: "", run: Box::new(run) }
+    }
+
+    /// Its arguments: `<value>`, `[optional]`, `this|that`, keywords as they are.
+    pub fn synopsis(mut self, synopsis: &'static str) -> Command<P> {
+        self.synopsis = synopsis;
+        self
+    }
+
+    /// One sentence about what it does.
+    pub fn help(mut self, help: &'static str) -> Command<P> {
+        self.help = help;
+        self
+    }
+}
+
+type Tick<P> = Box<dyn Fn(&mut P, &mut Main<'_>) -> Result<()>>;
+
+/// Something that the main thread does every so often.
+pub struct Timer<P> {
+    period_ms: u32,
+    run: Tick<P>,
+}
+
+impl<P: Plugin> Timer<P> {
+    /// Runs every `period_ms` milliseconds, at least 10. What it refuses goes to the log.
+    pub fn every_ms(period_ms: u32, run: impl Fn(&mut P, &mut Main<'_>) -> Result<()> + 'static) -> Timer<P> {
+        Timer { period_ms, run: Box::new(run) }
+    }
+}
+
+/// For the host to keep as `user`; ended by `forget::<F>`.
+fn keep<F>(run: F) -> *mut c_void {
+    Box::into_raw(Box::new(run)).cast()
+}
+
+/// The host, while a plugin starts.
+pub struct Setup<'m, P> {
+    main: Main<'m>,
+    counters: u32,
+    plugin: std::marker::PhantomData<P>,
+}
+
+impl<'m, P> Deref for Setup<'m, P> {
+    type Target = Main<'m>;
+
+    fn deref(&self) -> &Main<'m> {
+        &self.main
+    }
+}
+
+impl<P> DerefMut for Setup<'_, P> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.main
+    }
+}
+
+impl<'m, P: Plugin> Setup<'m, P> {
+    pub(crate) fn new(main: Main<'m>) -> Setup<'m, P> {
+        Setup { main, counters: 0, plugin: std::marker::PhantomData }
+    }
+
+    /// Registers a node.
+    pub fn node(&mut self, node: Node) -> Result<()> {
+        let (host, main) = self.main.raw();
+        let name = CString::new(node.name.as_str())?;
+        let edges = Names::new(node.edges)?;
+        let texts: Vec<(CString, CString)> = node
+            .reasons
+            .iter()
+            .map(|reason| Ok((CString::new(reason.name)?, CString::new(reason.text.trim())?)))
+            .collect::<std::result::Result<_, NulError>>()?;
+        let reasons: Vec<abi::Reason> = texts
+            .iter()
+            .zip(node.reasons)
+            .map(|((name, text), reason)| abi::Reason {
+                name: name.as_ptr(),
+                text: text.as_ptr(),
+                severity: match reason.severity {
+                    Severity::Error => abi::SEVERITY_ERROR,
+                    Severity::Warn => abi::SEVERITY_WARN,
+                    Severity::Info => abi::SEVERITY_INFO,
+                },
+            })
+            .collect();
+        let described = abi::Node {
+            size: size_of::<abi::Node>() as u32,
+            period_ms: node.period_ms,
+            name: name.as_ptr(),
+            edges: edges.pointers.as_ptr(),
+            reasons: reasons.as_ptr(),
+            reasons_length: reasons.len() as u32,
+            open: Some(node::open),
+            process: Some(node::process),
+            close: Some(node::close),
+            trace: node.trace.is_some().then_some(node::trace as _),
+            forget: Some(node::forget),
+            user: node.behaviour(host),
+        };
+        // SAFETY: `main` is that of the running call; the host copies what the pointers lead to, and ends `user` by
+        // `forget`, now if it refuses. So in all functions below.
+        let code = unsafe { (host.add_node)(main, &raw const described) };
+        self.main.done(code)
+    }
+
+    /// Makes a node a feature of an arc.
+    pub fn feature(&mut self, feature: Feature<'_>) -> Result<()> {
+        let (host, main) = self.main.raw();
+        let (arc, node) = (CString::new(feature.arc)?, CString::new(feature.node)?);
+        let (after, before) = (Names::new(&feature.after)?, Names::new(&feature.before)?);
+        let described = abi::Feature {
+            size: size_of::<abi::Feature>() as u32,
+            arc: arc.as_ptr(),
+            node: node.as_ptr(),
+            after: after.pointers.as_ptr(),
+            before: before.pointers.as_ptr(),
+        };
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_feature)(main, &raw const described) };
+        self.main.done(code)
+    }
+
+    /// Registers a command.
+    pub fn command(&mut self, command: Command<P>) -> Result<()> {
+        let (host, main) = self.main.raw();
+        let text = |text: &str| CString::new(text);
+        let (path, synopsis, help) = (text(command.path)?, text(command.synopsis)?, text(command.help)?);
+        let described = abi::Command {
+            size: size_of::<abi::Command>() as u32,
+            path: path.as_ptr(),
+            synopsis: synopsis.as_ptr(),
+            help: help.as_ptr(),
+            user: keep::<Run<P>>(command.run),
+            run: Some(run_command::<P>),
+            forget: Some(forget::<Run<P>>),
+        };
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_command)(main, &raw const described) };
+        self.main.done(code)
+    }
+
+    /// Registers a timer.
+    pub fn timer(&mut self, timer: Timer<P>) -> Result<()> {
+        let (host, main) = self.main.raw();
+        let described = abi::Timer {
+            size: size_of::<abi::Timer>() as u32,
+            period_ms: timer.period_ms,
+            user: keep::<Tick<P>>(timer.run),
+            run: Some(run_timer::<P>),
+            forget: Some(forget::<Tick<P>>),
+        };
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_timer)(main, &raw const described) };
+        self.main.done(code)
+    }
+
+    /// Registers a counter of so many numbers: `/plugins/<plugin>/<name>` in the stats segment.
+    pub fn counter(&mut self, name: &str, columns: u32) -> Result<Counter> {
+        let (host, main) = self.main.raw();
+        let name = CString::new(name)?;
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_counter)(main, name.as_ptr(), columns) };
+        self.main.done(code)?;
+        self.counters += 1;
+        Ok(Counter(self.counters - 1))
+    }
+
+    /// The words of the plugin's own section of startup.conf.
+    pub fn configuration(&mut self) -> String {
+        let (host, main) = self.main.raw();
+        // SAFETY: see `node` and `text`.
+        text(|buffer, capacity| unsafe { (host.configuration)(main, buffer, capacity) })
+    }
+}
+
+/// C strings, and the array of pointers to them that ends in null.
+struct Names {
+    _texts: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl Names {
+    fn new(names: &[&str]) -> std::result::Result<Names, NulError> {
+        let texts =
+            names.iter().map(|name| CString::new(*name)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let pointers = texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
+        Ok(Names { _texts: texts, pointers })
+    }
+}
+
+unsafe extern "C" fn run_command<P: Plugin>(
+    user: *mut c_void,
+    state: *mut c_void,
+    main: *mut abi::Main,
+    line: *const u8,
+    length: usize,
+    text: *mut abi::Text,
+    json: *mut abi::Text,
+) -> i32 {
+    // SAFETY: `user` was made by `keep` for this function, `state` by `plugin::init` for this type; the host calls nothing
+    // else of the plugin meanwhile. All else is good during this call.
+    let (run, running, line) = unsafe {
+        let line = std::slice::from_raw_parts(line, length);
+        (&*user.cast::<Run<P>>(), &mut *state.cast::<Running<P>>(), String::from_utf8_lossy(line))
+    };
+    // SAFETY: both are those of this call.
+    let mut main = unsafe { Main::new(running.host, main) };
+    let answer = catch(|| run(&mut running.plugin, &mut main, &mut Words::new(&line)));
+    if let Ok(Ok(answer)) = &answer {
+        // SAFETY: the host's table lives as long as the plugin.
+        let write = unsafe { (*running.host).write };
+        for (out, answer) in [(text, &answer.text), (json, &answer.json)] {
+            // SAFETY: the texts are good during this call.
+            unsafe { write(out, answer.as_ptr(), answer.len()) };
+        }
+    }
+    finish(&main, answer.map(|answer| answer.map(drop)))
+}
+
+unsafe extern "C" fn run_timer<P: Plugin>(
+    user: *mut c_void,
+    state: *mut c_void,
+    main: *mut abi::Main,
+) -> i32 {
+    // SAFETY: as in `run_command`.
+    let (run, running) = unsafe { (&*user.cast::<Tick<P>>(), &mut *state.cast::<Running<P>>()) };
+    // SAFETY: both are those of this call.
+    let mut main = unsafe { Main::new(running.host, main) };
+    let done = catch(|| run(&mut running.plugin, &mut main));
+    finish(&main, done)
+}
+
+unsafe extern "C" fn forget<F>(user: *mut c_void) {
+    // SAFETY: made by `keep` with the same type, and forgotten once.
+    let _ = catch(|| drop(unsafe { Box::from_raw(user.cast::<F>()) }));
+}
