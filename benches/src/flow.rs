@@ -32,18 +32,24 @@ use crate::report::Rounds;
 /// Options of `flow`.
 #[derive(Args)]
 pub struct Options {
-    /// Rounds of each case
+    /// Rounds of each case; of new flows half as many, since to end a million of them takes five seconds
     #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Packets per round
     #[arg(long, default_value_t = 2_000_000)]
     packets: usize,
+    /// Numbers of flows
+    #[arg(long, value_delimiter = ',', default_values_t = [256, 100_000, 1_000_000])]
+    flows: Vec<usize>,
     /// Core to run on
     #[arg(long, default_value_t = 1)]
     core: usize,
-    /// The rival's program; without it there is no comparison
+    /// The rival's program (flows of benches/rivals/dpdk); without it there is no comparison
     #[arg(long)]
-    rte_hash: Option<PathBuf>,
+    rival: Option<PathBuf>,
+    /// Only cases whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 static SOURCE: NodeSpec = NodeSpec::input("source");
@@ -222,7 +228,7 @@ struct Rival {
 
 impl Rival {
     fn start(options: &Options, keys: usize) -> Result<Option<Rival>> {
-        let Some(program) = &options.rte_hash else {
+        let Some(program) = &options.rival else {
             return Ok(None);
         };
         // It runs where we do: the affinity is inherited.
@@ -266,13 +272,20 @@ pub fn run(options: &Options) -> Result<()> {
     println!(
         "vectors of 256; rival: rte_hash, bulk lookups of 64 keys, without packets, states and counters\n"
     );
-    for flows in [100_000, 1_000_000] {
+    for &flows in &options.flows {
         for (traffic, name) in [(Traffic::Udp, "UDP"), (Traffic::Tcp, "TCP")] {
-            hits(options, flows, traffic, name)?;
+            let name = format!("hit among {flows} flows, {name}");
+            if name.contains(&options.only) {
+                hits(options, flows, traffic, &name)?;
+            }
         }
     }
-    for flows in [100_000, 1_000_000] {
-        beginnings(options, flows)?;
+    // Fewer are no more than a vector.
+    for &flows in options.flows.iter().filter(|flows| **flows > FRAME_SIZE) {
+        let name = format!("new flow, up to {flows} of them");
+        if name.contains(&options.only) {
+            beginnings(options, flows, &name)?;
+        }
     }
     Ok(())
 }
@@ -301,13 +314,13 @@ fn hits(options: &Options, flows: usize, traffic: Traffic, name: &str) -> Result
     let counts = &bed.tracker.counts;
     ensure!(counts.sum(Count::Active) == flows as u64, "{} flows", counts.sum(Count::Active));
     ensure!(counts.sum(Count::Misses) == flows as u64, "{} misses", counts.sum(Count::Misses));
-    println!("== hit among {flows} flows, {name}");
+    println!("== {name}");
     print(&ours, &theirs, &ratios);
     println!("  {:<12} {:.6}\n", "allocations", allocated as f64 / (options.rounds * options.packets) as f64);
     Ok(())
 }
 
-fn beginnings(options: &Options, flows: usize) -> Result<()> {
+fn beginnings(options: &Options, flows: usize, name: &str) -> Result<()> {
     let mut bed = Bed::new(flows, Traffic::Udp)?;
     let mut rival = Rival::start(options, flows)?;
     let (mut ours, mut theirs, mut ratios) = (Rounds::default(), Rounds::default(), Rounds::default());
@@ -316,7 +329,8 @@ fn beginnings(options: &Options, flows: usize) -> Result<()> {
     // The first time slots are taken one after the other; from then on they lie anywhere.
     bed.send(flows, Some(order.clone()), false)?;
     bed.clear()?;
-    for _ in 0..options.rounds {
+    let rounds = options.rounds.div_ceil(2);
+    for _ in 0..rounds {
         let clocks = bed.send(flows, Some(order.clone()), false)?;
         ours.add(clocks);
         bed.clear()?;
@@ -327,8 +341,8 @@ fn beginnings(options: &Options, flows: usize) -> Result<()> {
         }
     }
     let begun = bed.tracker.counts.sum(Count::Created);
-    ensure!(begun == (flows * (options.rounds + 1)) as u64, "{begun} flows have begun");
-    println!("== new flow, up to {flows} of them");
+    ensure!(begun == (flows * (rounds + 1)) as u64, "{begun} flows have begun");
+    println!("== {name}");
     print(&ours, &theirs, &ratios);
     println!();
     Ok(())

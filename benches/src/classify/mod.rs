@@ -36,7 +36,7 @@ pub struct Options {
     /// Core to run on
     #[arg(long, default_value_t = 1)]
     core: usize,
-    /// The rival's program (benches/rivals/dpdk); without it only Weft is measured
+    /// The rival's program (rules of benches/rivals/dpdk); without it only Weft is measured
     #[arg(long)]
     rival: Option<PathBuf>,
     /// Only cases whose name contains this
@@ -77,7 +77,7 @@ fn case(name: &str, rules: &[Rule], method: Method, options: &Options) -> Result
     let packets: Vec<Tuple> = rules::packets(rules, options.packets / 256 * 256, 3);
     let mut bed = Bed::new(rules, &packets)?;
     let mut rival = match &options.rival {
-        Some(program) => Some(Rival::start(program, method, rules, &packets, options.core)?),
+        Some(program) => Some(Rival::start(program, method, rules, &packets)?),
         None => None,
     };
     let found = bed.hits()?;

@@ -33,13 +33,7 @@ pub struct Rival {
 
 impl Rival {
     /// Hands over rules and packets, and waits until they are built in.
-    pub fn start(
-        program: &Path,
-        method: Method,
-        rules: &[Rule],
-        packets: &[Tuple],
-        core: usize,
-    ) -> Result<Rival> {
+    pub fn start(program: &Path, method: Method, rules: &[Rule], packets: &[Tuple]) -> Result<Rival> {
         let mut text = format!("rules {}\n", rules.len());
         for Rule { matches, .. } in rules {
             let Match { source, destination, source_ports, destination_ports, protocol, .. } = matches;
@@ -70,7 +64,6 @@ impl Rival {
                 Method::Hash => "hash",
             })
             .arg(&file)
-            .env("RIVAL_CORE", core.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();

@@ -129,42 +129,46 @@ impl<'a> Context<'a> {
 
     /// In three stages, for a table whose lines lead to others, and for nodes that keep some packets (`None`): `far` sees each
     /// packet first and starts the first cache miss, `near` starts the second, `each` has both lines. All three are given
-    /// `state`, which only `each` may change.
+    /// `state`, which only `each` may change, and a `T` in which they leave each other what they have found out.
+    ///
+    /// One loop in which each stage is `NEAR` packets behind the one before, and in which each closure stands once: a second
+    /// call, to fill the pipeline, keeps it from being inlined. The misses begin one by one: in loops of their own over 64
+    /// packets, whose prefetches come in bursts, the stages of a hit among 100,000 flows took 86 clocks (UDP) and 243
+    /// (TCP) where this loop took 46 and 81.
     #[inline(always)]
     pub fn stages_or_keep<S, T: Copy + Default>(
         &mut self,
         frame: &Frame,
         state: &mut S,
-        far: impl Fn(&S, &Packet<'_>) -> T,
+        far: impl Fn(&S, &Packet<'_>, &mut T),
         near: impl Fn(&S, &mut T),
         mut each: impl FnMut(&mut S, &mut Packet<'_>, &T) -> Option<NodeId>,
     ) {
+        const RING: usize = 4 * NEAR;
         let packets = frame.packets();
         let view = self.buffers.view();
-        let mut found = [T::default(); 2 * NEAR];
-        for (found, &index) in found.iter_mut().zip(packets) {
-            // SAFETY: as in `each`.
-            let ahead = unsafe { view.packet(index) };
-            *found = far(state, &ahead);
-        }
-        found[..NEAR].iter_mut().for_each(|found| near(state, found));
+        let mut found = [T::default(); RING];
         let mut kept = [BufferIndex(0); FRAME_SIZE];
         let mut count = 0;
-        for (i, &index) in packets.iter().enumerate() {
-            near(state, &mut found[(i + NEAR) % (2 * NEAR)]);
-            let found = &mut found[i % (2 * NEAR)];
-            let known = *found;
-            if let Some(&index) = packets.get(i + 2 * NEAR) {
+        for step in 0..packets.len() + 2 * NEAR {
+            if let Some(&index) = packets.get(step) {
                 // SAFETY: as in `each`.
                 let ahead = unsafe { view.packet(index) };
-                *found = far(state, &ahead);
+                far(state, &ahead, &mut found[step % RING]);
             }
-            // SAFETY: as in `each`; `ahead` is not used any more.
-            let mut packet = unsafe { view.packet(index) };
-            if let Some(next) = each(state, &mut packet, &known) {
-                kept[count % FRAME_SIZE] = index;
-                self.nexts[count % FRAME_SIZE] = next;
-                count += 1;
+            // Before the first packet these numbers wrap, and are beyond the last one.
+            let (second, third) = (step.wrapping_sub(NEAR), step.wrapping_sub(2 * NEAR));
+            if second < packets.len() {
+                near(state, &mut found[second % RING]);
+            }
+            if let Some(&index) = packets.get(third) {
+                // SAFETY: as in `each`; `ahead` is not used any more.
+                let mut packet = unsafe { view.packet(index) };
+                if let Some(next) = each(state, &mut packet, &found[third % RING]) {
+                    kept[count % FRAME_SIZE] = index;
+                    self.nexts[count % FRAME_SIZE] = next;
+                    count += 1;
+                }
             }
         }
         self.hand_on(&kept[..count]);

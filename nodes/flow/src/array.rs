@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Arrays of a worker's own on huge pages: what is read at random by the million costs a TLB miss each on small ones.
 //!
-//! The one place of this crate with `unsafe`: it gives a mapping the type of its elements.
+//! With `unsafe`: it gives a mapping the type of its elements.
 #![allow(unsafe_code)]
 
 use std::io;

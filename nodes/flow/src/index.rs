@@ -15,6 +15,7 @@ use weft_flow_map::Key;
 use zerocopy::FromZeros;
 
 use crate::array::Array;
+use crate::simd;
 
 /// Places of a bucket.
 const WAYS: usize = 8;
@@ -61,10 +62,10 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// A bit for each place with this tag: one comparison of 128 bits.
+    /// A bit for each place with this tag.
     #[inline(always)]
     fn matches(&self, tag: u16) -> u32 {
-        self.tags.iter().enumerate().fold(0, |bits, (way, its)| bits | u32::from(*its == tag) << way)
+        simd::equal(&self.tags, tag)
     }
 }
 

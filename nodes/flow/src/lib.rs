@@ -28,6 +28,7 @@ mod node;
 pub mod parse;
 pub mod settings;
 pub mod shard;
+mod simd;
 mod slots;
 pub mod tcp;
 mod tracker;

@@ -26,7 +26,7 @@ use weft_stats::SimpleRow;
 
 use crate::counts::Count;
 use crate::hold::{Hold, Refusal};
-use crate::parse::{owner, parse};
+use crate::parse::owner;
 use crate::shard::{Ahead, Arrival, Fate, Shard, Why};
 use crate::slots;
 
@@ -208,8 +208,8 @@ impl Node for FlowTrack {
         let (mine, workers) = (usize::from(self.thread.0) - 1, self.workers);
         let leaving = &mut self.leaving;
         let mut state = (&mut self.shard, &mut self.hold);
-        let far = |(shard, _): &(&mut Shard, &mut Hold), packet: &Packet<'_>| {
-            shard.prefetch_index(parse(ip_bytes(packet), packet.meta.table as u16))
+        let far = |(shard, _): &(&mut Shard, &mut Hold), packet: &Packet<'_>, known: &mut Ahead| {
+            shard.prefetch_index(ip_bytes(packet), packet.meta.table as u16, known);
         };
         let near = |(shard, _): &(&mut Shard, &mut Hold), known: &mut Ahead| shard.prefetch_flow(known);
         cx.stages_or_keep(frame, &mut state, far, near, |(shard, hold), packet, known| {
@@ -240,7 +240,7 @@ impl Node for FlowTrack {
                 bytes: packet.meta.total_length() as u64,
                 interface: packet.meta.rx_interface,
             };
-            let fate = shard.track(now, known, &arrival);
+            let fate = shard.track(now, known, arrival);
             if packet.meta.flags & TRACED != 0 {
                 show(shard, packet, fate, direction);
             }
@@ -292,7 +292,7 @@ fn admit(shard: &mut Shard, now: Tsc, packet: &Packet<'_>, known: &Ahead) -> Fat
     let data = ip_bytes(packet);
     let link = packet.data().len() - data.len();
     let bytes = (packet.meta.total_length() - link) as u64;
-    shard.admit(now, known, &Arrival { data, bytes, interface: packet.meta.rx_interface }, out)
+    shard.admit(now, known, Arrival { data, bytes, interface: packet.meta.rx_interface }, out)
 }
 
 /// What another verdict than to go on takes.

@@ -7,7 +7,7 @@ use weft_flow_map::{Direction, Key};
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, TcpHeader};
 use zerocopy::FromBytes;
 
-use crate::tcp::Segment;
+use crate::tcp::{Segment, flags};
 
 /// How a packet is related to the flow of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -50,21 +50,23 @@ pub fn owner(addresses: u64, workers: usize) -> usize {
 }
 
 /// Reads a packet, which begins with its IPv4 header, in forwarding table `table`.
-#[inline(always)]
 pub fn parse(data: &[u8], table: u16) -> Parsed {
-    let Ok((ip, _)) = Ipv4Header::ref_from_prefix(data) else {
-        return Parsed { relation: Relation::Malformed, ..Parsed::default() };
-    };
-    let transport = data.get(ip.header_length()..).unwrap_or_default();
-    let has_ports = matches!(ip.protocol, IpProtocol::TCP | IpProtocol::UDP);
-    if !has_ports || ip.is_fragment() {
-        std::hint::cold_path();
-        return rare(ip, transport, table);
-    }
-    match ports(transport) {
-        Some((from, to)) => with_ports(ip, from, to, table, Relation::Part),
-        None => Parsed { relation: Relation::Malformed, ..with_ports(ip, 0, 0, table, Relation::Part) },
-    }
+    plain(data, table).unwrap_or_else(|| rare(data, table))
+}
+
+/// As [`parse`], for whole packets of TCP and UDP without options of IP: nearly all. Apart from the others, since a value that
+/// either of two ways may return is written to memory in pieces and read again at once, for which the processor must wait.
+#[inline(always)]
+pub(crate) fn plain(data: &[u8], table: u16) -> Option<Parsed> {
+    const FRAGMENT_BITS: u16 = Ipv4Header::MORE_FRAGMENTS | Ipv4Header::OFFSET_MASK;
+    let bytes = data.first_chunk::<{ Ipv4Header::LENGTH + 4 }>()?;
+    let (ip, transport) = Ipv4Header::ref_from_prefix(bytes).ok()?;
+    let plain = ip.version_ihl == Ipv4Header::PLAIN
+        && ip.flags_offset.get() & FRAGMENT_BITS == 0
+        // Without a branch between the two: which of them it is cannot be predicted.
+        && (ip.protocol == IpProtocol::TCP) | (ip.protocol == IpProtocol::UDP);
+    let (from, to) = ports(transport)?;
+    plain.then(|| with_ports(ip, from, to, table, Relation::Part))
 }
 
 /// The two ports, which UDP and TCP have in the same place.
@@ -81,8 +83,14 @@ fn with_ports(ip: &Ipv4Header, from: u16, to: u16, table: u16, relation: Relatio
     Parsed { key, direction, relation }
 }
 
+/// Options, fragments, short packets, and protocols other than TCP and UDP.
+#[cold]
 #[inline(never)]
-fn rare(ip: &Ipv4Header, transport: &[u8], table: u16) -> Parsed {
+pub(crate) fn rare(data: &[u8], table: u16) -> Parsed {
+    let Ok((ip, _)) = Ipv4Header::ref_from_prefix(data) else {
+        return Parsed { relation: Relation::Malformed, ..Parsed::default() };
+    };
+    let transport = data.get(ip.header_length()..).unwrap_or_default();
     if ip.fragment_offset() > 0 {
         let direction = Direction::from_bit(u64::from(ip.source.get() > ip.destination.get()));
         return Parsed { key: fragment_key(ip, table), direction, relation: Relation::LaterFragment };
@@ -166,28 +174,42 @@ fn embedded(quoted: &[u8], table: u16) -> Option<Parsed> {
 }
 
 /// What TCP says in a packet whose IPv4 header is sound; `None` if it is cut off or claims a header that it does not hold.
-#[inline(always)]
 pub fn segment(data: &[u8]) -> Option<Segment> {
     let (ip, _) = Ipv4Header::ref_from_prefix(data).ok()?;
     let transport = data.get(ip.header_length()..)?;
     let (tcp, options) = TcpHeader::ref_from_prefix(transport).ok()?;
+    let scale = match tcp.flags.0 & flags::SYN {
+        0 => None,
+        _ => window_scale(options.get(..tcp.header_length().checked_sub(TcpHeader::LENGTH)?)?),
+    };
+    Some(Segment { scale, ..read(ip, ip.header_length(), tcp)? })
+}
+
+/// As [`segment`], if there are no options of IP, and none of SYN, RST and FIN is set: all that nearly all segments need.
+#[inline(always)]
+pub(crate) fn plain_segment(data: &[u8]) -> Option<Segment> {
+    let bytes = data.first_chunk::<{ Ipv4Header::LENGTH + TcpHeader::LENGTH }>()?;
+    let (ip, transport) = Ipv4Header::ref_from_prefix(bytes).ok()?;
+    let (tcp, _) = TcpHeader::ref_from_prefix(transport).ok()?;
+    let plain =
+        ip.version_ihl == Ipv4Header::PLAIN && tcp.flags.0 & (flags::SYN | flags::RST | flags::FIN) == 0;
+    if plain { read(ip, Ipv4Header::LENGTH, tcp) } else { None }
+}
+
+#[inline(always)]
+fn read(ip: &Ipv4Header, ip_length: usize, tcp: &TcpHeader) -> Option<Segment> {
     // As the IP header says, not as the buffer holds: long packets have more segments.
-    let bytes = usize::from(ip.total_length.get()).checked_sub(ip.header_length())?;
-    let payload = bytes.checked_sub(tcp.header_length())?;
+    let payload = usize::from(ip.total_length.get()).checked_sub(ip_length + tcp.header_length())?;
     if tcp.header_length() < TcpHeader::LENGTH {
         return None;
     }
-    let scale = match tcp.flags.0 & crate::tcp::flags::SYN {
-        0 => None,
-        _ => window_scale(options.get(..tcp.header_length() - TcpHeader::LENGTH)?),
-    };
     Some(Segment {
         flags: tcp.flags.0,
         sequence: tcp.sequence.get(),
         acknowledgment: tcp.acknowledgment.get(),
         window: tcp.window.get(),
         payload: payload as u32,
-        scale,
+        scale: None,
     })
 }
 

@@ -7,7 +7,9 @@
 //!
 //! A worker calls all of it on its own thread.
 
+mod begin;
 mod life;
+mod track;
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,21 +18,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use weft_engine::buffer::{ADMITTED_IN, ADMITTED_OUT, Metadata};
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::{InterfaceIndex, ThreadIndex};
-use weft_flow_map::layout::{Entry, state};
-use weft_flow_map::{Direction, FlowId, Key, State, Verdict};
+use weft_flow_map::layout::Entry;
+use weft_flow_map::{FlowId, Verdict};
 use weft_nodes::rate_limit::TokenBucket;
 
 use crate::counts::{Count, Counts};
 use crate::fragments::Fragments;
 use crate::index::{Hash, Index, Seed};
-use crate::news::{Ending, HEAD, Teller, What};
-use crate::parse::{Parsed, Relation, fragment_key, segment};
-use crate::settings::{Clocks, Mode, Policy, Protocol, Settings, Shared};
-use crate::slots::{self, Slots};
-use crate::tcp::{Connection, Judgement, Segment, exchange, flags};
+use crate::news::Teller;
+use crate::parse::{Parsed, plain, rare};
+use crate::settings::{Clocks, Mode, Policy, Settings, Shared};
+use crate::slots::Slots;
 use crate::wheel::Wheel;
 
 /// Ticks of the wheel: no flow ends later than this after its time, while the worker has time.
@@ -201,10 +201,13 @@ impl Shard {
 
     /// First step: hashes the key and starts to load the bucket.
     #[inline(always)]
-    pub(crate) fn prefetch_index(&self, parsed: Parsed) -> Ahead {
-        let hash = self.seed.hash(parsed.key);
-        self.index.prefetch(hash);
-        Ahead { parsed, hash, guess: NO_SLOT }
+    pub(crate) fn prefetch_index(&self, packet: &[u8], table: u16, ahead: &mut Ahead) {
+        match plain(packet, table) {
+            Some(parsed) => ahead.parsed = parsed,
+            None => ahead.parsed = rare(packet, table),
+        }
+        ahead.hash = self.seed.hash(ahead.parsed.key);
+        self.index.prefetch(ahead.hash);
     }
 
     /// Second step: finds the slot, most likely, and starts to load it.
@@ -217,246 +220,18 @@ impl Shard {
         }
     }
 
-    /// The slot of a key.
-    #[inline(always)]
-    fn find(&self, ahead: &Ahead) -> Option<u32> {
-        let is = |slot: u32| self.slots.at(slot).key() == ahead.parsed.key;
-        if ahead.guess != NO_SLOT && is(ahead.guess) {
-            return Some(ahead.guess);
-        }
-        self.index.find(ahead.hash, is)
-    }
-
-    /// Third step: the packet itself.
-    #[inline(always)]
-    pub(crate) fn track(&mut self, now: Tsc, ahead: &Ahead, arrival: &Arrival<'_>) -> Fate {
-        let parsed = &ahead.parsed;
-        if parsed.relation != Relation::Part {
-            std::hint::cold_path();
-            return self.track_rare(now, ahead, arrival);
-        }
-        if parsed.key.protocol() == 6 {
-            let Some(segment) = segment(arrival.data) else {
-                return self.invalid(Why::Malformed, arrival);
-            };
-            return match self.find(ahead) {
-                Some(slot) => self.tcp(now, ahead, slot, &segment, arrival),
-                None => self.begin(now, ahead, Some(&segment), arrival),
-            };
-        }
-        match self.find(ahead) {
-            Some(slot) => self.datagram(now, slot, parsed.direction, arrival),
-            None => self.begin(now, ahead, None, arrival),
-        }
-    }
-
     /// All three steps at once.
-    pub fn packet(&mut self, now: Tsc, parsed: Parsed, arrival: &Arrival<'_>) -> Fate {
-        let ahead = self.prefetch_index(parsed);
+    pub fn packet(&mut self, now: Tsc, table: u16, arrival: Arrival<'_>) -> Fate {
+        let mut ahead = Ahead::default();
+        self.prefetch_index(arrival.data, table, &mut ahead);
+        self.prefetch_flow(&mut ahead);
         self.track(now, &ahead, arrival)
     }
 
-    #[inline(never)]
-    fn track_rare(&mut self, now: Tsc, ahead: &Ahead, arrival: &Arrival<'_>) -> Fate {
-        let parsed = &ahead.parsed;
-        match parsed.relation {
-            Relation::Part | Relation::FirstFragment => {
-                let whole = Ahead { parsed: Parsed { relation: Relation::Part, ..*parsed }, ..*ahead };
-                let fate = self.track(now, &whole, arrival);
-                if let Fate::Flow { slot, .. } | Fate::Wait { slot } = fate {
-                    self.remember(now, slot, arrival);
-                }
-                fate
-            }
-            Relation::LaterFragment => {
-                let found = self.fragments.find(parsed.key, ahead.hash, now);
-                match found {
-                    Some((slot, generation)) if self.has(slot, generation) => {
-                        self.follow(now, Count::Fragments, slot, parsed.direction, arrival)
-                    }
-                    _ => self.invalid(Why::LoneFragment, arrival),
-                }
-            }
-            Relation::Answer => match self.find(ahead) {
-                Some(slot) => {
-                    // An answer may be the first fragment of one.
-                    self.remember(now, slot, arrival);
-                    self.datagram(now, slot, parsed.direction, arrival)
-                }
-                None => self.invalid(Why::NoRequest, arrival),
-            },
-            Relation::Error => match self.find(ahead) {
-                Some(slot) => self.follow(now, Count::Errors, slot, parsed.direction, arrival),
-                None => self.invalid(Why::NoFlow, arrival),
-            },
-            Relation::Malformed => self.invalid(Why::Malformed, arrival),
-        }
-    }
-
-    /// Leaves a note for the other fragments of this datagram.
-    fn remember(&mut self, now: Tsc, slot: u32, arrival: &Arrival<'_>) {
-        use zerocopy::FromBytes;
-        let entry = self.slots.at(slot);
-        let table = entry.key().table();
-        if let Ok((ip, _)) = weft_nodes::headers::Ipv4Header::ref_from_prefix(arrival.data)
-            && ip.more_fragments()
-        {
-            let key = fragment_key(ip, table);
-            let generation = entry.generation();
-            self.fragments.remember(key, self.seed.hash(key), slot, generation, now);
-        }
-    }
-
-    /// A packet that belongs to a flow but says nothing about its state: an ICMP error, a later fragment.
-    fn follow(
-        &mut self,
-        now: Tsc,
-        count: Count,
-        slot: u32,
-        direction: Direction,
-        arrival: &Arrival<'_>,
-    ) -> Fate {
-        let entry = self.slots.at(slot);
-        let word = entry.state.load(Relaxed);
-        if word & state::WAITING != 0 {
-            return Fate::Wait { slot };
-        }
-        if count == Count::Fragments {
-            // An error keeps no flow alive: anybody can send one (RFC 5927).
-            entry.seen.store(now.0, Relaxed);
-        }
-        slots::count(entry, direction, arrival.bytes);
-        self.counts.one(count);
-        self.counts.one(Count::Hits);
-        Fate::Flow { slot, verdict: Verdict::from_word(word) }
-    }
-
-    /// A packet of a flow without TCP's state: it is established once there is an answer.
-    #[inline(always)]
-    fn datagram(&mut self, now: Tsc, slot: u32, direction: Direction, arrival: &Arrival<'_>) -> Fate {
-        let entry = self.slots.at(slot);
-        let word = entry.state.load(Relaxed);
-        if word & (state::WAITING | state::ANSWERED) != state::ANSWERED {
-            std::hint::cold_path();
-            if word & state::WAITING != 0 {
-                return Fate::Wait { slot };
-            }
-            if direction != slots::initiator(word) {
-                answered(entry, arrival.interface);
-                slots::change(entry, word & !state::STATE | State::Established as u64 | state::ANSWERED);
-            }
-        }
-        entry.seen.store(now.0, Relaxed);
-        slots::count(entry, direction, arrival.bytes);
-        self.counts.one(Count::Hits);
-        Fate::Flow { slot, verdict: Verdict::from_word(word) }
-    }
-
-    /// A TCP segment of a flow.
-    #[inline(always)]
-    fn tcp(&mut self, now: Tsc, ahead: &Ahead, slot: u32, segment: &Segment, arrival: &Arrival<'_>) -> Fate {
-        let direction = ahead.parsed.direction;
-        let entry = self.slots.at(slot);
-        let word = entry.state.load(Relaxed);
-        if word & state::WAITING != 0 {
-            return Fate::Wait { slot };
-        }
-        if slots::state_of(word) == State::Closed && segment.flags & (flags::SYN | flags::ACK) == flags::SYN {
-            // The ports are used again (RFC 9293 section 3.6.1).
-            self.end(slot, ahead.hash, now, Ending::Replaced);
-            return self.begin(now, ahead, Some(segment), arrival);
-        }
-        const RARE: u8 = flags::SYN | flags::RST | flags::FIN;
-        let steady = slots::BOTH_SENT | state::ANSWERED;
-        let plain = segment.flags & RARE == 0 && word & steady == steady;
-        if !(plain && self.steady(slot, word, direction, segment)) {
-            std::hint::cold_path();
-            if let Some(fate) = self.step(now, slot, word, direction, segment, arrival) {
-                return fate;
-            }
-        }
-        let entry = self.slots.at(slot);
-        entry.seen.store(now.0, Relaxed);
-        slots::count(entry, direction, arrival.bytes);
-        self.counts.one(Count::Hits);
-        Fate::Flow { slot, verdict: Verdict::from_word(word) }
-    }
-
-    /// What nearly all segments are: they move positions and nothing else. False if this one is something else; nothing has
-    /// changed then.
-    #[inline(always)]
-    fn steady(&self, slot: u32, word: u64, direction: Direction, segment: &Segment) -> bool {
-        let entry = self.slots.at(slot);
-        let before =
-            (slots::tcp_side(entry, word, direction), slots::tcp_side(entry, word, direction.reverse()));
-        let (mut sender, mut receiver) = before;
-        let fits = exchange(&mut sender, &mut receiver, segment) == Judgement::Fits;
-        let same = sender.scale == before.0.scale && receiver.facts == before.1.facts;
-        if fits && same {
-            slots::keep_side(entry, direction, &sender);
-            slots::keep_side(entry, direction.reverse(), &receiver);
-        }
-        fits && same
-    }
-
-    /// Any segment; says what becomes of it if it is not simply counted.
-    #[inline(never)]
-    fn step(
-        &mut self,
-        now: Tsc,
-        slot: u32,
-        mut word: u64,
-        direction: Direction,
-        segment: &Segment,
-        arrival: &Arrival<'_>,
-    ) -> Option<Fate> {
-        let entry = self.slots.at(slot);
-        let mut connection = slots::connection(entry, word);
-        match connection.step(direction, segment) {
-            Judgement::Fits => {
-                if word & state::ANSWERED == 0 && direction != slots::initiator(word) {
-                    answered(entry, arrival.interface);
-                    word |= state::ANSWERED;
-                }
-                let changed = slots::keep(entry, word, &connection);
-                if changed != entry.state.load(Relaxed) {
-                    self.changed(now, slot, changed);
-                }
-            }
-            Judgement::OutOfWindow => {
-                self.counts.one(Count::OutOfWindow);
-                if self.settings.window_check {
-                    return Some(self.invalid(Why::OutOfWindow, arrival));
-                }
-            }
-            Judgement::LeftToReceiver => self.counts.one(Count::LeftToReceiver),
-        }
-        None
-    }
-
-    /// The state word of a TCP flow is another one.
-    #[inline(never)]
-    fn changed(&mut self, now: Tsc, slot: u32, word: u64) {
-        let entry = self.slots.at(slot);
-        let before = entry.state.load(Relaxed);
-        slots::change(entry, word);
-        let (old, new) = (self.idle(entry.key(), before), self.idle(entry.key(), word));
-        if new < old {
-            // Else the old deadline comes first, and is put off then.
-            self.wheel.cancel(slot);
-            self.wheel.schedule(slot, Tsc(now.0 + new));
-        }
-    }
-
-    fn idle(&self, key: Key, word: u64) -> u64 {
-        let protocol = Protocol::of(key.protocol());
-        self.clocks.idle(protocol, slots::state_of(word), word & state::RESET != 0)
-    }
-
     #[cold]
-    fn invalid(&mut self, why: Why, arrival: &Arrival<'_>) -> Fate {
+    fn invalid(&mut self, why: Why, interface: InterfaceIndex) -> Fate {
         self.counts.one(Count::Invalid);
-        self.untracked(self.settings.invalid, why, arrival.interface)
+        self.untracked(self.settings.invalid, why, interface)
     }
 
     /// Where an agent decides, nothing goes on without it.
@@ -476,128 +251,6 @@ impl Shard {
         }
     }
 
-    /// A packet of an unknown flow.
-    #[inline(never)]
-    fn begin(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: &Arrival<'_>) -> Fate {
-        self.counts.one(Count::Misses);
-        if self.mode(arrival.interface) == Mode::Admit {
-            return Fate::Untracked;
-        }
-        self.start(now, ahead, segment, arrival)
-    }
-
-    /// A flow begins, if it may.
-    fn start(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: &Arrival<'_>) -> Fate {
-        let mut connection = Connection::default();
-        if let Some(segment) = segment
-            && !connection.begin(segment, self.settings.pickup)
-        {
-            return self.invalid(Why::NotSyn, arrival);
-        }
-        let slot = match self.room(now, arrival.interface) {
-            Ok(slot) => slot,
-            Err((count, why)) => {
-                self.counts.one(count);
-                return self.untracked(self.settings.excess, why, arrival.interface);
-            }
-        };
-        let Parsed { key, direction, .. } = ahead.parsed;
-        let waits = self.mode(arrival.interface) == Mode::Agent;
-        let mut flags = if connection.picked_up { state::PICKED_UP } else { 0 };
-        flags |= if waits { state::WAITING } else { 0 };
-        slots::begin(self.slots.at(slot), key, direction, arrival.interface, flags, now);
-        self.index.insert(ahead.hash, slot);
-        let patience = if waits { self.clocks.agent() } else { self.idle(key, State::New as u64) };
-        if let Some(soon) = self.slots.soon() {
-            self.wheel.prefetch(soon);
-        }
-        self.wheel.schedule(slot, Tsc(now.0 + patience));
-        self.counts.one(Count::Created);
-        self.tell(now, slot, What::Began);
-        if waits {
-            self.tell(now, slot, waiting(arrival));
-            return Fate::Wait { slot };
-        }
-        match segment {
-            Some(segment) => self.tcp(now, ahead, slot, segment, arrival),
-            None => self.datagram(now, slot, direction, arrival),
-        }
-    }
-
-    /// A rule has let a packet pass that it wants to be answered: its flow is admitted from now on, where the packet came in
-    /// or, with `out`, where it leaves. The flow begins here if there is none. Fragments without ports, and ICMP errors,
-    /// begin nothing.
-    #[inline(never)]
-    pub(crate) fn admit(&mut self, now: Tsc, ahead: &Ahead, arrival: &Arrival<'_>, out: bool) -> Fate {
-        let Parsed { key, direction, relation } = ahead.parsed;
-        let may_begin = matches!(relation, Relation::Part | Relation::FirstFragment)
-            && self.mode(arrival.interface) != Mode::Agent;
-        let slot = match self.find(ahead) {
-            _ if matches!(relation, Relation::LaterFragment | Relation::Malformed | Relation::Error) => {
-                return Fate::Untracked;
-            }
-            Some(slot) => slot,
-            None if !may_begin => return Fate::Untracked,
-            None => {
-                let segment = segment(arrival.data).filter(|_| key.protocol() == 6);
-                if segment.is_none() && key.protocol() == 6 {
-                    return self.invalid(Why::Malformed, arrival);
-                }
-                match self.start(now, ahead, segment.as_ref(), arrival) {
-                    Fate::Flow { slot, .. } => slot,
-                    other => return other,
-                }
-            }
-        };
-        let entry = self.slots.at(slot);
-        let word = entry.state.load(Relaxed);
-        let admitted = slots::admitted(if out { direction.reverse() } else { direction });
-        if word & admitted == 0 {
-            slots::change(entry, word | admitted);
-        }
-        if relation == Relation::FirstFragment {
-            self.remember(now, slot, arrival);
-        }
-        Fate::Flow { slot, verdict: Verdict::from_word(word) }
-    }
-
-    /// Writes into a packet's metadata what its flow says of it: where it was admitted, and the mark.
-    #[inline(always)]
-    pub(crate) fn stamp(&self, slot: u32, direction: Direction, meta: &mut Metadata) {
-        let entry = self.slots.at(slot);
-        let word = entry.state.load(Relaxed);
-        let flag = |side, flag| if word & slots::admitted(side) != 0 { flag } else { 0 };
-        meta.flags |= flag(direction, ADMITTED_IN) | flag(direction.reverse(), ADMITTED_OUT);
-        if word & state::MARKED != 0 {
-            // In the second line, which packets of UDP do not touch otherwise.
-            meta.mark = entry.mark.load(Relaxed) as u32;
-        }
-    }
-
-    /// A slot for a new flow, if one may begin.
-    #[inline(always)]
-    fn room(&mut self, now: Tsc, interface: InterfaceIndex) -> Result<u32, (Count, Why)> {
-        let flows = self.shared.flows.get(interface.index());
-        if let (Some(limit), Some(flows)) = (self.settings.interface_flows, flows)
-            && flows.load(Relaxed) >= limit
-        {
-            return Err((Count::InterfaceLimit, Why::InterfaceLimit));
-        }
-        if let Some(bucket) = self.buckets.get_mut(interface.index())
-            && !bucket.take(now)
-        {
-            return Err((Count::RateLimit, Why::RateLimit));
-        }
-        if self.slots.active() >= self.most {
-            return Err((Count::Full, Why::Full));
-        }
-        let slot = self.slots.allocate().ok_or((Count::Full, Why::Full))?;
-        if let Some(flows) = flows {
-            flows.fetch_add(1, Relaxed);
-        }
-        Ok(slot)
-    }
-
     /// The worker's own word of a flow: which hand holds its parked packets, plus 1.
     pub(crate) fn set_hand(&mut self, slot: u32, hand: Option<u32>) {
         let mark = &self.slots.at(slot).mark;
@@ -615,20 +268,6 @@ impl Shard {
         self.slots.publish(now);
         self.counts.set(Count::Active, self.slots.active() as u64);
     }
-}
-
-/// The first packet of the other side came in here.
-fn answered(entry: &Entry, interface: InterfaceIndex) {
-    let first = entry.interfaces.load(Relaxed) & 0xffff_ffff;
-    entry.interfaces.store(first | u64::from(interface.0) << 32, Relaxed);
-}
-
-/// The packet as the agent is shown it.
-fn waiting(arrival: &Arrival<'_>) -> What {
-    let mut head = [0; HEAD];
-    let kept = arrival.data.len().min(HEAD);
-    head[..kept].copy_from_slice(&arrival.data[..kept]);
-    What::Waits { length: arrival.bytes as u32, head }
 }
 
 #[cfg(test)]

@@ -74,6 +74,12 @@ impl Slots {
         self.entries.get(slot as usize).expect("slots are given out from this table")
     }
 
+    /// A slot, if there is one of that number.
+    #[inline(always)]
+    pub fn get(&self, slot: u32) -> Option<&Entry> {
+        self.entries.get(slot as usize)
+    }
+
     /// Starts to load both lines of a slot.
     #[inline(always)]
     pub fn prefetch(&self, slot: u32) {
@@ -212,29 +218,43 @@ pub(crate) fn decided(word: u64, verdict: Verdict) -> u64 {
 #[inline(always)]
 pub(crate) fn tcp_side(entry: &Entry, word: u64, of: Direction) -> crate::tcp::Side {
     let at = of.index();
-    let [sent, allowed] = &entry.tcp[at];
-    let (sent, allowed) = (sent.load(Relaxed), allowed.load(Relaxed));
+    let [sent, offers] = &entry.tcp[at];
+    let [_, allows] = &entry.tcp[of.reverse().index()];
+    let (sent, offers, allows) = (sent.load(Relaxed), offers.load(Relaxed), allows.load(Relaxed));
     crate::tcp::Side {
         end: (sent >> 32) as u32,
         acknowledged: sent as u32,
-        limit: (allowed >> 32) as u32,
-        window: allowed as u32,
+        limit: (allows >> 32) as u32,
+        window: offers as u32,
         facts: (word >> (state::SIDES as usize + 4 * at)) as u8 & 0xf,
         scale: (word >> (state::SCALES as usize + 8 * at)) as u8,
     }
 }
 
-/// Keeps the positions of one side.
+/// Keeps what one side has said: its own positions, and how far it allows the other one to send.
 #[inline(always)]
-pub(crate) fn keep_side(entry: &Entry, of: Direction, side: &crate::tcp::Side) {
-    let [sent, allowed] = &entry.tcp[of.index()];
+pub(crate) fn keep_side(entry: &Entry, of: Direction, side: &crate::tcp::Side, other: &crate::tcp::Side) {
+    let [sent, offers] = &entry.tcp[of.index()];
     sent.store(u64::from(side.end) << 32 | u64::from(side.acknowledged), Relaxed);
-    allowed.store(u64::from(side.limit) << 32 | u64::from(side.window), Relaxed);
+    offers.store(u64::from(other.limit) << 32 | u64::from(side.window), Relaxed);
 }
 
-/// Bits of the state word: both sides of the connection have sent something.
-pub(crate) const BOTH_SENT: u64 =
-    (crate::tcp::SENT as u64) << state::SCALES | (crate::tcp::SENT as u64) << (state::SCALES + 8);
+/// Of the state word, once per side.
+const BOTH: u64 = (1 << state::SCALES) | (1 << (state::SCALES + 8));
+/// All positions of both sides are known.
+const BOTH_STEADY: u64 = BOTH * crate::tcp::STEADY as u64;
+/// Of the state word, what says whether a connection is steady.
+pub(crate) const STEADY_BITS: u64 = state::STATE | state::WAITING | state::ANSWERED | BOTH_STEADY;
+/// Both handshakes are over or were not seen, and no side has closed.
+pub(crate) const STEADY: u64 = State::Established as u64 | state::ANSWERED | BOTH_STEADY;
+
+/// As [`tcp_side`], of a connection that is [`STEADY`]: says so in constants, by which the compiler sees which checks are
+/// needless. What is known of SYNs does not matter any more.
+#[inline(always)]
+pub(crate) fn steady_side(entry: &Entry, word: u64, of: Direction) -> crate::tcp::Side {
+    let side = tcp_side(entry, word, of);
+    crate::tcp::Side { facts: 0, scale: side.scale | crate::tcp::STEADY, ..side }
+}
 
 /// What is known of a TCP connection.
 pub(crate) fn connection(entry: &Entry, word: u64) -> Connection {
@@ -252,8 +272,8 @@ const CONNECTION: u64 =
 /// Keeps the positions of a connection; returns the state word that goes with it.
 pub(crate) fn keep(entry: &Entry, word: u64, connection: &Connection) -> u64 {
     let [low, high] = &connection.sides;
-    keep_side(entry, Direction::FromLow, low);
-    keep_side(entry, Direction::FromHigh, high);
+    keep_side(entry, Direction::FromLow, low, high);
+    keep_side(entry, Direction::FromHigh, high, low);
     let flag = |is: bool, flag: u64| if is { flag } else { 0 };
     word & !CONNECTION
         | connection.state() as u64

@@ -69,15 +69,15 @@ pub(crate) mod fact {
     pub const FIN_ACKED: u8 = 8;
 }
 
-/// See [`known::SENT`].
-pub(crate) const SENT: u8 = 1 << 5;
+/// [`Side::scale`] of a side all of whose positions are known.
+pub(crate) const STEADY: u8 = known::SENT | known::ACKED;
 
 /// What is known of a side's positions: [`Side::scale`], whose lower four bits are the shift of its window.
 mod known {
     /// Its SYN offered window scaling.
     pub const SCALE: u8 = 1 << 4;
     /// It has sent something: `end` counts.
-    pub const SENT: u8 = super::SENT;
+    pub const SENT: u8 = 1 << 5;
     /// It has acknowledged something: `acknowledged` counts, and the other side's `limit`.
     pub const ACKED: u8 = 1 << 6;
 }

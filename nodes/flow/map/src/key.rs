@@ -75,18 +75,20 @@ impl Key {
     /// The key of a packet from one endpoint to another, and which of the two sent it.
     #[inline(always)]
     pub fn new(from: (u32, u16), to: (u32, u16), table: u16, protocol: u8, kind: u8) -> (Key, Direction) {
-        let a = u64::from(from.0) << 16 | u64::from(from.1);
-        let b = u64::from(to.0) << 16 | u64::from(to.1);
-        let (low, high) = (a.min(b), a.max(b));
+        // Both orders and a choice: which of them it is cannot be predicted.
+        let there = u64::from(from.0) << 32 | u64::from(to.0);
+        let ports = u32::from(from.1) << 16 | u32::from(to.1);
+        let (back, ports_back) = (there.rotate_left(32), ports.rotate_left(16));
+        let from_high = (there > back) | (there == back) & (ports > ports_back);
+        let ports = std::hint::select_unpredictable(from_high, ports_back, ports);
         let key = Key {
-            addresses: low >> 16 << 32 | high >> 16,
-            rest: low << 48
-                | (high & 0xffff) << 32
+            addresses: std::hint::select_unpredictable(from_high, back, there),
+            rest: u64::from(ports) << 32
                 | u64::from(table) << 16
                 | u64::from(protocol) << 8
                 | u64::from(kind),
         };
-        (key, Direction::from_bit(u64::from(a > b)))
+        (key, Direction::from_bit(u64::from(from_high)))
     }
 
     /// The endpoint that sends in this direction.

@@ -75,8 +75,8 @@ pub struct Entry {
     pub interfaces: AtomicU64,
     /// The mark (low half); the high half belongs to the worker.
     pub mark: AtomicU64,
-    /// Per direction: end of what was sent (high half of the first word), what was acknowledged (low half), right edge of
-    /// the window that the receiver allows, largest window that the sender offers.
+    /// What each endpoint has said: end of what it has sent (high half of the first word), what it has acknowledged (low half),
+    /// how far it allows the other one to send, largest window that it has offered. A segment changes its sender's two words.
     pub tcp: [[AtomicU64; 2]; 2],
 }
 

@@ -2,7 +2,7 @@
  *
  * DPDK's classifiers as rivals: rte_acl for rules with wildcards, rte_hash bulk lookup for sessions.
  *
- * usage: rival acl|hash FILE
+ * usage: rules acl|hash FILE
  *
  * FILE: one line "rules N", N lines of rules, one line "packets N", N lines of packets. A rule is
  *   source length destination length first last first last protocol mask
@@ -12,9 +12,7 @@
  * stdin runs one round over all packets in bursts of 256 and prints the clocks per packet. On "results" it prints, for each
  * packet, the number of its rule (or -1).
  */
-#define _GNU_SOURCE
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +20,13 @@
 
 #include <rte_acl.h>
 #include <rte_cycles.h>
-#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_hash.h>
 #include <rte_hash_crc.h>
 #include <rte_ip.h>
 #include <rte_malloc.h>
+
+#include "eal.h"
 
 #define BURST 256
 
@@ -57,7 +56,7 @@ static struct rule *rules;
 
 static void fail(const char *what)
 {
-	fprintf(stderr, "rival: %s: %s\n", what, rte_strerror(rte_errno));
+	fprintf(stderr, "rules: %s: %s\n", what, rte_strerror(rte_errno));
 	exit(1);
 }
 
@@ -157,23 +156,10 @@ static void look_up(const uint8_t **data, uint32_t *results)
 int main(int argc, char **argv)
 {
 	if (argc != 3) {
-		fprintf(stderr, "usage: rival acl|hash FILE\n");
+		fprintf(stderr, "usage: rules acl|hash FILE\n");
 		return 2;
 	}
-	/* The widest vectors that rte_acl has are off by default. */
-	char *eal[] = { argv[0], "--no-huge", "-m", "4096", "--no-pci", "--no-telemetry", "--no-shconf",
-			"--force-max-simd-bitwidth=512", "--log-level=3", "-l", "0" };
-	char core[16];
-	snprintf(core, sizeof(core), "%s", getenv("RIVAL_CORE") ? getenv("RIVAL_CORE") : "0");
-	eal[10] = core;
-	/* Under SCHED_FIFO on one core, rte_eal_init waits for ever for threads that it has made itself. */
-	int policy = sched_getscheduler(0);
-	struct sched_param realtime, ordinary = { 0 };
-	sched_getparam(0, &realtime);
-	sched_setscheduler(0, SCHED_OTHER, &ordinary);
-	if (rte_eal_init(11, eal) < 0)
-		fail("rte_eal_init");
-	sched_setscheduler(0, policy, &realtime);
+	start_eal(argv[0]);
 	load(argv[2]);
 	struct timespec start, end;
 	struct rte_malloc_socket_stats before, after;

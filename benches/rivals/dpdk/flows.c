@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rival of the flow table: DPDK's rte_hash, bulk lookups of random keys of 16 bytes, and insertions.
 //
-// usage: rte-hash KEYS
+// usage: flows KEYS
 // Then, for each line on standard input: "hit N" looks up N random keys that are there, "new N" empties the table and adds
 // N keys. The answer is one line: clocks of the time stamp counter per key. A key costs one CRC hash as DPDK's examples do
 // it, and for a hit one load of the data that it points to; there is no packet, no state and no counter.
@@ -13,9 +13,11 @@
 #include <string.h>
 
 #include <rte_cycles.h>
-#include <rte_eal.h>
+#include <rte_debug.h>
 #include <rte_hash.h>
 #include <rte_hash_crc.h>
+
+#include "eal.h"
 
 #define BULK 64
 
@@ -44,15 +46,12 @@ static void add_all(struct rte_hash *table, struct key *keys, uint32_t count)
 int main(int argc, char **argv)
 {
 	uint32_t count = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0;
-	char *eal[] = {argv[0], "--no-huge", "--no-pci", "-m", "1024", "--log-level", "error", "--no-telemetry",
-		       "--file-prefix", "weft-rte-hash", "--no-shconf"};
 
 	if (count == 0) {
 		fprintf(stderr, "usage: %s KEYS\n", argv[0]);
 		return 2;
 	}
-	if (rte_eal_init(sizeof(eal) / sizeof(eal[0]), eal) < 0)
-		return 1;
+	start_eal(argv[0]);
 	struct rte_hash_parameters parameters = {
 		.name = "flows",
 		.entries = count * 2,

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A packet of an unknown flow: whether a flow may begin with it, and how one does; what rules say of flows.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use weft_engine::InterfaceIndex;
+use weft_engine::buffer::{ADMITTED_IN, ADMITTED_OUT, Metadata};
+use weft_engine::clock::Tsc;
+use weft_flow_map::layout::state;
+use weft_flow_map::{Direction, State, Verdict};
+
+use super::{Ahead, Arrival, Fate, Shard, Why};
+use crate::counts::Count;
+use crate::news::{HEAD, What};
+use crate::parse::{Parsed, Relation, segment};
+use crate::settings::Mode;
+use crate::slots;
+use crate::tcp::{Connection, Segment};
+
+impl Shard {
+    /// A packet of an unknown flow.
+    #[inline(never)]
+    pub(super) fn begin(
+        &mut self,
+        now: Tsc,
+        ahead: &Ahead,
+        segment: Option<&Segment>,
+        arrival: Arrival<'_>,
+    ) -> Fate {
+        self.counts.one(Count::Misses);
+        if self.mode(arrival.interface) == Mode::Admit {
+            return Fate::Untracked;
+        }
+        self.start(now, ahead, segment, arrival)
+    }
+
+    /// A flow begins, if it may.
+    fn start(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: Arrival<'_>) -> Fate {
+        let mut connection = Connection::default();
+        if let Some(segment) = segment
+            && !connection.begin(segment, self.settings.pickup)
+        {
+            return self.invalid(Why::NotSyn, arrival.interface);
+        }
+        let slot = match self.room(now, arrival.interface) {
+            Ok(slot) => slot,
+            Err((count, why)) => {
+                self.counts.one(count);
+                return self.untracked(self.settings.excess, why, arrival.interface);
+            }
+        };
+        let Parsed { key, direction, .. } = ahead.parsed;
+        let waits = self.mode(arrival.interface) == Mode::Agent;
+        let mut flags = if connection.picked_up { state::PICKED_UP } else { 0 };
+        flags |= if waits { state::WAITING } else { 0 };
+        slots::begin(self.slots.at(slot), key, direction, arrival.interface, flags, now);
+        self.index.insert(ahead.hash, slot);
+        let patience = if waits { self.clocks.agent() } else { self.idle(key, State::New as u64) };
+        if let Some(soon) = self.slots.soon() {
+            self.wheel.prefetch(soon);
+        }
+        self.wheel.schedule(slot, Tsc(now.0 + patience));
+        self.counts.one(Count::Created);
+        self.tell(now, slot, What::Began);
+        if waits {
+            self.tell(now, slot, waiting(&arrival));
+            return Fate::Wait { slot };
+        }
+        match segment {
+            Some(segment) => self.tcp(now, ahead, slot, segment, arrival),
+            None => self.datagram(now, slot, direction, arrival),
+        }
+    }
+
+    /// A rule has let a packet pass that it wants to be answered: its flow is admitted from now on, where the packet came in
+    /// or, with `out`, where it leaves. The flow begins here if there is none. Fragments without ports, and ICMP errors,
+    /// begin nothing.
+    #[inline(never)]
+    pub(crate) fn admit(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>, out: bool) -> Fate {
+        let Parsed { key, direction, relation } = ahead.parsed;
+        if matches!(relation, Relation::LaterFragment | Relation::Malformed | Relation::Error) {
+            return Fate::Untracked;
+        }
+        let may_begin = matches!(relation, Relation::Part | Relation::FirstFragment)
+            && self.mode(arrival.interface) != Mode::Agent;
+        let slot = match self.index.find(ahead.hash, |slot| self.slots.at(slot).key() == key) {
+            Some(slot) => slot,
+            None if !may_begin => return Fate::Untracked,
+            None => {
+                let segment = segment(arrival.data).filter(|_| key.protocol() == 6);
+                if segment.is_none() && key.protocol() == 6 {
+                    return self.invalid(Why::Malformed, arrival.interface);
+                }
+                match self.start(now, ahead, segment.as_ref(), arrival) {
+                    Fate::Flow { slot, .. } => slot,
+                    other => return other,
+                }
+            }
+        };
+        let entry = self.slots.at(slot);
+        let word = entry.state.load(Relaxed);
+        let admitted = slots::admitted(if out { direction.reverse() } else { direction });
+        if word & admitted == 0 {
+            slots::change(entry, word | admitted);
+        }
+        if relation == Relation::FirstFragment {
+            self.remember(now, slot, arrival.data);
+        }
+        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+    }
+
+    /// Writes into a packet's metadata what its flow says of it: where it was admitted, and the mark.
+    #[inline(always)]
+    pub(crate) fn stamp(&self, slot: u32, direction: Direction, meta: &mut Metadata) {
+        let entry = self.slots.at(slot);
+        let word = entry.state.load(Relaxed);
+        let flag = |side, flag| if word & slots::admitted(side) != 0 { flag } else { 0 };
+        meta.flags |= flag(direction, ADMITTED_IN) | flag(direction.reverse(), ADMITTED_OUT);
+        if word & state::MARKED != 0 {
+            // In the second line, which packets of UDP do not touch otherwise.
+            meta.mark = entry.mark.load(Relaxed) as u32;
+        }
+    }
+
+    /// A slot for a new flow, if one may begin.
+    #[inline(always)]
+    fn room(&mut self, now: Tsc, interface: InterfaceIndex) -> Result<u32, (Count, Why)> {
+        let flows = self.shared.flows.get(interface.index());
+        if let (Some(limit), Some(flows)) = (self.settings.interface_flows, flows)
+            && flows.load(Relaxed) >= limit
+        {
+            return Err((Count::InterfaceLimit, Why::InterfaceLimit));
+        }
+        if let Some(bucket) = self.buckets.get_mut(interface.index())
+            && !bucket.take(now)
+        {
+            return Err((Count::RateLimit, Why::RateLimit));
+        }
+        if self.slots.active() >= self.most {
+            return Err((Count::Full, Why::Full));
+        }
+        let slot = self.slots.allocate().ok_or((Count::Full, Why::Full))?;
+        if let Some(flows) = flows {
+            flows.fetch_add(1, Relaxed);
+        }
+        Ok(slot)
+    }
+}
+
+/// The packet as the agent is shown it.
+fn waiting(arrival: &Arrival<'_>) -> What {
+    let mut head = [0; HEAD];
+    let kept = arrival.data.len().min(HEAD);
+    head[..kept].copy_from_slice(&arrival.data[..kept]);
+    What::Waits { length: arrival.bytes as u32, head }
+}
