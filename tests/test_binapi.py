@@ -153,6 +153,42 @@ def test_a_batch_is_all_or_nothing_and_a_restart_loses_nothing(network):
     assert net.weft.route_count() == before + 10
 
 
+def route_body(prefix, length, next_hop, interface, is_add=True):
+    """The body of ip_route_add_del with one path: 100,000 of them take vpp_papi half a minute."""
+    path = struct.pack(">IIIBBIII16sIIIB", interface, 0, 0, 1, 0, 0, 0, 0, socket.inet_aton(next_hop), 0, 0, 0, 0)
+    return struct.pack(">??IIB16sBB", is_add, False, 0, 0, 0, prefix, length, 1) + path + bytes(16 * 7)
+
+
+@pytest.mark.slow
+def test_batches_of_100_000_routes_lose_no_packet(network, trafficgen):
+    """Traffic goes to 65,536 addresses; a more specific route for each comes and goes with a batch, to the same host."""
+    net = network()
+    a, b = net.sites
+    b.host.ip("route", "add", "local", "20.0.0.0/8", "dev", "lo")
+    net.weft.cli(words.route("20.0.0.0/8", b.host_ip, b.port))
+    a.host.run("ping", "-c", 1, "-W", 5, "20.0.0.1")
+    before = net.weft.route_count()
+    raw = Raw(net.weft)
+    offered = raw.handshake()
+
+    def message(name, body=b"", context=7):
+        return frame(struct.pack(">HII", offered[name], 0, context) + body)
+
+    prefixes = [struct.pack(">I", 20 << 24 | number) for number in range(100_000)]
+    flow = trafficgen.flow(a, b, rate=5_000, destination_ip="20.0.0.0", dst_count=65_536, flows=64, cpu=0)
+    for is_add in (True, False):
+        changes = [message("ip_route_add_del", route_body(each, 32, b.host_ip, 1, is_add)) for each in prefixes]
+        quiet = bytes([2])
+        raw.socket.sendall(message("weft_batch_begin", quiet) + b"".join(changes) + message("weft_batch_commit"))
+        assert struct.unpack_from(">i", raw.receive(), 6) == (0,)
+        retval, items, applied = struct.unpack_from(">iII", raw.receive(), 6)
+        assert (retval, items, applied) == (0, 100_000, 100_000)
+        assert net.weft.route_count() == before + (100_000 if is_add else 0)
+    account = flow.stop()
+    raw.close()
+    assert account["sent"] > 1_000 and account["lost"] == 0, account
+
+
 # The worst ---------------------------------------------------------------------------------------------------------
 
 

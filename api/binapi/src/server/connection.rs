@@ -12,7 +12,7 @@ use tracing::{debug, info};
 
 use crate::codec::DecodeError;
 use crate::frame::{Envelope, Frames, MessageId, TooLong};
-use crate::message::{MessageInfo, Role};
+use crate::message::Role;
 use crate::retval::Retval;
 
 use super::batch::Batch;
@@ -117,7 +117,7 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    async fn handle(&self, message: &[u8], batch: &mut Option<Batch>) {
+    async fn handle(&self, message: &[u8], batch: &mut Option<Batch<H::State>>) {
         let session = &self.session;
         session.received.set(session.received.get() + 1);
         let Some(id) = message.first_chunk().map(|id| MessageId(u16::from_be_bytes(*id))) else { return };
@@ -139,7 +139,7 @@ impl<H: Host> Connection<H> {
             if let Some(batch) = batch {
                 batch.spoil(envelope, Retval::INVALID_VALUE);
             }
-            self.refuse(info, envelope, Retval::INVALID_VALUE);
+            self.refuse(envelope, Retval::INVALID_VALUE);
         }
     }
 
@@ -148,7 +148,7 @@ impl<H: Host> Connection<H> {
         handler: &Handler<H::State>,
         envelope: Envelope,
         body: &[u8],
-        batch: &mut Option<Batch>,
+        batch: &mut Option<Batch<H::State>>,
     ) -> Result<(), DecodeError> {
         let session = &self.session;
         let question = Question { envelope, body };
@@ -159,24 +159,10 @@ impl<H: Host> Connection<H> {
             }
             (Handler::Command(_), Some(batch)) => {
                 batch.spoil(envelope, Retval::UNSUPPORTED);
-                if let Some(info) = session.table.info(envelope.id) {
-                    self.refuse(info, envelope, Retval::UNSUPPORTED);
-                }
+                self.refuse(envelope, Retval::UNSUPPORTED);
                 Ok(())
             }
-            (Handler::Change(change), Some(batch)) => {
-                (change.check)(body)?;
-                match batch.keep(envelope, body, &self.options) {
-                    Ok(()) if batch.is_quiet() => {}
-                    Ok(()) => (change.kept)(session, envelope),
-                    Err(retval) => {
-                        if let Some(info) = session.table.info(envelope.id) {
-                            self.refuse(info, envelope, retval);
-                        }
-                    }
-                }
-                Ok(())
-            }
+            (Handler::Change(change), Some(batch)) => self.note(change, batch, question),
             (Handler::Produce(begin), _) => {
                 let producer = self.host.with(|state| begin(state, session, question))?;
                 self.produce(producer).await;
@@ -217,8 +203,9 @@ impl<H: Host> Connection<H> {
     }
 
     /// Answers a request that was not carried out. A dump has no word for it.
-    fn refuse(&self, info: &MessageInfo, envelope: Envelope, retval: Retval) {
-        if let Role::Request { reply, .. } | Role::Stream { reply, .. } = info.role {
+    pub(super) fn refuse(&self, envelope: Envelope, retval: Retval) {
+        let role = self.session.table.info(envelope.id).map(|info| info.role);
+        if let Some(Role::Request { reply, .. } | Role::Stream { reply, .. }) = role {
             self.session.refuse(reply, envelope.context, retval);
         }
     }

@@ -31,8 +31,8 @@ const STREAM: Duration = Duration::from_millis(1);
 /// A state that is changed by transactions.
 ///
 /// The handler of a change only notes what is to be done. The commit does all that was noted, in one step of the main
-/// thread, so that nothing of others comes in between; or, if any of it is refused, nothing. A change by itself is a
-/// transaction of one.
+/// thread, so that nothing of others comes in between; or, if any of it is refused, nothing. In between the state may
+/// have changed, so that what a note names may be gone. A change by itself is a transaction of one.
 pub trait Transactional: 'static {
     /// What is to be done.
     type Transaction: Default;
@@ -134,8 +134,6 @@ type Note<S> = Box<
 
 /// A change.
 pub(super) struct Change<S: Transactional> {
-    /// Can be read.
-    pub check: fn(&[u8]) -> Result<(), DecodeError>,
     /// Makes it, and answers.
     pub alone: Answer<S>,
     /// Notes it in the transaction of a batch.
@@ -219,7 +217,7 @@ impl<S: Transactional> Registry<S> {
     }
 
     /// Changes the state by a transaction. The handler notes what is to be done, and returns what makes the reply once
-    /// that is done.
+    /// that is done; or it fails, and has noted nothing.
     pub fn change<M: Request, D: FnOnce(&mut S) -> M::Reply>(
         &mut self,
         handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<D, Retval> + 'static,
@@ -241,8 +239,7 @@ impl<S: Transactional> Registry<S> {
         let kept = move |session: &Session, envelope: Envelope| {
             session.reply(reply_id, envelope.context, &M::Reply::failure(0));
         };
-        let check = |body: &[u8]| M::take(&mut Reader::new(body)).map(drop);
-        self.put::<M>(Handler::Change(Change { check, alone, note, kept: Box::new(kept) }));
+        self.put::<M>(Handler::Change(Change { alone, note, kept: Box::new(kept) }));
     }
 
     /// Lists what is there. A question that cannot be answered has an empty list for an answer.

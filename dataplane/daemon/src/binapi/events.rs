@@ -61,7 +61,7 @@ impl Announced {
     /// Tells those who want to know.
     pub(super) fn announce(&mut self, interfaces: &Interfaces, clients: &Clients) {
         for event in self.news(interfaces) {
-            clients.publish(|pid| SwInterfaceEvent { pid, ..event.clone() });
+            clients.publish(|pid| SwInterfaceEvent { pid, ..event });
         }
     }
 }

@@ -212,12 +212,12 @@ impl Watchers {
                             Some(_) => IpNeighborEventFlags::ADDED,
                             None => IpNeighborEventFlags::REMOVED,
                         };
-                        clients.send(*session, &IpNeighborEventV2 { pid, flags, neighbor: neighbor.clone() });
+                        clients.send(*session, &IpNeighborEventV2 { pid, flags, neighbor });
                     }
                     // It has no word for one that is gone.
                     (Form::First, None) => {}
                     (Form::First, Some(_)) => {
-                        clients.send(*session, &IpNeighborEvent { pid, neighbor: neighbor.clone() });
+                        clients.send(*session, &IpNeighborEvent { pid, neighbor });
                     }
                 }
             }

@@ -162,7 +162,7 @@ fn interfaces_are_made_found_changed_and_deleted() {
             );
         }
         let up = SwInterfaceSetFlags { sw_if_index: index, flags: IfStatusFlags::ADMIN_UP };
-        served.ask(up.clone()).await;
+        served.ask(up).await;
         served.ask(SwInterfaceTagAddDel { is_add: true, sw_if_index: index, tag: "uplink".into() }).await;
         served.ask(SwInterfaceSetMtu { sw_if_index: index, mtu: [1400, 0, 0, 0] }).await;
         let details = served.client.dump(&dump(1, "")).await.unwrap().remove(0);
@@ -231,7 +231,7 @@ fn addresses_and_tables() {
             (address(false, "203.0.113.1/25"), Retval::ADDRESS_NOT_FOUND_FOR_INTERFACE),
             (address(true, "2001:db8::1/64"), Retval::UNSUPPORTED),
         ] {
-            assert_eq!(served.refusal(message.clone()).await, retval, "{message:?}");
+            assert_eq!(served.refusal(message).await, retval, "{message:?}");
         }
         let question = IpAddressDump { sw_if_index: index, is_ipv6: false };
         let addresses = served.client.dump(&question).await.unwrap();
@@ -244,7 +244,7 @@ fn addresses_and_tables() {
             served.ask(table(true, 7)).await;
         }
         let bind = SwInterfaceSetTable { sw_if_index: index, is_ipv6: false, vrf_id: 7 };
-        assert_eq!(served.refusal(bind.clone()).await, Retval::ADDRESS_FOUND_FOR_INTERFACE);
+        assert_eq!(served.refusal(bind).await, Retval::ADDRESS_FOUND_FOR_INTERFACE);
         assert_eq!(served.refusal(SwInterfaceSetTable { vrf_id: 8, ..bind }).await, Retval::NO_SUCH_FIB);
         served.ask(SwInterfaceAddDelAddress { del_all: true, ..address(false, "0.0.0.0/0") }).await;
         served.ask(bind).await;
@@ -420,7 +420,7 @@ fn neighbours_and_who_watches_them() {
         }
         let question = IpNeighborDump { sw_if_index: InterfaceIndex(u32::MAX), af: AddressFamily::IP4 };
         let details = served.client.dump(&question).await.unwrap();
-        let found: Vec<_> = details.iter().map(|one| one.neighbor.clone()).collect();
+        let found: Vec<_> = details.iter().map(|one| one.neighbor).collect();
         assert_eq!(found, [neighbor("192.0.2.8", 8), neighbor("192.0.2.9", 9)]);
         served.ask(change(false, neighbor("192.0.2.9", 9))).await;
         assert_eq!(served.refusal(change(false, neighbor("192.0.2.9", 9))).await, Retval::NO_SUCH_ENTRY);
@@ -466,7 +466,7 @@ fn events_say_what_has_become_of_interfaces() {
             assert_eq!(event, SwInterfaceEvent { pid: 42, sw_if_index: index, flags, deleted });
         }
         let none = WantInterfaceEvents { enable_disable: 0, pid: 42 };
-        served.ask(none.clone()).await;
+        served.ask(none).await;
         assert_eq!(served.refusal(none).await, Retval::INVALID_REGISTRATION);
     });
 }

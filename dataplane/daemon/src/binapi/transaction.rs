@@ -4,9 +4,12 @@
 //! Part of a transaction are routes, whose tables can get ready for a change, and take that back, without a worker's
 //! noticing. All else is a command, which a batch refuses.
 
+use std::collections::BTreeSet;
+
 use weft_binapi::Retval;
 use weft_binapi::server::{Purpose, Refused, Transactional};
-use weft_nodes::ip4::{ApplyError, Change, RouterError, TableIndex};
+use weft_engine::InterfaceIndex;
+use weft_nodes::ip4::{ApplyError, Change, RouterError, TableId, TableIndex};
 
 use super::retval;
 use crate::state::Dataplane;
@@ -15,12 +18,45 @@ use crate::state::Dataplane;
 #[derive(Default)]
 pub struct Transaction {
     routes: Vec<(TableIndex, Change)>,
+    /// What they name: it may be gone when it is to be done.
+    tables: Vec<(TableId, TableIndex)>,
+    interfaces: BTreeSet<InterfaceIndex>,
 }
 
 impl Transaction {
     /// Notes a change of a route.
     pub fn route(&mut self, table: TableIndex, change: Change) {
         self.routes.push((table, change));
+    }
+
+    /// A table that changes name.
+    pub fn table(&mut self, dataplane: &Dataplane, id: TableId) -> Result<TableIndex, Retval> {
+        if let Some((_, index)) = self.tables.iter().find(|(known, _)| *known == id) {
+            return Ok(*index);
+        }
+        let index = dataplane.router.table_index(id).map_err(|_| Retval::NO_SUCH_FIB)?;
+        self.tables.push((id, index));
+        Ok(index)
+    }
+
+    /// An interface that changes name.
+    pub fn interface(&mut self, dataplane: &Dataplane, index: u32) -> Result<InterfaceIndex, Retval> {
+        let index = InterfaceIndex(index);
+        dataplane.interfaces.get(index).ok_or(Retval::NO_MATCHING_INTERFACE)?;
+        self.interfaces.insert(index);
+        Ok(index)
+    }
+
+    fn check(&self, dataplane: &Dataplane) -> Result<(), Retval> {
+        let is_there =
+            |(id, index): &(TableId, TableIndex)| dataplane.router.table_index(*id).ok() == Some(*index);
+        if !self.tables.iter().all(is_there) {
+            return Err(Retval::NO_SUCH_FIB);
+        }
+        match self.interfaces.iter().all(|index| dataplane.interfaces.get(*index).is_some()) {
+            true => Ok(()),
+            false => Err(Retval::NO_MATCHING_INTERFACE),
+        }
     }
 }
 
@@ -32,6 +68,7 @@ impl Transactional for Dataplane {
     }
 
     fn commit(&mut self, transaction: Transaction, purpose: Purpose) -> Result<(), Refused> {
+        transaction.check(self)?;
         let routes = transaction.routes;
         let by_table = by_table(&routes);
         let Dataplane { router, engine, interfaces, .. } = self;

@@ -6,9 +6,9 @@ use std::num::NonZeroU16;
 
 use weft_binapi::Retval;
 use weft_binapi::api::fib_types::{FibPath, FibPathNh, FibPathNhProto, FibPathType};
-use weft_engine::InterfaceIndex;
 use weft_nodes::ip4::{DropKind, PathTarget, RoutePath, TableIndex};
 
+use crate::binapi::transaction::Transaction;
 use crate::state::Dataplane;
 
 /// An index that means nothing, as VPP fills it in.
@@ -17,13 +17,18 @@ const NONE: u32 = u32::MAX;
 const NO_LABEL: u32 = 0x10_0000;
 
 /// A path of a route of `table`.
-pub fn read(dataplane: &Dataplane, table: TableIndex, path: &FibPath) -> Result<RoutePath, Retval> {
+pub fn read(
+    dataplane: &Dataplane,
+    transaction: &mut Transaction,
+    table: TableIndex,
+    path: &FibPath,
+) -> Result<RoutePath, Retval> {
     // No labels, and no path that waits for others to fail.
     if path.n_labels > 0 || path.preference > 0 {
         return Err(Retval::UNSUPPORTED);
     }
     let target = match path.r#type {
-        FibPathType::NORMAL => normal(dataplane, table, path)?,
+        FibPathType::NORMAL => normal(dataplane, transaction, table, path)?,
         FibPathType::LOCAL => PathTarget::Local,
         FibPathType::DROP => PathTarget::Drop(DropKind::Blackhole),
         FibPathType::ICMP_UNREACH => PathTarget::Drop(DropKind::Unreachable),
@@ -34,19 +39,20 @@ pub fn read(dataplane: &Dataplane, table: TableIndex, path: &FibPath) -> Result<
 }
 
 /// Four kinds in one, told apart by what is given: next hop and interface, one of them, or neither.
-fn normal(dataplane: &Dataplane, table: TableIndex, path: &FibPath) -> Result<PathTarget, Retval> {
+fn normal(
+    dataplane: &Dataplane,
+    transaction: &mut Transaction,
+    table: TableIndex,
+    path: &FibPath,
+) -> Result<PathTarget, Retval> {
     let Some(IpAddr::V4(address)) = path.nh.get(path.proto) else {
         return Err(Retval::FIB_PATH_UNSUPPORTED_NH_PROTO);
     };
     let interface = match path.sw_if_index {
         NONE => None,
-        index => {
-            let index = InterfaceIndex(index);
-            let known = dataplane.interfaces.get(index);
-            Some(known.map(|_| index).ok_or(Retval::NO_MATCHING_INTERFACE)?)
-        }
+        index => Some(transaction.interface(dataplane, index)?),
     };
-    let of_path = || dataplane.router.table_index(path.table_id).map_err(|_| Retval::NO_SUCH_FIB);
+    let mut of_path = || transaction.table(dataplane, path.table_id);
     match interface {
         Some(interface) if address.is_unspecified() => Ok(PathTarget::Connected(interface)),
         Some(_) => Ok(PathTarget::Via { address, interface }),

@@ -7,7 +7,7 @@ use weft_binapi::api::fib_types::FibPath;
 use weft_binapi::api::ip::{IpRouteAddDel, IpRouteAddDelReply, IpRouteAddDelV2, IpRouteAddDelV2Reply};
 use weft_binapi::api::ip_types::Prefix;
 use weft_binapi::server::{Registry, Session};
-use weft_nodes::ip4::{Action, Change, LoadBalanceId, PathTarget, Preference, RoutePath, TableIndex};
+use weft_nodes::ip4::{Action, Change, LoadBalanceId, Preference, RoutePath, TableIndex};
 
 use super::path;
 use crate::binapi::ip4;
@@ -67,28 +67,28 @@ fn note(
     how: How,
     (table, prefix, paths): (u32, &Prefix, &[FibPath]),
 ) -> Result<Place, Retval> {
-    let table = dataplane.router.table_index(table).map_err(|_| Retval::NO_SUCH_FIB)?;
+    let table = transaction.table(dataplane, table)?;
     let prefix = self::prefix(prefix)?;
     let owner = dataplane.agent(session);
-    let path = |path: &FibPath| path::read(dataplane, table, path);
-    let mut note = |action| transaction.route(table, Change { prefix, owner, action });
-    match how {
-        // What paths it has does not matter then.
-        How { is_add: false, is_multipath: false } => note(Action::Delete),
-        _ if paths.is_empty() => return Err(Retval::NO_PATHS_IN_ROUTE),
-        How { is_add: true, is_multipath: false } => {
-            let paths = paths.iter().map(path).collect::<Result<_, _>>()?;
-            note(Action::Set(Preference::default(), paths));
+    let mut read = || -> Result<Vec<RoutePath>, Retval> {
+        if paths.is_empty() {
+            return Err(Retval::NO_PATHS_IN_ROUTE);
         }
+        paths.iter().map(|path| path::read(dataplane, transaction, table, path)).collect()
+    };
+    let actions = match how {
+        // What paths it has does not matter then.
+        How { is_add: false, is_multipath: false } => vec![Action::Delete],
+        How { is_add: true, is_multipath: false } => vec![Action::Set(Preference::default(), read()?)],
         How { is_add: true, is_multipath: true } => {
-            let paths: Vec<RoutePath> = paths.iter().map(path).collect::<Result<_, _>>()?;
-            paths.into_iter().for_each(|path| note(Action::SetPath(Preference::default(), path)));
+            read()?.into_iter().map(|path| Action::SetPath(Preference::default(), path)).collect()
         }
         How { is_add: false, is_multipath: true } => {
-            let targets: Vec<PathTarget> =
-                paths.iter().map(|one| Ok(path(one)?.target)).collect::<Result<_, Retval>>()?;
-            targets.into_iter().for_each(|target| note(Action::DeletePath(target)));
+            read()?.into_iter().map(|path| Action::DeletePath(path.target)).collect()
         }
+    };
+    for action in actions {
+        transaction.route(table, Change { prefix, owner, action });
     }
     Ok(Place { table, prefix })
 }

@@ -45,6 +45,11 @@ impl Model {
                 }
                 Some(route)
             }
+            Action::SetPath(preference, path) => {
+                let mut route = old.clone().unwrap_or((*preference, Paths::new()));
+                route.1.insert(path.target, path.weight);
+                Some(route)
+            }
             Action::DeletePath(target) => {
                 let mut route = old.clone().ok_or(())?;
                 route.1.remove(target).ok_or(())?;
@@ -209,6 +214,7 @@ fn change() -> impl Strategy<Value = Change> {
         4 => (preference(), paths()).prop_map(|(preference, paths)| Action::Set(preference, paths)),
         2 => Just(Action::Delete),
         2 => (preference(), path()).prop_map(|(preference, path)| Action::AddPath(preference, path)),
+        2 => (preference(), path()).prop_map(|(preference, path)| Action::SetPath(preference, path)),
         1 => target().prop_map(Action::DeletePath),
     ];
     let owner = (0u16..3).prop_map(Owner);
