@@ -77,7 +77,7 @@ fn lower(packet: &mut Packet<'_>, start: usize, limit: u16) -> Option<()> {
     let (tcp, _) = TcpHeader::mut_from_prefix(header).ok()?;
     // At an odd place the two bytes belong to two words; their sum is that of the word with its bytes swapped (RFC 1071
     // section 2 B).
-    let (old, new) = if at % 2 == 0 { (old, limit) } else { (old.swap_bytes(), limit.swap_bytes()) };
+    let (old, new) = if at.is_multiple_of(2) { (old, limit) } else { (old.swap_bytes(), limit.swap_bytes()) };
     let sum = checksum::update(tcp.checksum.get(), old, new);
     tcp.checksum.set(sum);
     Some(())
