@@ -305,7 +305,7 @@ fn install(
     new: &BTreeMap<Key, Guard>,
 ) -> Result<(), ClassifyError> {
     for ((index, direction), guard) in old {
-        if !new.get(&(*index, *direction)).is_some_and(|other| other.name == guard.name) {
+        if new.get(&(*index, *direction)).is_none_or(|other| other.name != guard.name) {
             // Errors say that the interface, and so the attachment, is gone already.
             let _ = sets.detach(engine, interfaces, *index, *direction);
             let _ = sets.delete(engine, interfaces, &guard.name);
