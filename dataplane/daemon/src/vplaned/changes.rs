@@ -253,6 +253,10 @@ impl Bindings {
             let change = |interface: &mut Interface| interface.proxy_arp = proxy_arp;
             keep(interfaces.change(engine, index, change).map_err(DeviceError::from));
         }
+        if now.forwarding && wanted.ip4.forwarding == Some(false) {
+            let name = &wanted.name;
+            tracing::warn!("vplaned: {name} forwards nothing: net.ipv4.conf.{name}.forwarding is 0");
+        }
         keep(dataplane.set_forwarding(index, wanted.ip4.forwarding.unwrap_or(now.forwarding)));
         let check = wanted.ip4.rp_filter.map_or(now.source_check, |filter| match filter {
             RpFilter::Off => SourceCheck::Off,
