@@ -237,7 +237,7 @@ fn a_verdict_may_redirect_past_the_routes() {
         it.bed.pass(0, &packet);
         let flow = it.only_flow();
         let main = TableIndex(0);
-        let next_hop = it.bed.resolve(main, p1.index, p1.peer.into(), MacAddr([2, 0, 0, 0, 7, 7]));
+        let next_hop = it.bed.resolve(main, p1.index, p1.peer, MacAddr([2, 0, 0, 0, 7, 7]));
         let verdict = match to {
             "next hop" => Verdict::NextHop(next_hop.0),
             _ => Verdict::Interface(p1.index.0),
