@@ -69,7 +69,10 @@ impl World for Bare<'_> {
 
 /// Measures both, once in each order: the first of them is the first to see a packet's metadata.
 pub fn run(options: &Options) -> Result<()> {
-    println!("a node that does nothing, clocks per packet: min / median / max of {} rounds\n", options.rounds);
+    println!(
+        "a node that does nothing, clocks per packet: min / median / max of {} rounds\n",
+        options.rounds
+    );
     for vector in [256, 32] {
         for plugin_first in [false, true] {
             measure(options, vector, plugin_first)?;
