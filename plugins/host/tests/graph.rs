@@ -96,6 +96,7 @@ fn nothing_dangles() {
     let test = std::env::current_exe().expect("the test knows itself");
     let done = std::process::Command::new("valgrind")
         .args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"])
+        .arg(concat!("--suppressions=", env!("CARGO_MANIFEST_DIR"), "/tests/valgrind.supp"))
         .arg(test)
         .args(["--exact", "what_comes_and_goes_leaves_nothing", "--test-threads=1"])
         .output()
