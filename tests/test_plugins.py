@@ -10,6 +10,7 @@ import pytest
 
 from lab import poll_until
 from lab.weft import TREE, CliError, binary
+from test_vplaned import Driven
 
 SECONDS = 15
 # An event of the probe, which is no drop.
@@ -285,6 +286,23 @@ def test_a_section_that_is_refused(network, folder):
     weft = network(more=settings(folder, "plugin probe { enable }") + "\nprobe { greting hello }").weft
     found = plugin(weft, "probe")
     assert found["state"] == "refused" and "expected greeting, found \"greting\"" in found["reason"]
+
+
+def test_a_plugin_takes_commands_of_vplaned(lab, folder):
+    folder.add("probe")
+    net = Driven(lab, commands=["probe-greeting early"], more=settings(folder)).start()
+
+    def greeting():
+        return net.weft.cli_json("show probe")["greeting"]
+
+    poll_until(lambda: greeting() == "early", SECONDS, "a command of the snapshot arrives")
+    net.double.command("probe-greeting hello")
+    poll_until(lambda: greeting() == "hello", SECONDS, "a command arrives")
+    net.double.command("probe-greeting two words")
+    poll_until(lambda: net.double.events() == ["probe-greeting two words"], SECONDS, "a refusal is told")
+    net.weft.cli("plugin unload probe")
+    net.double.command("probe-greeting nobody")
+    poll_until(lambda: len(net.double.events()) == 2, SECONDS, "nobody takes it any more")
 
 
 MINIMAL = """

@@ -31,7 +31,7 @@ class Driven:
         if broker is not None:
             self.broker = Broker(lab, self.folder, broker).start()
             section = section.replace("{", f"{{ route-broker {self.broker.control}", 1)
-        self.weft = Weft(lab, self.router, ports, more=section)
+        self.weft = Weft(lab, self.router, ports, more=f"{section}\n{more}")
 
     def start(self):
         self.double.start()

@@ -20,7 +20,7 @@ struct weft_vector;
 #define WEFT_MAGIC 5140098457608275287
 
 // The version that this file describes.
-#define WEFT_ABI_VERSION 1
+#define WEFT_ABI_VERSION 2
 
 // The oldest version that the host still serves.
 #define WEFT_OLDEST_ABI_VERSION 1
@@ -275,6 +275,20 @@ struct weft_timer {
     void (*forget)(void *user);
 };
 
+// A command of vplaned. It may come again, after a resync too: taking it twice must do no more than taking it once.
+struct weft_message {
+    // Bytes of this structure.
+    uint32_t size;
+    // The first word of a text, or the type of an envelope.
+    const char *name;
+    // Given to `run`, and to `forget` when the plugin is gone.
+    void *user;
+    // Does what it says. `data` is the whole text, or the inside of the envelope.
+    int32_t (*run)(void *user, void *state, struct weft_main *main, const uint8_t *data, size_t length);
+    // Ends `user`.
+    void (*forget)(void *user);
+};
+
 // The host's functions. Those with a `buffer` write as much of a text there as `capacity` allows, and return its whole
 // length. All with a `main` are for the main thread, during a call that was given it; those with a
 // `vector` for the worker, during `weft_node.process`.
@@ -324,6 +338,8 @@ struct weft_host {
     void (*send)(struct weft_vector *vector, uint16_t node, const uint32_t *buffers, uint32_t count);
     // Frees packets that are not of the vector.
     void (*free)(struct weft_vector *vector, const uint32_t *buffers, uint32_t count);
+    // In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
+    int32_t (*add_message)(struct weft_main *main, const struct weft_message *message);
 };
 
 // What a plugin exports under the name `weft_plugin`.

@@ -130,7 +130,8 @@ fn c_has_every_field_where_rust_has_it() {
     same! {
         Plugin as "weft_plugin" { magic, abi_version, size, name, version, summary, depends, init, exit, export_state,
             import_state }
-        Host as "weft_host" { size, abi_version, write, add_node, configuration, counter, defer, allocate, send, free }
+        Host as "weft_host" { size, abi_version, write, add_node, configuration, counter, defer, allocate, send, free, add_message }
+        Message as "weft_message" { size, name, user, run, forget }
         Node as "weft_node" { size, period_ms, name, edges, reasons, reasons_length, user, open, process, close, trace,
             forget }
         Reason as "weft_reason" { name, text, severity }

@@ -300,7 +300,7 @@ startup.conf:9:1: error: expected the name of a section, found {
 startup.conf:10:1: error: unknown section \"bufers\" (did you mean \"buffers\"?)
   10 | bufers { }
      | ^^^^^^
-     = Weft has the sections unix, cpu, buffers, interfaces, flow, limits, logging, plugins, statseg, socksvr, vplaned
+     = Weft has the sections unix, cpu, buffers, interfaces, flow, limits, logging, plugins, statseg, socksvr, vplaned, and those of plugins that plugins { plugin NAME { enable } } names
 startup.conf:11:29: error: expected emerg, alert, crit, err, error, warn, notice, info, debug or disabled, found \"verbose\"
   11 | logging { default-log-level verbose }
      |                             ^^^^^^^

@@ -57,6 +57,16 @@ pub enum PluginsError {
     /// Commands collide.
     #[error("plugin '{0}': {1}")]
     Command(String, weft_cli::tree::RegisterError),
+    /// Commands of vplaned collide.
+    #[error("plugin '{plugin}' takes vplaned's command '{message}', and so does plugin '{by}'")]
+    Taken {
+        /// The new one.
+        plugin: String,
+        /// The command.
+        message: String,
+        /// The one that takes it already.
+        by: String,
+    },
     /// A worker is late. It ends all the same.
     #[error(
         "plugin '{0}' has left the graph, but a worker has not passed by yet; it is closed when that worker has"
@@ -122,6 +132,12 @@ impl Plugins {
         self.loaded.iter().map(|loaded| loaded.plugin.library.name.as_str())
     }
 
+    /// The plugin that takes a command of vplaned.
+    pub fn taker(&self, message: &str) -> Option<&str> {
+        let takes = |loaded: &&Loaded| loaded.plugin.messages().any(|name| name == message);
+        self.loaded.iter().find(takes).map(|loaded| loaded.plugin.library.name.as_str())
+    }
+
     fn place(&self, name: &str) -> Option<usize> {
         self.names().position(|known| known == name)
     }
@@ -166,6 +182,10 @@ impl Dataplane {
     fn start_plugin(&mut self, library: Library) -> Result<(), PluginsError> {
         let modified = modified(&library.path);
         let mut plugin = self.started(library)?;
+        let taken = |name: &str| Some((name.to_owned(), self.plugins.taker(name)?.to_owned()));
+        if let Some((message, by)) = plugin.messages().find_map(taken) {
+            return Err(PluginsError::Taken { plugin: plugin.library.name.clone(), message, by });
+        }
         plugin.make_counters(&mut self.engine, None)?;
         let Dataplane { engine, plugins, .. } = self;
         if let Err(error) = engine.at_once(|engine| plugin.install(&mut plugins.host, engine)) {

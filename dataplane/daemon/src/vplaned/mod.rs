@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use weft_nodes::ip4::Multipath;
 use weft_vplaned::broker::{BrokerCounts, BrokerEvent};
-use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, text_of};
+use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, named, text_of};
 use weft_vplaned::config::Settings;
 use weft_vplaned::netlink::{self, Topic};
 use weft_vplaned::session::{Counts, Event};
@@ -208,6 +208,16 @@ impl Vplaned {
             }
             Outcome::Failed(error) => self.complain(format!("command {shown}: {error}")),
         }
+        self.tell_failed(data);
+    }
+
+    fn failed(&mut self, data: &[u8], why: &str) {
+        let shown = text_of(data).unwrap_or("protobuf");
+        self.complain(format!("command {shown:?}: {why}"));
+        self.tell_failed(data);
+    }
+
+    fn tell_failed(&mut self, data: &[u8]) {
         // Only for text: vplaned's listeners could make nothing of the bytes of an envelope.
         if let Some(text) = text_of(data) {
             self.report_failed(text);
@@ -259,11 +269,24 @@ impl Dataplane {
         // Handlers of commands find everything where it belongs.
         let mut registry = std::mem::take(&mut vplaned.registry);
         self.vplaned = Some(vplaned);
-        let outcome = registry.run(self, &item.data);
+        let by_plugin = named(&item.data).and_then(|(name, data)| self.plugin_command(&name, &data));
+        let outcome = match by_plugin {
+            None => Ok(registry.run(self, &item.data)),
+            Some(done) => done.map(|()| Outcome::Applied),
+        };
         let mut vplaned = self.vplaned.take().expect("handlers put vplaned's part back");
         vplaned.registry = registry;
-        vplaned.judge(&word, &item.data, outcome);
+        match outcome {
+            Ok(outcome) => vplaned.judge(&word, &item.data, outcome),
+            Err(why) => vplaned.failed(&item.data, &why),
+        }
         vplaned
+    }
+
+    /// A command of a plugin; `None`: no plugin takes it.
+    fn plugin_command(&mut self, name: &str, data: &[u8]) -> Option<Result<(), String>> {
+        let plugin = self.plugins.taker(name)?.to_owned();
+        self.with_plugin(&plugin, |plugin, dataplane| plugin.take(dataplane, name, data))
     }
 
     fn hear_event(&mut self, vplaned: &mut Vplaned, event: Event) {

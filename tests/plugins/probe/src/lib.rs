@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use weft_plugin_sdk::{
-    Answer, Command, Counter, Feature, Main, Node, Plugin, PluginNode, Result, Setup, State, Table,
+    Answer, Command, Counter, Feature, Main, Message, Node, Plugin, PluginNode, Result, Setup, State, Table,
     TableReader, Timer, TraceRecord, Vector, Verdict, Words, reasons, weft_plugin,
 };
 
@@ -62,6 +62,7 @@ impl Plugin for Probe {
                 .synopsis("on|off <interface> | panic-at <n> | panic-now | sleep <ms> | drop on|off")
                 .help("Have the probe do what plugins should not do"),
         )?;
+        setup.message(Message::new("probe-greeting", Probe::greet))?;
         let configuration = setup.configuration();
         let mut words = Words::new(&configuration);
         let mut greeting = String::new();
@@ -99,6 +100,17 @@ impl Probe {
                 weft_plugin_sdk::json_text(greeting)
             ),
         ))
+    }
+
+    /// `probe-greeting <word>`, from vplaned.
+    fn greet(&mut self, _: &mut Main<'_>, data: &[u8]) -> Result<()> {
+        let text = std::str::from_utf8(data)?;
+        let mut words = Words::new(text);
+        words.expect("probe-greeting")?;
+        let greeting = words.word("a word")?.to_owned();
+        words.finish()?;
+        self.greeting = greeting;
+        Ok(())
     }
 
     fn order(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
