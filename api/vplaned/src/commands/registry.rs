@@ -245,7 +245,7 @@ pub fn named(data: &[u8]) -> Option<(String, Vec<u8>)> {
         }
         Form::Envelope => {
             let envelope = DataplaneEnvelope::decode(data).ok()?;
-            Some((envelope.r#type, envelope.msg.into()))
+            Some((envelope.r#type, envelope.msg))
         }
     }
 }
