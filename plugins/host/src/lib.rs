@@ -2,16 +2,16 @@
 //! The host's side of plugins: opens their files, speaks their ABI, runs their nodes in the graph.
 //!
 //! Plugins are loaded, replaced and unloaded while packets flow, and nothing may be left pointing into a library that is
-//! gone. The rule that ensures it: whatever can call into a library holds an [`Instance`](instance::Instance) of the
+//! gone. The rule that ensures it: whatever can call into a library holds an instance of the
 //! plugin, and the library is closed by the last holder. Workers send what they held to the main thread when a node leaves
 //! the graph; so the code of a plugin runs on a worker in `process` alone.
 //!
 //! | part | what |
 //! |---|---|
 //! | [`image`], [`elf`], [`library`] | the file: whether it may be loaded, and a private copy of it that is |
-//! | [`instance`] | a started plugin, shared by all that call it |
-//! | `table`, [`registration`] | the functions that a plugin is given, and what it registers by them |
-//! | [`node`], [`health`] | its nodes, and what becomes of them when they fail |
+//! | `instance` | a started plugin, shared by all that call it |
+//! | `table`, `registration` | the functions that a plugin is given, and what it registers by them |
+//! | `node`, [`health`] | its nodes, and what becomes of them when they fail |
 //! | [`plugin`] | a plugin in the graph, as the main thread has it |
 #![deny(unsafe_code)]
 
@@ -23,15 +23,15 @@ pub mod health;
 #[allow(unsafe_code)]
 pub mod image;
 #[allow(unsafe_code)]
-pub mod instance;
+mod instance;
 #[allow(unsafe_code)]
 pub mod library;
 #[allow(unsafe_code)]
-pub mod node;
+mod node;
 #[allow(unsafe_code)]
 pub mod plugin;
 #[allow(unsafe_code)]
-pub mod registration;
+mod registration;
 mod specs;
 #[allow(unsafe_code)]
 mod table;
