@@ -49,7 +49,7 @@ def main():
         with open(folder / "log", "w+") as log:
             weft = subprocess.Popen([program("weft"), "-c", config], stdout=log, stderr=subprocess.STDOUT)
             try:
-                test(run / "cli.sock", weft)
+                test(run / "weftctl.sock", weft)
             except BaseException:
                 print((folder / "log").read_text())
                 raise
