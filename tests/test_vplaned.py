@@ -17,7 +17,7 @@ SECONDS = 20
 class Driven:
     """A router whose addresses and routes are the kernel's, on TAPs that the double made."""
 
-    def __init__(self, lab, commands=()):
+    def __init__(self, lab, commands=(), more=""):
         self.router = lab.namespace("router")
         # The host answers for nothing and forwards nothing: that is Weft's.
         self.router.sysctl(net__ipv4__ip_forward=0)
@@ -26,7 +26,7 @@ class Driven:
         self.console = f"ipc://{self.folder}/console"
         self.double = Vplaned(lab, self.router, self.folder, commands)
         ports = [words.Port(site.port) for site in self.sites]
-        self.weft = Weft(lab, self.router, ports, more=self.double.section(self.console))
+        self.weft = Weft(lab, self.router, ports, more=f"{self.double.section(self.console)}\n{more}")
 
     def start(self):
         self.double.start()

@@ -8,6 +8,7 @@ mod chain;
 mod classify;
 mod flow;
 mod graph;
+mod plugin;
 mod random;
 mod readers;
 mod report;
@@ -36,6 +37,8 @@ enum What {
     Classify(classify::Options),
     /// The flow tracker alone, in clocks per packet, beside DPDK's rte_hash
     Flow(flow::Options),
+    /// A node that does nothing, as a plugin and built in, in clocks per packet
+    Plugin(plugin::Options),
 }
 
 fn main() -> Result<()> {
@@ -44,5 +47,6 @@ fn main() -> Result<()> {
         What::Stats(options) => stats::run(&options),
         What::Classify(options) => classify::run(&options),
         What::Flow(options) => flow::run(&options),
+        What::Plugin(options) => plugin::run(&options),
     }
 }

@@ -135,7 +135,7 @@ impl Dataplane {
             devices,
             flows: Flows::default(),
             pg,
-            plugins: Plugins::new(main.clone()),
+            plugins: Plugins::default(),
             commands: Rc::new(cli::tree()),
             vplaned: None,
             capture: None,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The loaded library of a plugin, and its descriptor.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,8 +18,12 @@ unsafe impl Sized32 for abi::Plugin {
     const LEAST: usize = 80;
 }
 
-/// Keeps the code mapped.
-pub(crate) struct Code(#[expect(dead_code, reason = "closes the library when it is dropped")] unix::Library);
+/// Keeps the code mapped. The linker takes two files of one name for one library, and the name is that of the descriptor:
+/// so no other library may get this one's as long as it is loaded.
+pub(crate) struct Code {
+    _library: unix::Library,
+    _copy: OwnedFd,
+}
 
 /// A library that is a plugin of a version that this host serves.
 #[derive(Clone)]
@@ -72,7 +76,7 @@ impl Library {
         let found = unsafe { library.get::<*const abi::Plugin>(b"weft_plugin\0") };
         let found = found.map_err(|_| PluginError::NoDescriptor(path.to_owned()))?.into_raw();
         // SAFETY: the symbol is mapped as long as `code` is kept, which `Library` does.
-        unsafe { describe(path, found.cast(), Arc::new(Code(library))) }
+        unsafe { describe(path, found.cast(), Arc::new(Code { _library: library, _copy: copy })) }
     }
 }
 

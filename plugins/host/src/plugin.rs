@@ -28,7 +28,7 @@ use crate::instance::{Instance, Kept, Remains};
 use crate::library::Library;
 use crate::node::{Parts, PluginNode};
 pub use crate::registration::{CommandParts, FeatureParts};
-use crate::registration::{NodeParts, Registration, TimerParts};
+use crate::registration::{MessageParts, NodeParts, Registration, TimerParts};
 use crate::specs::Specs;
 use crate::table::{Call, HOST, readable, text};
 use crate::world::World;
@@ -38,16 +38,16 @@ pub struct Host {
     specs: Specs,
     bury: Sender<Remains>,
     buried: Receiver<Remains>,
-    main: Waker,
+}
+
+impl Default for Host {
+    fn default() -> Host {
+        let (bury, buried) = channel();
+        Host { specs: Specs::default(), bury, buried }
+    }
 }
 
 impl Host {
-    /// `main` is woken when a plugin fails.
-    pub fn new(main: Waker) -> Host {
-        let (bury, buried) = channel();
-        Host { specs: Specs::default(), bury, buried, main }
-    }
-
     /// Ends what workers have sent back.
     pub fn bury(&self) {
         self.buried.try_iter().for_each(drop);
@@ -79,6 +79,7 @@ pub struct Plugin {
     features: Vec<FeatureParts>,
     commands: Vec<CommandParts>,
     timers: Vec<(TimerParts, Instant)>,
+    messages: Vec<MessageParts>,
     counters: Vec<SimpleVector>,
     counter_names: Vec<(String, u32)>,
     watched: Vec<Watched>,
@@ -86,12 +87,12 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Has the plugin register what it has. Nothing of it is in the graph yet.
+    /// Has the plugin register what it has. Nothing of it is in the graph yet. `main` is woken when it fails.
     pub fn start(
-        host: &Host,
         library: Library,
         world: &mut dyn World,
         configuration: &str,
+        main: Waker,
     ) -> Result<Plugin, PluginError> {
         let mut registration = Registration::default();
         let mut instance = Instance::new(Arc::clone(&library.code));
@@ -117,12 +118,12 @@ impl Plugin {
             abi::PANICKED => return Err(PluginError::Panicked { plugin, during: "in init", said }),
             _ => return Err(PluginError::Init { plugin, said }),
         }
-        let Registration { nodes, features, commands, timers, counters, users: _ } = registration;
+        let Registration { nodes, features, commands, timers, messages, counters, users: _ } = registration;
         let now = Instant::now();
         let period = |timer: &TimerParts| Duration::from_millis(timer.period_ms.into());
         Ok(Plugin {
             library,
-            health: Health::new(host.main.clone()),
+            health: Health::new(main),
             node_names: nodes.iter().map(|node| node.name.clone()).collect(),
             nodes,
             ids: Vec::new(),
@@ -133,6 +134,7 @@ impl Plugin {
                 .map(|timer| (now + period(&timer), timer))
                 .map(|(due, timer)| (timer, due))
                 .collect(),
+            messages,
             counters: Vec::new(),
             counter_names: counters,
             watched: Vec::new(),
@@ -363,6 +365,31 @@ impl Plugin {
         match code {
             abi::OK => Ok((readable(plain), readable(json))),
             abi::PANICKED => Err(self.panicked(format!("command '{path}'"), said)),
+            _ => Err(said),
+        }
+    }
+
+    /// The commands of vplaned that it takes.
+    pub fn messages(&self) -> impl Iterator<Item = &str> {
+        self.messages.iter().map(|message| message.name.as_str())
+    }
+
+    /// Takes a command of vplaned; an error is a sentence.
+    pub fn take(&self, world: &mut dyn World, name: &str, data: &[u8]) -> Result<(), String> {
+        let Some(message) = self.messages.iter().find(|message| message.name == name) else {
+            return Err(format!("plugin '{}' does not take '{name}'", self.library.name));
+        };
+        if self.health.mode() == Mode::Failed {
+            return Err(format!("plugin '{}' has failed; see show plugins", self.library.name));
+        }
+        let mut call = self.call(world);
+        let (user, state) = (message.user, self.instance.state.data);
+        // SAFETY: as in `run`.
+        let code = unsafe { (message.run)(user, state, call.main(), data.as_ptr(), data.len()) };
+        let said = call.said;
+        match code {
+            abi::OK => Ok(()),
+            abi::PANICKED => Err(self.panicked(format!("message '{name}'"), said)),
             _ => Err(said),
         }
     }

@@ -22,6 +22,10 @@ unsafe impl Sized32 for abi::Command {
     const LEAST: usize = 56;
 }
 // SAFETY: as above.
+unsafe impl Sized32 for abi::Message {
+    const LEAST: usize = 40;
+}
+// SAFETY: as above.
 unsafe impl Sized32 for abi::Timer {
     const LEAST: usize = 32;
 }
@@ -47,6 +51,9 @@ pub(crate) type Run = unsafe extern "C" fn(
     *mut abi::Text,
 ) -> i32;
 pub(crate) type Tick = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut abi::Main) -> i32;
+
+pub(crate) type Take =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut abi::Main, *const u8, usize) -> i32;
 
 /// A reason of a node.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -103,6 +110,13 @@ pub struct CommandParts {
     pub(crate) run: Run,
 }
 
+/// A command of vplaned.
+pub(crate) struct MessageParts {
+    pub name: String,
+    pub user: *mut c_void,
+    pub run: Take,
+}
+
 /// A timer.
 pub(crate) struct TimerParts {
     pub period_ms: u32,
@@ -117,6 +131,7 @@ pub(crate) struct Registration {
     pub features: Vec<FeatureParts>,
     pub commands: Vec<CommandParts>,
     pub timers: Vec<TimerParts>,
+    pub messages: Vec<MessageParts>,
     /// Names and columns.
     pub counters: Vec<(String, u32)>,
     pub users: Vec<Kept>,
@@ -135,9 +150,9 @@ impl Registration {
         if node.reasons_length as usize > MOST || edges.len() > MOST {
             return Err(format!("node '{name}' has more than {MOST} edges or reasons"));
         }
-        // SAFETY: by the caller.
         let reasons = match node.reasons_length {
             0 => &[],
+            // SAFETY: by the caller.
             length => unsafe { std::slice::from_raw_parts(node.reasons, length as usize) },
         };
         let reasons = reasons.iter().map(|reason| {
@@ -208,6 +223,21 @@ impl Registration {
             ));
         }
         self.timers.push(TimerParts { period_ms: timer.period_ms, user: timer.user, run });
+        Ok(())
+    }
+
+    pub(crate) unsafe fn message(&mut self, message: *const abi::Message) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let message = unsafe { foreign::read(message) }.ok_or("a message without a description")?;
+        self.users.push(Kept { data: message.user, end: message.forget });
+        // SAFETY: by the caller.
+        let name = unsafe { foreign::text(message.name) }.filter(|name| !name.is_empty());
+        let name = name.ok_or("a message without a name")?;
+        let run = message.run.ok_or_else(|| format!("message '{name}' does nothing: run is null"))?;
+        if self.messages.iter().any(|known| known.name == name) {
+            return Err(format!("message '{name}' is taken twice"));
+        }
+        self.messages.push(MessageParts { name, user: message.user, run });
         Ok(())
     }
 

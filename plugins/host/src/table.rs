@@ -142,6 +142,11 @@ unsafe extern "C" fn add_timer(main: *mut abi::Main, timer: *const abi::Timer) -
     unsafe { call(main).register(|registration| registration.timer(timer)) }
 }
 
+unsafe extern "C" fn add_message(main: *mut abi::Main, message: *const abi::Message) -> i32 {
+    // SAFETY: the ABI.
+    unsafe { call(main).register(|registration| registration.message(message)) }
+}
+
 unsafe extern "C" fn configuration(main: *mut abi::Main, buffer: *mut u8, capacity: usize) -> usize {
     // SAFETY: the ABI.
     unsafe { give(call(main).configuration, buffer, capacity) }
@@ -288,4 +293,5 @@ pub(crate) static HOST: abi::Host = abi::Host {
     allocate,
     send,
     free,
+    add_message,
 };

@@ -14,7 +14,7 @@ use std::ffi::{c_char, c_void};
 /// "WEFTPLUG", read as a little-endian number.
 pub const MAGIC: u64 = 0x4755_4c50_5446_4557;
 /// The version that this file describes.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// The oldest version that the host still serves.
 pub const OLDEST_ABI_VERSION: u32 = 1;
 
@@ -186,6 +186,10 @@ pub struct Host {
     pub send: unsafe extern "C" fn(vector: *mut Vector, node: u16, buffers: *const u32, count: u32),
     /// Frees packets that are not of the vector.
     pub free: unsafe extern "C" fn(vector: *mut Vector, buffers: *const u32, count: u32),
+
+    // Version 2.
+    /// In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
+    pub add_message: unsafe extern "C" fn(main: *mut Main, message: *const Message) -> i32,
 }
 
 /// A node of the graph.
@@ -281,6 +285,29 @@ pub struct Timer {
     /// Given to `run`, and to `forget` when the timer is gone.
     pub user: *mut c_void,
     pub run: Option<unsafe extern "C" fn(user: *mut c_void, state: *mut c_void, main: *mut Main) -> i32>,
+    /// Ends `user`.
+    pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// A command of vplaned. It may come again, after a resync too: taking it twice must do no more than taking it once.
+#[repr(C)]
+pub struct Message {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// The first word of a text, or the type of an envelope.
+    pub name: *const c_char,
+    /// Given to `run`, and to `forget` when the plugin is gone.
+    pub user: *mut c_void,
+    /// Does what it says. `data` is the whole text, or the inside of the envelope.
+    pub run: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            state: *mut c_void,
+            main: *mut Main,
+            data: *const u8,
+            length: usize,
+        ) -> i32,
+    >,
     /// Ends `user`.
     pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
 }

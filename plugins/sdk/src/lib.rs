@@ -42,7 +42,7 @@
 //!
 //! | part | thread |
 //! |---|---|
-//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`] | main |
+//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Message`] | main |
 //! | [`PluginNode`], [`Vector`], [`Packet`] | a worker, one instance each |
 //! | [`Table`] | written on main, read by workers |
 //!
@@ -81,6 +81,6 @@ pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, T
 pub use packet::{Next, Packet};
 pub use plugin::{Plugin, State};
 pub use refusal::{Refusal, Result};
-pub use setup::{Command, Counter, Feature, Setup, Timer};
+pub use setup::{Command, Counter, Feature, Message, Setup, Timer};
 pub use table::{Table, TableReader};
 pub use vector::{Guard, Row, Vector, Verdict};

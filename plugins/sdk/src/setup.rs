@@ -77,6 +77,25 @@ impl<P: Plugin> Command<P> {
     }
 }
 
+type Take<P> = Box<dyn Fn(&mut P, &mut Main<'_>, &[u8]) -> Result<()>>;
+
+/// A command of vplaned that the plugin takes.
+pub struct Message<P> {
+    name: &'static str,
+    run: Take<P>,
+}
+
+impl<P: Plugin> Message<P> {
+    /// `name` is the first word of a text, or the type of an envelope; `run` is given the whole text, or the inside of the
+    /// envelope. What it refuses is told to vplaned. A command may come again: taking it twice does no more than once.
+    pub fn new(
+        name: &'static str,
+        run: impl Fn(&mut P, &mut Main<'_>, &[u8]) -> Result<()> + 'static,
+    ) -> Message<P> {
+        Message { name, run: Box::new(run) }
+    }
+}
+
 type Tick<P> = Box<dyn Fn(&mut P, &mut Main<'_>) -> Result<()>>;
 
 /// Something that the main thread does every so often.
@@ -217,6 +236,22 @@ impl<'m, P: Plugin> Setup<'m, P> {
         self.main.done(code)
     }
 
+    /// Has the plugin take a command of vplaned.
+    pub fn message(&mut self, message: Message<P>) -> Result<()> {
+        let (host, main) = self.main.raw();
+        let name = CString::new(message.name)?;
+        let described = abi::Message {
+            size: size_of::<abi::Message>() as u32,
+            name: name.as_ptr(),
+            user: keep::<Take<P>>(message.run),
+            run: Some(run_message::<P>),
+            forget: Some(forget::<Take<P>>),
+        };
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_message)(main, &raw const described) };
+        self.main.done(code)
+    }
+
     /// Registers a counter of so many numbers: `/plugins/<plugin>/<name>` in the stats segment.
     pub fn counter(&mut self, name: &str, columns: u32) -> Result<Counter> {
         let (host, main) = self.main.raw();
@@ -278,6 +313,24 @@ unsafe extern "C" fn run_command<P: Plugin>(
         }
     }
     finish(&main, answer.map(|answer| answer.map(drop)))
+}
+
+unsafe extern "C" fn run_message<P: Plugin>(
+    user: *mut c_void,
+    state: *mut c_void,
+    main: *mut abi::Main,
+    data: *const u8,
+    length: usize,
+) -> i32 {
+    // SAFETY: as in `run_command`.
+    let (run, running, data) = unsafe {
+        let data = std::slice::from_raw_parts(data, length);
+        (&*user.cast::<Take<P>>(), &mut *state.cast::<Running<P>>(), data)
+    };
+    // SAFETY: both are those of this call.
+    let mut main = unsafe { Main::new(running.host, main) };
+    let done = catch(|| run(&mut running.plugin, &mut main, data));
+    finish(&main, done)
 }
 
 unsafe extern "C" fn run_timer<P: Plugin>(

@@ -29,7 +29,7 @@ pub use self::garp::{GarpAction, GarpOperation, GratuitousArp, GratuitousArpSett
 pub use self::icmp_rate::{IcmpError, IcmpRateLimit, IcmpRateLimitSetting};
 pub use self::neighbor::{NeighborParameter, NeighborProtocol, NeighborSetting, Neighbors};
 pub use self::redirects::{Redirects, RedirectsSetting};
-pub use self::registry::{Feature, Ignored, Outcome, Registry, Taken, text_of};
+pub use self::registry::{Feature, Ignored, Outcome, Registry, Taken, named, text_of};
 pub use self::sessions::{SessionSetting, Sessions};
 pub use self::table_map::{TableMap, TableMapping};
 pub use self::tcp_mss::{MssClamp, TcpMss, TcpMssSetting};

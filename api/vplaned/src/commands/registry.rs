@@ -235,6 +235,21 @@ impl Form<'_> {
     }
 }
 
+/// The name of a command, and what it says: its first word and the whole text, or the type of the envelope and what is in
+/// it. For those who take commands that no feature of the registry knows.
+pub fn named(data: &[u8]) -> Option<(String, Vec<u8>)> {
+    match Form::of(data).ok()? {
+        Form::Text(text) => {
+            let name = Words::of(text).ok()?.word("a command").ok()?.to_owned();
+            Some((name, text.trim_end().into()))
+        }
+        Form::Envelope => {
+            let envelope = DataplaneEnvelope::decode(data).ok()?;
+            Some((envelope.r#type, envelope.msg))
+        }
+    }
+}
+
 /// A command that is text: only of such are failures told to vplaned.
 pub fn text_of(data: &[u8]) -> Option<&str> {
     match Form::of(data) {

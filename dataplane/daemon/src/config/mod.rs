@@ -71,6 +71,16 @@ struct Draft {
     config: Config,
     cpu: cpu::Draft,
     foreign: foreign::Seen,
+    /// Sections of no known name: of plugins, or a slip.
+    unknown: Vec<Unknown>,
+}
+
+/// A section that may be a plugin's own.
+struct Unknown {
+    name: String,
+    words: String,
+    /// What to say if it is not.
+    error: Diagnostic,
 }
 
 /// One section: its name and how its content is read.
@@ -121,7 +131,13 @@ pub fn parse(source: &Source) -> Result<Parsed, Report> {
             sink.push(error);
         }
     }
-    let Draft { mut config, cpu, foreign } = draft;
+    let Draft { mut config, cpu, foreign, unknown } = draft;
+    for Unknown { name, words, error } in unknown {
+        match config.plugins.names(&name) {
+            true => drop(config.plugins.sections.insert(name, words)),
+            false => sink.push(error),
+        }
+    }
     foreign.report(&sink);
     interfaces::check(&config.interfaces, &sink);
     match cpu.finish() {
@@ -158,8 +174,22 @@ fn read_section(draft: &mut Draft, words: &mut Words<'_>) -> Result<(), Diagnost
         None => format!("unknown section {:?}", name.text),
     };
     let ours: Vec<&str> = ours.collect();
-    let help = format!("Weft has the sections {}", ours.join(", "));
-    Err(Diagnostic::error(name.span, message).help(help))
+    let help = format!(
+        "Weft has the sections {}, and those of plugins that plugins {{ plugin NAME {{ enable }} }} names",
+        ours.join(", ")
+    );
+    let error = Diagnostic::error(name.span, message).help(help);
+    draft.unknown.push(Unknown { name: name.text.clone(), words: plain(content(value?).0), error });
+    Ok(())
+}
+
+/// Tokens as text again, without comments and line breaks.
+fn plain(tokens: &[Token]) -> String {
+    let words = tokens.iter().map(|token| match token {
+        Token::Word(word) => word.text.clone(),
+        Token::Group(group) => format!("{{ {} }}", plain(&group.tokens)),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// What a section consists of, and where it ends.

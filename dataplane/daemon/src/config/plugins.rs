@@ -24,6 +24,13 @@ pub struct Plugins {
     pub sections: BTreeMap<String, String>,
 }
 
+impl Plugins {
+    /// Whether a plugin of that name has an entry, and thus may have a section of its own.
+    pub fn names(&self, name: &str) -> bool {
+        self.plugins.contains_key(name) || self.plugins.contains_key(&format!("{name}.so"))
+    }
+}
+
 /// Whether a plugin is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Switch {

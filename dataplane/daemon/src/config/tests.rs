@@ -283,7 +283,7 @@ startup.conf:9:1: error: expected the name of a section, found {
 startup.conf:10:1: error: unknown section \"bufers\" (did you mean \"buffers\"?)
   10 | bufers { }
      | ^^^^^^
-     = Weft has the sections unix, cpu, buffers, interfaces, flow, limits, logging, plugins, statseg, socksvr, vplaned
+     = Weft has the sections unix, cpu, buffers, interfaces, flow, limits, logging, plugins, statseg, socksvr, vplaned, and those of plugins that plugins { plugin NAME { enable } } names
 startup.conf:11:29: error: expected emerg, alert, crit, err, error, warn, notice, info, debug or disabled, found \"verbose\"
   11 | logging { default-log-level verbose }
      |                             ^^^^^^^
@@ -482,4 +482,13 @@ proptest! {
         };
         prop_assert_eq!(read, expected);
     }
+}
+
+#[test]
+fn a_plugin_that_is_named_may_have_a_section() {
+    let text = "acl { rules 10 # ten\n log { all } }\nplugins { plugin acl.so { enable } }";
+    let parsed = parse(&Source::from_text("test", text)).expect("good");
+    assert_eq!(parsed.config.plugins.sections["acl"], "rules 10 log { all }");
+    let report = parse(&Source::from_text("test", "acl { }")).expect_err("it is not named").to_string();
+    assert!(report.contains("unknown section \"acl\"") && report.contains("plugin NAME"), "{report}");
 }

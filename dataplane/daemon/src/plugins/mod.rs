@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use weft_engine::wait::Waker;
 use weft_plugin_host::health::{Failure, Mode};
 use weft_plugin_host::{Host, Library, Plugin, PluginError};
 
@@ -57,6 +56,16 @@ pub enum PluginsError {
     /// Commands collide.
     #[error("plugin '{0}': {1}")]
     Command(String, weft_cli::tree::RegisterError),
+    /// Commands of vplaned collide.
+    #[error("plugin '{plugin}' takes vplaned's command '{message}', and so does plugin '{by}'")]
+    Taken {
+        /// The new one.
+        plugin: String,
+        /// The command.
+        message: String,
+        /// The one that takes it already.
+        by: String,
+    },
     /// A worker is late. It ends all the same.
     #[error(
         "plugin '{0}' has left the graph, but a worker has not passed by yet; it is closed when that worker has"
@@ -83,6 +92,7 @@ impl Loaded {
 }
 
 /// All plugins.
+#[derive(Default)]
 pub struct Plugins {
     host: Host,
     /// In the order of loading.
@@ -96,17 +106,6 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// None. `main` is woken when one fails.
-    pub fn new(main: Waker) -> Plugins {
-        Plugins {
-            host: Host::new(main),
-            loaded: Vec::new(),
-            leaving: Vec::new(),
-            refused: BTreeMap::new(),
-            changing: BTreeMap::new(),
-        }
-    }
-
     /// Loaded plugins, in the order of loading.
     pub fn loaded(&self) -> &[Loaded] {
         &self.loaded
@@ -120,6 +119,12 @@ impl Plugins {
     /// Names of loaded plugins.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.loaded.iter().map(|loaded| loaded.plugin.library.name.as_str())
+    }
+
+    /// The plugin that takes a command of vplaned.
+    pub fn taker(&self, message: &str) -> Option<&str> {
+        let takes = |loaded: &&Loaded| loaded.plugin.messages().any(|name| name == message);
+        self.loaded.iter().find(takes).map(|loaded| loaded.plugin.library.name.as_str())
     }
 
     fn place(&self, name: &str) -> Option<usize> {
@@ -166,6 +171,10 @@ impl Dataplane {
     fn start_plugin(&mut self, library: Library) -> Result<(), PluginsError> {
         let modified = modified(&library.path);
         let mut plugin = self.started(library)?;
+        let taken = |name: &str| Some((name.to_owned(), self.plugins.taker(name)?.to_owned()));
+        if let Some((message, by)) = plugin.messages().find_map(taken) {
+            return Err(PluginsError::Taken { plugin: plugin.library.name.clone(), message, by });
+        }
         plugin.make_counters(&mut self.engine, None)?;
         let Dataplane { engine, plugins, .. } = self;
         if let Err(error) = engine.at_once(|engine| plugin.install(&mut plugins.host, engine)) {
@@ -187,11 +196,8 @@ impl Dataplane {
     /// Has a plugin register what it has.
     fn started(&mut self, library: Library) -> Result<Plugin, PluginError> {
         let configuration = self.config.plugins.sections.get(&library.name).cloned().unwrap_or_default();
-        // The host takes no part in what a plugin does in its init; it is out of the dataplane meanwhile.
-        let host = std::mem::replace(&mut self.plugins.host, Host::new(self.main.clone()));
-        let started = Plugin::start(&host, library, self, &configuration);
-        self.plugins.host = host;
-        started
+        let main = self.main.clone();
+        Plugin::start(library, self, &configuration, main)
     }
 
     /// Unloads a plugin: its features are off, its nodes gone, its library closed.
@@ -312,8 +318,11 @@ impl Dataplane {
     /// Lets packets pass the nodes of a plugin, or go on without them.
     pub fn switch_plugin(&mut self, name: &str, on: bool) -> Result<(), PluginsError> {
         let place = self.plugins.place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
-        let health = &self.plugins.loaded[place].plugin.health;
-        health.set(if on { Mode::Running } else { Mode::Disabled });
+        let loaded = &mut self.plugins.loaded[place];
+        loaded.plugin.health.set(if on { Mode::Running } else { Mode::Disabled });
+        if on {
+            loaded.failure = None;
+        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use weft_vplaned::broker::{BrokerCounts, BrokerEvent};
-use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, text_of};
+use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, named, text_of};
 use weft_vplaned::config::Settings;
 use weft_vplaned::netlink::{self, Topic};
 use weft_vplaned::session::{Counts, Event};
@@ -100,6 +100,19 @@ pub struct Vplaned {
     tells: Vec<Tell>,
 }
 
+/// Who takes commands that are not Weft's own.
+trait Plugins {
+    /// Takes a command; `None`: nobody does.
+    fn take(&mut self, name: &str, data: &[u8]) -> Option<Result<(), String>>;
+}
+
+impl Plugins for Dataplane {
+    fn take(&mut self, name: &str, data: &[u8]) -> Option<Result<(), String>> {
+        let plugin = self.plugins.taker(name)?.to_owned();
+        self.with_plugin(&plugin, |plugin, dataplane| plugin.take(dataplane, name, data))
+    }
+}
+
 impl Vplaned {
     /// Before the first session.
     pub fn new(settings: Settings) -> Vplaned {
@@ -136,7 +149,7 @@ impl Vplaned {
     }
 
     /// Takes one piece of state in.
-    fn take_in(&mut self, item: &Item) {
+    fn take_in(&mut self, item: &Item, plugins: &mut impl Plugins) {
         let word = String::from_utf8_lossy(item.word()).into_owned();
         count(&mut self.topics, &word);
         match Topic::new(&word) {
@@ -147,7 +160,11 @@ impl Vplaned {
                     self.complain(format!("netlink under {}: {error}", item.topic.escape_ascii()));
                 }
             },
-            None => self.command(&word, &item.data),
+            None => match named(&item.data).and_then(|(name, data)| plugins.take(&name, &data)) {
+                None => self.command(&word, &item.data),
+                Some(Ok(())) => {}
+                Some(Err(why)) => self.failed(&item.data, &why),
+            },
         }
     }
 
@@ -175,6 +192,16 @@ impl Vplaned {
             }
             Outcome::Failed(error) => self.complain(format!("command {shown}: {error}")),
         }
+        self.tell_failed(data);
+    }
+
+    fn failed(&mut self, data: &[u8], why: &str) {
+        let shown = text_of(data).unwrap_or("protobuf");
+        self.complain(format!("command {shown:?}: {why}"));
+        self.tell_failed(data);
+    }
+
+    fn tell_failed(&mut self, data: &[u8]) {
         // Only for text: vplaned's listeners could make nothing of the bytes of an envelope.
         if let Some(text) = text_of(data) {
             self.tells.push(Tell::Failed { command: text.to_owned(), code: FAILED });
@@ -210,7 +237,7 @@ impl Dataplane {
 
     fn hear_event(&mut self, vplaned: &mut Vplaned, event: Event) {
         match event {
-            Event::Update(item) => vplaned.take_in(&item),
+            Event::Update(item) => vplaned.take_in(&item, self),
             Event::Accepted { dataplane } => {
                 if dataplane != vplaned.settings.dataplane {
                     let expected = vplaned.settings.dataplane.0;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Plugins in C in an engine that the test turns by hand: exact packets, exact counters, and nothing left behind.
+
+mod bed;
+
+use bed::{Bed, compile};
+use weft_plugin_host::health::Mode;
+
+/// Every fifth packet dropped, of the others the even ones to `other` and the odd ones on along the arc.
+const SORTER: &str = include_str!("sorter.c");
+/// Fails on packet 7. Has state per worker and of its own, a command and a counter, all allocated.
+const FAILING: &str = include_str!("failing.c");
+
+#[test]
+fn packets_go_where_a_plugin_sends_them() {
+    let mut bed = Bed::new(1);
+    let plugin = bed.load(&compile("sorter", SORTER));
+    bed.enable("sorter");
+    bed.send(0..20);
+    assert_eq!(bed.other(), [0, 2, 6, 8, 10, 12, 16, 18]);
+    assert_eq!(bed.last(), [1, 3, 5, 7, 11, 13, 15, 17]);
+    assert_eq!(bed.count("sorter", "fifth"), 4);
+    assert_eq!(bed.count("sorter", "unused"), 0);
+    bed.unload(plugin);
+    bed.send(0..3);
+    assert_eq!(bed.last(), [0, 1, 2]);
+}
+
+#[test]
+fn a_failure_costs_one_packet() {
+    let mut bed = Bed::new(1);
+    let plugin = bed.load(&compile("failing", FAILING));
+    bed.enable("failing");
+    bed.send(0..6);
+    assert_eq!(bed.other(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(plugin.health.mode(), Mode::Running);
+    bed.send(5..10);
+    assert_eq!(bed.other(), [5, 6], "what it has sent before goes there");
+    assert_eq!(bed.last(), [8, 9], "what it has not seen goes on");
+    assert_eq!(bed.count("failing", "plugin_failed"), 1);
+    assert_eq!(plugin.health.mode(), Mode::Failed);
+    let failure = &plugin.health.news()[0];
+    assert_eq!((failure.place.as_str(), failure.said.as_str()), ("node failing", "seven"));
+    bed.send(0..3);
+    assert_eq!(bed.last(), [0, 1, 2], "it is not called any more");
+    plugin.health.set(Mode::Running);
+    bed.send(0..3);
+    assert_eq!(bed.other(), [0, 1, 2]);
+    plugin.health.set(Mode::Disabled);
+    bed.send(0..3);
+    assert_eq!(bed.last(), [0, 1, 2]);
+    bed.unload(plugin);
+}
+
+#[test]
+fn a_replacement_is_one_change_for_a_worker() {
+    let mut bed = Bed::new(1);
+    let path = compile("sorter", SORTER);
+    let mut old = bed.load(&path);
+    bed.enable("sorter");
+    for round in 0..20 {
+        let mut new = bed.start(&path);
+        bed.replace(&mut old, &mut new);
+        bed.send(0..4);
+        assert_eq!((bed.other(), bed.last()), (vec![0, 2], vec![1, 3]), "round {round}");
+        std::mem::swap(&mut old, &mut new);
+        bed.end(new);
+    }
+    bed.unload(old);
+}
+
+#[test]
+fn what_comes_and_goes_leaves_nothing() {
+    let mut bed = Bed::new(2);
+    let path = compile("failing", FAILING);
+    let mut figures = None;
+    for round in 0..10 {
+        let plugin = bed.load(&path);
+        bed.enable("failing");
+        bed.send(0..6);
+        assert_eq!(bed.other().len(), 6);
+        bed.unload(plugin);
+        let now = (bed.engine.graph().len(), bed.engine.stats.used());
+        // Ids of a node are free again when the workers have forgotten it; from then on the same are used.
+        match round {
+            0 => {}
+            1 => figures = Some(now),
+            _ => assert_eq!(figures, Some(now), "round {round}"),
+        }
+    }
+}
+
+/// The same under valgrind: no access to what is freed or unmapped, and nothing of a plugin is lost.
+#[test]
+fn nothing_dangles() {
+    let test = std::env::current_exe().expect("the test knows itself");
+    let done = std::process::Command::new("valgrind")
+        .args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"])
+        .arg(concat!("--suppressions=", env!("CARGO_MANIFEST_DIR"), "/tests/valgrind.supp"))
+        .arg(test)
+        .args(["--exact", "what_comes_and_goes_leaves_nothing", "--test-threads=1"])
+        .output()
+        .expect("valgrind is there (scripts/setup)");
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && said.contains("1 passed"), "{said}");
+}

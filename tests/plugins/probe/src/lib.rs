@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Counts packets, and fails on command: what the tests of the loader load.
+//!
+//! What is counted in `own` is handed over when the plugin is reloaded; the counter in the stats segment goes on by itself.
+#![forbid(unsafe_code)]
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use weft_plugin_sdk::{
+    Answer, Command, Counter, Feature, Main, Message, Node, Plugin, PluginNode, Result, Setup, State, Table,
+    TableReader, Timer, TraceRecord, Vector, Verdict, Words, reasons, weft_plugin,
+};
+
+/// Form of the exported state.
+const STATE_VERSION: u32 = 1;
+
+reasons! {
+    enum Reason {
+        /// marked by the test
+        Marked = "marked", Info;
+        /// vectors that were looked at
+        Vectors = "vectors", Info;
+    }
+}
+
+/// What nodes do.
+#[derive(Clone, Copy, Default)]
+struct Orders {
+    /// Panic on this packet, counted per worker from 1 on; 0: none.
+    panic_at: u64,
+    /// Take so long for the next vector.
+    sleep: Duration,
+    /// Drop every packet.
+    drop_all: bool,
+}
+
+struct Probe {
+    orders: Table<Orders>,
+    packets: Counter,
+    ticks: u64,
+    /// What earlier incarnations have counted.
+    inherited: u64,
+    greeting: String,
+}
+
+impl Plugin for Probe {
+    fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
+        let orders = Table::new(Orders::default());
+        let packets = setup.counter("packets", 1)?;
+        let reader = orders.reader();
+        let node = Node::new("probe", move |_| ProbeNode { orders: reader.clone(), packets, seen: 0 });
+        setup.node(node.reasons::<Reason>().trace(trace))?;
+        setup.feature(Feature::new("ip4-unicast", "probe").after(&["ip4-classify"]))?;
+        setup.timer(Timer::every_ms(10, |probe: &mut Probe, _| {
+            probe.ticks += 1;
+            Ok(())
+        }))?;
+        setup.command(Command::new("show probe", Probe::show).help("What the probe has counted"))?;
+        setup.command(
+            Command::new("probe", Probe::order)
+                .synopsis("on|off <interface> | panic-at <n> | panic-now | sleep <ms> | drop on|off")
+                .help("Have the probe do what plugins should not do"),
+        )?;
+        setup.message(Message::new("probe-greeting", Probe::greet))?;
+        let configuration = setup.configuration();
+        let mut words = Words::new(&configuration);
+        let mut greeting = String::new();
+        while !words.is_empty() {
+            words.expect("greeting")?;
+            greeting = words.word("a word")?.to_owned();
+        }
+        Ok(Probe { orders, packets, ticks: 0, inherited: 0, greeting })
+    }
+
+    fn export_state(&mut self) -> Option<State> {
+        let total = self.inherited + self.ticks;
+        Some(State { version: STATE_VERSION, bytes: total.to_le_bytes().to_vec() })
+    }
+
+    fn import_state(&mut self, _: &mut Main<'_>, state: State) -> Result<()> {
+        if state.version != STATE_VERSION {
+            return Err(format!("expected state of version {STATE_VERSION}, found {}", state.version).into());
+        }
+        let bytes = state.bytes.try_into().map_err(|_| "expected 8 bytes")?;
+        self.inherited = u64::from_le_bytes(bytes);
+        Ok(())
+    }
+}
+
+impl Probe {
+    fn show(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
+        words.finish()?;
+        let packets = main.counter(self.packets, 0);
+        let Probe { ticks, inherited, greeting, .. } = self;
+        Ok(Answer::new(
+            format!("{packets} packets, {ticks} ticks, {inherited} inherited"),
+            format!(
+                "{{\"packets\":{packets},\"ticks\":{ticks},\"inherited\":{inherited},\"greeting\":{}}}",
+                weft_plugin_sdk::json_text(greeting)
+            ),
+        ))
+    }
+
+    /// `probe-greeting <word>`, from vplaned.
+    fn greet(&mut self, _: &mut Main<'_>, data: &[u8]) -> Result<()> {
+        let text = std::str::from_utf8(data)?;
+        let mut words = Words::new(text);
+        words.expect("probe-greeting")?;
+        let greeting = words.word("a word")?.to_owned();
+        words.finish()?;
+        self.greeting = greeting;
+        Ok(())
+    }
+
+    fn order(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
+        let mut orders = *self.orders.get();
+        match words.word("on, off, panic-at, panic-now, sleep or drop")? {
+            switch @ ("on" | "off") => {
+                let interface = main.interface(words.word("interface")?)?;
+                words.finish()?;
+                main.set_feature("ip4-unicast", "probe", interface, switch == "on")?;
+                return Ok(Answer::empty());
+            }
+            "panic-at" => orders.panic_at = words.parse("number of the packet")?,
+            "panic-now" => panic!("as was ordered"),
+            "sleep" => orders.sleep = Duration::from_millis(words.parse("milliseconds")?),
+            "drop" => orders.drop_all = words.word("on or off")? == "on",
+            other => return Err(format!("unknown order {other:?}").into()),
+        }
+        words.finish()?;
+        self.orders.replace(main, orders);
+        Ok(Answer::empty())
+    }
+}
+
+struct ProbeNode {
+    orders: TableReader<Orders>,
+    packets: Counter,
+    seen: u64,
+}
+
+impl PluginNode for ProbeNode {
+    fn process(&mut self, vector: Vector<'_>) -> Verdict {
+        let orders = *self.orders.read(vector.guard());
+        let (packets, seen) = (vector.counter(self.packets), &mut self.seen);
+        vector.event(Reason::Vectors, 1);
+        if !orders.sleep.is_zero() {
+            let begin = Instant::now();
+            while begin.elapsed() < orders.sleep {
+                std::hint::spin_loop();
+            }
+        }
+        vector.each(|packet| {
+            *seen += 1;
+            if *seen == orders.panic_at {
+                panic!("packet {seen} was ordered to be one too many");
+            }
+            packets.add(0, 1);
+            if orders.drop_all { packet.drop(Reason::Marked) } else { packet.pass() }
+        })
+    }
+}
+
+fn trace(record: &TraceRecord<'_>, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "  probed {} bytes from interface {}", record.length(), record.rx_interface())
+}
+
+weft_plugin! { plugin: Probe, name: "probe", summary: "Fails on command" }

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// Version 1 of the plugin ABI, as it was. Never changed.
+
+#ifndef WEFT_PLUGIN_H
+#define WEFT_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
+#define WEFT_EXPORT __attribute__((visibility("default")))
+#define WEFT_ALIGNED(n) __attribute__((aligned(n)))
+
+struct weft_main;
+struct weft_worker;
+struct weft_text;
+struct weft_vector;
+
+// "WEFTPLUG", read as a little-endian number.
+#define WEFT_MAGIC 5140098457608275287
+
+// The version that this file describes.
+#define WEFT_ABI_VERSION 1
+
+// The oldest version that the host still serves.
+#define WEFT_OLDEST_ABI_VERSION 1
+
+// A call did what it should.
+#define WEFT_OK 0
+
+// A call did nothing; `weft_host.fail` was called with a sentence that says why.
+#define WEFT_REFUSED 1
+
+// The code of the plugin has failed in the call: it is cut out of the graph. The sentence stands as for `WEFT_REFUSED`.
+#define WEFT_PANICKED 2
+
+// `weft_node.process`: each packet goes where packets go without the node. Nothing need be written.
+#define WEFT_SEND_DEFAULT 0
+
+// `weft_node.process`: each packet goes to its entry of `weft_vector.nexts`.
+#define WEFT_SEND_EACH 1
+
+// `weft_node.process`: the plugin has failed. The first `weft_vector.done` packets go to their entries of `weft_vector.nexts`, the
+// next one is dropped, the others go where packets go without the node. The node is not called again.
+#define WEFT_SEND_FAILED 2
+
+// The node that ends packets; `weft_metadata.reason` says why.
+#define WEFT_NODE_DROP 0
+
+// No interface.
+#define WEFT_NO_INTERFACE 4294967295
+
+// Bytes of a packet buffer.
+#define WEFT_SLOT_SIZE 2048
+
+// Most packets of a vector.
+#define WEFT_VECTOR_SIZE 256
+
+// `weft_metadata.flags`: the packet continues in the buffer `next_segment`.
+#define WEFT_FLAG_CHAINED 2
+
+// `weft_metadata.flags`: the link layer destination was a broadcast or multicast address.
+#define WEFT_FLAG_LINK_BROADCAST 4
+
+// `weft_metadata.flags`: the packet was made by this host, not received.
+#define WEFT_FLAG_LOCALLY_ORIGINATED 8
+
+// `weft_reason.severity`: a packet was lost that its sender expected to arrive.
+#define WEFT_SEVERITY_ERROR 0
+
+// `weft_reason.severity`: worth a look.
+#define WEFT_SEVERITY_WARN 1
+
+// `weft_reason.severity`: normal operation.
+#define WEFT_SEVERITY_INFO 2
+
+// `weft_host.log`.
+#define WEFT_LOG_ERROR 0
+
+// `weft_host.log`.
+#define WEFT_LOG_WARN 1
+
+// `weft_host.log`.
+#define WEFT_LOG_INFO 2
+
+// A reason to drop, or an event, that a node counts.
+struct weft_reason {
+    // Identifier, as in `/err/<node>/<name>`.
+    const char *name;
+    // The sentence that `show errors` prints.
+    const char *text;
+    // `WEFT_SEVERITY_ERROR` and the others.
+    uint32_t severity;
+};
+
+// What the graph knows of a packet beside its bytes: one cache line per buffer.
+struct WEFT_ALIGNED(64) weft_metadata {
+    // First byte of the packet in its slot. `data_offset + length` is at most `WEFT_SLOT_SIZE`.
+    uint16_t data_offset;
+    // Bytes in this buffer.
+    uint16_t length;
+    // `WEFT_FLAG_CHAINED` and the others; leave bits alone that have no name here.
+    uint16_t flags;
+    // Why the packet is on its way to `WEFT_NODE_DROP`.
+    uint16_t reason;
+    // Where it came in.
+    uint32_t rx_interface;
+    // Where it goes out; set with the next hop.
+    uint32_t tx_interface;
+    // Forwarding table (VRF) to look the destination up in.
+    uint32_t table;
+    // Next hop, set by the lookup.
+    uint32_t next_hop;
+    // Hash of the flow, 0 when not computed yet.
+    uint32_t flow_hash;
+    // Place in the feature chain that the packet walks.
+    uint32_t feature;
+    // The buffer that continues the packet.
+    uint32_t next_segment;
+    // Bytes in the segments that follow.
+    uint32_t rest_length;
+    // Of the host.
+    uint32_t trace;
+    // Offset of the network header in the slot.
+    uint16_t network_offset;
+    // Bytes of link header before it.
+    uint16_t link_length;
+    // What a classifier's rule has written; 0 if none has.
+    uint32_t mark;
+    // For the node that has the packet now; the next one may overwrite it.
+    uint32_t scratch[3];
+};
+
+// A thread's numbers of one counter.
+struct weft_counter_row {
+    // Written by this thread alone, with plain (C: relaxed atomic) loads and stores; read by others at any time.
+    uint64_t *cells;
+    // How many.
+    uint32_t length;
+};
+
+// A vector of packets, and what a node needs to work on them.
+struct weft_vector {
+    // Bytes of this structure.
+    uint32_t size;
+    // Packets.
+    uint16_t count;
+    // Worker, from 1 on.
+    uint16_t thread;
+    // The packets, each once.
+    const uint32_t *buffers;
+    // Where each goes: the id of a node.
+    uint16_t *nexts;
+    // By buffer, one line each.
+    struct weft_metadata *metadata;
+    // By buffer, `WEFT_SLOT_SIZE` bytes each.
+    uint8_t *slots;
+    // What packets pass on their arcs: the next node of a packet is at `++metadata.feature`.
+    const uint16_t *chain;
+    uint32_t chain_length;
+    // With `WEFT_SEND_FAILED`: packets whose `nexts` are good.
+    uint16_t done;
+    // The id of the node's first reason; `weft_metadata.reason` is this plus the place in the list.
+    uint16_t reason_base;
+    // The ids of the nodes named in `weft_node.edges`.
+    const uint16_t *edges;
+    uint32_t edges_length;
+    // The node that hands packets to the host.
+    uint16_t punt;
+    // Time stamp counter at the begin of the call.
+    uint64_t now;
+    // Of this node on this worker.
+    void *state;
+    // How often each of the node's reasons occurred, by place in the list; for events, since the drop node counts drops.
+    uint64_t *reasons;
+    uint32_t reasons_length;
+    uint32_t counters_length;
+    // The plugin's counters, in the order in which they were added.
+    const struct weft_counter_row *counters;
+    // The host's functions.
+    const struct weft_host *host;
+    // For those.
+    struct weft_worker *worker;
+    // With `WEFT_SEND_FAILED`: what has happened.
+    struct weft_text *failure;
+};
+
+// One packet in one node, as a trace has kept it.
+struct weft_trace {
+    // Bytes of this structure.
+    uint32_t size;
+    // Bytes of `data`.
+    uint32_t length;
+    // As the node left it.
+    const struct weft_metadata *metadata;
+    // The first bytes of the packet, as the node left them.
+    const uint8_t *data;
+};
+
+// A node of the graph.
+struct weft_node {
+    // Bytes of this structure.
+    uint32_t size;
+    // If not 0: the node runs every so many milliseconds too, with an empty vector.
+    uint32_t period_ms;
+    // Unique in the graph.
+    const char *name;
+    // Names of the nodes that it sends to, closed by a null pointer; or null.
+    const char *const *edges;
+    // What it counts: reasons to drop, and events.
+    const struct weft_reason *reasons;
+    uint32_t reasons_length;
+    // Given to `open`, and to `forget` when no instance will be made any more.
+    void *user;
+    // Makes the state of worker `thread` (from 1 on); called on the main thread. Null: the node has no state.
+    int32_t (*open)(void *user, uint32_t thread, void **state);
+    // Does the work; called by the worker. Returns `WEFT_SEND_DEFAULT`, `WEFT_SEND_EACH` or `WEFT_SEND_FAILED`.
+    uint32_t (*process)(struct weft_vector *vector);
+    // Ends the state of a worker; called on the main thread.
+    void (*close)(void *state);
+    // Prints what a trace has kept of a packet; called on the main thread.
+    int32_t (*trace)(void *user, const struct weft_trace *trace, struct weft_text *text);
+    // Ends `user`; called on the main thread.
+    void (*forget)(void *user);
+};
+
+// A node as a feature of an arc.
+struct weft_feature {
+    // Bytes of this structure.
+    uint32_t size;
+    // The arc: `ip4-unicast` and the others of `show features`.
+    const char *arc;
+    // A node of the same plugin.
+    const char *node;
+    // Features that come before it, where enabled; closed by a null pointer, or null.
+    const char *const *after;
+    // Features that come after it, likewise.
+    const char *const *before;
+};
+
+// A command of the command line.
+struct weft_command {
+    // Bytes of this structure.
+    uint32_t size;
+    // Its words: `show acl`.
+    const char *path;
+    // Its arguments: `<interface> [in|out]`; or null.
+    const char *synopsis;
+    // One sentence.
+    const char *help;
+    // Given to `run`, and to `forget` when the command is gone.
+    void *user;
+    // Answers: as text, and the same as JSON. `line` is all behind the words of the command.
+    int32_t (*run)(void *user,
+                   void *state,
+                   struct weft_main *main,
+                   const uint8_t *line,
+                   size_t length,
+                   struct weft_text *text,
+                   struct weft_text *json);
+    // Ends `user`.
+    void (*forget)(void *user);
+};
+
+// Something that the main thread does every so often.
+struct weft_timer {
+    // Bytes of this structure.
+    uint32_t size;
+    // Milliseconds from one call to the next; at least 10.
+    uint32_t period_ms;
+    // Given to `run`, and to `forget` when the timer is gone.
+    void *user;
+    int32_t (*run)(void *user, void *state, struct weft_main *main);
+    // Ends `user`.
+    void (*forget)(void *user);
+};
+
+// The host's functions. Those with a `buffer` write as much of a text there as `capacity` allows, and return its whole
+// length. All with a `main` are for the main thread, during a call that was given it; those with a
+// `vector` for the worker, during `weft_node.process`.
+struct weft_host {
+    // Bytes of this structure.
+    uint32_t size;
+    // `WEFT_ABI_VERSION` of the host.
+    uint32_t abi_version;
+    // Appends to a text.
+    void (*write)(struct weft_text *text, const uint8_t *bytes, size_t length);
+    // Says why the call returns `WEFT_REFUSED` or `WEFT_PANICKED`.
+    void (*fail)(struct weft_main *main, const uint8_t *text, size_t length);
+    // Why the last of these functions returned `WEFT_REFUSED`.
+    size_t (*why)(struct weft_main *main, uint8_t *buffer, size_t capacity);
+    // Writes a line to Weft's log, under the plugin's name.
+    void (*log)(struct weft_main *main, uint32_t level, const uint8_t *text, size_t length);
+    // In `init`: registers a node.
+    int32_t (*add_node)(struct weft_main *main, const struct weft_node *node);
+    // In `init`: makes a node a feature of an arc.
+    int32_t (*add_feature)(struct weft_main *main, const struct weft_feature *feature);
+    // In `init`: registers a command.
+    int32_t (*add_command)(struct weft_main *main, const struct weft_command *command);
+    // In `init`: registers a counter of `columns` numbers, shown as `/plugins/<plugin>/<name>`. Counters are numbered from
+    // 0 in the order of these calls; the number is the place in `weft_vector.counters`.
+    int32_t (*add_counter)(struct weft_main *main, const char *name, uint32_t columns);
+    // In `init`: registers a timer.
+    int32_t (*add_timer)(struct weft_main *main, const struct weft_timer *timer);
+    // In `init`: the words of the plugin's own section of startup.conf.
+    size_t (*configuration)(struct weft_main *main, uint8_t *buffer, size_t capacity);
+    // The sum of a counter over all workers.
+    uint64_t (*counter)(struct weft_main *main, uint32_t counter, uint32_t column);
+    // The interface of that name, or `WEFT_NO_INTERFACE`.
+    uint32_t (*interface)(struct weft_main *main, const uint8_t *name, size_t length);
+    // The name of an interface; of no length if there is none of that index.
+    size_t (*interface_name)(struct weft_main *main, uint32_t interface, uint8_t *buffer, size_t capacity);
+    // The first interface with an index of at least `from`, or `WEFT_NO_INTERFACE`.
+    uint32_t (*next_interface)(struct weft_main *main, uint32_t from);
+    // Enables (`on` is 1) or disables (0) a feature of the plugin on an interface.
+    int32_t (*set_feature)(struct weft_main *main, const char *arc, const char *node, uint32_t interface, uint32_t on);
+    // Has `run` called with `data`, on the main thread, when no worker can see any more what was unlinked before.
+    void (*defer)(struct weft_main *main, void (*run)(void *data), void *data);
+    // Rate of `weft_vector.now`.
+    double (*clocks_per_second)(struct weft_main *main);
+    // Takes at most `wanted` empty buffers; returns how many. Each must be sent or freed in the same call.
+    uint32_t (*allocate)(struct weft_vector *vector, uint32_t *buffers, uint32_t wanted);
+    // Sends packets that are not of the vector to a node.
+    void (*send)(struct weft_vector *vector, uint16_t node, const uint32_t *buffers, uint32_t count);
+    // Frees packets that are not of the vector.
+    void (*free)(struct weft_vector *vector, const uint32_t *buffers, uint32_t count);
+};
+
+// What a plugin exports under the name `weft_plugin`.
+struct weft_plugin {
+    // `WEFT_MAGIC`.
+    uint64_t magic;
+    // `WEFT_ABI_VERSION` of the headers it was built with.
+    uint32_t abi_version;
+    // Bytes of this structure.
+    uint32_t size;
+    // Unique; the file is `<name>.so`.
+    const char *name;
+    // Of the plugin, for people.
+    const char *version;
+    // One sentence.
+    const char *summary;
+    // Names of plugins that must be loaded before this one, closed by a null pointer; or null.
+    const char *const *depends;
+    // Registers everything and makes the plugin's state. Called on the main thread, as all here are.
+    int32_t (*init)(const struct weft_host *host, struct weft_main *main, void **state);
+    // Ends the state. No worker and no timer uses the plugin any more.
+    void (*exit)(void *state);
+    // Writes what the next incarnation needs, in a form of this version; may be null.
+    int32_t (*export_state)(void *state, struct weft_main *main, uint32_t *version, struct weft_text *bytes);
+    // Takes over what the one before has written; may be null. Called after `init`, before the first packet.
+    int32_t (*import_state)(void *state, struct weft_main *main, uint32_t version, const uint8_t *bytes, size_t length);
+};
+
+#endif  /* WEFT_PLUGIN_H */
