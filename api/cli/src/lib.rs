@@ -31,5 +31,5 @@ pub mod tree;
 pub use args::Args;
 pub use complete::{Candidate, Completion};
 pub use error::CliError;
-pub use reply::Reply;
+pub use reply::{Later, Reply};
 pub use tree::{Command, CommandTree};

@@ -25,7 +25,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tracing::{debug, info, warn};
 
@@ -33,7 +33,7 @@ use crate::{
     Completion,
     error::CliError,
     protocol::{self, Hello, Request, Response},
-    reply::Reply,
+    reply::{Later, Reply},
     tree::CommandTree,
 };
 
@@ -49,6 +49,12 @@ pub struct Peer {
 pub trait Service {
     /// Runs a command. Called on the main thread and must not block.
     fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError>;
+    /// Gives an answer that was to come later, or one that is still to come. Must not block either.
+    fn later(&self, later: &Later) -> Result<Reply, CliError> {
+        Err(CliError::new(format!("{}: there is no answer", later.command)))
+    }
+    /// Nobody waits for that answer any more.
+    fn cancel(&self, _later: &Later) {}
     /// Offers the words that fit at byte `cursor` of `line`.
     fn complete(&self, line: &str, cursor: usize) -> Completion;
 }
@@ -231,6 +237,23 @@ impl Drop for SocketFile {
     }
 }
 
+/// How often an answer that comes later is asked for.
+const LATER: Duration = Duration::from_millis(20);
+
+/// Somebody waits for an answer; the command is told when that ends without one, also when the server ends.
+struct Waiting<'s> {
+    service: &'s dyn Service,
+    later: Option<Later>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(later) = &self.later {
+            self.service.cancel(later);
+        }
+    }
+}
+
 /// One client.
 struct Session {
     stream: BufReader<UnixStream>,
@@ -278,10 +301,16 @@ impl Session {
         self.send(&server).await?;
         while let Some(line) = self.read_line().await? {
             let response = match Request::from_line(&line) {
-                Ok(Request::Run { id, command, json }) => match service.execute(peer, &command) {
-                    Ok(reply) => Response::reply(id, &reply, json),
-                    Err(error) => Response::error(Some(id), error),
-                },
+                Ok(Request::Run { id, command, json }) => {
+                    let answer = match service.execute(peer, &command) {
+                        Ok(reply) => self.wait(service, reply).await?,
+                        refused => refused,
+                    };
+                    match answer {
+                        Ok(reply) => Response::reply(id, &reply, json),
+                        Err(error) => Response::error(Some(id), error),
+                    }
+                }
                 Ok(Request::Complete { id, complete, cursor }) => {
                     Response::completion(id, service.complete(&complete, cursor))
                 }
@@ -290,6 +319,39 @@ impl Session {
             self.send(&response).await?;
         }
         Ok(())
+    }
+
+    /// Waits for an answer that comes later, as long as the client does.
+    async fn wait(&mut self, service: &dyn Service, reply: Reply) -> io::Result<Result<Reply, CliError>> {
+        let Some(later) = reply.is_later().cloned() else {
+            return Ok(Ok(reply));
+        };
+        let mut waiting = Waiting { service, later: Some(later.clone()) };
+        loop {
+            // A client that sends its next request already is still there; one that has gone reads as the end. When
+            // something is in the buffer, nothing can be known: it waits for its answer.
+            let gone = tokio::select! {
+                gone = Self::end_of(&mut self.stream) => gone?,
+                () = sleep(LATER) => false,
+            };
+            if gone {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            let answer = service.later(&later);
+            if answer.as_ref().is_ok_and(|reply| reply.is_later().is_some()) {
+                continue;
+            }
+            waiting.later = None;
+            return Ok(answer);
+        }
+    }
+
+    /// Whether the client has gone; never if it has sent something.
+    async fn end_of(stream: &mut BufReader<UnixStream>) -> io::Result<bool> {
+        if stream.fill_buf().await?.is_empty() {
+            return Ok(true);
+        }
+        std::future::pending().await
     }
 
     /// The next line, or `None` at the end. Answers a line that is too long itself, and ends.

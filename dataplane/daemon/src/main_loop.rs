@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use weft_cli::server::{Options, Peer, Server, Service, Shared};
-use weft_cli::{CliError, Completion, Reply};
+use weft_cli::{CliError, Completion, Later, Reply};
 use weft_stats::StatsListener;
 
 use crate::config::{Config, Source};
@@ -94,6 +94,19 @@ impl Service for Commands {
         let result = self.shared().execute(peer, command);
         self.changed.notify_one();
         result
+    }
+
+    fn later(&self, later: &Later) -> Result<Reply, CliError> {
+        let result = cli::plugin::later(&mut self.state.borrow_mut(), later);
+        self.changed.notify_one();
+        result
+    }
+
+    fn cancel(&self, later: &Later) {
+        // Also called when a task is dropped, which may be while the state is borrowed to end everything.
+        if let Ok(mut state) = self.state.try_borrow_mut() {
+            cli::plugin::cancel(&mut state, later);
+        }
     }
 
     fn complete(&self, line: &str, cursor: usize) -> Completion {
