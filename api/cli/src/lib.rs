@@ -32,9 +32,11 @@ mod token;
 pub mod tree;
 mod vpp;
 pub mod vppctl;
+#[cfg(feature = "server")]
+mod waiting;
 
 pub use args::Args;
 pub use complete::{Candidate, Completion};
 pub use error::CliError;
-pub use reply::Reply;
+pub use reply::{Later, Reply};
 pub use tree::{Command, CommandTree};

@@ -9,9 +9,38 @@ use serde_json::value::RawValue;
 /// What a command has to say.
 pub struct Reply(Option<Box<dyn Answer>>);
 
+/// An answer that a command gives later, since the thread that it runs on does not wait for anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Later {
+    /// Who gives it.
+    pub of: String,
+    /// The command.
+    pub command: String,
+    /// The name by which to ask.
+    pub name: String,
+}
+
 trait Answer {
     fn text(&self) -> String;
     fn json(&self) -> serde_json::Result<Box<RawValue>>;
+    fn later(&self) -> Option<&Later> {
+        None
+    }
+}
+
+impl Answer for Later {
+    /// For who cannot wait either: a file of commands, an API.
+    fn text(&self) -> String {
+        format!("{}: started\n", self.command)
+    }
+
+    fn json(&self) -> serde_json::Result<Box<RawValue>> {
+        serde_json::value::to_raw_value(&serde_json::json!({ "started": self.command }))
+    }
+
+    fn later(&self) -> Option<&Later> {
+        Some(self)
+    }
 }
 
 struct Rendered<T, F> {
@@ -60,6 +89,16 @@ impl Reply {
     /// The answers of several commands, one behind the other; a JSON array.
     pub(crate) fn sequence(replies: Vec<Reply>) -> Self {
         Self(Some(Box::new(Sequence(replies))))
+    }
+
+    /// The answer comes later: whoever can wait asks the service for it (`Service::later`).
+    pub fn later(later: Later) -> Self {
+        Self(Some(Box::new(later)))
+    }
+
+    /// Whether the answer comes later.
+    pub fn is_later(&self) -> Option<&Later> {
+        self.0.as_ref()?.later()
     }
 
     pub fn is_empty(&self) -> bool {

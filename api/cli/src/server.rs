@@ -14,6 +14,7 @@ use std::{cell::RefCell, fmt, io, net::SocketAddr, path::Path, rc::Rc, time::Dur
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::{UnixListener, UnixStream},
+    time::sleep,
 };
 use tracing::{debug, info, warn};
 
@@ -21,9 +22,10 @@ use crate::{
     Completion,
     error::CliError,
     protocol::{self, Hello, Request, Response},
-    reply::Reply,
+    reply::{Later, Reply},
     socket::{SocketFile, listen_at, send_all},
     tree::CommandTree,
+    waiting::{PERIOD, Waiting},
 };
 
 pub use crate::socket::BindError;
@@ -59,8 +61,14 @@ impl fmt::Display for Peer {
 pub trait Service {
     /// Runs a command. Called on the main thread and must not block.
     fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError>;
-    /// Runs a command, and puts its answer or error as VPP does it.
-    fn answer(&self, peer: Peer, command: &str) -> String;
+    /// Puts the error of a command as VPP does it.
+    fn vpp_error(&self, command: &str, error: &CliError) -> String;
+    /// Gives an answer that was to come later, or one that is still to come. Must not block either.
+    fn later(&self, later: &Later) -> Result<Reply, CliError> {
+        Err(CliError::new(format!("{}: there is no answer", later.command)))
+    }
+    /// Nobody waits for that answer any more.
+    fn cancel(&self, _later: &Later) {}
     /// Offers the words that fit at byte `cursor` of `line`.
     fn complete(&self, line: &str, cursor: usize) -> Completion;
 }
@@ -83,11 +91,8 @@ impl<C> Service for Shared<C> {
         self.tree.execute(&mut state, command)
     }
 
-    fn answer(&self, peer: Peer, command: &str) -> String {
-        match self.execute(peer, command) {
-            Ok(reply) => reply.to_text(),
-            Err(error) => self.tree.vpp_error(command, &error),
-        }
+    fn vpp_error(&self, command: &str, error: &CliError) -> String {
+        self.tree.vpp_error(command, error)
     }
 
     fn complete(&self, line: &str, cursor: usize) -> Completion {
@@ -217,10 +222,16 @@ impl Session {
         self.send(&server).await?;
         while let Some(line) = self.read_line().await? {
             let response = match Request::from_line(&line) {
-                Ok(Request::Run { id, command, json }) => match service.execute(peer, &command) {
-                    Ok(reply) => Response::reply(id, &reply, json),
-                    Err(error) => Response::error(Some(id), error),
-                },
+                Ok(Request::Run { id, command, json }) => {
+                    let answer = match service.execute(peer, &command) {
+                        Ok(reply) => self.wait(service, reply).await?,
+                        refused => refused,
+                    };
+                    match answer {
+                        Ok(reply) => Response::reply(id, &reply, json),
+                        Err(error) => Response::error(Some(id), error),
+                    }
+                }
                 Ok(Request::Complete { id, complete, cursor }) => {
                     Response::completion(id, service.complete(&complete, cursor))
                 }
@@ -229,6 +240,35 @@ impl Session {
             self.send(&response).await?;
         }
         Ok(())
+    }
+
+    /// Waits for an answer that comes later, as long as the client does.
+    async fn wait(&mut self, service: &dyn Service, reply: Reply) -> io::Result<Result<Reply, CliError>> {
+        let Some(mut waiting) = Waiting::new(service, &reply) else {
+            return Ok(Ok(reply));
+        };
+        loop {
+            // A client that sends its next request already is still there; one that has gone reads as the end. When
+            // something is in the buffer, nothing can be known: it waits for its answer.
+            let gone = tokio::select! {
+                gone = Self::end_of(&mut self.stream) => gone?,
+                () = sleep(PERIOD) => false,
+            };
+            if gone {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if let Some(answer) = waiting.poll() {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Whether the client has gone; never if it has sent something.
+    async fn end_of(stream: &mut BufReader<UnixStream>) -> io::Result<bool> {
+        if stream.fill_buf().await?.is_empty() {
+            return Ok(true);
+        }
+        std::future::pending().await
     }
 
     /// The next line, or `None` at the end. Answers a line that is too long itself, and ends.

@@ -2,7 +2,7 @@
 //! The server against the client and against clients that misbehave, over real sockets.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     os::unix::{
@@ -17,10 +17,10 @@ use std::{
 };
 
 use weft_cli::{
-    Candidate, Command, CommandTree, Reply,
+    Candidate, CliError, Command, CommandTree, Completion, Later, Reply,
     client::{Client, ClientError, Output},
     protocol::LONGEST_REQUEST,
-    server::{BindError, Options, Server, Shared},
+    server::{BindError, Options, Peer, Server, Service, Shared},
 };
 
 /// A daemon in a thread: a counter, and an answer of any size.
@@ -48,6 +48,46 @@ fn tree() -> CommandTree<u64> {
     tree
 }
 
+/// Also knows `count N`, whose answer is there when it was asked for N times. Who does not wait for it adds 1000 to the sum.
+struct Slow {
+    shared: Shared<u64>,
+    asked: Cell<u64>,
+}
+
+impl Service for Slow {
+    fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError> {
+        match command.strip_prefix("count ") {
+            Some(name) => {
+                let (of, command) = ("test".to_owned(), "count".to_owned());
+                Ok(Reply::later(Later { of, command, name: name.to_owned() }))
+            }
+            None => self.shared.execute(peer, command),
+        }
+    }
+
+    fn vpp_error(&self, command: &str, error: &CliError) -> String {
+        self.shared.vpp_error(command, error)
+    }
+
+    fn later(&self, later: &Later) -> Result<Reply, CliError> {
+        let asked = self.asked.get() + 1;
+        self.asked.set(asked);
+        let enough: u64 = later.name.parse().map_err(|_| CliError::new("expected a number"))?;
+        match asked < enough {
+            true => Ok(Reply::later(later.clone())),
+            false => Ok(Reply::new(asked, |asked| format!("asked {asked} times"))),
+        }
+    }
+
+    fn cancel(&self, _: &Later) {
+        *self.shared.state.borrow_mut() += 1000;
+    }
+
+    fn complete(&self, line: &str, cursor: usize) -> Completion {
+        self.shared.complete(line, cursor)
+    }
+}
+
 fn socket_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("weft-cli-{}-{name}.sock", std::process::id()))
 }
@@ -62,7 +102,8 @@ impl Daemon {
             on_runtime(async move {
                 let server = Server::bind(&listen_at, options).unwrap();
                 ready.send(()).unwrap();
-                let service = Shared { tree: Rc::new(tree()), state: Rc::new(RefCell::new(0)) };
+                let shared = Shared { tree: Rc::new(tree()), state: Rc::new(RefCell::new(0)) };
+                let service = Slow { shared, asked: Cell::new(0) };
                 tokio::select! {
                     () = server.serve(Rc::new(service)) => {}
                     _ = stopped => {}
@@ -255,4 +296,31 @@ fn bad_input_is_answered() {
         raw(&daemon, junk);
     }
     assert!(daemon.client().run("add 1", false).is_ok(), "the server is still there");
+}
+
+#[test]
+fn an_answer_that_comes_later() {
+    let daemon = Daemon::start("later", options());
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    let says = |client: &mut Client, command: &str| match client.run(command, false) {
+        Ok(Output::Text(text)) => text,
+        Ok(Output::Json(json)) => panic!("{command}: {json}"),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(says(&mut client, "count sheep"), "expected a number");
+    assert_eq!(says(&mut client, "count 4"), "asked 4 times\n");
+    // One that goes away while it waits, and another one that is served meanwhile.
+    let mut leaving = UnixStream::connect(&daemon.path).unwrap();
+    let asks = b"{\"protocol\":1,\"program\":\"test 1\"}\n{\"id\":1,\"command\":\"count 100000\"}\n";
+    leaving.write_all(asks).unwrap();
+    BufReader::new(&leaving).read_line(&mut String::new()).unwrap();
+    assert_eq!(says(&mut other, "add 1"), "sum 1\n");
+    drop(leaving);
+    for _ in 0..500 {
+        if says(&mut other, "add 0") == "sum 1001\n" {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the command was not told that its client has gone");
 }

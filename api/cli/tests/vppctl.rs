@@ -57,8 +57,11 @@ struct Toy {
 }
 
 impl Shell for Toy {
-    fn run(&mut self, command: &str) -> String {
-        self.tree.run_as_vpp(&mut self.sum, command).unwrap_or_else(|error| error)
+    fn run(&mut self, command: &str) -> Option<String> {
+        match command.trim() {
+            "later" => None,
+            command => Some(self.tree.run_as_vpp(&mut self.sum, command).unwrap_or_else(|error| error)),
+        }
     }
 
     fn complete(&mut self, line: &str, cursor: usize) -> Completion {
@@ -140,6 +143,41 @@ fn a_pipe_that_ends_late_or_without_an_end_of_line() {
     session.end(&mut toy);
     assert_eq!(session.output(), b"weft 1\r\n\0");
     assert!(session.is_closed());
+}
+
+#[test]
+fn an_answer_that_comes_later() {
+    let mut toy = Toy { tree: tree(), sum: 0 };
+    let mut waiting = |pieces: [&[u8]; 2]| {
+        let mut session = Session::new(quiet());
+        for piece in pieces {
+            session.feed(piece);
+            while session.step(&mut toy) {}
+        }
+        assert!(session.is_waiting());
+        session
+    };
+    // What follows has to wait, also its end.
+    let mut session = waiting([VPPCTL, b"later\nshow errors\n"]);
+    assert_eq!(said(session.output()), "");
+    session.answered("pong\n");
+    while session.step(&mut Toy { tree: tree(), sum: 0 }) {}
+    assert_eq!(said(session.output()), "pong\r\n<NUL>none\r\n<NUL>");
+
+    let mut session = waiting([VPPCTL, b"later quit\n"]);
+    assert!(!session.take_interrupt() && !session.is_closed());
+    session.answered("pong\n");
+    assert!(session.is_closed(), "its last one");
+
+    let mut session = waiting([XTERM, b"later\r"]);
+    session.feed(b"nobody sees this");
+    assert!(!session.take_interrupt());
+    session.feed(b"\x03");
+    assert!(session.take_interrupt());
+    session.answered("");
+    assert_eq!(said(session.output()), "vpp# later\r\n^C\r\nvpp# ");
+    while session.step(&mut Toy { tree: tree(), sum: 0 }) {}
+    assert!(!session.is_waiting());
 }
 
 #[test]

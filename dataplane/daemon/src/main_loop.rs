@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use weft_cli::server::{Peer, Service, Shared};
-use weft_cli::{CliError, Completion, Reply};
+use weft_cli::{CliError, Completion, Later, Reply};
 use weft_stats::StatsListener;
 
 use crate::binapi::Api;
@@ -98,10 +98,21 @@ impl Service for Commands {
         result
     }
 
-    fn answer(&self, peer: Peer, command: &str) -> String {
-        let answer = self.shared().answer(peer, command);
+    fn vpp_error(&self, command: &str, error: &CliError) -> String {
+        self.shared().vpp_error(command, error)
+    }
+
+    fn later(&self, later: &Later) -> Result<Reply, CliError> {
+        let result = cli::plugin::later(&mut self.state.borrow_mut(), later);
         self.changed.notify_one();
-        answer
+        result
+    }
+
+    fn cancel(&self, later: &Later) {
+        // Also called when a task is dropped, which may be while the state is borrowed to end everything.
+        if let Ok(mut state) = self.state.try_borrow_mut() {
+            cli::plugin::cancel(&mut state, later);
+        }
     }
 
     fn complete(&self, line: &str, cursor: usize) -> Completion {

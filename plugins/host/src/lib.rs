@@ -40,4 +40,4 @@ pub mod world;
 pub use error::PluginError;
 pub use library::Library;
 pub use plugin::{Host, Plugin};
-pub use world::World;
+pub use world::{Route4, World};

@@ -28,7 +28,7 @@ use crate::instance::{Instance, Kept, Remains};
 use crate::library::Library;
 use crate::node::{Parts, PluginNode};
 pub use crate::registration::{CommandParts, FeatureParts};
-use crate::registration::{MessageParts, NodeParts, Registration, TimerParts};
+use crate::registration::{MessageParts, NodeParts, Registration, Run, TimerParts};
 use crate::specs::Specs;
 use crate::table::{Call, HOST, readable, text};
 use crate::world::World;
@@ -59,6 +59,22 @@ pub type Enabled = Vec<(ArcId, String, Vec<(InterfaceIndex, NodeId)>)>;
 
 /// What an exported state is of, and its bytes.
 pub type State = (u32, Vec<u8>);
+
+/// What a command says.
+pub enum Answer {
+    /// The same as text and as JSON.
+    Now {
+        /// For people.
+        text: String,
+        /// For programs.
+        json: String,
+    },
+    /// [`Plugin::later`] has it, some time.
+    Later {
+        /// To ask by; when asked, of no meaning.
+        name: String,
+    },
+}
 
 /// A node that is being watched: its name, its worker, since when the running call runs.
 struct Watched {
@@ -345,9 +361,26 @@ impl Plugin {
         &self.commands
     }
 
-    /// Runs a command: gives the answer as text and as JSON, or the sentence that says why not.
-    pub fn run(&self, world: &mut dyn World, path: &str, line: &str) -> Result<(String, String), String> {
-        let Some(command) = self.commands.iter().find(|command| command.path == path) else {
+    /// Runs a command; an error is the sentence that says why not.
+    pub fn run(&self, world: &mut dyn World, path: &str, line: &str) -> Result<Answer, String> {
+        self.answer(world, path, line, |command| Some(command.run))
+    }
+
+    /// Asks for an answer that was to come later, by its name.
+    pub fn later(&self, world: &mut dyn World, path: &str, name: &str) -> Result<Answer, String> {
+        self.answer(world, path, name, |command| command.later)
+    }
+
+    fn answer(
+        &self,
+        world: &mut dyn World,
+        path: &str,
+        line: &str,
+        function: impl FnOnce(&CommandParts) -> Option<Run>,
+    ) -> Result<Answer, String> {
+        let command = self.commands.iter().find(|command| command.path == path);
+        let Some((command, function)) = command.and_then(|command| Some((command, function(command)?)))
+        else {
             return Err(format!("plugin '{}' has no command '{path}'", self.library.name));
         };
         if self.health.mode() == Mode::Failed {
@@ -359,13 +392,33 @@ impl Plugin {
         let code = unsafe {
             let (user, state) = (command.user, self.instance.state.data);
             let (line, length) = (line.as_ptr(), line.len());
-            (command.run)(user, state, call.main(), line, length, text(&mut plain), text(&mut json))
+            function(user, state, call.main(), line, length, text(&mut plain), text(&mut json))
         };
         let said = call.said;
         match code {
-            abi::OK => Ok((readable(plain), readable(json))),
+            abi::OK => Ok(Answer::Now { text: readable(plain), json: readable(json) }),
+            abi::LATER => Ok(Answer::Later { name: readable(plain) }),
             abi::PANICKED => Err(self.panicked(format!("command '{path}'"), said)),
             _ => Err(said),
+        }
+    }
+
+    /// Nobody waits any more for the answer of that name.
+    pub fn cancel(&self, world: &mut dyn World, path: &str, name: &str) {
+        let command = self.commands.iter().find(|command| command.path == path);
+        let Some((command, cancel)) = command.and_then(|command| Some((command, command.cancel?))) else {
+            return;
+        };
+        if self.health.mode() == Mode::Failed {
+            return;
+        }
+        let mut call = self.call(world);
+        // SAFETY: as in `answer`.
+        let code =
+            unsafe { cancel(command.user, self.instance.state.data, call.main(), name.as_ptr(), name.len()) };
+        let said = call.said;
+        if code == abi::PANICKED {
+            self.panicked(format!("the end of command '{path}'"), said);
         }
     }
 
@@ -384,7 +437,7 @@ impl Plugin {
         }
         let mut call = self.call(world);
         let (user, state) = (message.user, self.instance.state.data);
-        // SAFETY: as in `run`.
+        // SAFETY: as in `answer`.
         let code = unsafe { (message.run)(user, state, call.main(), data.as_ptr(), data.len()) };
         let said = call.said;
         match code {

@@ -108,6 +108,8 @@ pub struct CommandParts {
     pub help: String,
     pub(crate) user: *mut c_void,
     pub(crate) run: Run,
+    pub(crate) later: Option<Run>,
+    pub(crate) cancel: Option<Take>,
 }
 
 /// A command of vplaned.
@@ -207,7 +209,8 @@ impl Registration {
             (text(command.path), text(command.synopsis), text(command.help))
         };
         let run = command.run.ok_or_else(|| format!("command '{path}' does nothing: run is null"))?;
-        self.commands.push(CommandParts { path, synopsis, help, user: command.user, run });
+        let abi::Command { user, later, cancel, .. } = command;
+        self.commands.push(CommandParts { path, synopsis, help, user, run, later, cancel });
         Ok(())
     }
 

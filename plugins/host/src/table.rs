@@ -2,6 +2,7 @@
 //! The functions that a plugin is given. None of them panics: a panic cannot cross the boundary.
 
 use std::ffi::{c_char, c_void};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use weft_engine::buffer::HEADROOM;
@@ -206,6 +207,21 @@ unsafe extern "C" fn set_feature(
     call.done(done)
 }
 
+unsafe extern "C" fn route4(
+    main: *mut abi::Main,
+    table: u32,
+    destination: u32,
+    route: *mut abi::Route4,
+) -> i32 {
+    // SAFETY: the ABI.
+    let call = unsafe { call(main) };
+    let found = call.world.route4(table, Ipv4Addr::from_bits(destination)).map(|found| {
+        // SAFETY: the ABI: there is room for a route.
+        unsafe { route.write(found) };
+    });
+    call.done(found)
+}
+
 unsafe extern "C" fn defer(
     main: *mut abi::Main,
     run: Option<unsafe extern "C" fn(*mut c_void)>,
@@ -294,4 +310,5 @@ pub(crate) static HOST: abi::Host = abi::Host {
     send,
     free,
     add_message,
+    route4,
 };

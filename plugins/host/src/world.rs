@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What of Weft a plugin can reach on the main thread. Implemented by the daemon, and by tests.
 
+use std::net::Ipv4Addr;
+
 use weft_engine::{Engine, InterfaceIndex};
+pub use weft_plugin_sdk::abi::Route4;
 
 /// The main thread's state.
 pub trait World {
@@ -21,4 +24,8 @@ pub trait World {
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), String>;
+    /// How packets of this host leave that go to `destination` by a forwarding table; an error is a sentence.
+    fn route4(&self, _table: u32, destination: Ipv4Addr) -> Result<Route4, String> {
+        Err(format!("there is no route to {destination}: nothing is routed here"))
+    }
 }

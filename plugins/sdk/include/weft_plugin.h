@@ -20,7 +20,7 @@ struct weft_vector;
 #define WEFT_MAGIC 5140098457608275287
 
 // The version that this file describes.
-#define WEFT_ABI_VERSION 2
+#define WEFT_ABI_VERSION 3
 
 // The oldest version that the host still serves.
 #define WEFT_OLDEST_ABI_VERSION 1
@@ -33,6 +33,10 @@ struct weft_vector;
 
 // The code of the plugin has failed in the call: it is cut out of the graph. The sentence stands as for `WEFT_REFUSED`.
 #define WEFT_PANICKED 2
+
+// `weft_command.run`: the answer comes later; `text` is a name for it, which is given to `weft_command.later`.
+// `weft_command.later`: not yet.
+#define WEFT_LATER 3
 
 // `weft_node.process`: each packet goes where packets go without the node. Nothing need be written.
 #define WEFT_SEND_DEFAULT 0
@@ -260,6 +264,17 @@ struct weft_command {
                    struct weft_text *json);
     // Ends `user`.
     void (*forget)(void *user);
+    // Asked every now and then for an answer that comes later, until it returns something else than `WEFT_LATER`. Arguments
+    // as of `run`, with the name of the answer as `line`. Null if `run` never returns `WEFT_LATER`.
+    int32_t (*later)(void *user,
+                     void *state,
+                     struct weft_main *main,
+                     const uint8_t *line,
+                     size_t length,
+                     struct weft_text *text,
+                     struct weft_text *json);
+    // Nobody waits for the answer of that name any more. May be null.
+    int32_t (*cancel)(void *user, void *state, struct weft_main *main, const uint8_t *line, size_t length);
 };
 
 // Something that the main thread does every so often.
@@ -287,6 +302,16 @@ struct weft_message {
     int32_t (*run)(void *user, void *state, struct weft_main *main, const uint8_t *data, size_t length);
     // Ends `user`.
     void (*forget)(void *user);
+};
+
+// How packets of this host leave.
+struct weft_route4 {
+    // Where they go out.
+    uint32_t interface;
+    // Their source address, in host byte order.
+    uint32_t source;
+    // What `weft_metadata.table` is for the forwarding table that was named.
+    uint32_t table;
 };
 
 // The host's functions. Those with a `buffer` write as much of a text there as `capacity` allows, and return its whole
@@ -340,6 +365,9 @@ struct weft_host {
     void (*free)(struct weft_vector *vector, const uint32_t *buffers, uint32_t count);
     // In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     int32_t (*add_message)(struct weft_main *main, const struct weft_message *message);
+    // Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)
+    // that operators call `table`.
+    int32_t (*route4)(struct weft_main *main, uint32_t table, uint32_t destination, struct weft_route4 *route);
 };
 
 // What a plugin exports under the name `weft_plugin`.

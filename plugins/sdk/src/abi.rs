@@ -14,7 +14,7 @@ use std::ffi::{c_char, c_void};
 /// "WEFTPLUG", read as a little-endian number.
 pub const MAGIC: u64 = 0x4755_4c50_5446_4557;
 /// The version that this file describes.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 /// The oldest version that the host still serves.
 pub const OLDEST_ABI_VERSION: u32 = 1;
 
@@ -24,6 +24,9 @@ pub const OK: i32 = 0;
 pub const REFUSED: i32 = 1;
 /// The code of the plugin has failed in the call: it is cut out of the graph. The sentence stands as for [`REFUSED`].
 pub const PANICKED: i32 = 2;
+/// `Command::run`: the answer comes later; `text` is a name for it, which is given to `Command::later`.
+/// `Command::later`: not yet.
+pub const LATER: i32 = 3;
 
 /// `Node::process`: each packet goes where packets go without the node. Nothing need be written.
 pub const SEND_DEFAULT: u32 = 0;
@@ -190,6 +193,12 @@ pub struct Host {
     // Version 2.
     /// In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     pub add_message: unsafe extern "C" fn(main: *mut Main, message: *const Message) -> i32,
+
+    // Version 3.
+    /// Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)
+    /// that operators call `table`.
+    pub route4:
+        unsafe extern "C" fn(main: *mut Main, table: u32, destination: u32, route: *mut Route4) -> i32,
 }
 
 /// A node of the graph.
@@ -273,6 +282,31 @@ pub struct Command {
     >,
     /// Ends `user`.
     pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+
+    // Version 3.
+    /// Asked every now and then for an answer that comes later, until it returns something else than [`LATER`]. Arguments
+    /// as of `run`, with the name of the answer as `line`. Null if `run` never returns [`LATER`].
+    pub later: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            state: *mut c_void,
+            main: *mut Main,
+            line: *const u8,
+            length: usize,
+            text: *mut Text,
+            json: *mut Text,
+        ) -> i32,
+    >,
+    /// Nobody waits for the answer of that name any more. May be null.
+    pub cancel: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            state: *mut c_void,
+            main: *mut Main,
+            line: *const u8,
+            length: usize,
+        ) -> i32,
+    >,
 }
 
 /// Something that the main thread does every so often.
@@ -287,6 +321,18 @@ pub struct Timer {
     pub run: Option<unsafe extern "C" fn(user: *mut c_void, state: *mut c_void, main: *mut Main) -> i32>,
     /// Ends `user`.
     pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// How packets of this host leave.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Route4 {
+    /// Where they go out.
+    pub interface: u32,
+    /// Their source address, in host byte order.
+    pub source: u32,
+    /// What `Metadata::table` is for the forwarding table that was named.
+    pub table: u32,
 }
 
 /// A command of vplaned. It may come again, after a resync too: taking it twice must do no more than taking it once.

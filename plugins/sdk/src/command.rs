@@ -71,12 +71,19 @@ impl<'a> Words<'a> {
 pub struct Answer {
     pub(crate) text: String,
     pub(crate) json: String,
+    /// `text` is the name of an answer that comes later.
+    pub(crate) later: bool,
 }
 
 impl Answer {
     /// `json` is the same as `text`, for programs.
     pub fn new(text: impl Into<String>, json: impl Into<String>) -> Answer {
-        Answer { text: text.into(), json: json.into() }
+        Answer { text: text.into(), json: json.into(), later: false }
+    }
+
+    /// The answer comes later. The closure of [`crate::Command::later`] is asked for it by this name.
+    pub fn later(name: impl Into<String>) -> Answer {
+        Answer { text: name.into(), json: String::new(), later: true }
     }
 
     /// The command did what it was told and has nothing to show.

@@ -76,7 +76,7 @@ mod table;
 mod vector;
 
 pub use command::{Answer, Words, json_text};
-pub use main_thread::{InterfaceIndex, Level, Main};
+pub use main_thread::{InterfaceIndex, Level, Main, Route4};
 pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord};
 pub use packet::{Next, Packet};
 pub use plugin::{Plugin, State};

@@ -3,6 +3,7 @@
 
 use std::ffi::{CString, c_void};
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use crate::abi;
 use crate::refusal::Result;
@@ -27,6 +28,17 @@ pub enum Level {
     Warn,
     /// Something was done.
     Info,
+}
+
+/// How packets of this host leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route4 {
+    /// Where they go out; if the destination is this host, the interface that has the address.
+    pub interface: InterfaceIndex,
+    /// Their source address.
+    pub source: Ipv4Addr,
+    /// What [`crate::Packet::set_table`] is to be given.
+    pub table: u32,
 }
 
 /// The host, during a call on the main thread.
@@ -111,6 +123,16 @@ impl<'m> Main<'m> {
             (self.host.set_feature)(self.main, arc.as_ptr(), node.as_ptr(), interface.0, on.into())
         };
         self.done(code)
+    }
+
+    /// How packets of this host leave that go to `destination` by the forwarding table (VRF) that operators call `table`.
+    pub fn route4(&mut self, table: u32, destination: Ipv4Addr) -> Result<Route4> {
+        let mut route = abi::Route4::default();
+        // SAFETY: see `fail`.
+        let code = unsafe { (self.host.route4)(self.main, table, destination.to_bits(), &raw mut route) };
+        self.done(code)?;
+        let abi::Route4 { interface, source, table } = route;
+        Ok(Route4 { interface: InterfaceIndex(interface), source: Ipv4Addr::from_bits(source), table })
     }
 
     /// Rate of [`crate::Vector::now`].

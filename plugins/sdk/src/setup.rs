@@ -46,13 +46,21 @@ impl<'a> Feature<'a> {
 }
 
 type Run<P> = Box<dyn Fn(&mut P, &mut Main<'_>, &mut Words<'_>) -> Result<Answer>>;
+type Later<P> = Box<dyn Fn(&mut P, &mut Main<'_>, &str) -> Result<Option<Answer>>>;
+type Cancel<P> = Box<dyn Fn(&mut P, &mut Main<'_>, &str)>;
+
+/// What a command does: kept by the host as `user`.
+struct Deeds<P> {
+    run: Run<P>,
+    later: Option<(Later<P>, Cancel<P>)>,
+}
 
 /// A command of the command line.
 pub struct Command<P> {
     path: &'static str,
     synopsis: &'static str,
     help: &'static str,
-    run: Run<P>,
+    deeds: Deeds<P>,
 }
 
 impl<P: Plugin> Command<P> {
@@ -61,7 +69,18 @@ impl<P: Plugin> Command<P> {
         path: &'static str,
         run: impl Fn(&mut P, &mut Main<'_>, &mut Words<'_>) -> Result<Answer> + 'static,
     ) -> Command<P> {
-        Command { path, synopsis: "", help: "", run: Box::new(run) }
+        Command { path, synopsis: "", help: "", deeds: Deeds { run: Box::new(run), later: None } }
+    }
+
+    /// For a command that takes its time: `run` gives [`Answer::later`], `later` is asked every now and then until it has
+    /// the answer, and `cancel` ends what was begun if whoever waits for it goes away. The main thread does not wait.
+    pub fn later(
+        mut self,
+        later: impl Fn(&mut P, &mut Main<'_>, &str) -> Result<Option<Answer>> + 'static,
+        cancel: impl Fn(&mut P, &mut Main<'_>, &str) + 'static,
+    ) -> Command<P> {
+        self.deeds.later = Some((Box::new(later), Box::new(cancel)));
+        self
     }
 
     /// Its arguments: `<value>`, `[optional]`, `this|that`, keywords as they are.
@@ -212,9 +231,11 @@ impl<'m, P: Plugin> Setup<'m, P> {
             path: path.as_ptr(),
             synopsis: synopsis.as_ptr(),
             help: help.as_ptr(),
-            user: keep::<Run<P>>(command.run),
             run: Some(run_command::<P>),
-            forget: Some(forget::<Run<P>>),
+            forget: Some(forget::<Deeds<P>>),
+            later: command.deeds.later.is_some().then_some(run_later::<P> as _),
+            cancel: command.deeds.later.is_some().then_some(run_cancel::<P> as _),
+            user: keep::<Deeds<P>>(command.deeds),
         };
         // SAFETY: see `node`.
         let code = unsafe { (host.add_command)(main, &raw const described) };
@@ -295,24 +316,82 @@ unsafe extern "C" fn run_command<P: Plugin>(
     text: *mut abi::Text,
     json: *mut abi::Text,
 ) -> i32 {
-    // SAFETY: `user` was made by `keep` for this function, `state` by `plugin::init` for this type; the host calls nothing
-    // else of the plugin meanwhile. All else is good during this call.
-    let (run, running, line) = unsafe {
+    let run = |deeds: &Deeds<P>, plugin: &mut P, main: &mut Main<'_>, line: &str| {
+        (deeds.run)(plugin, main, &mut Words::new(line)).map(Some)
+    };
+    // SAFETY: all is as `answer` wants it, by the ABI.
+    unsafe { answer(user, state, main, (line, length), (text, json), run) }
+}
+
+unsafe extern "C" fn run_later<P: Plugin>(
+    user: *mut c_void,
+    state: *mut c_void,
+    main: *mut abi::Main,
+    line: *const u8,
+    length: usize,
+    text: *mut abi::Text,
+    json: *mut abi::Text,
+) -> i32 {
+    let run = |deeds: &Deeds<P>, plugin: &mut P, main: &mut Main<'_>, name: &str| match &deeds.later {
+        Some((later, _)) => later(plugin, main, name),
+        None => Err("this command answers at once".into()),
+    };
+    // SAFETY: as in `run_command`.
+    unsafe { answer(user, state, main, (line, length), (text, json), run) }
+}
+
+unsafe extern "C" fn run_cancel<P: Plugin>(
+    user: *mut c_void,
+    state: *mut c_void,
+    main: *mut abi::Main,
+    line: *const u8,
+    length: usize,
+) -> i32 {
+    let run = |deeds: &Deeds<P>, plugin: &mut P, main: &mut Main<'_>, name: &str| {
+        if let Some((_, cancel)) = &deeds.later {
+            cancel(plugin, main, name);
+        }
+        Ok(Some(Answer::empty()))
+    };
+    // SAFETY: as in `run_command`; the host's function takes texts that are null.
+    unsafe { answer(user, state, main, (line, length), (ptr::null_mut(), ptr::null_mut()), run) }
+}
+
+/// Has a command answer; nothing means that it is too early.
+///
+/// # Safety
+/// `user` was made by `keep` of the `Deeds` of a command of `P`; all else is what the host gives to a command.
+unsafe fn answer<P: Plugin>(
+    user: *mut c_void,
+    state: *mut c_void,
+    main: *mut abi::Main,
+    (line, length): (*const u8, usize),
+    (text, json): (*mut abi::Text, *mut abi::Text),
+    run: impl FnOnce(&Deeds<P>, &mut P, &mut Main<'_>, &str) -> Result<Option<Answer>>,
+) -> i32 {
+    // SAFETY: `user` by the caller, `state` was made by `plugin::init` for this type; the host calls nothing else of the
+    // plugin meanwhile. All else is good during this call.
+    let (deeds, running, line) = unsafe {
         let line = std::slice::from_raw_parts(line, length);
-        (&*user.cast::<Run<P>>(), &mut *state.cast::<Running<P>>(), String::from_utf8_lossy(line))
+        (&*user.cast::<Deeds<P>>(), &mut *state.cast::<Running<P>>(), String::from_utf8_lossy(line))
     };
     // SAFETY: both are those of this call.
     let mut main = unsafe { Main::new(running.host, main) };
-    let answer = catch(|| run(&mut running.plugin, &mut main, &mut Words::new(&line)));
+    let answer = catch(|| run(deeds, &mut running.plugin, &mut main, &line));
+    let mut later = false;
     if let Ok(Ok(answer)) = &answer {
+        later = answer.as_ref().is_none_or(|answer| answer.later);
         // SAFETY: the host's table lives as long as the plugin.
         let write = unsafe { (*running.host).write };
-        for (out, answer) in [(text, &answer.text), (json, &answer.json)] {
+        for (out, answer) in answer.iter().flat_map(|answer| [(text, &answer.text), (json, &answer.json)]) {
             // SAFETY: the texts are good during this call.
             unsafe { write(out, answer.as_ptr(), answer.len()) };
         }
     }
-    finish(&main, answer.map(|answer| answer.map(drop)))
+    match finish(&main, answer.map(|answer| answer.map(drop))) {
+        abi::OK if later => abi::LATER,
+        code => code,
+    }
 }
 
 unsafe extern "C" fn run_message<P: Plugin>(
@@ -322,7 +401,7 @@ unsafe extern "C" fn run_message<P: Plugin>(
     data: *const u8,
     length: usize,
 ) -> i32 {
-    // SAFETY: as in `run_command`.
+    // SAFETY: as in `answer`.
     let (run, running, data) = unsafe {
         let data = std::slice::from_raw_parts(data, length);
         (&*user.cast::<Take<P>>(), &mut *state.cast::<Running<P>>(), data)
@@ -338,7 +417,7 @@ unsafe extern "C" fn run_timer<P: Plugin>(
     state: *mut c_void,
     main: *mut abi::Main,
 ) -> i32 {
-    // SAFETY: as in `run_command`.
+    // SAFETY: as in `answer`.
     let (run, running) = unsafe { (&*user.cast::<Tick<P>>(), &mut *state.cast::<Running<P>>()) };
     // SAFETY: both are those of this call.
     let mut main = unsafe { Main::new(running.host, main) };

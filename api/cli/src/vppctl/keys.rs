@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which key a terminal means by its bytes: control characters, and the sequences of VT100 and its descendants.
 
+/// Control-C, as a byte (ETX of ECMA-48).
+pub(super) const INTERRUPT: u8 = 3;
+
 /// A key, by what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
@@ -114,7 +117,7 @@ impl Decoder {
             // Control characters: ^A is 1.
             1 => Key::Home,
             2 => Key::Left,
-            3 => Key::Cancel,
+            INTERRUPT => Key::Cancel,
             4 => Key::Delete,
             5 => Key::End,
             6 => Key::Right,

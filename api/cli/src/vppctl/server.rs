@@ -16,9 +16,10 @@ use tracing::{debug, info, warn};
 
 use super::{Options, Session, Shell};
 use crate::{
-    Completion,
+    CliError, Completion, Reply,
     server::{Peer, Service},
     socket::{BindError, SocketFile, listen_at, send_all},
+    waiting::{PERIOD, Waiting},
 };
 
 /// How long a client may take to close after the end.
@@ -117,7 +118,7 @@ impl Server {
         let (ticket, service) = (Rc::clone(clients), Rc::clone(service));
         tokio::task::spawn_local(async move {
             info!(%peer, "CLI client connected");
-            let mut shell = Remote { peer, service: service.as_ref() };
+            let mut shell = Remote { peer, service: service.as_ref(), waiting: None };
             match talk(&mut stream, &settings, &mut shell).await {
                 Ok(()) => debug!(%peer, "CLI client left"),
                 Err(error) => info!(%peer, %error, "CLI client lost"),
@@ -134,11 +135,37 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 struct Remote<'a> {
     peer: Peer,
     service: &'a dyn Service,
+    /// The command whose answer is to come.
+    waiting: Option<(String, Waiting<'a>)>,
+}
+
+impl Remote<'_> {
+    fn text(&self, command: &str, answer: Result<Reply, CliError>) -> String {
+        match answer {
+            Ok(reply) => reply.to_text(),
+            Err(error) => self.service.vpp_error(command, &error),
+        }
+    }
+
+    /// The answer that was to come, once it is there.
+    fn poll(&mut self) -> Option<String> {
+        let answer = self.waiting.as_mut()?.1.poll()?;
+        let (command, _) = self.waiting.take()?;
+        Some(self.text(&command, answer))
+    }
 }
 
 impl Shell for Remote<'_> {
-    fn run(&mut self, command: &str) -> String {
-        self.service.answer(self.peer, command)
+    fn run(&mut self, command: &str) -> Option<String> {
+        let answer = self.service.execute(self.peer, command);
+        let waiting = answer.as_ref().ok().and_then(|reply| Waiting::new(self.service, reply));
+        match waiting {
+            Some(waiting) => {
+                self.waiting = Some((command.to_owned(), waiting));
+                None
+            }
+            None => Some(self.text(command, answer)),
+        }
     }
 
     fn complete(&mut self, line: &str, cursor: usize) -> Completion {
@@ -146,7 +173,7 @@ impl Shell for Remote<'_> {
     }
 }
 
-async fn talk(stream: &mut dyn Stream, settings: &Settings, shell: &mut dyn Shell) -> io::Result<()> {
+async fn talk(stream: &mut dyn Stream, settings: &Settings, shell: &mut Remote<'_>) -> io::Result<()> {
     let mut session = Session::new(settings.session.clone());
     let mut buffer = [0; 4096];
     let mut stream = stream;
@@ -157,6 +184,23 @@ async fn talk(stream: &mut dyn Stream, settings: &Settings, shell: &mut dyn Shel
             // A client that is gone by now has all it wanted.
             let _ = timeout(LINGER, part(&mut stream)).await;
             return Ok(());
+        }
+        if session.is_waiting() {
+            if let Some(answer) = shell.poll() {
+                session.answered(&answer);
+            } else if session.is_full() {
+                sleep(PERIOD).await;
+            } else if let Ok(count) = timeout(PERIOD, stream.read(&mut buffer)).await {
+                match count? {
+                    0 => return Ok(()),
+                    count => session.feed(&buffer[..count]),
+                }
+                if session.take_interrupt() {
+                    shell.waiting = None;
+                    session.answered("");
+                }
+            }
+            continue;
         }
         if session.step(shell) || !session.output().is_empty() || session.is_closed() {
             continue;

@@ -34,8 +34,8 @@ const BANNER: &str = r"              __ _
 
 /// What runs the commands.
 pub trait Shell {
-    /// The answer to a command, an error likewise.
-    fn run(&mut self, command: &str) -> String;
+    /// The answer to a command, an error likewise. `None`: it comes later, by [`Session::answered`].
+    fn run(&mut self, command: &str) -> Option<String>;
     /// The words that fit at byte `cursor` of `line`.
     fn complete(&mut self, line: &str, cursor: usize) -> Completion;
 }
@@ -97,6 +97,8 @@ pub struct Session {
     columns: usize,
     rows: usize,
     ansi: bool,
+    /// An answer is to come; whether it is the last one.
+    waits: Option<bool>,
     closed: bool,
 }
 
@@ -118,6 +120,7 @@ impl Session {
             columns,
             rows,
             ansi: false,
+            waits: None,
             closed: false,
         };
         match session.mode {
@@ -136,6 +139,7 @@ impl Session {
     /// drives this can send an answer before the next one is made. Says whether there is more to do.
     pub fn step(&mut self, shell: &mut dyn Shell) -> bool {
         while !self.closed
+            && self.waits.is_none()
             && let Some(byte) = self.input.pop_front()
         {
             let ran = match self.telnet.push(byte) {
@@ -150,7 +154,39 @@ impl Session {
                 break;
             }
         }
-        !self.closed && !self.input.is_empty()
+        !self.closed && self.waits.is_none() && !self.input.is_empty()
+    }
+
+    /// Whether an answer is to come, before which nothing else happens.
+    pub fn is_waiting(&self) -> bool {
+        self.waits.is_some()
+    }
+
+    /// Whether the client has sent as much as is kept for later.
+    pub fn is_full(&self) -> bool {
+        self.input.len() >= LONGEST
+    }
+
+    /// Whether a person who waits for an answer has had enough: takes what came up to `^C`.
+    pub fn take_interrupt(&mut self) -> bool {
+        let end = self.input.iter().position(|byte| *byte == keys::INTERRUPT);
+        match end {
+            Some(end) if self.mode == Mode::Interactive => {
+                self.input.drain(..=end);
+                self.say("^C\n");
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The answer that was to come.
+    pub fn answered(&mut self, text: &str) {
+        match self.waits.take() {
+            None => {}
+            Some(_) if self.mode == Mode::Interactive => self.page(text),
+            Some(last) => self.raw_answer(text, last),
+        }
     }
 
     /// The client sends nothing more: runs what it left without an end of line, and closes.
@@ -266,20 +302,24 @@ impl Session {
 
     fn raw_line(&mut self, shell: &mut dyn Shell) {
         let line = std::mem::take(&mut self.raw);
-        match std::mem::take(&mut self.too_long) {
-            true => self.say(&format!("a command has {LONGEST} bytes at most\n")),
-            false => {
-                let line = String::from_utf8_lossy(&line);
-                // `vppctl` sends "quit" behind a pipe that ended without an end of line; no command ends so by itself.
-                let (line, last) = match line.trim_end().strip_suffix("quit") {
-                    Some(line) if self.mode == Mode::Batch => (line, true),
-                    _ => (&*line, false),
-                };
-                let text = self.run(line, shell);
-                self.say(&text);
-                self.closed |= last;
-            }
+        if std::mem::take(&mut self.too_long) {
+            return self.raw_answer(&format!("a command has {LONGEST} bytes at most\n"), false);
         }
+        let line = String::from_utf8_lossy(&line);
+        // `vppctl` sends "quit" behind a pipe that ended without an end of line; no command ends so by itself.
+        let (line, last) = match line.trim_end().strip_suffix("quit") {
+            Some(line) if self.mode == Mode::Batch => (line, true),
+            _ => (&*line, false),
+        };
+        match self.run(line, shell) {
+            Some(text) => self.raw_answer(&text, last),
+            None => self.waits = Some(last),
+        }
+    }
+
+    fn raw_answer(&mut self, text: &str, last: bool) {
+        self.say(text);
+        self.closed |= last;
         match self.mode {
             _ if self.closed => {}
             Mode::Batch => self.output.push(0),
@@ -287,8 +327,8 @@ impl Session {
         }
     }
 
-    fn run(&mut self, line: &str, shell: &mut dyn Shell) -> String {
-        match own(line) {
+    fn run(&mut self, line: &str, shell: &mut dyn Shell) -> Option<String> {
+        let text = match own(line) {
             Some(Own::Quit) => {
                 self.closed = true;
                 String::new()
@@ -303,8 +343,9 @@ impl Session {
             }
             Some(Own::ShowTerminal) => self.describe(),
             None if line.trim().is_empty() => String::new(),
-            None => shell.run(line),
-        }
+            None => return shell.run(line),
+        };
+        Some(text)
     }
 
     fn describe(&self) -> String {
@@ -335,8 +376,10 @@ impl Session {
                 self.edit(Key::End);
                 self.say("\n");
                 let line = self.line.enter(self.options.history);
-                let text = self.run(&line, shell);
-                self.page(&text);
+                match self.run(&line, shell) {
+                    Some(text) => self.page(&text),
+                    None => self.waits = Some(false),
+                }
                 return true;
             }
             Key::Cancel => {

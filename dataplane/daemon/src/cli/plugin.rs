@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use weft_cli::{Args, Candidate, CliError, Command, Reply};
+use weft_cli::{Args, Candidate, CliError, Command, Later, Reply};
 use weft_plugin_host::health::Mode;
-use weft_plugin_host::plugin::CommandParts;
+use weft_plugin_host::plugin::{Answer, CommandParts};
 
 use super::{left, refused, row};
 use crate::plugins::PluginsError;
@@ -132,17 +132,43 @@ pub fn command(plugin: &str, parts: &CommandParts) -> Command<Dataplane> {
     Command::new(path.clone(), move |dataplane: &mut Dataplane, args: &mut Args<'_>| {
         let line = args.rest();
         let answer = dataplane.with_plugin(&plugin, |plugin, dataplane| plugin.run(dataplane, &path, line));
-        let (text, json) =
-            answer.unwrap_or_else(|| Err(format!("plugin '{plugin}' is gone"))).map_err(refused)?;
-        if text.is_empty() && matches!(json.as_str(), "" | "null") {
-            return Ok(Reply::empty());
-        }
-        // A plugin that writes no JSON has its text in it.
-        let json = RawValue::from_string(json)
-            .or_else(|_| serde_json::value::to_raw_value(&text))
-            .map_err(refused)?;
-        Ok(Reply::new(json, move |_| text.clone()))
+        reply(&plugin, &path, answer)
     })
     .synopsis(parts.synopsis.clone())
     .help(parts.help.clone())
+}
+
+/// Asks a plugin for an answer that was to come later.
+pub fn later(dataplane: &mut Dataplane, later: &Later) -> Result<Reply, CliError> {
+    let Later { of, command, name } = later;
+    let answer = dataplane.with_plugin(of, |plugin, dataplane| plugin.later(dataplane, command, name));
+    // Only the first answer has a name.
+    reply(of, command, answer).map(|reply| match reply.is_later() {
+        Some(_) => Reply::later(later.clone()),
+        None => reply,
+    })
+}
+
+/// Tells a plugin that nobody waits for an answer any more.
+pub fn cancel(dataplane: &mut Dataplane, Later { of, command, name }: &Later) {
+    dataplane.with_plugin(of, |plugin, dataplane| plugin.cancel(dataplane, command, name));
+}
+
+/// What a plugin has said; nothing if it is gone.
+fn reply(plugin: &str, command: &str, answer: Option<Result<Answer, String>>) -> Result<Reply, CliError> {
+    match answer.unwrap_or_else(|| Err(format!("plugin '{plugin}' is gone"))).map_err(refused)? {
+        Answer::Now { text, json } if text.is_empty() && matches!(json.as_str(), "" | "null") => {
+            Ok(Reply::empty())
+        }
+        Answer::Now { text, json } => {
+            // A plugin that writes no JSON has its text in it.
+            let json = RawValue::from_string(json)
+                .or_else(|_| serde_json::value::to_raw_value(&text))
+                .map_err(refused)?;
+            Ok(Reply::new(json, move |_| text.clone()))
+        }
+        Answer::Later { name } => {
+            Ok(Reply::later(Later { of: plugin.to_owned(), command: command.to_owned(), name }))
+        }
+    }
 }

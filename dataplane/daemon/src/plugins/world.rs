@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What of the dataplane a plugin can reach.
 
+use std::net::Ipv4Addr;
+
 use weft_engine::{Engine, InterfaceIndex};
-use weft_plugin_host::World;
+use weft_nodes::ip4::Forward;
+use weft_plugin_host::{Route4, World};
 
 use crate::state::Dataplane;
 
@@ -35,5 +38,51 @@ impl World for Dataplane {
         }
         let arc = self.engine.features().arc(arc).map_err(|error| error.to_string())?;
         Dataplane::set_feature(self, arc, interface, node, on).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The first one, if there are several paths.
+    fn route4(&self, table: u32, destination: Ipv4Addr) -> Result<Route4, String> {
+        let first = self.router.table_index(table).map_err(|error| error.to_string())?;
+        let (mut looked_up, objects) = (first, self.router.objects());
+        // A route may lead into another table, but not round in a circle for ever.
+        for _ in self.router.tables() {
+            let table = self.router.table(looked_up);
+            let forward = table
+                .and_then(|table| table.rib.longest_match(destination))
+                .and_then(|route| objects.load_balances.get(route.load_balance()))
+                .map(|load_balance| load_balance.buckets()[0]);
+            let interface = match forward {
+                Some(Forward::NextHop(id)) => objects.next_hops.get(id).map(|next_hop| next_hop.interface),
+                Some(Forward::Glean(interface)) => Some(interface),
+                Some(Forward::Local) => self.owner4(destination),
+                Some(Forward::Lookup(other)) => {
+                    looked_up = other;
+                    continue;
+                }
+                Some(Forward::Drop(_) | Forward::Punt) | None => None,
+            };
+            let Some(interface) = interface else { break };
+            let local = forward == Some(Forward::Local);
+            let source = if local { Some(destination) } else { self.primary4(interface) };
+            let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED).to_bits();
+            return Ok(Route4 { interface: interface.0, source, table: first.0 });
+        }
+        Err(format!("there is no route to {destination} in table {table}"))
+    }
+}
+
+impl Dataplane {
+    /// The interface that has an address.
+    fn owner4(&self, address: Ipv4Addr) -> Option<InterfaceIndex> {
+        let has = |own: &[ipnet::Ipv4Net]| own.iter().any(|own| own.addr() == address);
+        self.interfaces.iter().find(|(_, interface)| has(&interface.addresses4)).map(|(index, _)| index)
+    }
+
+    /// The address that packets of our own carry when they leave there: its own, or the one that it borrows.
+    fn primary4(&self, interface: InterfaceIndex) -> Option<Ipv4Addr> {
+        let interface = self.interfaces.get(interface)?;
+        let lender = interface.unnumbered.and_then(|lender| self.interfaces.get(lender));
+        let addresses = interface.addresses4.first().or_else(|| lender?.addresses4.first());
+        addresses.map(|address| address.addr())
     }
 }

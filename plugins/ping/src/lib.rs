@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pings from the router itself, through the dataplane: by its routes, out of its interfaces.
+//!
+//! The kernel of the machine cannot send them: it knows neither the routes nor the forwarding tables of Weft. A worker sends and
+//! workers take the answers ([`node`]); the main thread begins a ping, looks at what has come of it when it is asked
+//! ([`run`]), and never waits.
+#![forbid(unsafe_code)]
+
+mod message;
+mod node;
+mod report;
+mod run;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use weft_plugin_sdk::{
+    Answer, Command, Feature, Level, Main, Node, Plugin, Result, Setup, Table, Timer, Words, weft_plugin,
+};
+
+use node::{Next, PERIOD_MS, PingNode, Reason};
+use run::{Outcome, Run, Settings};
+
+const ARC: &str = "ip4-local";
+const NODE: &str = "ping";
+/// Pings at a time.
+const MOST: usize = 16;
+/// Bytes of data that fit a buffer with all headers in front.
+const MOST_DATA: usize = 1_700;
+const SYNOPSIS: &str = "<address> [repeat <count>] [interval <seconds>] [size <bytes>] [ttl <hops>] [timeout <seconds>] \
+                        [table <id>] [source <address>]";
+
+/// A ping, and when it is over.
+struct Ping {
+    run: Arc<Run>,
+    /// How long to wait for the last answer.
+    timeout: Duration,
+    /// When the last request was seen to be sent.
+    all_sent: Option<Instant>,
+    /// When it is over even if not all could be sent.
+    deadline: Instant,
+}
+
+impl Ping {
+    /// Whether nothing more can come.
+    fn is_over(&mut self) -> bool {
+        let (now, run) = (Instant::now(), &self.run);
+        if run.sent() < run.settings.repeat {
+            return now >= self.deadline;
+        }
+        let all_sent = *self.all_sent.get_or_insert(now);
+        now >= all_sent + self.timeout || run.outcomes().all(|outcome| outcome != Outcome::Nothing)
+    }
+}
+
+struct Pings {
+    pings: Vec<Ping>,
+    runs: Table<Vec<Arc<Run>>>,
+    identifier: u16,
+}
+
+impl Plugin for Pings {
+    fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
+        let runs = Table::new(Vec::new());
+        let reader = runs.reader();
+        let node = Node::new(NODE, move |_| PingNode { runs: reader.clone() });
+        setup.node(node.edges::<Next>().reasons::<Reason>().every_ms(PERIOD_MS))?;
+        setup.feature(Feature::new(ARC, NODE))?;
+        setup.command(
+            Command::new("ping", Pings::begin)
+                .synopsis(SYNOPSIS)
+                .help("Send ICMP echo requests by the routes of a forwarding table, and show what answers")
+                .later(Pings::result, |pings, main, name| drop(pings.end(main, name))),
+        )?;
+        setup.timer(Timer::every_ms(1_000, Pings::tick))?;
+        // Not the same after every load, so that late answers to an older ping find nobody.
+        let identifier =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros() as u16);
+        Ok(Pings { pings: Vec::new(), runs, identifier })
+    }
+}
+
+impl Pings {
+    fn begin(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
+        let destination: Ipv4Addr = words.parse("IPv4 address")?;
+        let (mut repeat, mut interval, mut size, mut ttl, mut timeout) = (5, 1.0, 56, 64, 1.0);
+        let (mut table, mut source) = (0, None);
+        while !words.is_empty() {
+            match words.word("option")? {
+                "repeat" => repeat = within("repeat", words.parse("count")?, 1, u16::MAX)?,
+                "interval" => interval = within("interval", words.parse("seconds")?, 0.01, 60.0)?,
+                "size" => size = within("size", words.parse("bytes")?, 0, MOST_DATA)?,
+                "ttl" => ttl = within("ttl", words.parse("hops")?, 1, u8::MAX)?,
+                "timeout" => timeout = within("timeout", words.parse("seconds")?, 0.01, 60.0)?,
+                "table" => table = words.parse("table")?,
+                "source" => source = Some(words.parse("IPv4 address")?),
+                other => {
+                    let expected = "repeat, interval, size, ttl, timeout, table or source";
+                    return Err(format!("expected {expected}, found {other:?}").into());
+                }
+            }
+        }
+        if destination.is_unspecified() || destination.is_broadcast() || destination.is_multicast() {
+            return Err(format!("expected the address of one host, found {destination}").into());
+        }
+        if self.pings.len() >= MOST {
+            return Err(format!("{MOST} pings are under way, and no more are possible").into());
+        }
+        let route = main.route4(table, destination)?;
+        let source = source.unwrap_or(route.source);
+        if source.is_unspecified() {
+            let name = main.interface_name(route.interface).unwrap_or_default();
+            return Err(format!("{name}, the way out, has no IPv4 address: say which source to use").into());
+        }
+        let clocks = (interval * main.clocks_per_second()) as u64;
+        let settings = Settings { destination, source, route, size, ttl, repeat, interval: clocks };
+        self.identifier = self.identifier.wrapping_add(1);
+        // Twice the time that it takes, should the worker be held up or buffers be scarce.
+        let most = Duration::from_secs_f64(interval * 2.0 * f64::from(repeat) + timeout + 1.0);
+        let run = Arc::new(Run::new(settings, self.identifier));
+        let timeout = Duration::from_secs_f64(timeout);
+        self.pings.push(Ping { run, timeout, all_sent: None, deadline: Instant::now() + most });
+        self.publish(main)?;
+        Ok(Answer::later(self.identifier.to_string()))
+    }
+
+    /// Has the workers see the pings. The node costs packets for this host nothing while there are none.
+    fn publish(&mut self, main: &mut Main<'_>) -> Result<()> {
+        let runs: Vec<_> = self.pings.iter().map(|ping| Arc::clone(&ping.run)).collect();
+        let on = !runs.is_empty();
+        self.runs.replace(main, runs);
+        for interface in main.interfaces() {
+            main.set_feature(ARC, NODE, interface, on)?;
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, name: &str) -> Option<usize> {
+        self.pings.iter().position(|ping| ping.run.identifier.to_string() == name)
+    }
+
+    /// Ends a ping.
+    fn end(&mut self, main: &mut Main<'_>, name: &str) -> Option<Arc<Run>> {
+        let place = self.find(name)?;
+        let ping = self.pings.remove(place);
+        if let Err(refusal) = self.publish(main) {
+            main.log(Level::Warn, refusal.sentence());
+        }
+        Some(ping.run)
+    }
+
+    fn result(&mut self, main: &mut Main<'_>, name: &str) -> Result<Option<Answer>> {
+        let place = self.find(name).ok_or("the ping has ended: the plugin was replaced meanwhile")?;
+        if !self.pings[place].is_over() {
+            return Ok(None);
+        }
+        let clocks_per_second = main.clocks_per_second();
+        Ok(self.end(main, name).map(|run| report::report(&run, clocks_per_second)))
+    }
+
+    /// Ends pings that are over and whose result nobody has asked for: those of a file of commands. It goes to the log.
+    fn tick(&mut self, main: &mut Main<'_>) -> Result<()> {
+        let unasked = |ping: &mut Ping| ping.is_over() && Instant::now() >= ping.deadline;
+        let names: Vec<_> =
+            self.pings.iter_mut().filter_map(|ping| unasked(ping).then_some(ping.run.identifier)).collect();
+        for name in names {
+            if let Some(run) = self.end(main, &name.to_string()) {
+                main.log(Level::Info, &report::summary(&run));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(what: &str, value: T, least: T, most: T) -> Result<T> {
+    if value >= least && value <= most {
+        return Ok(value);
+    }
+    Err(format!("expected {what} from {least} to {most}, found {value}").into())
+}
+
+weft_plugin! { plugin: Pings, name: "ping", summary: "Pings through the dataplane" }
