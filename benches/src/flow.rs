@@ -24,6 +24,7 @@ use weft_flow::settings::{Mode, Settings, Timeouts};
 use weft_flow_map::FlowId;
 use weft_nodes::graph::FeatureArcs;
 use weft_nodes::headers::{Ipv4Header, TcpFlags, build};
+use weft_nodes::interface::Interfaces;
 
 use crate::allocations;
 use crate::report::Rounds;
@@ -46,6 +47,8 @@ pub struct Options {
 }
 
 static SOURCE: NodeSpec = NodeSpec::input("source");
+/// Where verdicts of an agent may lead; no packet comes here.
+static REWRITE: NodeSpec = NodeSpec::internal("ip4-rewrite").role(Role::Output);
 static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
 const PORT: InterfaceIndex = InterfaceIndex(0);
 /// Bytes of an IPv4 packet in a frame of 64 bytes.
@@ -148,6 +151,8 @@ impl Bed {
             })
         });
         let source = engine.add_nodes("bench", vec![source])?[0];
+        engine.add_nodes("bench", vec![NodeDef::new(&REWRITE, |_| Box::new(Sink))])?;
+        let table = Interfaces::new(&engine, 1).published();
         let here = (arc, sink);
         let arcs = FeatureArcs {
             device_input: here,
@@ -160,7 +165,7 @@ impl Bed {
         let day = Duration::from_secs(86_400);
         let timeouts = Timeouts { udp_new: day, udp_established: day, tcp_new: day, ..Timeouts::default() };
         let settings = Settings { flows, rate: None, timeouts, ..Settings::default() };
-        let mut tracker = FlowTracker::new(&mut engine, &arcs, settings, 1, &Waker::new()?)?;
+        let mut tracker = FlowTracker::new(&mut engine, &arcs, settings, &table, 1, &Waker::new()?)?;
         tracker.enable(&mut engine, PORT, Mode::Track)?;
         let mut worker = workers.pop().context("an engine has a worker")?;
         worker.turn();

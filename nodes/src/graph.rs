@@ -23,13 +23,12 @@ use crate::arp::{
 use crate::ethernet::{ETHERNET_INPUT, EthernetInput};
 use crate::interface::InterfaceTable;
 use crate::ip4::{
-    Fib, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOOKUP, IP4_REWRITE,
+    Fib, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOOKUP, IP4_REWRITE, IcmpLimits,
     IcmpSettings, Ip4Frag, Ip4IcmpError, Ip4Input, Ip4Local, Ip4LocalEnd, Ip4Lookup, Ip4Rewrite, LoadBalance,
     NextHop, NextHopId,
 };
 use crate::loopback::{LOOPBACK_TX, LoopbackTx};
 use crate::punt::{PUNT, Punt};
-use crate::rate_limit::TokenBucket;
 
 /// What an operator can set.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +73,8 @@ pub struct Nodes {
     pub ip4_lookup: NodeId,
     /// Transmits on loopback interfaces.
     pub loopback_tx: NodeId,
+    /// Tells senders of what cannot go on, within limits.
+    pub ip4_icmp_error: NodeId,
     /// Feature arcs.
     pub arcs: FeatureArcs,
     /// What to do with packets that wait.
@@ -167,10 +168,9 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
                 })
             }),
             NodeDef::new(&IP4_ICMP_ERROR, |w| {
-                let IcmpSettings { per_second, burst } = tables.settings.icmp;
                 Box::new(Ip4IcmpError {
                     interfaces: interfaces(),
-                    limit: TokenBucket::new(&clock, per_second, burst),
+                    limits: IcmpLimits::new(&clock, tables.settings.icmp),
                     identification: 0,
                     next: w.nexts(),
                     reasons: w.reasons(),
@@ -191,6 +191,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         ethernet_input: id(&ETHERNET_INPUT),
         ip4_lookup: id(&IP4_LOOKUP),
         loopback_tx: id(&LOOPBACK_TX),
+        ip4_icmp_error: id(&IP4_ICMP_ERROR),
         arcs: FeatureArcs {
             device_input: (device_input, id(&ETHERNET_INPUT)),
             arp: (arp, id(&ARP_REPLY)),

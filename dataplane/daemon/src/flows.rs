@@ -3,15 +3,19 @@
 //!
 //! The tables are handed out by a thread of their own ([`MemoryServer`]): they can be had while the main thread hangs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::unistd::chown;
 use weft_engine::InterfaceIndex;
 use weft_flow::FlowTracker;
-use weft_flow::news::News;
+use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
+use weft_flow_map::{Flow, Verdict};
+use weft_nodes::headers::IpProtocol;
+use weft_nodes::ip4::NextHopId;
 use weft_stats::StatsListener;
 
 use crate::memory_server::MemoryServer;
@@ -32,6 +36,10 @@ pub struct Flows {
     /// The last events, oldest first.
     pub events: VecDeque<News>,
     server: Option<MemoryServer>,
+    /// Whether flows that begin, and that end, are a line in the log.
+    logged: (bool, bool),
+    /// Next hops that verdicts name, held until their interface goes: a flow ends on its worker, which tells nobody.
+    held: BTreeMap<(InterfaceIndex, Ipv4Addr), NextHopId>,
 }
 
 impl Dataplane {
@@ -40,7 +48,14 @@ impl Dataplane {
         if self.flows.tracker.is_none() {
             let interfaces = self.config.limits.interfaces as usize;
             let (arcs, settings) = (self.nodes.arcs, self.config.flow);
-            let tracker = FlowTracker::new(&mut self.engine, &arcs, settings, interfaces, &self.main)?;
+            let tracker = FlowTracker::new(
+                &mut self.engine,
+                &arcs,
+                settings,
+                &self.interfaces.published(),
+                interfaces,
+                &self.main,
+            )?;
             let path = self.config.unix.in_runtime_dir(Path::new(SOCKET));
             let listener = StatsListener::bind(&path)?;
             if let Some(group) = self.config.unix.gid {
@@ -49,6 +64,8 @@ impl Dataplane {
             }
             let name = format!("{}_flows", self.config.cpu.thread_prefix);
             self.flows.server = Some(MemoryServer::start(listener, tracker.tables(), name)?);
+            self.rule_sets.admit_by(&mut self.engine, tracker.node());
+            tracker.set_events(self.flows.logged != (false, false));
             self.flows.tracker = Some(tracker);
         }
         if let Some(tracker) = &mut self.flows.tracker {
@@ -59,10 +76,11 @@ impl Dataplane {
 
     /// Takes over what workers tell of flows; says whether there may be more.
     pub fn hear_flows(&mut self) -> bool {
-        let Flows { tracker: Some(tracker), events, .. } = &mut self.flows else {
+        let Flows { tracker: Some(tracker), events, logged, .. } = &mut self.flows else {
             return false;
         };
         tracker.hear(NEWS_AT_ONCE, |news| {
+            log(*logged, &news);
             if events.len() == REMEMBERED {
                 events.pop_front();
             }
@@ -70,8 +88,53 @@ impl Dataplane {
         })
     }
 
-    /// An interface is deleted: what waits there for a verdict is dropped.
+    /// Has flows that begin, and that end, told in the log.
+    pub fn log_sessions(&mut self, creation: bool, deletion: bool) {
+        if std::mem::replace(&mut self.flows.logged, (creation, deletion)) != (creation, deletion)
+            && let Some(tracker) = &self.flows.tracker
+        {
+            tracker.set_events(creation || deletion);
+        }
+    }
+
+    /// The verdict that sends a flow to a neighbour.
+    pub fn hold_for_flows(&mut self, interface: InterfaceIndex, address: Ipv4Addr) -> Result<Verdict> {
+        let id = match self.flows.held.get(&(interface, address)) {
+            Some(id) => *id,
+            None => {
+                let Dataplane { router, engine, interfaces, .. } = self;
+                let id = router.hold_next_hop(engine, interfaces, interface, address)?;
+                self.flows.held.insert((interface, address), id);
+                id
+            }
+        };
+        ensure!(
+            id.0 < Verdict::TARGETS,
+            "next hop {} cannot be named by a flow: expected less than {}",
+            id.0,
+            Verdict::TARGETS
+        );
+        Ok(Verdict::NextHop(id.0))
+    }
+
+    /// An interface is deleted: what waits there for a verdict is dropped, and so are the flows that were sent there.
     pub fn flows_leave(&mut self, interface: InterfaceIndex) {
+        let (gone, held): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.flows.held).into_iter().partition(|((on, _), _)| *on == interface);
+        self.flows.held = held;
+        if let Some(tracker) = &self.flows.tracker {
+            let sent_there = |flow: &Flow| match flow.verdict {
+                Verdict::Interface(to) => to == interface.0,
+                Verdict::NextHop(to) => gone.values().any(|id| id.0 == to),
+                _ => false,
+            };
+            for flow in tracker.flows().filter(sent_there) {
+                tracker.decide(&mut self.engine, flow.id, Verdict::Drop, None);
+            }
+        }
+        for id in gone.into_values() {
+            self.router.release_next_hop(&mut self.engine, id);
+        }
         let Some(tracker) = &mut self.flows.tracker else {
             return;
         };
@@ -79,4 +142,14 @@ impl Dataplane {
             tracing::warn!("{error}");
         }
     }
+}
+
+fn log((creation, deletion): (bool, bool), news: &News) {
+    let what = match news.what {
+        What::Began if creation => "begins",
+        What::Ended { .. } if deletion => "ended",
+        _ => return,
+    };
+    let (from, to) = (news.key.endpoint(news.initiator), news.key.endpoint(news.initiator.reverse()));
+    tracing::info!("session {} {what}: {} {from} -> {to}", news.id, IpProtocol(news.key.protocol()));
 }

@@ -21,7 +21,7 @@ use weft_engine::worker::IdlePolicy;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
 use weft_nodes::graph::{Nodes, add_nodes};
 use weft_nodes::interface::Interfaces;
-use weft_nodes::ip4::Router;
+use weft_nodes::ip4::{MssLimits, Router};
 use weft_stats::CombinedVector;
 
 use crate::baseline::Baselines;
@@ -72,6 +72,8 @@ pub struct Dataplane {
     pub routes: CombinedVector,
     /// Classifier rules.
     pub rule_sets: RuleSets,
+    /// Limits of TCP segments, by interface.
+    pub mss: MssLimits,
     /// What is behind the interfaces.
     pub devices: Devices,
     /// The flow tracker.
@@ -119,6 +121,7 @@ impl Dataplane {
         interfaces.attach(nodes.held);
         let rules = config.limits.classify_rules as usize;
         let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), &nodes.arcs, rules)?;
+        let mss = MssLimits::new(&mut engine, &nodes.arcs)?;
         let numa = plan.workers.iter().map(|place| place.numa).collect();
         let devices = Devices::new(&mut engine, numa)?;
         let pg = Pg::new(&mut engine)?;
@@ -132,6 +135,7 @@ impl Dataplane {
             router,
             routes: tables.routes,
             rule_sets,
+            mss,
             devices,
             flows: Flows::default(),
             pg,

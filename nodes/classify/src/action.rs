@@ -103,6 +103,8 @@ pub(crate) struct Special {
     pub mark: Option<u32>,
     /// For the IP header.
     pub dscp: Option<Dscp>,
+    /// Whether the flow is admitted.
+    pub admit: bool,
     /// What then.
     pub verdict: Verdict,
 }
@@ -122,8 +124,8 @@ pub(crate) fn compile(
         Verdict::Punt if plain => Outcome::new(Kind::Punt, slot.0),
         verdict => {
             let place = specials.len() as u32;
-            let Action { mark, dscp, .. } = *action;
-            specials.push(Special { slot, rank, policer, mark, dscp, verdict });
+            let Action { mark, dscp, admit, .. } = *action;
+            specials.push(Special { slot, rank, policer, mark, dscp, admit, verdict });
             Outcome::new(Kind::Special, place)
         }
     }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use weft_engine::InterfaceIndex;
+use weft_engine::{InterfaceIndex, NodeId};
 
 use crate::classifier::Classifier;
 
@@ -28,6 +28,8 @@ pub struct SetIndex(pub u32);
 pub(crate) struct Attached {
     pub set: SetIndex,
     pub classifier: Arc<Classifier>,
+    /// Flags of packets that do not meet the rules.
+    pub exempt: u16,
 }
 
 /// One direction, by interface.
@@ -45,6 +47,8 @@ impl Side {
 #[derive(Clone, Default)]
 pub struct Attachments {
     sides: [Side; 2],
+    /// Where packets go whose flow is admitted; `None`: nobody tracks flows.
+    pub(crate) tracker: Option<NodeId>,
 }
 
 impl Attachments {

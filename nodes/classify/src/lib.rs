@@ -39,7 +39,7 @@ pub use forest::Shape;
 pub use node::{IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 pub use policer::Policer;
 pub use rule::{
-    Action, Dscp, FlagsMatch, Fragment, IcmpMatch, Match, MatchError, Police, PoliceUnit, PortRange,
+    Action, Dscp, Exempt, FlagsMatch, Fragment, IcmpMatch, Match, MatchError, Police, PoliceUnit, PortRange,
     Priority, Redirect, Rule, RuleId, Verdict,
 };
 pub use set::{RuleError, RuleSet};

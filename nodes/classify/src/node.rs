@@ -12,7 +12,7 @@ use std::fmt;
 use std::hint::select_unpredictable;
 use std::sync::Arc;
 
-use weft_engine::buffer::{BufferCache, Metadata, Packet, TRACED};
+use weft_engine::buffer::{ADMIT_IN, ADMIT_OUT, BufferCache, Metadata, Packet, TRACED};
 use weft_engine::clock::Tsc;
 use weft_engine::feature::Arcs;
 use weft_engine::frame::Frame;
@@ -21,14 +21,14 @@ use weft_engine::prefetch;
 use weft_engine::publish::Published;
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{ArcId, Context, InterfaceIndex, NodeId};
-use weft_nodes::headers::{EtherType, EthernetHeader, Ipv4Header, VlanTag, checksum};
+use weft_nodes::headers::{Ipv4Header, checksum, ip4_offset};
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
 use weft_stats::CombinedRow;
 use zerocopy::FromBytes;
 
 use crate::action::{Kind, Outcome, Slot};
-use crate::attachment::{Attachments, Direction, Side};
+use crate::attachment::{Attached, Attachments, Direction, Side};
 use crate::classifier::{Batch, Classifier};
 use crate::forest::BATCH;
 use crate::key::Key;
@@ -117,12 +117,14 @@ impl Classify {
     #[inline(always)]
     fn run<const OUTPUT: bool>(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let guard = cx.guard();
-        let attached = self.attachments.read(guard).side(self.direction);
+        let attachments = self.attachments.read(guard);
+        let attached = attachments.side(self.direction);
         let batch = &mut *self.batch;
         look_up::<OUTPUT>(cx.buffers, frame, attached, batch);
         let act = Act {
             arcs: cx.arcs(),
             attached,
+            tracker: attachments.tracker,
             rules: &self.rules,
             next: self.next,
             reasons: self.reasons,
@@ -139,7 +141,8 @@ impl Classify {
             prefetch::read(self.rules.address(ahead.index()));
             place += 1;
             let (next, slot, note) = act.one::<OUTPUT>(packet, outcome, key);
-            if traced && packet.meta.flags & TRACED != 0 {
+            // The tracker needs what a note would overwrite.
+            if traced && packet.meta.flags & (TRACED | ADMIT_IN | ADMIT_OUT) == TRACED {
                 std::hint::cold_path();
                 act.note::<OUTPUT>(packet, slot, note);
             }
@@ -158,9 +161,15 @@ fn look_up<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attache
     for (i, &index) in frame.packets().iter().enumerate() {
         let packet = buffers.packet(index);
         batch.outcomes[i] = Outcome::NONE;
-        let Some(set) = sets.of(attached, interface::<OUTPUT>(packet.meta)) else {
+        let Some(Attached { classifier: set, exempt, .. }) =
+            sets.of(attached, interface::<OUTPUT>(packet.meta))
+        else {
             continue;
         };
+        let set: &Classifier = set;
+        if packet.meta.flags & exempt != 0 {
+            continue;
+        }
         if fill::<OUTPUT>(&mut batch.keys[i], &packet).is_none() {
             continue;
         }
@@ -178,9 +187,10 @@ fn look_up<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attache
         count = 0;
         for &place in &waiting[..std::mem::take(&mut left)] {
             let index = frame.packets()[usize::from(place)];
-            let Some(set) = sets.of(attached, interface::<OUTPUT>(buffers.packet(index).meta)) else {
+            let Some(its) = sets.of(attached, interface::<OUTPUT>(buffers.packet(index).meta)) else {
                 continue;
             };
+            let set: &Classifier = &its.classifier;
             if std::ptr::eq(*first.get_or_insert(set), set) {
                 mine[count % BATCH] = place;
                 count += 1;
@@ -195,14 +205,14 @@ fn look_up<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attache
 /// Remembers the rule set of the packet before: packets of one interface come in runs.
 struct SetOf<'a> {
     interface: InterfaceIndex,
-    set: Option<&'a Classifier>,
+    set: Option<&'a Attached>,
 }
 
 impl<'a> SetOf<'a> {
     #[inline(always)]
-    fn of(&mut self, attached: &'a Side, interface: InterfaceIndex) -> Option<&'a Classifier> {
+    fn of(&mut self, attached: &'a Side, interface: InterfaceIndex) -> Option<&'a Attached> {
         if interface != self.interface {
-            *self = SetOf { interface, set: attached.get(interface).map(|its| &*its.classifier) };
+            *self = SetOf { interface, set: attached.get(interface) };
         }
         self.set
     }
@@ -217,17 +227,7 @@ fn interface<const OUTPUT: bool>(meta: &Metadata) -> InterfaceIndex {
 /// Bytes of link header in front of a packet; `None`: it is not IPv4.
 #[inline(always)]
 fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
-    if OUTPUT { link_length_of(packet.data()) } else { Some(0) }
-}
-
-fn link_length_of(frame: &[u8]) -> Option<usize> {
-    let (ethernet, mut rest) = EthernetHeader::ref_from_prefix(frame).ok()?;
-    let (mut ether_type, mut length) = (ethernet.ether_type(), EthernetHeader::LENGTH);
-    while matches!(ether_type, EtherType::VLAN | EtherType::QINQ) {
-        let (tag, behind) = VlanTag::ref_from_prefix(rest).ok()?;
-        (ether_type, rest, length) = (tag.ether_type(), behind, length + VlanTag::LENGTH);
-    }
-    (ether_type == EtherType::IPV4).then_some(length)
+    if OUTPUT { ip4_offset(packet.data()) } else { Some(0) }
 }
 
 #[inline(always)]
@@ -243,6 +243,7 @@ fn fill<const OUTPUT: bool>(key: &mut Key, packet: &Packet<'_>) -> Option<()> {
 struct Act<'a> {
     arcs: &'a Arcs,
     attached: &'a Side,
+    tracker: Option<NodeId>,
     rules: &'a CombinedRow,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
@@ -317,6 +318,7 @@ impl Act<'_> {
                 set_dscp::<OUTPUT>(packet, dscp);
             }
             match special.verdict {
+                Verdict::Pass if special.admit => return (self.admit::<OUTPUT>(packet), slot, PASS),
                 Verdict::Pass => return (self.arcs.next(packet), slot, PASS),
                 Verdict::Drop => return (self.reasons.drop(packet, Reason::Denied), slot, DROP),
                 Verdict::Punt => return (self.next.to(Next::Punt), slot, PUNT),
@@ -325,6 +327,16 @@ impl Act<'_> {
             }
         }
         self.plain::<OUTPUT>(packet, outcome)
+    }
+
+    /// On by way of the flow tracker, which comes back to this place of the arc.
+    fn admit<const OUTPUT: bool>(&self, packet: &mut Packet<'_>) -> NodeId {
+        let (Some(tracker), Some(link)) = (self.tracker, link_length::<OUTPUT>(packet)) else {
+            return self.arcs.next(packet);
+        };
+        packet.meta.flags |= if OUTPUT { ADMIT_OUT } else { ADMIT_IN };
+        packet.meta.scratch[0] = link as u32;
+        tracker
     }
 
     fn redirect<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, to: Redirect) -> NodeId {

@@ -286,14 +286,26 @@ pub struct Action {
     pub mark: Option<u32>,
     /// Written into the IP header.
     pub dscp: Option<Dscp>,
+    /// Whether the flow of a packet that passes is admitted: its later packets, and the answers, pass rule sets that
+    /// exempt such flows ([`Exempt`]). Only where flows are tracked.
+    pub admit: bool,
     /// What then becomes of the packet.
     pub verdict: Verdict,
+}
+
+/// Packets that do not meet the rules of a set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Exempt {
+    /// Those of flows that a rule of this interface has admitted, in whichever direction.
+    pub admitted: bool,
+    /// Those that the router makes itself.
+    pub own: bool,
 }
 
 impl Action {
     /// Nothing but a verdict.
     pub const fn only(verdict: Verdict) -> Action {
-        Action { police: None, mark: None, dscp: None, verdict }
+        Action { police: None, mark: None, dscp: None, admit: false, verdict }
     }
 
     /// Counts the packet, and lets the next matching rule decide.

@@ -6,7 +6,7 @@
 use hashbrown::HashMap;
 use thiserror::Error;
 
-use crate::rule::{MatchError, Priority, Rule, RuleId};
+use crate::rule::{Exempt, MatchError, Priority, Rule, RuleId};
 
 /// Why a set cannot be what was asked.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -29,6 +29,8 @@ pub struct RuleSet {
     order: Vec<(Priority, u64, RuleId)>,
     rules: HashMap<RuleId, (u64, Rule)>,
     added: u64,
+    /// Who does not meet them.
+    pub exempt: Exempt,
 }
 
 impl RuleSet {

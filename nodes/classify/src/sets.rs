@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use hashbrown::HashMap;
 use thiserror::Error;
+use weft_engine::buffer::{ADMITTED_IN, ADMITTED_OUT, LOCALLY_ORIGINATED};
 use weft_engine::feature::{FeatureError, FeatureSpec};
 use weft_engine::graph::{GraphError, NodeDef};
 use weft_engine::publish::Published;
@@ -24,7 +25,7 @@ use crate::attachment::{Attached, Attachments, Direction, SetIndex};
 use crate::classifier::{Batch, Classifier, Placement};
 use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 use crate::policer::Policer;
-use crate::rule::{Redirect, RuleId, Verdict};
+use crate::rule::{Exempt, Redirect, RuleId, Verdict};
 use crate::set::{RuleError, RuleSet};
 
 /// Why the classifier cannot do what was asked.
@@ -105,6 +106,16 @@ pub struct RuleSets {
     free: Arc<Mutex<Vec<Slot>>>,
     output: ArcId,
     input: (ArcId, NodeId),
+    tracker: Option<NodeId>,
+    /// While several changes are made at once.
+    pending: Option<Pending>,
+}
+
+/// What is done when all changes are made: features to be set, and slots that no set has any more.
+#[derive(Default)]
+struct Pending {
+    features: Vec<(ArcId, InterfaceIndex, &'static str, bool, NodeId)>,
+    slots: Vec<Slot>,
 }
 
 /// A set, for whoever shows it.
@@ -173,6 +184,8 @@ impl RuleSets {
             free: Arc::default(),
             output: arcs.interface_output,
             input: arcs.ip4_unicast,
+            tracker: None,
+            pending: None,
         })
     }
 
@@ -253,7 +266,7 @@ impl RuleSets {
         self.attached.insert((interface, direction), name.to_owned());
         // The rules first: a packet that finds the feature finds them too.
         self.publish(engine);
-        engine.set_feature(arc, interface, node, true, last)?;
+        self.set_feature(engine, (arc, node, last), interface, true)?;
         Ok(())
     }
 
@@ -270,7 +283,7 @@ impl RuleSets {
             let name = interfaces.get(interface).map_or("?", |interface| &interface.name);
             return Err(ClassifyError::NotAttached(name.to_owned()));
         }
-        engine.set_feature(arc, interface, node, false, last)?;
+        self.set_feature(engine, (arc, node, last), interface, false)?;
         self.publish(engine);
         Ok(())
     }
@@ -405,7 +418,10 @@ impl RuleSets {
     }
 
     /// Slots whose rules are gone: to be used again when no worker can count in them any more.
-    fn release(&mut self, engine: &mut Engine, slots: Vec<Slot>) {
+    fn release(&mut self, engine: &mut Engine, mut slots: Vec<Slot>) {
+        if let Some(pending) = &mut self.pending {
+            pending.slots.append(&mut slots);
+        }
         if slots.is_empty() {
             return;
         }
@@ -417,11 +433,61 @@ impl RuleSets {
         engine.domain.retire(FreeSlots { slots, free: Arc::clone(&self.free) });
     }
 
+    /// Rules that admit flows send their packets to this node, the flow tracker's.
+    pub fn admit_by(&mut self, engine: &mut Engine, tracker: NodeId) {
+        self.tracker = Some(tracker);
+        self.publish(engine);
+    }
+
+    /// Does several changes so that workers see none of them, or all: `change` makes them one by one, and what it did before
+    /// an error remains to be undone by it.
+    pub fn at_once<R>(
+        &mut self,
+        engine: &mut Engine,
+        change: impl FnOnce(&mut RuleSets, &mut Engine) -> R,
+    ) -> R {
+        self.pending = Some(Pending::default());
+        let result = change(self, engine);
+        let Pending { features, slots } = self.pending.take().unwrap_or_default();
+        self.publish(engine);
+        for (arc, interface, node, on, last) in features {
+            // The names were found when the change was made.
+            let _ = engine.set_feature(arc, interface, node, on, last);
+        }
+        self.release(engine, slots);
+        result
+    }
+
+    fn set_feature(
+        &mut self,
+        engine: &mut Engine,
+        (arc, node, last): (ArcId, &'static str, NodeId),
+        interface: InterfaceIndex,
+        on: bool,
+    ) -> Result<(), FeatureError> {
+        match &mut self.pending {
+            Some(pending) => pending.features.push((arc, interface, node, on, last)),
+            None => drop(engine.set_feature(arc, interface, node, on, last)?),
+        }
+        Ok(())
+    }
+
+    /// Rules of all sets that there is still room for.
+    pub fn room(&self) -> usize {
+        let freed = self.free.lock().map_or(0, |free| free.len());
+        self.counters.capacity() - self.used + freed
+    }
+
     fn publish(&self, engine: &mut Engine) {
+        if self.pending.is_some() {
+            return;
+        }
         let mut attachments = Attachments::default();
+        attachments.tracker = self.tracker;
         for (&(interface, direction), name) in &self.attached {
             if let Some(set) = self.sets.get(name) {
-                let attached = Attached { set: set.index, classifier: Arc::clone(&set.classifier) };
+                let exempt = flags(set.rules.exempt, direction);
+                let attached = Attached { set: set.index, classifier: Arc::clone(&set.classifier), exempt };
                 attachments.set(interface, direction, attached);
             }
         }
@@ -441,6 +507,15 @@ pub enum NewError {
     /// Its arcs do not exist.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+}
+
+/// Flags of packets that are exempt.
+fn flags(exempt: Exempt, direction: Direction) -> u16 {
+    let admitted = match direction {
+        Direction::Input => ADMITTED_IN,
+        Direction::Output => ADMITTED_OUT,
+    };
+    (if exempt.admitted { admitted } else { 0 }) | if exempt.own { LOCALLY_ORIGINATED } else { 0 }
 }
 
 fn check_name(name: &str) -> Result<(), ClassifyError> {

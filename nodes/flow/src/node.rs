@@ -3,19 +3,25 @@
 //!
 //! One loop over the vector in three steps: hash the key and start to load the bucket; find the slot and start to load the
 //! flow; then the packet itself. Packets of other workers' flows leave by a ring and come in again in the same node over there.
-//! Packets that wait for a verdict stay here. A timer ages flows, a bounded number each time.
+//! Packets that wait for a verdict stay here. A packet comes a second time when a rule admits its flow: from the arc of the
+//! rule, to which it goes back. A timer ages flows, a bounded number each time.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use weft_engine::buffer::{BufferCache, Packet, TRACED};
+use weft_engine::buffer::{ADMIT_IN, ADMIT_OUT, BufferCache, Packet, TRACED};
 use weft_engine::clock::Tsc;
+use weft_engine::feature::Arcs;
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::handoff::Station;
-use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::Published;
 use weft_engine::trace::{Names, TraceRecord};
-use weft_engine::{BufferIndex, Context, NodeId, ThreadIndex};
+use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, NodeId, ThreadIndex};
 use weft_flow_map::{Direction, FlowId, State, Verdict};
+use weft_nodes::interface::InterfaceTable;
+use weft_nodes::punt::restore_link_header;
 use weft_stats::SimpleRow;
 
 use crate::counts::Count;
@@ -23,6 +29,11 @@ use crate::hold::{Hold, Refusal};
 use crate::parse::{owner, parse};
 use crate::shard::{Ahead, Arrival, Fate, Shard, Why};
 use crate::slots;
+
+weft_engine::edges! {
+    /// Where packets go that a verdict redirects to a next hop.
+    pub enum Next { Rewrite => "ip4-rewrite" }
+}
 
 weft_engine::reasons! {
     /// Why a packet ends here.
@@ -55,16 +66,21 @@ weft_engine::reasons! {
         Cleared = "cleared", Info;
         /// worker that owns its flow does not keep up
         HandoffFull = "handoff_full", Error;
+        /// interface that the verdict redirects to is down or deleted
+        RedirectDown = "redirect_down", Error;
     }
 }
 
+/// On its way from a rule.
+const ADMIT: u16 = ADMIT_IN | ADMIT_OUT;
 /// How often flows are aged.
 const PERIOD: Duration = Duration::from_millis(10);
 /// Batches of flows that are aged at most each time: 32 flows each, hence 200,000 a second.
 const BATCHES: usize = 64;
 
 /// Descriptor of flow-track.
-pub static FLOW_TRACK: NodeSpec = NodeSpec::timer("flow-track", PERIOD).reasons(Reason::ALL).trace(format);
+pub static FLOW_TRACK: NodeSpec =
+    NodeSpec::timer("flow-track", PERIOD).next(Next::NAMES).reasons(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let [slot, generation, state] = record.meta.scratch;
@@ -86,6 +102,10 @@ pub struct FlowTrack {
     pub(crate) reasons: ReasonBase<Reason>,
     /// Packets of other workers' flows, by worker.
     pub(crate) leaving: Vec<Vec<BufferIndex>>,
+    pub(crate) interfaces: Arc<Published<InterfaceTable>>,
+    /// The `interface-output` arc.
+    pub(crate) output: ArcId,
+    pub(crate) next: Nexts<Next>,
 }
 
 impl FlowTrack {
@@ -178,15 +198,36 @@ impl Node for FlowTrack {
             return self.age(cx);
         }
         let (arcs, now, reasons) = (cx.arcs(), cx.now, self.reasons);
+        let redirect = Redirect {
+            arcs,
+            output: self.output,
+            interfaces: self.interfaces.read(cx.guard()),
+            next: self.next,
+            reasons,
+        };
         let (mine, workers) = (usize::from(self.thread.0) - 1, self.workers);
         let leaving = &mut self.leaving;
         let mut state = (&mut self.shard, &mut self.hold);
         let far = |(shard, _): &(&mut Shard, &mut Hold), packet: &Packet<'_>| {
-            shard.prefetch_index(parse(packet.data(), packet.meta.table as u16))
+            shard.prefetch_index(parse(ip_bytes(packet), packet.meta.table as u16))
         };
         let near = |(shard, _): &(&mut Shard, &mut Hold), known: &mut Ahead| shard.prefetch_flow(known);
         cx.stages_or_keep(frame, &mut state, far, near, |(shard, hold), packet, known| {
             let index = packet.index();
+            let direction = known.parsed.direction;
+            if packet.meta.flags & ADMIT != 0 {
+                std::hint::cold_path();
+                // A packet that its owner has not seen before meets rules on an interface whose flows nobody tracks.
+                let fate = match workers > 1 && owner(known.parsed.key.addresses, workers) != mine {
+                    true => Fate::Untracked,
+                    false => admit(shard, now, packet, known),
+                };
+                packet.meta.flags &= !ADMIT;
+                return Some(match fate {
+                    Fate::Refused(why) => reasons.drop(packet, reason(why)),
+                    _ => arcs.next(packet),
+                });
+            }
             if workers > 1 {
                 let owner = owner(known.parsed.key.addresses, workers);
                 if owner != mine {
@@ -201,15 +242,14 @@ impl Node for FlowTrack {
             };
             let fate = shard.track(now, known, &arrival);
             if packet.meta.flags & TRACED != 0 {
-                show(shard, packet, fate, known.parsed.direction);
+                show(shard, packet, fate, direction);
+            }
+            if let Fate::Flow { slot, .. } = fate {
+                shard.stamp(slot, direction, packet.meta);
             }
             Some(match fate {
                 Fate::Flow { verdict: Verdict::Forward, .. } | Fate::Untracked => arcs.next(packet),
-                Fate::Flow { verdict: Verdict::Drop, .. } => reasons.drop(packet, Reason::Verdict),
-                Fate::Flow { verdict: Verdict::Redirect(table), .. } => {
-                    packet.meta.table = table.into();
-                    arcs.next(packet)
-                }
+                Fate::Flow { verdict, .. } => redirect.one(packet, verdict),
                 Fate::Refused(why) => reasons.drop(packet, reason(why)),
                 Fate::Wait { slot } => match hold.park(shard, slot, index) {
                     Ok(()) => return None,
@@ -232,6 +272,62 @@ impl Node for FlowTrack {
 
     fn close(&mut self, buffers: &mut BufferCache) {
         self.hold.close(buffers);
+    }
+}
+
+/// Where the IPv4 header is: in front, except in packets that leave.
+#[inline(always)]
+fn ip_bytes<'a>(packet: &'a Packet<'_>) -> &'a [u8] {
+    if packet.meta.flags & ADMIT_OUT != 0 {
+        std::hint::cold_path();
+        return packet.data().get(packet.meta.scratch[0] as usize..).unwrap_or_default();
+    }
+    packet.data()
+}
+
+/// A rule wants the flow of this packet admitted.
+#[cold]
+fn admit(shard: &mut Shard, now: Tsc, packet: &Packet<'_>, known: &Ahead) -> Fate {
+    let out = packet.meta.flags & ADMIT_OUT != 0;
+    let data = ip_bytes(packet);
+    let link = packet.data().len() - data.len();
+    let bytes = (packet.meta.total_length() - link) as u64;
+    shard.admit(now, known, &Arrival { data, bytes, interface: packet.meta.rx_interface }, out)
+}
+
+/// What another verdict than to go on takes.
+struct Redirect<'a> {
+    arcs: &'a Arcs,
+    output: ArcId,
+    interfaces: &'a InterfaceTable,
+    next: Nexts<Next>,
+    reasons: ReasonBase<Reason>,
+}
+
+impl Redirect<'_> {
+    #[inline(never)]
+    fn one(&self, packet: &mut Packet<'_>, verdict: Verdict) -> NodeId {
+        match verdict {
+            Verdict::Forward => self.arcs.next(packet),
+            Verdict::Drop => self.reasons.drop(packet, Reason::Verdict),
+            Verdict::Table(table) => {
+                packet.meta.table = table.into();
+                self.arcs.next(packet)
+            }
+            Verdict::NextHop(next_hop) => {
+                packet.meta.next_hop = next_hop;
+                self.next.to(Next::Rewrite)
+            }
+            Verdict::Interface(index) => {
+                let index = InterfaceIndex(index);
+                let Some(interface) = self.interfaces.get(index).filter(|interface| interface.up) else {
+                    return self.reasons.drop(packet, Reason::RedirectDown);
+                };
+                packet.meta.tx_interface = index;
+                restore_link_header(packet);
+                self.arcs.start(self.output, index, packet).unwrap_or(interface.tx)
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32};
 use std::time::Duration;
 
 use weft_engine::clock::Clock;
-use weft_flow_map::State;
+use weft_flow_map::{Flow, State};
 
 /// How long a flow may idle in each state. Defaults are those of Linux (net/netfilter/nf_conntrack_proto_*.c), which meet
 /// what RFC 5382 REQ-5 (established TCP: at least 2 hours 4 minutes) asks for. RFC 4787 REQ-5 wants 2 minutes for UDP,
@@ -55,6 +55,23 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// The one for a flow in this state.
+    fn of(&self, protocol: Protocol, state: State, reset: bool) -> Duration {
+        match (protocol, state) {
+            (Protocol::Tcp, State::New) => self.tcp_new,
+            (Protocol::Tcp, State::Established) => self.tcp_established,
+            (Protocol::Tcp, State::FinWait) => self.tcp_fin_wait,
+            (Protocol::Tcp, State::Closed) if reset => self.tcp_reset,
+            (Protocol::Tcp, State::Closed) => self.tcp_time_wait,
+            (Protocol::Udp, State::New) => self.udp_new,
+            (Protocol::Udp, _) => self.udp_established,
+            (Protocol::Icmp, _) => self.icmp,
+            (Protocol::Other, _) => self.other,
+        }
+    }
+}
+
 /// What happens to packets that cannot be tracked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Policy {
@@ -78,6 +95,8 @@ pub struct Rate {
 pub struct Settings {
     /// Flows of all workers together.
     pub flows: usize,
+    /// Of these, how many there may be; `None`: as many as have room.
+    pub most: Option<u32>,
     /// Flows that packets of one interface may have begun; `None` is no limit.
     pub interface_flows: Option<u32>,
     /// New flows per interface; `None` is no limit.
@@ -106,6 +125,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             flows: 1 << 18,
+            most: None,
             interface_flows: None,
             rate: Some(Rate { per_second: 100_000, burst: 100_000 }),
             excess: Policy::Forward,
@@ -118,6 +138,18 @@ impl Default for Settings {
             news: 4096,
             handoff: 1024,
         }
+    }
+}
+
+impl Settings {
+    /// How long a flow like this may idle.
+    pub fn patience(&self, flow: &Flow) -> Duration {
+        self.timeouts.of(Protocol::of(flow.key.protocol()), flow.state, false)
+    }
+
+    /// Flows that one of so many workers may have.
+    pub(crate) fn share(&self, workers: usize) -> usize {
+        self.most.map_or(self.flows, |most| most as usize).div_ceil(workers)
     }
 }
 
@@ -154,21 +186,14 @@ impl Clocks {
         Clocks { clock, timeouts }
     }
 
+    /// Other times.
+    pub fn with(&self, timeouts: Timeouts) -> Clocks {
+        Clocks { timeouts, ..*self }
+    }
+
     /// How long a flow may idle. Not per packet: when a flow begins, changes its state, or has idled for long.
     pub fn idle(&self, protocol: Protocol, state: State, reset: bool) -> u64 {
-        let its = &self.timeouts;
-        let time = match (protocol, state) {
-            (Protocol::Tcp, State::New) => its.tcp_new,
-            (Protocol::Tcp, State::Established) => its.tcp_established,
-            (Protocol::Tcp, State::FinWait) => its.tcp_fin_wait,
-            (Protocol::Tcp, State::Closed) if reset => its.tcp_reset,
-            (Protocol::Tcp, State::Closed) => its.tcp_time_wait,
-            (Protocol::Udp, State::New) => its.udp_new,
-            (Protocol::Udp, _) => its.udp_established,
-            (Protocol::Icmp, _) => its.icmp,
-            (Protocol::Other, _) => its.other,
-        };
-        self.clock.clocks(time)
+        self.clock.clocks(self.timeouts.of(protocol, state, reset))
     }
 
     /// The time that an agent has.
@@ -185,6 +210,8 @@ pub enum Mode {
     Track = 0,
     /// An agent decides about each flow.
     Agent = 1,
+    /// Flows begin when a rule admits them.
+    Admit = 2,
 }
 
 /// What all workers know of interfaces, by index. The main thread writes modes, workers count flows.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use weft_engine::buffer::{ADMITTED_IN, ADMITTED_OUT, Metadata};
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::{InterfaceIndex, ThreadIndex};
 use weft_flow_map::layout::{Entry, state};
@@ -109,6 +110,9 @@ pub struct Shard {
     seed: Seed,
     clocks: Clocks,
     settings: Settings,
+    /// Flows that there may be.
+    most: usize,
+    workers: usize,
     shared: Arc<Shared>,
     /// New flows, by interface.
     buckets: Box<[TokenBucket]>,
@@ -156,6 +160,8 @@ impl Shard {
             seed: Seed::random(),
             clocks: Clocks::new(*clock, settings.timeouts),
             settings: *settings,
+            most: settings.share(workers),
+            workers,
             shared,
             buckets,
             teller,
@@ -165,6 +171,13 @@ impl Shard {
             sweep: None,
             doomed: VecDeque::new(),
         })
+    }
+
+    /// Other limits, policies and timeouts from now on; flows that idle end by the new timeouts when the old ones are over.
+    pub(crate) fn configure(&mut self, settings: Settings) {
+        self.clocks = self.clocks.with(settings.timeouts);
+        self.most = settings.share(self.workers);
+        self.settings = settings;
     }
 
     /// What readers map.
@@ -448,7 +461,7 @@ impl Shard {
 
     /// Where an agent decides, nothing goes on without it.
     fn untracked(&self, policy: Policy, why: Why, interface: InterfaceIndex) -> Fate {
-        if policy == Policy::Forward && self.mode(interface) == Mode::Track {
+        if policy == Policy::Forward && self.mode(interface) != Mode::Agent {
             Fate::Untracked
         } else {
             Fate::Refused(why)
@@ -458,6 +471,7 @@ impl Shard {
     fn mode(&self, interface: InterfaceIndex) -> Mode {
         match self.shared.modes.get(interface.index()).map(|mode| mode.load(Relaxed)) {
             Some(mode) if mode == Mode::Agent as u8 => Mode::Agent,
+            Some(mode) if mode == Mode::Admit as u8 => Mode::Admit,
             _ => Mode::Track,
         }
     }
@@ -466,13 +480,21 @@ impl Shard {
     #[inline(never)]
     fn begin(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: &Arrival<'_>) -> Fate {
         self.counts.one(Count::Misses);
+        if self.mode(arrival.interface) == Mode::Admit {
+            return Fate::Untracked;
+        }
+        self.start(now, ahead, segment, arrival)
+    }
+
+    /// A flow begins, if it may.
+    fn start(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: &Arrival<'_>) -> Fate {
         let mut connection = Connection::default();
         if let Some(segment) = segment
             && !connection.begin(segment, self.settings.pickup)
         {
             return self.invalid(Why::NotSyn, arrival);
         }
-        let slot = match self.admit(now, arrival.interface) {
+        let slot = match self.room(now, arrival.interface) {
             Ok(slot) => slot,
             Err((count, why)) => {
                 self.counts.one(count);
@@ -502,9 +524,59 @@ impl Shard {
         }
     }
 
+    /// A rule has let a packet pass that it wants to be answered: its flow is admitted from now on, where the packet came in
+    /// or, with `out`, where it leaves. The flow begins here if there is none. Fragments without ports, and ICMP errors,
+    /// begin nothing.
+    #[inline(never)]
+    pub(crate) fn admit(&mut self, now: Tsc, ahead: &Ahead, arrival: &Arrival<'_>, out: bool) -> Fate {
+        let Parsed { key, direction, relation } = ahead.parsed;
+        let may_begin = matches!(relation, Relation::Part | Relation::FirstFragment)
+            && self.mode(arrival.interface) != Mode::Agent;
+        let slot = match self.find(ahead) {
+            _ if matches!(relation, Relation::LaterFragment | Relation::Malformed | Relation::Error) => {
+                return Fate::Untracked;
+            }
+            Some(slot) => slot,
+            None if !may_begin => return Fate::Untracked,
+            None => {
+                let segment = segment(arrival.data).filter(|_| key.protocol() == 6);
+                if segment.is_none() && key.protocol() == 6 {
+                    return self.invalid(Why::Malformed, arrival);
+                }
+                match self.start(now, ahead, segment.as_ref(), arrival) {
+                    Fate::Flow { slot, .. } => slot,
+                    other => return other,
+                }
+            }
+        };
+        let entry = self.slots.at(slot);
+        let word = entry.state.load(Relaxed);
+        let admitted = slots::admitted(if out { direction.reverse() } else { direction });
+        if word & admitted == 0 {
+            slots::change(entry, word | admitted);
+        }
+        if relation == Relation::FirstFragment {
+            self.remember(now, slot, arrival);
+        }
+        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+    }
+
+    /// Writes into a packet's metadata what its flow says of it: where it was admitted, and the mark.
+    #[inline(always)]
+    pub(crate) fn stamp(&self, slot: u32, direction: Direction, meta: &mut Metadata) {
+        let entry = self.slots.at(slot);
+        let word = entry.state.load(Relaxed);
+        let flag = |side, flag| if word & slots::admitted(side) != 0 { flag } else { 0 };
+        meta.flags |= flag(direction, ADMITTED_IN) | flag(direction.reverse(), ADMITTED_OUT);
+        if word & state::MARKED != 0 {
+            // In the second line, which packets of UDP do not touch otherwise.
+            meta.mark = entry.mark.load(Relaxed) as u32;
+        }
+    }
+
     /// A slot for a new flow, if one may begin.
     #[inline(always)]
-    fn admit(&mut self, now: Tsc, interface: InterfaceIndex) -> Result<u32, (Count, Why)> {
+    fn room(&mut self, now: Tsc, interface: InterfaceIndex) -> Result<u32, (Count, Why)> {
         let flows = self.shared.flows.get(interface.index());
         if let (Some(limit), Some(flows)) = (self.settings.interface_flows, flows)
             && flows.load(Relaxed) >= limit
@@ -515,6 +587,9 @@ impl Shard {
             && !bucket.take(now)
         {
             return Err((Count::RateLimit, Why::RateLimit));
+        }
+        if self.slots.active() >= self.most {
+            return Err((Count::Full, Why::Full));
         }
         let slot = self.slots.allocate().ok_or((Count::Full, Why::Full))?;
         if let Some(flows) = flows {

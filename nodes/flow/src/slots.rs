@@ -171,6 +171,12 @@ pub(crate) fn change(entry: &Entry, word: u64) {
     entry.end();
 }
 
+/// Bit of the state word: admitted where packets of this endpoint come in, and those to it leave.
+#[inline(always)]
+pub(crate) fn admitted(side: Direction) -> u64 {
+    1 << (state::ADMITTED as usize + side.index())
+}
+
 /// A packet of the flow.
 #[inline(always)]
 pub(crate) fn count(entry: &Entry, direction: Direction, bytes: u64) {

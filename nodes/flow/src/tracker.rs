@@ -14,10 +14,12 @@ use rtrb::{Consumer, RingBuffer};
 use weft_engine::feature::{FeatureError, FeatureSpec};
 use weft_engine::graph::{GraphError, NodeDef};
 use weft_engine::handoff::Station;
+use weft_engine::publish::Published;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_flow_map::{Flow, FlowId, Reader, TableError, Verdict};
 use weft_nodes::graph::FeatureArcs;
+use weft_nodes::interface::InterfaceTable;
 use weft_stats::StatsError;
 
 use crate::counts::CountVectors;
@@ -72,12 +74,14 @@ pub struct FlowTracker {
 }
 
 impl FlowTracker {
-    /// Makes the tables, the node and its place on the `ip4-unicast` arc. `interfaces` is how many there may be; `main` is
+    /// Makes the tables, the node and its place on the `ip4-unicast` arc. `table` has the interfaces, of which there may be
+    /// so many as `interfaces`; `main` is
     /// woken by workers that have news.
     pub fn new(
         engine: &mut Engine,
         arcs: &FeatureArcs,
         settings: Settings,
+        table: &Arc<Published<InterfaceTable>>,
         interfaces: usize,
         main: &Waker,
     ) -> Result<FlowTracker, FlowError> {
@@ -113,11 +117,14 @@ impl FlowTracker {
                 rows: counts.rows(wiring.thread()),
                 reasons: wiring.reasons(),
                 leaving: leaving(threads.len()),
+                interfaces: Arc::clone(table),
+                output: arcs.interface_output,
+                next: wiring.nexts(),
             })
         });
         let node = engine.add_nodes("weft", vec![def])?[0];
         let feature =
-            FeatureSpec { arc: "ip4-unicast", node: FLOW_TRACK.name, after: &["ip4-classify"], before: &[] };
+            FeatureSpec { arc: "ip4-unicast", node: FLOW_TRACK.name, after: &[], before: &["ip4-classify"] };
         engine.add_feature(&feature)?;
         let station = Station { node, arc, last };
         Ok(FlowTracker { node, station, shared, news, counts, reader, fds, settings })
@@ -126,6 +133,29 @@ impl FlowTracker {
     /// What was set.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The node, to which rules send packets whose flows are to be admitted.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Other limits, policies and timeouts. The sizes of tables and rings, the limits of new flows and the agent's share
+    /// stay as they were made.
+    pub fn configure(&mut self, engine: &mut Engine, settings: Settings) {
+        let Settings { flows, rate, parked_percent, news, handoff, .. } = self.settings;
+        self.settings = Settings { flows, rate, parked_percent, news, handoff, ..settings };
+        let (node, settings) = (self.node, self.settings);
+        engine.post_all(move |worker| {
+            if let Some(track) = worker.node_mut::<FlowTrack>(node) {
+                track.shard.configure(settings);
+            }
+        });
+    }
+
+    /// Whether flows of an interface are tracked.
+    pub fn is_enabled(&self, engine: &Engine, interface: InterfaceIndex) -> bool {
+        engine.features().enabled(interface).any(|(_, features)| features.contains(&FLOW_TRACK.name))
     }
 
     /// Tracks the flows of an interface.
@@ -175,6 +205,7 @@ impl FlowTracker {
     pub fn mode(&self, interface: InterfaceIndex) -> Mode {
         match self.shared.modes.get(interface.index()).map(|word| word.load(Relaxed)) {
             Some(1) => Mode::Agent,
+            Some(2) => Mode::Admit,
             _ => Mode::Track,
         }
     }

@@ -42,6 +42,8 @@ weft_engine::reasons! {
         ProxyReplied = "proxy_replies_sent", Info;
         /// news for the main thread lost: too much of it
         NoticeLost = "notice_lost", Warn;
+        /// gratuitous ARP, which this interface is set to ignore
+        GratuitousIgnored = "gratuitous_ignored", Info;
         /// reply or announcement taken note of
         Noted = "noted", Info;
         /// request for another station's address
@@ -160,6 +162,13 @@ impl Reply<'_> {
             if interface.has_address4(sender) {
                 self.tell(NeighborNotice::Conflict { interface: rx, address, mac });
                 return self.reasons.drop(packet, Reason::Conflict);
+            }
+            let ignored = match is_request {
+                true => interface.gratuitous_arp.ignore_requests,
+                false => interface.gratuitous_arp.ignore_replies,
+            };
+            if sender == target && ignored {
+                return self.reasons.drop(packet, Reason::GratuitousIgnored);
             }
             if !self.is_neighbor(interface, sender) {
                 return self.reasons.drop(packet, Reason::SenderNotLocal);

@@ -18,7 +18,7 @@ mod ip6;
 mod transport;
 
 pub use arp::{ArpOperation, ArpPacket};
-pub use ethernet::{EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag};
+pub use ethernet::{EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag, ip4_offset};
 pub use ip::IpProtocol;
 pub use ip4::{Icmp4Header, Icmp4Type, Ipv4Header};
 pub use ip6::Ipv6Header;

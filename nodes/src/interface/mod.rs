@@ -21,7 +21,7 @@ use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
 use crate::ip4::TableIndex;
 
-pub use table::{Entry, InterfaceTable, Tags};
+pub use table::{Entry, GratuitousArp, InterfaceTable, Tags};
 
 /// What an interface is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +64,8 @@ pub struct Interface {
     pub unnumbered: Option<InterfaceIndex>,
     /// See [`Entry::proxy_arp`].
     pub proxy_arp: bool,
+    /// See [`Entry::gratuitous_arp`].
+    pub gratuitous_arp: GratuitousArp,
     /// Node that transmits.
     pub tx: NodeId,
     /// Node of the host's side.
@@ -169,6 +171,7 @@ impl Interfaces {
                 addresses4: Vec::new(),
                 unnumbered: None,
                 proxy_arp: false,
+                gratuitous_arp: GratuitousArp::default(),
                 tx,
                 host: NodeId::DROP,
             },
@@ -201,6 +204,7 @@ impl Interfaces {
                 addresses4: Vec::new(),
                 unnumbered: None,
                 proxy_arp: false,
+                gratuitous_arp: GratuitousArp::default(),
                 ..port
             },
         )
@@ -357,6 +361,7 @@ impl Interfaces {
             up: self.is_up(index),
             ip4: !addresses4.is_empty(),
             proxy_arp: interface.proxy_arp,
+            gratuitous_arp: interface.gratuitous_arp,
             port,
             mtu: interface.mtu,
             table4: interface.table4,

@@ -29,6 +29,15 @@ impl Tags {
     }
 }
 
+/// What an interface does with gratuitous ARP (RFC 5227 section 3); what is not ignored changes what is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GratuitousArp {
+    /// Requests have no effect.
+    pub ignore_requests: bool,
+    /// Replies have none.
+    pub ignore_replies: bool,
+}
+
 /// An interface, as a worker sees it.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -40,6 +49,8 @@ pub struct Entry {
     pub ip4: bool,
     /// Answers ARP requests for addresses that it has a route to elsewhere (RFC 1027).
     pub proxy_arp: bool,
+    /// What gratuitous ARP packets do.
+    pub gratuitous_arp: GratuitousArp,
     /// The port below a sub-interface; itself otherwise.
     pub port: InterfaceIndex,
     /// Most bytes of an IP packet.

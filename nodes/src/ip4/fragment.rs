@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use weft_engine::buffer::{BufferCache, HEADROOM, LINK_BROADCAST, LOCALLY_ORIGINATED, SLOT_SIZE, TRACED};
+use weft_engine::buffer::{
+    ADMITTED_OUT, BufferCache, HEADROOM, LINK_BROADCAST, LOCALLY_ORIGINATED, SLOT_SIZE, TRACED,
+};
 use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader};
@@ -141,7 +143,7 @@ fn fragment(
         let mut fragment = buffers.packet(index);
         let filled = fragment.fill(HEADROOM, &bytes[..header + count]);
         debug_assert!(filled, "a fragment is no longer than what fits a buffer");
-        fragment.meta.flags = meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED | TRACED);
+        fragment.meta.flags = meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED | TRACED | ADMITTED_OUT);
         fragment.meta.trace = meta.trace;
         fragment.meta.link_length = 0;
         fragment.meta.table = meta.table;

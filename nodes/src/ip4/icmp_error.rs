@@ -16,6 +16,7 @@ use std::sync::Arc;
 use weft_engine::buffer::{
     BufferCache, HEADROOM, LINK_BROADCAST, LOCALLY_ORIGINATED, Packet, SLOT_SIZE, TRACED,
 };
+use weft_engine::clock::{Clock, Tsc};
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
@@ -153,6 +154,64 @@ impl Default for IcmpSettings {
     }
 }
 
+/// Limits of single kinds of errors, in a second; the others share the limit of all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct IcmpRates {
+    /// Of all that have no limit of their own; `None`: as it was set at the start.
+    pub others: Option<u32>,
+    /// Time exceeded.
+    pub time_exceeded: Option<u32>,
+    /// Destination unreachable.
+    pub unreachable: Option<u32>,
+    /// Fragmentation needed.
+    pub too_big: Option<u32>,
+}
+
+/// The limits of one worker.
+pub struct IcmpLimits {
+    settings: IcmpSettings,
+    others: TokenBucket,
+    time_exceeded: Option<TokenBucket>,
+    unreachable: Option<TokenBucket>,
+    too_big: Option<TokenBucket>,
+}
+
+impl IcmpLimits {
+    /// One limit for all.
+    pub fn new(clock: &Clock, settings: IcmpSettings) -> IcmpLimits {
+        IcmpLimits {
+            settings,
+            others: TokenBucket::new(clock, settings.per_second, settings.burst),
+            time_exceeded: None,
+            unreachable: None,
+            too_big: None,
+        }
+    }
+
+    /// Other limits from now on.
+    pub fn configure(&mut self, clock: &Clock, rates: IcmpRates) {
+        let IcmpSettings { per_second, burst } = self.settings;
+        let bucket = |rate: u32| TokenBucket::new(clock, rate, burst.clamp(1, rate.max(1)));
+        *self = IcmpLimits {
+            settings: self.settings,
+            others: rates.others.map_or_else(|| TokenBucket::new(clock, per_second, burst), bucket),
+            time_exceeded: rates.time_exceeded.map(bucket),
+            unreachable: rates.unreachable.map(bucket),
+            too_big: rates.too_big.map(bucket),
+        };
+    }
+
+    /// Whether an error of this kind may be sent.
+    fn take(&mut self, sent: Reason, now: Tsc) -> bool {
+        let own = match sent {
+            Reason::SentTimeExceeded => &mut self.time_exceeded,
+            Reason::SentTooBig => &mut self.too_big,
+            _ => &mut self.unreachable,
+        };
+        own.as_mut().unwrap_or(&mut self.others).take(now)
+    }
+}
+
 /// Bytes of an error at most, from its IP header on (RFC 1812 section 4.3.2.3).
 const MAX_LENGTH: usize = 576;
 const HEADERS: usize = Ipv4Header::LENGTH + Icmp4Header::LENGTH;
@@ -167,7 +226,7 @@ pub struct Ip4IcmpError {
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
     /// Limits the errors.
-    pub limit: TokenBucket,
+    pub limits: IcmpLimits,
     /// Of the last error: fragments of different errors must not be taken for one datagram's.
     pub identification: u16,
     /// Edges.
@@ -179,7 +238,7 @@ pub struct Ip4IcmpError {
 impl Node for Ip4IcmpError {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let interfaces = self.interfaces.read(cx.guard());
-        let (limit, identification) = (&mut self.limit, &mut self.identification);
+        let (limits, identification) = (&mut self.limits, &mut self.identification);
         let (reasons, counters, now) = (self.reasons, cx.counters, cx.now);
         let (mut errors, mut count) = ([BufferIndex::default(); FRAME_SIZE], 0);
         cx.each_or_keep(frame, |buffers, index| {
@@ -190,7 +249,7 @@ impl Node for Ip4IcmpError {
             let next = reasons.drop(&mut packet, cause);
             let event = if !may_answer(&packet, interfaces) {
                 Reason::NotAllowed
-            } else if !limit.take(now) {
+            } else if !limits.take(sent, now) {
                 Reason::RateLimited
             } else if let Some((source, table)) = source(packet.meta.rx_interface, interfaces) {
                 *identification = identification.wrapping_add(1);

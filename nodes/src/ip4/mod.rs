@@ -20,6 +20,7 @@ mod input;
 mod load_balance;
 mod local;
 mod lookup;
+mod mss;
 mod next_hop;
 mod path_list;
 mod rewrite;
@@ -31,7 +32,7 @@ mod table_memory;
 pub use fib::{Fib, FibError, FibSettings, FibWriter};
 pub use flow_hash::flow_hash;
 pub use fragment::{IP4_FRAG, Ip4Frag};
-pub use icmp_error::{IP4_ICMP_ERROR, IcmpError, IcmpSettings, Ip4IcmpError};
+pub use icmp_error::{IP4_ICMP_ERROR, IcmpError, IcmpLimits, IcmpRates, IcmpSettings, Ip4IcmpError};
 pub(crate) use input::format_header;
 pub use input::{IP4_INPUT, Ip4Input};
 pub use load_balance::{
@@ -41,6 +42,7 @@ pub use load_balance::{
 pub use local::{IP4_LOCAL, IP4_LOCAL_END, Ip4Local, Ip4LocalEnd};
 pub(crate) use lookup::{GLEAN, MAX_TABLES};
 pub use lookup::{IP4_LOOKUP, Ip4Lookup};
+pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssError, MssLimits};
 pub use next_hop::{Egress, NextHop, NextHopId, NextHops, NextHopsFull, Resolution, Rewrite, VlanTags};
 pub use path_list::{Objects, ObjectsFull};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};

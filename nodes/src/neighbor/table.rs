@@ -227,6 +227,16 @@ impl Neighbors {
         }
     }
 
+    /// Other sizes and times. Entries beyond a smaller limit stay until they age; an age counts from the next confirmation.
+    pub fn configure(&mut self, settings: NeighborSettings) {
+        self.settings = settings;
+    }
+
+    /// What was set.
+    pub fn settings(&self) -> &NeighborSettings {
+        &self.settings
+    }
+
     /// A packet needs the neighbour. Returns the first request, or what is known already (the packet set out
     /// before its worker knew), or nothing if the answer is awaited or silence was the answer.
     pub fn resolve(

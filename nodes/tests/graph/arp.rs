@@ -207,3 +207,27 @@ fn a_full_ring_loses_news_and_no_answer() {
     assert_eq!((bed.notices(), bed.sent(0).len()), (vec![told], 1));
     assert_eq!(request((p0.mac, p0.address), p0.peer).as_bytes().len(), ArpPacket::LENGTH);
 }
+
+#[test]
+fn gratuitous_packets_change_what_is_known_unless_the_interface_ignores_them() {
+    let mut bed = Bed::new();
+    let p0 = bed.ports[0];
+    let mac = |last| MacAddr([2, 0, 0, 0, 9, last]);
+    let announce = |operation, mac| {
+        shouted(p0, ArpPacket::new(operation, (mac, p0.peer), (MacAddr::ZERO, p0.peer))).build()
+    };
+    let (request, reply) = (ArpOperation::Request, ArpOperation::Reply);
+    for (last, operation) in [(1, request), (2, reply)] {
+        bed.dies(0, &announce(operation, mac(last)), "arp-reply/noted");
+        assert_eq!(bed.notices(), [learned(p0.index, p0.peer, mac(last), Evidence::Overheard)]);
+    }
+    bed.change(p0.index, |interface| interface.gratuitous_arp.ignore_requests = true);
+    bed.dies(0, &announce(request, mac(3)), "arp-reply/gratuitous_ignored");
+    assert_eq!(bed.notices(), []);
+    bed.dies(0, &announce(reply, mac(4)), "arp-reply/noted");
+    bed.change(p0.index, |interface| interface.gratuitous_arp.ignore_replies = true);
+    bed.dies(0, &announce(reply, mac(5)), "arp-reply/gratuitous_ignored");
+    // One that says that two use our address is told all the same.
+    let conflict = ArpPacket::new(request, (mac(6), p0.address), (MacAddr::ZERO, p0.address));
+    bed.dies(0, &shouted(p0, conflict).build(), "arp-reply/conflict");
+}

@@ -5,7 +5,7 @@ use weft_engine::buffer::HEADROOM;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, MacAddr};
-use weft_nodes::ip4::{DropKind, IcmpSettings, PathTarget};
+use weft_nodes::ip4::{DropKind, IcmpRates, IcmpSettings, Ip4IcmpError, PathTarget};
 
 use crate::bed::{Bed, DEFAULT, Port, ip};
 
@@ -169,4 +169,28 @@ fn a_packet_that_nobody_marked_is_a_bug_with_a_name() {
     bed.place("ip4-icmp-error", &[0x45; 20], HEADROOM, |_| {});
     bed.run();
     bed.counted(&[("ip4-icmp-error/unmarked", 1)]);
+}
+
+#[test]
+fn each_kind_of_error_may_have_a_limit_of_its_own() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let (node, clock) = (bed.nodes.ip4_icmp_error, bed.engine.clock);
+    let rates = IcmpRates { time_exceeded: Some(2), unreachable: Some(0), ..IcmpRates::default() };
+    bed.engine.post_all(move |worker| {
+        worker.node_mut::<Ip4IcmpError>(node).expect("the node").limits.configure(&clock, rates);
+    });
+    bed.run();
+    for _ in 0..10 {
+        bed.receive(0, &p0.incoming().ipv4(p0.peer, p1.peer).ttl(1).udp(1, 2));
+        bed.receive(0, &p0.incoming().ipv4(p0.peer, ip("203.0.113.1")).udp(1, 2));
+    }
+    bed.run();
+    assert_eq!(bed.sent(0).len(), 2);
+    bed.counted(&[
+        ("ip4-icmp-error/no_route", 10),
+        ("ip4-icmp-error/rate_limited", 18),
+        ("ip4-icmp-error/sent_time_exceeded", 2),
+        ("ip4-icmp-error/ttl_expired", 10),
+    ]);
 }

@@ -15,3 +15,4 @@ mod icmp_error;
 mod input;
 mod local;
 mod loopback;
+mod mss;

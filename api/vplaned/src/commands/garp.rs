@@ -9,7 +9,7 @@ use crate::proto::commands::g_arp_config::{ArpOp, GarpPktAction};
 #[derive(Debug)]
 pub struct GratuitousArp;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GarpOperation {
     Request,
     Reply,

@@ -9,7 +9,7 @@ use crate::proto::commands::icmp_rate_lim_config::{Action, Param, Prot, Type};
 #[derive(Debug)]
 pub struct IcmpRateLimit;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IcmpError {
     /// Those without a limit of their own.
     Default,

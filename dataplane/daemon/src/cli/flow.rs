@@ -13,6 +13,7 @@ use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
 use weft_flow_map::{Flow, FlowId, State, Verdict};
 use weft_nodes::headers::IpProtocol;
+use weft_nodes::interface::Kind;
 
 use super::{complete_interface, interface, left, refused, right, row};
 use crate::state::Dataplane;
@@ -30,7 +31,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .synopsis("<interface>")
             .help("No longer track the flows of an interface"),
         Command::new("flow verdict", verdict)
-            .synopsis("<flow> forward|drop|redirect table <id> [mark <mark>]")
+            .synopsis("<flow> forward|drop|redirect (table <id>|next-hop <address> <interface>|interface <port>) [mark <mark>]")
             .help("Decide about a flow, and release its packets that wait"),
         Command::new("flow events", events)
             .synopsis("on|off")
@@ -74,15 +75,46 @@ fn disable(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     Ok(Reply::empty())
 }
 
+#[derive(Clone, Copy)]
+enum To {
+    Table,
+    NextHop,
+    Interface,
+}
+
+fn redirect(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Verdict, CliError> {
+    let to = [("table", To::Table), ("next-hop", To::NextHop), ("interface", To::Interface)];
+    match args.one_of(&to)? {
+        To::Table => {
+            let table = args.parse_with("table", |word| {
+                let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
+                dataplane.router.table_index(id).map_err(|error| error.to_string())
+            })?;
+            Ok(Verdict::Table(table.0 as u16))
+        }
+        To::NextHop => {
+            let address: Ipv4Addr = args.parse("address")?;
+            let index = interface(args, dataplane)?;
+            dataplane.hold_for_flows(index, address).map_err(refused)
+        }
+        To::Interface => {
+            let index = interface(args, dataplane)?;
+            let kind = dataplane.interfaces.get(index).map(|interface| interface.kind);
+            match kind {
+                // Tags would be needed.
+                Some(Kind::Sub { .. }) => {
+                    Err(refused("expected a port, or a next hop behind the sub-interface"))
+                }
+                _ => Ok(Verdict::Interface(index.0)),
+            }
+        }
+    }
+}
+
 fn verdict(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let id: FlowId = args.parse("flow")?;
     let verdict = if args.keyword("redirect") {
-        args.expect("table")?;
-        let table = args.parse_with("table", |word| {
-            let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
-            dataplane.router.table_index(id).map_err(|error| error.to_string())
-        })?;
-        Verdict::Redirect(table.0 as u16)
+        redirect(dataplane, args)?
     } else {
         args.one_of(&[("forward", Verdict::Forward), ("drop", Verdict::Drop)])?
     };

@@ -258,6 +258,9 @@ impl Dataplane {
         }
         self.forget_rules(index);
         self.flows_leave(index);
+        if let Err(error) = self.mss.interface_leaves(&mut self.engine, &self.interfaces, index) {
+            tracing::warn!("{name}: {error}");
+        }
         self.router.interface_leaves(&mut self.engine, &mut self.interfaces, index)?;
         match self.devices.list.remove(&index) {
             Some(Device::AfXdp(device)) => self.close_af_xdp(index, *device),

@@ -4,7 +4,7 @@
 //! A command that Weft understands but cannot honour fails with "not supported", so that the configuration system learns
 //! of it; above all a packet filter must not seem to be there when it is not.
 
-use weft_vplaned::commands::npf::Npf;
+use weft_vplaned::commands::npf::{Npf, NpfCommand};
 use weft_vplaned::commands::{
     CommandError, Ecmp, EcmpMode, Family, Feature, GratuitousArp, HARMLESS_WORDS, IcmpRateLimit, Neighbors,
     Redirects, Registry, Sessions, TableMap, TcpMss,
@@ -12,45 +12,87 @@ use weft_vplaned::commands::{
 use weft_vplaned::netlink::TableId;
 use weft_vplaned::store::{self, PolicyTable};
 
-use super::Learned;
+use super::Vplaned;
+use crate::state::Dataplane;
 
 /// All of them.
-pub fn registry() -> Registry<Learned> {
+pub fn registry() -> Registry<Dataplane> {
     let mut registry = Registry::new();
-    register::<TableMap>(&mut registry, |learned, map| {
+    register::<TableMap>(&mut registry, |_, vplaned, map| {
         let map = store::TableMap {
             vrf: map.vrf.into(),
             policy: PolicyTable(map.pbr_table),
             table: map.kernel_table.map(TableId),
         };
-        learned.store.map_table(map, &mut learned.changes);
+        vplaned.learned.store.map_table(map, &mut vplaned.learned.changes);
         Ok(())
     });
-    register::<Ecmp>(&mut registry, |_, mode| match mode {
+    register::<Ecmp>(&mut registry, |_, _, mode| match mode {
         // A flow's hash chooses among the buckets of a load-balance.
         EcmpMode::HashThreshold | EcmpMode::ModuloN => Ok(()),
         EcmpMode::Disable => unsupported("routes with one path only"),
         EcmpMode::Hrw => unsupported("highest random weight"),
     });
-    register::<Redirects>(&mut registry, |_, setting| match (setting.family, setting.enabled) {
+    register::<Redirects>(&mut registry, |_, _, setting| match (setting.family, setting.enabled) {
         // Sending redirects is permitted, not required (RFC 1812 section 5.2.7.2). Weft sends none.
         (Family::Ip4, _) | (_, false) => Ok(()),
         (Family::Ip6, true) => unsupported("ICMPv6 redirects"),
     });
-    register::<Neighbors>(&mut registry, |_, _| unsupported("sizes and times of the neighbour table"));
-    register::<GratuitousArp>(&mut registry, |_, _| unsupported("treatment of gratuitous ARP"));
-    register::<IcmpRateLimit>(&mut registry, |_, _| unsupported("limits of ICMP errors while running"));
-    register::<TcpMss>(&mut registry, |_, _| unsupported("clamping of the TCP MSS"));
-    register::<Sessions>(&mut registry, |_, _| unsupported("sessions"));
-    register::<Npf>(&mut registry, |_, _| unsupported("packet filters"));
+    set::<Neighbors>(&mut registry, |_, vplaned, setting| vplaned.wanted.set_neighbors(&setting));
+    set::<GratuitousArp>(&mut registry, |_, vplaned, setting| {
+        vplaned.wanted.set_gratuitous(setting);
+        Ok(())
+    });
+    set::<IcmpRateLimit>(&mut registry, |_, vplaned, setting| vplaned.wanted.set_icmp(setting));
+    set::<TcpMss>(&mut registry, |_, vplaned, setting| vplaned.wanted.set_mss(setting));
+    set::<Sessions>(&mut registry, |dataplane, vplaned, setting| {
+        let configured = dataplane.configured_flow(vplaned);
+        vplaned.wanted.sessions.take(setting, &configured)
+    });
+    register::<Npf>(&mut registry, npf);
     registry.ignore(&HARMLESS_WORDS);
     registry
 }
 
-fn register<F: Feature>(
-    registry: &mut Registry<Learned>,
-    apply: impl Fn(&mut Learned, F::Value) -> Result<(), CommandError> + 'static,
+/// Changes what is wanted; a commit puts it into effect.
+fn npf(dataplane: &mut Dataplane, vplaned: &mut Vplaned, command: NpfCommand) -> Result<(), CommandError> {
+    let refused = super::npf::check(&command);
+    if refused.is_err() && !super::npf::is_kept(&command) {
+        return refused;
+    }
+    if vplaned.filters.store.apply(command) {
+        let Vplaned { filters, bindings, .. } = &mut *vplaned;
+        let done = filters.commit(dataplane, bindings);
+        dataplane.apply_settings(vplaned);
+        return done;
+    }
+    refused
+}
+
+/// A setting that is put into effect at once, but for those of a snapshot, which wait for its end.
+fn set<F: Feature>(
+    registry: &mut Registry<Dataplane>,
+    take: impl Fn(&mut Dataplane, &mut Vplaned, F::Value) -> Result<(), CommandError> + 'static,
 ) {
+    register::<F>(registry, move |dataplane, vplaned, value| {
+        take(dataplane, vplaned, value)?;
+        if vplaned.before.is_none() {
+            dataplane.apply_settings(vplaned);
+        }
+        Ok(())
+    });
+}
+
+fn register<F: Feature>(
+    registry: &mut Registry<Dataplane>,
+    apply: impl Fn(&mut Dataplane, &mut Vplaned, F::Value) -> Result<(), CommandError> + 'static,
+) {
+    let apply = move |dataplane: &mut Dataplane, value: F::Value| {
+        let mut vplaned = dataplane.vplaned.take().expect("commands come from vplaned");
+        let done = apply(dataplane, &mut vplaned, value);
+        dataplane.vplaned = Some(vplaned);
+        done
+    };
     registry.register::<F>(apply).expect("no two features of the list take one word");
 }
 

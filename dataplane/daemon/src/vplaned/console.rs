@@ -15,6 +15,7 @@ use weft_vplaned::commands::Words;
 use weft_vplaned::console::{Console, Failure, json};
 use weft_vplaned::types::{KernelIfIndex, MacAddress};
 
+use super::{npf, sessions};
 use crate::state::Dataplane;
 
 /// Routes that `route show` gives without a count.
@@ -41,6 +42,16 @@ pub fn console() -> Console<Dataplane> {
     console.register_json("vrf", "tables", vrf);
     console.register_json("local", "addresses of the router", local);
     console.register_json("netstat", "counters of protocols", netstat);
+    console.register(
+        "npf-op",
+        "packet filters: show|clear [-n CLASS:GROUP] [-r RULE] [all:|interface:NAME [RULESET ...]]",
+        npf_op,
+    );
+    console.register(
+        "session-op",
+        "sessions: show|clear session[s] ..., show|clear dataplane sessions [FILTER ...] [summary]",
+        |dataplane, words| sessions::session_op(dataplane, words, &name_of),
+    );
     console
 }
 
@@ -59,6 +70,18 @@ fn find(dataplane: &Dataplane, name: &str) -> Result<InterfaceIndex, Failure> {
 
 fn table_id(dataplane: &Dataplane, table: TableIndex) -> u32 {
     dataplane.router.table(table).map_or(0, |table| table.id)
+}
+
+// --- npf-op ---
+
+fn npf_op(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
+    let shows = words.one_of(&[("show", true), ("clear", false)])?;
+    let Dataplane { vplaned, rule_sets, .. } = dataplane;
+    let Some(vplaned) = vplaned else { return Err(Failure("there is no vplaned\n".to_owned())) };
+    match shows {
+        true => text(&npf::show(&vplaned.filters, rule_sets, words)?),
+        false => npf::clear(&mut vplaned.filters, rule_sets, words),
+    }
 }
 
 // --- ifconfig ---

@@ -9,7 +9,10 @@
 mod changes;
 mod commands;
 mod console;
+mod npf;
 mod ports;
+mod sessions;
+mod settings;
 pub mod task;
 #[cfg(test)]
 mod tests;
@@ -27,7 +30,9 @@ use weft_vplaned::types::{Counters, DataplaneId, Link, PortDescription, PortNumb
 use weft_vplaned::wire::Item;
 
 use self::changes::Bindings;
+use self::npf::Filters;
 use self::ports::Ports;
+use self::settings::Wanted;
 use crate::state::Dataplane;
 
 pub use self::console::console;
@@ -71,7 +76,7 @@ pub struct Status {
     pub broker: Option<(String, BrokerCounts)>,
 }
 
-/// What commands and netlink add up to; handlers of commands work on it.
+/// What netlink adds up to.
 #[derive(Default)]
 pub struct Learned {
     store: Store,
@@ -94,7 +99,14 @@ pub struct Vplaned {
     /// Differences that could not be applied.
     pub failed_changes: u64,
     learned: Learned,
-    registry: Registry<Learned>,
+    /// Packet filters.
+    pub filters: Filters,
+    /// What commands have set.
+    wanted: Wanted,
+    applied: settings::Applied,
+    /// What they had set before the snapshot that is under way.
+    before: Option<Wanted>,
+    registry: Registry<Dataplane>,
     bindings: Bindings,
     ports: Ports,
     tells: Vec<Tell>,
@@ -113,6 +125,10 @@ impl Vplaned {
             unreadable: 0,
             failed_changes: 0,
             learned: Learned::default(),
+            filters: Filters::default(),
+            wanted: Wanted::default(),
+            applied: settings::Applied::default(),
+            before: None,
             registry: commands::registry(),
             bindings: Bindings::default(),
             ports: Ports::default(),
@@ -135,26 +151,25 @@ impl Vplaned {
         &self.learned.store
     }
 
-    /// Takes one piece of state in.
-    fn take_in(&mut self, item: &Item) {
-        let word = String::from_utf8_lossy(item.word()).into_owned();
-        count(&mut self.topics, &word);
-        match Topic::new(&word) {
-            Some(topic) => match netlink::parse(topic, &item.data) {
-                Ok(event) => self.learned.store.apply(Owner::Vplaned, event, &mut self.learned.changes),
-                Err(error) => {
-                    self.unreadable += 1;
-                    self.complain(format!("netlink under {}: {error}", item.topic.escape_ascii()));
-                }
-            },
-            None => self.command(&word, &item.data),
+    /// Takes one piece of state in; says whether it was netlink.
+    fn take_in(&mut self, item: &Item, word: &str) -> bool {
+        count(&mut self.topics, word);
+        let Some(topic) = Topic::new(word) else { return false };
+        match netlink::parse(topic, &item.data) {
+            Ok(event) => self.learned.store.apply(Owner::Vplaned, event, &mut self.learned.changes),
+            Err(error) => {
+                self.unreadable += 1;
+                self.complain(format!("netlink under {}: {error}", item.topic.escape_ascii()));
+            }
         }
+        true
     }
 
-    fn command(&mut self, word: &str, data: &[u8]) {
+    /// Tells what became of a command, unless it was carried out.
+    fn judge(&mut self, word: &str, data: &[u8], outcome: Outcome) {
         let shown =
             text_of(data).map_or_else(|| format!("protobuf under {word:?}"), |text| format!("{text:?}"));
-        match self.registry.run(&mut self.learned, data) {
+        match outcome {
             Outcome::Applied => return,
             Outcome::Ignored { name, first } => {
                 if first {
@@ -177,8 +192,12 @@ impl Vplaned {
         }
         // Only for text: vplaned's listeners could make nothing of the bytes of an envelope.
         if let Some(text) = text_of(data) {
-            self.tells.push(Tell::Failed { command: text.to_owned(), code: FAILED });
+            self.report_failed(text);
         }
+    }
+
+    fn report_failed(&mut self, command: &str) {
+        self.tells.push(Tell::Failed { command: command.to_owned(), code: FAILED });
     }
 
     fn complain(&mut self, text: String) {
@@ -202,15 +221,37 @@ impl Dataplane {
         // Apart while the rest of the state changes by it.
         let Some(mut vplaned) = self.vplaned.take() else { return };
         for event in events {
-            self.hear_event(&mut vplaned, event);
+            vplaned = match event {
+                Event::Update(item) => self.hear_item(vplaned, &item),
+                event => {
+                    self.hear_event(&mut vplaned, event);
+                    vplaned
+                }
+            };
         }
         self.apply_changes(&mut vplaned);
+        self.follow_interfaces(&mut vplaned);
         self.vplaned = Some(vplaned);
+    }
+
+    fn hear_item(&mut self, mut vplaned: Box<Vplaned>, item: &Item) -> Box<Vplaned> {
+        let word = String::from_utf8_lossy(item.word()).into_owned();
+        if vplaned.take_in(item, &word) {
+            return vplaned;
+        }
+        // Handlers of commands find everything where it belongs.
+        let mut registry = std::mem::take(&mut vplaned.registry);
+        self.vplaned = Some(vplaned);
+        let outcome = registry.run(self, &item.data);
+        let mut vplaned = self.vplaned.take().expect("handlers put vplaned's part back");
+        vplaned.registry = registry;
+        vplaned.judge(&word, &item.data, outcome);
+        vplaned
     }
 
     fn hear_event(&mut self, vplaned: &mut Vplaned, event: Event) {
         match event {
-            Event::Update(item) => vplaned.take_in(&item),
+            Event::Update(_) => {}
             Event::Accepted { dataplane } => {
                 if dataplane != vplaned.settings.dataplane {
                     let expected = vplaned.settings.dataplane.0;
@@ -228,11 +269,23 @@ impl Dataplane {
             Event::PortDeleted { port, deleted } => {
                 tracing::info!("vplaned: port {} is deleted: {deleted}", port.0);
             }
-            Event::SnapshotBegin => vplaned.learned.store.begin_resync(Owner::Vplaned),
+            Event::SnapshotBegin => {
+                vplaned.learned.store.begin_resync(Owner::Vplaned);
+                vplaned.filters.store.begin_resync();
+                let wanted = std::mem::take(&mut vplaned.wanted);
+                // One that is begun again was not finished.
+                vplaned.before.get_or_insert(wanted);
+            }
             Event::SnapshotEnd { messages, took } => {
                 let Learned { store, changes } = &mut vplaned.learned;
                 store.end_resync(Owner::Vplaned, changes);
                 self.apply_changes(vplaned);
+                vplaned.before = None;
+                self.apply_settings(vplaned);
+                // A snapshot commits by itself (protocol page 13.3).
+                if vplaned.filters.store.end_resync() {
+                    self.commit_at_the_end(vplaned);
+                }
                 vplaned.snapshot = Some(Snapshot { messages, took, at: SystemTime::now() });
                 tracing::info!("vplaned: snapshot of {messages} messages in {} ms", took.as_millis());
             }
@@ -242,6 +295,10 @@ impl Dataplane {
             }
             Event::Refused(reply) => vplaned.complain(format!("answers {reply:?} to a report")),
             Event::Lost { reason, retry_in } => {
+                vplaned.filters.store.abandon_resync();
+                if let Some(before) = vplaned.before.take() {
+                    vplaned.wanted = before;
+                }
                 vplaned
                     .complain(format!("session lost: {reason}; next attempt in {} ms", retry_in.as_millis()));
             }
@@ -278,10 +335,32 @@ impl Dataplane {
         }
     }
 
+    /// What is set for interfaces by name follows those that come and go.
+    fn follow_interfaces(&mut self, vplaned: &mut Vplaned) {
+        if vplaned.before.is_none() {
+            self.apply_settings(vplaned);
+        }
+        if vplaned.filters.is_outdated(&vplaned.bindings) {
+            self.commit_at_the_end(vplaned);
+        }
+    }
+
+    /// A commit that no command asked for.
+    fn commit_at_the_end(&mut self, vplaned: &mut Vplaned) {
+        let Vplaned { filters, bindings, .. } = &mut *vplaned;
+        let done = filters.commit(self, bindings);
+        self.apply_settings(vplaned);
+        if let Err(error) = done {
+            vplaned.complain(format!("packet filters stay as they were: {error}"));
+            vplaned.report_failed("npf-cfg commit");
+        }
+    }
+
     /// Registers ports that are new and withdraws those that are gone; reports links that have changed.
     pub fn look_after_vplaned(&mut self) {
         let Some(mut vplaned) = self.vplaned.take() else { return };
         self.look_at_ports(&mut vplaned);
+        vplaned.filters.log(&self.rule_sets);
         self.vplaned = Some(vplaned);
     }
 

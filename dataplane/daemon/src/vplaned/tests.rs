@@ -22,14 +22,28 @@ fn ifindex(number: u32) -> IfIndex {
 }
 
 /// A dataplane with one port that the kernel knows as `dp0p0s4`, number 2.
-struct Stand {
-    bed: Bed,
-    port: InterfaceIndex,
+pub(super) struct Stand {
+    pub bed: Bed,
+    pub port: InterfaceIndex,
+    folder: std::path::PathBuf,
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        // The folder is of this test alone, and holds a socket at most.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 impl Stand {
-    fn new() -> Stand {
-        let mut bed = Bed::new("", 1);
+    pub fn new() -> Stand {
+        let folder = std::env::temp_dir().join(format!(
+            "weft-vplaned-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        std::fs::create_dir_all(&folder).expect("a folder for the socket of flows");
+        let mut bed = Bed::new(&format!("unix {{ runtime-dir {} }}", folder.display()), 1);
         let mut vplaned = Vplaned::new(Draft::default().settle().expect("all has a default"));
         let port = bed
             .dataplane
@@ -37,15 +51,15 @@ impl Stand {
             .expect("a port of the packet generator");
         vplaned.bindings.bind(ifindex(2), port, "dp0p0s4");
         bed.dataplane.vplaned = Some(Box::new(vplaned));
-        Stand { bed, port }
+        Stand { bed, port, folder }
     }
 
-    fn change(&mut self, changes: Vec<Change>) {
+    pub fn change(&mut self, changes: Vec<Change>) {
         self.vplaned().learned.changes.extend(changes);
         self.bed.dataplane.hear_vplaned([]);
     }
 
-    fn vplaned(&mut self) -> &mut Vplaned {
+    pub fn vplaned(&mut self) -> &mut Vplaned {
         self.bed.dataplane.vplaned.as_deref_mut().expect("there is one")
     }
 
@@ -54,9 +68,19 @@ impl Stand {
         assert_eq!(*failed_changes, 0, "{last_error:?}");
     }
 
-    fn hear(&mut self, topic: &str, data: &[u8]) {
+    pub fn hear(&mut self, topic: &str, data: &[u8]) {
         let item = Item { topic: topic.into(), sequence: Sequence(1), data: data.into() };
         self.bed.dataplane.hear_vplaned([Event::Update(item)]);
+    }
+
+    /// Commands that were reported as failed since the last time.
+    pub fn failed(&mut self) -> Vec<String> {
+        let tells = self.bed.dataplane.take_tells().into_iter();
+        let failed = tells.filter_map(|tell| match tell {
+            Tell::Failed { command, .. } => Some(command),
+            _ => None,
+        });
+        failed.collect()
     }
 
     /// What `route lookup` of the console says.
@@ -68,7 +92,7 @@ impl Stand {
         json["route_lookup"][0].clone()
     }
 
-    fn ask(&mut self, command: &str) -> serde_json::Value {
+    pub fn ask(&mut self, command: &str) -> serde_json::Value {
         let reply = console().answer(&mut self.bed.dataplane, &[command.as_bytes().to_vec()]);
         assert_eq!(reply[0], b"OK", "{reply:?}");
         serde_json::from_slice(&reply[1]).expect("JSON")
@@ -232,22 +256,13 @@ fn routes_of_the_broker_come_and_are_swept_apart_from_vplaneds() {
 fn commands_that_fail_are_reported_and_those_that_mean_nothing_are_listed() {
     let mut stand = Stand::new();
     stand.hear("ip4 redirects ", b"ip4 redirects enable");
-    stand.hear("npf-cfg add ", b"npf-cfg add fw:F 10 action=drop");
+    stand.hear("npf-cfg add ", b"npf-cfg add fw:F 10 action=drop ttl=1 rproc=nosuch");
     stand.hear("qos x ", b"qos dp0p0s4 enable");
     stand.hear("poe x ", b"poe enable dp0p0s4");
     stand.hear("tc_qdisc 1 0 ffffffff noqueue", &[0x94, 0, 0, 0, 0x24, 0]);
     stand.hear("link 2 0 ", b"no netlink at all");
-    let failed: Vec<String> = stand
-        .bed
-        .dataplane
-        .take_tells()
-        .into_iter()
-        .filter_map(|tell| match tell {
-            Tell::Failed { command, .. } => Some(command),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(failed, ["npf-cfg add fw:F 10 action=drop", "qos dp0p0s4 enable"]);
+    let failed = stand.failed();
+    assert_eq!(failed, ["npf-cfg add fw:F 10 action=drop ttl=1 rproc=nosuch", "qos dp0p0s4 enable"]);
     let listed = stand.bed.json("show vplaned ignored");
     let names = |kind: &str| -> Vec<String> {
         let names = listed[kind].as_array().expect("a list").iter();

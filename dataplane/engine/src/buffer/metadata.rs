@@ -14,6 +14,14 @@ pub const CHAINED: u16 = 1 << 1;
 pub const LINK_BROADCAST: u16 = 1 << 2;
 /// The packet was made by this host, not received: its TTL is not decremented on output.
 pub const LOCALLY_ORIGINATED: u16 = 1 << 3;
+/// Its flow was admitted by a rule of the interface that it came in by, and meets no stateful rules there.
+pub const ADMITTED_IN: u16 = 1 << 4;
+/// Its flow was admitted by a rule of the interface that it leaves by, likewise.
+pub const ADMITTED_OUT: u16 = 1 << 5;
+/// On its way from a rule to the flow tracker: its flow is to be admitted where it came in.
+pub const ADMIT_IN: u16 = 1 << 6;
+/// Likewise: where it leaves. It has its new link header, [`Metadata::scratch`]`[0]` bytes long.
+pub const ADMIT_OUT: u16 = 1 << 7;
 /// In a free list. Only debug builds look.
 pub(crate) const FREE: u16 = 1 << 15;
 
@@ -24,7 +32,7 @@ pub struct Metadata {
     /// Where the packet lies in its slot: offset of the first byte in the lower, number of bytes in the upper half.
     /// One word, so that taking a header off is one addition; on a little-endian host it is `u16 offset, length`.
     extent: u32,
-    /// [`TRACED`], [`CHAINED`], [`LINK_BROADCAST`], [`LOCALLY_ORIGINATED`].
+    /// [`TRACED`], [`CHAINED`], [`LINK_BROADCAST`], [`LOCALLY_ORIGINATED`], [`ADMITTED_IN`] and those behind it.
     pub flags: u16,
     /// Why the packet is on its way to the drop node.
     pub reason: ReasonId,

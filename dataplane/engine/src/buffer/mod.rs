@@ -19,7 +19,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 pub use memory::{Memory, PageRequest, Pages};
-pub use metadata::{CHAINED, LINK_BROADCAST, LOCALLY_ORIGINATED, Metadata, TRACED};
+pub use metadata::{
+    ADMIT_IN, ADMIT_OUT, ADMITTED_IN, ADMITTED_OUT, CHAINED, LINK_BROADCAST, LOCALLY_ORIGINATED, Metadata,
+    TRACED,
+};
 pub use packet::Packet;
 
 use crate::ids::{BufferIndex, InterfaceIndex};

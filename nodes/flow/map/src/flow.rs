@@ -63,31 +63,47 @@ pub enum Verdict {
     /// They are dropped.
     Drop,
     /// They are looked up in this forwarding table.
-    Redirect(u16),
+    Table(u16),
+    /// They go to this next hop, whatever the routes say.
+    NextHop(u32),
+    /// They leave by this interface as the frames that they are.
+    Interface(u32),
 }
 
 impl Verdict {
+    /// Next hops and interfaces from here on have no room in the state word.
+    pub const TARGETS: u32 = 1 << 21;
+
     /// From the state word.
     #[inline(always)]
     pub const fn from_word(word: u64) -> Verdict {
+        let low = (word >> state::TARGET) as u16;
+        let target = low as u32 | ((word >> state::TARGET_HIGH & 0x1f) as u32) << 16;
         match word >> state::VERDICT & 7 {
             0 => Verdict::Forward,
-            2 => Verdict::Redirect((word >> state::TABLE) as u16),
+            2 => Verdict::Table(low),
+            3 => Verdict::NextHop(target),
+            4 => Verdict::Interface(target),
             _ => Verdict::Drop,
         }
     }
 
     /// The bits of the state word.
     pub const fn to_word(self) -> u64 {
-        match self {
-            Verdict::Forward => 0,
-            Verdict::Drop => 1 << state::VERDICT,
-            Verdict::Redirect(table) => 2 << state::VERDICT | (table as u64) << state::TABLE,
-        }
+        let (kind, target) = match self {
+            Verdict::Forward => (0, 0),
+            Verdict::Drop => (1, 0),
+            Verdict::Table(table) => (2, table as u64),
+            Verdict::NextHop(next_hop) => (3, next_hop as u64),
+            Verdict::Interface(interface) => (4, interface as u64),
+        };
+        kind << state::VERDICT
+            | (target >> 16 & 0x1f) << state::TARGET_HIGH
+            | (target & 0xffff) << state::TARGET
     }
 
     /// The bits that [`Verdict::to_word`] may set.
-    pub const MASK: u64 = 7 << state::VERDICT | 0xffff << state::TABLE;
+    pub const MASK: u64 = 7 << state::VERDICT | 0x1f << state::TARGET_HIGH | 0xffff << state::TARGET;
 }
 
 impl fmt::Display for Verdict {
@@ -95,7 +111,9 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Forward => f.write_str("forward"),
             Verdict::Drop => f.write_str("drop"),
-            Verdict::Redirect(table) => write!(f, "redirect table {table}"),
+            Verdict::Table(table) => write!(f, "redirect table {table}"),
+            Verdict::NextHop(next_hop) => write!(f, "redirect next-hop {next_hop}"),
+            Verdict::Interface(interface) => write!(f, "redirect interface {interface}"),
         }
     }
 }
@@ -156,6 +174,8 @@ pub struct Flow {
     pub answered: bool,
     /// Whether it waits for a verdict.
     pub waiting: bool,
+    /// Whether a rule has admitted it, at either interface.
+    pub admitted: bool,
     /// What happens to its packets.
     pub verdict: Verdict,
     /// The mark.

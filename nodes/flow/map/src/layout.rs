@@ -26,7 +26,7 @@ use crate::key::Key;
 /// "weftflow".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"weftflow");
 /// Of this layout. Any change of [`Header`] or [`Entry`] is another version.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// Where the slots begin.
 pub const SLOTS: u64 = 4096;
 
@@ -96,12 +96,19 @@ pub mod state {
     pub const RESET: u64 = 1 << 19;
     /// 20: waits for a verdict.
     pub const WAITING: u64 = 1 << 20;
+    /// 21: a rule admitted the flow where packets of the lower endpoint come in and those to it leave; 22: likewise, the
+    /// higher endpoint.
+    pub const ADMITTED: u32 = 21;
+    /// 23: it has a mark.
+    pub const MARKED: u64 = 1 << 23;
     /// 26..24: [`crate::Verdict`].
     pub const VERDICT: u32 = 24;
+    /// 31..27: upper bits of what a redirection names.
+    pub const TARGET_HIGH: u32 = 27;
     /// 39..32 and 47..40: window scale of the lower and the higher endpoint, and what is known of it.
     pub const SCALES: u32 = 32;
-    /// 63..48: forwarding table of a redirection.
-    pub const TABLE: u32 = 48;
+    /// 63..48: what a redirection names: a forwarding table, the lower bits of a next hop or of an interface.
+    pub const TARGET: u32 = 48;
 }
 
 const _: () = assert!(size_of::<Entry>() == 128 && size_of::<Header>() <= SLOTS as usize);

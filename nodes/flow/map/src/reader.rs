@@ -179,6 +179,7 @@ impl Table {
             state,
             answered: state_word & state::ANSWERED != 0,
             waiting: state_word & state::WAITING != 0,
+            admitted: state_word & (3 << state::ADMITTED) != 0,
             verdict: Verdict::from_word(state_word),
             mark: word(offset_of!(Entry, mark)) as u32,
             interface: word(offset_of!(Entry, interfaces)) as u32,

@@ -125,7 +125,8 @@ impl Shard {
         let entry = self.slots.at(id.slot);
         let word = entry.state.load(Relaxed);
         entry.begin();
-        entry.state.store(slots::decided(word, verdict), Relaxed);
+        let marked = if mark.is_some() { state::MARKED } else { 0 };
+        entry.state.store(slots::decided(word, verdict) | marked, Relaxed);
         if let Some(mark) = mark {
             let hand = entry.mark.load(Relaxed) >> 32 << 32;
             entry.mark.store(hand | u64::from(mark), Relaxed);

@@ -9,7 +9,8 @@ use weft_flow::settings::{Mode, Policy, Settings, Timeouts};
 use weft_flow::{FlowTracker, PER_FLOW};
 use weft_flow_map::{Flow, State, Verdict};
 use weft_nodes::headers::build::Packet;
-use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, TcpFlags};
+use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, MacAddr, TcpFlags};
+use weft_nodes::ip4::TableIndex;
 
 use crate::bed::Bed;
 
@@ -22,7 +23,8 @@ fn tracked(settings: Settings, mode: Mode) -> Tracked {
     let mut bed = Bed::new();
     let (arcs, main) = (bed.nodes.arcs, bed.main.clone());
     let mut tracker =
-        FlowTracker::new(&mut bed.engine, &arcs, settings, 64, &main).expect("memory for the tables");
+        FlowTracker::new(&mut bed.engine, &arcs, settings, &bed.interfaces.published(), 64, &main)
+            .expect("memory for the tables");
     for port in bed.ports {
         tracker.enable(&mut bed.engine, port.index, mode).expect("the ports exist");
     }
@@ -218,11 +220,52 @@ fn a_verdict_may_redirect_to_another_table() {
     it.bed.pass(0, &packet);
     let flow = it.only_flow();
     it.bed.moved();
-    it.tracker.decide(&mut it.bed.engine, flow.id, Verdict::Redirect(other.0 as u16), None);
+    it.tracker.decide(&mut it.bed.engine, flow.id, Verdict::Table(other.0 as u16), None);
     it.bed.run();
     // There is no route in it.
     it.bed.counted(&[("ip4-icmp-error/no_route", 1), ("ip4-icmp-error/sent_unreachable", 1)]);
     assert_eq!(it.bed.sent(0).len(), 1);
+}
+
+#[test]
+fn a_verdict_may_redirect_past_the_routes() {
+    for to in ["next hop", "interface"] {
+        let mut it = tracked(settings(), Mode::Agent);
+        let [p0, p1] = it.bed.ports;
+        // No route leads there; the other port's host is a neighbour that can be named.
+        let packet = p0.incoming().ipv4(p0.peer, [203, 0, 113, 9]).udp(1000, 53);
+        it.bed.pass(0, &packet);
+        let flow = it.only_flow();
+        let main = TableIndex(0);
+        let next_hop = it.bed.resolve(main, p1.index, p1.peer.into(), MacAddr([2, 0, 0, 0, 7, 7]));
+        let verdict = match to {
+            "next hop" => Verdict::NextHop(next_hop.0),
+            _ => Verdict::Interface(p1.index.0),
+        };
+        it.tracker.decide(&mut it.bed.engine, flow.id, verdict, None);
+        it.bed.run();
+        let (sent, came) = (it.bed.only(1), packet.build());
+        match to {
+            "next hop" => assert_eq!((&sent[..6], sent[22]), (&[2, 0, 0, 0, 7, 7][..], came[22] - 1)),
+            _ => assert_eq!(sent, came, "the frame as it is"),
+        }
+    }
+}
+
+#[test]
+fn later_nodes_see_the_mark_of_a_verdict() {
+    let mut it = tracked(settings(), Mode::Track);
+    it.passes(0, |ip| ip.udp(1000, 53));
+    let flow = it.only_flow();
+    it.tracker.decide(&mut it.bed.engine, flow.id, Verdict::Forward, Some(77));
+    it.bed.run();
+    let ethernet_input = it.bed.nodes.ethernet_input;
+    it.bed.worker.trace(ethernet_input, 1);
+    it.passes(1, |ip| ip.udp(53, 1000));
+    let lookup = it.bed.nodes.ip4_lookup;
+    let marks: Vec<u32> =
+        it.bed.worker.trace_records().iter().filter(|at| at.node == lookup).map(|at| at.meta.mark).collect();
+    assert_eq!(marks, [77]);
 }
 
 #[test]

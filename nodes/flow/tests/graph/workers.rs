@@ -16,8 +16,10 @@ use weft_flow_map::{Endpoint, Side, State};
 use weft_nodes::graph::FeatureArcs;
 use weft_nodes::headers::build::ipv4;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, TcpFlags};
+use weft_nodes::interface::Interfaces;
 
 static SOURCE: NodeSpec = NodeSpec::input("source");
+static REWRITE: NodeSpec = NodeSpec::internal("ip4-rewrite").role(Role::Output);
 static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
 const PORT: InterfaceIndex = InterfaceIndex(0);
 const BUFFERS: usize = 1024;
@@ -81,6 +83,8 @@ fn bed(workers: usize, handoff: usize) -> Bed {
         engine.add_nodes("test", vec![NodeDef::new(&SINK, |_| Box::<Sink>::default())]).expect("a sink")[0];
     let def = NodeDef::new(&SOURCE, |_| Box::new(Source { packets: Vec::new(), arc, sink }));
     let source = engine.add_nodes("test", vec![def]).expect("a source")[0];
+    let rewrite = NodeDef::new(&REWRITE, |_| Box::<Sink>::default());
+    engine.add_nodes("test", vec![rewrite]).expect("where verdicts may lead");
     let here = (arc, sink);
     let arcs = FeatureArcs {
         device_input: here,
@@ -90,8 +94,9 @@ fn bed(workers: usize, handoff: usize) -> Bed {
         interface_output: arc,
     };
     let main = Waker::new().expect("an eventfd");
+    let table = Interfaces::new(&engine, 4).published();
     let settings = Settings { flows: 512, ..Settings::default() };
-    let mut tracker = FlowTracker::new(&mut engine, &arcs, settings, 4, &main).expect("tables");
+    let mut tracker = FlowTracker::new(&mut engine, &arcs, settings, &table, 4, &main).expect("tables");
     tracker.enable(&mut engine, PORT, Mode::Track).expect("the port");
     for worker in &mut workers {
         worker.turn();

@@ -16,7 +16,7 @@ use crate::interface::{Interfaces, Kind, Tags};
 use crate::ip4::{
     Action, ApplyError, Change, NextHopId, Owner, PathTarget, Preference, RoutePath, TableIndex,
 };
-use crate::neighbor::{NeighborAction, NeighborState};
+use crate::neighbor::{NeighborAction, NeighborSettings, NeighborState};
 
 /// What [`Neighbors::tick`](crate::neighbor::Neighbors::tick) may do at once, so that 10,000 neighbours learned
 /// together do not hold up the main loop.
@@ -61,6 +61,11 @@ impl Router {
         let mut actions = Vec::new();
         self.neighbors.tick(self.now(), NEIGHBORS_PER_TICK, &mut actions);
         self.act(engine, interfaces, actions);
+    }
+
+    /// Other sizes and times of the neighbour table.
+    pub fn configure_neighbors(&mut self, settings: NeighborSettings) {
+        self.neighbors.configure(settings);
     }
 
     /// Configures a neighbour.

@@ -2,7 +2,7 @@
 //! One rule of a group.
 //!
 //! Rules of firewall and ACL groups are read down to each match, so that a slip is told when it is made. A match that is
-//! not understood makes the whole rule an error: a filter with a condition left out would let through, or drop, more
+//! not understood makes the whole rule an error, and one that is not to be had is kept, so that the group is not put into effect: a filter with a condition left out would let through, or drop, more
 //! than was meant. Rules of other classes are kept as text.
 
 use std::ops::RangeInclusive;
@@ -19,6 +19,8 @@ pub struct Rule {
     pub text: String,
     /// What it says, if it is of a class that filters.
     pub filter: Option<FilterRule>,
+    /// A word of it that is understood and not to be had: the group cannot be put into effect with it, nor without it.
+    pub unsupported: Option<String>,
 }
 
 /// A rule that filters.
@@ -51,6 +53,7 @@ pub enum Match {
     DestinationPort(PortMatch),
     Fragment,
     Dscp(Vec<u8>),
+    DscpGroup(String),
     Ttl(u8),
     /// Each flag with whether it has to be set.
     TcpFlags(Vec<(TcpFlag, bool)>),
@@ -113,20 +116,23 @@ impl Rule {
             while !words.is_empty() {
                 words.word("a value")?;
             }
-            return Ok(Rule { text, filter: None });
+            return Ok(Rule { text, filter: None, unsupported: None });
         }
-        let mut filter = FilterRule::default();
+        let (mut filter, mut unsupported) = (FilterRule::default(), None);
         let expected = "KEY=VALUE";
         while !words.is_empty() {
             let word = words.word(expected)?;
             let (key, value) = word.split_once('=').ok_or_else(|| words.wrong_last(expected))?;
-            filter.take(key, value, words)?;
+            match filter.take(key, value, words) {
+                Err(CommandError::Unsupported(what)) => unsupported = unsupported.or(Some(what)),
+                other => other?,
+            }
         }
         if filter.decision.is_none() && index != 0 {
             // Taken as an error here, as a rule that decides nothing decides in its own way in every implementation.
             words.word("action=accept or action=drop")?;
         }
-        Ok(Rule { text, filter: Some(filter) })
+        Ok(Rule { text, filter: Some(filter), unsupported })
     }
 }
 
@@ -174,6 +180,7 @@ impl FilterRule {
             "dst-port-group" => Some(Match::DestinationPort(PortMatch::Group(value.to_owned()))),
             "fragment" => yes(value).filter(|fragment| *fragment).map(|_| Match::Fragment),
             "dscp" => list(value, |dscp| dscp.parse().ok().filter(|dscp| *dscp < 64)).map(Match::Dscp),
+            "dscp-group" => Some(Match::DscpGroup(value.to_owned())),
             "ttl" => value.parse().ok().map(Match::Ttl),
             "tcp-flags" => flags(value).map(Match::TcpFlags),
             "icmpv4" => Some(Match::Icmp4(icmp(value))),

@@ -138,6 +138,16 @@ impl Store {
         }
     }
 
+    /// Whether nothing at all is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.attached.is_empty()
+    }
+
+    /// Whether a snapshot is under way.
+    pub fn is_resyncing(&self) -> bool {
+        self.before.is_some()
+    }
+
     pub fn group(&self, name: &GroupName) -> Option<&Group> {
         self.groups.get(name)
     }

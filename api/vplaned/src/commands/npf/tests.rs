@@ -103,14 +103,17 @@ fn what_is_wrong_is_told_with_its_place() {
 
 #[test]
 fn a_filter_with_a_condition_that_is_not_understood_is_refused() {
-    for command in [
-        "npf-cfg add fw:F 10 action=accept src-mac=2:0:0:0:0:1",
-        "npf-cfg add fw:F 10 action=accept rproc=policer(1)",
-        "npf-cfg zone add Z",
-        "npf-cfg fw session-limit param add name X",
-    ] {
+    for command in ["npf-cfg zone add Z", "npf-cfg fw session-limit param add name X"] {
         let error = parse(command).expect_err(command);
         assert!(matches!(error, CommandError::Unsupported(_)), "{error}");
+    }
+    // A rule stays in its group, which cannot be put into effect with it nor without it.
+    for (command, word) in [
+        ("npf-cfg add fw:F 10 action=accept src-mac=2:0:0:0:0:1", "src-mac= in a filter"),
+        ("npf-cfg add fw:F 10 action=accept rproc=policer(1)", "rproc=policer"),
+    ] {
+        let Ok(NpfCommand::AddRule { rule, .. }) = parse(command) else { panic!("{command}") };
+        assert_eq!(rule.unsupported.as_deref(), Some(word));
     }
 }
 

@@ -21,7 +21,10 @@ pub use self::npf::{Config, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset};
 pub use self::routes::{
     Looked, NextHop, NextHopState, NextHopUse, Route, RouteLookup, RouteShow, RouteStats, RouteSummary, Shown,
 };
-pub use self::sessions::{Session, SessionCounters, SessionStatistics, SessionSummary, Sessions, SummaryOf};
+pub use self::sessions::{
+    DataplaneSessions, Session, SessionCounters, SessionDirections, SessionFamilies, SessionFeatures,
+    SessionStatistics, SessionSummary, SessionTotals, Sessions, SummaryOf,
+};
 pub use self::tables::{Arp, ArpEntry, Local, LocalAddress, Netstat, Vrf, VrfEntry};
 
 /// `2:0:0:0:1:0`

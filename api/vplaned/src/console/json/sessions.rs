@@ -23,11 +23,15 @@ pub struct Session {
     pub interface: String,
     /// Seconds.
     pub time_to_expire: u32,
+    /// Seconds that it may idle in its state.
+    pub state_expire_window: u32,
     pub state: u32,
     pub gen_state: u32,
     pub parent: u64,
     /// Seconds.
     pub duration: u32,
+    /// 0: none beside the filter.
+    pub feature_type: u32,
     pub counters: SessionCounters,
 }
 
@@ -62,4 +66,43 @@ pub struct SessionStatistics {
     pub udp: BTreeMap<&'static str, u64>,
     pub icmp: BTreeMap<&'static str, u64>,
     pub other: BTreeMap<&'static str, u64>,
+}
+
+/// `session-op show dataplane sessions summary`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DataplaneSessions {
+    pub summary: SessionTotals,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionTotals {
+    pub total: u64,
+    #[serde(rename = "address-family")]
+    pub address_family: SessionFamilies,
+    pub direction: SessionDirections,
+    pub protocol: BTreeMap<&'static str, u64>,
+    pub feature: SessionFeatures,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionFamilies {
+    pub ip: u64,
+    pub ip6: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionDirections {
+    pub r#in: u64,
+    pub out: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SessionFeatures {
+    pub snat: u64,
+    pub dnat: u64,
+    pub nat64: u64,
+    pub nat46: u64,
+    pub alg: u64,
+    pub app: u64,
+    pub other: u64,
 }

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Packet filters of vplaned: what `npf-cfg` wants becomes rule sets of the classifier.
+//!
+//! Each interface with rules has one set per direction, named `npf.<interface>.<in|out>`, closed by a rule that drops what
+//! no other has met. A commit compiles all of it aside, checks it, and then shows workers everything at once; what is
+//! refused leaves the filters as they were. Interfaces may come later than their rules.
+//!
+//! A stateful rule admits flows (`docs/flow-tracker.md`): as long as there is one, all interfaces look their packets' flows
+//! up, and the other direction of its interface is closed to all but answers. Main thread.
+
+mod compile;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_classify::{ClassifyError, Direction, Exempt, Match, Priority, Rule, RuleId, RuleSet, RuleSets};
+use weft_engine::{Engine, InterfaceIndex};
+use weft_flow::settings::Mode;
+use weft_nodes::interface::Interfaces;
+use weft_stats::Combined;
+use weft_vplaned::commands::CommandError;
+use weft_vplaned::commands::npf::{AttachPoint, GroupClass, NpfCommand, Ruleset, Store};
+
+use self::compile::{Compiled, compile};
+use super::changes::Bindings;
+use crate::state::Dataplane;
+
+pub use self::show::{clear, show};
+
+/// The rule behind all others.
+const DEFAULT: RuleId = RuleId(0);
+/// Names of these sets begin so.
+const PREFIX: &str = "npf.";
+
+type Key = (InterfaceIndex, Direction);
+
+/// The rules of one interface in one direction.
+#[derive(Default)]
+struct Guard {
+    name: String,
+    set: RuleSet,
+    rules: Vec<(Compiled, Vec<RuleId>)>,
+    next_id: u32,
+}
+
+/// What is wanted, and what is in effect.
+#[derive(Default)]
+pub struct Filters {
+    pub store: Store,
+    guards: BTreeMap<Key, Guard>,
+    /// Interfaces as they were at the last commit.
+    interfaces: Vec<(InterfaceIndex, String)>,
+    /// Interfaces whose flows are looked up for these rules alone.
+    tracked: BTreeSet<InterfaceIndex>,
+    /// What `npf-op clear` hides.
+    cleared: BTreeMap<(String, RuleId), Combined>,
+    /// What rules that log have counted when it was logged last.
+    logged: BTreeMap<(String, RuleId), u64>,
+}
+
+/// Whether a command is about something that Weft can honour; the words are those of the command.
+pub fn check(command: &NpfCommand) -> Result<(), CommandError> {
+    let unsupported = |what: String| Err(CommandError::Unsupported(what));
+    match command {
+        NpfCommand::AddRule { group, index, rule } => {
+            use GroupClass::{Acl, DscpGroup, Firewall, IcmpGroup, PortGroup, ProtocolGroup};
+            if !matches!(group.class, Acl | Firewall | PortGroup | IcmpGroup | ProtocolGroup | DscpGroup) {
+                return unsupported(format!("{group} rule {index}: groups of class {}", group.class));
+            }
+            match &rule.unsupported {
+                Some(what) => unsupported(format!("{group} rule {index}: {what}")),
+                None => Ok(()),
+            }
+        }
+        NpfCommand::Attach { point, ruleset, .. } => match (point, direction(*ruleset)) {
+            (AttachPoint::Interface(_), Some(_)) => Ok(()),
+            (AttachPoint::Interface(_), None) => unsupported(format!("{point}: rulesets of type {ruleset}")),
+            _ => unsupported(format!("attach point {point}")),
+        },
+        NpfCommand::IcmpStrict(true) => unsupported("icmp-strict".to_owned()),
+        NpfCommand::Timeout { vrf, protocol, state, .. } => {
+            // The C dataplane's number of the default VRF is 1.
+            if *vrf > 1 {
+                return unsupported(format!("timeouts of VRF {vrf} alone"));
+            }
+            match super::sessions::timeout(protocol, state) {
+                Some(_) => Ok(()),
+                None => unsupported(format!("timeout of {protocol} {state}")),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a command that is refused by [`check`] is remembered: a group must not take effect without one of its rules.
+pub fn is_kept(command: &NpfCommand) -> bool {
+    matches!(command, NpfCommand::AddRule { rule, .. } if rule.unsupported.is_some())
+}
+
+fn direction(ruleset: Ruleset) -> Option<Direction> {
+    match ruleset {
+        Ruleset::AclIn | Ruleset::FirewallIn => Some(Direction::Input),
+        Ruleset::AclOut | Ruleset::FirewallOut => Some(Direction::Output),
+        _ => None,
+    }
+}
+
+impl Filters {
+    /// Whether other interfaces are there than at the last commit.
+    pub fn is_outdated(&self, bindings: &Bindings) -> bool {
+        !self.store.is_resyncing()
+            && !self.store.is_empty()
+            && !bindings.named().eq(self.interfaces.iter().map(|(index, name)| (*index, &**name)))
+    }
+
+    /// Puts what is wanted into effect, or says why not and changes nothing.
+    pub fn commit(&mut self, dataplane: &mut Dataplane, bindings: &Bindings) -> Result<(), CommandError> {
+        self.interfaces = bindings.named().map(|(index, name)| (index, name.to_owned())).collect();
+        let wanted = self.plan(dataplane)?;
+        let stateful = wanted.values().any(|guard| guard.rules.iter().any(|(rule, _)| rule.stateful));
+        if stateful {
+            self.track(dataplane)?;
+        }
+        let Dataplane { rule_sets, engine, interfaces, .. } = dataplane;
+        let (old, new) = (&self.guards, &wanted);
+        let done = rule_sets.at_once(engine, |sets, engine| {
+            let done = install(sets, engine, interfaces, old, new);
+            if done.is_err() {
+                // Only the stats segment can be full: everything else was looked at before.
+                let undone = install(sets, engine, interfaces, new, old);
+                debug_assert!(undone.is_ok(), "what was in effect fits: {:?}", undone.err());
+            }
+            done
+        });
+        done.map_err(|error| CommandError::Refused(error.to_string()))?;
+        self.guards = wanted;
+        if !stateful {
+            self.untrack(dataplane);
+        }
+        Ok(())
+    }
+
+    /// What is to be attached where.
+    fn plan(&self, dataplane: &Dataplane) -> Result<BTreeMap<Key, Guard>, CommandError> {
+        let mut compiled: BTreeMap<Key, (Ruleset, Vec<Compiled>)> = BTreeMap::new();
+        for (at, groups) in self.store.rulesets() {
+            let (AttachPoint::Interface(name), Some(direction)) = (&at.point, direction(at.ruleset)) else {
+                continue;
+            };
+            if groups.is_empty() {
+                continue;
+            }
+            let rules = compile(&self.store, &groups)?;
+            let Some((index, _)) = self.interfaces.iter().find(|(_, its)| its == name) else { continue };
+            if let Some((other, _)) = compiled.insert((*index, direction), (at.ruleset, rules)) {
+                let what = format!("{}: {} beside {other}", at.point, at.ruleset);
+                return Err(CommandError::Unsupported(what));
+            }
+        }
+        // Whoever may be answered here is answered, and nobody else passes.
+        for (index, direction) in compiled.keys().copied().collect::<Vec<_>>() {
+            let stateful = compiled[&(index, direction)].1.iter().any(|rule| rule.stateful);
+            let (other, ruleset) = match direction {
+                Direction::Input => (Direction::Output, Ruleset::FirewallOut),
+                Direction::Output => (Direction::Input, Ruleset::FirewallIn),
+            };
+            if stateful {
+                compiled.entry((index, other)).or_insert_with(|| (ruleset, Vec::new()));
+            }
+        }
+        let guards: Result<BTreeMap<Key, Guard>, CommandError> = compiled
+            .into_iter()
+            .map(|(key, (ruleset, rules))| Ok((key, self.guard(dataplane, key, ruleset, rules)?)))
+            .collect();
+        let guards = guards?;
+        let fresh = guards.values().map(|guard| {
+            let known = dataplane.rule_sets.get(&guard.name);
+            guard
+                .set
+                .iter()
+                .filter(|rule| known.as_ref().is_none_or(|set| set.rules.get(rule.id).is_none()))
+                .count()
+        });
+        let (fresh, room) = (fresh.sum::<usize>(), dataplane.rule_sets.room());
+        if fresh > room {
+            return Err(CommandError::Refused(format!(
+                "{fresh} more classifier rules, and room for {room}: limits {{ classify-rules }}"
+            )));
+        }
+        Ok(guards)
+    }
+
+    /// Rules that were there before keep their ids, and so their counters.
+    fn guard(
+        &self,
+        dataplane: &Dataplane,
+        key: Key,
+        ruleset: Ruleset,
+        rules: Vec<Compiled>,
+    ) -> Result<Guard, CommandError> {
+        let (index, direction) = key;
+        let side = match direction {
+            Direction::Input => "in",
+            Direction::Output => "out",
+        };
+        let interface = dataplane.interface_name(index);
+        let name = format!("{PREFIX}{interface}.{side}");
+        let foreign = |(at, to, set): (InterfaceIndex, Direction, &str)| (at, to) == key && set != name;
+        if dataplane.rule_sets.attached().any(foreign) {
+            let what = format!("{interface} has other rules in this direction already: {}", ruleset);
+            return Err(CommandError::Refused(what));
+        }
+        let before = self.guards.get(&key).filter(|guard| guard.name == name);
+        let mut next_id = before.map_or(1, |guard| guard.next_id);
+        let mut kept: Vec<Rule> = Vec::new();
+        let mut listed = Vec::with_capacity(rules.len());
+        for (priority, rule) in (0..).zip(rules) {
+            let same = |(known, _): &&(Compiled, Vec<RuleId>)| {
+                known.group == rule.group && known.number == rule.number && known.text == rule.text
+            };
+            let known = before.and_then(|guard| guard.rules.iter().find(same));
+            let mut ids: Vec<RuleId> = known.map_or_else(Vec::new, |(_, ids)| ids.clone());
+            ids.truncate(rule.matches.len());
+            while ids.len() < rule.matches.len() {
+                ids.push(RuleId(next_id));
+                next_id += 1;
+            }
+            kept.extend(ids.iter().zip(&rule.matches).map(|(id, matches)| Rule {
+                id: *id,
+                priority: Priority(priority),
+                matches: matches.clone(),
+                action: rule.action(),
+            }));
+            listed.push((rule, ids));
+        }
+        let last = weft_classify::Action::only(weft_classify::Verdict::Drop);
+        kept.push(Rule {
+            id: DEFAULT,
+            priority: Priority(u32::MAX),
+            matches: Match::default(),
+            action: last,
+        });
+        let mut set = RuleSet::of(kept).map_err(|error| CommandError::Refused(error.to_string()))?;
+        let admitted = matches!(ruleset, Ruleset::FirewallIn | Ruleset::FirewallOut);
+        set.exempt = Exempt { admitted, own: true };
+        Ok(Guard { name, set, rules: listed, next_id })
+    }
+
+    /// Answers may come in anywhere.
+    fn track(&mut self, dataplane: &mut Dataplane) -> Result<(), CommandError> {
+        let all: Vec<InterfaceIndex> = dataplane.interfaces.iter().map(|(index, _)| index).collect();
+        for index in all {
+            let known = dataplane.flows.tracker.as_ref();
+            if !known.is_some_and(|tracker| tracker.is_enabled(&dataplane.engine, index)) {
+                let tracked = dataplane.track_flows(index, Mode::Admit);
+                tracked.map_err(|error| CommandError::Refused(format!("stateful=y: {error:#}")))?;
+                self.tracked.insert(index);
+            }
+        }
+        Ok(())
+    }
+
+    fn untrack(&mut self, dataplane: &mut Dataplane) {
+        let Dataplane { flows, engine, interfaces, .. } = dataplane;
+        for index in std::mem::take(&mut self.tracked) {
+            // Somebody may have set another mode meanwhile.
+            if let Some(tracker) = &mut flows.tracker
+                && interfaces.get(index).is_some()
+                && tracker.mode(index) == Mode::Admit
+                && let Err(error) = tracker.disable(engine, index)
+            {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    /// Tells what rules that log have met since the last time: a line per rule and second, however many the packets are.
+    pub fn log(&mut self, sets: &RuleSets) {
+        for guard in self.guards.values() {
+            let Some(view) = sets.get(&guard.name) else { continue };
+            for (rule, ids) in guard.rules.iter().filter(|(rule, _)| rule.log) {
+                let Some(first) = ids.first() else { continue };
+                let packets: u64 = ids.iter().map(|id| view.hits(*id).packets).sum();
+                let before = self.logged.insert((guard.name.clone(), *first), packets).unwrap_or(0);
+                if packets > before {
+                    let (group, number) = (&rule.group, rule.number);
+                    tracing::info!("{group} rule {number} on {}: {} packets", guard.name, packets - before);
+                }
+            }
+        }
+        let live = |(name, _): &(String, RuleId)| sets.get(name).is_some();
+        self.logged.retain(|key, _| live(key));
+        self.cleared.retain(|key, _| live(key));
+    }
+}
+
+/// In place of `old`.
+fn install(
+    sets: &mut RuleSets,
+    engine: &mut Engine,
+    interfaces: &Interfaces,
+    old: &BTreeMap<Key, Guard>,
+    new: &BTreeMap<Key, Guard>,
+) -> Result<(), ClassifyError> {
+    for ((index, direction), guard) in old {
+        if !new.get(&(*index, *direction)).is_some_and(|other| other.name == guard.name) {
+            // Errors say that the interface, and so the attachment, is gone already.
+            let _ = sets.detach(engine, interfaces, *index, *direction);
+            let _ = sets.delete(engine, interfaces, &guard.name);
+        }
+    }
+    for ((index, direction), guard) in new {
+        sets.change(engine, interfaces, &guard.name, |set| {
+            *set = guard.set.clone();
+            Ok(())
+        })?;
+        let mut attached = sets.attached();
+        if !attached.any(|at| at == (*index, *direction, &*guard.name)) {
+            drop(attached);
+            sets.attach(engine, interfaces, &guard.name, *index, *direction)?;
+        }
+    }
+    Ok(())
+}

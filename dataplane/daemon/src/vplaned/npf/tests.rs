@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From `npf-cfg` to rule sets: what a rule becomes, what a commit does, what is refused and how.
+
+use weft_classify::{Direction, PortRange, Verdict};
+use weft_vplaned::commands::npf::Npf;
+use weft_vplaned::commands::{Feature, Words};
+use weft_vplaned::session::Event;
+
+use super::*;
+use crate::vplaned::tests::Stand;
+
+fn command(text: &str) -> NpfCommand {
+    let mut words = Words::of(text).expect("few words");
+    words.word("npf-cfg").expect("the first");
+    Npf::text(words).expect(text)
+}
+
+/// What rule 10 of group fw:F becomes, said by these words, beside these commands.
+fn compiled(rule: &str, more: &[&str]) -> Result<Vec<Match>, String> {
+    let mut store = Store::new();
+    for text in more {
+        store.apply(command(text));
+    }
+    store.apply(command(&format!("npf-cfg add fw:F 10 action=accept {rule}")));
+    let group = "fw:F".parse().expect("a group");
+    let compiled = compile(&store, &[&group]).map_err(|error| error.to_string())?;
+    Ok(compiled.into_iter().flat_map(|rule| rule.matches).collect())
+}
+
+fn count(rule: &str) -> usize {
+    compiled(rule, &[]).expect(rule).len()
+}
+
+#[test]
+fn lists_become_a_rule_for_each_combination() {
+    let rules = compiled("proto-final=6 src-addr=10.0.0.0/8 dst-port=80;443;8000-8080", &[]).expect("good");
+    assert_eq!(rules.len(), 3);
+    assert!(rules.iter().all(|rule| rule.source == "10.0.0.0/8".parse().expect("a prefix")));
+    assert_eq!(rules[2].destination_ports, PortRange::new(8000, 8080).expect("a range"));
+    assert_eq!(count("proto-final=17 src-port=1;2 dst-port=1;2;3"), 6);
+    assert_eq!(count("dscp=0;46"), 2);
+    assert_eq!(count(""), 1);
+    assert_eq!(
+        (count("family=inet6"), count("src-addr=2001:db8::/32"), count("icmpv6=echo-request")),
+        (0, 0, 0)
+    );
+}
+
+#[test]
+fn a_negated_prefix_is_all_the_others() {
+    let rules = compiled("src-addr=!10.0.0.0/8", &[]).expect("good");
+    assert_eq!(rules.len(), 8);
+    let has = |address: [u8; 4]| {
+        rules.iter().filter(|rule| rule.source.contains(&std::net::Ipv4Addr::from(address))).count()
+    };
+    for outside in [[0, 0, 0, 0], [9, 255, 255, 255], [11, 0, 0, 0], [255, 255, 255, 255]] {
+        assert_eq!(has(outside), 1, "{outside:?}");
+    }
+    assert_eq!((has([10, 0, 0, 0]), has([10, 255, 255, 255])), (0, 0));
+    assert_eq!((count("src-addr=!0.0.0.0/0"), count("src-addr=!255.255.255.255")), (0, 32));
+}
+
+#[test]
+fn groups_are_looked_up_when_they_are_used() {
+    let groups = [
+        "npf-cfg fw table create T",
+        "npf-cfg fw table add T 192.0.2.1 192.0.2.2",
+        "npf-cfg fw table add T 192.0.2.0/30",
+        "npf-cfg fw table add T 2001:db8::1",
+        "npf-cfg add port-group:P 0 1024-2047;8080",
+        "npf-cfg add protocol-group:Q 0 6;17;1",
+        "npf-cfg add icmp-group:I 0 3:4;echo-request",
+        "npf-cfg add dscp-group:D 0 10;12",
+    ];
+    let rules = compiled("src-addr-group=T dst-port-group=P proto-final=6", &groups).expect("good");
+    assert_eq!(rules.len(), 2, "overlapping ranges are one");
+    assert_eq!(rules[0].source, "192.0.2.0/30".parse().expect("a prefix"));
+    // Of these protocols, one has no ports.
+    assert_eq!(compiled("protocol-group=Q dst-port-group=P", &groups).expect("good").len(), 4);
+    assert_eq!(compiled("icmpv4-group=I", &groups).expect("good").len(), 2);
+    assert_eq!(compiled("dscp-group=D", &groups).expect("good").len(), 2);
+    for (rule, missing) in [
+        ("src-addr-group=X", "address group \"X\" does not exist"),
+        ("dst-port-group=X", "port-group \"X\" does not exist"),
+    ] {
+        let error = compiled(rule, &groups).expect_err(rule);
+        assert_eq!(error, format!("not supported: fw:F rule 10: {missing}"));
+    }
+}
+
+#[test]
+fn what_cannot_be_honoured_names_the_rule_and_the_word() {
+    for (rule, word) in [
+        ("ttl=5", "ttl="),
+        ("rproc=policer(1)", "rproc=policer"),
+        ("src-mac=2:0:0:0:0:1", "src-mac= in a filter"),
+        ("icmpv4=nosuch", "icmpv4=nosuch: expected"),
+        ("proto-final=1 dst-port=80", "can never match: ICMP has no ports"),
+        ("src-addr=10.0.0.1 src-addr=10.0.0.2", "src-addr is there twice"),
+    ] {
+        let error = compiled(rule, &[]).expect_err(rule);
+        assert!(error.starts_with(&format!("not supported: fw:F rule 10: {word}")), "{error}");
+    }
+    let ports = |key: &str| {
+        format!("{key}={}", (0..70).map(|port| (2 * port).to_string()).collect::<Vec<_>>().join(";"))
+    };
+    let error = compiled(&format!("{} {}", ports("src-port"), ports("dst-port")), &[]).expect_err("too many");
+    assert!(error.contains("more than 4096 combinations"), "{error}");
+}
+
+impl Stand {
+    fn npf(&mut self, commands: &[&str]) {
+        for command in commands {
+            self.hear("npf-cfg", command.as_bytes());
+        }
+    }
+
+    /// Rules of a set in order: how many the first ones are, and what they do.
+    fn verdicts(&self, set: &str) -> Option<Vec<Verdict>> {
+        let set = self.bed.dataplane.rule_sets.get(set)?;
+        Some(set.rules.iter().map(|rule| rule.action.verdict).collect())
+    }
+}
+
+const WEB: [&str; 3] = [
+    "npf-cfg add fw:WEB 10 action=accept proto-final=6 dst-port=80;443",
+    "npf-cfg add fw:WEB 20 action=drop src-addr=10.0.0.0/8 rproc=log",
+    "npf-cfg attach interface:dp0p0s4 fw-in fw:WEB",
+];
+const SET: &str = "npf.pg0.in";
+
+#[test]
+fn nothing_happens_before_the_commit_and_all_of_it_then() {
+    let mut stand = Stand::new();
+    stand.npf(&WEB);
+    assert_eq!(stand.verdicts(SET), None);
+    stand.npf(&["npf-cfg commit"]);
+    assert_eq!(stand.failed(), [""; 0]);
+    // Behind the rules, what matches none is dropped.
+    assert_eq!(stand.verdicts(SET), Some(vec![Verdict::Pass, Verdict::Pass, Verdict::Drop, Verdict::Drop]));
+    let attached: Vec<_> = stand
+        .bed
+        .dataplane
+        .rule_sets
+        .attached()
+        .map(|(at, side, name)| (at, side, name.to_owned()))
+        .collect();
+    assert_eq!(attached, [(stand.port, Direction::Input, SET.to_owned())]);
+    assert!(stand.bed.dataplane.flows.tracker.is_none(), "rules without state need no flows");
+    stand.npf(&["npf-cfg detach interface:dp0p0s4 fw-in fw:WEB", "npf-cfg commit"]);
+    assert_eq!((stand.verdicts(SET), stand.bed.dataplane.rule_sets.attached().count()), (None, 0));
+}
+
+#[test]
+fn a_stateful_rule_closes_the_other_direction_to_all_but_answers() {
+    let mut stand = Stand::new();
+    stand.npf(&WEB);
+    stand.npf(&["npf-cfg add fw:WEB 30 action=accept stateful=y proto-final=17", "npf-cfg commit"]);
+    assert_eq!(stand.failed(), [""; 0]);
+    assert_eq!(stand.verdicts("npf.pg0.out"), Some(vec![Verdict::Drop]));
+    let sets = &stand.bed.dataplane.rule_sets;
+    let exempt = Exempt { admitted: true, own: true };
+    assert_eq!(sets.get(SET).map(|set| set.rules.exempt), Some(exempt));
+    let admits: Vec<bool> =
+        sets.get(SET).expect("a set").rules.iter().map(|rule| rule.action.admit).collect();
+    assert_eq!(admits, [false, false, false, true, false]);
+    let port = stand.port;
+    let is_tracked = |stand: &Stand| {
+        let dataplane = &stand.bed.dataplane;
+        dataplane.flows.tracker.as_ref().is_some_and(|tracker| tracker.is_enabled(&dataplane.engine, port))
+    };
+    assert!(is_tracked(&stand));
+    stand.npf(&["npf-cfg delete fw:WEB 30", "npf-cfg commit"]);
+    assert_eq!(stand.verdicts("npf.pg0.out"), None);
+    assert!(!is_tracked(&stand));
+}
+
+#[test]
+fn a_commit_that_is_refused_leaves_all_filters_as_they_were() {
+    let mut stand = Stand::new();
+    stand.npf(&WEB);
+    stand.npf(&["npf-cfg commit"]);
+    let before = stand.verdicts(SET);
+    stand.npf(&[
+        "npf-cfg add fw:WEB 5 action=accept",
+        "npf-cfg add fw:WEB 15 action=drop ttl=1",
+        "npf-cfg commit",
+    ]);
+    assert_eq!(stand.failed(), ["npf-cfg commit"]);
+    let error = stand.vplaned().last_error.clone().expect("it is told");
+    assert!(error.contains("not supported: fw:WEB rule 15: ttl="), "{error}");
+    assert_eq!(stand.verdicts(SET), before);
+    // Also for what is unknown when it is said.
+    stand.npf(&[
+        "npf-cfg delete fw:WEB 15",
+        "npf-cfg add fw:WEB 25 action=drop rproc=policer(1)",
+        "npf-cfg commit",
+    ]);
+    assert_eq!(stand.failed(), ["npf-cfg add fw:WEB 25 action=drop rproc=policer(1)", "npf-cfg commit"]);
+    assert_eq!(stand.verdicts(SET), before);
+    stand.npf(&["npf-cfg delete fw:WEB 25", "npf-cfg commit"]);
+    assert_eq!(stand.failed(), [""; 0]);
+    assert_ne!(stand.verdicts(SET), before);
+}
+
+#[test]
+fn other_attach_points_and_classes_are_refused_by_name() {
+    let mut stand = Stand::new();
+    let refused = [
+        "npf-cfg attach global: fw-in fw:WEB",
+        "npf-cfg attach interface:dp0p0s4 snat fw:WEB",
+        "npf-cfg add dnat:dp0p0s4 10 trans-addr=192.0.2.9",
+        "npf-cfg fw global icmp-strict enable",
+        "npf-cfg fw global timeout 7 update tcp established 600",
+        "npf-cfg fw global timeout 1 update tcp nosuch 600",
+    ];
+    stand.npf(&refused);
+    assert_eq!(stand.failed(), refused);
+    stand.npf(&WEB);
+    stand.npf(&[
+        "npf-cfg add acl:A 10 action=drop",
+        "npf-cfg attach interface:dp0p0s4 acl-in acl:A",
+        "npf-cfg commit",
+    ]);
+    assert_eq!(stand.failed(), ["npf-cfg commit"]);
+    let error = stand.vplaned().last_error.clone().expect("it is told");
+    assert!(error.contains("interface:dp0p0s4: fw-in beside acl-in"), "{error}");
+}
+
+#[test]
+fn line_13_rules_wait_for_their_interface_and_line_15_a_snapshot_commits() {
+    let mut stand = Stand::new();
+    let dataplane = &mut stand.bed.dataplane;
+    dataplane.hear_vplaned([Event::SnapshotBegin]);
+    stand.npf(&WEB);
+    stand.npf(&["npf-cfg attach interface:later0 fw-out fw:WEB"]);
+    let took = std::time::Duration::ZERO;
+    stand.bed.dataplane.hear_vplaned([Event::SnapshotEnd { messages: 4, took }]);
+    assert!(stand.verdicts(SET).is_some());
+    let other = stand.bed.dataplane.create_pg_interface(
+        weft_devices::pg::PgId(1),
+        weft_devices::pg::Mode::Ethernet,
+        None,
+    );
+    let other = other.expect("a second port");
+    let ifindex = weft_vplaned::netlink::IfIndex::new(9).expect("not 0");
+    stand.vplaned().bindings.bind(ifindex, other, "later0");
+    stand.bed.dataplane.hear_vplaned([]);
+    assert!(stand.verdicts("npf.pg1.out").is_some());
+    // A snapshot that says nothing of filters ends them.
+    stand.bed.dataplane.hear_vplaned([Event::SnapshotBegin, Event::SnapshotEnd { messages: 0, took }]);
+    assert_eq!((stand.verdicts(SET), stand.verdicts("npf.pg1.out")), (None, None));
+}
+
+#[test]
+fn rules_are_shown_as_clients_expect_and_keep_their_counters() {
+    let mut stand = Stand::new();
+    stand.npf(&WEB);
+    stand.npf(&["npf-cfg commit"]);
+    let shown = stand.ask("npf-op show all: fw-in");
+    let expected = serde_json::json!({"config": [{
+        "attach_type": "interface", "attach_point": "dp0p0s4", "rulesets": [{
+            "ruleset_type": "fw-in", "groups": [{
+                "class": "fw", "name": "WEB", "direction": "in", "rules": {
+                    "10": {"action": "pass ", "config": "action=accept proto-final=6 dst-port=80;443",
+                           "match": "proto-final=6 dst-port=80;443", "operation": "", "bytes": 0, "packets": 0},
+                    "20": {"action": "block ", "config": "action=drop src-addr=10.0.0.0/8 rproc=log",
+                           "match": "src-addr=10.0.0.0/8", "operation": "log", "bytes": 0, "packets": 0}}}]}]}]});
+    assert_eq!(shown, expected);
+    let one = stand.ask("npf-op show -n fw:WEB -r 20 interface:dp0p0s4 fw-in");
+    let rules = &one["config"][0]["rulesets"][0]["groups"][0]["rules"];
+    assert_eq!(rules.as_object().map(|rules| rules.len()), Some(1));
+    assert_eq!(stand.ask("npf-op show all: fw-out"), serde_json::json!({"config": []}));
+    // Rules that stay the same keep their ids, whatever comes before them.
+    let ids = |stand: &Stand| -> Vec<u32> {
+        stand.bed.dataplane.rule_sets.get(SET).expect("a set").rules.iter().map(|rule| rule.id.0).collect()
+    };
+    assert_eq!(ids(&stand), [1, 2, 3, 0]);
+    stand.npf(&["npf-cfg add fw:WEB 5 action=drop proto-final=17", "npf-cfg commit"]);
+    assert_eq!(ids(&stand), [4, 1, 2, 3, 0]);
+}
+
+#[test]
+fn sessions_follow_what_is_set() {
+    let mut stand = Stand::new();
+    let configured = stand.bed.dataplane.config.flow;
+    stand.npf(&[
+        "npf-cfg fw global timeout 1 update tcp established 600",
+        "npf-cfg fw global tcp-strict enable",
+    ]);
+    stand.hear("session-cfg", b"session-cfg sessions-max 1000");
+    stand.npf(&["npf-cfg commit"]);
+    let set = stand.bed.dataplane.config.flow;
+    assert_eq!(set.timeouts.tcp_established, std::time::Duration::from_secs(600));
+    assert_eq!((set.pickup, set.most), (false, Some(1000)));
+    for refused in ["session-cfg sessions-max 4000000000", "session-cfg logging periodic=5"] {
+        stand.hear("session-cfg", refused.as_bytes());
+        assert_eq!(stand.failed(), [refused]);
+    }
+    let took = std::time::Duration::ZERO;
+    stand.bed.dataplane.hear_vplaned([Event::SnapshotBegin, Event::SnapshotEnd { messages: 0, took }]);
+    assert_eq!(stand.bed.dataplane.config.flow, configured);
+    assert_eq!(stand.ask("session-op show sessions"), serde_json::json!({"config": {"sessions": {}}}));
+}

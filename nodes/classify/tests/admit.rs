@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rules that admit flows, with the tracker that remembers them: answers pass, strangers do not.
+
+#[allow(dead_code)]
+#[path = "../../tests/graph/bed/mod.rs"]
+mod bed;
+
+use weft_classify::{
+    Action, Direction, Exempt, Match, PortRange, Priority, Rule, RuleId, RuleSet, RuleSets, Verdict,
+};
+use weft_flow::FlowTracker;
+use weft_flow::settings::{Mode, Settings};
+use weft_nodes::headers::build::Packet;
+use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, TcpFlags};
+
+use bed::Bed;
+
+const SYN: TcpFlags = TcpFlags::SYN;
+const ACK: TcpFlags = TcpFlags::ACK;
+const SYN_ACK: TcpFlags = TcpFlags(SYN.0 | ACK.0);
+
+/// A router behind whose port 0 hosts may begin connections to port 80 and to ports of UDP, and ping.
+struct Lab {
+    bed: Bed,
+    sets: RuleSets,
+    tracker: FlowTracker,
+}
+
+fn rule(id: u32, matches: Match, action: Action) -> Rule {
+    Rule { id: RuleId(id), priority: Priority(id), matches, action }
+}
+
+/// What may begin.
+fn permitted() -> Vec<Rule> {
+    let admit = Action { admit: true, ..Action::only(Verdict::Pass) };
+    let of = |protocol| Match { protocol: Some(protocol), ..Match::default() };
+    let web = Match { destination_ports: PortRange::only(80), ..of(IpProtocol::TCP) };
+    vec![
+        rule(1, web, admit),
+        rule(2, of(IpProtocol::UDP), admit),
+        rule(3, of(IpProtocol::ICMP), admit),
+        rule(9, Match::default(), Action::only(Verdict::Drop)),
+    ]
+}
+
+impl Lab {
+    fn new() -> Lab {
+        let mut bed = Bed::new();
+        let interfaces = bed.interfaces.published();
+        let mut sets = RuleSets::new(&mut bed.engine, &interfaces, &bed.nodes.arcs, 64).unwrap();
+        let (arcs, main) = (bed.nodes.arcs, bed.main.clone());
+        let mut tracker =
+            FlowTracker::new(&mut bed.engine, &arcs, Settings::default(), &interfaces, 64, &main).unwrap();
+        sets.admit_by(&mut bed.engine, tracker.node());
+        for port in bed.ports {
+            tracker.enable(&mut bed.engine, port.index, Mode::Admit).unwrap();
+        }
+        Lab { bed, sets, tracker }
+    }
+
+    /// These rules, and behind them all others are closed to whoever is not answered.
+    fn guard(&mut self, name: &str, port: usize, direction: Direction, rules: Vec<Rule>) {
+        let interface = self.bed.ports[port].index;
+        let Bed { engine, interfaces, .. } = &mut self.bed;
+        self.sets
+            .change(engine, interfaces, name, |set| {
+                *set = RuleSet::of(rules)?;
+                set.exempt = Exempt { admitted: true, own: true };
+                Ok(())
+            })
+            .unwrap();
+        self.sets.attach(engine, interfaces, name, interface, direction).unwrap();
+        self.bed.run();
+    }
+
+    fn packet(&self, port: usize, transport: impl Fn(Packet) -> Packet) -> Packet {
+        let (from, to) = (self.bed.ports[port], self.bed.ports[1 - port]);
+        transport(from.incoming().ipv4(from.peer, to.peer))
+    }
+
+    #[track_caller]
+    fn passes(&mut self, port: usize, transport: impl Fn(Packet) -> Packet) {
+        let packet = self.packet(port, transport);
+        self.bed.pass(port, &packet);
+        self.bed.only(1 - port);
+    }
+
+    #[track_caller]
+    fn denied(&mut self, port: usize, transport: impl Fn(Packet) -> Packet, node: &str) {
+        let packet = self.packet(port, transport);
+        self.bed.pass(port, &packet);
+        self.bed.nothing_sent();
+        self.bed.counted(&[(&format!("{node}/denied"), 1)]);
+    }
+
+    fn flows(&self) -> Vec<bool> {
+        self.tracker.flows().map(|flow| flow.admitted).collect()
+    }
+}
+
+fn closed() -> Vec<Rule> {
+    vec![rule(9, Match::default(), Action::only(Verdict::Drop))]
+}
+
+/// The dialogue is the same whichever interface has the rules.
+fn dialogue(lab: &mut Lab, forth: &str, back: &str) {
+    // Nobody has begun anything.
+    lab.denied(1, |ip| ip.tcp(80, 1000, SYN_ACK), back);
+    lab.denied(1, |ip| ip.udp(53, 1000), back);
+    lab.denied(0, |ip| ip.tcp(1000, 22, SYN), forth);
+    assert_eq!(lab.flows(), [], "what is denied begins no flow");
+
+    lab.passes(0, |ip| ip.tcp(1000, 80, SYN));
+    lab.passes(1, |ip| ip.tcp(80, 1000, SYN_ACK));
+    lab.passes(0, |ip| ip.tcp(1000, 80, ACK).payload(b"GET"));
+    lab.passes(1, |ip| ip.tcp(80, 1000, ACK).payload(b"200"));
+    lab.denied(1, |ip| ip.tcp(80, 1001, SYN_ACK), back);
+    lab.passes(0, |ip| ip.udp(1000, 53));
+    lab.passes(1, |ip| ip.udp(53, 1000));
+    lab.denied(1, |ip| ip.udp(54, 1000), back);
+    lab.passes(0, |ip| ip.ping(7, 1));
+    lab.passes(1, |ip| ip.icmp4(Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [7, 1])));
+    lab.denied(1, |ip| ip.icmp4(Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [8, 1])), back);
+
+    // An error about a packet of a flow passes, one about no flow does not.
+    let unreachable = Icmp4Header::new(Icmp4Type::UNREACHABLE, 1, [0, 0]);
+    let about = |lab: &Lab, port| lab.packet(0, |ip| ip.udp(1000, port)).build()[14..].to_vec();
+    let (known, unknown) = (about(lab, 53), about(lab, 54));
+    lab.passes(1, |ip| ip.icmp4(unreachable).payload(&known));
+    lab.denied(1, |ip| ip.icmp4(unreachable).payload(&unknown), back);
+    assert_eq!(lab.flows(), [true; 3]);
+}
+
+#[test]
+fn answers_pass_an_interface_that_admitted_the_flow_on_the_way_in() {
+    let mut lab = Lab::new();
+    lab.guard("in", 0, Direction::Input, permitted());
+    lab.guard("out", 0, Direction::Output, closed());
+    dialogue(&mut lab, "ip4-classify", "ip4-classify-output");
+}
+
+#[test]
+fn answers_pass_an_interface_that_admitted_the_flow_on_the_way_out() {
+    let mut lab = Lab::new();
+    lab.guard("out", 1, Direction::Output, permitted());
+    lab.guard("in", 1, Direction::Input, closed());
+    dialogue(&mut lab, "ip4-classify-output", "ip4-classify");
+}
+
+#[test]
+fn a_flow_is_admitted_only_where_a_rule_says_so() {
+    let mut lab = Lab::new();
+    lab.guard("in", 0, Direction::Input, permitted());
+    // The other interface lets out what it likes, and nothing in.
+    lab.guard("far-in", 1, Direction::Input, closed());
+    lab.passes(0, |ip| ip.udp(1000, 53));
+    lab.denied(1, |ip| ip.udp(53, 1000), "ip4-classify");
+}
+
+#[test]
+fn admitted_flows_outlive_the_rules_that_admitted_them() {
+    let mut lab = Lab::new();
+    lab.guard("in", 0, Direction::Input, permitted());
+    lab.guard("out", 0, Direction::Output, closed());
+    lab.passes(0, |ip| ip.udp(1000, 53));
+    lab.guard("in", 0, Direction::Input, closed());
+    lab.passes(0, |ip| ip.udp(1000, 53));
+    lab.passes(1, |ip| ip.udp(53, 1000));
+    lab.denied(0, |ip| ip.udp(1001, 53), "ip4-classify");
+    lab.tracker.clear_all(&mut lab.bed.engine);
+    lab.bed.run();
+    for _ in 0..1000 {
+        std::thread::sleep(std::time::Duration::from_millis(11));
+        lab.bed.worker.turn();
+        if lab.flows().is_empty() {
+            break;
+        }
+    }
+    lab.denied(0, |ip| ip.udp(1000, 53), "ip4-classify");
+}
+
+#[test]
+fn fragments_follow_the_first_one() {
+    let mut lab = Lab::new();
+    lab.guard("in", 0, Direction::Input, permitted());
+    lab.guard("out", 0, Direction::Output, closed());
+    lab.passes(0, |ip| ip.udp(1000, 53));
+    let part = |ip: Packet, flags: u16| {
+        ip.ipv4_with(|ip| ip.flags_offset.set(flags)).udp(53, 1000).payload(&[0; 24])
+    };
+    lab.denied(1, |ip| part(ip, 4), "ip4-classify-output");
+    lab.passes(1, |ip| part(ip, Ipv4Header::MORE_FRAGMENTS));
+    lab.passes(1, |ip| part(ip, 4));
+}
+
+#[test]
+fn several_changes_at_once_are_seen_together_or_not_at_all() {
+    let mut lab = Lab::new();
+    let room = lab.sets.room();
+    let port = lab.bed.ports[0].index;
+    let Bed { engine, interfaces, .. } = &mut lab.bed;
+    lab.sets.at_once(engine, |sets, engine| {
+        for (name, direction) in [("in", Direction::Input), ("out", Direction::Output)] {
+            let change = sets.change(engine, interfaces, name, |set| {
+                *set = RuleSet::of(closed())?;
+                Ok(())
+            });
+            change.unwrap();
+            sets.attach(engine, interfaces, name, port, direction).unwrap();
+        }
+    });
+    lab.bed.run();
+    assert_eq!(lab.sets.room(), room - 2);
+    lab.denied(0, |ip| ip.udp(1, 2), "ip4-classify");
+    lab.denied(1, |ip| ip.udp(1, 2), "ip4-classify-output");
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ip4-tcp-mss and ip4-tcp-mss-output: no TCP connection over an interface offers longer segments than fit.
+//!
+//! A tunnel or PPPoE behind the next router makes packets too long whose senders never learn of it, where ICMP is
+//! filtered. So the option of both SYNs (RFC 9293 section 3.7.1, RFC 6691) is lowered as it passes, never raised; a SYN
+//! without it offers 536 bytes already. Only SYNs are looked into; of a datagram in fragments, the first.
+
+use std::sync::Arc;
+
+use weft_engine::buffer::Packet;
+use weft_engine::feature::{FeatureError, FeatureSpec};
+use weft_engine::frame::Frame;
+use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::node::{Node, NodeSpec};
+use weft_engine::publish::Published;
+use weft_engine::{ArcId, Context, Engine, InterfaceIndex, NodeId};
+use zerocopy::FromBytes;
+
+use super::input::format_header;
+use crate::graph::FeatureArcs;
+use crate::headers::{IpProtocol, Ipv4Header, TcpFlags, TcpHeader, checksum, ip4_offset};
+use crate::interface::Interfaces;
+
+/// Descriptor of ip4-tcp-mss, a feature of `ip4-unicast`.
+pub static IP4_TCP_MSS: NodeSpec = NodeSpec::internal("ip4-tcp-mss").trace(format_header);
+/// Descriptor of ip4-tcp-mss-output, a feature of `interface-output`.
+pub static IP4_TCP_MSS_OUTPUT: NodeSpec = NodeSpec::internal("ip4-tcp-mss-output");
+
+/// The longest segment by interface; 0: no limit.
+type Limits = Box<[u16]>;
+
+/// Kind and length of the option (RFC 9293 section 3.2).
+const MSS: [u8; 2] = [2, 4];
+const END_OF_LIST: u8 = 0;
+const NO_OPERATION: u8 = 1;
+
+struct TcpMss {
+    output: bool,
+    limits: Arc<Published<Limits>>,
+}
+
+impl Node for TcpMss {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let limits = self.limits.read(cx.guard());
+        let (arcs, output) = (cx.arcs(), self.output);
+        cx.each(frame, |packet| {
+            let interface = if output { packet.meta.tx_interface } else { packet.meta.rx_interface };
+            if let Some(&limit @ 1..) = limits.get(interface.index()) {
+                let start = if output { ip4_offset(packet.data()) } else { Some(0) };
+                start.and_then(|start| lower(packet, start, limit));
+            }
+            arcs.next(packet)
+        });
+    }
+}
+
+/// Lowers the option of a SYN, if it has one that is too high.
+#[inline(always)]
+fn lower(packet: &mut Packet<'_>, start: usize, limit: u16) -> Option<()> {
+    let bytes = packet.data_mut().get_mut(start..)?;
+    let (ip, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
+    if ip.protocol != IpProtocol::TCP || ip.fragment_offset() != 0 {
+        return None;
+    }
+    let segment = bytes.get_mut(ip.header_length()..)?;
+    let (tcp, _) = TcpHeader::ref_from_prefix(segment).ok()?;
+    if !tcp.flags.contains(TcpFlags::SYN) {
+        return None;
+    }
+    let header = segment.get_mut(..tcp.header_length())?;
+    let at = find(header.get(TcpHeader::LENGTH..)?)? + TcpHeader::LENGTH;
+    let old = u16::from_be_bytes(header.get(at..at + 2)?.try_into().ok()?);
+    if old <= limit {
+        return None;
+    }
+    header[at..at + 2].copy_from_slice(&limit.to_be_bytes());
+    let (tcp, _) = TcpHeader::mut_from_prefix(header).ok()?;
+    // At an odd place the two bytes belong to two words; their sum is that of the word with its bytes swapped (RFC 1071
+    // section 2 B).
+    let (old, new) = if at % 2 == 0 { (old, limit) } else { (old.swap_bytes(), limit.swap_bytes()) };
+    let sum = checksum::update(tcp.checksum.get(), old, new);
+    tcp.checksum.set(sum);
+    Some(())
+}
+
+/// Where among the options the value of the MSS stands.
+#[cold]
+fn find(options: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *options.get(at..)? {
+            [NO_OPERATION, ..] => at += 1,
+            [kind, length, _, _, ..] if [kind, length] == MSS => return Some(at + 2),
+            [END_OF_LIST, ..] => return None,
+            // One shorter than its own two bytes would lead nowhere.
+            [_, length, ..] if length >= 2 => at += usize::from(length),
+            _ => return None,
+        }
+    }
+}
+
+/// The limits, as the main thread holds them.
+pub struct MssLimits {
+    limits: Vec<u16>,
+    published: Arc<Published<Limits>>,
+    input: (ArcId, NodeId),
+    output: ArcId,
+}
+
+/// Why there are no such nodes.
+#[derive(Debug, thiserror::Error)]
+pub enum MssError {
+    /// They do not fit.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Their arcs do not exist.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+}
+
+impl MssLimits {
+    /// No limits, and the nodes that would apply them.
+    pub fn new(engine: &mut Engine, arcs: &FeatureArcs) -> Result<MssLimits, MssError> {
+        let published = Arc::new(Published::new(&engine.domain, Limits::default()));
+        let node = |spec, output| {
+            let limits = &published;
+            NodeDef::new(spec, move |_| Box::new(TcpMss { output, limits: Arc::clone(limits) }))
+        };
+        engine.add_nodes("weft", vec![node(&IP4_TCP_MSS, false), node(&IP4_TCP_MSS_OUTPUT, true)])?;
+        for (arc, node) in [("ip4-unicast", IP4_TCP_MSS.name), ("interface-output", IP4_TCP_MSS_OUTPUT.name)]
+        {
+            engine.add_feature(&FeatureSpec { arc, node, after: &[], before: &[] })?;
+        }
+        Ok(MssLimits {
+            limits: Vec::new(),
+            published,
+            input: arcs.ip4_unicast,
+            output: arcs.interface_output,
+        })
+    }
+
+    /// The longest segment that connections over an interface may offer, in both directions; `None`: whatever they like.
+    pub fn set(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+        limit: Option<u16>,
+    ) -> Result<(), FeatureError> {
+        let Some(interface) = interfaces.get(index) else { return Ok(()) };
+        let limit = limit.unwrap_or(0);
+        if self.get(index) == limit {
+            return Ok(());
+        }
+        if self.limits.len() <= index.index() {
+            self.limits.resize(index.index() + 1, 0);
+        }
+        self.limits[index.index()] = limit;
+        self.published.replace(&mut engine.domain, self.limits.clone().into_boxed_slice());
+        let (arc, last) = self.input;
+        engine.set_feature(arc, index, IP4_TCP_MSS.name, limit != 0, last)?;
+        engine.set_feature(self.output, index, IP4_TCP_MSS_OUTPUT.name, limit != 0, interface.tx)?;
+        Ok(())
+    }
+
+    fn get(&self, index: InterfaceIndex) -> u16 {
+        self.limits.get(index.index()).copied().unwrap_or(0)
+    }
+
+    /// The interface is about to be deleted; its index will be another's.
+    pub fn interface_leaves(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+    ) -> Result<(), FeatureError> {
+        self.set(engine, interfaces, index, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn the_option_is_found_among_others_and_never_beyond_them() {
+        assert_eq!(find(&[2, 4, 5, 180]), Some(2));
+        assert_eq!(find(&[1, 3, 3, 7, 2, 4, 5, 180]), Some(6));
+        assert_eq!(find(&[0, 2, 4, 5, 180]), None, "behind the end of the list");
+        for bad in
+            [&[][..], &[2], &[2, 4], &[2, 4, 5], &[3, 0, 2, 4, 5, 180], &[8, 200, 2, 4, 5, 180], &[2, 3, 5]]
+        {
+            assert_eq!(find(bad), None, "{bad:?}");
+        }
+    }
+}
