@@ -2,6 +2,7 @@
 //! Benchmarks of the dataplane. Each prints what it measured as minimum, median and maximum of interleaved rounds,
 //! beside a rival that was measured in the same run.
 
+mod acl;
 mod allocations;
 mod bare;
 mod chain;
@@ -36,6 +37,8 @@ enum What {
     Classify(classify::Options),
     /// The flow tracker alone, in clocks per packet, beside DPDK's rte_hash
     Flow(flow::Options),
+    /// A packet of a flow that a reflexive rule has admitted, in clocks of the flow tracker and the classifier
+    Acl(acl::Options),
 }
 
 fn main() -> Result<()> {
@@ -44,5 +47,6 @@ fn main() -> Result<()> {
         What::Stats(options) => stats::run(&options),
         What::Classify(options) => classify::run(&options),
         What::Flow(options) => flow::run(&options),
+        What::Acl(options) => acl::run(&options),
     }
 }
