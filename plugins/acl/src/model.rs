@@ -132,7 +132,7 @@ mod tests {
     use weft_plugin_sdk::Words;
 
     fn rules(texts: &[&str]) -> Vec<Rule> {
-        texts.iter().map(|text| crate::rule::read(&mut Words::new(text)).ok().expect("good")).collect()
+        texts.iter().map(|text| crate::rule::read(&mut Words::new(text)).expect("good")).collect()
     }
 
     fn ids(lists: &Lists, number: Number) -> Vec<u32> {
@@ -147,11 +147,11 @@ mod tests {
     fn a_rule_that_stays_keeps_its_id_and_no_id_comes_twice() {
         let mut lists = Lists::default();
         let (web, dns) = ("permit proto tcp dport 80", "permit proto udp dport 53");
-        let number = lists.set(None, Some("a".into()), rules(&[web, dns])).ok().expect("good");
+        let number = lists.set(None, Some("a".into()), rules(&[web, dns])).expect("good");
         assert_eq!(ids(&lists, number), [1, 2]);
-        let other = lists.set(None, None, rules(&[web])).ok().expect("good");
+        let other = lists.set(None, None, rules(&[web])).expect("good");
         assert_eq!(ids(&lists, other), [3]);
-        lists.set(Some(number), None, rules(&[dns, "deny", web, web])).ok().expect("good");
+        lists.set(Some(number), None, rules(&[dns, "deny", web, web])).expect("good");
         assert_eq!(ids(&lists, number), [2, 4, 1, 5]);
         assert_eq!(lists.lists[&number].tag, "a");
         assert!(lists.set(Some(Number(7)), None, vec![]).is_err());
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn lists_in_use_stay() {
         let mut lists = Lists::default();
-        let number = lists.set(None, Some("a".into()), vec![]).ok().expect("good");
+        let number = lists.set(None, Some("a".into()), vec![]).expect("good");
         assert_eq!(lists.find("a").ok(), Some(number));
         assert!(lists.apply(at("p0"), number).is_ok());
         assert!(lists.apply(at("p0"), number).is_err(), "twice");

@@ -191,7 +191,7 @@ proptest! {
             applied.push((Direction::Output, Vec::new()));
         }
         for rules in of {
-            let number = lists.set(None, None, rules).ok().unwrap();
+            let number = lists.set(None, None, rules).unwrap();
             for (direction, numbers) in &mut applied {
                 let at = At { interface: InterfaceIndex(0), name: "p0".into(), direction: *direction };
                 prop_assert!(lists.apply(at, number).is_ok());

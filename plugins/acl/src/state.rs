@@ -109,12 +109,12 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let rules = |texts: &[&str]| {
-            texts.iter().map(|text| rule::read(&mut Words::new(text)).ok().expect("good")).collect()
+            texts.iter().map(|text| rule::read(&mut Words::new(text)).expect("good")).collect()
         };
         let mut lists = Lists::default();
         let web = rules(&["permit+reflect src 10.0.0.0/8 proto tcp dport 80", "deny proto icmp sport 8"]);
-        let named = lists.set(None, Some("web".into()), web).ok().expect("good");
-        let other = lists.set(None, None, rules(&["deny"])).ok().expect("good");
+        let named = lists.set(None, Some("web".into()), web).expect("good");
+        let other = lists.set(None, None, rules(&["deny"])).expect("good");
         let at = |direction| At { interface: InterfaceIndex(3), name: "p0.7".into(), direction };
         for (direction, number) in
             [(Direction::Input, other), (Direction::Input, named), (Direction::Output, named)]
@@ -122,8 +122,8 @@ mod tests {
             assert!(lists.apply(at(direction), number).is_ok());
         }
         let state = |text: &str| State { version: VERSION, bytes: text.as_bytes().to_vec() };
-        assert_eq!(read(&state(&write(&lists))).ok().expect("good"), lists);
-        assert_eq!(read(&state("next 1\n")).ok().expect("good"), Lists::default());
+        assert_eq!(read(&state(&write(&lists))).expect("good"), lists);
+        assert_eq!(read(&state("next 1\n")).expect("good"), Lists::default());
         for bad in ["next", "rule 1 deny", "list 0 a b", "applied 1 p0 input 4", "other"] {
             assert!(read(&state(bad)).is_err(), "{bad}");
         }
