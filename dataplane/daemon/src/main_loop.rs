@@ -297,6 +297,7 @@ impl Dataplane {
         let waits = self.engine.reclaim();
         self.publish_route_counters();
         self.announce();
+        self.admit_on_new_interfaces();
         let streams = self.pg.poll(&mut self.engine);
         let captures = self.drain_capture();
         waits || streams || captures

@@ -31,7 +31,9 @@ mod node;
 #[allow(unsafe_code)]
 pub mod plugin;
 #[allow(unsafe_code)]
-mod registration;
+pub mod registration;
+#[allow(unsafe_code)]
+pub mod rules;
 mod specs;
 #[allow(unsafe_code)]
 mod table;

@@ -3,8 +3,10 @@
 
 use std::net::Ipv4Addr;
 
+use weft_classify::{OwnedSet, RuleId};
 use weft_engine::{Engine, InterfaceIndex};
 pub use weft_plugin_sdk::abi::Route4;
+use weft_stats::Combined;
 
 /// The main thread's state.
 pub trait World {
@@ -27,5 +29,14 @@ pub trait World {
     /// How packets of this host leave that go to `destination` by a forwarding table; an error is a sentence.
     fn route4(&self, _table: u32, destination: Ipv4Addr) -> Result<Route4, String> {
         Err(format!("there is no route to {destination}: nothing is routed here"))
+    }
+    /// The rule sets of a plugin are these from now on, and no others; an error is a sentence. A world without a
+    /// classifier refuses.
+    fn set_rules(&mut self, plugin: &str, _sets: &[OwnedSet]) -> Result<(), String> {
+        Err(format!("plugin '{plugin}' has rules, but there is no classifier"))
+    }
+    /// What a rule has met; `None` if there is no such set.
+    fn rule_hits(&self, _set: &str, _rule: RuleId) -> Option<Combined> {
+        None
     }
 }

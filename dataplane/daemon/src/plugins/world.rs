@@ -3,9 +3,11 @@
 
 use std::net::Ipv4Addr;
 
+use weft_classify::{OwnedSet, RuleId};
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::ip4::Forward;
 use weft_plugin_host::{Route4, World};
+use weft_stats::Combined;
 
 use crate::state::Dataplane;
 
@@ -68,6 +70,14 @@ impl World for Dataplane {
             return Ok(Route4 { interface: interface.0, source, table: first.0 });
         }
         Err(format!("there is no route to {destination} in table {table}"))
+    }
+
+    fn set_rules(&mut self, plugin: &str, sets: &[OwnedSet]) -> Result<(), String> {
+        self.set_plugin_rules(plugin, sets).map_err(|error| format!("{error:#}"))
+    }
+
+    fn rule_hits(&self, set: &str, rule: RuleId) -> Option<Combined> {
+        self.rule_sets.get(set).map(|set| set.hits(rule))
     }
 }
 
