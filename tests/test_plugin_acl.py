@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import poll_until
-from lab.weft import CliError, binary
+from lab.weft import TREE, CliError, binary
 
 SECONDS = 15
 WEB = 8080
@@ -205,3 +205,13 @@ def test_what_is_refused_changes_nothing(net):
     with pytest.raises(CliError, match="has rules in this direction already"):
         net.weft.cli("set acl-plugin interface p1 input acl 0")
     assert pings(a, b) is False and len(net.weft.cli_json("show acl-plugin interface")) == 1
+
+
+def test_the_examples_of_the_page(net):
+    lines = (TREE / "docs/acl.md").read_text().splitlines()
+    commands = [line.removeprefix("    weftctl ") for line in lines if line.startswith("    weftctl ")]
+    assert commands[0] == "plugin load acl"
+    for command in commands[1:]:
+        net.weft.cli(command)
+    shown = net.weft.cli_json("show acl-plugin acl")
+    assert [(each["tag"], len(each["rules"]), each["input"]) for each in shown] == [("web", 1, ["p0"])]
