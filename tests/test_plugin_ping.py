@@ -17,7 +17,8 @@ QUICK = "interval 0.02"
 
 @pytest.fixture
 def net(network, lab):
-    return network(more=PluginFolder(lab, "ping").settings)
+    # A worker per port: one sends, and answers come to the other one too.
+    return network(more=PluginFolder(lab, "ping").settings, workers=2, first_worker_core=0)
 
 
 def _ping(net, words):

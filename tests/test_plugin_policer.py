@@ -20,7 +20,7 @@ AF11, AF12, AF13 = 10, 12, 14
 @pytest.fixture
 def net(network, lab):
     """Two hosts that know each other."""
-    net = network(more=PluginFolder(lab, "policer").settings)
+    net = network(more=PluginFolder(lab, "policer").settings, workers=2, first_worker_core=0)
     a, b = net.sites
     a.host.output("ping", "-c", 2, "-i", 0.05, "-W", 2, b.host_ip)
     return net

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+// Drops or counts packets between two hosts: the classifier of VPP's plugin tutorials, as a plugin in C.
+//
+// Rules are kept by the main thread in an array. After each change it makes a hash table of them, which workers read with one
+// load and never write; the old table is freed when no worker can see it any more. A worker counts into columns of its own.
+#include <arpa/inet.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <weft_plugin.h>
+
+enum { MOST_RULES = 256, SLOTS = 2 * MOST_RULES, PACKETS = 0, BYTES = 1, COLUMNS = 2 };
+enum { PASS, DROP };
+enum { REASON_DENIED };
+enum { STATE_VERSION = 1 };
+
+struct rule {
+    uint32_t interface;
+    uint32_t source, destination; // As in the packet.
+    uint8_t protocol;             // 0: any.
+    uint8_t action;
+    uint16_t used;
+    uint64_t base[COLUMNS]; // What the columns held when the rule came.
+};
+
+// Open addressing, half full at most, so that a search ends at an empty place. Rules with equal keys stand in the order of their ids.
+struct table {
+    struct {
+        struct rule rule;
+        uint32_t id;
+    } slots[SLOTS];
+};
+
+struct classify {
+    const struct weft_host *host;
+    struct rule rules[MOST_RULES]; // By id.
+    struct table *table;           // What workers read; null as long as there are no rules.
+};
+
+static uint32_t hash(uint32_t interface, uint32_t source, uint32_t destination)
+{
+    // Fibonacci hashing: the high bits of the product depend on all bits of the key.
+    uint64_t key = ((uint64_t)source << 32 | destination) ^ (uint64_t)interface << 17;
+    return (uint32_t)(key * 0x9e3779b97f4a7c15u >> 48) % SLOTS;
+}
+
+// One thread writes a cell, others read it at any time.
+static void add(uint64_t *cell, uint64_t n)
+{
+    __atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+
+static int action(struct weft_vector *vector, const struct table *table, const struct weft_metadata *packet,
+                  const uint8_t *ip)
+{
+    uint32_t source, destination;
+    if (packet->length < 20)
+        return PASS;
+    memcpy(&source, ip + 12, 4);
+    memcpy(&destination, ip + 16, 4);
+    for (uint32_t at = hash(packet->rx_interface, source, destination);; at = (at + 1) % SLOTS) {
+        const struct rule *rule = &table->slots[at].rule;
+        if (!rule->used)
+            return PASS;
+        if (rule->source != source || rule->destination != destination || rule->interface != packet->rx_interface ||
+            (rule->protocol && rule->protocol != ip[9]))
+            continue;
+        uint64_t *cells = &vector->counters[0].cells[table->slots[at].id * COLUMNS];
+        add(&cells[PACKETS], 1);
+        add(&cells[BYTES], (uint64_t)packet->length + packet->rest_length);
+        return rule->action;
+    }
+}
+
+// All workers share what the main thread keeps.
+static int32_t open_node(void *user, uint32_t thread, void **state)
+{
+    (void)thread;
+    *state = user;
+    return WEFT_OK;
+}
+
+static uint32_t process(struct weft_vector *vector)
+{
+    const struct classify *classify = vector->state;
+    const struct table *table = __atomic_load_n(&classify->table, __ATOMIC_ACQUIRE);
+    if (!table || vector->counters_length < 1 || vector->counters[0].length < MOST_RULES * COLUMNS)
+        return WEFT_SEND_DEFAULT;
+    for (unsigned i = 0; i < vector->count; i++) {
+        uint32_t buffer = vector->buffers[i];
+        struct weft_metadata *packet = &vector->metadata[buffer];
+        const uint8_t *ip = vector->slots + (size_t)buffer * WEFT_SLOT_SIZE + packet->data_offset;
+        if (action(vector, table, packet, ip) == DROP) {
+            packet->reason = vector->reason_base + REASON_DENIED;
+            vector->nexts[i] = WEFT_NODE_DROP;
+        } else {
+            vector->nexts[i] = vector->chain[++packet->feature];
+        }
+    }
+    return WEFT_SEND_EACH;
+}
+
+static int32_t refuse(const struct classify *classify, struct weft_main *main, const char *why)
+{
+    classify->host->fail(main, (const uint8_t *)why, strlen(why));
+    return WEFT_REFUSED;
+}
+
+// Passes on why the host has refused the last call.
+static int32_t refused(const struct weft_host *host, struct weft_main *main)
+{
+    uint8_t why[256];
+    size_t length = host->why(main, why, sizeof why);
+    host->fail(main, why, length < sizeof why ? length : sizeof why);
+    return WEFT_REFUSED;
+}
+
+static int32_t publish(struct classify *classify, struct weft_main *main)
+{
+    uint8_t name[1];
+    struct table *table = calloc(1, sizeof *table), *old = classify->table;
+    if (!table)
+        return refuse(classify, main, "out of memory");
+    for (uint32_t id = 0; id < MOST_RULES; id++) {
+        struct rule *rule = &classify->rules[id];
+        // A rule ends with its interface.
+        rule->used = rule->used && classify->host->interface_name(main, rule->interface, name, sizeof name) > 0;
+        if (!rule->used)
+            continue;
+        uint32_t at = hash(rule->interface, rule->source, rule->destination);
+        while (table->slots[at].rule.used)
+            at = (at + 1) % SLOTS;
+        table->slots[at].rule = *rule;
+        table->slots[at].id = id;
+    }
+    __atomic_store_n(&classify->table, table, __ATOMIC_RELEASE);
+    if (old)
+        classify->host->defer(main, free, old);
+    return WEFT_OK;
+}
+
+static uint64_t counted(const struct classify *classify, struct weft_main *main, uint32_t id, uint32_t column)
+{
+    return classify->host->counter(main, 0, id * COLUMNS + column) - classify->rules[id].base[column];
+}
+
+// The feature is on where there are rules.
+static int32_t enable(struct classify *classify, struct weft_main *main, uint32_t interface)
+{
+    uint32_t on = 0;
+    for (uint32_t id = 0; id < MOST_RULES; id++)
+        on |= classify->rules[id].used && classify->rules[id].interface == interface;
+    if (classify->host->set_feature(main, "ip4-unicast", "pkt-classify", interface, on))
+        return refused(classify->host, main);
+    return WEFT_OK;
+}
+
+// A copy of a line that ends in NUL, in which strtok_r can write.
+static bool copy(char *to, size_t size, const uint8_t *line, size_t length)
+{
+    if (length >= size || memchr(line, 0, length))
+        return false;
+    memcpy(to, line, length);
+    to[length] = 0;
+    return true;
+}
+
+static bool number(const char *word, unsigned long most, unsigned long *value)
+{
+    char *end;
+    *value = word ? strtoul(word, &end, 10) : 0;
+    return word && *word >= '0' && *word <= '9' && !*end && *value <= most;
+}
+
+static int32_t add_rule(void *user, void *state, struct weft_main *main, const uint8_t *line, size_t length,
+                        struct weft_text *text, struct weft_text *json)
+{
+    (void)user;
+    struct classify *classify = state;
+    struct rule rule = {.used = 1};
+    char words[256], *rest;
+    bool source = false, destination = false;
+    if (!copy(words, sizeof words, line, length))
+        return refuse(classify, main, "the rule is too long");
+    const char *name = strtok_r(words, " ", &rest);
+    if (!name)
+        return refuse(classify, main, "expected interface, src, dst and more; found nothing");
+    rule.interface = classify->host->interface(main, (const uint8_t *)name, strlen(name));
+    if (rule.interface == WEFT_NO_INTERFACE)
+        return refuse(classify, main, "expected interface: there is none of that name");
+    for (const char *word; (word = strtok_r(NULL, " ", &rest));) {
+        const char *value = NULL;
+        unsigned long protocol;
+        if (!strcmp(word, "drop"))
+            rule.action = DROP;
+        else if (!strcmp(word, "pass"))
+            rule.action = PASS;
+        else if (!strcmp(word, "src") && (value = strtok_r(NULL, " ", &rest)) &&
+                 inet_pton(AF_INET, value, &rule.source) == 1)
+            source = true;
+        else if (!strcmp(word, "dst") && (value = strtok_r(NULL, " ", &rest)) &&
+                 inet_pton(AF_INET, value, &rule.destination) == 1)
+            destination = true;
+        else if (!strcmp(word, "proto") && number(strtok_r(NULL, " ", &rest), 255, &protocol))
+            rule.protocol = (uint8_t)protocol;
+        else
+            return refuse(classify, main, "expected src ADDRESS, dst ADDRESS, proto NUMBER, drop or pass");
+    }
+    if (!source || !destination)
+        return refuse(classify, main, "a rule needs src and dst");
+    uint32_t id = 0;
+    while (id < MOST_RULES && classify->rules[id].used)
+        id++;
+    if (id == MOST_RULES)
+        return refuse(classify, main, "there are 256 rules, and no more are possible");
+    for (uint32_t column = 0; column < COLUMNS; column++)
+        rule.base[column] = classify->host->counter(main, 0, id * COLUMNS + column);
+    classify->rules[id] = rule;
+    int32_t code = publish(classify, main);
+    if (code == WEFT_OK)
+        code = enable(classify, main, rule.interface);
+    if (code != WEFT_OK) {
+        classify->rules[id].used = 0;
+        // Why it was refused stands; that memory is scarce too, would be no news.
+        (void)publish(classify, main);
+        return code;
+    }
+    char out[64];
+    int written = snprintf(out, sizeof out, "rule %u added", id);
+    classify->host->write(text, (const uint8_t *)out, (size_t)written);
+    written = snprintf(out, sizeof out, "{\"id\":%u}", id);
+    classify->host->write(json, (const uint8_t *)out, (size_t)written);
+    return WEFT_OK;
+}
+
+static int32_t delete_rule(void *user, void *state, struct weft_main *main, const uint8_t *line, size_t length,
+                           struct weft_text *text, struct weft_text *json)
+{
+    (void)user, (void)text, (void)json;
+    struct classify *classify = state;
+    char words[32];
+    unsigned long id;
+    if (!copy(words, sizeof words, line, length) || !number(words, MOST_RULES - 1, &id) || !classify->rules[id].used)
+        return refuse(classify, main, "expected the id of a rule; show pkt-classify lists them");
+    classify->rules[id].used = 0;
+    int32_t code = publish(classify, main);
+    return code == WEFT_OK ? enable(classify, main, classify->rules[id].interface) : code;
+}
+
+static int32_t show(void *user, void *state, struct weft_main *main, const uint8_t *line, size_t length,
+                    struct weft_text *text, struct weft_text *json)
+{
+    (void)user;
+    struct classify *classify = state;
+    const struct weft_host *host = classify->host;
+    uint32_t only = WEFT_NO_INTERFACE;
+    if (length > 0 && (only = host->interface(main, line, length)) == WEFT_NO_INTERFACE)
+        return refuse(classify, main, "expected interface: there is none of that name");
+    char out[320], source[INET_ADDRSTRLEN], destination[INET_ADDRSTRLEN], name[64];
+    int written = snprintf(out, sizeof out, "%-5s %-15s %-16s %-16s %-6s %-6s %10s %12s\n", "ID", "INTERFACE", "SRC",
+                           "DST", "PROTO", "ACTION", "PACKETS", "BYTES");
+    host->write(text, (const uint8_t *)out, (size_t)written);
+    const char *separator = "";
+    host->write(json, (const uint8_t *)"{\"rules\":[", 10);
+    for (uint32_t id = 0; id < MOST_RULES; id++) {
+        const struct rule *rule = &classify->rules[id];
+        if (!rule->used || (only != WEFT_NO_INTERFACE && rule->interface != only))
+            continue;
+        inet_ntop(AF_INET, &rule->source, source, sizeof source);
+        inet_ntop(AF_INET, &rule->destination, destination, sizeof destination);
+        size_t bytes = host->interface_name(main, rule->interface, (uint8_t *)name, sizeof name - 1);
+        name[bytes < sizeof name - 1 ? bytes : sizeof name - 1] = 0;
+        unsigned long long packets = counted(classify, main, id, PACKETS), total = counted(classify, main, id, BYTES);
+        const char *action = rule->action == DROP ? "DROP" : "PASS";
+        written = snprintf(out, sizeof out, "%-5u %-15s %-16s %-16s %-6u %-6s %10llu %12llu\n", id, name, source,
+                           destination, rule->protocol, action, packets, total);
+        host->write(text, (const uint8_t *)out, (size_t)written);
+        // Weft gives interfaces no name that needs an escape.
+        written = snprintf(out, sizeof out,
+                           "%s{\"id\":%u,\"interface\":\"%s\",\"src\":\"%s\",\"dst\":\"%s\",\"proto\":%u,"
+                           "\"action\":\"%s\",\"packets\":%llu,\"bytes\":%llu}",
+                           separator, id, name, source, destination, rule->protocol, action, packets, total);
+        host->write(json, (const uint8_t *)out, (size_t)written);
+        separator = ",";
+    }
+    host->write(json, (const uint8_t *)"]}", 2);
+    return WEFT_OK;
+}
+
+static int32_t export_state(void *state, struct weft_main *main, uint32_t *version, struct weft_text *bytes)
+{
+    (void)main;
+    const struct classify *classify = state;
+    *version = STATE_VERSION;
+    classify->host->write(bytes, (const uint8_t *)classify->rules, sizeof classify->rules);
+    return WEFT_OK;
+}
+
+static int32_t import_state(void *state, struct weft_main *main, uint32_t version, const uint8_t *bytes, size_t length)
+{
+    struct classify *classify = state;
+    if (version != STATE_VERSION || length != sizeof classify->rules)
+        return refuse(classify, main, "the rules are of another version of the plugin");
+    memcpy(classify->rules, bytes, length);
+    return publish(classify, main);
+}
+
+static int32_t init(const struct weft_host *host, struct weft_main *main, void **state)
+{
+    static const struct weft_reason reasons[] = {
+        [REASON_DENIED] = {.name = "denied", .text = "a rule of pkt-classify says drop", .severity = WEFT_SEVERITY_INFO}};
+    static const struct weft_feature feature = {.size = sizeof feature, .arc = "ip4-unicast", .node = "pkt-classify"};
+    static const struct weft_command commands[] = {
+        {.size = sizeof *commands,
+         .path = "classify add rule",
+         .synopsis = "<interface> src <address> dst <address> [proto <number>] [drop|pass]",
+         .help = "Add a rule to pkt-classify; it passes by default",
+         .run = add_rule},
+        {.size = sizeof *commands,
+         .path = "classify del rule",
+         .synopsis = "<id>",
+         .help = "Delete a rule of pkt-classify",
+         .run = delete_rule},
+        {.size = sizeof *commands,
+         .path = "show pkt-classify",
+         .synopsis = "[<interface>]",
+         .help = "Rules of pkt-classify and what they have matched",
+         .run = show},
+    };
+    struct classify *classify = calloc(1, sizeof *classify);
+    if (!classify) {
+        static const char why[] = "out of memory";
+        host->fail(main, (const uint8_t *)why, sizeof why - 1);
+        return WEFT_REFUSED;
+    }
+    classify->host = host;
+    const struct weft_node node = {.size = sizeof node,
+                                   .name = "pkt-classify",
+                                   .reasons = reasons,
+                                   .reasons_length = sizeof reasons / sizeof *reasons,
+                                   .user = classify,
+                                   .open = open_node,
+                                   .process = process};
+    int32_t failed = host->add_node(main, &node) || host->add_feature(main, &feature) ||
+                     host->add_counter(main, "rules", MOST_RULES * COLUMNS);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        failed = failed || host->add_command(main, &commands[i]);
+    if (failed) {
+        free(classify);
+        return refused(host, main);
+    }
+    *state = classify;
+    return WEFT_OK;
+}
+
+static void end(void *state)
+{
+    struct classify *classify = state;
+    free(classify->table);
+    free(classify);
+}
+
+WEFT_EXPORT const struct weft_plugin weft_plugin = {
+    .magic = WEFT_MAGIC,
+    .abi_version = WEFT_ABI_VERSION,
+    .size = sizeof weft_plugin,
+    .name = "classify",
+    .version = "1.0",
+    .summary = "Drops or counts packets between two hosts, in C",
+    .init = init,
+    .exit = end,
+    .export_state = export_state,
+    .import_state = import_state,
+};

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The classifier in C: its rules between real hosts, and what it has counted."""
+
+import pytest
+
+from lab.plugins import PluginFolder
+from lab.weft import CliError
+
+PING = ("ping", "-c", 3, "-i", 0.05, "-W", 1, "-s", 100)
+# Data, ICMP header, IPv4 header.
+BYTES = 100 + 8 + 20
+
+
+@pytest.fixture
+def net(network, lab):
+    """Two hosts that know each other."""
+    net = network(more=PluginFolder(lab).compile("plugins/classify/classify.c").settings)
+    a, b = net.sites
+    a.host.output(*PING, b.host_ip)
+    return net
+
+
+def _rules(net, interface=""):
+    return net.weft.cli_json(f"show pkt-classify {interface}")["rules"]
+
+
+def _received(net):
+    a, b = net.sites
+    answer = a.host.run(*PING, b.host_ip, check=False).stdout
+    return int(answer.split(" received")[0].split()[-1])
+
+
+def test_drop_and_pass(net):
+    a, b = net.sites
+    pair = f"src {a.host_ip} dst {b.host_ip}"
+    net.weft.cli(f"classify add rule {a.port} {pair} proto 17 drop")
+    assert net.weft.cli(f"classify add rule {a.port} {pair} proto 1 pass") == "rule 1 added\n"
+    assert net.weft.cli_json(f"classify add rule {a.port} {pair} drop") == {"id": 2}
+    net.weft.cli(f"classify add rule {a.port} src {b.host_ip} dst {a.host_ip} drop")
+    assert _received(net) == 3, "the first rule that matches says pass, and the others are for other packets"
+    assert [(rule["packets"], rule["bytes"]) for rule in _rules(net)] == [(0, 0), (3, 3 * BYTES), (0, 0), (0, 0)]
+    net.weft.cli("classify del rule 1")
+    assert _received(net) == 0
+    assert net.weft.errors()[("pkt-classify", "a rule of pkt-classify says drop")] == 3
+    assert [rule["packets"] for rule in _rules(net)] == [0, 3, 0]
+    # The place of the deleted rule, from zero.
+    net.weft.cli(f"classify add rule {a.port} {pair} proto 1 pass")
+    assert [rule["packets"] for rule in _rules(net)] == [0, 0, 3, 0]
+    assert _received(net) == 3
+    line = net.weft.cli("show pkt-classify").splitlines()[2].split()
+    assert line == ["1", a.port, a.host_ip, b.host_ip, "1", "PASS", "3", str(3 * BYTES)]
+    assert _rules(net, b.port) == []
+
+
+def test_a_reload_keeps_rules_and_counts(net):
+    a, b = net.sites
+    net.weft.cli(f"classify add rule {a.port} src {a.host_ip} dst {b.host_ip} drop")
+    assert _received(net) == 0
+    before = _rules(net)
+    net.weft.cli("plugin reload classify")
+    assert _rules(net) == before and before[0]["packets"] == 3
+    assert _received(net) == 0 and _rules(net)[0]["packets"] == 6
+    net.weft.cli("plugin unload classify")
+    assert _received(net) == 3
+
+
+def test_a_full_table(net):
+    a, b = net.sites
+    net.weft.script(f"classify add rule {a.port} src 192.0.2.{i} dst {b.host_ip} drop" for i in range(255))
+    net.weft.cli(f"classify add rule {a.port} src {a.host_ip} dst {b.host_ip} pass")
+    with pytest.raises(CliError, match="there are 256 rules"):
+        net.weft.cli(f"classify add rule {a.port} src {a.host_ip} dst {b.host_ip} drop")
+    assert _received(net) == 3 and _rules(net)[255]["packets"] == 3
+
+
+def test_refusals(net):
+    def refused(rule, why):
+        with pytest.raises(CliError, match=why):
+            net.weft.cli(f"classify add rule {rule}")
+
+    refused("", "expected interface")
+    refused("nowhere src 10.0.0.1 dst 10.0.0.2", "there is none of that name")
+    refused("p0 src 10.0.0.1", "needs src and dst")
+    for bad in ("src 10.0.0.256", "src", "proto 256", "proto -1", "proto", "flood"):
+        refused(f"p0 dst 10.0.0.1 {bad}", "expected src ADDRESS")
+    refused("p0 " + "drop " * 100, "too long")
+    with pytest.raises(CliError, match="expected the id of a rule"):
+        net.weft.cli("classify del rule 0")
+    assert _rules(net) == []
