@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from lab import Weft, poll_until
+from lab.plugins import PluginFolder
 
 CLIENT = os.environ.get("WEFT_VPPCTL", Path(__file__).parent / "lab/vppctl.py")
 PREAMBLE = bytes.fromhex("fffc22fffe22fffb03fffd03fffb01fffe01fffd18fffa1801fff0fffd1ffffa1f01fff0")
@@ -95,6 +96,31 @@ def test_a_pipe(vppctl, late):
     time.sleep(1)
     assert process.communicate(timeout=30)[0].endswith(b"  L3 10.1.0.1/24\r\n")
     assert process.returncode == 0
+
+
+def test_an_answer_that_comes_later(lab):
+    """A ping of plugin ping: as one command, in a pipe, and given up by ^C."""
+    weft = Weft(lab, lab.namespace("router"), [],
+                more=PluginFolder(lab, "ping").settings + "\nunix { cli-listen cli.sock }").start()
+    vppctl = Vppctl(weft)
+    assert vppctl(text=b"create loopback interface\nset interface state loop0 up\nset interface ip address loop0 10.1.0.1/24\n")
+    own = "ping 10.1.0.1 repeat 3 interval 0.02"
+    assert "3 sent, 3 received" in vppctl(*own.split())
+    answers = vppctl(text=f"show version\n{own}\nshow version".encode())
+    assert [line.split()[0] for line in answers.split("\r\n") if line.startswith(("weft", "ping"))] == ["weft", "ping", "weft"]
+    # A telnet client sends ^C as a byte; vppctl itself would end.
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(vppctl.path))
+        seen = b""
+        client.sendall(b"\xff\xfa\x18\x00xterm\xff\xf0ping 10.1.0.1 repeat 1000 interval 10\r")
+        for typed, expected in [(b"\x03", b"interval 10\r\n"), (b"show version\r", b"^C\r\n"), (b"quit\r", b"weft v0")]:
+            while expected not in seen:
+                seen += client.recv(4096)
+            client.sendall(typed)
+        while client.recv(4096):
+            pass
+    weft.stop()
 
 
 def test_many_commands_in_a_pipe_are_all_answered(vppctl):
