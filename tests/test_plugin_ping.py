@@ -190,6 +190,15 @@ def test_unload_and_reload_in_the_middle(net):
     poll_until(lambda: net.weft.buffers_used() == at_rest, 10, "all buffers are back")
 
 
+def test_from_a_file_of_commands(net):
+    """Nobody waits there: the result is in the log."""
+    b = net.sites[1]
+    commands = net.weft.folder / "commands"
+    commands.write_text(f"ping {b.host_ip} repeat 2 {QUICK}\n")
+    assert net.weft.cli(f"exec {commands}") == "ping: started\n"
+    poll_until(lambda: f"ping {b.host_ip}: 2 sent, 2 received" in net.weft.log_text(), 20, "the log has the result")
+
+
 def test_refusals(net):
     def refused(words, why):
         with pytest.raises(CliError, match=why):

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drops or counts packets between two hosts: the classifier of VPP's plugin tutorials, as a plugin in C.
 //
-// Rules are kept by the main thread in an array. After each change it makes a hash table of them, which workers read with one
-// load and never write; the old table is freed when no worker can see it any more. A worker counts into columns of its own.
+// Rules are kept by the main thread in an array. After each change it makes a hash table of them, which workers read
+// with one load and never write; the old table is freed when no worker can see it any more. A worker counts into
+// columns of its own.
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,7 +25,8 @@ struct rule {
     uint64_t base[COLUMNS]; // What the columns held when the rule came.
 };
 
-// Open addressing, half full at most, so that a search ends at an empty place. Rules with equal keys stand in the order of their ids.
+// Open addressing, half full at most, so that a search ends at an empty place. Rules with equal keys stand in the
+// order of their ids.
 struct table {
     struct {
         struct rule rule;

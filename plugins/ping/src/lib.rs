@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pings from the router itself, through the dataplane: by its routes, out of its interfaces.
 //!
-//! The kernel of the machine cannot send them: it knows neither the routes nor the forwarding tables of Weft. A worker sends and
-//! workers take the answers ([`node`]); the main thread begins a ping, looks at what has come of it when it is asked
-//! ([`run`]), and never waits.
+//! The kernel of the machine cannot send them: it knows neither the routes nor the forwarding tables of Weft. A
+//! worker sends and workers take the answers ([`node`]); the main thread begins a ping, looks at what has come of it
+//! when it is asked ([`run`]), and never waits.
 #![forbid(unsafe_code)]
 
 mod message;

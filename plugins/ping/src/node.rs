@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ping: sends requests when they are due, and takes their answers out of what is for this host.
 //!
-//! A feature of the arc `ip4-local`, so that it sees answers before the host does; what is no answer to a ping of ours goes on
-//! to it. And a timer, since requests are sent when nothing arrives, too.
+//! A feature of the arc `ip4-local`, so that it sees answers before the host does; what is no answer to a ping of
+//! ours goes on to it. And a timer, since requests are sent when nothing arrives, too.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One ping: what is sent, and what has come back so far.
 //!
-//! Made by the main thread, which later reads the result. One worker sends; answers may come to any worker. Each request has a slot of
-//! atomics, so nobody waits for anybody and nothing is allocated for a packet.
+//! Made by the main thread, which later reads the result. One worker sends; answers may come to any worker. Each
+//! request has a slot of atomics, so nobody waits for anybody and nothing is allocated for a packet.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A token bucket in one word, so that all workers can share it without a lock.
 //!
-//! The word is the time until which what has passed so far is paid for (the "virtual scheduling" form, ITU-T I.371 annex
-//! A): a packet moves it on by its price, and how far it is ahead of now is what is missing in the bucket. Workers compete
-//! by compare-and-swap; one that loses has seen another one succeed.
+//! The word is the time until which what has passed so far is paid for (the "virtual scheduling" form, ITU-T I.371
+//! annex A): a packet moves it on by its price, and how far it is ahead of now is what is missing in the bucket.
+//! Workers compete by compare-and-swap; one that loses has seen another one succeed.
 //!
-//! Time counts in 1/64 clocks of the time stamp counter, and a price is rounded down to that: a packet of B bytes is let
-//! off at most rate/(64 * clocks per second) bytes. At 10 Gbit/s and 2.6 GHz that is 0.0075 bytes of every packet.
+//! Time counts in 1/64 clocks of the time stamp counter, and a price is rounded down to that: a packet of B bytes is
+//! let off at most rate/(64 * clocks per second) bytes. At 10 Gbit/s and 2.6 GHz that is 0.0075 bytes of every
+//! packet.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,8 +54,8 @@ impl Bucket {
         ((u128::from(bytes) * u128::from(self.price)) >> 32) as u64
     }
 
-    /// How far `paid_until` is ahead of now. What is further away than it can get is the past: time wraps around after two
-    /// years at 4 GHz, and a bucket that was idle for so long is full.
+    /// How far `paid_until` is ahead of now. What is further away than it can get is the past: time wraps around
+    /// after two years at 4 GHz, and a bucket that was idle for so long is full.
     #[inline(always)]
     fn ahead(&self, paid_until: u64, now: Moment) -> u64 {
         match paid_until.wrapping_sub(now.0) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What an operator says of a policer: the words of `policer add`, read and written.
 //!
-//! The words are VPP's. They are also how a policer is handed over when the plugin is reloaded, so that there is one form.
+//! The words are VPP's. They are also how a policer is handed over when the plugin is reloaded, so that there is one
+//! form.
 
 use std::fmt;
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Policers: hold traffic to a rate, by three colours (RFC 2697, RFC 2698, RFC 4115).
 //!
-//! The main thread keeps what was asked for and publishes, by direction and interface, the policer to apply; workers meter
-//! with it and share its buckets without a lock. A policer can be attached in many places: all of its traffic shares one
-//! rate. A reload hands over configuration and the buckets as they are, so that nobody gains a burst by it.
+//! The main thread keeps what was asked for and publishes, by direction and interface, the policer to apply; workers
+//! meter with it and share its buckets without a lock. A policer can be attached in many places: all of its traffic
+//! shares one rate. A reload hands over configuration and the buckets as they are, so that nobody gains a burst by
+//! it.
 #![forbid(unsafe_code)]
 
 mod bucket;

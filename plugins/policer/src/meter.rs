@@ -7,14 +7,14 @@
 //! | RFC 2698 | CIR, CBS | PIR, PBS |
 //! | RFC 4115 | CIR, CBS | EIR, EBS |
 //!
-//! In RFC 2697 tokens that the first bucket cannot hold run over into the second, which ties the two together. Their sum is
-//! simple: it gains CIR until it is CBS + EBS, and every packet that is not red takes from it. So what is in
+//! In RFC 2697 tokens that the first bucket cannot hold run over into the second, which ties the two together. Their
+//! sum is simple: it gains CIR until it is CBS + EBS, and every packet that is not red takes from it. So what is in
 //! the second bucket is that sum less what is in the first, and no bucket here depends on another one.
 //!
 //! One worker alone, or several one after the other, get the colours of the RFC, but for the rounding of a
-//! [`Bucket`]. Several at the same moment never get more green than that; which of their packets is the green one is open. In
-//! RFC 2697, yellow and green together can run ahead by one packet for each other worker that is between its two buckets at this
-//! moment, and that is paid back.
+//! [`Bucket`]. Several at the same moment never get more green than that; which of their packets is the green one is
+//! open. In RFC 2697, yellow and green together can run ahead by one packet for each other worker that is between its
+//! two buckets at this moment, and that is paid back.
 
 use crate::bucket::{Bucket, Moment};
 
@@ -41,8 +41,8 @@ impl Colour {
     /// In the order of the operator's words conform, exceed, violate.
     pub const ALL: [Colour; 3] = [Colour::Green, Colour::Yellow, Colour::Red];
 
-    /// Of a packet that was metered before: the drop precedence of Assured Forwarding (RFC 2597 section 6). All other code
-    /// points are green.
+    /// Of a packet that was metered before: the drop precedence of Assured Forwarding (RFC 2597 section 6). All other
+    /// code points are green.
     #[inline(always)]
     pub fn of_dscp(dscp: u8) -> Colour {
         match (dscp >> 3, dscp & 7) {
@@ -198,7 +198,8 @@ mod tests {
             arrivals in prop::collection::vec(arrival(), 1..400),
         ) {
             // 1 clock is 64 parts; take only those prices that divide the clock rate.
-            let rate = |price: u64| (1..=price).rev().map(|price| HZ * 64 / price).find(|rate| (HZ * 64).is_multiple_of(*rate));
+            let whole = |rate: &u64| (HZ * 64).is_multiple_of(*rate);
+            let rate = |price: u64| (1..=price).rev().map(|price| HZ * 64 / price).find(whole);
             let profile = |price, burst| Profile { rate: rate(price).unwrap(), burst };
             let (committed, excess) = (profile(price.0, bursts.0), profile(price.1, bursts.1));
             let meter = Meter::new(HZ as f64, kind, committed, excess);
