@@ -3,14 +3,13 @@
 replaced or goes."""
 
 import json
-import shutil
-import socket
-from pathlib import Path
 
 import pytest
 
 from lab import poll_until
-from lab.weft import TREE, CliError, binary
+from lab.plugins import PluginFolder
+from lab.reach import connects, pings
+from lab.weft import TREE, CliError
 
 SECONDS = 15
 WEB = 8080
@@ -19,37 +18,7 @@ REFLECT = f"permit+reflect proto icmp sport 8, permit+reflect proto tcp dport 52
 
 @pytest.fixture
 def net(lab, network):
-    folder = Path(lab.folder("plugins"))
-    folder.chmod(0o755)
-    built = binary("weft").parent / "libweft_plugin_acl.so"
-    assert built.exists(), f"no {built}: build it with `cargo build -p weft-plugin-acl`"
-    shutil.copy(built, folder / "acl.so")
-    (folder / "acl.so").chmod(0o755)
-    return network(more=f"plugins {{ path {folder} }}")
-
-
-def pings(source, destination):
-    return source.host.run("ping", "-c", 1, "-W", 1, destination.host_ip, check=False).returncode == 0
-
-
-def connects(source, destination, port):
-    """Whether a TCP connection opens and carries data."""
-    with destination.host.socket() as listener, source.host.socket() as client:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((destination.host_ip, port))
-        listener.listen()
-        listener.settimeout(1)
-        client.settimeout(1)
-        try:
-            client.connect((destination.host_ip, port))
-            server, _ = listener.accept()
-        except TimeoutError:
-            return False
-        with server:
-            server.settimeout(SECONDS)
-            client.settimeout(SECONDS)
-            server.sendall(b"hello")
-            return client.recv(5) == b"hello"
+    return network(more=PluginFolder(lab, "acl").settings)
 
 
 def guard(net, *lists):

@@ -2,14 +2,13 @@
 """Plugins come, go, are replaced and fail while packets flow. Nothing else may notice."""
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab import poll_until
-from lab.weft import TREE, CliError, binary
+from lab.plugins import HEADERS, PluginFolder
+from lab.weft import TREE, CliError
 from test_vplaned import Driven
 
 SECONDS = 15
@@ -18,43 +17,9 @@ ROUNDS = int(os.environ.get("WEFT_PLUGIN_ROUNDS", 50))
 RATE = int(os.environ.get("WEFT_PLUGIN_RATE", 20_000))
 
 
-def built(name):
-    """A plugin of this repository in Rust."""
-    path = binary("weft").parent / f"libweft_plugin_{name}.so"
-    assert path.exists(), f"no {path}: build it with `cargo build -p weft-plugin-{name}`"
-    return path
-
-
-def compile_c(source, headers, target, *options):
-    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC", "-fvisibility=hidden",
-                    "-I", headers, *options, "-o", target, source], check=True)
-    target.chmod(0o755)
-    return target
-
-
-class Folder:
-    """The directory that Weft loads plugins from."""
-
-    def __init__(self, lab):
-        self.path = Path(lab.folder("plugins"))
-        self.path.chmod(0o755)
-
-    def add(self, name):
-        """Installs a plugin as an operator does: beside the old file, then in its place."""
-        fresh = self.path / f".{name}"
-        shutil.copy(built(name), fresh)
-        fresh.chmod(0o755)
-        fresh.rename(self.path / f"{name}.so")
-        return self.path / f"{name}.so"
-
-    def add_c(self, name, source=None, headers=None, *options):
-        source = source or TREE / f"tests/plugins/{name}/{name}.c"
-        return compile_c(source, headers or TREE / "plugins/sdk/include", self.path / f"{name}.so", *options)
-
-
 @pytest.fixture
 def folder(lab):
-    return Folder(lab)
+    return PluginFolder(lab)
 
 
 def settings(folder, more=""):
@@ -121,7 +86,7 @@ class Traffic:
 
 def test_a_plugin_comes_and_goes_under_traffic(network, trafficgen, folder):
     folder.add("probe")
-    folder.add_c("counter")
+    folder.add_template("counter")
     net = network(workers=1, more=settings(folder, "plugin default { disable }"))
     weft = net.weft
     resolve(net)
@@ -164,7 +129,7 @@ def test_a_reload_keeps_features_state_and_counters(network, trafficgen, folder)
 
 
 def test_a_c_plugin_counts_packets(network, folder):
-    folder.add_c("counter")
+    folder.add_template("counter")
     net = network(more=settings(folder))
     a, b = net.sites
     net.weft.cli(feature("counter"))
@@ -317,7 +282,7 @@ WEFT_EXPORT const struct weft_plugin weft_plugin = { .magic = WEFT_MAGIC, .abi_v
 def minimal(folder, name, depends="", abi="WEFT_ABI_VERSION", called=None, version="1"):
     source = folder.path / f"{name}.c"
     source.write_text(MINIMAL.replace("DEPENDS", "".join(f'"{each}", ' for each in depends.split())))
-    return folder.add_c(name, source, None, f'-DNAME="{called or name}"', f'-DVERSION="{version}"',
+    return folder.add_c(name, source, HEADERS, f'-DNAME="{called or name}"', f'-DVERSION="{version}"',
                         f"-DABI={abi}")
 
 

@@ -3,12 +3,12 @@
 
 import json
 import re
-import socket
 import struct
 
 import pytest
 
 from lab import poll_until
+from lab.reach import connects, pings
 from test_vplaned import SECONDS, Driven
 
 WEB = 8080
@@ -37,30 +37,6 @@ def send(net, *commands):
     for command in commands:
         net.double.command(command)
     poll_until(lambda: counted() == before + len(commands), SECONDS, "the commands are carried out")
-
-
-def pings(source, destination):
-    return source.host.run("ping", "-c", 1, "-W", 1, destination.host_ip, check=False).returncode == 0
-
-
-def connects(source, destination, port):
-    """Whether a TCP connection opens and carries data."""
-    with destination.host.socket() as listener, source.host.socket() as client:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((destination.host_ip, port))
-        listener.listen()
-        listener.settimeout(1)
-        client.settimeout(1)
-        try:
-            client.connect((destination.host_ip, port))
-            server, _ = listener.accept()
-        except TimeoutError:
-            return False
-        with server:
-            server.settimeout(SECONDS)
-            client.settimeout(SECONDS)
-            server.sendall(b"hello")
-            return client.recv(5) == b"hello"
 
 
 def rules(net, arguments="all: fw-in"):
