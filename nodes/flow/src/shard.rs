@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::{InterfaceIndex, ThreadIndex};
+use weft_flow_map::FlowId;
 use weft_flow_map::layout::Entry;
-use weft_flow_map::{FlowId, Verdict};
 use weft_nodes::rate_limit::TokenBucket;
 
 use crate::counts::{Count, Counts};
@@ -79,8 +79,8 @@ pub enum Fate {
     Flow {
         /// The slot.
         slot: u32,
-        /// What happens to it.
-        verdict: Verdict,
+        /// What the flow's state word says of it: its verdict, where it was admitted, whether it has a mark.
+        word: u64,
     },
     /// The flow in this slot waits for a verdict, and so must the packet.
     Wait {

@@ -177,6 +177,10 @@ pub(crate) fn change(entry: &Entry, word: u64) {
     entry.end();
 }
 
+/// Bits of the state word by which a flow says something of its packets: not to go on as they are, where it was admitted, a
+/// mark.
+pub(crate) const SAYS: u64 = 7 << state::VERDICT | 3 << state::ADMITTED | state::MARKED;
+
 /// Bit of the state word: admitted where packets of this endpoint come in, and those to it leave.
 #[inline(always)]
 pub(crate) fn admitted(side: Direction) -> u64 {

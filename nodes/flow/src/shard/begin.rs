@@ -7,7 +7,7 @@ use weft_engine::InterfaceIndex;
 use weft_engine::buffer::{ADMITTED_IN, ADMITTED_OUT, Metadata};
 use weft_engine::clock::Tsc;
 use weft_flow_map::layout::state;
-use weft_flow_map::{Direction, State, Verdict};
+use weft_flow_map::{Direction, State};
 
 use super::{Ahead, Arrival, Fate, Shard, Why};
 use crate::counts::Count;
@@ -106,19 +106,17 @@ impl Shard {
         if relation == Relation::FirstFragment {
             self.remember(now, slot, arrival.data);
         }
-        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+        Fate::Flow { slot, word }
     }
 
     /// Writes into a packet's metadata what its flow says of it: where it was admitted, and the mark.
     #[inline(always)]
-    pub(crate) fn stamp(&self, slot: u32, direction: Direction, meta: &mut Metadata) {
-        let entry = self.slots.at(slot);
-        let word = entry.state.load(Relaxed);
+    pub(crate) fn stamp(&self, slot: u32, word: u64, direction: Direction, meta: &mut Metadata) {
         let flag = |side, flag| if word & slots::admitted(side) != 0 { flag } else { 0 };
         meta.flags |= flag(direction, ADMITTED_IN) | flag(direction.reverse(), ADMITTED_OUT);
         if word & state::MARKED != 0 {
             // In the second line, which packets of UDP do not touch otherwise.
-            meta.mark = entry.mark.load(Relaxed) as u32;
+            meta.mark = self.slots.at(slot).mark.load(Relaxed) as u32;
         }
     }
 

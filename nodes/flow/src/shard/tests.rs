@@ -280,7 +280,7 @@ fn fragments_and_icmp_errors_count_on_their_flow() {
         .icmp4(Icmp4Header::new(Icmp4Type::UNREACHABLE, 1, [0, 0]))
         .payload(&first[..28])
         .build();
-    assert_eq!(send(&mut shard, now, &error), Fate::Flow { slot, verdict: Verdict::Forward });
+    assert!(matches!(send(&mut shard, now, &error), Fate::Flow { slot: its, .. } if its == slot));
     shard.publish(now);
     let flow = table(&shard).get(slot).expect("a flow");
     assert_eq!((flow.sides[0].packets, flow.sides[1].packets), (2, 1));

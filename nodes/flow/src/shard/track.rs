@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use weft_engine::InterfaceIndex;
 use weft_engine::clock::Tsc;
 use weft_flow_map::layout::{Entry, state};
-use weft_flow_map::{Direction, Key, State, Verdict};
+use weft_flow_map::{Direction, Key, State};
 use weft_nodes::headers::Ipv4Header;
 use zerocopy::FromBytes;
 
@@ -54,7 +54,7 @@ impl Shard {
         entry.seen.store(now.0, Relaxed);
         slots::count(entry, direction, bytes);
         self.counts.one(Count::Hits);
-        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+        Fate::Flow { slot, word }
     }
 
     /// Any packet.
@@ -139,7 +139,7 @@ impl Shard {
         slots::count(entry, direction, arrival.bytes);
         self.counts.one(count);
         self.counts.one(Count::Hits);
-        Fate::Flow { slot, verdict: Verdict::from_word(word) }
+        Fate::Flow { slot, word }
     }
 
     /// A packet of a flow without TCP's state: it is established once there is an answer.
