@@ -3,7 +3,7 @@
 //!
 //! Two stages. [`Sessions`] holds the rules about exactly one 5-tuple; a packet that finds its session there is done, unless
 //! a rule with wildcards may come before it, which was found out when the set was compiled. All others go through the
-//! [`Forest`]. A vector of packets of which none needs the second stage pays nothing for it.
+//! [`Forest`]. A vector of packets of which none needs the second stage pays nothing for it: not even keys are made.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::group::{NO_RANK, Rank};
 use crate::key::{Key, Pattern, Session};
 use crate::policer::Policer;
 use crate::rule::{RuleId, Verdict};
-use crate::sessions::{self, Sessions};
+use crate::sessions::Sessions;
 use crate::set::RuleSet;
 use crate::simd::{self, Simd};
 
@@ -39,11 +39,13 @@ pub struct Placement {
 
 /// The packets of a vector on their way through a lookup. Memory of one worker, used again for every vector.
 pub struct Batch {
-    /// What is looked at, by place in the vector.
+    /// What the trees look at, by place in the vector.
     pub(crate) keys: [Key; BATCH],
     /// What was found.
     pub(crate) outcomes: [Outcome; BATCH],
-    hashes: [u32; BATCH],
+    /// What the session table looks at, and where.
+    sessions: [Session; BATCH],
+    places: [u32; BATCH],
     found: [Rank; BATCH],
 }
 
@@ -53,9 +55,17 @@ impl Batch {
         Box::new(Batch {
             keys: [Key::default(); BATCH],
             outcomes: [Outcome::NONE; BATCH],
-            hashes: [0; BATCH],
+            sessions: [Session::default(); BATCH],
+            places: [0; BATCH],
             found: [0; BATCH],
         })
+    }
+
+    /// Notes what the packet at a place of the vector is to be found by.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, sessions: &Sessions, place: usize, session: Session) {
+        self.sessions[place % BATCH] = session;
+        self.places[place % BATCH] = sessions.place(session);
     }
 }
 
@@ -123,53 +133,60 @@ impl Classifier {
         }
     }
 
-    /// Finds the rules of those of the batch's packets that `packets` names, whose keys are filled.
+    /// The table in which packets are looked for by their sessions; without one, their keys must be there before
+    /// [`Classifier::lookup`].
     #[inline(always)]
-    pub(crate) fn lookup(&self, batch: &mut Batch, packets: &[u8]) {
-        simd::lookup(self.simd, self, batch, packets);
+    pub(crate) fn table(&self) -> Option<&Sessions> {
+        (!self.sessions.is_empty()).then_some(&self.sessions)
     }
 
-    /// [`Classifier::lookup`] for the instruction set of the function that it is inlined into.
+    /// Finds the rules of those packets that `packets` names, whose sessions or keys the batch has. `fill` makes the key of one
+    /// whose session does not decide.
     #[inline(always)]
-    pub(crate) fn lookup_inline(&self, batch: &mut Batch, packets: &[u8]) {
-        let mut rest = [0u8; BATCH];
-        let mut count = 0;
-        if self.sessions.is_empty() {
-            rest[..packets.len()].copy_from_slice(packets);
-            count = packets.len();
+    pub(crate) fn lookup(&self, batch: &mut Batch, packets: &[u8], mut fill: impl FnMut(usize, &mut Key)) {
+        let Some(sessions) = self.table() else {
             batch.found = [NO_RANK; BATCH];
-        } else {
-            for &packet in packets.iter().take(AHEAD) {
-                self.prefetch(batch, packet);
+            return simd::lookup(self.simd, self, batch, packets);
+        };
+        for &packet in packets.iter().take(AHEAD) {
+            sessions.prefetch(batch.places[usize::from(packet)]);
+        }
+        let mut all = FINAL;
+        for (n, &packet) in packets.iter().enumerate() {
+            if let Some(&ahead) = packets.get(n + AHEAD) {
+                sessions.prefetch(batch.places[usize::from(ahead)]);
             }
-            for (n, &packet) in packets.iter().enumerate() {
-                if let Some(&ahead) = packets.get(n + AHEAD) {
-                    self.prefetch(batch, ahead);
-                }
-                let i = usize::from(packet);
-                let value = self.sessions.get(batch.keys[i].session(), batch.hashes[i]).unwrap_or(NO_RANK);
-                batch.outcomes[i] = Outcome::from_word(value & !FINAL);
-                batch.found[i] = value;
+            let i = usize::from(packet);
+            let value = sessions.get(batch.sessions[i], batch.places[i]);
+            batch.outcomes[i] = Outcome::from_word(value);
+            all &= value;
+        }
+        if all == 0 {
+            let mut rest = [0u8; BATCH];
+            let mut count = 0;
+            for &packet in packets {
+                let value = batch.outcomes[usize::from(packet)].word();
                 rest[count % BATCH] = packet;
                 count += usize::from(value & FINAL == 0);
             }
-        }
-        if count > 0 {
             let rest = &rest[..count];
-            self.forest.find(&batch.keys, rest, &mut batch.found);
             for &packet in rest {
-                let rank = batch.found[usize::from(packet)];
-                batch.outcomes[usize::from(packet)] = self.outcome(rank);
+                let i = usize::from(packet);
+                batch.found[i] = batch.outcomes[i].word();
+                fill(i, &mut batch.keys[i]);
             }
+            simd::lookup(self.simd, self, batch, rest);
         }
     }
 
-    /// Starts the cache miss of a packet's session.
+    /// The trees, for the instruction set of the function that it is inlined into.
     #[inline(always)]
-    fn prefetch(&self, batch: &mut Batch, packet: u8) {
-        let hash = sessions::hash(batch.keys[usize::from(packet)].session());
-        self.sessions.prefetch(hash);
-        batch.hashes[usize::from(packet)] = hash;
+    pub(crate) fn lookup_inline(&self, batch: &mut Batch, packets: &[u8]) {
+        self.forest.find(&batch.keys, packets, &mut batch.found);
+        for &packet in packets {
+            let rank = batch.found[usize::from(packet)];
+            batch.outcomes[usize::from(packet)] = self.outcome(rank);
+        }
     }
 
     #[inline(always)]
@@ -181,9 +198,9 @@ impl Classifier {
     pub(crate) fn next(&self, key: &Key, after: Rank) -> Outcome {
         let session = key.session();
         // A session that was final would have decided already.
-        let exact = self.sessions.get(session, sessions::hash(session)).filter(|rank| *rank > after);
-        let rank = self.forest.next(key, after).min(exact.unwrap_or(NO_RANK));
-        self.outcome(rank)
+        let exact = self.sessions.get(session, self.sessions.place(session));
+        let exact = if exact > after { exact } else { NO_RANK };
+        self.outcome(self.forest.next(key, after).min(exact))
     }
 
     /// What a rule does beyond the ordinary; for an outcome of this classifier.

@@ -2,8 +2,8 @@
 //! What the classifier sees of a packet, and a rule in the same terms.
 //!
 //! All header fields that a rule can name are gathered once per packet into a [`Key`] of five words; everything behind
-//! it (hash table, trees, comparison) works on words and knows no protocol. A rule becomes a [`Pattern`]: masked values for
-//! everything but the ports, which are ranges.
+//! it (trees, comparison) works on words and knows no protocol. The hash table works on a [`Session`], for which most packets
+//! need no key. A rule becomes a [`Pattern`]: masked values for everything but the ports, which are ranges.
 //!
 //! Packets without ports (later fragments, ICMP, packets cut short) have 0 in their place and lack [`PORTS`], which a rule
 //! about ports asks for: such a rule never matches them. So do ICMP type and code, which stand in the places of source and
@@ -13,6 +13,7 @@ use std::ops::RangeInclusive;
 
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{IpProtocol, Ipv4Header};
+use zerocopy::FromBytes;
 
 use crate::rule::{FlagsMatch, Fragment, Match, has_ports};
 
@@ -40,6 +41,9 @@ const LATER: u32 = 1 << 4;
 /// In [`REST`]: no packet has this bit.
 const NEVER: u32 = 1 << 7;
 
+/// Of flags and fragment offset in a header: what a fragment has.
+const FRAGMENT_BITS: u16 = Ipv4Header::MORE_FRAGMENTS | Ipv4Header::OFFSET_MASK;
+
 /// Of [`REST`], what belongs to a session: protocol, and that ports (or ICMP type and code) are there.
 const SESSION: u32 = 0xff << 24 | PORTS | ICMP;
 
@@ -52,17 +56,16 @@ pub struct Key {
 }
 
 impl Key {
-    /// Becomes the key of an IPv4 packet that ip4-input has found sound: `packet` begins with `ip`.
+    /// Becomes the key of an IPv4 packet that ip4-input has found sound; `None`: it is none.
     ///
     /// In place, word by word: a key that was returned was copied by wide loads right behind the narrow stores, which no
     /// store buffer forwards, and cost 10 clocks.
     #[inline(always)]
-    pub fn fill(&mut self, ip: &Ipv4Header, packet: &[u8], interface: InterfaceIndex) {
-        const FRAGMENT_BITS: u16 = Ipv4Header::MORE_FRAGMENTS | Ipv4Header::OFFSET_MASK;
+    pub fn fill(&mut self, packet: &[u8], interface: InterfaceIndex) -> Option<()> {
+        let (ip, _) = Ipv4Header::ref_from_prefix(packet).ok()?;
         let common = ip.version_ihl == Ipv4Header::PLAIN
             && ip.flags_offset.get() & FRAGMENT_BITS == 0
-            // Without a branch between the two: which of them it is cannot be predicted.
-            && (ip.protocol == IpProtocol::TCP) | (ip.protocol == IpProtocol::UDP);
+            && is_tcp_or_udp(ip.protocol.0);
         match packet.first_chunk::<34>() {
             Some(bytes) if common => {
                 let ports = u32::from_be_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]);
@@ -72,6 +75,7 @@ impl Key {
             }
             _ => self.fill_rare(ip, packet, interface),
         }
+        Some(())
     }
 
     /// Options, fragments, short packets, and protocols other than TCP and UDP.
@@ -117,26 +121,78 @@ impl Key {
     #[inline(always)]
     pub(crate) fn session(&self) -> Session {
         let [source, destination, ports, rest, ..] = self.words;
-        Session([source, destination, ports, rest & SESSION])
+        Session::new([source, destination, ports, rest])
     }
 }
 
-/// The exact 5-tuple of a packet or a rule.
+/// The exact 5-tuple of a packet or a rule, as bytes 8 to 24 of a packet without options hold it: the low bits of [`REST`] in
+/// the place of the TTL, protocol, 0 in that of the checksum, addresses, ports. So that of nearly every packet is two
+/// loads and a mask.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct Session(pub [u32; 4]);
+pub(crate) struct Session([u64; 2]);
 
 impl Session {
     /// No packet's.
-    pub const NONE: Session = Session([0, 0, 0, NEVER]);
+    pub const NONE: Session = Session([NEVER as u64, 0]);
+
+    /// Of the words of a key.
+    pub const fn new([source, destination, ports, rest]: [u32; 4]) -> Session {
+        let low = rest & (PORTS | ICMP) | rest >> 24 << 8;
+        Session([
+            low as u64 | (source.swap_bytes() as u64) << 32,
+            destination.swap_bytes() as u64 | (ports.swap_bytes() as u64) << 32,
+        ])
+    }
+
+    /// As in a key, which may have more in [`REST`].
+    pub const fn words(self) -> [u32; 4] {
+        let Session([a, b]) = self;
+        let rest = a as u32 & (PORTS | ICMP) | (a as u32 >> 8) << 24;
+        [((a >> 32) as u32).swap_bytes(), (b as u32).swap_bytes(), ((b >> 32) as u32).swap_bytes(), rest]
+    }
+
+    /// Of an IPv4 packet that ip4-input has found sound; `None`: it is none.
+    #[inline(always)]
+    pub fn of(packet: &[u8], interface: InterfaceIndex) -> Option<Session> {
+        const FRAGMENT: [u8; 2] = FRAGMENT_BITS.to_be_bytes();
+        const LOOKED_AT: u64 = u64::from_le_bytes([0xff, 0, 0, 0, 0, 0, FRAGMENT[0], FRAGMENT[1]]);
+        const KEPT: u64 = u64::from_le_bytes([0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        if let Some((bytes, _)) = packet.as_chunks::<8>().0.split_first_chunk::<3>() {
+            let [head, a, b] = bytes.map(u64::from_le_bytes);
+            if head & LOOKED_AT == u64::from(Ipv4Header::PLAIN) && is_tcp_or_udp((a >> 8) as u8) {
+                return Some(Session([a & KEPT | u64::from(PORTS), b]));
+            }
+        }
+        Session::of_rare(packet, interface)
+    }
+
+    #[inline(never)]
+    fn of_rare(packet: &[u8], interface: InterfaceIndex) -> Option<Session> {
+        let mut key = Key::default();
+        key.fill(packet, interface)?;
+        Some(key.session())
+    }
+
+    /// The halves, for hashing.
+    #[inline(always)]
+    pub fn halves(self) -> [u64; 2] {
+        self.0
+    }
 
     /// Without a branch.
     #[inline(always)]
     pub fn equals(self, other: Session) -> bool {
-        let Session([a, b, c, d]) = self;
-        let Session([e, f, g, h]) = other;
-        (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
+        let (Session([a, b]), Session([c, d])) = (self, other);
+        (a ^ c) | (b ^ d) == 0
     }
+}
+
+/// By a bit set: of two comparisons, joined by `|`, the compiler makes two branches, and which of them is taken cannot be
+/// predicted.
+#[inline(always)]
+fn is_tcp_or_udp(protocol: u8) -> bool {
+    const SET: u32 = 1 << IpProtocol::TCP.0 | 1 << IpProtocol::UDP.0;
+    protocol < 32 && SET >> (protocol % 32) & 1 != 0
 }
 
 const fn icmp_words(icmp_type: u8, code: u8) -> u32 {
@@ -261,12 +317,12 @@ impl Pattern {
             && (self.rest.mask == 0xff << 24 | PORTS || self.rest.mask == 0xff << 24 | ICMP)
             && self.interface.mask == 0;
         let ports = u32::from(self.upper.first) << 16 | u32::from(self.lower.first);
-        exact.then_some(Session([self.source.value, self.destination.value, ports, self.rest.value]))
+        exact.then_some(Session::new([self.source.value, self.destination.value, ports, self.rest.value]))
     }
 
     /// Whether a packet of `session` may match, whatever its flags, code point and interface are.
     pub fn may_match(&self, session: Session) -> bool {
-        let Session([source, destination, ports, rest]) = session;
+        let [source, destination, ports, rest] = session.words();
         let within = |span: Span, port: u32| (u32::from(span.first)..=span.last.into()).contains(&port);
         let known = Masked { value: self.rest.value & SESSION, mask: self.rest.mask & SESSION };
         self.source.matches(source)
@@ -284,11 +340,11 @@ pub(crate) const SESSION_OPEN: [u32; 8] = [0, 0, 0, !SESSION, u32::MAX, 0, 0, 0]
 mod tests {
     use super::*;
     use weft_nodes::headers::{TcpFlags, build};
-    use zerocopy::FromBytes;
 
     fn of(bytes: &[u8]) -> Key {
         let mut key = Key::default();
-        key.fill(Ipv4Header::ref_from_prefix(bytes).unwrap().0, bytes, InterfaceIndex(3));
+        key.fill(bytes, InterfaceIndex(3)).unwrap();
+        assert_eq!(Session::of(bytes, InterfaceIndex(3)), Some(key.session()));
         key
     }
 

@@ -20,7 +20,7 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::prefetch;
 use weft_engine::publish::Published;
 use weft_engine::trace::{Names, TraceRecord};
-use weft_engine::{ArcId, Context, InterfaceIndex, NodeId};
+use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, NodeId};
 use weft_nodes::headers::{Ipv4Header, checksum, ip4_offset};
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
@@ -28,10 +28,10 @@ use weft_stats::CombinedRow;
 use zerocopy::FromBytes;
 
 use crate::action::{Kind, Outcome, Slot};
-use crate::attachment::{Attached, Attachments, Direction, Side};
+use crate::attachment::{Attachments, Direction, Side};
 use crate::classifier::{Batch, Classifier};
 use crate::forest::BATCH;
-use crate::key::Key;
+use crate::key::{Key, Session};
 use crate::rule::{Dscp, Redirect, Verdict};
 
 weft_engine::edges! {
@@ -124,7 +124,7 @@ impl Classify {
             return cx.each(frame, |packet| arcs.next(packet));
         }
         let batch = &mut *self.batch;
-        look_up::<OUTPUT>(cx.buffers, frame, attached, batch);
+        look_up::<OUTPUT>(cx.buffers, frame.packets(), attached, batch);
         let act = Act {
             arcs: cx.arcs(),
             attached,
@@ -167,68 +167,112 @@ fn all_exempt<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, atta
 
 /// Finds the rules of all packets: those of one rule set at once, and most vectors are of one.
 #[inline(always)]
-fn look_up<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attached: &Side, batch: &mut Batch) {
-    let (mut mine, mut others) = ([0u8; BATCH], [0u8; BATCH]);
-    let (mut count, mut left) = (0, 0);
-    let mut sets = SetOf { interface: InterfaceIndex::NONE, set: None };
+fn look_up<const OUTPUT: bool>(
+    buffers: &mut BufferCache,
+    packets: &[BufferIndex],
+    attached: &Side,
+    batch: &mut Batch,
+) {
+    let (mut mine, mut others) = (Places::new(), Places::new());
     let mut first: Option<&Classifier> = None;
-    for (i, &index) in frame.packets().iter().enumerate() {
-        let packet = buffers.packet(index);
-        batch.outcomes[i] = Outcome::NONE;
-        let Some(Attached { classifier: set, exempt, .. }) =
-            sets.of(attached, interface::<OUTPUT>(packet.meta))
-        else {
+    batch.outcomes[..packets.len()].fill(Outcome::NONE);
+    let mut start = 0;
+    while start < packets.len() {
+        let interface = interface::<OUTPUT>(buffers.packet(packets[start]).meta);
+        let Some(its) = attached.get(interface) else {
+            start += 1;
             continue;
         };
-        let set: &Classifier = set;
-        if packet.meta.flags & exempt != 0 {
-            continue;
-        }
-        if fill::<OUTPUT>(&mut batch.keys[i], &packet).is_none() {
-            continue;
-        }
-        if std::ptr::eq(*first.get_or_insert(set), set) {
-            mine[count % BATCH] = i as u8;
-            count += 1;
-        } else {
-            others[left % BATCH] = i as u8;
-            left += 1;
-        }
+        let set: &Classifier = &its.classifier;
+        let same = std::ptr::eq(*first.get_or_insert(set), set);
+        let run = Run { packets, start, interface, exempt: its.exempt };
+        let places = if same { &mut mine } else { &mut others };
+        start = match set.table() {
+            Some(sessions) => run.take::<OUTPUT>(buffers, places, |place, ip4, rx| {
+                batch.take(sessions, place, Session::of(ip4, rx)?);
+                Some(())
+            }),
+            None => {
+                run.take::<OUTPUT>(buffers, places, |place, ip4, rx| batch.keys[place % BATCH].fill(ip4, rx))
+            }
+        };
     }
     while let Some(set) = first.take() {
-        set.lookup(batch, &mine[..count]);
-        let waiting = others;
-        count = 0;
-        for &place in &waiting[..std::mem::take(&mut left)] {
-            let index = frame.packets()[usize::from(place)];
-            let Some(its) = sets.of(attached, interface::<OUTPUT>(buffers.packet(index).meta)) else {
+        set.lookup(batch, mine.as_slice(), |place, key| {
+            let packet = buffers.packet(packets[place]);
+            // A packet that has been taken in is IPv4.
+            let _ = ip4::<OUTPUT>(&packet).and_then(|ip4| key.fill(ip4, packet.meta.rx_interface));
+        });
+        mine.count = 0;
+        for &place in std::mem::replace(&mut others, Places::new()).as_slice() {
+            let index = packets[usize::from(place)];
+            let Some(its) = attached.get(interface::<OUTPUT>(buffers.packet(index).meta)) else {
                 continue;
             };
             let set: &Classifier = &its.classifier;
-            if std::ptr::eq(*first.get_or_insert(set), set) {
-                mine[count % BATCH] = place;
-                count += 1;
-            } else {
-                others[left % BATCH] = place;
-                left += 1;
-            }
+            let same = std::ptr::eq(*first.get_or_insert(set), set);
+            if same { &mut mine } else { &mut others }.push(place);
         }
     }
 }
 
-/// Remembers the rule set of the packet before: packets of one interface come in runs.
-struct SetOf<'a> {
-    interface: InterfaceIndex,
-    set: Option<&'a Attached>,
+/// Places in a vector.
+struct Places {
+    places: [u8; BATCH],
+    count: usize,
 }
 
-impl<'a> SetOf<'a> {
+impl Places {
+    fn new() -> Places {
+        Places { places: [0; BATCH], count: 0 }
+    }
+
     #[inline(always)]
-    fn of(&mut self, attached: &'a Side, interface: InterfaceIndex) -> Option<&'a Attached> {
-        if interface != self.interface {
-            *self = SetOf { interface, set: attached.get(interface) };
+    fn push(&mut self, place: u8) {
+        self.places[self.count % BATCH] = place;
+        self.count += 1;
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.places[..self.count]
+    }
+}
+
+/// Packets of one interface, one behind the other: what is the same for all of them is not asked of each.
+struct Run<'a> {
+    packets: &'a [BufferIndex],
+    start: usize,
+    interface: InterfaceIndex,
+    exempt: u16,
+}
+
+impl Run<'_> {
+    /// Hands each of the run to `take`, notes the places of those for which it returns something, and says where the run ends.
+    #[inline(always)]
+    fn take<const OUTPUT: bool>(
+        self,
+        buffers: &mut BufferCache,
+        places: &mut Places,
+        mut take: impl FnMut(usize, &[u8], InterfaceIndex) -> Option<()>,
+    ) -> usize {
+        // Locals, which stay in registers.
+        let (mut count, mut place) = (places.count, self.start);
+        for &index in &self.packets[self.start..] {
+            let packet = buffers.packet(index);
+            if interface::<OUTPUT>(packet.meta) != self.interface {
+                break;
+            }
+            if packet.meta.flags & self.exempt == 0
+                && let Some(ip4) = ip4::<OUTPUT>(&packet)
+                && take(place, ip4, packet.meta.rx_interface).is_some()
+            {
+                places.places[count % BATCH] = place as u8;
+                count += 1;
+            }
+            place += 1;
         }
-        self.set
+        places.count = count;
+        place
     }
 }
 
@@ -244,13 +288,10 @@ fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
     if OUTPUT { ip4_offset(packet.data()) } else { Some(0) }
 }
 
+/// A packet from its IPv4 header on; `None`: it has none.
 #[inline(always)]
-/// `None`: it is not IPv4, and meets no rules.
-fn fill<const OUTPUT: bool>(key: &mut Key, packet: &Packet<'_>) -> Option<()> {
-    let bytes = packet.data().get(link_length::<OUTPUT>(packet)?..)?;
-    let (ip, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
-    key.fill(ip, bytes, packet.meta.rx_interface);
-    Some(())
+fn ip4<'a, const OUTPUT: bool>(packet: &'a Packet<'_>) -> Option<&'a [u8]> {
+    packet.data().get(link_length::<OUTPUT>(packet)?..)
 }
 
 /// What acting on a packet takes.
@@ -282,22 +323,17 @@ impl Act<'_> {
     #[inline(always)]
     fn plain<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, outcome: Outcome) -> Acted {
         let slot = outcome.slot();
-        match outcome.kind() {
-            Kind::None | Kind::Special => (self.arcs.next(packet), slot, NO_RULE),
-            Kind::Punt => {
-                self.count::<OUTPUT>(packet, slot);
-                (self.next.to(Next::Punt), slot, PUNT)
-            }
-            kind @ (Kind::Pass | Kind::Drop) => {
-                self.count::<OUTPUT>(packet, slot);
-                // Both ways and a choice: which rule says what cannot be predicted.
-                let (next, reason) = (self.arcs.next(packet), packet.meta.reason);
-                let drop = self.reasons.drop(packet, Reason::Denied);
-                let denied = kind == Kind::Drop;
-                packet.meta.reason = select_unpredictable(denied, packet.meta.reason, reason);
-                let note = if denied { DROP } else { PASS };
-                (select_unpredictable(denied, drop, next), slot, note)
-            }
+        if let Some(drops) = outcome.drops() {
+            self.count::<OUTPUT>(packet, slot);
+            let next = self.arcs.next(packet);
+            let reason = &mut packet.meta.reason;
+            *reason = select_unpredictable(drops, self.reasons.id(Reason::Denied), *reason);
+            (select_unpredictable(drops, NodeId::DROP, next), slot, PASS + u32::from(drops))
+        } else if outcome.kind() == Kind::Punt {
+            self.count::<OUTPUT>(packet, slot);
+            (self.next.to(Next::Punt), slot, PUNT)
+        } else {
+            (self.arcs.next(packet), slot, NO_RULE)
         }
     }
 

@@ -9,12 +9,11 @@ use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use weft_engine::InterfaceIndex;
 use weft_engine::clock::Clock;
-use weft_nodes::headers::{Icmp4Type, IpProtocol, Ipv4Header, TcpFlags, build};
-use zerocopy::FromBytes;
+use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags, build};
 
 use crate::action::{Kind, Slot};
 use crate::classifier::{Batch, Classifier, Placement};
-use crate::key::Key;
+use crate::key::{Key, Session};
 use crate::rule::*;
 use crate::set::RuleSet;
 
@@ -38,13 +37,13 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    pub fn fill(&self, key: &mut Key) {
+    fn build(&self) -> Vec<u8> {
         let mut payload = [0; 64];
         payload[..2].copy_from_slice(&self.words.0.to_be_bytes());
         payload[2..4].copy_from_slice(&self.words.1.to_be_bytes());
         payload[13] = self.flags;
         let options: &[u8] = if self.options { &[1, 1, 1, 1] } else { &[] };
-        let bytes = build::ipv4(self.source, self.destination)
+        build::ipv4(self.source, self.destination)
             .ipv4_with(|ip| {
                 ip.protocol = self.protocol;
                 ip.tos = self.dscp << 2 | 1;
@@ -52,9 +51,11 @@ impl Packet {
             })
             .options(options)
             .payload(&payload[..self.payload])
-            .build();
-        let ip = Ipv4Header::ref_from_prefix(&bytes).unwrap().0;
-        key.fill(ip, &bytes, InterfaceIndex(self.interface));
+            .build()
+    }
+
+    pub fn fill(&self, key: &mut Key) {
+        key.fill(&self.build(), InterfaceIndex(self.interface)).unwrap();
     }
 
     fn meets(&self, rule: &Match) -> bool {
@@ -112,9 +113,16 @@ pub(crate) fn hits(classifier: &Classifier, packets: &[Packet]) -> Vec<Vec<RuleI
         // Places in the vector that are asked for need not begin at 0.
         let places: Vec<u8> = (0..chunk.len()).map(|i| i as u8 + 55).collect();
         for (packet, place) in chunk.iter().zip(&places) {
-            packet.fill(&mut batch.keys[usize::from(*place)]);
+            let place = usize::from(*place);
+            match classifier.table() {
+                Some(sessions) => {
+                    let session = Session::of(&packet.build(), InterfaceIndex(packet.interface));
+                    batch.take(sessions, place, session.unwrap());
+                }
+                None => packet.fill(&mut batch.keys[place]),
+            }
         }
-        classifier.lookup(&mut batch, &places);
+        classifier.lookup(&mut batch, &places, |place, key| chunk[place - 55].fill(key));
         for place in places {
             let mut outcome = batch.outcomes[usize::from(place)];
             let mut hits = Vec::new();

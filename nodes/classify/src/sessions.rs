@@ -5,8 +5,11 @@
 //! next bucket that has room, and all buckets on the way say so. At most two of five places are taken, so 1 of 30 buckets
 //! has an overflow. The hash has no secret: the rules are an operator's, not a stranger's, and a packet cannot change them.
 
+use std::hint::select_unpredictable;
+
 use weft_engine::prefetch;
 
+use crate::group::NO_RANK;
 use crate::key::Session;
 
 const PLACES: usize = 3;
@@ -64,35 +67,54 @@ impl Sessions {
         size_of_val(&self.buckets[..])
     }
 
-    /// Starts the cache miss of a lookup.
+    /// Where a session is looked for.
     #[inline(always)]
-    pub fn prefetch(&self, hash: u32) {
-        if let Some(bucket) = self.buckets.get(place(hash, self.buckets.len())) {
-            prefetch::read(bucket);
+    pub fn place(&self, session: Session) -> u32 {
+        place(hash(session), self.buckets.len()) as u32
+    }
+
+    /// Starts the cache miss of a lookup at a place.
+    #[inline(always)]
+    pub fn prefetch(&self, place: u32) {
+        prefetch::read(self.buckets.as_ptr().wrapping_add(place as usize));
+    }
+
+    /// The value of a session; `place` is that of [`Sessions::place`].
+    #[inline(always)]
+    pub fn get(&self, session: Session, place: u32) -> u32 {
+        match self.buckets.get(place as usize) {
+            Some(bucket) => match bucket.value(session) {
+                NO_RANK if bucket.note & OVERFLOW != 0 => self.further(session, place as usize),
+                value => value,
+            },
+            None => NO_RANK,
         }
     }
 
-    /// The value of a session; `hash` is that of [`hash`].
-    #[inline(always)]
-    pub fn get(&self, session: Session, hash: u32) -> Option<u32> {
-        let mut at = place(hash, self.buckets.len());
+    /// In the buckets behind one that overflows.
+    #[inline(never)]
+    fn further(&self, session: Session, place: usize) -> u32 {
+        let mut at = place;
         loop {
-            let bucket = self.buckets.get(at)?;
-            // Which of the places it is cannot be predicted, so all are compared.
-            let (mut found, mut hit) = (0, false);
-            for (known, &value) in bucket.sessions.iter().zip(&bucket.values) {
-                let same = known.equals(session);
-                found |= std::hint::select_unpredictable(same, value, 0);
-                hit |= same;
-            }
-            if hit {
-                return Some(found);
-            }
-            if bucket.note & OVERFLOW == 0 {
-                return None;
-            }
             at = (at + 1) % self.buckets.len();
+            let bucket = &self.buckets[at];
+            let value = bucket.value(session);
+            if value != NO_RANK || bucket.note & OVERFLOW == 0 {
+                return value;
+            }
         }
+    }
+}
+
+impl Bucket {
+    /// Which of the places it is cannot be predicted, so all are compared.
+    #[inline(always)]
+    fn value(&self, session: Session) -> u32 {
+        let mut found = NO_RANK;
+        for (known, &value) in self.sessions.iter().zip(&self.values) {
+            found = select_unpredictable(known.equals(session), value, found);
+        }
+        found
     }
 }
 
@@ -104,16 +126,15 @@ fn place(hash: u32, buckets: usize) -> usize {
 
 /// Two rounds of multiply and fold: any bit of the input reaches all that choose a bucket.
 #[inline(always)]
-pub(crate) fn hash(Session([source, destination, ports, rest]): Session) -> u32 {
+fn hash(session: Session) -> u32 {
+    let [a, b] = session.halves();
     const K0: u64 = 0x9e37_79b9_7f4a_7c15;
     const K1: u64 = 0xd1b5_4a32_d192_ed03;
     let fold = |a: u64, b: u64| {
         let wide = u128::from(a) * u128::from(b);
         wide as u64 ^ (wide >> 64) as u64
     };
-    let addresses = u64::from(source) << 32 | u64::from(destination);
-    let rest = u64::from(ports) << 32 | u64::from(rest);
-    fold(addresses ^ K0, rest ^ K1) as u32
+    fold(a ^ K0, b ^ K1) as u32
 }
 
 #[cfg(test)]
@@ -124,16 +145,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_a_map(sessions in prop::collection::hash_map(any::<[u8; 4]>(), any::<u32>(), 0..300),
+        fn equals_a_map(sessions in prop::collection::hash_map(any::<[u8; 4]>(), 0..NO_RANK, 0..300),
                         strangers in prop::collection::vec(any::<[u8; 4]>(), 0..100)) {
             // Few distinct words: what overflows must be found too.
-            let of = |words: [u8; 4]| Session(words.map(|word| u32::from(word) << 24));
+            let of = |words: [u8; 4]| Session::new(words.map(|word| u32::from(word) << 24));
             let list: Vec<_> = sessions.iter().map(|(words, value)| (of(*words), *value)).collect();
             let table = Sessions::new(&list);
             let oracle: HashMap<_, _> = list.iter().copied().collect();
             let asked = list.iter().map(|(session, _)| *session).chain(strangers.into_iter().map(of));
             for session in asked {
-                prop_assert_eq!(table.get(session, hash(session)), oracle.get(&session).copied());
+                prop_assert_eq!(table.get(session, table.place(session)), oracle.get(&session).copied().unwrap_or(NO_RANK));
             }
         }
     }
@@ -141,7 +162,7 @@ mod tests {
     #[test]
     fn few_buckets_overflow() {
         let sessions: Vec<_> = (0..10_000)
-            .map(|i| (Session([0x0a00_0000 + i, 0x0a01_0000 + i % 7, i << 16 | 80, 6 << 24 | 1]), i))
+            .map(|i| (Session::new([0x0a00_0000 + i, 0x0a01_0000 + i % 7, i << 16 | 80, 6 << 24 | 1]), i))
             .collect();
         let table = Sessions::new(&sessions);
         let overflows = table.buckets.iter().filter(|bucket| bucket.note != 0).count();

@@ -166,7 +166,7 @@ impl Forest {
     /// The ranks of rules that may match a packet of a session, whatever the session leaves open.
     pub fn of_session(&self, session: Session, patterns: &[Pattern], mut each: impl FnMut(Rank)) {
         let mut waiting: Vec<u32> = self.trees.iter().map(|tree| tree.root).collect();
-        let Session([source, destination, ports, rest]) = session;
+        let [source, destination, ports, rest] = session.words();
         let words = [source, destination, ports, rest, 0, 0, 0, 0];
         while let Some(at) = waiting.pop() {
             let cut = self.cuts[at as usize];
