@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Messages on a dataplane without devices, asked by our own client over a socket.
 
+mod batch;
+
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
