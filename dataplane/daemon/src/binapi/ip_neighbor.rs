@@ -86,9 +86,9 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         if message.af != AddressFamily::IP4 || message.recycle {
             return Err(Retval::UNSUPPORTED);
         }
-        // 0 would mean that nobody ages.
+        // Elsewhere 0 stands for no limit, or for no ageing; here is neither.
         let (limit, age) = match (usize::try_from(message.max_number), message.max_age) {
-            (Err(_), _) | (_, 0) => return Err(Retval::INVALID_VALUE),
+            (Ok(0) | Err(_), _) | (_, 0) => return Err(Retval::INVALID_VALUE),
             (Ok(limit), age) => (limit, Duration::from_secs(age.into())),
         };
         let settings = *dataplane.router.neighbors().settings();

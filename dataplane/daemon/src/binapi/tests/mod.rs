@@ -2,6 +2,7 @@
 //! Messages on a dataplane without devices, asked by our own client over a socket.
 
 mod batch;
+mod habits;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
