@@ -153,6 +153,39 @@ fn an_address_makes_routes_and_takes_them_along() {
 }
 
 #[test]
+fn a_subnet_that_goes_takes_the_routes_of_its_neighbours_along() {
+    let mut bed = Bed::new();
+    let port = bed.port("p0", "10.0.0.1/24");
+    let host = Ipv4Addr::new(10, 0, 0, 9);
+    bed.router.set_static_neighbor(&mut bed.engine, &bed.interfaces, port, host, THEIRS).unwrap();
+    assert!(matches!(bed.forward("10.0.0.9"), Some(Forward::NextHop(_))));
+    bed.router.remove_address(&mut bed.engine, &mut bed.interfaces, port, net("10.0.0.1/24")).unwrap();
+    assert!(matches!(bed.forward("10.0.0.9"), Some(Forward::Drop(_))));
+}
+
+#[test]
+fn interfaces_change_together_or_not_at_all() {
+    let mut bed = Bed::new();
+    let (p0, p1) = (bed.port("p0", "10.0.0.1/24"), bed.port("p1", "10.0.1.1/24"));
+    for keep in [false, true] {
+        // What is published replaces what waits to be freed then.
+        let published = bed.engine.domain.waiting();
+        bed.interfaces.begin();
+        for port in [p0, p1] {
+            bed.interfaces.change(&mut bed.engine, port, |port| port.mtu = 1400).unwrap();
+        }
+        assert_eq!(bed.engine.domain.waiting(), published);
+        match keep {
+            true => bed.interfaces.commit(&mut bed.engine),
+            false => bed.interfaces.roll_back(),
+        }
+        assert_eq!(bed.engine.domain.waiting() - published, usize::from(keep));
+        let mtu = if keep { 1400 } else { 1500 };
+        assert!([p0, p1].iter().all(|port| bed.interfaces.get(*port).unwrap().mtu == mtu));
+    }
+}
+
+#[test]
 fn a_packet_waits_for_its_neighbour_and_leaves() {
     let mut bed = Bed::new();
     let (p0, p1) = (bed.port("p0", "10.0.0.1/24"), bed.port("p1", "10.0.1.1/24"));

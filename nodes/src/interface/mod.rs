@@ -8,6 +8,7 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -113,6 +114,8 @@ pub struct Interfaces {
     links: Vec<Vec<EntryIndex>>,
     /// How often anything of this was changed.
     changes: u64,
+    /// Interfaces as they were when a transaction began that has changed them since.
+    before: Option<BTreeMap<InterfaceIndex, Interface>>,
     /// Deleted, but workers may still have packets that name it.
     draining: Vec<bool>,
     limit: usize,
@@ -128,6 +131,7 @@ impl Interfaces {
             list: Vec::new(),
             links: Vec::new(),
             changes: 0,
+            before: None,
             draining: Vec::new(),
             limit,
             published: Arc::new(Published::new(&engine.domain, InterfaceTable::default())),
@@ -285,6 +289,10 @@ impl Interfaces {
         let slot = self.list.get_mut(index.index()).ok_or(InterfaceError::Unknown(index))?;
         let interface = slot.take().ok_or(InterfaceError::Unknown(index))?;
         self.draining[index.index()] = true;
+        // Another interface will have its index.
+        for borrower in self.list.iter_mut().flatten().filter(|other| other.unnumbered == Some(index)) {
+            borrower.unnumbered = None;
+        }
         self.publish(engine);
         if let Some(held) = self.held {
             engine.post_all(move |worker| held.disown(worker, index));
@@ -300,7 +308,7 @@ impl Interfaces {
         Ok(interface)
     }
 
-    /// Changes an interface and lets the workers know.
+    /// Changes an interface and lets the workers know; in a transaction, when that is committed.
     pub fn change(
         &mut self,
         engine: &mut Engine,
@@ -308,9 +316,35 @@ impl Interfaces {
         change: impl FnOnce(&mut Interface),
     ) -> Result<(), InterfaceError> {
         let interface = self.list.get_mut(index.index()).and_then(Option::as_mut);
-        change(interface.ok_or(InterfaceError::Unknown(index))?);
+        let interface = interface.ok_or(InterfaceError::Unknown(index))?;
+        if let Some(before) = &mut self.before {
+            before.entry(index).or_insert_with(|| interface.clone());
+            change(interface);
+            return Ok(());
+        }
+        change(interface);
         self.publish(engine);
         Ok(())
+    }
+
+    /// Begins a transaction: until it ends, what is changed is seen here, and not by workers. [`Interfaces::commit`]
+    /// or [`Interfaces::roll_back`] must follow before an interface comes or goes.
+    pub fn begin(&mut self) {
+        self.before = Some(BTreeMap::new());
+    }
+
+    /// Lets workers see all changes of the transaction, in one step.
+    pub fn commit(&mut self, engine: &mut Engine) {
+        if self.before.take().is_some_and(|before| !before.is_empty()) {
+            self.publish(engine);
+        }
+    }
+
+    /// Makes interfaces as they were before the transaction.
+    pub fn roll_back(&mut self) {
+        for (index, interface) in self.before.take().unwrap_or_default() {
+            self.list[index.index()] = Some(interface);
+        }
     }
 
     /// How often an interface has come, changed or gone: who has seen this number before has seen everything.
@@ -355,6 +389,7 @@ impl Interfaces {
     }
 
     fn publish(&mut self, engine: &mut Engine) {
+        debug_assert!(self.before.is_none(), "interfaces come and go outside of transactions");
         self.changes += 1;
         let entries = (0..self.list.len()).map(|i| self.entry(InterfaceIndex(i as u32))).collect();
         self.published.replace(&mut engine.domain, InterfaceTable::new(entries));

@@ -11,6 +11,7 @@ use crate::message::Event;
 use super::Options;
 use super::session::{Peer, Session, SessionId};
 use super::table::Table;
+use super::trace::{Trace, Traced};
 
 /// Tells clients of sockets from those of shared memory, which exist elsewhere.
 const SOCKET: u32 = 0x8000_0000;
@@ -23,6 +24,7 @@ struct Shared {
     table: Rc<Table>,
     sessions: RefCell<BTreeMap<SessionId, Rc<Session>>>,
     next: Cell<u64>,
+    trace: RefCell<Trace>,
 }
 
 /// What there is to say about a client.
@@ -42,7 +44,12 @@ pub struct ClientInfo {
 
 impl Clients {
     pub(super) fn new(table: Rc<Table>) -> Self {
-        Self(Rc::new(Shared { table, sessions: RefCell::default(), next: Cell::new(1) }))
+        Self(Rc::new(Shared {
+            table,
+            sessions: RefCell::default(),
+            next: Cell::new(1),
+            trace: RefCell::default(),
+        }))
     }
 
     pub(super) fn enter(&self, peer: Peer, options: &Options) -> Rc<Session> {
@@ -67,6 +74,34 @@ impl Clients {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A message has come.
+    pub(super) fn trace(&self, session: &Session, message: &'static str, bytes: &[u8]) {
+        let mut trace = self.0.trace.borrow_mut();
+        if trace.on {
+            trace.keep(session.id(), session.name(), message, bytes);
+        }
+    }
+
+    /// Whether messages that come are kept.
+    pub fn is_tracing(&self) -> bool {
+        self.0.trace.borrow().on
+    }
+
+    /// Keeps the last messages that come, or no more of them.
+    pub fn set_tracing(&self, on: bool) {
+        self.0.trace.borrow_mut().on = on;
+    }
+
+    /// Those that were kept, the oldest first.
+    pub fn traced(&self) -> Vec<Traced> {
+        self.0.trace.borrow().messages.iter().cloned().collect()
+    }
+
+    /// Forgets them.
+    pub fn forget_traced(&self) {
+        self.0.trace.borrow_mut().messages.clear();
     }
 
     /// What clients are told of: names with CRCs, by id.

@@ -125,6 +125,7 @@ impl<H: Host> Connection<H> {
             debug!(session = %session.id(), id = id.0, "an unknown message is ignored");
             return;
         };
+        self.clients.trace(session, info.name, message);
         let Some((envelope, body)) = Envelope::split(info.class, message) else {
             debug!(session = %session.id(), message = info.name, "a message without its header is ignored");
             return;

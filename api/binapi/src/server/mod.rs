@@ -23,6 +23,7 @@ mod registry;
 mod session;
 mod socket;
 mod table;
+mod trace;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ pub use clients::{ClientInfo, Clients};
 pub use registry::{Host, Purpose, Records, Refused, Registry, Transactional};
 pub use session::{Peer, Session, SessionId};
 pub use socket::BindError;
+pub use trace::Traced;
 
 use connection::Connection;
 use registry::Handlers;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Whose is what: routes outlive the connection of the agent that made them, and after a restart it says them again.
+//! Whose is what: what an agent has made outlives its connection, and after a restart the agent says it again.
 //!
-//! An agent is the name and the user that a client connects with. Each has an [`Owner`] of its own, which its routes
-//! carry, so that what it does not say again can be told from what others have said. The number of agents is bounded by
+//! An agent is the name and the user that a client connects with. Each has an [`Owner`] of its own, which its routes,
+//! addresses and neighbours have, so that what it does not say again can be told from what others have said. The number of agents is bounded by
 //! [`Owner::AGENTS`]; those above share one owner, and cannot resynchronise.
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,10 +12,13 @@ use weft_binapi::api::weft_resync::{
     WeftResyncAbort, WeftResyncAbortReply, WeftResyncBegin, WeftResyncBeginReply, WeftResyncEnd,
     WeftResyncEndReply,
 };
-use weft_binapi::server::{Registry, Session, SessionId};
+use weft_binapi::server::{Purpose, Registry, Session, SessionId, Transactional};
+use weft_engine::InterfaceIndex;
 use weft_nodes::ip4::{Owner, TableIndex};
 
+use super::belongings::{Belongings, Replay, Thing};
 use super::retval::router;
+use super::transaction::{Setting, Transaction};
 use crate::state::Dataplane;
 
 /// Agents, and who of them is saying everything again.
@@ -27,6 +30,8 @@ pub struct Agents {
     resyncing: BTreeSet<SessionId>,
     /// Tables that are being said again by all agents together (`ip_table_replace_begin`).
     replacing: BTreeSet<TableIndex>,
+    /// Addresses and neighbours.
+    pub(super) belongings: Belongings,
 }
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -42,6 +47,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             return Err(Retval::RSRC_IN_USE);
         }
         resyncing.insert(session.id());
+        let belongings = &mut dataplane.agents.belongings;
+        belongings.begin(Replay::Agent(owner), belongings.of(owner));
         for table in dataplane.tables() {
             dataplane.router.begin_resync(table, owner);
         }
@@ -52,19 +59,26 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             return Err(Retval::NO_SUCH_ENTRY);
         }
         let owner = dataplane.agent(session);
-        let removed = dataplane.end_resync(&dataplane.tables(), &[owner])?;
+        let removed = dataplane.end_replay(Replay::Agent(owner))?;
+        // Routes come last: what follows from the addresses is none of them.
+        let removed = removed + dataplane.end_resync(&dataplane.tables(), &[owner])?;
         Ok(WeftResyncEndReply { retval: 0, removed: u32::try_from(removed).unwrap_or(u32::MAX) })
     });
-    registry.command(|dataplane, session, WeftResyncAbort {}| {
-        match dataplane.agents.resyncing.remove(&session.id()) {
-            true => Ok(WeftResyncAbortReply { retval: 0 }),
-            false => Err(Retval::NO_SUCH_ENTRY),
-        }
+    registry.command(|dataplane, session, WeftResyncAbort {}| match dataplane.give_up_resync(session) {
+        true => Ok(WeftResyncAbortReply { retval: 0 }),
+        false => Err(Retval::NO_SUCH_ENTRY),
     });
     registry.on_lost(|dataplane, session| {
+        dataplane.give_up_resync(session);
         dataplane.agents.sessions.remove(&session.id());
-        dataplane.agents.resyncing.remove(&session.id());
     });
+}
+
+impl Agents {
+    /// An interface goes.
+    pub fn forget(&mut self, interface: InterfaceIndex) {
+        self.belongings.forget(interface);
+    }
 }
 
 impl Dataplane {
@@ -81,6 +95,44 @@ impl Dataplane {
             };
             number.map_or(Owner::API, Owner::agent)
         })
+    }
+
+    /// What was not said again stays. Says whether there was a replay.
+    fn give_up_resync(&mut self, session: &Session) -> bool {
+        let under_way = self.agents.resyncing.remove(&session.id());
+        if under_way {
+            let owner = self.agent(session);
+            self.agents.belongings.end(Replay::Agent(owner));
+        }
+        under_way
+    }
+
+    /// Removes the addresses and neighbours that were not said again; returns how many.
+    pub(super) fn end_replay(&mut self, replay: Replay) -> Result<usize, Retval> {
+        let mut transaction = Transaction::default();
+        let mut removed = 0;
+        for thing in self.agents.belongings.end(replay) {
+            // Somebody else may have removed it, who does not tell the API.
+            let (is_there, setting) = match thing {
+                Thing::Address(index, address) => {
+                    let interface = self.interfaces.get(index);
+                    let is_there = interface.is_some_and(|interface| interface.addresses4.contains(&address));
+                    (is_there, Setting::NoAddress(index, address))
+                }
+                Thing::Neighbor(index, address) => {
+                    let neighbor = self.router.neighbors().get(index, address.into());
+                    (neighbor.is_some(), Setting::NoNeighbor(index, address))
+                }
+            };
+            if is_there {
+                transaction.set(setting);
+                removed += 1;
+            } else {
+                self.agents.belongings.unsaid(thing);
+            }
+        }
+        self.commit(transaction, Purpose::Make).map_err(|refused| refused.retval)?;
+        Ok(removed)
     }
 
     fn tables(&self) -> Vec<TableIndex> {

@@ -7,16 +7,14 @@ use weft_binapi::api::arp::{
 };
 use weft_binapi::server::{Records, Registry};
 
-use super::retval;
+use super::transaction::Setting;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, ProxyArpIntfcEnableDisable { sw_if_index, enable }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        let Dataplane { interfaces, engine, .. } = dataplane;
-        let changed = interfaces.change(engine, index, |interface| interface.proxy_arp = enable);
-        changed.map_err(|error| retval::interface(&error))?;
-        Ok(ProxyArpIntfcEnableDisableReply { retval: 0 })
+    registry.change(|dataplane, transaction, _, ProxyArpIntfcEnableDisable { sw_if_index, enable }| {
+        let index = transaction.interface(dataplane, sw_if_index.0)?;
+        transaction.set(Setting::ProxyArp(index, enable));
+        Ok(|_: &mut _| ProxyArpIntfcEnableDisableReply { retval: 0 })
     });
     registry.dump(|dataplane, _, ProxyArpIntfcDump {}| {
         let proxies = dataplane.interfaces.iter().filter(|(_, interface)| interface.proxy_arp);

@@ -7,16 +7,16 @@ use weft_binapi::api::feature::{
 };
 use weft_binapi::server::Registry;
 
+use super::transaction::Setting;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, message: FeatureEnableDisable| {
-        let index = dataplane.api_interface(message.sw_if_index)?;
+    registry.change(|dataplane, transaction, _, message: FeatureEnableDisable| {
+        let interface = transaction.interface(dataplane, message.sw_if_index.0)?;
         let (arc, feature) = known(dataplane, message.arc_name.get(), message.feature_name.get())?;
-        let arc = dataplane.engine.features().arc(arc).map_err(|_| Retval::INVALID_VALUE)?;
-        let set = dataplane.set_feature(arc, index, feature, message.enable);
-        set.map_err(|_| Retval::CANNOT_ENABLE_DISABLE_FEATURE)?;
-        Ok(FeatureEnableDisableReply { retval: 0 })
+        let (arc, feature) = (arc.to_owned(), feature.to_owned());
+        transaction.set(Setting::Feature { arc, interface, feature, on: message.enable });
+        Ok(|_: &mut _| FeatureEnableDisableReply { retval: 0 })
     });
     registry.query(|dataplane, _, message: FeatureIsEnabled| {
         let index = dataplane.api_interface(message.sw_if_index)?;

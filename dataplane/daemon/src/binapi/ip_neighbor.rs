@@ -6,30 +6,60 @@
 
 use std::net::IpAddr;
 use std::ops::Bound;
+use std::time::Duration;
 
 use weft_binapi::Retval;
 use weft_binapi::api::ethernet_types::MacAddress;
 use weft_binapi::api::interface_types;
 use weft_binapi::api::ip_neighbor::{
-    IpNeighbor, IpNeighborAddDel, IpNeighborAddDelReply, IpNeighborConfigGet, IpNeighborConfigGetReply,
-    IpNeighborDetails, IpNeighborDump, IpNeighborEvent, IpNeighborEventFlags, IpNeighborEventV2,
-    IpNeighborFlags, IpNeighborFlush, IpNeighborFlushReply, WantIpNeighborEvents, WantIpNeighborEventsReply,
-    WantIpNeighborEventsV2, WantIpNeighborEventsV2Reply,
+    IpNeighbor, IpNeighborAddDel, IpNeighborAddDelReply, IpNeighborConfig, IpNeighborConfigGet,
+    IpNeighborConfigGetReply, IpNeighborConfigReply, IpNeighborDetails, IpNeighborDump, IpNeighborEvent,
+    IpNeighborEventFlags, IpNeighborEventV2, IpNeighborFlags, IpNeighborFlush, IpNeighborFlushReply,
+    IpNeighborReplaceBegin, IpNeighborReplaceBeginReply, IpNeighborReplaceEnd, IpNeighborReplaceEndReply,
+    WantIpNeighborEvents, WantIpNeighborEventsReply, WantIpNeighborEventsV2, WantIpNeighborEventsV2Reply,
 };
 use weft_binapi::api::ip_types::{Address, AddressFamily};
 use weft_binapi::server::{Clients, Records, Registry, Session, SessionId};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::ip4::{NeighborNews, Router};
-use weft_nodes::neighbor::{Neighbor, NeighborState};
+use weft_nodes::neighbor::{Neighbor, NeighborSettings, NeighborState};
 
-use super::{index, ip4, retval};
+use super::belongings::{Replay, Thing};
+use super::transaction::Setting;
+use super::{index, ip4};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, IpNeighborAddDel { is_add, neighbor }| {
-        add_del(dataplane, is_add, &neighbor)?;
-        Ok(IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })
+    registry.change(|dataplane, transaction, session, IpNeighborAddDel { is_add, neighbor }| {
+        let index = transaction.interface(dataplane, neighbor.sw_if_index.0)?;
+        let address = ip4(neighbor.ip_address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)?)?;
+        transaction.set(match is_add {
+            true => {
+                let mac = MacAddr(neighbor.mac_address.0);
+                Setting::Neighbor(index, address, mac, dataplane.agent(session))
+            }
+            false => Setting::NoNeighbor(index, address),
+        });
+        Ok(|_: &mut _| IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })
+    });
+    registry.command(|dataplane, _, IpNeighborReplaceBegin {}| {
+        let all = dataplane.router.neighbors().iter().filter_map(|neighbor| {
+            match (neighbor.state, neighbor.address) {
+                (NeighborState::Static(_), IpAddr::V4(address)) => {
+                    Some(Thing::Neighbor(neighbor.interface, address))
+                }
+                // What was learned ages.
+                _ => None,
+            }
+        });
+        let all = all.collect();
+        dataplane.agents.belongings.begin(Replay::Neighbors, all);
+        Ok(IpNeighborReplaceBeginReply { retval: 0 })
+    });
+    registry.command(|dataplane, _, IpNeighborReplaceEnd {}| {
+        dataplane.end_replay(Replay::Neighbors)?;
+        Ok(IpNeighborReplaceEndReply { retval: 0 })
     });
     registry.dump(|_, _, IpNeighborDump { sw_if_index, af }| {
         let only = (sw_if_index.0 != u32::MAX).then_some(InterfaceIndex(sw_if_index.0));
@@ -50,6 +80,20 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             router.flush_neighbors(engine, interfaces, index);
         }
         Ok(IpNeighborFlushReply { retval: 0 })
+    });
+    registry.command(|dataplane, _, message: IpNeighborConfig| {
+        // A table that is full makes no room for the new by forgetting the old.
+        if message.af != AddressFamily::IP4 || message.recycle {
+            return Err(Retval::UNSUPPORTED);
+        }
+        // Elsewhere 0 stands for no limit, or for no ageing; here is neither.
+        let (limit, age) = match (usize::try_from(message.max_number), message.max_age) {
+            (Ok(0) | Err(_), _) | (_, 0) => return Err(Retval::INVALID_VALUE),
+            (Ok(limit), age) => (limit, Duration::from_secs(age.into())),
+        };
+        let settings = *dataplane.router.neighbors().settings();
+        dataplane.router.configure_neighbors(NeighborSettings { limit, age, ..settings });
+        Ok(IpNeighborConfigReply { retval: 0 })
     });
     registry.query(|dataplane, _, IpNeighborConfigGet { af }| {
         let settings = dataplane.router.neighbors().settings();
@@ -90,20 +134,6 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             api.watchers.0.retain(|watcher| watcher.session != session.id());
         }
     });
-}
-
-fn add_del(dataplane: &mut Dataplane, is_add: bool, neighbor: &IpNeighbor) -> Result<(), Retval> {
-    let index = dataplane.api_interface(neighbor.sw_if_index)?;
-    let address = ip4(neighbor.ip_address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)?)?;
-    let Dataplane { router, engine, interfaces, .. } = dataplane;
-    if is_add {
-        let mac = MacAddr(neighbor.mac_address.0);
-        return router.set_static_neighbor(engine, interfaces, index, address, mac).map_err(retval::router);
-    }
-    match router.remove_neighbor(engine, interfaces, index, address) {
-        true => Ok(()),
-        false => Err(Retval::NO_SUCH_ENTRY),
-    }
 }
 
 /// The next neighbour with a MAC address.

@@ -9,6 +9,7 @@
 mod af_xdp;
 mod agents;
 mod arp;
+mod belongings;
 pub mod classify;
 mod events;
 mod feature;

@@ -8,8 +8,8 @@ use weft_binapi::Retval;
 use weft_binapi::api::ethernet_types::MacAddress;
 use weft_binapi::api::ip_types::Ip4Prefix;
 use weft_binapi::api::tapv2::{
-    SwInterfaceTapV2Details, SwInterfaceTapV2Dump, TapCreateV3, TapCreateV3Reply, TapDeleteV2,
-    TapDeleteV2Reply, TapFlags,
+    SwInterfaceTapV2Details, SwInterfaceTapV2Dump, TapCreateV2, TapCreateV2Reply, TapCreateV3,
+    TapCreateV3Reply, TapDeleteV2, TapDeleteV2Reply, TapFlags,
 };
 use weft_binapi::server::{Records, Registry};
 use weft_devices::netdev;
@@ -30,6 +30,10 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         let created = create(dataplane, &message)?;
         Ok(TapCreateV3Reply { retval: 0, sw_if_index: index(created) })
     });
+    registry.command(|dataplane, _, message: TapCreateV2| {
+        let created = create(dataplane, &newest(message))?;
+        Ok(TapCreateV2Reply { retval: 0, sw_if_index: index(created) })
+    });
     registry.command(|dataplane, _, TapDeleteV2 { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
         if !matches!(dataplane.devices.get(index), Some(Device::Tap(_))) {
@@ -47,6 +51,39 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         });
         Records::ready(taps.collect::<Vec<_>>())
     });
+}
+
+/// The older form has one queue to transmit.
+fn newest(message: TapCreateV2) -> TapCreateV3 {
+    TapCreateV3 {
+        num_rx_queues: message.num_rx_queues.into(),
+        num_tx_queues: 1,
+        id: message.id,
+        use_random_mac: message.use_random_mac,
+        mac_address: message.mac_address,
+        tx_ring_sz: message.tx_ring_sz,
+        rx_ring_sz: message.rx_ring_sz,
+        host_mtu_set: message.host_mtu_set,
+        host_mtu_size: message.host_mtu_size,
+        host_mac_addr_set: message.host_mac_addr_set,
+        host_mac_addr: message.host_mac_addr,
+        host_ip4_prefix_set: message.host_ip4_prefix_set,
+        host_ip4_prefix: message.host_ip4_prefix,
+        host_ip6_prefix_set: message.host_ip6_prefix_set,
+        host_ip6_prefix: message.host_ip6_prefix,
+        host_ip4_gw_set: message.host_ip4_gw_set,
+        host_ip4_gw: message.host_ip4_gw,
+        host_ip6_gw_set: message.host_ip6_gw_set,
+        host_ip6_gw: message.host_ip6_gw,
+        tap_flags: message.tap_flags,
+        host_namespace_set: message.host_namespace_set,
+        host_namespace: message.host_namespace,
+        host_if_name_set: message.host_if_name_set,
+        host_if_name: message.host_if_name,
+        host_bridge_set: message.host_bridge_set,
+        host_bridge: message.host_bridge,
+        tag: message.tag,
+    }
 }
 
 fn create(dataplane: &mut Dataplane, message: &TapCreateV3) -> Result<InterfaceIndex, Retval> {

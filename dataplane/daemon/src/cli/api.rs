@@ -66,7 +66,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     ]
 }
 
-fn api(dataplane: &Dataplane) -> Result<&Api, CliError> {
+pub(super) fn api(dataplane: &Dataplane) -> Result<&Api, CliError> {
     dataplane.api.as_ref().ok_or_else(|| CliError::new("the binary API is not served yet"))
 }
 

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use weft_cli::{Command, Reply};
+use weft_engine::ThreadIndex;
 
 use super::{center, left, right, row};
 use crate::state::Dataplane;
@@ -26,10 +27,17 @@ struct Errors {
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         Command::new("show errors", |dataplane: &mut Dataplane, args| {
+            let by_thread = args.keyword("verbose");
             args.finish()?;
-            Ok(Reply::new(errors(dataplane), render))
+            match by_thread {
+                false => Ok(Reply::new(errors(dataplane), render)),
+                true => Ok(Reply::new(by_threads(dataplane), |all| {
+                    all.threads.iter().map(render_thread).collect()
+                })),
+            }
         })
-        .help("Why packets were dropped"),
+        .synopsis("[verbose]")
+        .help("Why packets were dropped; verbose: by thread"),
         Command::new("clear errors", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let threads = dataplane.plan.places().count() as u16;
@@ -40,8 +48,39 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     ]
 }
 
+/// The same, of one thread.
+#[derive(Serialize)]
+struct OfThread {
+    id: u16,
+    name: String,
+    #[serde(flatten)]
+    errors: Errors,
+}
+
+#[derive(Serialize)]
+struct Threads {
+    threads: Vec<OfThread>,
+}
+
+fn by_threads(dataplane: &Dataplane) -> Threads {
+    let threads = dataplane.plan.places().map(|(index, place)| OfThread {
+        id: index.0,
+        name: place.name.clone(),
+        errors: errors_of(dataplane, &[index]),
+    });
+    Threads { threads: threads.collect() }
+}
+
+fn render_thread(thread: &OfThread) -> String {
+    format!("Thread {} ({}):\n{}", thread.id, thread.name, render(&thread.errors))
+}
+
 fn errors(dataplane: &Dataplane) -> Errors {
-    let threads = || dataplane.plan.places().map(|(index, _)| index);
+    let threads: Vec<_> = dataplane.plan.places().map(|(index, _)| index).collect();
+    errors_of(dataplane, &threads)
+}
+
+fn errors_of(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Errors {
     let mut errors: Vec<Counted> = dataplane
         .engine
         .graph()
@@ -49,7 +88,7 @@ fn errors(dataplane: &Dataplane) -> Errors {
         .map(|(id, info, node)| {
             let count = |thread| dataplane.baselines.reason(&dataplane.engine, thread, id);
             Counted {
-                count: threads().map(count).sum(),
+                count: threads.iter().copied().map(count).sum(),
                 node: node.unwrap_or("(removed)").to_owned(),
                 reason: info.spec.text.trim().to_owned(),
                 counter: info.spec.name,

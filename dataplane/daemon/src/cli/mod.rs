@@ -5,6 +5,7 @@
 //! that `--json` says the same. A handler reads all its words, and only then does something.
 
 mod api;
+mod api_trace;
 mod buffers;
 mod classify;
 mod clock;
@@ -22,6 +23,7 @@ pub(crate) mod pcap;
 mod pg;
 pub(crate) mod plugin;
 mod runtime;
+mod script;
 mod set;
 mod stats;
 mod threads;
@@ -51,6 +53,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         threads::commands(),
         buffers::commands(),
         runtime::commands(),
+        script::commands(),
         errors::commands(),
         drops::commands(),
         node::commands(),
@@ -66,6 +69,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         stats::commands(),
         vplaned::commands(),
         api::commands(),
+        api_trace::commands(),
     ];
     let mut tree = CommandTree::new();
     for command in topics.into_iter().flatten() {

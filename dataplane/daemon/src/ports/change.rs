@@ -48,23 +48,54 @@ impl Dataplane {
     /// Sets the largest IP packet. A Linux interface that carries less is told to carry more; one that carries more
     /// is left alone, so that it goes on receiving what others send.
     pub fn set_mtu(&mut self, index: InterfaceIndex, mtu: u32) -> Result<(), DeviceError> {
+        let size = self.check_mtu(index, mtu)?;
+        self.carry(index, mtu)?;
+        self.interfaces.change(&mut self.engine, index, |interface| interface.mtu = size)?;
+        self.reroute(index);
+        Ok(())
+    }
+
+    /// That an interface can have an MTU.
+    pub fn check_mtu(&self, index: InterfaceIndex, mtu: u32) -> Result<u16, DeviceError> {
         let (limit, why) = match self.devices.get(index) {
             Some(Device::AfXdp(_)) => {
                 (self.devices.umem.max_mtu(), ", the largest that fits a buffer with two VLAN tags")
             }
             _ => (u16::MAX.into(), ""),
         };
-        if !(LEAST_MTU..=limit).contains(&mtu) {
-            return Err(DeviceError::Mtu { name: self.interface_name(index), mtu, limit, why });
+        match u16::try_from(mtu).ok().filter(|_| (LEAST_MTU..=limit).contains(&mtu)) {
+            Some(size) => Ok(size),
+            None => Err(DeviceError::Mtu { name: self.interface_name(index), mtu, limit, why }),
         }
+    }
+
+    /// Has the Linux interfaces below carry packets of that size; returns what they carried before. If one cannot, all
+    /// are as they were.
+    pub fn carry(&self, index: InterfaceIndex, mtu: u32) -> Result<Vec<u32>, DeviceError> {
+        let mut before = Vec::new();
         for netdev in self.netdevs(index) {
-            if netdev.link()?.mtu < mtu {
-                netdev.set_mtu(mtu)?;
+            let carries = netdev.link().and_then(|link| match link.mtu < mtu {
+                true => netdev.set_mtu(mtu).map(|()| link.mtu),
+                false => Ok(link.mtu),
+            });
+            match carries {
+                Ok(carried) => before.push(carried),
+                Err(error) => {
+                    self.carry_as_before(index, &before);
+                    return Err(error.into());
+                }
             }
         }
-        self.interfaces.change(&mut self.engine, index, |interface| interface.mtu = mtu as u16)?;
-        self.reroute(index);
-        Ok(())
+        Ok(before)
+    }
+
+    /// Takes [`Dataplane::carry`] back.
+    pub fn carry_as_before(&self, index: InterfaceIndex, before: &[u32]) {
+        for (netdev, mtu) in self.netdevs(index).into_iter().zip(before) {
+            if let Err(error) = netdev.set_mtu(*mtu) {
+                tracing::warn!("{} carries more than {mtu} bytes: {error}", self.interface_name(index));
+            }
+        }
     }
 
     /// Sets the MAC address, of a port's sub-interfaces too.

@@ -271,6 +271,7 @@ impl Dataplane {
         }
         self.forget_rules(index);
         self.flows_leave(index);
+        self.agents.forget(index);
         if let Err(error) = self.mss.interface_leaves(&mut self.engine, &self.interfaces, index) {
             tracing::warn!("{name}: {error}");
         }

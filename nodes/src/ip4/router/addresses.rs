@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Addresses of interfaces, and the routes that follow from them.
+//!
+//! What follows is told by functions that change nothing ([`Router::address_comes`], [`Router::address_goes`]), so that a
+//! change of an address can be part of a larger one, which is made whole or not at all.
 
 use std::net::IpAddr;
 use std::ops::Bound;
@@ -9,7 +12,7 @@ use weft_engine::{Engine, InterfaceIndex};
 
 use super::{Router, RouterError, TableId, connected, set};
 use crate::interface::{Interface, InterfaceError, Interfaces};
-use crate::ip4::{Action, Change, DropKind, PathTarget, Preference, RoutePath};
+use crate::ip4::{Action, Change, DropKind, PathTarget, Preference, RoutePath, TableIndex};
 
 impl Router {
     /// Gives an interface an address, with the routes that follow from it.
@@ -20,6 +23,34 @@ impl Router {
         index: InterfaceIndex,
         address: Ipv4Net,
     ) -> Result<(), RouterError> {
+        let (table, changes) = Router::address_comes(interfaces, index, address)?;
+        self.apply(engine, interfaces, table, &changes)?;
+        interfaces.change(engine, index, |interface| interface.addresses4.push(address))?;
+        Ok(())
+    }
+
+    /// Takes an address from an interface, with its routes and the neighbours of its subnet.
+    pub fn remove_address(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        index: InterfaceIndex,
+        address: Ipv4Net,
+    ) -> Result<(), RouterError> {
+        let (table, changes) = Router::address_goes(interfaces, index, address)?;
+        interfaces
+            .change(engine, index, |interface| interface.addresses4.retain(|other| *other != address))?;
+        self.forget_subnet(engine, interfaces, index, address);
+        self.apply(engine, interfaces, table, &changes)?;
+        Ok(())
+    }
+
+    /// The routes that an address would make, and where; or why the interface cannot have it.
+    pub fn address_comes(
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+        address: Ipv4Net,
+    ) -> Result<(TableIndex, Vec<Change>), RouterError> {
         let interface = interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
         let host = address.addr();
         let is_edge = address.prefix_len() < 31 && (host == address.broadcast() || host == address.network());
@@ -35,42 +66,43 @@ impl Router {
         let taken = interfaces.iter().find(|(_, other)| {
             other.table4 == table && other.addresses4.iter().any(|theirs| theirs.addr() == host)
         });
-        if let Some((_, other)) = taken {
-            return Err(RouterError::AddressInUse { address: host, interface: other.name.clone() });
+        match taken {
+            Some((_, other)) => {
+                Err(RouterError::AddressInUse { address: host, interface: other.name.clone() })
+            }
+            None => Ok((table, routes_of(interface, index, address, true))),
         }
-        let changes = routes_of(interface, index, address, true);
-        self.apply(engine, interfaces, table, &changes)?;
-        interfaces.change(engine, index, |interface| interface.addresses4.push(address))?;
-        Ok(())
     }
 
-    /// Takes an address from an interface, with its routes and the neighbours of its subnet.
-    pub fn remove_address(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &mut Interfaces,
+    /// The changes of routes that follow if an interface loses an address.
+    pub fn address_goes(
+        interfaces: &Interfaces,
         index: InterfaceIndex,
         address: Ipv4Net,
-    ) -> Result<(), RouterError> {
+    ) -> Result<(TableIndex, Vec<Change>), RouterError> {
         let interface = interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
-        if !interface.addresses4.contains(&address) {
-            return Err(RouterError::NoSuchAddress { interface: interface.name.clone(), address });
+        match interface.addresses4.contains(&address) {
+            true => Ok((interface.table4, routes_of(interface, index, address, false))),
+            false => Err(RouterError::NoSuchAddress { interface: interface.name.clone(), address }),
         }
-        let table = interface.table4;
-        interfaces
-            .change(engine, index, |interface| interface.addresses4.retain(|other| *other != address))?;
-        let Some(interface) = interfaces.get(index) else {
-            return Ok(());
-        };
-        let changes = routes_of(interface, index, address, false);
-        let rest: Vec<Ipv4Net> = interface.addresses4.clone();
+    }
+
+    /// Forgets the neighbours of a subnet, but for those that are in another of the interface.
+    pub fn forget_subnet(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+        subnet: Ipv4Net,
+    ) {
+        let rest = interfaces.get(index).map_or(&[][..], |interface| &interface.addresses4);
         let orphans: Vec<IpAddr> = self
             .neighbors
             .after(Bound::Unbounded, index)
             .map(|neighbor| neighbor.address)
             .filter(|neighbor| match neighbor {
                 IpAddr::V4(neighbor) => {
-                    address.contains(neighbor) && !rest.iter().any(|subnet| subnet.contains(neighbor))
+                    subnet.contains(neighbor) && !rest.iter().any(|subnet| subnet.contains(neighbor))
                 }
                 IpAddr::V6(_) => false,
             })
@@ -79,8 +111,6 @@ impl Router {
             let removed = self.neighbors.remove(index, orphan);
             self.act(engine, interfaces, removed);
         }
-        self.apply(engine, interfaces, table, &changes)?;
-        Ok(())
     }
 
     /// Moves an interface without addresses to another table.
@@ -105,7 +135,8 @@ fn routes_of(interface: &Interface, index: InterfaceIndex, address: Ipv4Net, add
     let subnet = address.trunc();
     let mut changes = Vec::new();
     // Another address of the same subnet keeps the subnet's routes.
-    let shared = interface.addresses4.iter().any(|other| other.trunc() == subnet);
+    let mut others = interface.addresses4.iter().filter(|other| **other != address);
+    let shared = others.any(|other| other.trunc() == subnet);
     let mut own = |prefix: Ipv4Net, target| {
         changes.push(connected(prefix, if add { set(target) } else { Action::Delete }));
     };

@@ -25,7 +25,7 @@ use weft_stats::CombinedVector;
 
 use super::{
     Action, Change, Egress, Fib, LoadBalances, Multipath, NextHopId, NextHops, Objects, Owner, PathTarget,
-    Preference, Resolution, Rewrite, Rib, RibSettings, RoutePath, VlanTags,
+    Preference, Resolution, Rewrite, Rib, RibSettings, RoutePath, TableIndex, VlanTags,
 };
 use crate::graph::HeldPackets;
 use crate::headers::{EtherType, MacAddr};
@@ -85,6 +85,14 @@ pub struct NeighborNews {
     pub mac: Option<MacAddr>,
 }
 
+/// What a neighbour with a MAC address has.
+struct Adjacency {
+    /// Held for the neighbour table.
+    next_hop: NextHopId,
+    /// Where its host route is: the interface may have lost the subnet, or be in another table, when that is to go.
+    table: Option<TableIndex>,
+}
+
 /// Where the news of workers meets the tables.
 pub struct Router {
     objects: Objects,
@@ -92,8 +100,8 @@ pub struct Router {
     tables: Vec<Option<Table>>,
     fibs: Slab<Arc<Fib>>,
     neighbors: Neighbors,
-    /// Next hops of neighbours with a MAC address, which the neighbour table holds.
-    adjacent: HashMap<(InterfaceIndex, IpAddr), NextHopId>,
+    /// Neighbours with a MAC address.
+    adjacent: HashMap<(InterfaceIndex, IpAddr), Adjacency>,
     held: Option<HeldPackets>,
     news: Option<Vec<NeighborNews>>,
     settings: RouterSettings,

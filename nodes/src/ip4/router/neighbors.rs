@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use weft_engine::buffer::LOCALLY_ORIGINATED;
 use weft_engine::{Engine, InterfaceIndex, ThreadIndex};
 
-use super::{NeighborNews, Router, RouterError};
+use super::{Adjacency, NeighborNews, Router, RouterError};
 use crate::arp::{NeighborNotice, request_frame};
 use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
@@ -174,13 +174,13 @@ impl Router {
         mac: MacAddr,
     ) -> Result<(), RouterError> {
         let id = match self.adjacent.get(&(interface, address)) {
-            Some(id) => *id,
+            Some(adjacency) => adjacency.next_hop,
             None => {
                 let hops = &mut self.objects.next_hops;
                 let id = hops
                     .acquire(&mut engine.domain, interface, address)
                     .map_err(|error| RouterError::Apply(ApplyError::Objects(error.into())))?;
-                self.adjacent.insert((interface, address), id);
+                self.adjacent.insert((interface, address), Adjacency { next_hop: id, table: None });
                 id
             }
         };
@@ -191,6 +191,9 @@ impl Router {
             // Least preferred: a route that somebody configured for the host wins.
             let action = Action::Set(Preference(u32::MAX), vec![path]);
             self.apply(engine, interfaces, table, &[Change { prefix, owner: Owner::NEIGHBOR, action }])?;
+            if let Some(adjacency) = self.adjacent.get_mut(&(interface, address)) {
+                adjacency.table = Some(table);
+            }
         }
         self.post_held(engine, move |held, worker| held.release(worker, interface, address, id));
         Ok(())
@@ -203,16 +206,16 @@ impl Router {
         interface: InterfaceIndex,
         address: IpAddr,
     ) {
-        let Some(id) = self.adjacent.remove(&(interface, address)) else {
+        let Some(Adjacency { next_hop, table }) = self.adjacent.remove(&(interface, address)) else {
             return;
         };
-        if let Some((table, prefix)) = host_route(interfaces, interface, address) {
-            let change = Change { prefix, owner: Owner::NEIGHBOR, action: Action::Delete };
-            // The route may never have been made, when the subnet was added after the neighbour.
+        if let (Some(table), IpAddr::V4(address)) = (table, address) {
+            let change = Change { prefix: address.into(), owner: Owner::NEIGHBOR, action: Action::Delete };
+            // An interface with the same subnet and neighbour may have deleted it: there is one route for both.
             let _ = self.apply(engine, interfaces, table, &[change]);
         }
-        self.publish_next_hop(engine, interfaces, id, None);
-        self.objects.next_hops.release(&mut engine.domain, id);
+        self.publish_next_hop(engine, interfaces, next_hop, None);
+        self.objects.next_hops.release(&mut engine.domain, next_hop);
     }
 
     pub(super) fn post_held(

@@ -1,43 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Addresses of interfaces.
+//! Addresses of interfaces, their own and borrowed ones.
 
 use ipnet::Ipv4Net;
 use weft_binapi::Retval;
-use weft_binapi::api::interface::{SwInterfaceAddDelAddress, SwInterfaceAddDelAddressReply};
+use weft_binapi::api::interface::{
+    SwInterfaceAddDelAddress, SwInterfaceAddDelAddressReply, SwInterfaceAddressReplaceBegin,
+    SwInterfaceAddressReplaceBeginReply, SwInterfaceAddressReplaceEnd, SwInterfaceAddressReplaceEndReply,
+    SwInterfaceSetUnnumbered, SwInterfaceSetUnnumberedReply,
+};
+use weft_binapi::api::ip::{IpUnnumberedDetails, IpUnnumberedDump};
 use weft_binapi::api::ip_types::AddressWithPrefix;
-use weft_binapi::server::Registry;
-use weft_nodes::ip4::RouterError;
+use weft_binapi::server::{Records, Registry};
+use weft_engine::InterfaceIndex;
+use weft_nodes::interface::Interface;
 
-use crate::binapi::ip4;
-use crate::binapi::retval::router;
+use crate::binapi::belongings::{Replay, Thing};
+use crate::binapi::transaction::Setting;
+use crate::binapi::{index, ip4};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, message: SwInterfaceAddDelAddress| {
-        let index = dataplane.api_interface(message.sw_if_index)?;
-        let Dataplane { router: routes, engine, interfaces, .. } = dataplane;
-        let own = interfaces.get(index).map(|interface| interface.addresses4.clone()).unwrap_or_default();
-        if message.del_all && !message.is_add {
-            for address in own {
-                routes.remove_address(engine, interfaces, index, address).map_err(router)?;
-            }
-            return Ok(SwInterfaceAddDelAddressReply { retval: 0 });
-        }
-        let address = net(&message.prefix)?;
-        match message.is_add {
-            true => routes.add_address(engine, interfaces, index, address).map_err(router)?,
-            false => {
-                routes.remove_address(engine, interfaces, index, address).map_err(|error| match error {
-                    RouterError::NoSuchAddress { .. }
-                        if own.iter().any(|own| own.addr() == address.addr()) =>
-                    {
-                        Retval::ADDRESS_LENGTH_MISMATCH
-                    }
-                    error => router(error),
-                })?
-            }
-        }
-        Ok(SwInterfaceAddDelAddressReply { retval: 0 })
+    registry.change(|dataplane, transaction, session, message: SwInterfaceAddDelAddress| {
+        let index = transaction.interface(dataplane, message.sw_if_index.0)?;
+        transaction.set(match (message.is_add, message.del_all) {
+            (true, _) => Setting::Address(index, net(&message.prefix)?, dataplane.agent(session)),
+            (false, false) => Setting::NoAddress(index, net(&message.prefix)?),
+            (false, true) => Setting::NoAddresses(index),
+        });
+        Ok(|_: &mut _| SwInterfaceAddDelAddressReply { retval: 0 })
+    });
+    registry.change(|dataplane, transaction, _, message: SwInterfaceSetUnnumbered| {
+        let lender = transaction.interface(dataplane, message.sw_if_index.0)?;
+        let index = transaction.interface(dataplane, message.unnumbered_sw_if_index.0)?;
+        transaction.set(Setting::Lender(index, message.is_add.then_some(lender)));
+        Ok(|_: &mut _| SwInterfaceSetUnnumberedReply { retval: 0 })
+    });
+    registry.dump(|dataplane, _, IpUnnumberedDump { sw_if_index }| {
+        let wanted = |place: InterfaceIndex| sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0;
+        let borrowers = dataplane.interfaces.iter().filter(|(place, _)| wanted(*place));
+        let details = borrowers.filter_map(|(place, interface)| {
+            let ip_sw_if_index = index(interface.unnumbered?);
+            Some(IpUnnumberedDetails { sw_if_index: index(place), ip_sw_if_index })
+        });
+        Records::ready(details.collect::<Vec<_>>())
+    });
+    registry.command(|dataplane, _, SwInterfaceAddressReplaceBegin {}| {
+        let of = |(index, interface): (InterfaceIndex, &Interface)| {
+            let addresses = interface.addresses4.clone();
+            addresses.into_iter().map(move |address| Thing::Address(index, address))
+        };
+        let all = dataplane.interfaces.iter().flat_map(of).collect();
+        dataplane.agents.belongings.begin(Replay::Addresses, all);
+        Ok(SwInterfaceAddressReplaceBeginReply { retval: 0 })
+    });
+    registry.command(|dataplane, _, SwInterfaceAddressReplaceEnd {}| {
+        dataplane.end_replay(Replay::Addresses)?;
+        Ok(SwInterfaceAddressReplaceEndReply { retval: 0 })
     });
 }
 

@@ -15,27 +15,28 @@ use weft_binapi::server::Registry;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
 
-use crate::binapi::retval::{device, router};
+use crate::binapi::retval::device;
+use crate::binapi::transaction::Setting;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, SwInterfaceSetFlags { sw_if_index, flags }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        dataplane.set_admin_state(index, flags.contains(IfStatusFlags::ADMIN_UP)).map_err(device)?;
-        Ok(SwInterfaceSetFlagsReply { retval: 0 })
+    registry.change(|dataplane, transaction, _, SwInterfaceSetFlags { sw_if_index, flags }| {
+        let index = transaction.interface(dataplane, sw_if_index.0)?;
+        transaction.set(Setting::AdminState(index, flags.contains(IfStatusFlags::ADMIN_UP)));
+        Ok(|_: &mut _| SwInterfaceSetFlagsReply { retval: 0 })
     });
-    registry.command(|dataplane, _, SwInterfaceSetMtu { sw_if_index, mtu: [all, ip4, _, _] }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        dataplane.set_mtu(index, if ip4 == 0 { all } else { ip4 }).map_err(device)?;
-        Ok(SwInterfaceSetMtuReply { retval: 0 })
+    registry.change(|dataplane, transaction, _, SwInterfaceSetMtu { sw_if_index, mtu: [all, ip4, _, _] }| {
+        let index = transaction.interface(dataplane, sw_if_index.0)?;
+        transaction.set(Setting::Mtu(index, if ip4 == 0 { all } else { ip4 }));
+        Ok(|_: &mut _| SwInterfaceSetMtuReply { retval: 0 })
     });
-    registry.command(|dataplane, _, HwInterfaceSetMtu { sw_if_index, mtu }| {
-        let index = dataplane.api_interface(sw_if_index)?;
+    registry.change(|dataplane, transaction, _, HwInterfaceSetMtu { sw_if_index, mtu }| {
+        let index = transaction.interface(dataplane, sw_if_index.0)?;
         if let Some(Kind::Sub { .. }) = dataplane.interfaces.get(index).map(|interface| interface.kind) {
             return Err(Retval::INVALID_SW_IF_INDEX);
         }
-        dataplane.set_mtu(index, mtu.into()).map_err(device)?;
-        Ok(HwInterfaceSetMtuReply { retval: 0 })
+        transaction.set(Setting::Mtu(index, mtu.into()));
+        Ok(|_: &mut _| HwInterfaceSetMtuReply { retval: 0 })
     });
     registry.command(|dataplane, _, SwInterfaceSetMacAddress { sw_if_index, mac_address }| {
         let index = dataplane.api_interface(sw_if_index)?;
@@ -51,25 +52,23 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         let mac = dataplane.interfaces.get(index).map(|interface| interface.mac.0).unwrap_or_default();
         Ok(SwInterfaceGetMacAddressReply { retval: 0, mac_address: MacAddress(mac) })
     });
-    registry.command(|dataplane, _, SwInterfaceTagAddDel { is_add, sw_if_index, tag }| {
-        let index = dataplane.api_interface(sw_if_index)?;
+    registry.change(|dataplane, transaction, _, SwInterfaceTagAddDel { is_add, sw_if_index, tag }| {
+        let index = transaction.interface(dataplane, sw_if_index.0)?;
         let tag = match is_add {
             true => tag.get().filter(|tag| tag.is_ascii()).ok_or(Retval::INVALID_VALUE)?,
             false => "",
         };
-        let Dataplane { interfaces, engine, .. } = dataplane;
-        let changed = interfaces.change(engine, index, |interface| interface.tag = tag.to_owned());
-        changed.map_err(|_| Retval::INVALID_SW_IF_INDEX)?;
-        Ok(SwInterfaceTagAddDelReply { retval: 0 })
+        transaction.set(Setting::Tag(index, tag.to_owned()));
+        Ok(|_: &mut _| SwInterfaceTagAddDelReply { retval: 0 })
     });
-    registry.command(|dataplane, _, SwInterfaceSetTable { sw_if_index, is_ipv6, vrf_id }| {
-        let index = dataplane.api_interface(sw_if_index)?;
+    registry.change(|dataplane, transaction, _, SwInterfaceSetTable { sw_if_index, is_ipv6, vrf_id }| {
+        let index = transaction.interface(dataplane, sw_if_index.0)?;
         if is_ipv6 {
             return Err(Retval::UNSUPPORTED);
         }
-        let Dataplane { router: ip4, engine, interfaces, .. } = dataplane;
-        ip4.set_table(engine, interfaces, index, vrf_id).map_err(router)?;
-        Ok(SwInterfaceSetTableReply { retval: 0 })
+        let table = transaction.table(dataplane, vrf_id)?;
+        transaction.set(Setting::Table(index, table));
+        Ok(|_: &mut _| SwInterfaceSetTableReply { retval: 0 })
     });
     registry.query(|dataplane, _, SwInterfaceGetTable { sw_if_index, is_ipv6 }| {
         let index = dataplane.api_interface(sw_if_index)?;

@@ -50,7 +50,7 @@ fn normal(
     };
     let interface = match path.sw_if_index {
         NONE => None,
-        index => Some(transaction.interface(dataplane, index)?),
+        index => Some(transaction.interface(dataplane, index).map_err(|_| Retval::NO_MATCHING_INTERFACE)?),
     };
     let mut of_path = || transaction.table(dataplane, path.table_id);
     match interface {

@@ -7,27 +7,31 @@ use weft_binapi::api::ip::{
     IpTableAllocateReply, IpTableDetails, IpTableDump, IpTableFlush, IpTableFlushReply, IpTableReplaceBegin,
     IpTableReplaceBeginReply, IpTableReplaceEnd, IpTableReplaceEndReply,
 };
-use weft_binapi::server::{Records, Registry};
+use weft_binapi::server::{Purpose, Records, Registry, Transactional};
 use weft_nodes::ip4::{Action, Change, Owner, TableIndex};
 
 use crate::binapi::retval::router;
+use crate::binapi::transaction::Transaction;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, IpTableAddDel { is_add, table }| {
-        add_del(dataplane, is_add, &table)?;
-        Ok(IpTableAddDelReply { retval: 0 })
+    registry.change(|dataplane, transaction, _, IpTableAddDel { is_add, table }| {
+        add_del(dataplane, transaction, is_add, &table)?;
+        Ok(|_: &mut _| IpTableAddDelReply { retval: 0 })
     });
-    registry.command(|dataplane, _, IpTableAddDelV2 { is_add, table, .. }| {
-        add_del(dataplane, is_add, &table)?;
-        Ok(IpTableAddDelV2Reply { retval: 0 })
+    registry.change(|dataplane, transaction, _, IpTableAddDelV2 { is_add, table, .. }| {
+        add_del(dataplane, transaction, is_add, &table)?;
+        Ok(|_: &mut _| IpTableAddDelV2Reply { retval: 0 })
     });
+    // The number has to be known at once.
     registry.command(|dataplane, _, IpTableAllocate { mut table }| {
         if table.table_id == u32::MAX {
             let taken = |id: &u32| dataplane.router.table_index(*id).is_ok();
             table.table_id = (1..u32::MAX).find(|id| !taken(id)).ok_or(Retval::LIMIT_EXCEEDED)?;
         }
-        add_del(dataplane, true, &table)?;
+        let mut transaction = Transaction::default();
+        add_del(dataplane, &mut transaction, true, &table)?;
+        dataplane.commit(transaction, Purpose::Make).map_err(|refused| refused.retval)?;
         Ok(IpTableAllocateReply { retval: 0, table })
     });
     registry.dump(|dataplane, _, IpTableDump {}| {
@@ -62,29 +66,26 @@ fn known(dataplane: &Dataplane, table: &IpTable) -> Result<TableIndex, Retval> {
 }
 
 /// What is there already is no error, nor is asking for table 0, which is always there.
-fn add_del(dataplane: &mut Dataplane, is_add: bool, table: &IpTable) -> Result<(), Retval> {
+fn add_del(
+    dataplane: &Dataplane,
+    transaction: &mut Transaction,
+    is_add: bool,
+    table: &IpTable,
+) -> Result<(), Retval> {
     if table.is_ip6 {
         return Err(Retval::UNSUPPORTED);
     }
     let id = table.table_id;
-    let known = dataplane.router.table_index(id).ok();
-    let Dataplane { router: routes, engine, interfaces, .. } = dataplane;
-    match (is_add, known) {
-        (true, Some(_)) => Ok(()),
+    match is_add {
         _ if id == 0 => Ok(()),
-        (true, None) => {
+        true => {
             let name = match table.name.get().ok_or(Retval::INVALID_VALUE)? {
                 "" => format!("ipv4-VRF:{id}"),
                 name => name.to_owned(),
             };
-            routes.add_table(engine, id, &name).map(drop).map_err(router)
+            transaction.add_table(dataplane, id, name)
         }
-        (false, Some(index)) => {
-            routes.delete_table(engine, interfaces, id).map_err(router)?;
-            dataplane.forget_replacing(index);
-            Ok(())
-        }
-        (false, None) => Err(Retval::NO_SUCH_FIB),
+        false => transaction.delete_table(dataplane, id),
     }
 }
 

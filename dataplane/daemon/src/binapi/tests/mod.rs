@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Messages on a dataplane without devices, asked by our own client over a socket.
 
+mod batch;
+mod habits;
+
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `api trace`: the last messages of clients of the binary API, to look at and to keep.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use serde::Serialize;
+use weft_binapi::server::Clients;
+use weft_cli::{Args, CliError, Command, Reply};
+
+use super::pcap::DIRECTORY;
+use crate::state::Dataplane;
+
+#[derive(Serialize)]
+struct Message {
+    /// Seconds since 1970.
+    time: f64,
+    session: u64,
+    client: String,
+    message: &'static str,
+    length: usize,
+    /// The first bytes.
+    bytes: String,
+}
+
+#[derive(Serialize)]
+struct Trace {
+    on: bool,
+    messages: Vec<Message>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    let switch = |dataplane: &mut Dataplane, args: &mut Args<'_>, on| {
+        args.finish()?;
+        super::api::api(dataplane)?.clients.set_tracing(on);
+        Ok(Reply::empty())
+    };
+    vec![
+        Command::new("api trace on", move |dataplane: &mut Dataplane, args| switch(dataplane, args, true))
+            .help("Keep the last messages of clients of the binary API"),
+        Command::new("api trace off", move |dataplane: &mut Dataplane, args| switch(dataplane, args, false))
+            .help("Keep no more of them; those that were kept stay"),
+        Command::new("api trace free", |dataplane: &mut Dataplane, args| {
+            args.finish()?;
+            super::api::api(dataplane)?.clients.forget_traced();
+            Ok(Reply::empty())
+        })
+        .help("Forget those that were kept"),
+        Command::new("api trace dump", |dataplane: &mut Dataplane, args| {
+            args.finish()?;
+            Ok(Reply::new(trace(&super::api::api(dataplane)?.clients), render))
+        })
+        .help("Those that were kept, the oldest first: time, session, client, message, length, first bytes"),
+        Command::new("api trace save", save)
+            .synopsis("<name>")
+            .help("Write them to /tmp/<name>, a line each; a file that exists is not replaced"),
+    ]
+}
+
+fn save(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let name: &str = args.word("file name")?;
+    if name.contains('/') || name.starts_with('.') {
+        return Err(args.reject("the file is made in /tmp: give its name only"));
+    }
+    args.finish()?;
+    let trace = trace(&super::api::api(dataplane)?.clients);
+    let path = Path::new(DIRECTORY).join(name);
+    // What is there may be somebody else's, or lead elsewhere: /tmp is everybody's.
+    let file = OpenOptions::new().write(true).create_new(true).open(&path);
+    let written = file.and_then(|mut file| file.write_all(render(&trace).as_bytes()));
+    written.map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
+    #[derive(Serialize)]
+    struct Saved {
+        path: String,
+        messages: usize,
+    }
+    let saved = Saved { path: path.display().to_string(), messages: trace.messages.len() };
+    Ok(Reply::new(saved, |saved| format!("{} messages saved to {}\n", saved.messages, saved.path)))
+}
+
+fn trace(clients: &Clients) -> Trace {
+    let messages = clients.traced().into_iter().map(|traced| Message {
+        time: traced.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+        session: traced.session.0,
+        client: traced.client,
+        message: traced.message,
+        length: traced.length,
+        bytes: traced.bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        }),
+    });
+    Trace { on: clients.is_tracing(), messages: messages.collect() }
+}
+
+fn render(trace: &Trace) -> String {
+    trace.messages.iter().fold(String::new(), |mut text, one| {
+        let Message { time, session, client, message, length, bytes } = one;
+        let _ = writeln!(text, "{time:.6} {session} {client:?} {message} {length} {bytes}");
+        text
+    })
+}
