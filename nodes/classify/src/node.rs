@@ -158,10 +158,15 @@ impl Classify {
 /// Whether no packet meets rules: behind reflexive rules, that is most vectors. One that does ends the search.
 #[inline(always)]
 fn all_exempt<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attached: &Side) -> bool {
-    let mut sets = SetOf { interface: InterfaceIndex::NONE, set: None };
+    // Of the packet before: packets of one interface come in runs.
+    let mut known = (InterfaceIndex::NONE, None);
     frame.packets().iter().all(|&index| {
         let meta = &*buffers.packet(index).meta;
-        sets.of(attached, interface::<OUTPUT>(meta)).is_none_or(|its| meta.flags & its.exempt != 0)
+        let interface = interface::<OUTPUT>(meta);
+        if interface != known.0 {
+            known = (interface, attached.get(interface).map(|its| its.exempt));
+        }
+        known.1.is_none_or(|exempt| meta.flags & exempt != 0)
     })
 }
 
