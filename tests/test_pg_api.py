@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forwarding path as VPP's own tests look at it: packet-generator interfaces by API, packets by scapy."""
 
+import os
+from pathlib import Path
+
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import ARP, Ether
@@ -182,3 +185,46 @@ def test_what_vpp_s_framework_says_after_each_test(bed):
         bed.cli(command)
     refused = bed.api.cli_inband(cmd="show nonsense\n")
     assert refused.retval == -1 and refused.reply.startswith("show: unknown input `nonsense'\n")
+
+
+def test_an_interface_that_borrows_its_address(bed):
+    """A host behind a link without a subnet of its own: it asks for the borrowed address, is reached and answers."""
+    a, b = bed.interfaces
+    host = "10.9.9.9"
+    bed.done(bed.api.sw_interface_add_del_address(sw_if_index=b.index, is_add=False, del_all=True, prefix="0.0.0.0/0"))
+    bed.done(bed.api.sw_interface_set_unnumbered(sw_if_index=a.index, unnumbered_sw_if_index=b.index, is_add=True))
+    path = {"sw_if_index": b.index, "weight": 1, "n_labels": 0, "label_stack": [{}] * 16, "nh": {"address": {"ip4": host}}}
+    route = {"table_id": 0, "prefix": f"{host}/32", "n_paths": 1, "paths": [path]}
+    bed.done(bed.api.ip_route_add_del(is_add=True, is_multipath=False, route=route))
+    # Nobody knows the host yet: it is asked for, in the name of the borrowed address.
+    (asked,) = bed.send_and_expect(a, packets(a, host, 1), b)
+    assert (asked[ARP].op, asked[ARP].psrc, asked[ARP].pdst, asked[ARP].hwsrc) == (1, a.local_ip, host, b.local_mac)
+    answer = Ether(src=b.remote_mac, dst=b.local_mac) / ARP(
+        op=2, hwsrc=b.remote_mac, psrc=host, hwdst=b.local_mac, pdst=a.local_ip)
+    (waited,) = bed.send_and_expect(b, [answer], b)
+    assert (waited[IP].dst, waited[Ether].dst) == (host, b.remote_mac)
+    ask = Ether(src=b.remote_mac, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=b.remote_mac, psrc=host, pdst=a.local_ip)
+    (told,) = bed.send_and_expect(b, [ask], b)
+    assert (told[ARP].op, told[ARP].hwsrc, told[ARP].psrc) == (2, b.local_mac, a.local_ip)
+    back = Ether(src=b.remote_mac, dst=b.local_mac) / IP(src=host, dst=a.remote_ip) / UDP(sport=1, dport=2)
+    bed.send_and_expect(b, [back], a)
+    bed.done(bed.api.sw_interface_set_unnumbered(sw_if_index=a.index, unnumbered_sw_if_index=b.index, is_add=False))
+    bed.send_and_expect_nothing(b, [back])
+
+
+def test_what_is_asked_after_each_test(bed):
+    bed.cli("api trace on")
+    bed.api.show_version()
+    for command in ("clear trace", "show trace max 100", "show interface", "show hardware", "show error", "show run",
+                    "show log", "show bihash"):
+        bed.cli(command)
+    name = f"weft-{os.getpid()}-{bed.folder.parent.name}.api-trace"
+    bed.cli(f"api trace save {name}")
+    saved = Path("/tmp") / name
+    try:
+        lines = saved.read_text().splitlines()
+    finally:
+        saved.unlink()
+    kept = [line.split(" ") for line in lines]
+    (version,) = [fields for fields in kept if fields[3] == "show_version"]
+    assert version[2] == '"weft-tests"' and int(version[4]) == len(version[5]) // 2 == 10

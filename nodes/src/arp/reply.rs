@@ -170,7 +170,7 @@ impl Reply<'_> {
             if sender == target && ignored {
                 return self.reasons.drop(packet, Reason::GratuitousIgnored);
             }
-            if !self.is_neighbor(interface, sender) {
+            if !self.is_neighbor(interface, rx, sender) {
                 return self.reasons.drop(packet, Reason::SenderNotLocal);
             }
             let evidence = if to_us { Evidence::ToUs } else { Evidence::Overheard };
@@ -209,11 +209,12 @@ impl Reply<'_> {
         }
     }
 
-    fn is_neighbor(&self, interface: &Entry, sender: Ipv4Addr) -> bool {
+    fn is_neighbor(&self, interface: &Entry, rx: InterfaceIndex, sender: Ipv4Addr) -> bool {
         let on_link = interface.addresses4.iter().any(|subnet| {
             subnet.contains(&sender) && (subnet.prefix_len() >= 31 || subnet.network() != sender)
         });
-        on_link && self.interfaces.is_unicast4(interface.table4, sender)
+        self.interfaces.is_unicast4(interface.table4, sender)
+            && (on_link || self.routes.lead_to(interface.table4, sender, rx))
     }
 
     /// Makes the request its own reply.
@@ -257,19 +258,37 @@ struct Routes<'a> {
 impl Routes<'_> {
     /// Whether packets for `target` would leave by another interface than `rx` (RFC 1027 section 2: answering for a
     /// host on the same link would take its packets away from it).
-    fn lead_elsewhere(&self, mut table: TableIndex, target: Ipv4Addr, rx: InterfaceIndex) -> bool {
+    fn lead_elsewhere(&self, table: TableIndex, target: Ipv4Addr, rx: InterfaceIndex) -> bool {
+        match self.forward(table, target) {
+            Some(Forward::NextHop(id)) => {
+                self.next_hops.get(id.0).is_some_and(|next_hop| next_hop.interface != rx)
+            }
+            Some(Forward::Glean(interface)) => interface != rx,
+            Some(Forward::Local | Forward::Punt) => true,
+            Some(Forward::Lookup(_) | Forward::Drop(_)) | None => false,
+        }
+    }
+
+    /// Whether `host` itself is on the link of `rx` by a route: a link may have no subnet.
+    fn lead_to(&self, table: TableIndex, host: Ipv4Addr, rx: InterfaceIndex) -> bool {
+        match self.forward(table, host) {
+            Some(Forward::NextHop(id)) => self
+                .next_hops
+                .get(id.0)
+                .is_some_and(|next_hop| next_hop.interface == rx && next_hop.address == IpAddr::V4(host)),
+            Some(Forward::Glean(interface)) => interface == rx,
+            _ => false,
+        }
+    }
+
+    fn forward(&self, mut table: TableIndex, target: Ipv4Addr) -> Option<Forward> {
         for _ in 0..MAX_TABLES {
-            let route = self.tables.get(table.0).map(|fib| fib.lookup(target.to_bits()));
-            match route.and_then(|id| self.load_balances.get(id.0)).map(|it| it.pick(0)) {
-                Some(Forward::NextHop(id)) => {
-                    return self.next_hops.get(id.0).is_some_and(|next_hop| next_hop.interface != rx);
-                }
-                Some(Forward::Glean(interface)) => return interface != rx,
-                Some(Forward::Local | Forward::Punt) => return true,
-                Some(Forward::Lookup(other)) => table = other,
-                Some(Forward::Drop(_)) | None => return false,
+            let id = self.tables.get(table.0)?.lookup(target.to_bits());
+            match self.load_balances.get(id.0)?.pick(0) {
+                Forward::Lookup(other) => table = other,
+                forward => return Some(forward),
             }
         }
-        false
+        None
     }
 }
