@@ -137,6 +137,8 @@ async fn serve(
     let (session, vplaned) = vplaned::task::open(&config)?.unzip();
     let (mut dataplane, workers) = Dataplane::new(config, plan, log)?;
     dataplane.vplaned = vplaned.map(Box::new);
+    // Before plugins, which bring messages.
+    dataplane.api = Some(Api::new(&api));
     let state = Rc::new(RefCell::new(dataplane));
     let result = {
         let dataplane = &mut *state.borrow_mut();
@@ -147,7 +149,6 @@ async fn serve(
     let result = match result {
         Ok(_until_end) => {
             attend(&main, cli);
-            main.with(|dataplane| dataplane.api = Some(Api::new(&api)));
             spawn_local(api.serve(main.clone()));
             if let Some(session) = session {
                 spawn_local(vplaned::task::serve(main.clone(), session));

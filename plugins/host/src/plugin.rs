@@ -27,8 +27,8 @@ use crate::health::{Failure, Health, Mode, Since};
 use crate::instance::{Instance, Kept, Remains};
 use crate::library::Library;
 use crate::node::{Parts, PluginNode};
+use crate::registration::{ApiMessageParts, MessageParts, NodeParts, Registration, TimerParts};
 pub use crate::registration::{CommandParts, FeatureParts};
-use crate::registration::{MessageParts, NodeParts, Registration, TimerParts};
 use crate::specs::Specs;
 use crate::table::{Call, HOST, readable, text};
 use crate::world::World;
@@ -67,6 +67,35 @@ struct Watched {
     since: Arc<Since>,
 }
 
+/// A message of the binary API that a client has sent, or the next step of a dump.
+#[derive(Clone, Copy)]
+pub struct ApiQuestion<'a> {
+    /// Of the client.
+    pub session: u64,
+    /// Of the client.
+    pub uid: u32,
+    /// What it calls itself.
+    pub client: &'a str,
+    /// What is behind the header.
+    pub body: &'a [u8],
+    /// Where a dump goes on.
+    pub place: u64,
+}
+
+/// What a plugin has answered.
+pub struct ApiAnswer {
+    /// 0, or why there is nothing else.
+    pub retval: i32,
+    /// Where a dump goes on.
+    pub next: u64,
+    /// What goes behind the header; empty if the plugin has written nothing.
+    pub body: Vec<u8>,
+}
+
+/// A plugin has not answered: it has failed, or the log says why.
+#[derive(Debug)]
+pub struct ApiFailure;
+
 /// A started plugin.
 pub struct Plugin {
     /// What it was loaded from.
@@ -80,6 +109,8 @@ pub struct Plugin {
     commands: Vec<CommandParts>,
     timers: Vec<(TimerParts, Instant)>,
     messages: Vec<MessageParts>,
+    api_messages: Vec<ApiMessageParts>,
+    api_definitions: Vec<(String, String)>,
     counters: Vec<SimpleVector>,
     counter_names: Vec<(String, u32)>,
     watched: Vec<Watched>,
@@ -118,7 +149,17 @@ impl Plugin {
             abi::PANICKED => return Err(PluginError::Panicked { plugin, during: "in init", said }),
             _ => return Err(PluginError::Init { plugin, said }),
         }
-        let Registration { nodes, features, commands, timers, messages, counters, users: _ } = registration;
+        let Registration {
+            nodes,
+            features,
+            commands,
+            timers,
+            messages,
+            api_messages,
+            api_definitions,
+            counters,
+            users: _,
+        } = registration;
         let now = Instant::now();
         let period = |timer: &TimerParts| Duration::from_millis(timer.period_ms.into());
         Ok(Plugin {
@@ -135,6 +176,8 @@ impl Plugin {
                 .map(|(due, timer)| (timer, due))
                 .collect(),
             messages,
+            api_messages,
+            api_definitions,
             counters: Vec::new(),
             counter_names: counters,
             watched: Vec::new(),
@@ -391,6 +434,63 @@ impl Plugin {
             abi::OK => Ok(()),
             abi::PANICKED => Err(self.panicked(format!("message '{name}'"), said)),
             _ => Err(said),
+        }
+    }
+
+    /// The messages of the binary API that it answers.
+    pub fn api_messages(&self) -> impl Iterator<Item = &str> {
+        self.api_messages.iter().map(|message| message.name.as_str())
+    }
+
+    /// Names and texts of the `.api` files that it brings.
+    pub fn api_definitions(&self) -> &[(String, String)] {
+        &self.api_definitions
+    }
+
+    /// Answers a message of the binary API, or says why not.
+    pub fn answer(
+        &self,
+        world: &mut dyn World,
+        message: &str,
+        question: &ApiQuestion<'_>,
+    ) -> Result<ApiAnswer, ApiFailure> {
+        let message = self.api_messages.iter().find(|known| known.name == message).ok_or(ApiFailure)?;
+        if self.health.mode() == Mode::Failed {
+            return Err(ApiFailure);
+        }
+        let ApiQuestion { session, uid, client, body, place } = *question;
+        let request = abi::ApiRequest {
+            size: size_of::<abi::ApiRequest>() as u32,
+            uid,
+            session,
+            name: client.as_ptr(),
+            name_length: client.len(),
+            body: body.as_ptr(),
+            length: body.len(),
+            place,
+        };
+        let mut body = Vec::new();
+        let mut reply = abi::ApiReply {
+            size: size_of::<abi::ApiReply>() as u32,
+            retval: 0,
+            next: place,
+            body: text(&mut body),
+        };
+        let mut call = self.call(world);
+        let (user, state) = (message.user, self.instance.state.data);
+        // SAFETY: as in `run`.
+        let code = unsafe { (message.run)(user, state, call.main(), &raw const request, &raw mut reply) };
+        let (said, name) = (call.said, &self.library.name);
+        match code {
+            abi::OK => Ok(ApiAnswer { retval: reply.retval, next: reply.next, body }),
+            abi::PANICKED => {
+                self.panicked(format!("API message '{}'", message.name), said);
+                Err(ApiFailure)
+            }
+            _ => {
+                tracing::warn!("plugin {name}: API message {}: {said}", message.name);
+                Err(ApiFailure)
+            }
         }
     }
 

@@ -21,4 +21,6 @@ pub trait World {
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), String>;
+    /// Sends an event to the client of a session of the binary API; an error is a sentence.
+    fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String>;
 }

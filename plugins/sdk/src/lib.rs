@@ -42,7 +42,7 @@
 //!
 //! | part | thread |
 //! |---|---|
-//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Message`] | main |
+//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Message`], [`ApiMessage`] | main |
 //! | [`PluginNode`], [`Vector`], [`Packet`] | a worker, one instance each |
 //! | [`Table`] | written on main, read by workers |
 //!
@@ -56,6 +56,8 @@ compile_error!(
 
 #[allow(unsafe_code)]
 pub mod abi;
+#[allow(unsafe_code)]
+mod api;
 mod command;
 #[allow(unsafe_code)]
 mod main_thread;
@@ -75,6 +77,7 @@ mod table;
 #[allow(unsafe_code)]
 mod vector;
 
+pub use api::{ApiError, ApiMessage, Client, Record, SessionId};
 pub use command::{Answer, Words, json_text};
 pub use main_thread::{InterfaceIndex, Level, Main};
 pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord};

@@ -5,6 +5,7 @@ use std::ffi::{CString, c_void};
 use std::fmt;
 
 use crate::abi;
+use crate::api::SessionId;
 use crate::refusal::Result;
 use crate::setup::Counter;
 
@@ -110,6 +111,16 @@ impl<'m> Main<'m> {
         let code = unsafe {
             (self.host.set_feature)(self.main, arc.as_ptr(), node.as_ptr(), interface.0, on.into())
         };
+        self.done(code)
+    }
+
+    /// Sends an event of a message that this plugin answers; refused if the client has gone. `body` is what is behind
+    /// `client_index`.
+    pub fn send_event(&mut self, to: SessionId, event: &str, body: &[u8]) -> Result<()> {
+        let event = CString::new(event)?;
+        // SAFETY: see `fail`.
+        let code =
+            unsafe { (self.host.send_event)(self.main, to.0, event.as_ptr(), body.as_ptr(), body.len()) };
         self.done(code)
     }
 

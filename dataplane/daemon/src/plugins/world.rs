@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What of the dataplane a plugin can reach.
 
+use weft_binapi::server::SessionId;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_plugin_host::World;
 
@@ -35,5 +36,14 @@ impl World for Dataplane {
         }
         let arc = self.engine.features().arc(arc).map_err(|error| error.to_string())?;
         Dataplane::set_feature(self, arc, interface, node, on).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String> {
+        let api = self.api.as_ref().ok_or("the binary API is not served yet")?;
+        match api.clients.send_body(SessionId(session), event, body) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("the client of session {session} has gone")),
+            Err(error) => Err(format!("event '{event}': {error}")),
+        }
     }
 }
