@@ -89,9 +89,9 @@ fn measure(options: &Options, vector: usize, plugin_first: bool) -> Result<()> {
     let case = Case { name: "1 route", routes: 1, vector, buffers: 256 };
     let mut chain = Chain::new(&case)?;
     let engine = &mut chain.engine;
-    let mut host = Host::new(Waker::new()?);
+    let mut host = Host::default();
     let library = Library::open(&options.library)?;
-    let mut plugin = Plugin::start(&host, library, &mut Bare(engine), "")?;
+    let mut plugin = Plugin::start(library, &mut Bare(engine), "", Waker::new()?)?;
     plugin.install(&mut host, engine)?;
     engine.add_nodes("bench", vec![NodeDef::new(&BUILT_IN, |_| Box::new(BuiltIn))])?;
     let other: &[&str] = &[PLUGIN];

@@ -146,7 +146,7 @@ impl Dataplane {
             devices,
             flows: Flows::default(),
             pg,
-            plugins: Plugins::new(main.clone()),
+            plugins: Plugins::default(),
             commands: Rc::new(cli::tree()),
             vplaned: None,
             api: None,

@@ -335,3 +335,48 @@ fn a_thread_sleeps_when_idle_and_wakes_for_a_message() {
     engine.wake_all();
     thread.join().unwrap();
 }
+
+#[test]
+fn changes_at_once_are_run_together() {
+    let (mut engine, mut workers) = Engine::new(&EngineConfig::default()).unwrap();
+    let (sender, seen) = std::sync::mpsc::channel();
+    engine.at_once(|engine| {
+        for number in 0..3 {
+            let sender = sender.clone();
+            engine.post_all(move |_| sender.send(number).unwrap());
+        }
+        // Waits for what is posted before it, and so for all of them.
+        engine.after_workers(move |_| sender.send(100).unwrap());
+    });
+    engine.reclaim();
+    assert!(seen.try_recv().is_err(), "the worker has not had a turn");
+    workers[0].turn();
+    engine.reclaim();
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [0, 1, 2, 100]);
+}
+
+#[test]
+fn the_id_of_a_node_that_has_gone_is_used_for_another_with_as_many_reasons() {
+    let (mut engine, mut workers) = Engine::new(&EngineConfig::default()).unwrap();
+    let mut add = |engine: &mut Engine, spec: &'static NodeSpec| {
+        let made = engine
+            .add_nodes("test", vec![NodeDef::new(spec, |_| Box::<weft_engine::drop::DropNode>::default())]);
+        workers[0].turn();
+        engine.reclaim();
+        made.unwrap()[0]
+    };
+    let sink = add(&mut engine, &SINK);
+    let switch = add(&mut engine, &SWITCH);
+    engine.remove_node(switch);
+    assert_ne!(
+        add(&mut engine, &EXTRA),
+        switch,
+        "it has no reasons, and the worker had not forgotten the other"
+    );
+    static OTHER: NodeSpec = NodeSpec::internal("other").reasons(Refused::ALL);
+    assert_eq!(add(&mut engine, &OTHER), switch);
+    let name = |id| engine.graph().node(id).map(|info| info.name.clone());
+    assert_eq!((name(sink).as_deref(), name(switch).as_deref()), (Some("sink"), Some("other")));
+    let of = engine.graph().reasons().find(|(_, info, _)| info.node == switch);
+    assert_eq!(of.and_then(|(_, _, node)| node), Some("other"));
+}

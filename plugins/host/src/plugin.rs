@@ -38,16 +38,16 @@ pub struct Host {
     specs: Specs,
     bury: Sender<Remains>,
     buried: Receiver<Remains>,
-    main: Waker,
+}
+
+impl Default for Host {
+    fn default() -> Host {
+        let (bury, buried) = channel();
+        Host { specs: Specs::default(), bury, buried }
+    }
 }
 
 impl Host {
-    /// `main` is woken when a plugin fails.
-    pub fn new(main: Waker) -> Host {
-        let (bury, buried) = channel();
-        Host { specs: Specs::default(), bury, buried, main }
-    }
-
     /// Ends what workers have sent back.
     pub fn bury(&self) {
         self.buried.try_iter().for_each(drop);
@@ -118,12 +118,12 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// Has the plugin register what it has. Nothing of it is in the graph yet.
+    /// Has the plugin register what it has. Nothing of it is in the graph yet. `main` is woken when it fails.
     pub fn start(
-        host: &Host,
         library: Library,
         world: &mut dyn World,
         configuration: &str,
+        main: Waker,
     ) -> Result<Plugin, PluginError> {
         let mut registration = Registration::default();
         let mut instance = Instance::new(Arc::clone(&library.code));
@@ -164,7 +164,7 @@ impl Plugin {
         let period = |timer: &TimerParts| Duration::from_millis(timer.period_ms.into());
         Ok(Plugin {
             library,
-            health: Health::new(host.main.clone()),
+            health: Health::new(main),
             node_names: nodes.iter().map(|node| node.name.clone()).collect(),
             nodes,
             ids: Vec::new(),

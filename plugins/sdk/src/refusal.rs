@@ -7,6 +7,13 @@ use std::fmt::Display;
 #[derive(Debug)]
 pub struct Refusal(pub(crate) String);
 
+impl Refusal {
+    /// What the operator is told.
+    pub fn sentence(&self) -> &str {
+        &self.0
+    }
+}
+
 impl<T: Display> From<T> for Refusal {
     fn from(reason: T) -> Refusal {
         Refusal(reason.to_string())

@@ -21,7 +21,6 @@ use std::time::SystemTime;
 
 use weft_binapi::message::ModuleInfo;
 use weft_binapi::server::Definitions;
-use weft_engine::wait::Waker;
 use weft_plugin_host::health::{Failure, Mode};
 use weft_plugin_host::{Host, Library, Plugin, PluginError};
 
@@ -109,6 +108,7 @@ impl Loaded {
 }
 
 /// All plugins.
+#[derive(Default)]
 pub struct Plugins {
     host: Host,
     /// In the order of loading.
@@ -124,18 +124,6 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// None. `main` is woken when one fails.
-    pub fn new(main: Waker) -> Plugins {
-        Plugins {
-            host: Host::new(main),
-            loaded: Vec::new(),
-            leaving: Vec::new(),
-            refused: BTreeMap::new(),
-            definitions: Definitions::default(),
-            changing: BTreeMap::new(),
-        }
-    }
-
     /// Loaded plugins, in the order of loading.
     pub fn loaded(&self) -> &[Loaded] {
         &self.loaded
@@ -238,11 +226,8 @@ impl Dataplane {
     /// Has a plugin register what it has.
     fn started(&mut self, library: Library) -> Result<Plugin, PluginError> {
         let configuration = self.config.plugins.sections.get(&library.name).cloned().unwrap_or_default();
-        // The host takes no part in what a plugin does in its init; it is out of the dataplane meanwhile.
-        let host = std::mem::replace(&mut self.plugins.host, Host::new(self.main.clone()));
-        let started = Plugin::start(&host, library, self, &configuration);
-        self.plugins.host = host;
-        started
+        let main = self.main.clone();
+        Plugin::start(library, self, &configuration, main)
     }
 
     /// Unloads a plugin: its features are off, its nodes gone, its library closed.
@@ -365,8 +350,11 @@ impl Dataplane {
     /// Lets packets pass the nodes of a plugin, or go on without them.
     pub fn switch_plugin(&mut self, name: &str, on: bool) -> Result<(), PluginsError> {
         let place = self.plugins.place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
-        let health = &self.plugins.loaded[place].plugin.health;
-        health.set(if on { Mode::Running } else { Mode::Disabled });
+        let loaded = &mut self.plugins.loaded[place];
+        loaded.plugin.health.set(if on { Mode::Running } else { Mode::Disabled });
+        if on {
+            loaded.failure = None;
+        }
         Ok(())
     }
 

@@ -108,13 +108,14 @@ impl Bed {
             ],
         );
         let first = ids.expect("the nodes are good")[2];
-        let host = Host::new(Waker::new().expect("an eventfd"));
+        let host = Host::default();
         Bed { engine, workers, host, arc, first, last, other }
     }
 
     pub fn start(&mut self, path: &Path) -> Plugin {
         let library = Library::open(path).expect("a good library");
-        Plugin::start(&self.host, library, &mut Bare(&mut self.engine), "").expect("it starts")
+        Plugin::start(library, &mut Bare(&mut self.engine), "", Waker::new().expect("an eventfd"))
+            .expect("it starts")
     }
 
     pub fn load(&mut self, path: &Path) -> Plugin {
@@ -151,9 +152,9 @@ impl Bed {
     pub fn end(&mut self, plugin: Plugin) {
         assert!(!plugin.is_idle(), "the workers have not heard of it yet");
         for _ in 0..8 {
-            self.workers.iter_mut().for_each(|worker| {
+            for worker in &mut self.workers {
                 worker.turn();
-            });
+            }
             self.engine.reclaim();
             self.host.bury();
         }
