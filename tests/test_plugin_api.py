@@ -95,9 +95,10 @@ def test_a_long_dump_outlives_neither_its_plugin_nor_its_client(probed):
     weft.cli("plugin reload probe")
     records = 1
     raw.send("control_ping", b"")
-    while (body := raw.receive()) is not None and len(body) == 4:
+    while len(body := raw.receive()) == 4:
         records += 1
-    assert records < count and len(body) == 12, "the dump has ended, and the ping is answered"
+    assert records < count, "the new plugin has no values: the dump has ended"
+    assert struct.unpack(">iII", body)[2] == weft.process.pid, "the ping behind it is answered"
     raw.close()
     assert plugin(weft, "probe")["state"] == "running"
 
@@ -110,13 +111,13 @@ class Raw:
         self.socket.settimeout(PATIENCE)
         self.socket.connect(str(weft.runtime / "api.sock"))
         self.frame(struct.pack(">HI64s", SOCKCLNT_CREATE, 1, b"raw"))
-        table = self.message()[14:]
-        (count,) = struct.unpack(">H", self.last[14:16])
-        entries = (table[2 + at * 66:][:66] for at in range(count))
+        # Behind id, client_index, context, response and index.
+        table = self.message()[18:]
+        (count,) = struct.unpack_from(">H", table)
         self.ids = {}
-        for entry in entries:
-            name = entry[2:].rstrip(b"\0").decode()
-            self.ids[name[:-9]] = struct.unpack(">H", entry[:2])[0]
+        for at in range(count):
+            number, name = struct.unpack_from(">H64s", table, 2 + at * 66)
+            self.ids[name.rstrip(b"\0").decode().rpartition("_")[0]] = number
 
     def frame(self, message):
         self.socket.sendall(HEADER.pack(0, len(message), 0) + message)
@@ -134,8 +135,7 @@ class Raw:
 
     def message(self):
         _, length, _ = HEADER.unpack(self.exactly(HEADER.size))
-        self.last = self.exactly(length)
-        return self.last
+        return self.exactly(length)
 
     def receive(self):
         """What is behind id and context."""
@@ -238,3 +238,100 @@ def test_a_definition_that_changes_has_ids_of_its_own(probed, folder, tmp_path):
         assert vpp.api.show_version().retval == 0
         with client(weft, "late") as late:
             assert late.api.answering_one(more=1).retval == 0
+
+
+PERMIT, DENY, REFLECT = 1, 0, 2
+
+
+def rule(action, src="0.0.0.0/0", dst="0.0.0.0/0", proto=0, first=(0, 65535), second=(0, 65535), flags=(0, 0)):
+    """Ports, or ICMP types and codes; mask and value of TCP flags."""
+    return {"is_permit": action, "src_prefix": src, "dst_prefix": dst, "proto": proto,
+            "srcport_or_icmptype_first": first[0], "srcport_or_icmptype_last": first[1],
+            "dstport_or_icmpcode_first": second[0], "dstport_or_icmpcode_last": second[1],
+            "tcp_flags_mask": flags[0], "tcp_flags_value": flags[1]}
+
+
+def replace(vpp, rules, index=0xFFFFFFFF, tag="test"):
+    return vpp.api.acl_add_replace(acl_index=index, tag=tag, count=len(rules), r=rules)
+
+
+def applied(vpp, interface):
+    (shown,) = vpp.api.acl_interface_list_dump(sw_if_index=interface)
+    return list(shown.acls[:shown.n_input]), list(shown.acls[shown.n_input:])
+
+
+def set_lists(vpp, interface, inputs, outputs=()):
+    acls = [*inputs, *outputs]
+    return vpp.api.acl_interface_set_acl_list(sw_if_index=interface, count=len(acls), n_input=len(inputs), acls=acls).retval
+
+
+def pings(source, destination):
+    return source.host.run("ping", "-c", 1, "-W", 1, destination.host_ip, check=False).returncode == 0
+
+
+def test_access_lists_by_message(network, folder):
+    folder.add("acl")
+    net = network(count=2, more=settings(folder))
+    a, b = net.sites
+    assert pings(a, b)
+    with client(net.weft) as vpp:
+        ports = {each.interface_name: each.sw_if_index for each in vpp.api.sw_interface_dump()}
+        port = ports["p0"]
+        assert (vpp.api.acl_plugin_get_version().major, vpp.api.acl_plugin_control_ping().vpe_pid) == (1, net.weft.process.pid)
+
+        no_ping = [rule(DENY, proto=1, first=(8, 8)), rule(PERMIT)]
+        reply = replace(vpp, no_ping, tag="no ping")
+        assert (reply.retval, reply.acl_index) == (0, 0)
+        assert set_lists(vpp, port, [0]) == 0
+        assert not pings(a, b), "a list set by message drops"
+        assert pings(b, a), "and drops nothing else"
+        assert applied(vpp, port) == ([0], []) and applied(vpp, ports["p1"]) == ([], [])
+        assert "no ping" in net.weft.cli("show acl-plugin acl")
+
+        rules = [rule(REFLECT, src="10.0.0.0/8", dst="192.0.2.1/32", proto=6, first=(1024, 65535), second=(80, 90)),
+                 rule(PERMIT, proto=6, flags=(18, 2)), rule(DENY)]
+        assert replace(vpp, rules, tag="").acl_index == 1
+        shown = {each.acl_index: each for each in vpp.api.acl_dump(acl_index=0xFFFFFFFF)}
+        assert [(each.tag, each.count) for each in shown.values()] == [("no ping", 2), ("", 3)]
+        for index, expected in ((0, no_ping), (1, rules)):
+            assert [as_sent(each) for each in shown[index].r] == expected
+        assert [each.acl_index for each in vpp.api.acl_dump(acl_index=1)] == [1]
+        assert vpp.api.acl_dump(acl_index=7) == []
+
+        # Replaced in place: the interface has the new rules at once.
+        assert replace(vpp, [rule(PERMIT)], index=0).retval == 0
+        assert pings(a, b)
+        apply = vpp.api.acl_interface_add_del
+        assert apply(is_add=True, is_input=False, sw_if_index=port, acl_index=1).retval == 0
+        assert applied(vpp, port) == ([0], [1])
+        net.weft.cli("plugin reload acl")
+        assert applied(vpp, port) == ([0], [1])
+        assert not pings(a, b), "list 1 denies the answers"
+        assert apply(is_add=False, is_input=False, sw_if_index=port, acl_index=1).retval == 0
+        assert pings(a, b)
+
+        # What is refused changes nothing.
+        assert replace(vpp, [rule(PERMIT)], index=9).retval == -6
+        assert replace(vpp, [rule(PERMIT, first=(2, 1))]).retval == -8
+        assert replace(vpp, [rule(PERMIT, src="::/0", dst="::/0")]).retval == -126
+        assert vpp.api.acl_del(acl_index=0).retval == -142
+        assert vpp.api.acl_del(acl_index=9).retval == -6
+        assert set_lists(vpp, 4711, [0]) == -2
+        assert set_lists(vpp, port, [9]) == -6
+        assert set_lists(vpp, port, [0, 0]) == 1
+        assert apply(is_add=True, is_input=True, sw_if_index=port, acl_index=0).retval == -116
+        assert apply(is_add=False, is_input=False, sw_if_index=port, acl_index=0).retval == -6
+        assert applied(vpp, port) == ([0], [])
+
+        assert set_lists(vpp, port, []) == 0
+        assert [vpp.api.acl_del(acl_index=index).retval for index in (0, 1)] == [0, 0]
+        assert vpp.api.acl_dump(acl_index=0xFFFFFFFF) == []
+        net.weft.cli("plugin unload acl")
+        assert vpp.api.show_version().retval == 0
+    with client(net.weft) as vpp:
+        assert not hasattr(vpp.api, "acl_add_replace")
+
+
+def as_sent(shown):
+    sent = {field: getattr(shown, field) for field in rule(DENY)}
+    return {field: str(value) if field.endswith("prefix") else int(value) for field, value in sent.items()}

@@ -2,6 +2,7 @@
 //! Benchmarks of the dataplane. Each prints what it measured as minimum, median and maximum of interleaved rounds,
 //! beside a rival that was measured in the same run.
 
+mod acl;
 mod allocations;
 mod api;
 mod bare;
@@ -42,6 +43,8 @@ enum What {
     Flow(flow::Options),
     /// A node that does nothing, as a plugin and built in, in clocks per packet
     Plugin(plugin::Options),
+    /// A packet of a flow that a reflexive rule has admitted, in clocks of the flow tracker and the classifier
+    Acl(acl::Options),
 }
 
 fn main() -> Result<()> {
@@ -52,5 +55,6 @@ fn main() -> Result<()> {
         What::Api(options) => api::run(&options),
         What::Flow(options) => flow::run(&options),
         What::Plugin(options) => plugin::run(&options),
+        What::Acl(options) => acl::run(&options),
     }
 }

@@ -39,6 +39,8 @@ impl Dataplane {
         let hops = self.router.objects().next_hops.iter();
         let behind: Vec<NextHopId> =
             hops.filter(|(_, hop)| hop.interface == index).map(|(id, _)| id).collect();
+        let attached = self.rule_sets.attached().filter(|(interface, ..)| *interface == index);
+        let attached: Vec<String> = attached.map(|(.., set)| set.to_owned()).collect();
         let gone = self.change_rules(&[], |sets, engine, interfaces| {
             sets.interface_leaves(engine, interfaces, index, |id| behind.contains(&id))
         });
@@ -48,6 +50,7 @@ impl Dataplane {
                 "rule {rule} of set '{set}' is deleted with interface {interface}, which it names"
             );
         }
+        self.forget_plugin_rules(&attached);
     }
 }
 

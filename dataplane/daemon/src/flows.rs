@@ -3,7 +3,7 @@
 //!
 //! The tables are handed out by a thread of their own ([`MemoryServer`]): they can be had while the main thread hangs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -40,6 +40,10 @@ pub struct Flows {
     logged: (bool, bool),
     /// Next hops that verdicts name, held until their interface goes: a flow ends on its worker, which tells nobody.
     held: BTreeMap<(InterfaceIndex, Ipv4Addr), NextHopId>,
+    /// Who has rules that admit flows.
+    admitting: BTreeSet<String>,
+    /// Interfaces whose flows are looked up for those alone.
+    looked_up: BTreeSet<InterfaceIndex>,
 }
 
 impl Dataplane {
@@ -70,6 +74,53 @@ impl Dataplane {
         }
         if let Some(tracker) = &mut self.flows.tracker {
             tracker.enable(&mut self.engine, interface, mode)?;
+        }
+        Ok(())
+    }
+
+    /// Rules of `owner` admit flows: until [`Dataplane::admit_no_flows`], all interfaces look flows up, for answers may
+    /// come in anywhere.
+    pub fn admit_flows(&mut self, owner: &str) -> Result<()> {
+        self.look_up_flows()?;
+        self.flows.admitting.insert(owner.to_owned());
+        Ok(())
+    }
+
+    /// `owner` has no such rules any more.
+    pub fn admit_no_flows(&mut self, owner: &str) {
+        if !self.flows.admitting.remove(owner) || !self.flows.admitting.is_empty() {
+            return;
+        }
+        let Dataplane { flows, engine, interfaces, .. } = self;
+        for index in std::mem::take(&mut flows.looked_up) {
+            // Somebody may have set another mode meanwhile.
+            if let Some(tracker) = &mut flows.tracker
+                && interfaces.get(index).is_some()
+                && tracker.mode(index) == Mode::Admit
+                && let Err(error) = tracker.disable(engine, index)
+            {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    /// Interfaces that came after the rules look flows up too.
+    pub fn admit_on_new_interfaces(&mut self) {
+        if !self.flows.admitting.is_empty()
+            && let Err(error) = self.look_up_flows()
+        {
+            tracing::warn!("{error:#}");
+        }
+    }
+
+    fn look_up_flows(&mut self) -> Result<()> {
+        let all: Vec<InterfaceIndex> = self.interfaces.iter().map(|(index, _)| index).collect();
+        for index in all {
+            let known = self.flows.tracker.as_ref();
+            if !known.is_some_and(|tracker| tracker.is_enabled(&self.engine, index)) {
+                self.track_flows(index, Mode::Admit)?;
+                self.flows.looked_up.insert(index);
+            }
         }
         Ok(())
     }

@@ -9,10 +9,12 @@
 //! about ports asks for: such a rule never matches them. So do ICMP type and code, which stand in the places of source and
 //! destination port with [`ICMP`] instead, and TCP flags with [`FLAGS`].
 
+use std::ops::RangeInclusive;
+
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{IpProtocol, Ipv4Header};
 
-use crate::rule::{FlagsMatch, Fragment, IcmpMatch, Match, has_ports};
+use crate::rule::{FlagsMatch, Fragment, Match, has_ports};
 
 /// Word of the source address.
 pub(crate) const SOURCE: usize = 0;
@@ -175,6 +177,12 @@ pub(crate) struct Span {
     pub last: u16,
 }
 
+impl Span {
+    fn of(range: RangeInclusive<u8>) -> Span {
+        Span { first: (*range.start()).into(), last: (*range.end()).into() }
+    }
+}
+
 /// A rule in words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pattern {
@@ -202,13 +210,10 @@ impl Pattern {
             protocol = Some(IpProtocol::TCP);
             rest.add(u32::from(value.0) << 16 | FLAGS, u32::from(mask.0) << 16 | FLAGS);
         }
-        if let Some(IcmpMatch { icmp_type, code }) = matches.icmp {
+        if let Some(icmp) = matches.icmp {
             protocol = Some(IpProtocol::ICMP);
             rest.add(ICMP, ICMP);
-            upper = Span { first: icmp_type.0.into(), last: icmp_type.0.into() };
-            if let Some(code) = code {
-                lower = Span { first: code.into(), last: code.into() };
-            }
+            (upper, lower) = (Span::of(icmp.types()), Span::of(icmp.codes()));
         }
         if let Some(protocol) = protocol {
             rest.add(u32::from(protocol.0) << 24, 0xff << 24);

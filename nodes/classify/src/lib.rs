@@ -43,4 +43,4 @@ pub use rule::{
     Priority, Redirect, Rule, RuleId, Verdict,
 };
 pub use set::{RuleError, RuleSet};
-pub use sets::{ClassifyError, NewError, RuleSets, SetView};
+pub use sets::{ClassifyError, NewError, OwnedSet, RuleSets, SetView};

@@ -119,6 +119,10 @@ impl Classify {
         let guard = cx.guard();
         let attachments = self.attachments.read(guard);
         let attached = attachments.side(self.direction);
+        if !frame.traced() && all_exempt::<OUTPUT>(cx.buffers, frame, attached) {
+            let arcs = cx.arcs();
+            return cx.each(frame, |packet| arcs.next(packet));
+        }
         let batch = &mut *self.batch;
         look_up::<OUTPUT>(cx.buffers, frame, attached, batch);
         let act = Act {
@@ -149,6 +153,16 @@ impl Classify {
             next
         });
     }
+}
+
+/// Whether no packet meets rules: behind reflexive rules, that is most vectors. One that does ends the search.
+#[inline(always)]
+fn all_exempt<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attached: &Side) -> bool {
+    let mut sets = SetOf { interface: InterfaceIndex::NONE, set: None };
+    frame.packets().iter().all(|&index| {
+        let meta = &*buffers.packet(index).meta;
+        sets.of(attached, interface::<OUTPUT>(meta)).is_none_or(|its| meta.flags & its.exempt != 0)
+    })
 }
 
 /// Finds the rules of all packets: those of one rule set at once, and most vectors are of one.

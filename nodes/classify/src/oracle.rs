@@ -78,8 +78,8 @@ impl Packet {
             && rule.icmp.is_none_or(|icmp| {
                 self.protocol == IpProtocol::ICMP
                     && has(2)
-                    && self.words.0.to_be_bytes()[0] == icmp.icmp_type.0
-                    && icmp.code.is_none_or(|code| self.words.0.to_be_bytes()[1] == code)
+                    && icmp.types().contains(&self.words.0.to_be_bytes()[0])
+                    && icmp.codes().contains(&self.words.0.to_be_bytes()[1])
             })
             && rule.dscp.is_none_or(|dscp| dscp.get() == self.dscp)
             && rule.interface.is_none_or(|interface| interface.0 == self.interface)
@@ -178,8 +178,11 @@ fn matches() -> impl Strategy<Value = Match> {
     let addresses = (net(), net(), ports(), ports(), prop::option::of(protocol()));
     let flags = (0u8..4, 0u8..4)
         .prop_map(|(mask, value)| FlagsMatch { mask: TcpFlags(mask), value: TcpFlags(value & mask) });
-    let icmp = (0u8..3, prop::option::of(0u8..2))
-        .prop_map(|(icmp_type, code)| IcmpMatch { icmp_type: Icmp4Type(icmp_type), code });
+    let ends = || (0u8..4, 0u8..4).prop_map(|(a, b)| a.min(b)..=a.max(b));
+    let icmp = prop_oneof![
+        (0u8..3, prop::option::of(0u8..2)).prop_map(|(one, code)| IcmpMatch::only(Icmp4Type(one), code)),
+        (ends(), ends()).prop_map(|(types, codes)| IcmpMatch::ranges(types, codes).unwrap()),
+    ];
     let fragment =
         prop_oneof![Just(Fragment::Whole), Just(Fragment::Any), Just(Fragment::First), Just(Fragment::Later)];
     let rest = (

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
 use thiserror::Error;
@@ -95,13 +96,38 @@ pub struct FlagsMatch {
     pub value: TcpFlags,
 }
 
-/// ICMP type, and code if it matters.
+/// ICMP types and codes, each from the first to the last one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IcmpMatch {
-    /// The type.
-    pub icmp_type: Icmp4Type,
-    /// The code; `None`: any.
-    pub code: Option<u8>,
+    types: (u8, u8),
+    codes: (u8, u8),
+}
+
+impl IcmpMatch {
+    /// One type, and one code or all of them.
+    pub const fn only(icmp_type: Icmp4Type, code: Option<u8>) -> IcmpMatch {
+        let codes = match code {
+            Some(code) => (code, code),
+            None => (0, u8::MAX),
+        };
+        IcmpMatch { types: (icmp_type.0, icmp_type.0), codes }
+    }
+
+    /// Ranges, both ends included; `None` if one of them is empty.
+    pub fn ranges(types: RangeInclusive<u8>, codes: RangeInclusive<u8>) -> Option<IcmpMatch> {
+        let ends = |range: RangeInclusive<u8>| (!range.is_empty()).then(|| range.into_inner());
+        Some(IcmpMatch { types: ends(types)?, codes: ends(codes)? })
+    }
+
+    /// From the first to the last type.
+    pub const fn types(self) -> RangeInclusive<u8> {
+        self.types.0..=self.types.1
+    }
+
+    /// From the first to the last code.
+    pub const fn codes(self) -> RangeInclusive<u8> {
+        self.codes.0..=self.codes.1
+    }
 }
 
 /// What part of a datagram a packet is.
@@ -132,7 +158,7 @@ pub struct Match {
     pub destination_ports: PortRange,
     /// TCP's control bits.
     pub tcp_flags: Option<FlagsMatch>,
-    /// ICMP type.
+    /// ICMP type and code.
     pub icmp: Option<IcmpMatch>,
     /// Code point.
     pub dscp: Option<Dscp>,

@@ -22,6 +22,12 @@ pub enum RuleError {
     Match(RuleId, MatchError),
 }
 
+impl PartialEq for RuleSet {
+    fn eq(&self, other: &RuleSet) -> bool {
+        self.exempt == other.exempt && self.iter().eq(other.iter())
+    }
+}
+
 /// Rules by id and by order.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {

@@ -5,6 +5,8 @@
 //! changed nothing. A rule keeps its counter and its policer as long as its id stays in the set, whatever else changes;
 //! the counter of a rule that goes is used again only after all workers have left the old set behind.
 
+mod owned;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +29,8 @@ use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 use crate::policer::Policer;
 use crate::rule::{Exempt, Redirect, RuleId, Verdict};
 use crate::set::{RuleError, RuleSet};
+
+pub use self::owned::OwnedSet;
 
 /// Why the classifier cannot do what was asked.
 #[derive(Debug, Error)]
@@ -62,6 +66,17 @@ pub enum ClassifyError {
         "rule {1} of set '{0}' redirects to sub-interface '{2}': expected a port, or a next hop behind it"
     )]
     SubInterface(String, RuleId, String),
+    /// Not what [`RuleSets::set_owned`] takes.
+    #[error("rule set '{0}': expected an owner's own name, once, and an interface to which it is attached")]
+    Owned(String),
+    /// Somebody else's rules, or the same owner's twice.
+    #[error("'{interface}' has rules in this direction already: set '{set}'")]
+    Taken {
+        /// The interface.
+        interface: String,
+        /// Its set.
+        set: String,
+    },
     /// An interface that is gone.
     #[error("no interface has index {0}")]
     Interface(InterfaceIndex),

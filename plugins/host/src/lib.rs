@@ -32,6 +32,8 @@ pub mod node;
 pub mod plugin;
 #[allow(unsafe_code)]
 pub mod registration;
+#[allow(unsafe_code)]
+pub mod rules;
 mod specs;
 #[allow(unsafe_code)]
 mod table;

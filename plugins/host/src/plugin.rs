@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use weft_classify::OwnedSet;
 use weft_engine::clock::Tsc;
 use weft_engine::feature::FeatureSpec;
 use weft_engine::graph::{NodeDef, Wiring};
@@ -72,6 +73,8 @@ struct Watched {
 pub struct ApiQuestion<'a> {
     /// Of the client.
     pub session: u64,
+    /// By which the client knows its connection.
+    pub client_index: u32,
     /// Of the client.
     pub uid: u32,
     /// What it calls itself.
@@ -114,6 +117,7 @@ pub struct Plugin {
     counters: Vec<SimpleVector>,
     counter_names: Vec<(String, u32)>,
     watched: Vec<Watched>,
+    rules: Vec<OwnedSet>,
     instance: Arc<Instance>,
 }
 
@@ -126,12 +130,14 @@ impl Plugin {
         main: Waker,
     ) -> Result<Plugin, PluginError> {
         let mut registration = Registration::default();
+        let mut rules = Vec::new();
         let mut instance = Instance::new(Arc::clone(&library.code));
         let mut state: *mut c_void = ptr::null_mut();
         let mut call = Call {
             plugin: &library.name,
             world,
             registration: Some(&mut registration),
+            rules: Some(&mut rules),
             instance: None,
             counters: &[],
             nodes: &[],
@@ -181,6 +187,7 @@ impl Plugin {
             counters: Vec::new(),
             counter_names: counters,
             watched: Vec::new(),
+            rules,
             instance: Arc::new(instance),
         })
     }
@@ -190,6 +197,7 @@ impl Plugin {
             plugin: &self.library.name,
             world,
             registration: None,
+            rules: None,
             instance: Some(&self.instance),
             counters: &self.counters,
             nodes: &self.node_names,
@@ -220,17 +228,27 @@ impl Plugin {
     }
 
     /// Gives it what the one before has exported.
-    pub fn import(&self, world: &mut dyn World, (version, bytes): &State) -> Result<(), PluginError> {
+    pub fn import(&mut self, world: &mut dyn World, (version, bytes): &State) -> Result<(), PluginError> {
         let Some(import) = self.library.descriptor.import_state else {
             return Ok(());
         };
+        let mut rules = std::mem::take(&mut self.rules);
         let mut call = self.call(world);
+        call.rules = Some(&mut rules);
         let state = self.instance.state.data;
         // SAFETY: as in `start`.
-        match unsafe { import(state, call.main(), *version, bytes.as_ptr(), bytes.len()) } {
+        let code = unsafe { import(state, call.main(), *version, bytes.as_ptr(), bytes.len()) };
+        let said = call.said;
+        self.rules = rules;
+        match code {
             abi::OK => Ok(()),
-            _ => Err(PluginError::Import { plugin: self.library.name.clone(), said: call.said }),
+            _ => Err(PluginError::Import { plugin: self.library.name.clone(), said }),
         }
+    }
+
+    /// Rules that it wants to have from its start on.
+    pub fn rules(&self) -> &[OwnedSet] {
+        &self.rules
     }
 
     /// Registers its counters; those that the incarnation before has under the same name go on.
@@ -458,7 +476,7 @@ impl Plugin {
         if self.health.mode() == Mode::Failed {
             return Err(ApiFailure);
         }
-        let ApiQuestion { session, uid, client, body, place } = *question;
+        let ApiQuestion { session, client_index, uid, client, body, place } = *question;
         let request = abi::ApiRequest {
             size: size_of::<abi::ApiRequest>() as u32,
             uid,
@@ -468,6 +486,7 @@ impl Plugin {
             body: body.as_ptr(),
             length: body.len(),
             place,
+            client_index,
         };
         let mut body = Vec::new();
         let mut reply = abi::ApiReply {

@@ -4,6 +4,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
+use weft_classify::{OwnedSet, RuleId};
 use weft_engine::buffer::HEADROOM;
 use weft_engine::{BufferIndex, Context, InterfaceIndex, NodeId};
 use weft_plugin_sdk::abi;
@@ -12,6 +13,7 @@ use weft_stats::SimpleVector;
 use crate::foreign;
 use crate::instance::{Deferred, Instance, Kept};
 use crate::registration::Registration;
+use crate::rules;
 use crate::world::World;
 
 /// What stands behind the `main` of a call on the main thread.
@@ -21,6 +23,8 @@ pub(crate) struct Call<'a> {
     pub world: &'a mut dyn World,
     /// In `init`.
     pub registration: Option<&'a mut Registration>,
+    /// In `init` and `import_state`: rules that take effect when the plugin does.
+    pub rules: Option<&'a mut Vec<OwnedSet>>,
     /// After it.
     pub instance: Option<&'a Arc<Instance>>,
     pub counters: &'a [SimpleVector],
@@ -292,6 +296,43 @@ unsafe extern "C" fn free(vector: *mut abi::Vector, buffers: *const u32, count: 
     }
 }
 
+unsafe extern "C" fn set_rules(main: *mut abi::Main, sets: *const abi::RuleSet, length: u32) -> i32 {
+    // SAFETY: the ABI.
+    let (call, read) = unsafe {
+        let call = call(main);
+        let read = rules::read(call.plugin, sets, length);
+        (call, read)
+    };
+    let done = read.and_then(|sets| match &mut call.rules {
+        Some(rules) => {
+            **rules = sets;
+            Ok(())
+        }
+        None => call.world.set_rules(call.plugin, &sets),
+    });
+    call.done(done)
+}
+
+unsafe extern "C" fn rule_hits(
+    main: *mut abi::Main,
+    set: *const c_char,
+    rule: u32,
+    packets: *mut u64,
+    bytes: *mut u64,
+) -> i32 {
+    // SAFETY: the ABI.
+    let (call, set) = unsafe { (call(main), foreign::text(set).unwrap_or_default()) };
+    let hits = call.world.rule_hits(&rules::name(call.plugin, &set), RuleId(rule));
+    let done = hits.map(|hits| {
+        // SAFETY: the ABI.
+        unsafe {
+            packets.write(hits.packets);
+            bytes.write(hits.bytes);
+        }
+    });
+    call.done(done.ok_or_else(|| format!("there is no rule set '{set}'")))
+}
+
 /// The table.
 pub(crate) static HOST: abi::Host = abi::Host {
     size: size_of::<abi::Host>() as u32,
@@ -317,6 +358,8 @@ pub(crate) static HOST: abi::Host = abi::Host {
     send,
     free,
     add_message,
+    set_rules,
+    rule_hits,
     define_api,
     add_api_message,
     send_event,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What of Weft a plugin can reach on the main thread. Implemented by the daemon, and by tests.
 
+use weft_classify::{OwnedSet, RuleId};
 use weft_engine::{Engine, InterfaceIndex};
+use weft_stats::Combined;
 
 /// The main thread's state.
 pub trait World {
@@ -23,4 +25,13 @@ pub trait World {
     ) -> Result<(), String>;
     /// Sends an event to the client of a session of the binary API; an error is a sentence.
     fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String>;
+    /// The rule sets of a plugin are these from now on, and no others; an error is a sentence. A world without a
+    /// classifier refuses.
+    fn set_rules(&mut self, plugin: &str, _sets: &[OwnedSet]) -> Result<(), String> {
+        Err(format!("plugin '{plugin}' has rules, but there is no classifier"))
+    }
+    /// What a rule has met; `None` if there is no such set.
+    fn rule_hits(&self, _set: &str, _rule: RuleId) -> Option<Combined> {
+        None
+    }
 }

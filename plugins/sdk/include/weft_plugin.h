@@ -83,6 +83,81 @@ struct weft_vector;
 // `weft_host.log`.
 #define WEFT_LOG_INFO 2
 
+// `weft_rule.conditions`: the protocol is `protocol`.
+#define WEFT_MATCH_PROTOCOL 1
+
+// `weft_rule.conditions`: there are ports, within the ranges.
+#define WEFT_MATCH_PORTS 2
+
+// `weft_rule.conditions`: it is ICMP, with type and code within the ranges.
+#define WEFT_MATCH_ICMP 4
+
+// `weft_rule.conditions`: it is TCP, and its flags under `tcp_mask` are `tcp_value`.
+#define WEFT_MATCH_TCP_FLAGS 8
+
+// `weft_rule.conditions`: the code point is `dscp`.
+#define WEFT_MATCH_DSCP 16
+
+// `weft_rule.conditions`: it came in by `interface`.
+#define WEFT_MATCH_INTERFACE 32
+
+// `weft_rule.conditions`: it is the part of a datagram that `fragment` says.
+#define WEFT_MATCH_FRAGMENT 64
+
+// `weft_rule.fragment`: all of a datagram.
+#define WEFT_FRAGMENT_WHOLE 0
+
+// `weft_rule.fragment`: a part, whichever.
+#define WEFT_FRAGMENT_ANY 1
+
+// `weft_rule.fragment`: the first part.
+#define WEFT_FRAGMENT_FIRST 2
+
+// `weft_rule.fragment`: a later part, which has no ports.
+#define WEFT_FRAGMENT_LATER 3
+
+// `weft_rule.actions`: later packets of the flow, and its answers, pass sets with `WEFT_EXEMPT_ADMITTED` on this interface.
+#define WEFT_ACTION_ADMIT 1
+
+// `weft_rule.actions`: writes `mark` into the metadata.
+#define WEFT_ACTION_MARK 2
+
+// `weft_rule.actions`: writes `set_dscp` into the header.
+#define WEFT_ACTION_SET_DSCP 4
+
+// `weft_rule.actions`: drops packets beyond `rate` packets a second and `burst` at once.
+#define WEFT_ACTION_POLICE_PACKETS 8
+
+// `weft_rule.actions`: the same, in bytes.
+#define WEFT_ACTION_POLICE_BYTES 16
+
+// `weft_rule.verdict`: the packet goes on.
+#define WEFT_RULE_PASS 0
+
+// `weft_rule.verdict`: it is dropped.
+#define WEFT_RULE_DROP 1
+
+// `weft_rule.verdict`: it goes to the host's own stack; not on output.
+#define WEFT_RULE_PUNT 2
+
+// `weft_rule.verdict`: the next rule that matches decides.
+#define WEFT_RULE_COUNT 3
+
+// `weft_rule.verdict`: it leaves by `target` as it is.
+#define WEFT_RULE_REDIRECT 4
+
+// `weft_rule_set.exempt`: packets of flows that a rule of the interface has admitted, in both directions.
+#define WEFT_EXEMPT_ADMITTED 1
+
+// `weft_rule_set.exempt`: packets that Weft makes itself.
+#define WEFT_EXEMPT_OWN 2
+
+// `weft_attachment.direction`: packets that come in.
+#define WEFT_DIRECTION_INPUT 0
+
+// `weft_attachment.direction`: packets that leave.
+#define WEFT_DIRECTION_OUTPUT 1
+
 // A reason to drop, or an event, that a node counts.
 struct weft_reason {
     // Identifier, as in `/err/<node>/<name>`.
@@ -289,6 +364,68 @@ struct weft_message {
     void (*forget)(void *user);
 };
 
+// Which IPv4 packets, and what becomes of them. Ranges include both ends; what its bit does not ask for is 0.
+struct weft_rule {
+    // Unique in its set; counters belong to it.
+    uint32_t id;
+    // Lower ones are asked first, among equals the one that comes first. The first that matches decides.
+    uint32_t priority;
+    // `WEFT_MATCH_PROTOCOL` and the others; all that are there must hold.
+    uint32_t conditions;
+    // `WEFT_ACTION_ADMIT` and the others, done before the verdict.
+    uint32_t actions;
+    // Prefixes: addresses in the byte order of the machine.
+    uint32_t source;
+    uint32_t destination;
+    uint8_t source_length;
+    uint8_t destination_length;
+    uint8_t protocol;
+    uint8_t dscp;
+    uint16_t source_ports_first;
+    uint16_t source_ports_last;
+    uint16_t destination_ports_first;
+    uint16_t destination_ports_last;
+    uint8_t icmp_types_first;
+    uint8_t icmp_types_last;
+    uint8_t icmp_codes_first;
+    uint8_t icmp_codes_last;
+    uint8_t tcp_mask;
+    uint8_t tcp_value;
+    // `WEFT_FRAGMENT_WHOLE` and the others.
+    uint8_t fragment;
+    // `WEFT_RULE_PASS` and the others.
+    uint8_t verdict;
+    uint32_t interface;
+    uint32_t target;
+    uint32_t mark;
+    uint32_t set_dscp;
+    uint64_t rate;
+    uint64_t burst;
+};
+
+// An interface whose packets meet a rule set.
+struct weft_attachment {
+    uint32_t interface;
+    // `WEFT_DIRECTION_INPUT` or `WEFT_DIRECTION_OUTPUT`.
+    uint32_t direction;
+};
+
+// Rules, and where they are attached: to one interface at least. Packets that no rule matches pass.
+struct weft_rule_set {
+    // Bytes of this structure.
+    uint32_t size;
+    // Bytes of a `weft_rule`.
+    uint32_t rule_size;
+    // Letters, digits, `-`, `_` and `.`; shown behind `plugin.<plugin>.`.
+    const char *name;
+    const struct weft_rule *rules;
+    const struct weft_attachment *attachments;
+    uint32_t rules_length;
+    uint32_t attachments_length;
+    // `WEFT_EXEMPT_ADMITTED` and the others: packets that do not meet the rules.
+    uint32_t exempt;
+};
+
 // What a client asks. Bodies are what is behind `context` (`client_index` in an event), packed, in network byte order as on
 // the wire, `f64` in little-endian.
 struct weft_api_request {
@@ -306,6 +443,8 @@ struct weft_api_request {
     size_t length;
     // Of a dump: 0 at first, then what `weft_api_reply.next` was.
     uint64_t place;
+    // By which the client knows its connection. Another one may have had it before.
+    uint32_t client_index;
 };
 
 // What is answered.
@@ -390,6 +529,13 @@ struct weft_host {
     void (*free)(struct weft_vector *vector, const uint32_t *buffers, uint32_t count);
     // In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     int32_t (*add_message)(struct weft_main *main, const struct weft_message *message);
+    // The plugin's rule sets are these `length` ones from now on, and no others; workers see all of the
+    // change or nothing of it. What is refused changes nothing. In `init` and `import_state` it takes effect when the plugin
+    // does, in place of what the incarnation before had: rules whose set and id stay keep their counters.
+    int32_t (*set_rules)(struct weft_main *main, const struct weft_rule_set *sets, uint32_t length);
+    // How many packets and bytes a rule has met. `WEFT_REFUSED` if there is no such set: it also goes with
+    // the last interface that it was attached to.
+    int32_t (*rule_hits)(struct weft_main *main, const char *set, uint32_t rule, uint64_t *packets, uint64_t *bytes);
     // In `init`: defines messages of the binary API that Weft does not know, by the text of the file `<name>.api`. It may
     // import Weft's own.
     int32_t (*define_api)(struct weft_main *main, const char *name, const char *text);

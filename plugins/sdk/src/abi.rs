@@ -192,6 +192,19 @@ pub struct Host {
     pub add_message: unsafe extern "C" fn(main: *mut Main, message: *const Message) -> i32,
 
     // Version 3.
+    /// The plugin's rule sets are these `length` ones from now on, and no others; workers see all of the
+    /// change or nothing of it. What is refused changes nothing. In `init` and `import_state` it takes effect when the plugin
+    /// does, in place of what the incarnation before had: rules whose set and id stay keep their counters.
+    pub set_rules: unsafe extern "C" fn(main: *mut Main, sets: *const RuleSet, length: u32) -> i32,
+    /// How many packets and bytes a rule has met. [`REFUSED`] if there is no such set: it also goes with
+    /// the last interface that it was attached to.
+    pub rule_hits: unsafe extern "C" fn(
+        main: *mut Main,
+        set: *const c_char,
+        rule: u32,
+        packets: *mut u64,
+        bytes: *mut u64,
+    ) -> i32,
     /// In `init`: defines messages of the binary API that Weft does not know, by the text of the file `<name>.api`. It may
     /// import Weft's own.
     pub define_api: unsafe extern "C" fn(main: *mut Main, name: *const c_char, text: *const c_char) -> i32,
@@ -205,6 +218,129 @@ pub struct Host {
         body: *const u8,
         length: usize,
     ) -> i32,
+}
+
+/// `Rule::conditions`: the protocol is `protocol`.
+pub const MATCH_PROTOCOL: u32 = 1;
+/// `Rule::conditions`: there are ports, within the ranges.
+pub const MATCH_PORTS: u32 = 2;
+/// `Rule::conditions`: it is ICMP, with type and code within the ranges.
+pub const MATCH_ICMP: u32 = 4;
+/// `Rule::conditions`: it is TCP, and its flags under `tcp_mask` are `tcp_value`.
+pub const MATCH_TCP_FLAGS: u32 = 8;
+/// `Rule::conditions`: the code point is `dscp`.
+pub const MATCH_DSCP: u32 = 16;
+/// `Rule::conditions`: it came in by `interface`.
+pub const MATCH_INTERFACE: u32 = 32;
+/// `Rule::conditions`: it is the part of a datagram that `fragment` says.
+pub const MATCH_FRAGMENT: u32 = 64;
+
+/// `Rule::fragment`: all of a datagram.
+pub const FRAGMENT_WHOLE: u8 = 0;
+/// `Rule::fragment`: a part, whichever.
+pub const FRAGMENT_ANY: u8 = 1;
+/// `Rule::fragment`: the first part.
+pub const FRAGMENT_FIRST: u8 = 2;
+/// `Rule::fragment`: a later part, which has no ports.
+pub const FRAGMENT_LATER: u8 = 3;
+
+/// `Rule::actions`: later packets of the flow, and its answers, pass sets with [`EXEMPT_ADMITTED`] on this interface.
+pub const ACTION_ADMIT: u32 = 1;
+/// `Rule::actions`: writes `mark` into the metadata.
+pub const ACTION_MARK: u32 = 2;
+/// `Rule::actions`: writes `set_dscp` into the header.
+pub const ACTION_SET_DSCP: u32 = 4;
+/// `Rule::actions`: drops packets beyond `rate` packets a second and `burst` at once.
+pub const ACTION_POLICE_PACKETS: u32 = 8;
+/// `Rule::actions`: the same, in bytes.
+pub const ACTION_POLICE_BYTES: u32 = 16;
+
+/// `Rule::verdict`: the packet goes on.
+pub const RULE_PASS: u8 = 0;
+/// `Rule::verdict`: it is dropped.
+pub const RULE_DROP: u8 = 1;
+/// `Rule::verdict`: it goes to the host's own stack; not on output.
+pub const RULE_PUNT: u8 = 2;
+/// `Rule::verdict`: the next rule that matches decides.
+pub const RULE_COUNT: u8 = 3;
+/// `Rule::verdict`: it leaves by `target` as it is.
+pub const RULE_REDIRECT: u8 = 4;
+
+/// `RuleSet::exempt`: packets of flows that a rule of the interface has admitted, in both directions.
+pub const EXEMPT_ADMITTED: u32 = 1;
+/// `RuleSet::exempt`: packets that Weft makes itself.
+pub const EXEMPT_OWN: u32 = 2;
+
+/// `Attachment::direction`: packets that come in.
+pub const DIRECTION_INPUT: u32 = 0;
+/// `Attachment::direction`: packets that leave.
+pub const DIRECTION_OUTPUT: u32 = 1;
+
+/// Which IPv4 packets, and what becomes of them. Ranges include both ends; what its bit does not ask for is 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Unique in its set; counters belong to it.
+    pub id: u32,
+    /// Lower ones are asked first, among equals the one that comes first. The first that matches decides.
+    pub priority: u32,
+    /// [`MATCH_PROTOCOL`] and the others; all that are there must hold.
+    pub conditions: u32,
+    /// [`ACTION_ADMIT`] and the others, done before the verdict.
+    pub actions: u32,
+    /// Prefixes: addresses in the byte order of the machine.
+    pub source: u32,
+    pub destination: u32,
+    pub source_length: u8,
+    pub destination_length: u8,
+    pub protocol: u8,
+    pub dscp: u8,
+    pub source_ports_first: u16,
+    pub source_ports_last: u16,
+    pub destination_ports_first: u16,
+    pub destination_ports_last: u16,
+    pub icmp_types_first: u8,
+    pub icmp_types_last: u8,
+    pub icmp_codes_first: u8,
+    pub icmp_codes_last: u8,
+    pub tcp_mask: u8,
+    pub tcp_value: u8,
+    /// [`FRAGMENT_WHOLE`] and the others.
+    pub fragment: u8,
+    /// [`RULE_PASS`] and the others.
+    pub verdict: u8,
+    pub interface: u32,
+    pub target: u32,
+    pub mark: u32,
+    pub set_dscp: u32,
+    pub rate: u64,
+    pub burst: u64,
+}
+
+/// An interface whose packets meet a rule set.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub interface: u32,
+    /// [`DIRECTION_INPUT`] or [`DIRECTION_OUTPUT`].
+    pub direction: u32,
+}
+
+/// Rules, and where they are attached: to one interface at least. Packets that no rule matches pass.
+#[repr(C)]
+pub struct RuleSet {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Bytes of a [`Rule`].
+    pub rule_size: u32,
+    /// Letters, digits, `-`, `_` and `.`; shown behind `plugin.<plugin>.`.
+    pub name: *const c_char,
+    pub rules: *const Rule,
+    pub attachments: *const Attachment,
+    pub rules_length: u32,
+    pub attachments_length: u32,
+    /// [`EXEMPT_ADMITTED`] and the others: packets that do not meet the rules.
+    pub exempt: u32,
 }
 
 /// A node of the graph.
@@ -368,6 +504,8 @@ pub struct ApiRequest {
     pub length: usize,
     /// Of a dump: 0 at first, then what `ApiReply::next` was.
     pub place: u64,
+    /// By which the client knows its connection. Another one may have had it before.
+    pub client_index: u32,
 }
 
 /// What is answered.

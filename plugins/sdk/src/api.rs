@@ -20,6 +20,8 @@ pub struct SessionId(pub u64);
 pub struct Client<'a> {
     /// Its connection.
     pub session: SessionId,
+    /// By which it knows its connection; another one may have had it before.
+    pub index: u32,
     /// The user that it runs as.
     pub uid: u32,
     /// What it calls itself.
@@ -89,7 +91,8 @@ pub(crate) unsafe extern "C" fn run<P: Plugin>(
         let name = std::slice::from_raw_parts(request.name, request.name_length);
         (String::from_utf8_lossy(name), std::slice::from_raw_parts(request.body, request.length))
     };
-    let client = Client { session: SessionId(request.session), uid: request.uid, name: &name };
+    let abi::ApiRequest { session, client_index: index, uid, .. } = *request;
+    let client = Client { session: SessionId(session), index, uid, name: &name };
     // SAFETY: both are those of this call.
     let mut main = unsafe { Main::new(running.host, main) };
     let plugin = &mut running.plugin;

@@ -44,6 +44,7 @@
 //! |---|---|
 //! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Message`], [`ApiMessage`] | main |
 //! | [`PluginNode`], [`Vector`], [`Packet`] | a worker, one instance each |
+//! | [`RuleSet`], [`Rule`] | main; workers apply them without a call into the plugin |
 //! | [`Table`] | written on main, read by workers |
 //!
 //! A panic, wherever it happens, ends in this crate: the plugin is cut out of the graph, and packets go on without it.
@@ -71,6 +72,8 @@ mod panic;
 pub mod plugin;
 mod refusal;
 #[allow(unsafe_code)]
+mod rules;
+#[allow(unsafe_code)]
 mod setup;
 #[allow(unsafe_code)]
 mod table;
@@ -84,6 +87,10 @@ pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, T
 pub use packet::{Next, Packet};
 pub use plugin::{Plugin, State};
 pub use refusal::{Refusal, Result};
+pub use rules::{
+    Action, Direction, Exempt, Fragment, Hits, IcmpMatch, Match, Police, Prefix, Rule, RuleId, RuleSet,
+    TcpFlags, Unit, Verdict as RuleVerdict,
+};
 pub use setup::{Command, Counter, Feature, Message, Setup, Timer};
 pub use table::{Table, TableReader};
 pub use vector::{Guard, Row, Vector, Verdict};

@@ -80,6 +80,11 @@ impl Session {
         self.id
     }
 
+    /// By which the client knows its connection. When it has gone, another one may get it.
+    pub fn index(&self) -> ClientIndex {
+        self.index
+    }
+
     pub fn peer(&self) -> Peer {
         self.peer
     }

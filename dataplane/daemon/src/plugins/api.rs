@@ -83,7 +83,8 @@ impl Dataplane {
     ) -> Result<ApiAnswer, Retval> {
         let plugin = self.plugins.answerer(message).ok_or(Retval::UNSPECIFIED)?.to_owned();
         let (client, uid) = (session.name(), session.peer().uid);
-        let question = ApiQuestion { session: session.id().0, uid, client: &client, body, place };
+        let (session, client_index) = (session.id().0, session.index().0);
+        let question = ApiQuestion { session, client_index, uid, client: &client, body, place };
         let answer =
             self.with_plugin(&plugin, |plugin, dataplane| plugin.answer(dataplane, message, &question));
         answer.ok_or(Retval::UNSPECIFIED)?.map_err(|_| Retval::UNSPECIFIED)

@@ -10,6 +10,7 @@
 
 mod api;
 mod order;
+mod rules;
 mod search;
 pub mod watch;
 mod world;
@@ -80,6 +81,9 @@ pub enum PluginsError {
     /// More messages were defined than there are numbers for them.
     #[error(transparent)]
     Ids(#[from] weft_binapi::server::Full),
+    /// Its rules cannot have effect.
+    #[error("plugin '{0}': {1:#}")]
+    Rules(String, anyhow::Error),
     /// A worker is late. It ends all the same.
     #[error(
         "plugin '{0}' has left the graph, but a worker has not passed by yet; it is closed when that worker has"
@@ -197,6 +201,11 @@ impl Dataplane {
             self.end(plugin);
             return Err(error.into());
         }
+        let name = plugin.library.name.clone();
+        if let Err(error) = self.set_plugin_rules(&name, plugin.rules()) {
+            self.remove(plugin);
+            return Err(PluginsError::Rules(name, error));
+        }
         self.plugins.loaded.push(Loaded { plugin, modules, modified, failure: None, reloads: 0 });
         if let Err(error) = self.publish() {
             if let Some(Loaded { plugin, .. }) = self.plugins.loaded.pop() {
@@ -252,6 +261,8 @@ impl Dataplane {
     /// Takes a plugin out of the graph and ends it; says whether that is done already.
     fn remove(&mut self, mut plugin: Plugin) -> bool {
         self.engine.at_once(|engine| plugin.leave(engine));
+        let forgotten = self.set_plugin_rules(&plugin.library.name, &[]);
+        debug_assert!(forgotten.is_ok(), "rules can always go: {:?}", forgotten.err());
         plugin.remove_counters(&mut self.engine, None);
         self.end(plugin)
     }
@@ -314,9 +325,14 @@ impl Dataplane {
         {
             new.import(self, &state)?;
         }
-        let Dataplane { engine, plugins: Plugins { host, loaded, .. }, .. } = self;
-        new.make_counters(engine, Some(old))?;
+        new.make_counters(&mut self.engine, Some(old))?;
         let name = old.library.name.clone();
+        let rules = self.rule_sets.owned(&weft_plugin_host::rules::owner(&name));
+        if let Err(error) = self.set_plugin_rules(&name, new.rules()) {
+            new.remove_counters(&mut self.engine, Some(old));
+            return Err(PluginsError::Rules(name, error));
+        }
+        let Dataplane { engine, plugins: Plugins { host, loaded, .. }, .. } = self;
         let replaced = engine.at_once(|engine| {
             let depend = |loaded: &&mut Loaded| loaded.plugin.library.depends.contains(&name);
             let mut others: Vec<_> =
@@ -342,7 +358,11 @@ impl Dataplane {
         });
         match replaced {
             Ok(()) => old.remove_counters(engine, Some(new)),
-            Err(_) => new.remove_counters(engine, Some(old)),
+            Err(_) => {
+                new.remove_counters(engine, Some(old));
+                let undone = self.set_plugin_rules(&name, &rules);
+                debug_assert!(undone.is_ok(), "what was in effect fits: {:?}", undone.err());
+            }
         }
         Ok(replaced?)
     }

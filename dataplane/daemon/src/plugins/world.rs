@@ -2,8 +2,10 @@
 //! What of the dataplane a plugin can reach.
 
 use weft_binapi::server::SessionId;
+use weft_classify::{OwnedSet, RuleId};
 use weft_engine::{Engine, InterfaceIndex};
 use weft_plugin_host::World;
+use weft_stats::Combined;
 
 use crate::state::Dataplane;
 
@@ -36,6 +38,14 @@ impl World for Dataplane {
         }
         let arc = self.engine.features().arc(arc).map_err(|error| error.to_string())?;
         Dataplane::set_feature(self, arc, interface, node, on).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn set_rules(&mut self, plugin: &str, sets: &[OwnedSet]) -> Result<(), String> {
+        self.set_plugin_rules(plugin, sets).map_err(|error| format!("{error:#}"))
+    }
+
+    fn rule_hits(&self, set: &str, rule: RuleId) -> Option<Combined> {
+        self.rule_sets.get(set).map(|set| set.hits(rule))
     }
 
     fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String> {

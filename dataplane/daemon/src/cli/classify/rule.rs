@@ -3,9 +3,9 @@
 //!
 //! What [`read`] understands, [`write`] says; the words of a match come in any order, those of an action last.
 
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
 use weft_classify::{
@@ -14,7 +14,7 @@ use weft_classify::{
 };
 use weft_cli::{Args, CliError};
 use weft_engine::InterfaceIndex;
-use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags};
+use weft_nodes::headers::{IpProtocol, TcpFlags};
 use weft_nodes::ip4::NextHopId;
 
 use super::super::refused;
@@ -22,7 +22,7 @@ use crate::state::Dataplane;
 
 /// For `help`.
 pub const SYNOPSIS: &str = "id <n> [priority <n>] [src <prefix>] [dst <prefix>] [proto <protocol>] \
-    [sport <port>[-<port>]] [dport <port>[-<port>]] [tcp-flags [!]<flag>,...] [icmp <type>[/<code>]] [dscp <dscp>] \
+    [sport <port>[-<port>]] [dport <port>[-<port>]] [tcp-flags [!]<flag>,...] [icmp <types>[/<codes>]] [dscp <dscp>] \
     [interface <interface>] [fragment no|any|first|later] action [police packets|bytes <n> burst <n>] [mark <n>] \
     [set-dscp <dscp>] [pass|drop|punt|count|redirect interface <interface>|redirect next-hop <address> [<interface>]]";
 
@@ -217,16 +217,20 @@ fn flags(word: &str) -> Result<FlagsMatch, String> {
 
 fn icmp(word: &str) -> Result<IcmpMatch, String> {
     let number = |word: &str| word.parse::<u8>().map_err(|_| format!("'{word}' is no number from 0 to 255"));
-    let (icmp_type, code) = match word.split_once('/') {
-        Some((icmp_type, code)) => (icmp_type, Some(number(code)?)),
-        None => (word, None),
+    let range = |word: &str| {
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        Ok::<_, String>(number(first)?..=number(last)?)
     };
-    let icmp_type = match icmp_type {
-        "echo-request" => 8,
-        "echo-reply" => 0,
-        other => number(other)?,
+    let (types, codes) = match word.split_once('/') {
+        Some((types, codes)) => (types, range(codes)?),
+        None => (word, 0..=u8::MAX),
     };
-    Ok(IcmpMatch { icmp_type: Icmp4Type(icmp_type), code })
+    let types = match types {
+        "echo-request" => 8..=8,
+        "echo-reply" => 0..=0,
+        other => range(other)?,
+    };
+    IcmpMatch::ranges(types, codes).ok_or_else(|| format!("'{word}' ends before it begins"))
 }
 
 /// Names of code points (RFC 4594 section 2.3).
@@ -295,13 +299,14 @@ fn write_match(matches: &Match, dataplane: &Dataplane) -> String {
             |(name, bit): &(&str, u8)| if value.0 & bit != 0 { (*name).into() } else { format!("!{name}") };
         format!("tcp-flags {}", looked_at.map(flag).collect::<Vec<String>>().join(","))
     }));
-    words.extend(matches.icmp.map(|IcmpMatch { icmp_type, code }| {
-        let mut text = format!("icmp {}", icmp_type.0);
-        if let Some(code) = code {
-            // Writing to a string does not fail.
-            let _ = write!(text, "/{code}");
-        }
-        text
+    words.extend(matches.icmp.map(|icmp| {
+        let range = |range: RangeInclusive<u8>| match range.into_inner() {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
+        let codes =
+            if icmp.codes() == (0..=u8::MAX) { String::new() } else { format!("/{}", range(icmp.codes())) };
+        format!("icmp {}{codes}", range(icmp.types()))
     }));
     words.extend(matches.dscp.map(|dscp| format!("dscp {}", name(&CODE_POINTS, dscp.get()))));
     words.extend(matches.interface.map(|index| format!("interface {}", dataplane.interface_name(index))));

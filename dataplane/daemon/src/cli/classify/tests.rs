@@ -12,7 +12,7 @@ fn bed() -> Bed {
     bed
 }
 
-const RULES: [&str; 8] = [
+const RULES: [&str; 9] = [
     "id 1 priority 5 src 10.0.0.0/8 dst 192.0.2.1 proto tcp sport 1024-65535 dport 80 action drop",
     "id 2 priority 5 tcp-flags syn,!ack action police packets 1000 burst 50 pass",
     "id 3 priority 6 icmp 8/0 action count",
@@ -21,6 +21,7 @@ const RULES: [&str; 8] = [
     "id 6 priority 8 dst 10.9.0.0/16 action redirect interface pg0",
     "id 7 priority 9 action police bytes 125000 burst 15000 redirect next-hop 10.1.0.7 pg0",
     "id 8 priority 10 action drop",
+    "id 9 priority 11 icmp 3-4/1-2 action pass",
 ];
 
 fn shown(bed: &mut Bed) -> Vec<String> {

@@ -256,9 +256,7 @@ fn dscps(values: impl IntoIterator<Item = u8>) -> Result<Vec<Dscp>, String> {
 
 fn icmps(store: &Store, icmp: &IcmpMatch) -> Result<Vec<classify::IcmpMatch>, String> {
     match icmp {
-        IcmpMatch::Type { kind, code } => {
-            Ok(vec![classify::IcmpMatch { icmp_type: Icmp4Type(*kind), code: *code }])
-        }
+        IcmpMatch::Type { kind, code } => Ok(vec![classify::IcmpMatch::only(Icmp4Type(*kind), *code)]),
         IcmpMatch::Name(name) => Ok(vec![named(name)?]),
         IcmpMatch::Group(name) => {
             let values = values(store, GroupClass::IcmpGroup, name)?;
@@ -267,7 +265,7 @@ fn icmps(store: &Store, icmp: &IcmpMatch) -> Result<Vec<classify::IcmpMatch>, St
                     value.split_once(':').map_or((value.as_str(), None), |(kind, code)| (kind, Some(code)));
                 let Ok(kind) = kind.parse() else { return named(value) };
                 let code = code.map(|code| number(code, "ICMP code")).transpose()?;
-                Ok(classify::IcmpMatch { icmp_type: Icmp4Type(kind), code })
+                Ok(classify::IcmpMatch::only(Icmp4Type(kind), code))
             };
             values.iter().map(parse).collect()
         }
@@ -315,7 +313,7 @@ fn named(name: &str) -> Result<classify::IcmpMatch, String> {
         "address-mask-reply" => (18, None),
         _ => return Err(format!("icmpv4={name}: expected TYPE[:CODE] or the name of one")),
     };
-    Ok(classify::IcmpMatch { icmp_type: Icmp4Type(kind), code })
+    Ok(classify::IcmpMatch::only(Icmp4Type(kind), code))
 }
 
 /// What a value group holds.

@@ -13,11 +13,10 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use weft_classify::{ClassifyError, Direction, Exempt, Match, Priority, Rule, RuleId, RuleSet, RuleSets};
 use weft_engine::{Engine, InterfaceIndex};
-use weft_flow::settings::Mode;
 use weft_nodes::interface::Interfaces;
 use weft_stats::Combined;
 use weft_vplaned::commands::CommandError;
@@ -33,6 +32,8 @@ pub use self::show::{clear, show};
 const DEFAULT: RuleId = RuleId(0);
 /// Names of these sets begin so.
 const PREFIX: &str = "npf.";
+/// In whose name flows are admitted.
+const OWNER: &str = "npf";
 
 type Key = (InterfaceIndex, Direction);
 
@@ -52,8 +53,6 @@ pub struct Filters {
     guards: BTreeMap<Key, Guard>,
     /// Interfaces as they were at the last commit.
     interfaces: Vec<(InterfaceIndex, String)>,
-    /// Interfaces whose flows are looked up for these rules alone.
-    tracked: BTreeSet<InterfaceIndex>,
     /// What `npf-op clear` hides.
     cleared: BTreeMap<(String, RuleId), Combined>,
     /// What rules that log have counted when it was logged last.
@@ -121,7 +120,8 @@ impl Filters {
         let wanted = self.plan(dataplane)?;
         let stateful = wanted.values().any(|guard| guard.rules.iter().any(|(rule, _)| rule.stateful));
         if stateful {
-            self.track(dataplane)?;
+            let admitted = dataplane.admit_flows(OWNER);
+            admitted.map_err(|error| CommandError::Refused(format!("stateful=y: {error:#}")))?;
         }
         let Dataplane { rule_sets, engine, interfaces, .. } = dataplane;
         let (old, new) = (&self.guards, &wanted);
@@ -137,7 +137,7 @@ impl Filters {
         done.map_err(|error| CommandError::Refused(error.to_string()))?;
         self.guards = wanted;
         if !stateful {
-            self.untrack(dataplane);
+            dataplane.admit_no_flows(OWNER);
         }
         Ok(())
     }
@@ -246,34 +246,6 @@ impl Filters {
         let admitted = matches!(ruleset, Ruleset::FirewallIn | Ruleset::FirewallOut);
         set.exempt = Exempt { admitted, own: true };
         Ok(Guard { name, set, rules: listed, next_id })
-    }
-
-    /// Answers may come in anywhere.
-    fn track(&mut self, dataplane: &mut Dataplane) -> Result<(), CommandError> {
-        let all: Vec<InterfaceIndex> = dataplane.interfaces.iter().map(|(index, _)| index).collect();
-        for index in all {
-            let known = dataplane.flows.tracker.as_ref();
-            if !known.is_some_and(|tracker| tracker.is_enabled(&dataplane.engine, index)) {
-                let tracked = dataplane.track_flows(index, Mode::Admit);
-                tracked.map_err(|error| CommandError::Refused(format!("stateful=y: {error:#}")))?;
-                self.tracked.insert(index);
-            }
-        }
-        Ok(())
-    }
-
-    fn untrack(&mut self, dataplane: &mut Dataplane) {
-        let Dataplane { flows, engine, interfaces, .. } = dataplane;
-        for index in std::mem::take(&mut self.tracked) {
-            // Somebody may have set another mode meanwhile.
-            if let Some(tracker) = &mut flows.tracker
-                && interfaces.get(index).is_some()
-                && tracker.mode(index) == Mode::Admit
-                && let Err(error) = tracker.disable(engine, index)
-            {
-                tracing::warn!("{error}");
-            }
-        }
     }
 
     /// Tells what rules that log have met since the last time: a line per rule and second, however many the packets are.
