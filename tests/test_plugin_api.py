@@ -86,12 +86,12 @@ def test_a_long_dump_outlives_neither_its_plugin_nor_its_client(probed):
     """400,000 records are more than a client may leave unread."""
     weft = probed.weft
     weft.cli("plugin load probe")
-    count = 400_000
+    first, count = 1_000_000, 400_000
     raw = Raw(weft)
-    raw.send("probe_set", struct.pack(f">I{count}I", count, *range(count)))
+    raw.send("probe_set", struct.pack(f">I{count}I", count, *range(first, first + count)))
     assert raw.receive() == struct.pack(">i", 0)
     raw.send("probe_values_dump", b"")
-    assert raw.receive() == struct.pack(">I", 0)
+    assert raw.receive() == struct.pack(">I", first)
     weft.cli("plugin reload probe")
     records = 1
     raw.send("control_ping", b"")
