@@ -335,3 +335,37 @@ def test_access_lists_by_message(network, folder):
 def as_sent(shown):
     sent = {field: getattr(shown, field) for field in rule(DENY)}
     return {field: str(value) if field.endswith("prefix") else int(value) for field, value in sent.items()}
+
+
+def test_policers_by_message(network, folder):
+    folder.add("policer")
+    net = network(count=2, more=settings(folder))
+    a, b = net.sites
+    transmit, drop, mark = {"type": 1, "dscp": 0}, {"type": 0, "dscp": 0}, {"type": 2, "dscp": 12}
+    gold = {"cir": 4000, "eir": 0, "cb": 30000, "eb": 20000, "rate_type": 0, "round_type": 0, "type": 1,
+            "color_aware": True, "conform_action": transmit, "exceed_action": mark, "violate_action": drop}
+    with client(net.weft) as vpp:
+        port = next(each.sw_if_index for each in vpp.api.sw_interface_dump() if each.interface_name == "p0")
+        reply = vpp.api.policer_add(name="gold", infos=gold)
+        assert (reply.retval, reply.policer_index) == (0, 0)
+        assert vpp.api.policer_add(name="gold", infos=gold).retval == -81
+        assert vpp.api.policer_add(name="pps", infos=gold | {"rate_type": 1}).retval == -126
+        assert vpp.api.policer_add(name="none", infos=gold | {"cir": 0}).retval == -7
+        (shown,) = vpp.api.policer_dump_v2(policer_index=0xFFFFFFFF)
+        assert (shown.name, shown.cir, shown.eir, shown.cb, shown.eb, int(shown.type)) == ("gold", 4000, 0, 30000, 20000, 1)
+        actions = [(int(each.type), each.dscp) for each in (shown.conform_action, shown.exceed_action, shown.violate_action)]
+        assert actions == [(1, 0), (2, 12), (0, 0)] and shown.color_aware and shown.single_rate
+
+        assert vpp.api.policer_input(name="gold", sw_if_index=port, apply=True).retval == 0
+        assert pings(a, b)
+        closed = gold | {"conform_action": drop, "exceed_action": drop, "color_aware": False}
+        assert vpp.api.policer_update(policer_index=0, infos=closed).retval == 0
+        assert not pings(a, b), "what was changed by message has effect"
+        assert vpp.api.policer_del(policer_index=0).retval != 0, "it is applied"
+        assert vpp.api.policer_input_v2(policer_index=0, sw_if_index=port, apply=False).retval == 0
+        assert vpp.api.policer_input_v2(policer_index=0, sw_if_index=port, apply=False).retval == -6
+        assert pings(a, b)
+        assert vpp.api.policer_output(name="gold", sw_if_index=4711, apply=True).retval == -2
+        assert vpp.api.policer_del(policer_index=0).retval == 0
+        assert vpp.api.policer_del(policer_index=0).retval == -6
+        assert vpp.api.policer_dump_v2(policer_index=0xFFFFFFFF) == []
