@@ -37,6 +37,12 @@ fn generate() -> Result<(), Box<dyn Error>> {
         format!("concat!(env!(\"OUT_DIR\"), \"/api/{}/{}.api.json\")", module.folder(), module.name)
     };
     fs::write(out.join("api.rs"), rust::source(&api, json))?;
+    // What others import.
+    let texts = api.modules.iter().map(|module| {
+        let path = module.path();
+        format!("({path:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/api/{path}\"))),")
+    });
+    fs::write(out.join("sources.rs"), format!("&[{}]", texts.collect::<String>()))?;
     // For tests that are about all messages.
     fs::write(out.join("messages.rs"), rust::messages(&api))?;
     Ok(())

@@ -228,7 +228,10 @@ pub fn run(options: &Options) -> Result<()> {
             }
         }
         let met = bed.sets.get(SET).context("the set exists")?.hits(REFLECT).packets;
-        ensure!(met == flows.into(), "{met} packets met the rule, expected the first ones of {flows} flows");
+        ensure!(
+            met == u64::from(flows),
+            "{met} packets met the rule, expected the first ones of {flows} flows"
+        );
         println!("== {name}");
         for (name, figure) in ["flow-track", "ip4-classify", "both"].iter().zip(&figures) {
             println!("  {name:<12} {}", figure.spread());

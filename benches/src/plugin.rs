@@ -65,6 +65,10 @@ impl World for Bare<'_> {
     fn set_feature(&mut self, arc: &str, _: &str, _: InterfaceIndex, _: bool) -> Result<(), String> {
         Err(format!("nobody enables features of {arc} here"))
     }
+
+    fn send_event(&mut self, _: u64, _: &str, _: &[u8]) -> Result<(), String> {
+        Err("there is no client".to_owned())
+    }
 }
 
 /// Measures both, once in each order: the first of them is the first to see a packet's metadata.

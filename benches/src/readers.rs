@@ -172,7 +172,7 @@ fn look(reader: &Reader, stop: &AtomicBool, reading: &AtomicBool, reads: &Atomic
             rx.iter().all(|row| row.len() == names.len()) && drops.iter().all(|row| row.len() == names.len());
         ensure!(whole, "torn: {names:?} {rx:?} {drops:?}");
         for (name, Combined { packets, bytes }) in names.iter().zip(&rx[0]) {
-            let Some(number) = name.strip_prefix('i').and_then(|number| number.parse().ok()) else {
+            let Some(number) = name.strip_prefix('i').and_then(|number| number.parse::<u64>().ok()) else {
                 continue;
             };
             for found in [*packets, *bytes] {

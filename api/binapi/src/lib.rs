@@ -5,14 +5,19 @@
 //! The definitions are the `.api` files beside this crate; [`api`] is generated from them. [`codec`] and [`message`]
 //! are what the generated types are made of, for servers and clients alike. [`server`] answers clients on the main
 //! thread of a daemon; what a message does is told by handlers ([`server::Registry`]), so nothing here knows of nodes,
-//! tables or the engine.
+//! tables or the engine. `plugin` has plugins of the dataplane answer messages.
+//!
+//! The server is behind the feature `server`, so that a plugin or a client has nothing of it.
 #![deny(unsafe_code)]
 
 pub mod address;
 pub mod codec;
 pub mod frame;
 pub mod message;
+#[cfg(feature = "plugin")]
+pub mod plugin;
 pub mod retval;
+#[cfg(feature = "server")]
 pub mod server;
 mod text;
 

@@ -115,6 +115,12 @@ impl Field {
     pub fn default(&self) -> Option<&Value> {
         self.settings.iter().find(|setting| setting.name.text == "default")?.value.as_ref()
     }
+
+    /// Says how a request went.
+    pub fn is_retval(&self) -> bool {
+        let number = matches!(self.kind, Type::Base(Base::I32 | Base::U32)) && self.array == Array::No;
+        number && matches!(self.name.text.as_str(), "retval" | "response")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,6 +45,13 @@ pub struct Resolved {
     pub role: Role,
 }
 
+impl Resolved {
+    /// What is behind the header.
+    pub fn body(&self) -> &[Field] {
+        &self.message.fields[self.class.fields()..]
+    }
+}
+
 /// What follows the id of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -162,6 +169,12 @@ impl Api {
             Size { least: 0, variable: false },
             |sum, field| Size { least: sum.least + field.least, variable: sum.variable || field.variable },
         )
+    }
+
+    /// Where the return value of a message is, from the end of the header, if all arrays before it are empty.
+    pub fn retval_at(&self, message: &Resolved) -> Option<usize> {
+        let at = message.body().iter().position(Field::is_retval)?;
+        Some(self.fields_size(&message.body()[..at]).least)
     }
 }
 

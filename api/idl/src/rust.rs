@@ -240,7 +240,7 @@ impl Generator<'_> {
         let message = &resolved.message;
         let (name, text) = (type_name(&message.name.text), &message.name.text);
         let crc = crc::message(self.api, &message.fields);
-        let body = &message.fields[resolved.class.fields()..];
+        let body = resolved.body();
         self.structure(&name, &format!("`{text}_{crc:08x}`"), body);
         let class = match resolved.class {
             Class::Request => "Request",
@@ -256,8 +256,7 @@ impl Generator<'_> {
             }
             Role::OneWay | Role::Answer => "Alone".to_owned(),
         };
-        let retval = body.iter().position(is_retval);
-        let retval_at = retval.map(|at| self.api.fields_size(&body[..at]).least);
+        let retval_at = self.api.retval_at(resolved);
         line!(self, "impl Message for {name} {{ const INFO: MessageInfo = MessageInfo {{");
         line!(self, "name: {text:?}, crc: {crc:#010x}, class: Class::{class}, role: Role::{role},");
         line!(self, "least: {}, retval_at: {retval_at:?} }}; }}", self.api.fields_size(body).least);
@@ -307,9 +306,9 @@ impl Generator<'_> {
             return;
         }
         let Some((_, resolved)) = self.api.message(reply) else { return };
-        let body = &resolved.message.fields[resolved.class.fields()..];
+        let body = resolved.body();
         line!(self, "{header}");
-        match body.iter().find(|field| is_retval(field)) {
+        match body.iter().find(|field| field.is_retval()) {
             Some(retval) => {
                 let label = &retval.name.text;
                 line!(self, "fn retval(&self) -> i32 {{ self.{label} as i32 }}");
@@ -393,12 +392,6 @@ fn counted_by(field: &Field) -> Option<&str> {
         Array::Counted(count) => Some(&count.text),
         _ => None,
     }
-}
-
-fn is_retval(field: &Field) -> bool {
-    let name = field.name.text.as_str();
-    let number = matches!(field.kind, Type::Base(Base::I32 | Base::U32)) && field.array == Array::No;
-    number && (name == "retval" || name == "response")
 }
 
 /// Says "none" by all ones.

@@ -148,6 +148,8 @@ async fn serve(
     let (session, vplaned) = vplaned::task::open(&config)?.unzip();
     let (mut dataplane, workers) = Dataplane::new(config, plan, log)?;
     dataplane.vplaned = vplaned.map(Box::new);
+    // Before plugins, which bring messages.
+    dataplane.api = Some(Api::new(&api));
     let state = Rc::new(RefCell::new(dataplane));
     let result = {
         let dataplane = &mut *state.borrow_mut();
@@ -158,7 +160,6 @@ async fn serve(
     let result = match result {
         Ok(_until_end) => {
             attend(&main, cli);
-            main.with(|dataplane| dataplane.api = Some(Api::new(&api)));
             spawn_local(api.serve(main.clone()));
             if let Some(session) = session {
                 spawn_local(vplaned::task::serve(main.clone(), session));
@@ -296,8 +297,8 @@ impl Dataplane {
     pub fn poll(&mut self) -> bool {
         let waits = self.engine.reclaim();
         self.publish_route_counters();
-        self.announce();
         self.admit_on_new_interfaces();
+        self.announce();
         let streams = self.pg.poll(&mut self.engine);
         let captures = self.drain_capture();
         waits || streams || captures

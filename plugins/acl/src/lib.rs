@@ -8,6 +8,7 @@
 
 mod commands;
 mod compile;
+mod messages;
 mod model;
 #[cfg(test)]
 mod oracle;
@@ -30,6 +31,7 @@ pub struct Acl {
 impl Plugin for Acl {
     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
         commands::register(setup)?;
+        messages::register(setup)?;
         setup.timer(Timer::every_ms(PERIOD_MS, |acl: &mut Acl, main| {
             acl.forget_interfaces(main);
             Ok(())

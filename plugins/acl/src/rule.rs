@@ -113,7 +113,7 @@ fn range(word: &str) -> Result<RangeInclusive<u16>> {
 }
 
 /// A rule that no packet can meet is a mistake.
-fn check(rule: &Rule) -> Result<()> {
+pub fn check(rule: &Rule) -> Result<()> {
     let ranges = rule.source != ANY || rule.destination != ANY;
     match rule.protocol {
         // TCP, UDP, DCCP, SCTP, UDP-Lite.

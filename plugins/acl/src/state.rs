@@ -27,8 +27,7 @@ pub fn write(lists: &Lists) -> String {
     let mut text = format!("next {}\n", lists.next_id);
     // Writing to a string does not fail.
     for (number, list) in &lists.lists {
-        let tag = if list.tag.is_empty() { NO_TAG } else { &list.tag };
-        let _ = writeln!(text, "list {} {tag}", number.0);
+        let _ = writeln!(text, "list {} {}", number.0, written(&list.tag));
         for (id, rule) in &list.rules {
             let _ = writeln!(text, "rule {} {rule}", id.0);
         }
@@ -41,6 +40,34 @@ pub fn write(lists: &Lists) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A tag as one word: bytes of a tag that clients of the binary API have given may be blanks.
+fn written(tag: &str) -> String {
+    match tag {
+        "" => NO_TAG.to_owned(),
+        NO_TAG => "%2d".to_owned(),
+        tag => tag.bytes().fold(String::new(), |mut word, byte| {
+            match byte {
+                b'%' | 0..=b' ' | 0x7f.. => {
+                    let _ = write!(word, "%{byte:02x}");
+                }
+                byte => word.push(byte.into()),
+            }
+            word
+        }),
+    }
+}
+
+fn read_tag(word: &str) -> Result<String> {
+    let mut parts = word.split('%');
+    let mut tag = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2).ok_or("expected two digits behind %")?;
+        tag.push(u8::from_str_radix(digits, 16)?);
+        tag.extend(rest.bytes());
+    }
+    Ok(String::from_utf8(tag)?)
 }
 
 /// The word for a direction.
@@ -80,8 +107,11 @@ fn read_line(lists: &mut Lists, last: &mut Option<Number>, words: &mut Words<'_>
         "next" => lists.next_id = words.parse("an id")?,
         "list" => {
             let number = Number(words.parse("a number")?);
-            let tag = Some(words.word("a tag")?).filter(|tag| *tag != NO_TAG).unwrap_or_default();
-            lists.lists.insert(number, List { tag: tag.to_owned(), rules: Vec::new() });
+            let tag = match words.word("a tag")? {
+                NO_TAG => String::new(),
+                word => read_tag(word)?,
+            };
+            lists.lists.insert(number, List { tag, rules: Vec::new() });
             *last = Some(number);
         }
         "rule" => {
@@ -115,6 +145,9 @@ mod tests {
         let web = rules(&["permit+reflect src 10.0.0.0/8 proto tcp dport 80", "deny proto icmp sport 8"]);
         let named = lists.set(None, Some("web".into()), web).expect("good");
         let other = lists.set(None, None, rules(&["deny"])).expect("good");
+        for tag in ["-", "two words", "100%", "%2d", "\u{1}µ"] {
+            lists.set(None, Some(tag.into()), rules(&[])).expect("good");
+        }
         let at = |direction| At { interface: InterfaceIndex(3), name: "p0.7".into(), direction };
         for (direction, number) in
             [(Direction::Input, other), (Direction::Input, named), (Direction::Output, named)]
@@ -124,7 +157,7 @@ mod tests {
         let state = |text: &str| State { version: VERSION, bytes: text.as_bytes().to_vec() };
         assert_eq!(read(&state(&write(&lists))).expect("good"), lists);
         assert_eq!(read(&state("next 1\n")).expect("good"), Lists::default());
-        for bad in ["next", "rule 1 deny", "list 0 a b", "applied 1 p0 input 4", "other"] {
+        for bad in ["next", "rule 1 deny", "list 0 a b", "list 0 %4", "applied 1 p0 input 4", "other"] {
             assert!(read(&state(bad)).is_err(), "{bad}");
         }
         assert!(read(&State { version: 2, bytes: Vec::new() }).is_err());

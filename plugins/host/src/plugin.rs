@@ -3,6 +3,8 @@
 //!
 //! The main thread calls into a plugin from here alone, one call at a time, and from no call into another.
 
+mod api;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -23,13 +25,14 @@ use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_plugin_sdk::abi;
 use weft_stats::SimpleVector;
 
+pub use self::api::{ApiAnswer, ApiFailure, ApiQuestion};
 use crate::error::PluginError;
 use crate::health::{Failure, Health, Mode, Since};
 use crate::instance::{Instance, Kept, Remains};
 use crate::library::Library;
 use crate::node::{Parts, PluginNode};
+use crate::registration::{ApiMessageParts, MessageParts, NodeParts, Registration, Run, TimerParts};
 pub use crate::registration::{CommandParts, FeatureParts};
-use crate::registration::{MessageParts, NodeParts, Registration, Run, TimerParts};
 use crate::specs::Specs;
 use crate::table::{Call, HOST, readable, text};
 use crate::world::World;
@@ -97,6 +100,8 @@ pub struct Plugin {
     commands: Vec<CommandParts>,
     timers: Vec<(TimerParts, Instant)>,
     messages: Vec<MessageParts>,
+    api_messages: Vec<ApiMessageParts>,
+    api_definitions: Vec<(String, String)>,
     counters: Vec<SimpleVector>,
     counter_names: Vec<(String, u32)>,
     watched: Vec<Watched>,
@@ -138,7 +143,17 @@ impl Plugin {
             abi::PANICKED => return Err(PluginError::Panicked { plugin, during: "in init", said }),
             _ => return Err(PluginError::Init { plugin, said }),
         }
-        let Registration { nodes, features, commands, timers, messages, counters, users: _ } = registration;
+        let Registration {
+            nodes,
+            features,
+            commands,
+            timers,
+            messages,
+            api_messages,
+            api_definitions,
+            counters,
+            users: _,
+        } = registration;
         let now = Instant::now();
         let period = |timer: &TimerParts| Duration::from_millis(timer.period_ms.into());
         Ok(Plugin {
@@ -155,6 +170,8 @@ impl Plugin {
                 .map(|(due, timer)| (timer, due))
                 .collect(),
             messages,
+            api_messages,
+            api_definitions,
             counters: Vec::new(),
             counter_names: counters,
             watched: Vec::new(),
@@ -379,15 +396,15 @@ impl Plugin {
 
     /// Runs a command; an error is the sentence that says why not.
     pub fn run(&self, world: &mut dyn World, path: &str, line: &str) -> Result<Answer, String> {
-        self.answer(world, path, line, |command| Some(command.run))
+        self.answer_of(world, path, line, |command| Some(command.run))
     }
 
     /// Asks for an answer that was to come later, by its name.
     pub fn later(&self, world: &mut dyn World, path: &str, name: &str) -> Result<Answer, String> {
-        self.answer(world, path, name, |command| command.later)
+        self.answer_of(world, path, name, |command| command.later)
     }
 
-    fn answer(
+    fn answer_of(
         &self,
         world: &mut dyn World,
         path: &str,

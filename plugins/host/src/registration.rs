@@ -26,6 +26,10 @@ unsafe impl Sized32 for abi::Message {
     const LEAST: usize = 40;
 }
 // SAFETY: as above.
+unsafe impl Sized32 for abi::ApiMessage {
+    const LEAST: usize = 40;
+}
+// SAFETY: as above.
 unsafe impl Sized32 for abi::Timer {
     const LEAST: usize = 32;
 }
@@ -54,6 +58,14 @@ pub(crate) type Tick = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut abi::
 
 pub(crate) type Take =
     unsafe extern "C" fn(*mut c_void, *mut c_void, *mut abi::Main, *const u8, usize) -> i32;
+
+pub(crate) type Answer = unsafe extern "C" fn(
+    *mut c_void,
+    *mut c_void,
+    *mut abi::Main,
+    *const abi::ApiRequest,
+    *mut abi::ApiReply,
+) -> i32;
 
 /// A reason of a node.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -119,6 +131,13 @@ pub(crate) struct MessageParts {
     pub run: Take,
 }
 
+/// A message of the binary API.
+pub(crate) struct ApiMessageParts {
+    pub name: String,
+    pub user: *mut c_void,
+    pub run: Answer,
+}
+
 /// A timer.
 pub(crate) struct TimerParts {
     pub period_ms: u32,
@@ -134,6 +153,9 @@ pub(crate) struct Registration {
     pub commands: Vec<CommandParts>,
     pub timers: Vec<TimerParts>,
     pub messages: Vec<MessageParts>,
+    pub api_messages: Vec<ApiMessageParts>,
+    /// Names and texts of `.api` files.
+    pub api_definitions: Vec<(String, String)>,
     /// Names and columns.
     pub counters: Vec<(String, u32)>,
     pub users: Vec<Kept>,
@@ -241,6 +263,34 @@ impl Registration {
             return Err(format!("message '{name}' is taken twice"));
         }
         self.messages.push(MessageParts { name, user: message.user, run });
+        Ok(())
+    }
+
+    pub(crate) unsafe fn api_message(&mut self, message: *const abi::ApiMessage) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let message = unsafe { foreign::read(message) }.ok_or("an API message without a description")?;
+        self.users.push(Kept { data: message.user, end: message.forget });
+        // SAFETY: by the caller.
+        let name = unsafe { foreign::text(message.name) }.ok_or("an API message without a name")?;
+        let run = message.run.ok_or_else(|| format!("API message '{name}' does nothing: run is null"))?;
+        if self.api_messages.iter().any(|known| known.name == name) {
+            return Err(format!("API message '{name}' is answered twice"));
+        }
+        self.api_messages.push(ApiMessageParts { name, user: message.user, run });
+        Ok(())
+    }
+
+    pub(crate) unsafe fn api_definition(
+        &mut self,
+        name: *const std::ffi::c_char,
+        text: *const std::ffi::c_char,
+    ) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let (name, text) = unsafe { (foreign::text(name), foreign::text(text)) };
+        let (Some(name), Some(text)) = (name.filter(|name| is_name(name)), text) else {
+            return Err("definitions of messages need a name of a-z, 0-9, - and _, and a text".to_owned());
+        };
+        self.api_definitions.push((name, text));
         Ok(())
     }
 

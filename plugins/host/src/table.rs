@@ -152,6 +152,29 @@ unsafe extern "C" fn add_message(main: *mut abi::Main, message: *const abi::Mess
     unsafe { call(main).register(|registration| registration.message(message)) }
 }
 
+unsafe extern "C" fn define_api(main: *mut abi::Main, name: *const c_char, text: *const c_char) -> i32 {
+    // SAFETY: the ABI.
+    unsafe { call(main).register(|registration| registration.api_definition(name, text)) }
+}
+
+unsafe extern "C" fn add_api_message(main: *mut abi::Main, message: *const abi::ApiMessage) -> i32 {
+    // SAFETY: the ABI.
+    unsafe { call(main).register(|registration| registration.api_message(message)) }
+}
+
+unsafe extern "C" fn send_event(
+    main: *mut abi::Main,
+    session: u64,
+    name: *const c_char,
+    body: *const u8,
+    length: usize,
+) -> i32 {
+    // SAFETY: the ABI.
+    let (call, name, body) = unsafe { (call(main), foreign::text(name), foreign::bytes(body, length)) };
+    let done = call.world.send_event(session, &name.unwrap_or_default(), body);
+    call.done(done)
+}
+
 unsafe extern "C" fn configuration(main: *mut abi::Main, buffer: *mut u8, capacity: usize) -> usize {
     // SAFETY: the ABI.
     unsafe { give(call(main).configuration, buffer, capacity) }
@@ -354,4 +377,7 @@ pub(crate) static HOST: abi::Host = abi::Host {
     route4,
     set_rules,
     rule_hits,
+    define_api,
+    add_api_message,
+    send_event,
 };

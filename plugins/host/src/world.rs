@@ -30,6 +30,8 @@ pub trait World {
     fn route4(&self, _table: u32, destination: Ipv4Addr) -> Result<Route4, String> {
         Err(format!("there is no route to {destination}: nothing is routed here"))
     }
+    /// Sends an event to the client of a session of the binary API; an error is a sentence.
+    fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String>;
     /// The rule sets of a plugin are these from now on, and no others; an error is a sentence. A world without a
     /// classifier refuses.
     fn set_rules(&mut self, plugin: &str, _sets: &[OwnedSet]) -> Result<(), String> {

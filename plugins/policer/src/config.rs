@@ -37,7 +37,7 @@ impl fmt::Display for Action {
 }
 
 /// The algorithm, by the operator's word.
-const TYPES: [(&str, Kind); 4] = [
+pub const TYPES: [(&str, Kind); 4] = [
     ("1r2c", Kind::SingleRate),
     ("1r3c", Kind::SingleRate),
     ("2r3c-2698", Kind::TwoRate),
@@ -49,13 +49,13 @@ const TYPES: [(&str, Kind); 4] = [
 pub struct Config {
     pub name: String,
     /// Index in [`TYPES`].
-    kind: usize,
+    pub kind: usize,
     /// Whether the colour that a packet came with counts.
     pub color_aware: bool,
-    cir: u64,
-    cb: u64,
-    eir: u64,
-    eb: u64,
+    pub cir: u64,
+    pub cb: u64,
+    pub eir: u64,
+    pub eb: u64,
     /// By colour.
     pub actions: [Action; 3],
 }

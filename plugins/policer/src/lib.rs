@@ -10,6 +10,7 @@
 mod bucket;
 mod config;
 mod ip4;
+mod messages;
 mod meter;
 mod node;
 
@@ -95,6 +96,7 @@ impl Plugin for Policers {
                 .synopsis("[<name>]")
                 .help("Policers, where they are applied, and what they have counted"),
         )?;
+        messages::register(setup)?;
         Ok(Policers { entries: Vec::new(), attachments: Vec::new(), published, counters })
     }
 
@@ -188,6 +190,11 @@ impl Policers {
 
     fn add(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
         let config = Config::parse(words)?;
+        self.create(main, config)?;
+        Ok(Answer::empty())
+    }
+
+    fn create(&mut self, main: &mut Main<'_>, config: Config) -> Result<Place> {
         if self.find(&config.name).is_ok() {
             return Err(format!("there is a policer {:?} already", config.name).into());
         }
@@ -197,7 +204,7 @@ impl Policers {
         }
         let base = self.counted(main, Place(free));
         self.insert(main, Place(free), config, base);
-        Ok(Answer::empty())
+        Ok(Place(free))
     }
 
     fn delete(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
@@ -205,13 +212,18 @@ impl Policers {
         let name = words.word("name of the policer")?;
         words.finish()?;
         let place = self.find(name)?.policer.place;
-        self.publish(main);
-        if let Some(it) = self.attachments.iter().find(|it| it.place == place) {
+        if let Some(it) = self.attached(main, place) {
             let (direction, interface) = (it.direction.word(), &it.name);
             return Err(format!("policer {name:?} is applied to the {direction} of {interface}").into());
         }
         self.entries[place.0 as usize] = None;
         Ok(Answer::empty())
+    }
+
+    /// Where a policer is applied, if it is anywhere.
+    fn attached(&mut self, main: &mut Main<'_>, place: Place) -> Option<&Attachment> {
+        self.publish(main);
+        self.attachments.iter().find(|it| it.place == place)
     }
 
     fn apply(&mut self, main: &mut Main<'_>, direction: Direction, words: &mut Words<'_>) -> Result<Answer> {
@@ -220,6 +232,18 @@ impl Policers {
         let place = self.find(words.word("name of the policer")?)?.policer.place;
         let name = words.word("interface")?.to_owned();
         words.finish()?;
+        self.attach(main, direction, place, name, on)?;
+        Ok(Answer::empty())
+    }
+
+    fn attach(
+        &mut self,
+        main: &mut Main<'_>,
+        direction: Direction,
+        place: Place,
+        name: String,
+        on: bool,
+    ) -> Result<()> {
         let interface = main.interface(&name)?;
         let here = |it: &Attachment| it.direction == direction && it.interface == interface;
         if !on && !self.attachments.iter().any(|it| here(it) && it.place == place) {
@@ -231,7 +255,7 @@ impl Policers {
             self.attachments.push(Attachment { direction, name, interface, place });
         }
         self.publish(main);
-        Ok(Answer::empty())
+        Ok(())
     }
 
     fn show(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {

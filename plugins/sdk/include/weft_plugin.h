@@ -20,7 +20,7 @@ struct weft_vector;
 #define WEFT_MAGIC 5140098457608275287
 
 // The version that this file describes.
-#define WEFT_ABI_VERSION 4
+#define WEFT_ABI_VERSION 5
 
 // The oldest version that the host still serves.
 #define WEFT_OLDEST_ABI_VERSION 1
@@ -451,6 +451,58 @@ struct weft_rule_set {
     uint32_t exempt;
 };
 
+// What a client asks. Bodies are what is behind `context` (`client_index` in an event), packed, in network byte order as on
+// the wire, `f64` in little-endian.
+struct weft_api_request {
+    // Bytes of this structure.
+    uint32_t size;
+    // The user that the client runs as.
+    uint32_t uid;
+    // The client's connection; never given twice.
+    uint64_t session;
+    // What the client calls itself.
+    const uint8_t *name;
+    size_t name_length;
+    // Never shorter than what is always in the message; arrays with a count are not checked.
+    const uint8_t *body;
+    size_t length;
+    // Of a dump: 0 at first, then what `weft_api_reply.next` was.
+    uint64_t place;
+    // By which the client knows its connection. Another one may have had it before.
+    uint32_t client_index;
+};
+
+// What is answered.
+struct weft_api_reply {
+    // Bytes of this structure.
+    uint32_t size;
+    // Of a request: if not 0, or if nothing is written to `body`, this is the reply's `retval` and all else in it is zero.
+    int32_t retval;
+    // Of a dump: where to go on, more than `weft_api_request.place`. A dump ends when nothing is written to `body`. What is
+    // asked for may change between two calls, and the plugin be replaced.
+    uint64_t next;
+    // The body of the reply, or of one record of the dump; see `weft_host.write`.
+    struct weft_text *body;
+};
+
+// A message of the binary API: a request, which has one reply, or a dump, which has details.
+struct weft_api_message {
+    // Bytes of this structure.
+    uint32_t size;
+    // Its name, without CRC.
+    const char *name;
+    // Given to `run`, and to `forget` when the plugin is gone.
+    void *user;
+    // Answers. For a dump, it is called again and again: see `weft_api_reply.next`.
+    int32_t (*run)(void *user,
+                   void *state,
+                   struct weft_main *main,
+                   const struct weft_api_request *request,
+                   struct weft_api_reply *reply);
+    // Ends `user`.
+    void (*forget)(void *user);
+};
+
 // The host's functions. Those with a `buffer` write as much of a text there as `capacity` allows, and return its whole
 // length. All with a `main` are for the main thread, during a call that was given it; those with a
 // `vector` for the worker, during `weft_node.process`.
@@ -512,6 +564,13 @@ struct weft_host {
     // How many packets and bytes a rule has met. `WEFT_REFUSED` if there is no such set: it also goes with
     // the last interface that it was attached to.
     int32_t (*rule_hits)(struct weft_main *main, const char *set, uint32_t rule, uint64_t *packets, uint64_t *bytes);
+    // In `init`: defines messages of the binary API that Weft does not know, by the text of the file `<name>.api`. It may
+    // import Weft's own.
+    int32_t (*define_api)(struct weft_main *main, const char *name, const char *text);
+    // In `init`: has the plugin answer a message of the binary API. Clients that connect while it is loaded are told of it.
+    int32_t (*add_api_message)(struct weft_main *main, const struct weft_api_message *message);
+    // Sends an event of a message that the plugin answers to the client of a `session`. Refused if that has gone.
+    int32_t (*send_event)(struct weft_main *main, uint64_t session, const char *name, const uint8_t *body, size_t length);
 };
 
 // What a plugin exports under the name `weft_plugin`.

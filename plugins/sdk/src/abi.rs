@@ -14,7 +14,7 @@ use std::ffi::{c_char, c_void};
 /// "WEFTPLUG", read as a little-endian number.
 pub const MAGIC: u64 = 0x4755_4c50_5446_4557;
 /// The version that this file describes.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 /// The oldest version that the host still serves.
 pub const OLDEST_ABI_VERSION: u32 = 1;
 
@@ -213,6 +213,21 @@ pub struct Host {
         rule: u32,
         packets: *mut u64,
         bytes: *mut u64,
+    ) -> i32,
+
+    // Version 5.
+    /// In `init`: defines messages of the binary API that Weft does not know, by the text of the file `<name>.api`. It may
+    /// import Weft's own.
+    pub define_api: unsafe extern "C" fn(main: *mut Main, name: *const c_char, text: *const c_char) -> i32,
+    /// In `init`: has the plugin answer a message of the binary API. Clients that connect while it is loaded are told of it.
+    pub add_api_message: unsafe extern "C" fn(main: *mut Main, message: *const ApiMessage) -> i32,
+    /// Sends an event of a message that the plugin answers to the client of a `session`. Refused if that has gone.
+    pub send_event: unsafe extern "C" fn(
+        main: *mut Main,
+        session: u64,
+        name: *const c_char,
+        body: *const u8,
+        length: usize,
     ) -> i32,
 }
 
@@ -494,6 +509,65 @@ pub struct Message {
     >,
     /// Ends `user`.
     pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// A message of the binary API: a request, which has one reply, or a dump, which has details.
+#[repr(C)]
+pub struct ApiMessage {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Its name, without CRC.
+    pub name: *const c_char,
+    /// Given to `run`, and to `forget` when the plugin is gone.
+    pub user: *mut c_void,
+    /// Answers. For a dump, it is called again and again: see `ApiReply::next`.
+    pub run: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            state: *mut c_void,
+            main: *mut Main,
+            request: *const ApiRequest,
+            reply: *mut ApiReply,
+        ) -> i32,
+    >,
+    /// Ends `user`.
+    pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// What a client asks. Bodies are what is behind `context` (`client_index` in an event), packed, in network byte order as on
+/// the wire, `f64` in little-endian.
+#[repr(C)]
+pub struct ApiRequest {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// The user that the client runs as.
+    pub uid: u32,
+    /// The client's connection; never given twice.
+    pub session: u64,
+    /// What the client calls itself.
+    pub name: *const u8,
+    pub name_length: usize,
+    /// Never shorter than what is always in the message; arrays with a count are not checked.
+    pub body: *const u8,
+    pub length: usize,
+    /// Of a dump: 0 at first, then what `ApiReply::next` was.
+    pub place: u64,
+    /// By which the client knows its connection. Another one may have had it before.
+    pub client_index: u32,
+}
+
+/// What is answered.
+#[repr(C)]
+pub struct ApiReply {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Of a request: if not 0, or if nothing is written to `body`, this is the reply's `retval` and all else in it is zero.
+    pub retval: i32,
+    /// Of a dump: where to go on, more than `ApiRequest::place`. A dump ends when nothing is written to `body`. What is
+    /// asked for may change between two calls, and the plugin be replaced.
+    pub next: u64,
+    /// The body of the reply, or of one record of the dump; see `Host::write`.
+    pub body: *mut Text,
 }
 
 /// One packet in one node, as a trace has kept it.

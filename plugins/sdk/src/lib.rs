@@ -42,7 +42,7 @@
 //!
 //! | part | thread |
 //! |---|---|
-//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Message`] | main |
+//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Message`], [`ApiMessage`] | main |
 //! | [`PluginNode`], [`Vector`], [`Packet`] | a worker, one instance each |
 //! | [`RuleSet`], [`Rule`] | main; workers apply them without a call into the plugin |
 //! | [`Table`] | written on main, read by workers |
@@ -57,6 +57,8 @@ compile_error!(
 
 #[allow(unsafe_code)]
 pub mod abi;
+#[allow(unsafe_code)]
+mod api;
 mod command;
 #[allow(unsafe_code)]
 mod main_thread;
@@ -78,6 +80,7 @@ mod table;
 #[allow(unsafe_code)]
 mod vector;
 
+pub use api::{ApiError, ApiMessage, Client, Record, SessionId};
 pub use command::{Answer, Words, json_text};
 pub use main_thread::{InterfaceIndex, Level, Main, Route4};
 pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord};

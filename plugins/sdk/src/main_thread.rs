@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::abi;
+use crate::api::SessionId;
 use crate::refusal::Result;
 use crate::setup::Counter;
 
@@ -133,6 +134,16 @@ impl<'m> Main<'m> {
         self.done(code)?;
         let abi::Route4 { interface, source, table } = route;
         Ok(Route4 { interface: InterfaceIndex(interface), source: Ipv4Addr::from_bits(source), table })
+    }
+
+    /// Sends an event of a message that this plugin answers; refused if the client has gone. `body` is what is behind
+    /// `client_index`.
+    pub fn send_event(&mut self, to: SessionId, event: &str, body: &[u8]) -> Result<()> {
+        let event = CString::new(event)?;
+        // SAFETY: see `fail`.
+        let code =
+            unsafe { (self.host.send_event)(self.main, to.0, event.as_ptr(), body.as_ptr(), body.len()) };
+        self.done(code)
     }
 
     /// Rate of [`crate::Vector::now`].

@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr;
 
 use crate::abi;
+use crate::api::{self, ApiMessage};
 use crate::command::{Answer, Words};
 use crate::main_thread::{Main, text};
 use crate::node::{self, Node, Severity};
@@ -270,6 +271,32 @@ impl<'m, P: Plugin> Setup<'m, P> {
         };
         // SAFETY: see `node`.
         let code = unsafe { (host.add_message)(main, &raw const described) };
+        self.main.done(code)
+    }
+
+    /// Defines messages of the binary API that Weft does not know: the text of the file `<name>.api`. It may import Weft's
+    /// own files.
+    pub fn define_api(&mut self, name: &str, text: &str) -> Result<()> {
+        let (host, main) = self.main.raw();
+        let (name, text) = (CString::new(name)?, CString::new(text)?);
+        // SAFETY: see `node`.
+        let code = unsafe { (host.define_api)(main, name.as_ptr(), text.as_ptr()) };
+        self.main.done(code)
+    }
+
+    /// Has the plugin answer a message of the binary API.
+    pub fn api_message(&mut self, message: ApiMessage<P>) -> Result<()> {
+        let (host, main) = self.main.raw();
+        let name = CString::new(message.name)?;
+        let described = abi::ApiMessage {
+            size: size_of::<abi::ApiMessage>() as u32,
+            name: name.as_ptr(),
+            user: keep::<api::Answer<P>>(message.answer),
+            run: Some(api::run::<P>),
+            forget: Some(forget::<api::Answer<P>>),
+        };
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_api_message)(main, &raw const described) };
         self.main.done(code)
     }
 

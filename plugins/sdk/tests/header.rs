@@ -130,8 +130,12 @@ fn c_has_every_field_where_rust_has_it() {
     same! {
         Plugin as "weft_plugin" { magic, abi_version, size, name, version, summary, depends, init, exit, export_state,
             import_state }
-        Host as "weft_host" { size, abi_version, write, add_node, configuration, counter, defer, allocate, send, free, add_message }
+        Host as "weft_host" { size, abi_version, write, add_node, configuration, counter, defer, allocate, send, free, add_message,
+            define_api, add_api_message, send_event }
         Message as "weft_message" { size, name, user, run, forget }
+        ApiMessage as "weft_api_message" { size, name, user, run, forget }
+        ApiRequest as "weft_api_request" { size, uid, session, name, name_length, body, length, place, client_index }
+        ApiReply as "weft_api_reply" { size, retval, next, body }
         Node as "weft_node" { size, period_ms, name, edges, reasons, reasons_length, user, open, process, close, trace,
             forget }
         Reason as "weft_reason" { name, text, severity }

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::frame::{ClientIndex, MessageId};
-use crate::message::Event;
+use crate::message::{Class, Event, ModuleInfo};
 
 use super::Options;
 use super::session::{Peer, Session, SessionId};
-use super::table::Table;
+use super::table::{Full, Table};
 use super::trace::{Trace, Traced};
 
 /// Tells clients of sockets from those of shared memory, which exist elsewhere.
@@ -40,6 +40,17 @@ pub struct ClientInfo {
     pub sent: u64,
     /// Bytes that it has not read.
     pub backlog: usize,
+}
+
+/// Why something is not sent as an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoEvent {
+    /// Clients were not told of it.
+    #[error("no message that is answered has such an event")]
+    NotOffered,
+    /// A client could not read it.
+    #[error("it is shorter than what is always in it")]
+    Short,
 }
 
 impl Clients {
@@ -143,6 +154,32 @@ impl Clients {
         let Some(session) = sessions.get(&to) else { return false };
         session.notify(self.0.table.id(E::INFO.name), event);
         true
+    }
+
+    /// Sends an event of a guest to one client. Says whether it is connected, and why it is no event that can be sent.
+    pub fn send_body(&self, to: SessionId, event: &str, body: &[u8]) -> Result<bool, NoEvent> {
+        let id = self.0.table.guest(event).ok_or(NoEvent::NotOffered)?;
+        if self.0.table.info(id).is_none_or(|info| info.class != Class::Event) {
+            return Err(NoEvent::NotOffered);
+        }
+        let sessions = self.0.sessions.borrow();
+        let Some(session) = sessions.get(&to) else { return Ok(false) };
+        session.notify_body(id, body).map_err(|_| NoEvent::Short)?;
+        Ok(true)
+    }
+
+    /// From now on guests have these definitions and answer these messages, and no others; on an error none.
+    pub fn set_guests<'a>(
+        &self,
+        modules: impl IntoIterator<Item = &'static ModuleInfo>,
+        messages: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Full> {
+        self.0.table.set_guests(modules, messages)
+    }
+
+    /// Whether a message is the server's own, so that no guest can answer it.
+    pub fn is_own(&self, message: &str) -> bool {
+        self.0.table.is_own(message)
     }
 
     /// Cuts a client off. Says whether it was connected.

@@ -12,11 +12,11 @@ use tracing::{debug, info};
 
 use crate::codec::DecodeError;
 use crate::frame::{Envelope, Frames, MessageId, TooLong};
-use crate::message::Role;
+use crate::message::{MessageInfo, Role};
 use crate::retval::Retval;
 
 use super::batch::Batch;
-use super::registry::{BatchStep, Change, Handler, Handlers, Host, Producer, Question};
+use super::registry::{Ask, BatchStep, Change, Handler, Handlers, Host, Producer, Question};
 use super::session::Session;
 use super::{Clients, Options};
 
@@ -130,12 +130,18 @@ impl<H: Host> Connection<H> {
             debug!(session = %session.id(), message = info.name, "a message without its header is ignored");
             return;
         };
-        let Some(handler) = self.handlers.get(id) else {
-            // Clients were not told of it, nor of its reply, and an id that a client does not know breaks it.
-            debug!(session = %session.id(), message = info.name, "a message that nobody handles is ignored");
-            return;
+        let done = match (self.handlers.get(id), self.handlers.guests()) {
+            (Some(handler), _) => self.dispatch(handler, envelope, body, batch).await,
+            (None, Some(guests)) if session.table.is_guest(id) => {
+                self.ask(guests, info, Question { envelope, body }, batch).await
+            }
+            _ => {
+                // Clients were not told of it, nor of its reply, and an id that a client does not know breaks it.
+                debug!(session = %session.id(), message = info.name, "a message that nobody handles is ignored");
+                return;
+            }
         };
-        if let Err(error) = self.dispatch(handler, envelope, body, batch).await {
+        if let Err(error) = done {
             debug!(session = %session.id(), message = info.name, %error, "a message cannot be read");
             if let Some(batch) = batch {
                 batch.spoil(envelope, Retval::INVALID_VALUE);
@@ -180,6 +186,56 @@ impl<H: Host> Connection<H> {
             }
             (Handler::Ignore, _) => Ok(()),
         }
+    }
+
+    /// Has a guest answer. It may go, or become another, before a dump is at its end; the dump ends then.
+    async fn ask(
+        &self,
+        guests: &Ask<H::State>,
+        info: &'static MessageInfo,
+        Question { envelope, body }: Question<'_>,
+        batch: &mut Option<Batch<H::State>>,
+    ) -> Result<(), DecodeError> {
+        let Envelope { id, context, .. } = envelope;
+        let session = &self.session;
+        if body.len() < info.least {
+            return Err(DecodeError::Short { at: 0, left: body.len(), expected: info.least as u64 });
+        }
+        match (info.role, batch) {
+            (Role::Request { .. }, Some(batch)) => {
+                batch.spoil(envelope, Retval::UNSUPPORTED);
+                self.refuse(envelope, Retval::UNSUPPORTED);
+            }
+            (Role::Request { reply, .. }, None) => {
+                let reply = session.table.id(reply);
+                let answer = self.host.with(|state| (guests.answer)(state, session, info.name, body));
+                let sent = answer.and_then(|body| match body {
+                    Some(body) => session.answer_body(reply, context, &body),
+                    None => session.answer_nothing(reply, context, 0),
+                });
+                if let Err(retval) = sent {
+                    self.refuse(envelope, retval);
+                }
+            }
+            (Role::Dump { details }, _) => {
+                let (details, next, body) = (session.table.id(details), guests.details, body.to_vec());
+                let mut place = 0;
+                self.produce(Box::new(move |state, session| {
+                    if !session.table.is_guest(id) {
+                        return false;
+                    }
+                    let Some((record, behind)) = next(state, session, info.name, &body, place) else {
+                        return false;
+                    };
+                    let is_further = behind > place;
+                    place = behind;
+                    session.answer_body(details, context, &record).is_ok() && is_further
+                }))
+                .await;
+            }
+            (Role::Stream { .. } | Role::Alone, _) => {}
+        }
+        Ok(())
     }
 
     /// Sends an answer of many parts, a slice at a time, as far as the client has room for it.

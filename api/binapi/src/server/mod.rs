@@ -18,6 +18,7 @@ mod batch;
 mod builtin;
 mod clients;
 mod connection;
+mod definitions;
 mod outbox;
 mod registry;
 mod session;
@@ -32,10 +33,12 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 pub use builtin::{CliFailure, Program, Version};
-pub use clients::{ClientInfo, Clients};
-pub use registry::{Host, Purpose, Records, Refused, Registry, Transactional};
+pub use clients::{ClientInfo, Clients, NoEvent};
+pub use definitions::{Definitions, catalogued};
+pub use registry::{Guests, Host, Purpose, Records, Refused, Registry, Transactional};
 pub use session::{Peer, Session, SessionId};
 pub use socket::BindError;
+pub use table::Full;
 pub use trace::Traced;
 
 use connection::Connection;

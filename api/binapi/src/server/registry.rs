@@ -84,6 +84,31 @@ impl<S: Transactional> Host for Rc<RefCell<S>> {
     }
 }
 
+/// A state with guests: others who answer messages for a while, as plugins do.
+pub trait Guests {
+    /// Answers a request with the body of the reply, or with none if it says nothing but that all is well. `body` holds at
+    /// least what is always there.
+    fn answer(&mut self, session: &Session, message: &str, body: &[u8]) -> Result<Option<Vec<u8>>, Retval>;
+
+    /// The first record of a dump at or behind a place, as a body, and a place behind it.
+    fn details(
+        &mut self,
+        session: &Session,
+        message: &str,
+        body: &[u8],
+        place: u64,
+    ) -> Option<(Vec<u8>, u64)>;
+}
+
+/// How guests are asked.
+pub(super) struct Ask<S> {
+    pub answer: GuestAnswer<S>,
+    pub details: GuestDetails<S>,
+}
+
+type GuestAnswer<S> = fn(&mut S, &Session, &str, &[u8]) -> Result<Option<Vec<u8>>, Retval>;
+type GuestDetails<S> = fn(&mut S, &Session, &str, &[u8], u64) -> Option<(Vec<u8>, u64)>;
+
 /// What a dump answers with, one by one: between two of them others may have changed the state, so what is kept
 /// meanwhile is a place ("behind this prefix"), and no reference.
 pub struct Records<S, T>(Next<S, T>);
@@ -168,9 +193,15 @@ pub struct Registry<S: Transactional> {
 pub(super) struct Handlers<S: Transactional> {
     by_id: Vec<Option<Handler<S>>>,
     lost: Vec<Lost<S>>,
+    guests: Option<Ask<S>>,
 }
 
 impl<S: Transactional> Handlers<S> {
+    /// Who answers what is not in the registry.
+    pub fn guests(&self) -> Option<&Ask<S>> {
+        self.guests.as_ref()
+    }
+
     pub fn get(&self, id: MessageId) -> Option<&Handler<S>> {
         self.by_id.get(usize::from(id.0))?.as_ref()
     }
@@ -192,7 +223,7 @@ impl<S: Transactional> Registry<S> {
     pub fn new() -> Self {
         let table = Table::new();
         let by_id = (0..table.len()).map(|_| None).collect();
-        let mut registry = Self { table, handlers: Handlers { by_id, lost: Vec::new() } };
+        let mut registry = Self { table, handlers: Handlers { by_id, lost: Vec::new(), guests: None } };
         super::builtin::connection(&mut registry);
         super::batch::messages(&mut registry);
         registry
@@ -318,6 +349,14 @@ impl<S: Transactional> Registry<S> {
     /// Offers events that clients ask for in a way of their own.
     pub fn event<E: Event>(&mut self) {
         self.table.advertise(E::INFO.name);
+    }
+
+    /// Has guests answer what [`super::Clients::set_guests`] says.
+    pub fn guests(&mut self)
+    where
+        S: Guests,
+    {
+        self.handlers.guests = Some(Ask { answer: S::answer, details: S::details });
     }
 
     /// Called when a client has gone, with all that it had subscribed to forgotten.

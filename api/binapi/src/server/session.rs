@@ -80,6 +80,11 @@ impl Session {
         self.id
     }
 
+    /// By which the client knows its connection. When it has gone, another one may get it.
+    pub fn index(&self) -> ClientIndex {
+        self.index
+    }
+
     pub fn peer(&self) -> Peer {
         self.peer
     }
@@ -121,8 +126,7 @@ impl Session {
     /// Sends an event, or cuts the client off if it does not read.
     pub(super) fn notify<E: Event>(&self, id: MessageId, event: &E) {
         if self.outbox.backlog() > self.backlog {
-            info!(session = %self.id, name = self.name(), "an API client does not read its events");
-            self.cut.notify_one();
+            self.give_up();
             return;
         }
         let envelope = Envelope { id, client: self.index, context: Context(0) };
@@ -149,18 +153,59 @@ impl Session {
         }
     }
 
+    /// Sends a part of an answer that others have written; it holds at least what is always there.
+    pub(super) fn answer_body(&self, id: MessageId, context: Context, body: &[u8]) -> Result<(), Retval> {
+        self.put_body(Envelope { id, client: ClientIndex(0), context }, body)
+    }
+
+    /// Likewise an event.
+    pub(super) fn notify_body(&self, id: MessageId, body: &[u8]) -> Result<(), Retval> {
+        if self.outbox.backlog() > self.backlog {
+            self.give_up();
+            return Ok(());
+        }
+        self.put_body(Envelope { id, client: self.index, context: Context(0) }, body)
+    }
+
+    fn put_body(&self, envelope: Envelope, body: &[u8]) -> Result<(), Retval> {
+        let info = self.table.info(envelope.id).ok_or(Retval::UNSPECIFIED)?;
+        if body.len() < info.least {
+            warn!(
+                message = info.name,
+                found = body.len(),
+                least = info.least,
+                "a message is too short to be sent"
+            );
+            return Err(Retval::UNSPECIFIED);
+        }
+        let mut frame = Vec::new();
+        envelope.frame_body(info, body, &mut frame).map_err(|_| Retval::LIMIT_EXCEEDED)?;
+        self.outbox.push_frame(&frame);
+        Ok(())
+    }
+
+    /// Cuts off a client that does not read its events.
+    fn give_up(&self) {
+        info!(session = %self.id, name = self.name(), "an API client does not read its events");
+        self.cut.notify_one();
+    }
+
     /// Sends a failure as the reply to a message whose type is not known. Nothing if there is no field for it.
     pub(super) fn refuse(&self, reply: &str, context: Context, retval: Retval) {
         let id = self.table.id(reply);
-        let Some(info) = self.table.info(id) else { return };
-        let Some(at) = info.retval_at else { return };
-        let envelope = Envelope { id, client: ClientIndex(0), context };
-        let mut body = vec![0; info.least];
-        body[at..at + 4].copy_from_slice(&retval.get().to_be_bytes());
-        let mut frame = Vec::new();
-        if let Err(error) = envelope.frame_body(info, &body, &mut frame) {
-            warn!(message = info.name, %error, "a refusal cannot be written");
+        if self.table.info(id).is_some_and(|info| info.retval_at.is_some()) {
+            // It is as long as it must be.
+            let _ = self.answer_nothing(id, context, retval.get());
         }
-        self.outbox.push_frame(&frame);
+    }
+
+    /// Sends a reply in which all is zero but the return value.
+    pub(super) fn answer_nothing(&self, id: MessageId, context: Context, retval: i32) -> Result<(), Retval> {
+        let Some(info) = self.table.info(id) else { return Ok(()) };
+        let mut body = vec![0; info.least];
+        if let Some(at) = info.retval_at {
+            body[at..at + 4].copy_from_slice(&retval.to_be_bytes());
+        }
+        self.answer_body(id, context, &body)
     }
 }

@@ -69,6 +69,7 @@ fn registry() -> Registry<Dataplane> {
     pg::register(&mut registry);
     tapv2::register(&mut registry);
     af_xdp::register(&mut registry);
+    registry.guests();
     registry
 }
 

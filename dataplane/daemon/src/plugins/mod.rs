@@ -8,6 +8,7 @@
 //! Main thread only. While a plugin is being called, it stands in no list: `Dataplane::with_plugin` takes it out, so
 //! that the plugin can be given the whole dataplane.
 
+mod api;
 mod order;
 mod rules;
 mod search;
@@ -19,6 +20,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use weft_binapi::message::ModuleInfo;
+use weft_binapi::server::Definitions;
 use weft_plugin_host::health::{Failure, Mode};
 use weft_plugin_host::{Host, Library, Plugin, PluginError};
 
@@ -67,6 +70,17 @@ pub enum PluginsError {
         /// The one that takes it already.
         by: String,
     },
+    /// What is wrong with messages of the binary API.
+    #[error("plugin '{plugin}' {problem}")]
+    Api {
+        /// The plugin.
+        plugin: String,
+        /// What.
+        problem: String,
+    },
+    /// More messages were defined than there are numbers for them.
+    #[error(transparent)]
+    Ids(#[from] weft_binapi::server::Full),
     /// Its rules cannot have effect.
     #[error("plugin '{0}': {1:#}")]
     Rules(String, anyhow::Error),
@@ -80,6 +94,8 @@ pub enum PluginsError {
 /// A loaded plugin.
 pub struct Loaded {
     plugin: Plugin,
+    /// What it defines of the binary API.
+    modules: Vec<&'static ModuleInfo>,
     /// Of its file, when it was read.
     modified: Option<SystemTime>,
     /// The last one.
@@ -105,6 +121,8 @@ pub struct Plugins {
     leaving: Vec<Plugin>,
     /// Why files were not loaded, by name; until they are.
     refused: BTreeMap<String, String>,
+    /// Of messages that plugins have brought.
+    definitions: Definitions,
     /// Files whose change was seen in the last look: they may still be written to.
     changing: BTreeMap<String, SystemTime>,
 }
@@ -175,10 +193,7 @@ impl Dataplane {
     fn start_plugin(&mut self, library: Library) -> Result<(), PluginsError> {
         let modified = modified(&library.path);
         let mut plugin = self.started(library)?;
-        let taken = |name: &str| Some((name.to_owned(), self.plugins.taker(name)?.to_owned()));
-        if let Some((message, by)) = plugin.messages().find_map(taken) {
-            return Err(PluginsError::Taken { plugin: plugin.library.name.clone(), message, by });
-        }
+        let modules = self.check_messages(&plugin)?;
         plugin.make_counters(&mut self.engine, None)?;
         let Dataplane { engine, plugins, .. } = self;
         if let Err(error) = engine.at_once(|engine| plugin.install(&mut plugins.host, engine)) {
@@ -191,15 +206,30 @@ impl Dataplane {
             self.remove(plugin);
             return Err(PluginsError::Rules(name, error));
         }
-        self.plugins.loaded.push(Loaded { plugin, modified, failure: None, reloads: 0 });
-        if let Err((name, error)) = self.publish_commands() {
-            let loaded = self.plugins.loaded.pop();
-            if let Some(loaded) = loaded {
-                self.remove(loaded.plugin);
+        self.plugins.loaded.push(Loaded { plugin, modules, modified, failure: None, reloads: 0 });
+        if let Err(error) = self.publish() {
+            if let Some(Loaded { plugin, .. }) = self.plugins.loaded.pop() {
+                self.remove(plugin);
             }
-            return Err(PluginsError::Command(name, error));
+            if let Err(error) = self.publish() {
+                tracing::error!("plugins: {error}");
+            }
+            return Err(error);
         }
         Ok(())
+    }
+
+    /// Nobody else takes the messages that a plugin takes; one that it is to replace does not count.
+    fn check_messages(&mut self, plugin: &Plugin) -> Result<Vec<&'static ModuleInfo>, PluginsError> {
+        let name = &plugin.library.name;
+        let taken = |message: &str| {
+            let by = self.plugins.taker(message).filter(|by| by != name)?;
+            Some(PluginsError::Taken { plugin: name.clone(), message: message.to_owned(), by: by.to_owned() })
+        };
+        match plugin.messages().find_map(taken) {
+            Some(error) => Err(error),
+            None => self.check_api(plugin),
+        }
     }
 
     /// Has a plugin register what it has.
@@ -223,8 +253,8 @@ impl Dataplane {
             return Err(PluginsError::Needed { needed: name.to_owned(), by: by.name.clone() });
         }
         let Loaded { plugin, .. } = self.plugins.loaded.remove(place);
-        let published = self.publish_commands();
-        debug_assert!(published.is_ok(), "fewer commands do not collide");
+        let published = self.publish();
+        debug_assert!(published.is_ok(), "fewer commands do not collide, fewer messages need no ids");
         if self.remove(plugin) { Ok(()) } else { Err(PluginsError::Leaving(name.to_owned())) }
     }
 
@@ -264,11 +294,13 @@ impl Dataplane {
         let library = Library::open(&path)?;
         order::check(&library, |name| self.plugins.place(name).is_some_and(|other| other < place))?;
         let mut new = self.started(library)?;
+        let modules = self.check_messages(&new)?;
         let mut old = self.plugins.loaded.remove(place);
         match self.replace(&mut old.plugin, &mut new, place) {
             Ok(()) => {
                 let reloads = old.reloads + 1;
-                self.plugins.loaded.insert(place, Loaded { plugin: new, modified, failure: None, reloads });
+                let new = Loaded { plugin: new, modules, modified, failure: None, reloads };
+                self.plugins.loaded.insert(place, new);
             }
             Err(error) => {
                 old.modified = modified;
@@ -277,8 +309,8 @@ impl Dataplane {
                 return Err(error);
             }
         }
-        if let Err((name, error)) = self.publish_commands() {
-            tracing::error!("plugin {name}: {error}");
+        if let Err(error) = self.publish() {
+            tracing::error!("{error}");
         }
         self.end(old.plugin);
         Ok(())
@@ -374,15 +406,17 @@ impl Dataplane {
         Some(result)
     }
 
-    /// Makes the command tree anew, with the commands of the plugins that are loaded.
-    fn publish_commands(&mut self) -> Result<(), (String, weft_cli::tree::RegisterError)> {
+    /// Makes the command tree anew, with the commands of the plugins that are loaded, and tells clients of the binary API
+    /// of the messages of these.
+    fn publish(&mut self) -> Result<(), PluginsError> {
         let mut tree = cli::tree();
         for Loaded { plugin, .. } in &self.plugins.loaded {
             for command in plugin.commands() {
                 let added = tree.add(cli::plugin::command(&plugin.library.name, command));
-                added.map_err(|error| (plugin.library.name.clone(), error))?;
+                added.map_err(|error| PluginsError::Command(plugin.library.name.clone(), error))?;
             }
         }
+        self.publish_api()?;
         self.commands = Rc::new(tree);
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use weft_binapi::server::SessionId;
 use weft_classify::{OwnedSet, RuleId};
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::ip4::Forward;
@@ -78,6 +79,15 @@ impl World for Dataplane {
 
     fn rule_hits(&self, set: &str, rule: RuleId) -> Option<Combined> {
         self.rule_sets.get(set).map(|set| set.hits(rule))
+    }
+
+    fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String> {
+        let api = self.api.as_ref().ok_or("the binary API is not served yet")?;
+        match api.clients.send_body(SessionId(session), event, body) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("the client of session {session} has gone")),
+            Err(error) => Err(format!("event '{event}': {error}")),
+        }
     }
 }
 

@@ -72,6 +72,10 @@ impl World for Bare<'_> {
     fn set_feature(&mut self, _: &str, _: &str, _: InterfaceIndex, _: bool) -> Result<(), String> {
         Err("there is no interface".to_owned())
     }
+
+    fn send_event(&mut self, _: u64, _: &str, _: &[u8]) -> Result<(), String> {
+        Err("there is no client".to_owned())
+    }
 }
 
 pub struct Bed {

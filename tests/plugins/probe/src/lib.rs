@@ -4,6 +4,8 @@
 //! What is counted in `own` is handed over when the plugin is reloaded; the counter in the stats segment goes on by itself.
 #![forbid(unsafe_code)]
 
+mod messages;
+
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use weft_plugin_sdk::{
     Answer, Command, Counter, Feature, Main, Message, Node, Plugin, PluginNode, Result, Setup, State, Table,
     TableReader, Timer, TraceRecord, Vector, Verdict, Words, reasons, weft_plugin,
 };
+
+use messages::Messages;
 
 /// Form of the exported state.
 const STATE_VERSION: u32 = 1;
@@ -42,6 +46,7 @@ struct Probe {
     /// What earlier incarnations have counted.
     inherited: u64,
     greeting: String,
+    messages: Messages,
 }
 
 impl Plugin for Probe {
@@ -59,10 +64,11 @@ impl Plugin for Probe {
         setup.command(Command::new("show probe", Probe::show).help("What the probe has counted"))?;
         setup.command(
             Command::new("probe", Probe::order)
-                .synopsis("on|off <interface> | panic-at <n> | panic-now | sleep <ms> | drop on|off")
+                .synopsis("on|off <interface> | panic-at <n> | panic-now | sleep <ms> | drop on|off | event <value>")
                 .help("Have the probe do what plugins should not do"),
         )?;
         setup.message(Message::new("probe-greeting", Probe::greet))?;
+        messages::register(setup)?;
         let configuration = setup.configuration();
         let mut words = Words::new(&configuration);
         let mut greeting = String::new();
@@ -70,7 +76,7 @@ impl Plugin for Probe {
             words.expect("greeting")?;
             greeting = words.word("a word")?.to_owned();
         }
-        Ok(Probe { orders, packets, ticks: 0, inherited: 0, greeting })
+        Ok(Probe { orders, packets, ticks: 0, inherited: 0, greeting, messages: Messages::default() })
     }
 
     fn export_state(&mut self) -> Option<State> {
@@ -115,7 +121,7 @@ impl Probe {
 
     fn order(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
         let mut orders = *self.orders.get();
-        match words.word("on, off, panic-at, panic-now, sleep or drop")? {
+        match words.word("on, off, panic-at, panic-now, sleep, drop or event")? {
             switch @ ("on" | "off") => {
                 let interface = main.interface(words.word("interface")?)?;
                 words.finish()?;
@@ -125,6 +131,13 @@ impl Probe {
             "panic-at" => orders.panic_at = words.parse("number of the packet")?,
             "panic-now" => panic!("as was ordered"),
             "sleep" => orders.sleep = Duration::from_millis(words.parse("milliseconds")?),
+            "event" => {
+                let value = words.parse("value")?;
+                words.finish()?;
+                self.messages.publish(main, value);
+                let watchers = self.messages.watchers();
+                return Ok(Answer::new(format!("{watchers} clients"), watchers.to_string()));
+            }
             "drop" => orders.drop_all = words.word("on or off")? == "on",
             other => return Err(format!("unknown order {other:?}").into()),
         }
