@@ -381,4 +381,19 @@ mod tests {
         assert_eq!(key(ip().ping(1, 1)).word(REST), 1 << 24 | ICMP);
         assert_eq!(key(ip().ping(1, 1)).word(TRANSPORT), 8 << 16);
     }
+
+    #[test]
+    fn the_session_is_that_of_the_key() {
+        for protocol in 0..=u8::MAX {
+            for (tos, flags_offset) in [(0, 0), (0xff, 1 << 14), (0, 1 << 13), (0, 1), (0, 0x1fff)] {
+                let packet = ip().ipv4_with(|ip| {
+                    (ip.protocol, ip.tos) = (IpProtocol(protocol), tos);
+                    ip.flags_offset.set(flags_offset);
+                });
+                let key = key(packet.payload(&[0x12; 20]));
+                let [source, destination, ports, rest, ..] = key.words;
+                assert_eq!(key.session().words(), [source, destination, ports, rest & SESSION]);
+            }
+        }
+    }
 }

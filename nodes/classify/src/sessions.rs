@@ -36,7 +36,7 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Of distinct sessions.
+    /// Of distinct sessions; no value is [`NO_RANK`].
     pub fn new(sessions: &[(Session, u32)]) -> Sessions {
         let count = (sessions.len() * 5).div_ceil(PLACES * 2).max(1);
         let mut buckets = vec![VACANT; count].into_boxed_slice();
@@ -79,7 +79,7 @@ impl Sessions {
         prefetch::read(self.buckets.as_ptr().wrapping_add(place as usize));
     }
 
-    /// The value of a session; `place` is that of [`Sessions::place`].
+    /// The value of a session, [`NO_RANK`] if it is not there; `place` is that of [`Sessions::place`].
     #[inline(always)]
     pub fn get(&self, session: Session, place: u32) -> u32 {
         match self.buckets.get(place as usize) {
@@ -107,7 +107,7 @@ impl Sessions {
 }
 
 impl Bucket {
-    /// Which of the places it is cannot be predicted, so all are compared.
+    /// The value of a session, [`NO_RANK`] if it does not stand here. Which of the places it is cannot be predicted, so all are compared.
     #[inline(always)]
     fn value(&self, session: Session) -> u32 {
         let mut found = NO_RANK;
