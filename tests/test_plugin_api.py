@@ -8,8 +8,10 @@ import struct
 import pytest
 
 from lab import poll_until
+from lab.plugins import HEADERS, PluginFolder
+from lab.reach import pings
 from test_binapi import HEADER, SOCKCLNT_CREATE, client
-from test_plugins import Folder, plugin, refusal, settings
+from test_plugins import plugin, refusal, settings
 
 SECONDS = 15
 PATIENCE = 60
@@ -19,7 +21,7 @@ DEADLY = 0xDEAD
 
 @pytest.fixture
 def folder(lab):
-    return Folder(lab)
+    return PluginFolder(lab)
 
 
 @pytest.fixture
@@ -207,7 +209,7 @@ ONE = VERSION + "autoreply define answering_one { u32 client_index; u32 context;
 def answering(folder, tmp_path, message, text, retval=0):
     source = tmp_path / "answering.c"
     source.write_text(ANSWERING)
-    return folder.add_c("answering", source, None, f'-DMESSAGE="{message}"', f'-DTEXT="{text}"', f"-DRETVAL={retval}")
+    return folder.add_c("answering", source, HEADERS, f'-DMESSAGE="{message}"', f'-DTEXT="{text}"', f"-DRETVAL={retval}")
 
 
 @pytest.mark.parametrize("message, text, found", [
@@ -263,10 +265,6 @@ def applied(vpp, interface):
 def set_lists(vpp, interface, inputs, outputs=()):
     acls = [*inputs, *outputs]
     return vpp.api.acl_interface_set_acl_list(sw_if_index=interface, count=len(acls), n_input=len(inputs), acls=acls).retval
-
-
-def pings(source, destination):
-    return source.host.run("ping", "-c", 1, "-W", 1, destination.host_ip, check=False).returncode == 0
 
 
 def test_access_lists_by_message(network, folder):
@@ -369,3 +367,22 @@ def test_policers_by_message(network, folder):
         assert vpp.api.policer_del(policer_index=0).retval == 0
         assert vpp.api.policer_del(policer_index=0).retval == -6
         assert vpp.api.policer_dump_v2(policer_index=0xFFFFFFFF) == []
+
+
+def test_pings_by_message(network, folder):
+    folder.add("ping")
+    net = network(count=2, more=settings(folder))
+    b = net.sites[1]
+    with client(net.weft) as vpp:
+        told = queue.Queue()
+        vpp.register_event_callback(lambda name, event: told.put((name, event.request_count, event.reply_count)))
+        nobody = b.host_ip.rsplit(".", 1)[0] + ".99"
+        for address, answers in [(b.host_ip, 3), (nobody, 0)]:
+            assert vpp.api.want_ping_finished_events(address=address, repeat=3, interval=0.05).retval == 0
+            assert told.get(timeout=20) == ("ping_finished_event", 3, answers)
+        for wrong, retval in [({"address": "2001:db8::1"}, -126), ({"address": "224.0.0.1"}, -58), ({"repeat": 0}, -7),
+                              ({"interval": float("nan")}, -8), ({"address": "203.0.113.1"}, -1)]:
+            asked = {"address": b.host_ip, "repeat": 1, "interval": 1.0} | wrong
+            assert vpp.api.want_ping_finished_events(**asked).retval == retval, wrong
+        assert vpp.api.want_ping_finished_events(address=b.host_ip, repeat=1000, interval=10.0).retval == 0
+    net.weft.cli("plugin unload ping")

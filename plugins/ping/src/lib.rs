@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod message;
+mod messages;
 mod node;
 mod report;
 mod run;
@@ -16,7 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use weft_plugin_sdk::{
-    Answer, Command, Feature, Level, Main, Node, Plugin, Result, Setup, Table, Timer, Words, weft_plugin,
+    Answer, Command, Feature, Level, Main, Node, Plugin, Result, SessionId, Setup, Table, Timer, Words,
+    weft_plugin,
 };
 
 use node::{Next, PERIOD_MS, PingNode, Reason};
@@ -24,6 +26,8 @@ use run::{Outcome, Run, Settings};
 
 const ARC: &str = "ip4-local";
 const NODE: &str = "ping";
+/// How often pings are looked at whose result nobody asks for.
+const TICK_MS: u32 = 100;
 /// Pings at a time.
 const MOST: usize = 16;
 /// Bytes of data that fit a buffer with all headers in front.
@@ -31,9 +35,39 @@ const MOST_DATA: usize = 1_700;
 const SYNOPSIS: &str = "<address> [repeat <count>] [interval <seconds>] [size <bytes>] [ttl <hops>] [timeout <seconds>] \
                         [table <id>] [source <address>]";
 
+/// What is asked for.
+struct Wanted {
+    destination: Ipv4Addr,
+    repeat: u16,
+    /// Seconds, as the timeout.
+    interval: f64,
+    size: usize,
+    ttl: u8,
+    timeout: f64,
+    table: u32,
+    source: Option<Ipv4Addr>,
+}
+
+impl Wanted {
+    fn new(destination: Ipv4Addr) -> Wanted {
+        Wanted {
+            destination,
+            repeat: 5,
+            interval: 1.0,
+            size: 56,
+            ttl: 64,
+            timeout: 1.0,
+            table: 0,
+            source: None,
+        }
+    }
+}
+
 /// A ping, and when it is over.
 struct Ping {
     run: Arc<Run>,
+    /// Who is told when it is over, unless somebody waits for the answer of a command.
+    client: Option<SessionId>,
     /// How long to wait for the last answer.
     timeout: Duration,
     /// When the last request was seen to be sent.
@@ -73,7 +107,8 @@ impl Plugin for Pings {
                 .help("Send ICMP echo requests by the routes of a forwarding table, and show what answers")
                 .later(Pings::result, |pings, main, name| drop(pings.end(main, name))),
         )?;
-        setup.timer(Timer::every_ms(1_000, Pings::tick))?;
+        setup.timer(Timer::every_ms(TICK_MS, Pings::tick))?;
+        messages::register(setup)?;
         // Not the same after every load, so that late answers to an older ping find nobody.
         let identifier =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros() as u16);
@@ -83,27 +118,33 @@ impl Plugin for Pings {
 
 impl Pings {
     fn begin(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
-        let destination: Ipv4Addr = words.parse("IPv4 address")?;
-        let (mut repeat, mut interval, mut size, mut ttl, mut timeout) = (5, 1.0, 56, 64, 1.0);
-        let (mut table, mut source) = (0, None);
+        let mut wanted = Wanted::new(words.parse("IPv4 address")?);
         while !words.is_empty() {
             match words.word("option")? {
-                "repeat" => repeat = within("repeat", words.parse("count")?, 1, u16::MAX)?,
-                "interval" => interval = within("interval", words.parse("seconds")?, 0.01, 60.0)?,
-                "size" => size = within("size", words.parse("bytes")?, 0, MOST_DATA)?,
-                "ttl" => ttl = within("ttl", words.parse("hops")?, 1, u8::MAX)?,
-                "timeout" => timeout = within("timeout", words.parse("seconds")?, 0.01, 60.0)?,
-                "table" => table = words.parse("table")?,
-                "source" => source = Some(words.parse("IPv4 address")?),
+                "repeat" => wanted.repeat = within("repeat", words.parse("count")?, 1, u16::MAX)?,
+                "interval" => wanted.interval = within("interval", words.parse("seconds")?, 0.01, 60.0)?,
+                "size" => wanted.size = within("size", words.parse("bytes")?, 0, MOST_DATA)?,
+                "ttl" => wanted.ttl = within("ttl", words.parse("hops")?, 1, u8::MAX)?,
+                "timeout" => wanted.timeout = within("timeout", words.parse("seconds")?, 0.01, 60.0)?,
+                "table" => wanted.table = words.parse("table")?,
+                "source" => wanted.source = Some(words.parse("IPv4 address")?),
                 other => {
                     let expected = "repeat, interval, size, ttl, timeout, table or source";
                     return Err(format!("expected {expected}, found {other:?}").into());
                 }
             }
         }
+        let destination = wanted.destination;
         if destination.is_unspecified() || destination.is_broadcast() || destination.is_multicast() {
             return Err(format!("expected the address of one host, found {destination}").into());
         }
+        let identifier = self.launch(main, &wanted, None)?;
+        Ok(Answer::later(identifier.to_string()))
+    }
+
+    /// Has the workers begin; the ping's name is what its packets are known by.
+    fn launch(&mut self, main: &mut Main<'_>, wanted: &Wanted, client: Option<SessionId>) -> Result<u16> {
+        let Wanted { destination, repeat, interval, size, ttl, timeout, table, source } = *wanted;
         if self.pings.len() >= MOST {
             return Err(format!("{MOST} pings are under way, and no more are possible").into());
         }
@@ -120,9 +161,9 @@ impl Pings {
         let most = Duration::from_secs_f64(interval * 2.0 * f64::from(repeat) + timeout + 1.0);
         let run = Arc::new(Run::new(settings, self.identifier));
         let timeout = Duration::from_secs_f64(timeout);
-        self.pings.push(Ping { run, timeout, all_sent: None, deadline: Instant::now() + most });
+        self.pings.push(Ping { run, client, timeout, all_sent: None, deadline: Instant::now() + most });
         self.publish(main)?;
-        Ok(Answer::later(self.identifier.to_string()))
+        Ok(self.identifier)
     }
 
     /// Has the workers see the pings. The node costs packets for this host nothing while there are none.
@@ -159,14 +200,20 @@ impl Pings {
         Ok(self.end(main, name).map(|run| report::report(&run, clocks_per_second)))
     }
 
-    /// Ends pings that are over and whose result nobody has asked for: those of a file of commands. It goes to the log.
+    /// Ends pings that are over and whose result nobody asks for. A client of the binary API is told; what comes of those in
+    /// a file of commands goes to the log.
     fn tick(&mut self, main: &mut Main<'_>) -> Result<()> {
-        let unasked = |ping: &mut Ping| ping.is_over() && Instant::now() >= ping.deadline;
-        let names: Vec<_> =
-            self.pings.iter_mut().filter_map(|ping| unasked(ping).then_some(ping.run.identifier)).collect();
-        for name in names {
-            if let Some(run) = self.end(main, &name.to_string()) {
-                main.log(Level::Info, &report::summary(&run));
+        let now = Instant::now();
+        let unasked = |ping: &mut Ping| ping.is_over() && (ping.client.is_some() || now >= ping.deadline);
+        let over = self
+            .pings
+            .iter_mut()
+            .filter_map(|ping| unasked(ping).then_some((ping.run.identifier, ping.client)));
+        for (name, client) in over.collect::<Vec<_>>() {
+            match (self.end(main, &name.to_string()), client) {
+                (Some(run), Some(client)) => messages::finished(main, client, &run),
+                (Some(run), None) => main.log(Level::Info, &report::summary(&run)),
+                (None, _) => {}
             }
         }
         Ok(())
