@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The classifier in C: its rules between real hosts, and what it has counted."""
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from lab.plugins import PluginFolder
+from lab.reach import connects, pings
 from lab.weft import CliError
+from test_binapi import client
 
 PING = ("ping", "-c", 3, "-i", 0.05, "-W", 1, "-s", 100)
 # Data, ICMP header, IPv4 header.
@@ -48,7 +52,7 @@ def test_drop_and_pass(net):
     assert [rule["packets"] for rule in _rules(net)] == [0, 0, 3, 0]
     assert _received(net) == 3
     line = net.weft.cli("show pkt-classify").splitlines()[2].split()
-    assert line == ["1", a.port, a.host_ip, b.host_ip, "1", "PASS", "3", str(3 * BYTES)]
+    assert line == ["1", a.port, a.host_ip, b.host_ip, "1", "0", "0", "PASS", "3", str(3 * BYTES)]
     assert _rules(net, b.port) == []
 
 
@@ -87,3 +91,24 @@ def test_refusals(net):
     with pytest.raises(CliError, match="expected the id of a rule"):
         net.weft.cli("classify del rule 0")
     assert _rules(net) == []
+
+
+def test_rules_by_message(net):
+    a, b = net.sites
+    number = {host: int(IPv4Address(host)) for host in (a.host_ip, b.host_ip)}
+    with client(net.weft) as vpp:
+        port = next(each.sw_if_index for each in vpp.api.sw_interface_dump() if each.interface_name == a.port)
+        web = {"sw_if_index": port, "src_ip": number[a.host_ip], "dst_ip": number[b.host_ip], "src_port": 0, "dst_port": 8080,
+               "protocol": 6, "action": 1, "redirect_sw_if_index": 0}
+        assert connects(a, b, 8080)
+        assert vpp.api.classify_add_rule(**web).retval == 0
+        assert not connects(a, b, 8080) and connects(a, b, 8081) and pings(a, b)
+        for wrong, retval in [({"sw_if_index": 99}, -2), ({"action": 2}, -126), ({"action": 3}, -7)]:
+            assert vpp.api.classify_add_rule(**web | wrong).retval == retval
+        assert vpp.api.classify_add_rule(**web | {"dst_port": 0, "protocol": 0, "action": 0}).retval == 0
+        first, second = vpp.api.classify_rule_dump()
+        assert {field: getattr(first, field) for field in web if field != "redirect_sw_if_index"} == \
+            {field: value for field, value in web.items() if field != "redirect_sw_if_index"}
+        assert (first.rule_index, second.rule_index, second.action) == (0, 1, 0)
+        assert first.packet_count > 0 and first.byte_count >= 40 * first.packet_count and second.packet_count == 0
+        assert [rule["dport"] for rule in _rules(net)] == [8080, 0]

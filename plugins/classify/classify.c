@@ -12,13 +12,31 @@
 #include <weft_plugin.h>
 
 enum { MOST_RULES = 256, SLOTS = 2 * MOST_RULES, PACKETS = 0, BYTES = 1, COLUMNS = 2 };
-enum { PASS, DROP };
+enum { PASS, DROP }; // As in the messages.
 enum { REASON_DENIED };
-enum { STATE_VERSION = 1 };
+enum { STATE_VERSION = 2 };
+// Return values of the binary API.
+enum { INVALID_SW_IF_INDEX = -2, INVALID_VALUE = -7, UNSUPPORTED = -126, LIMIT_EXCEEDED = -162 };
+
+// The messages of the tutorials. Addresses are numbers there.
+static const char api[] =
+    "option version = \"1.0.0\";\n"
+    "import \"vnet/interface_types.api\";\n"
+    "autoreply define classify_add_rule {\n"
+    "    u32 client_index; u32 context;\n"
+    "    vl_api_interface_index_t sw_if_index;\n"
+    "    u32 src_ip; u32 dst_ip; u16 src_port; u16 dst_port; u8 protocol; u8 action; u32 redirect_sw_if_index;\n"
+    "};\n"
+    "define classify_rule_dump { u32 client_index; u32 context; };\n"
+    "define classify_rule_details {\n"
+    "    u32 context; u32 rule_index; vl_api_interface_index_t sw_if_index;\n"
+    "    u32 src_ip; u32 dst_ip; u16 src_port; u16 dst_port; u8 protocol; u8 action; u64 packet_count; u64 byte_count;\n"
+    "};\n";
 
 struct rule {
     uint32_t interface;
     uint32_t source, destination; // As in the packet.
+    uint16_t ports[2];            // Of source and destination, as in the packet. 0: any, and none need be there.
     uint8_t protocol;             // 0: any.
     uint8_t action;
     uint16_t used;
@@ -53,6 +71,19 @@ static void add(uint64_t *cell, uint64_t n)
     __atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
+// Whether the ports are those of the rule. TCP and UDP have some, but not in later fragments.
+static bool ports_match(const struct rule *rule, const struct weft_metadata *packet, const uint8_t *ip)
+{
+    size_t header = (size_t)(ip[0] & 15) * 4;
+    uint16_t ports[2];
+    if (!rule->ports[0] && !rule->ports[1])
+        return true;
+    if ((ip[9] != 6 && ip[9] != 17) || (ip[6] & 0x1f) || ip[7] || packet->length < header + sizeof ports)
+        return false;
+    memcpy(ports, ip + header, sizeof ports);
+    return (!rule->ports[0] || rule->ports[0] == ports[0]) && (!rule->ports[1] || rule->ports[1] == ports[1]);
+}
+
 static int action(struct weft_vector *vector, const struct table *table, const struct weft_metadata *packet,
                   const uint8_t *ip)
 {
@@ -66,7 +97,7 @@ static int action(struct weft_vector *vector, const struct table *table, const s
         if (!rule->used)
             return PASS;
         if (rule->source != source || rule->destination != destination || rule->interface != packet->rx_interface ||
-            (rule->protocol && rule->protocol != ip[9]))
+            (rule->protocol && rule->protocol != ip[9]) || !ports_match(rule, packet, ip))
             continue;
         uint64_t *cells = &vector->counters[0].cells[table->slots[at].id * COLUMNS];
         add(&cells[PACKETS], 1);
@@ -175,12 +206,37 @@ static bool number(const char *word, unsigned long most, unsigned long *value)
     return word && *word >= '0' && *word <= '9' && !*end && *value <= most;
 }
 
+static bool is_full(const struct classify *classify, uint32_t *id)
+{
+    for (*id = 0; *id < MOST_RULES && classify->rules[*id].used;)
+        ++*id;
+    return *id == MOST_RULES;
+}
+
+// A rule begins, in the free place `id`.
+static int32_t insert(struct classify *classify, struct weft_main *main, uint32_t id, struct rule rule)
+{
+    rule.used = 1;
+    for (uint32_t column = 0; column < COLUMNS; column++)
+        rule.base[column] = classify->host->counter(main, 0, id * COLUMNS + column);
+    classify->rules[id] = rule;
+    int32_t code = publish(classify, main);
+    if (code == WEFT_OK)
+        code = enable(classify, main, rule.interface);
+    if (code != WEFT_OK) {
+        classify->rules[id].used = 0;
+        // Why it was refused stands; that memory is scarce too, would be no news.
+        (void)publish(classify, main);
+    }
+    return code;
+}
+
 static int32_t add_rule(void *user, void *state, struct weft_main *main, const uint8_t *line, size_t length,
                         struct weft_text *text, struct weft_text *json)
 {
     (void)user;
     struct classify *classify = state;
-    struct rule rule = {.used = 1};
+    struct rule rule = {0};
     char words[256], *rest;
     bool source = false, destination = false;
     if (!copy(words, sizeof words, line, length))
@@ -193,7 +249,7 @@ static int32_t add_rule(void *user, void *state, struct weft_main *main, const u
         return refuse(classify, main, "expected interface: there is none of that name");
     for (const char *word; (word = strtok_r(NULL, " ", &rest));) {
         const char *value = NULL;
-        unsigned long protocol;
+        unsigned long protocol, port;
         if (!strcmp(word, "drop"))
             rule.action = DROP;
         else if (!strcmp(word, "pass"))
@@ -204,30 +260,23 @@ static int32_t add_rule(void *user, void *state, struct weft_main *main, const u
         else if (!strcmp(word, "dst") && (value = strtok_r(NULL, " ", &rest)) &&
                  inet_pton(AF_INET, value, &rule.destination) == 1)
             destination = true;
+        else if (!strcmp(word, "sport") && number(strtok_r(NULL, " ", &rest), 65535, &port))
+            rule.ports[0] = htons((uint16_t)port);
+        else if (!strcmp(word, "dport") && number(strtok_r(NULL, " ", &rest), 65535, &port))
+            rule.ports[1] = htons((uint16_t)port);
         else if (!strcmp(word, "proto") && number(strtok_r(NULL, " ", &rest), 255, &protocol))
             rule.protocol = (uint8_t)protocol;
         else
-            return refuse(classify, main, "expected src ADDRESS, dst ADDRESS, proto NUMBER, drop or pass");
+            return refuse(classify, main, "expected src ADDRESS, dst ADDRESS, proto, sport or dport NUMBER, drop or pass");
     }
     if (!source || !destination)
         return refuse(classify, main, "a rule needs src and dst");
-    uint32_t id = 0;
-    while (id < MOST_RULES && classify->rules[id].used)
-        id++;
-    if (id == MOST_RULES)
+    uint32_t id;
+    if (is_full(classify, &id))
         return refuse(classify, main, "there are 256 rules, and no more are possible");
-    for (uint32_t column = 0; column < COLUMNS; column++)
-        rule.base[column] = classify->host->counter(main, 0, id * COLUMNS + column);
-    classify->rules[id] = rule;
-    int32_t code = publish(classify, main);
-    if (code == WEFT_OK)
-        code = enable(classify, main, rule.interface);
-    if (code != WEFT_OK) {
-        classify->rules[id].used = 0;
-        // Why it was refused stands; that memory is scarce too, would be no news.
-        (void)publish(classify, main);
+    int32_t code = insert(classify, main, id, rule);
+    if (code != WEFT_OK)
         return code;
-    }
     char out[64];
     int written = snprintf(out, sizeof out, "rule %u added", id);
     classify->host->write(text, (const uint8_t *)out, (size_t)written);
@@ -259,9 +308,9 @@ static int32_t show(void *user, void *state, struct weft_main *main, const uint8
     uint32_t only = WEFT_NO_INTERFACE;
     if (length > 0 && (only = host->interface(main, line, length)) == WEFT_NO_INTERFACE)
         return refuse(classify, main, "expected interface: there is none of that name");
-    char out[320], source[INET_ADDRSTRLEN], destination[INET_ADDRSTRLEN], name[64];
-    int written = snprintf(out, sizeof out, "%-5s %-15s %-16s %-16s %-6s %-6s %10s %12s\n", "ID", "INTERFACE", "SRC",
-                           "DST", "PROTO", "ACTION", "PACKETS", "BYTES");
+    char out[384], source[INET_ADDRSTRLEN], destination[INET_ADDRSTRLEN], name[64];
+    int written = snprintf(out, sizeof out, "%-5s %-15s %-16s %-16s %-6s %-6s %-6s %-6s %10s %12s\n", "ID",
+                           "INTERFACE", "SRC", "DST", "PROTO", "SPORT", "DPORT", "ACTION", "PACKETS", "BYTES");
     host->write(text, (const uint8_t *)out, (size_t)written);
     const char *separator = "";
     host->write(json, (const uint8_t *)"{\"rules\":[", 10);
@@ -274,19 +323,89 @@ static int32_t show(void *user, void *state, struct weft_main *main, const uint8
         size_t bytes = host->interface_name(main, rule->interface, (uint8_t *)name, sizeof name - 1);
         name[bytes < sizeof name - 1 ? bytes : sizeof name - 1] = 0;
         unsigned long long packets = counted(classify, main, id, PACKETS), total = counted(classify, main, id, BYTES);
+        unsigned sport = ntohs(rule->ports[0]), dport = ntohs(rule->ports[1]);
         const char *action = rule->action == DROP ? "DROP" : "PASS";
-        written = snprintf(out, sizeof out, "%-5u %-15s %-16s %-16s %-6u %-6s %10llu %12llu\n", id, name, source,
-                           destination, rule->protocol, action, packets, total);
+        written = snprintf(out, sizeof out, "%-5u %-15s %-16s %-16s %-6u %-6u %-6u %-6s %10llu %12llu\n", id, name,
+                           source, destination, rule->protocol, sport, dport, action, packets, total);
         host->write(text, (const uint8_t *)out, (size_t)written);
         // Weft gives interfaces no name that needs an escape.
         written = snprintf(out, sizeof out,
                            "%s{\"id\":%u,\"interface\":\"%s\",\"src\":\"%s\",\"dst\":\"%s\",\"proto\":%u,"
-                           "\"action\":\"%s\",\"packets\":%llu,\"bytes\":%llu}",
-                           separator, id, name, source, destination, rule->protocol, action, packets, total);
+                           "\"sport\":%u,\"dport\":%u,\"action\":\"%s\",\"packets\":%llu,\"bytes\":%llu}",
+                           separator, id, name, source, destination, rule->protocol, sport, dport, action, packets, total);
         host->write(json, (const uint8_t *)out, (size_t)written);
         separator = ",";
     }
     host->write(json, (const uint8_t *)"]}", 2);
+    return WEFT_OK;
+}
+
+// Reads and writes numbers of a message, each moving `at` on.
+static uint64_t take(const uint8_t **at, unsigned bytes)
+{
+    uint64_t value = 0;
+    while (bytes--)
+        value = value << 8 | *(*at)++;
+    return value;
+}
+
+static void put(uint8_t **at, uint64_t value, unsigned bytes)
+{
+    while (bytes--)
+        *(*at)++ = (uint8_t)(value >> 8 * bytes);
+}
+
+static int32_t add_rule_message(void *user, void *state, struct weft_main *main, const struct weft_api_request *request,
+                                struct weft_api_reply *reply)
+{
+    (void)user;
+    struct classify *classify = state;
+    const uint8_t *at = request->body;
+    struct rule rule = {0};
+    uint8_t name[1];
+    uint32_t id;
+    rule.interface = (uint32_t)take(&at, 4);
+    rule.source = htonl((uint32_t)take(&at, 4));
+    rule.destination = htonl((uint32_t)take(&at, 4));
+    rule.ports[0] = htons((uint16_t)take(&at, 2));
+    rule.ports[1] = htons((uint16_t)take(&at, 2));
+    rule.protocol = (uint8_t)take(&at, 1);
+    rule.action = (uint8_t)take(&at, 1);
+    if (!classify->host->interface_name(main, rule.interface, name, sizeof name))
+        reply->retval = INVALID_SW_IF_INDEX;
+    else if (rule.action > DROP)
+        reply->retval = rule.action == DROP + 1 ? UNSUPPORTED : INVALID_VALUE; // A redirection, or nothing known.
+    else if (is_full(classify, &id))
+        reply->retval = LIMIT_EXCEEDED;
+    else
+        return insert(classify, main, id, rule);
+    return WEFT_OK;
+}
+
+static int32_t dump_message(void *user, void *state, struct weft_main *main, const struct weft_api_request *request,
+                            struct weft_api_reply *reply)
+{
+    (void)user;
+    const struct classify *classify = state;
+    for (uint64_t id = request->place; id < MOST_RULES; id++) {
+        const struct rule *rule = &classify->rules[id];
+        if (!rule->used)
+            continue;
+        uint8_t body[38], *at = body;
+        put(&at, id, 4);
+        put(&at, rule->interface, 4);
+        put(&at, ntohl(rule->source), 4);
+        put(&at, ntohl(rule->destination), 4);
+        put(&at, ntohs(rule->ports[0]), 2);
+        put(&at, ntohs(rule->ports[1]), 2);
+        put(&at, rule->protocol, 1);
+        put(&at, rule->action, 1);
+        put(&at, counted(classify, main, (uint32_t)id, PACKETS), 8);
+        put(&at, counted(classify, main, (uint32_t)id, BYTES), 8);
+        classify->host->write(reply->body, body, (size_t)(at - body));
+        reply->next = id + 1;
+        break;
+    }
     return WEFT_OK;
 }
 
@@ -316,7 +435,7 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
     static const struct weft_command commands[] = {
         {.size = sizeof *commands,
          .path = "classify add rule",
-         .synopsis = "<interface> src <address> dst <address> [proto <number>] [drop|pass]",
+         .synopsis = "<interface> src <address> dst <address> [proto <number>] [sport <port>] [dport <port>] [drop|pass]",
          .help = "Add a rule to pkt-classify; it passes by default",
          .run = add_rule},
         {.size = sizeof *commands,
@@ -329,6 +448,10 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
          .synopsis = "[<interface>]",
          .help = "Rules of pkt-classify and what they have matched",
          .run = show},
+    };
+    static const struct weft_api_message messages[] = {
+        {.size = sizeof *messages, .name = "classify_add_rule", .run = add_rule_message},
+        {.size = sizeof *messages, .name = "classify_rule_dump", .run = dump_message},
     };
     struct classify *classify = calloc(1, sizeof *classify);
     if (!classify) {
@@ -348,6 +471,9 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
                      host->add_counter(main, "rules", MOST_RULES * COLUMNS);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         failed = failed || host->add_command(main, &commands[i]);
+    failed = failed || host->define_api(main, "classify_rules", api);
+    for (size_t i = 0; i < sizeof messages / sizeof *messages; i++)
+        failed = failed || host->add_api_message(main, &messages[i]);
     if (failed) {
         free(classify);
         return refused(host, main);
