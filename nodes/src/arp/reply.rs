@@ -210,11 +210,12 @@ impl Reply<'_> {
     }
 
     fn is_neighbor(&self, interface: &Entry, rx: InterfaceIndex, sender: Ipv4Addr) -> bool {
-        let on_link = interface.addresses4.iter().any(|subnet| {
-            subnet.contains(&sender) && (subnet.prefix_len() >= 31 || subnet.network() != sender)
-        });
-        self.interfaces.is_unicast4(interface.table4, sender)
-            && (on_link || self.routes.lead_to(interface.table4, sender, rx))
+        let mut subnets = interface.addresses4.iter().filter(|subnet| subnet.contains(&sender)).peekable();
+        let on_link = match subnets.peek() {
+            Some(_) => subnets.any(|subnet| subnet.prefix_len() >= 31 || subnet.network() != sender),
+            None => self.routes.lead_to(interface.table4, sender, rx),
+        };
+        on_link && self.interfaces.is_unicast4(interface.table4, sender)
     }
 
     /// Makes the request its own reply.
