@@ -119,12 +119,10 @@ impl Classify {
         let guard = cx.guard();
         let attachments = self.attachments.read(guard);
         let attached = attachments.side(self.direction);
-        if !frame.traced() && all_exempt::<OUTPUT>(cx.buffers, frame, attached) {
-            let arcs = cx.arcs();
-            return cx.each(frame, |packet| arcs.next(packet));
-        }
         let batch = &mut *self.batch;
-        look_up::<OUTPUT>(cx.buffers, frame.packets(), attached, batch);
+        if !look_up::<OUTPUT>(cx.buffers, frame.packets(), attached, batch) && !frame.traced() {
+            return pass_on(cx, frame);
+        }
         let act = Act {
             arcs: cx.arcs(),
             attached,
@@ -155,29 +153,22 @@ impl Classify {
     }
 }
 
-/// Whether no packet meets rules: behind reflexive rules, that is most vectors. One that does ends the search.
-#[inline(always)]
-fn all_exempt<const OUTPUT: bool>(buffers: &mut BufferCache, frame: &Frame, attached: &Side) -> bool {
-    // Of the packet before: packets of one interface come in runs.
-    let mut known = (InterfaceIndex::NONE, None);
-    frame.packets().iter().all(|&index| {
-        let meta = &*buffers.packet(index).meta;
-        let interface = interface::<OUTPUT>(meta);
-        if interface != known.0 {
-            known = (interface, attached.get(interface).map(|its| its.exempt));
-        }
-        known.1.is_none_or(|exempt| meta.flags & exempt != 0)
-    })
+/// No packet meets rules: behind reflexive rules, that is most vectors.
+#[inline(never)]
+fn pass_on(cx: &mut Context<'_>, frame: &Frame) {
+    let arcs = cx.arcs();
+    cx.each(frame, |packet| arcs.next(packet));
 }
 
-/// Finds the rules of all packets: those of one rule set at once, and most vectors are of one.
+/// Finds the rules of all packets: those of one rule set at once, and most vectors are of one. Says whether any packet meets
+/// rules.
 #[inline(always)]
 fn look_up<const OUTPUT: bool>(
     buffers: &mut BufferCache,
     packets: &[BufferIndex],
     attached: &Side,
     batch: &mut Batch,
-) {
+) -> bool {
     let (mut mine, mut others) = (Places::new(), Places::new());
     let mut first: Option<&Classifier> = None;
     batch.outcomes[..packets.len()].fill(Outcome::NONE);
@@ -202,6 +193,9 @@ fn look_up<const OUTPUT: bool>(
             }
         };
     }
+    if mine.count + others.count == 0 {
+        return false;
+    }
     while let Some(set) = first.take() {
         set.lookup(batch, mine.as_slice(), |place, key| {
             let packet = buffers.packet(packets[place]);
@@ -219,6 +213,7 @@ fn look_up<const OUTPUT: bool>(
             if same { &mut mine } else { &mut others }.push(place);
         }
     }
+    true
 }
 
 /// Places in a vector.
