@@ -81,6 +81,8 @@ pub struct Broker {
     endpoint: Endpoint,
     connection: Option<Connection>,
     data: Option<(Connection, Format)>,
+    /// Where it is connected to.
+    data_url: String,
     /// Routes until the next look at all else.
     unwatched: usize,
     counts: BrokerCounts,
@@ -104,6 +106,7 @@ impl Broker {
             endpoint,
             connection,
             data: None,
+            data_url: String::new(),
             unwatched: 0,
             counts: BrokerCounts::default(),
             transport,
@@ -173,8 +176,17 @@ impl Broker {
         }
     }
 
+    /// A broker that has started again at the same place may have pushed routes already into the socket that is there, which
+    /// libzmq has connected again: it stays.
     fn open_data(&mut self, url: &str, format: Format) {
+        if let Some((_, known)) = &mut self.data
+            && self.data_url == url
+        {
+            *known = format;
+            return;
+        }
         self.data = None;
+        self.data_url = url.to_owned();
         let opened = url.parse::<Endpoint>().map_err(|error| error.to_string()).and_then(|endpoint| {
             Connection::open(&mut self.transport, Kind::Pull, &endpoint, None)
                 .map_err(|error| error.to_string())
