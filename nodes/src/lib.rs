@@ -21,5 +21,4 @@ pub mod ip4;
 pub mod loopback;
 pub mod neighbor;
 pub mod punt;
-pub mod rate_limit;
 mod segments;

@@ -22,7 +22,7 @@ use weft_engine::clock::{Clock, Tsc};
 use weft_engine::{InterfaceIndex, ThreadIndex};
 use weft_flow_map::FlowId;
 use weft_flow_map::layout::Entry;
-use weft_nodes::rate_limit::TokenBucket;
+use weft_token_bucket::TokenBucket;
 
 use crate::counts::{Count, Counts};
 use crate::fragments::Fragments;
@@ -145,7 +145,13 @@ impl Shard {
         let share = |all: u32| all.div_ceil(workers as u32);
         let buckets = match settings.rate {
             Some(rate) => {
-                let bucket = || TokenBucket::new(clock, share(rate.per_second), share(rate.burst));
+                let bucket = || {
+                    TokenBucket::new(
+                        clock.per_second(),
+                        share(rate.per_second).into(),
+                        share(rate.burst).into(),
+                    )
+                };
                 shared.modes.iter().map(|_| bucket()).collect()
             }
             None => Box::default(),

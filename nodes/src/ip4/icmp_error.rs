@@ -21,6 +21,7 @@ use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::{BufferIndex, Context, InterfaceIndex};
+use weft_token_bucket::{Moment, TokenBucket};
 use zerocopy::IntoBytes;
 use zerocopy::network_endian::{U16, U32};
 
@@ -29,7 +30,6 @@ use super::input::format_header;
 use crate::headers::checksum::Sum;
 use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header};
 use crate::interface::InterfaceTable;
-use crate::rate_limit::TokenBucket;
 use crate::segments;
 
 weft_engine::edges! {
@@ -181,7 +181,7 @@ impl IcmpLimits {
     pub fn new(clock: &Clock, settings: IcmpSettings) -> IcmpLimits {
         IcmpLimits {
             settings,
-            others: TokenBucket::new(clock, settings.per_second, settings.burst),
+            others: bucket(clock, settings.per_second, settings.burst),
             time_exceeded: None,
             unreachable: None,
             too_big: None,
@@ -191,13 +191,13 @@ impl IcmpLimits {
     /// Other limits from now on.
     pub fn configure(&mut self, clock: &Clock, rates: IcmpRates) {
         let IcmpSettings { per_second, burst } = self.settings;
-        let bucket = |rate: u32| TokenBucket::new(clock, rate, burst.clamp(1, rate.max(1)));
+        let own = |rate: u32| bucket(clock, rate, burst.clamp(1, rate.max(1)));
         *self = IcmpLimits {
             settings: self.settings,
-            others: rates.others.map_or_else(|| TokenBucket::new(clock, per_second, burst), bucket),
-            time_exceeded: rates.time_exceeded.map(bucket),
-            unreachable: rates.unreachable.map(bucket),
-            too_big: rates.too_big.map(bucket),
+            others: rates.others.map_or_else(|| bucket(clock, per_second, burst), own),
+            time_exceeded: rates.time_exceeded.map(own),
+            unreachable: rates.unreachable.map(own),
+            too_big: rates.too_big.map(own),
         };
     }
 
@@ -208,8 +208,12 @@ impl IcmpLimits {
             Reason::SentTooBig => &mut self.too_big,
             _ => &mut self.unreachable,
         };
-        own.as_mut().unwrap_or(&mut self.others).take(now)
+        own.as_mut().unwrap_or(&mut self.others).take(Moment::new(now.0), 1)
     }
+}
+
+fn bucket(clock: &Clock, per_second: u32, burst: u32) -> TokenBucket {
+    TokenBucket::new(clock.per_second(), per_second.into(), burst.into())
 }
 
 /// Bytes of an error at most, from its IP header on (RFC 1812 section 4.3.2.3).

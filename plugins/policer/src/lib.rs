@@ -7,7 +7,6 @@
 //! it.
 #![forbid(unsafe_code)]
 
-mod bucket;
 mod config;
 mod ip4;
 mod messages;

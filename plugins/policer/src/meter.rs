@@ -12,11 +12,11 @@
 //! the second bucket is that sum less what is in the first, and no bucket here depends on another one.
 //!
 //! One worker alone, or several one after the other, get the colours of the RFC, but for the rounding of a
-//! [`Bucket`]. Several at the same moment never get more green than that; which of their packets is the green one is
+//! [`SharedTokenBucket`]. Several at the same moment never get more green than that; which of their packets is the green one is
 //! open. In RFC 2697, yellow and green together can run ahead by one packet for each other worker that is between its
 //! two buckets at this moment, and that is paid back.
 
-use crate::bucket::{Bucket, Moment};
+use weft_token_bucket::{Moment, SharedTokenBucket};
 
 /// The algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,14 +64,14 @@ pub struct Profile {
 #[derive(Debug)]
 pub struct Meter {
     kind: Kind,
-    committed: Bucket,
-    excess: Bucket,
+    committed: SharedTokenBucket,
+    excess: SharedTokenBucket,
 }
 
 impl Meter {
     /// Full buckets. The rate of `excess` means nothing to RFC 2697.
     pub fn new(clocks_per_second: f64, kind: Kind, committed: Profile, excess: Profile) -> Meter {
-        let bucket = |rate, burst| Bucket::new(clocks_per_second, rate, burst);
+        let bucket = |rate, burst| SharedTokenBucket::new(clocks_per_second, rate, burst);
         Meter {
             kind,
             committed: bucket(committed.rate, committed.burst),
@@ -85,7 +85,7 @@ impl Meter {
     /// The colour of a packet of so many bytes that came as `before`; a meter that is blind to colours is given green.
     #[inline]
     pub fn colour(&self, now: Moment, bytes: usize, before: Colour) -> Colour {
-        let (committed, excess) = (&self.committed, &self.excess);
+        let (committed, excess, bytes) = (&self.committed, &self.excess, bytes as u64);
         if before == Colour::Red {
             return Colour::Red;
         }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use weft_plugin_sdk::{Counter, InterfaceIndex, Next, Packet, PluginNode, Row, TableReader, Vector, Verdict};
+use weft_token_bucket::Moment;
 
-use crate::bucket::Moment;
 use crate::config::Action;
 use crate::ip4;
 use crate::meter::{Colour, Meter};

@@ -8,6 +8,7 @@ use weft_engine::buffer::{ADMITTED_IN, ADMITTED_OUT, Metadata};
 use weft_engine::clock::Tsc;
 use weft_flow_map::layout::state;
 use weft_flow_map::{Direction, State};
+use weft_token_bucket::Moment;
 
 use super::{Ahead, Arrival, Fate, Shard, Why};
 use crate::counts::Count;
@@ -130,7 +131,7 @@ impl Shard {
             return Err((Count::InterfaceLimit, Why::InterfaceLimit));
         }
         if let Some(bucket) = self.buckets.get_mut(interface.index())
-            && !bucket.take(now)
+            && !bucket.take(Moment::new(now.0), 1)
         {
             return Err((Count::RateLimit, Why::RateLimit));
         }
