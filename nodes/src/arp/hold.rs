@@ -279,13 +279,13 @@ impl Arp<'_> {
         let Some(asked) = self.queues.asked(neighbor) else {
             return;
         };
-        if self.now.since(*asked) < self.ask_every {
+        if asked.is_some_and(|asked| self.now.since(asked) < self.ask_every) {
             return;
         }
         let (interface, address) = neighbor;
         let event = match self.sender.send(NeighborNotice::Wanted { interface, address }) {
             true => {
-                *asked = self.now;
+                *asked = Some(self.now);
                 Reason::Asked
             }
             false => Reason::NoticeLost,

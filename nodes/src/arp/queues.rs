@@ -21,7 +21,8 @@ struct Queue {
     oldest: BufferIndex,
     newest: BufferIndex,
     count: usize,
-    asked: Tsc,
+    /// When the neighbour was last asked for. A time stamp cannot stand for never: it is small after a boot.
+    asked: Option<Tsc>,
 }
 
 /// What became of a packet.
@@ -60,8 +61,8 @@ impl Queues {
         self.queues.contains_key(&neighbor)
     }
 
-    /// When the neighbour was last asked for; `None` if no packet waits for it.
-    pub(super) fn asked(&mut self, neighbor: Neighbor) -> Option<&mut Tsc> {
+    /// When the neighbour was last asked for, if it was; the outer `None` if no packet waits for it.
+    pub(super) fn asked(&mut self, neighbor: Neighbor) -> Option<&mut Option<Tsc>> {
         self.queues.get_mut(&neighbor).map(|queue| &mut queue.asked)
     }
 
@@ -80,7 +81,7 @@ impl Queues {
             Entry::Vacant(_) if full => Pushed::Refused,
             Entry::Vacant(place) => {
                 self.count += 1;
-                place.insert(Queue { oldest: index, newest: index, count: 1, asked: Tsc::default() });
+                place.insert(Queue { oldest: index, newest: index, count: 1, asked: None });
                 Pushed::Kept
             }
             Entry::Occupied(mut queue) => {
