@@ -198,7 +198,7 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
     return WEFT_OK;
 }
 WEFT_EXPORT const struct weft_plugin weft_plugin = {
-    .magic = WEFT_MAGIC, .abi_version = WEFT_ABI_VERSION, .size = sizeof weft_plugin,
+    .magic = WEFT_MAGIC, .abi_version = WEFT_ABI_VERSION, .size = sizeof weft_plugin, .fingerprint = WEFT_ABI_FINGERPRINT,
     .name = "answering", .init = init,
 };
 """

@@ -141,18 +141,6 @@ def test_a_c_plugin_counts_packets(network, folder):
     assert sum(row[0] for row in net.weft.stats("/plugins/counter/seen")["/plugins/counter/seen"]) == 5
 
 
-def test_a_plugin_of_version_1_loads(network, folder):
-    """Its header is a copy from the time of version 1."""
-    v1 = TREE / "tests/plugins/v1"
-    folder.add_c("counter1", v1 / "counter1.c", v1)
-    net = network(more=settings(folder))
-    a, b = net.sites
-    net.weft.cli(feature("counter1"))
-    assert plugin(net.weft, "counter1")["abi_version"] == 1
-    a.host.output("ping", "-c", 5, "-i", 0.05, "-W", 2, b.host_ip)
-    assert net.weft.cli_json("show counter1")["packets"] == 5
-
-
 def test_a_plugin_that_panics_is_cut_out(network, trafficgen, folder):
     """On packet 50,000, so that a slow machine gets there; WEFT_PLUGIN_PANIC_AT=1000000 for the real thing."""
     last = int(os.environ.get("WEFT_PLUGIN_PANIC_AT", 50_000))
@@ -275,15 +263,15 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
 { (void)host; (void)main; (void)state; return WEFT_OK; }
 static const char *const depends[] = { DEPENDS 0 };
 WEFT_EXPORT const struct weft_plugin weft_plugin = { .magic = WEFT_MAGIC, .abi_version = ABI,
-    .size = sizeof weft_plugin, .name = NAME, .version = VERSION, .summary = "", .depends = depends, .init = init };
+    .size = sizeof weft_plugin, .fingerprint = FINGERPRINT, .name = NAME, .version = VERSION, .summary = "", .depends = depends, .init = init };
 """
 
 
-def minimal(folder, name, depends="", abi="WEFT_ABI_VERSION", called=None, version="1"):
+def minimal(folder, name, depends="", abi="WEFT_ABI_VERSION", fingerprint="WEFT_ABI_FINGERPRINT", called=None, version="1"):
     source = folder.path / f"{name}.c"
     source.write_text(MINIMAL.replace("DEPENDS", "".join(f'"{each}", ' for each in depends.split())))
     return folder.add_c(name, source, HEADERS, f'-DNAME="{called or name}"', f'-DVERSION="{version}"',
-                        f"-DABI={abi}")
+                        f"-DABI={abi}", f"-DFINGERPRINT={fingerprint}")
 
 
 def test_a_reload_takes_the_file_as_it_is_now(network, folder):
@@ -326,7 +314,9 @@ def test_files_that_are_refused(network, folder):
         return refusal(weft, f"plugin load {name}")
 
     minimal(folder, "new", abi=99)
-    assert "version 99 of the plugin ABI, and this Weft serves versions 1 to" in refused("new")
+    assert "was built for version 99 of the plugin ABI, and this Weft has version 0: build it with this Weft's headers" in refused("new")
+    minimal(folder, "new", fingerprint="0x123ull")
+    assert "built with other headers of version 0 of the plugin ABI: their fingerprint is 0x123, expected" in refused("new")
     minimal(folder, "other", called="someone")
     assert "the plugin is called 'someone', so expected the file name someone.so" in refused("other")
     open_to_all = minimal(folder, "open")

@@ -493,6 +493,7 @@ WEFT_EXPORT const struct weft_plugin weft_plugin = {
     .magic = WEFT_MAGIC,
     .abi_version = WEFT_ABI_VERSION,
     .size = sizeof weft_plugin,
+    .fingerprint = WEFT_ABI_FINGERPRINT,
     .name = "classify",
     .version = "1.0",
     .summary = "Drops or counts packets between two hosts, in C",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use weft_engine::feature::FeatureError;
 use weft_engine::graph::GraphError;
+use weft_plugin_sdk::abi;
 use weft_stats::StatsError;
 
 use crate::elf::ElfError;
@@ -66,18 +67,26 @@ pub enum PluginError {
     Magic(PathBuf, u64),
     /// Too old or too new.
     #[error(
-        "{path} was built for version {plugin} of the plugin ABI, and this Weft serves versions {oldest} to {newest}",
-        path = path.display()
+        "{path} was built for version {found} of the plugin ABI, and this Weft has version {expected}: build it with this \
+         Weft's headers", path = path.display(), expected = abi::ABI_VERSION
     )]
     Version {
         /// The file.
         path: PathBuf,
         /// Of the plugin.
-        plugin: u32,
-        /// Of this Weft.
-        oldest: u32,
-        /// Of this Weft.
-        newest: u32,
+        found: u32,
+    },
+    /// Of the same version, which promises nothing yet.
+    #[error(
+        "{path} was built with other headers of version {version} of the plugin ABI: their fingerprint is {found:#x}, \
+         expected {expected:#x}: build it with this Weft's headers",
+        path = path.display(), version = abi::ABI_VERSION, expected = abi::ABI_FINGERPRINT
+    )]
+    Fingerprint {
+        /// The file.
+        path: PathBuf,
+        /// Of the plugin.
+        found: u64,
     },
     /// The descriptor makes no sense.
     #[error("{path}: the descriptor is damaged: {problem}", path = path.display())]

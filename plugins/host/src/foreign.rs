@@ -2,41 +2,35 @@
 //! Reads what a plugin points to. What is read is copied: nothing here keeps a pointer.
 
 use std::ffi::{CStr, c_char};
-use std::mem::MaybeUninit;
 
 /// Most names in a list: a list without its null pointer must end somewhere.
 const LONGEST_LIST: usize = 64;
 
-/// A structure of the ABI: all zero is a value of it, and its first field, or the one at `SIZE_AT`, says how much of it
-/// the plugin knows.
+/// A structure of the ABI that says in its first field, or the one at `SIZE_AT`, how many bytes it has.
 ///
 /// # Safety
 /// Every field is an integer, a raw pointer, or an `Option` of a function pointer.
-pub unsafe trait Sized32: Sized {
+pub unsafe trait Described: Sized {
     /// Offset of `size`.
     const SIZE_AT: usize = 0;
-    /// Bytes of the oldest version.
-    const LEAST: usize;
+    /// For a sentence: "a node".
+    const WHAT: &'static str;
 }
 
-/// A copy of a plugin's structure; what the plugin does not know of is zero. `None` if it is smaller than it ever was.
+/// A copy of a plugin's structure, if its `size` is right; an error is a sentence.
 ///
 /// # Safety
 /// `from` points to a structure of the plugin with as many bytes as its `size` says.
-pub unsafe fn read<T: Sized32>(from: *const T) -> Option<T> {
+pub unsafe fn read<T: Described>(from: *const T) -> Result<T, String> {
     if from.is_null() {
-        return None;
+        return Err(format!("{} without a description", T::WHAT));
     }
-    // SAFETY: the oldest version has the field.
-    let size = unsafe { from.byte_add(T::SIZE_AT).cast::<u32>().read() } as usize;
-    if size < T::LEAST {
-        return None;
-    }
-    let mut copy = MaybeUninit::<T>::zeroed();
-    // SAFETY: both have so many bytes, and zero is a good value of the rest.
-    unsafe {
-        std::ptr::copy_nonoverlapping(from.cast::<u8>(), copy.as_mut_ptr().cast(), size.min(size_of::<T>()));
-        Some(copy.assume_init())
+    // SAFETY: the caller has the structure, and `size` is one of its fields.
+    let found = unsafe { from.byte_add(T::SIZE_AT).cast::<u32>().read() } as usize;
+    match size_of::<T>() {
+        // SAFETY: it has as many bytes as it says.
+        expected if found == expected => Ok(unsafe { from.read() }),
+        expected => Err(format!("{} has a description of {found} bytes, expected {expected}", T::WHAT)),
     }
 }
 

@@ -9,13 +9,13 @@ use libloading::os::unix;
 use weft_plugin_sdk::abi;
 
 use crate::error::PluginError;
-use crate::foreign::{self, Sized32};
+use crate::foreign::{self, Described};
 use crate::image::Image;
 
 // SAFETY: integers, raw pointers and optional functions only.
-unsafe impl Sized32 for abi::Plugin {
+unsafe impl Described for abi::Plugin {
     const SIZE_AT: usize = std::mem::offset_of!(abi::Plugin, size);
-    const LEAST: usize = 80;
+    const WHAT: &'static str = "the plugin";
 }
 
 /// Keeps the code mapped. The linker takes two files of one name for one library, and the name is that of the descriptor:
@@ -25,7 +25,7 @@ pub(crate) struct Code {
     _copy: OwnedFd,
 }
 
-/// A library that is a plugin of a version that this host serves.
+/// A library that is a plugin of this host's version of the ABI.
 #[derive(Clone)]
 pub struct Library {
     /// Unique.
@@ -97,16 +97,14 @@ unsafe fn describe(path: &Path, found: *const abi::Plugin, code: Arc<Code>) -> R
         }
         (&raw const (*found).abi_version).read()
     };
-    if !(abi::OLDEST_ABI_VERSION..=abi::ABI_VERSION).contains(&abi_version) {
-        return Err(PluginError::Version {
-            path: path.to_owned(),
-            plugin: abi_version,
-            oldest: abi::OLDEST_ABI_VERSION,
-            newest: abi::ABI_VERSION,
-        });
+    if abi_version != abi::ABI_VERSION {
+        return Err(PluginError::Version { path: path.to_owned(), found: abi_version });
     }
     // SAFETY: the magic number and the version say that it is a descriptor.
-    let plugin = unsafe { foreign::read(found) }.ok_or_else(|| damaged("it is too short"))?;
+    let plugin = unsafe { foreign::read(found) }.map_err(|problem| damaged(&problem))?;
+    if plugin.fingerprint != abi::ABI_FINGERPRINT {
+        return Err(PluginError::Fingerprint { path: path.to_owned(), found: plugin.fingerprint });
+    }
     // SAFETY: a descriptor's pointers are null or as the ABI says.
     let (name, version, summary, depends) = unsafe {
         (

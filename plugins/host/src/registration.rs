@@ -6,32 +6,32 @@ use std::ffi::c_void;
 use weft_engine::node::Severity;
 use weft_plugin_sdk::abi;
 
-use crate::foreign::{self, Sized32};
+use crate::foreign::{self, Described};
 use crate::instance::Kept;
 
 // SAFETY: integers, raw pointers and optional functions only.
-unsafe impl Sized32 for abi::Node {
-    const LEAST: usize = 88;
+unsafe impl Described for abi::Node {
+    const WHAT: &'static str = "a node";
 }
 // SAFETY: as above.
-unsafe impl Sized32 for abi::Feature {
-    const LEAST: usize = 40;
+unsafe impl Described for abi::Feature {
+    const WHAT: &'static str = "a feature";
 }
 // SAFETY: as above.
-unsafe impl Sized32 for abi::Command {
-    const LEAST: usize = 56;
+unsafe impl Described for abi::Command {
+    const WHAT: &'static str = "a command";
 }
 // SAFETY: as above.
-unsafe impl Sized32 for abi::Message {
-    const LEAST: usize = 40;
+unsafe impl Described for abi::Message {
+    const WHAT: &'static str = "a message";
 }
 // SAFETY: as above.
-unsafe impl Sized32 for abi::ApiMessage {
-    const LEAST: usize = 40;
+unsafe impl Described for abi::ApiMessage {
+    const WHAT: &'static str = "an API message";
 }
 // SAFETY: as above.
-unsafe impl Sized32 for abi::Timer {
-    const LEAST: usize = 32;
+unsafe impl Described for abi::Timer {
+    const WHAT: &'static str = "a timer";
 }
 
 /// Shortest period of a timer, in milliseconds: what the main loop can keep.
@@ -166,7 +166,7 @@ impl Registration {
     /// Here and below: the pointer is what the plugin has given to the function of this name, as the ABI describes it.
     pub(crate) unsafe fn node(&mut self, node: *const abi::Node) -> Result<(), String> {
         // SAFETY: by the caller.
-        let node = unsafe { foreign::read(node) }.ok_or("a node without a description")?;
+        let node = unsafe { foreign::read(node) }?;
         self.users.push(Kept { data: node.user, end: node.forget });
         // SAFETY: by the caller.
         let (name, edges) = unsafe { (foreign::text(node.name), foreign::list(node.edges)) };
@@ -201,7 +201,7 @@ impl Registration {
 
     pub(crate) unsafe fn feature(&mut self, feature: *const abi::Feature) -> Result<(), String> {
         // SAFETY: by the caller.
-        let feature = unsafe { foreign::read(feature) }.ok_or("a feature without a description")?;
+        let feature = unsafe { foreign::read(feature) }?;
         // SAFETY: by the caller.
         let parts = unsafe {
             FeatureParts {
@@ -223,7 +223,7 @@ impl Registration {
 
     pub(crate) unsafe fn command(&mut self, command: *const abi::Command) -> Result<(), String> {
         // SAFETY: by the caller.
-        let command = unsafe { foreign::read(command) }.ok_or("a command without a description")?;
+        let command = unsafe { foreign::read(command) }?;
         self.users.push(Kept { data: command.user, end: command.forget });
         // SAFETY: by the caller.
         let (path, synopsis, help) = unsafe {
@@ -238,7 +238,7 @@ impl Registration {
 
     pub(crate) unsafe fn timer(&mut self, timer: *const abi::Timer) -> Result<(), String> {
         // SAFETY: by the caller.
-        let timer = unsafe { foreign::read(timer) }.ok_or("a timer without a description")?;
+        let timer = unsafe { foreign::read(timer) }?;
         self.users.push(Kept { data: timer.user, end: timer.forget });
         let run = timer.run.ok_or("a timer does nothing: run is null")?;
         if timer.period_ms < SHORTEST_PERIOD {
@@ -253,7 +253,7 @@ impl Registration {
 
     pub(crate) unsafe fn message(&mut self, message: *const abi::Message) -> Result<(), String> {
         // SAFETY: by the caller.
-        let message = unsafe { foreign::read(message) }.ok_or("a message without a description")?;
+        let message = unsafe { foreign::read(message) }?;
         self.users.push(Kept { data: message.user, end: message.forget });
         // SAFETY: by the caller.
         let name = unsafe { foreign::text(message.name) }.filter(|name| !name.is_empty());
@@ -268,7 +268,7 @@ impl Registration {
 
     pub(crate) unsafe fn api_message(&mut self, message: *const abi::ApiMessage) -> Result<(), String> {
         // SAFETY: by the caller.
-        let message = unsafe { foreign::read(message) }.ok_or("an API message without a description")?;
+        let message = unsafe { foreign::read(message) }?;
         self.users.push(Kept { data: message.user, end: message.forget });
         // SAFETY: by the caller.
         let name = unsafe { foreign::text(message.name) }.ok_or("an API message without a name")?;

@@ -2,7 +2,6 @@
 //! Rule sets as a plugin writes them, and as the classifier has them. What a plugin asks for and this Weft does not know, is
 //! refused: a rule that says less than it should would let the wrong packets pass.
 
-use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 
@@ -15,15 +14,13 @@ use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{IpProtocol, TcpFlags};
 use weft_plugin_sdk::abi;
 
-use crate::foreign::{self, Sized32};
+use crate::foreign::{self, Described};
 
 // SAFETY: integers and raw pointers only.
-unsafe impl Sized32 for abi::RuleSet {
-    const LEAST: usize = 48;
+unsafe impl Described for abi::RuleSet {
+    const WHAT: &'static str = "a rule set";
 }
 
-/// Bytes of the oldest version of a rule.
-const LEAST_RULE: usize = 80;
 /// Most sets of a plugin: two for each of many interfaces.
 const MOST_SETS: u32 = 16_384;
 
@@ -54,30 +51,22 @@ pub(crate) unsafe fn read(
         return Err("rule sets are null".to_owned());
     }
     // SAFETY: by the caller.
-    let stride = unsafe { (*sets).size } as usize;
-    // SAFETY: by the caller: each is as large as the first one says.
-    (0..length as usize).map(|i| unsafe { set(plugin, sets.byte_add(i * stride)) }).collect()
+    (0..length as usize).map(|i| unsafe { set(plugin, sets.add(i)) }).collect()
 }
 
 unsafe fn set(plugin: &str, from: *const abi::RuleSet) -> Result<OwnedSet, String> {
     // SAFETY: by the caller; so in all blocks below.
-    let set = unsafe { foreign::read(from) }.ok_or("a rule set without a description")?;
+    let set = unsafe { foreign::read(from) }?;
     // SAFETY: see above.
     let own = unsafe { foreign::text(set.name) }.ok_or("a rule set without a name")?;
-    let stride = set.rule_size as usize;
-    if set.rules_length > 0 && (set.rules.is_null() || stride < LEAST_RULE) {
-        return Err(format!("rule set '{own}' has rules of {stride} bytes: expected at least {LEAST_RULE}"));
-    }
-    let rules = (0..set.rules_length as usize).map(|i| {
-        let mut copy = MaybeUninit::<abi::Rule>::zeroed();
-        // SAFETY: see above; both have so many bytes, and any bytes are a rule.
-        let raw = unsafe {
-            let from = set.rules.byte_add(i * stride).cast::<u8>();
-            std::ptr::copy_nonoverlapping(from, copy.as_mut_ptr().cast(), stride.min(size_of::<abi::Rule>()));
-            copy.assume_init()
-        };
-        rule(&raw).map_err(|why| format!("rule {} of set '{own}': {why}", raw.id))
-    });
+    let raw = match set.rules_length {
+        0 => &[],
+        // SAFETY: see above.
+        length if !set.rules.is_null() => unsafe { std::slice::from_raw_parts(set.rules, length as usize) },
+        _ => return Err(format!("rule set '{own}' has rules that are null")),
+    };
+    let rules =
+        raw.iter().map(|raw| rule(raw).map_err(|why| format!("rule {} of set '{own}': {why}", raw.id)));
     let rules: Vec<Rule> = rules.collect::<Result<_, String>>()?;
     let mut rules = RuleSet::of(rules).map_err(|error| format!("rule set '{own}': {error}"))?;
     known(set.exempt, abi::EXEMPT_ADMITTED | abi::EXEMPT_OWN, "exemption")?;
@@ -287,39 +276,32 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_an_older_and_a_newer_plugin_are_read() {
-        let (name, rule) = (CString::new("a").expect("no NUL"), full().raw());
+    fn sets_are_read_as_they_lie() {
+        let name = CString::new("a").expect("no NUL");
+        let rules = [7, 8].map(|id| abi::Rule { id, ..full().raw() });
         let attachment = abi::Attachment { interface: 4, direction: abi::DIRECTION_OUTPUT };
-        let read_with = |stride: usize, exempt: u32| {
-            let mut bytes = vec![0u64; 2 * stride / 8];
-            // Another rule behind the first, as far apart as the plugin's rules are large.
-            for (place, id) in [(0, 7), (stride, 8)] {
-                // SAFETY: there is room for two rules, and both are aligned.
-                unsafe {
-                    bytes.as_mut_ptr().byte_add(place).cast::<abi::Rule>().write(abi::Rule { id, ..rule })
-                };
-            }
+        let read_with = |size: usize, exempt: u32| {
             let set = abi::RuleSet {
-                size: size_of::<abi::RuleSet>() as u32,
-                rule_size: stride as u32,
+                size: size as u32,
+                exempt,
                 name: name.as_ptr(),
-                rules: bytes.as_ptr().cast(),
+                rules: rules.as_ptr(),
                 attachments: &raw const attachment,
                 rules_length: 2,
                 attachments_length: 1,
-                exempt,
             };
             // SAFETY: all pointers are good.
             unsafe { read("test", &raw const set, 1) }
         };
-        for stride in [size_of::<abi::Rule>(), size_of::<abi::Rule>() + 16] {
-            let sets = read_with(stride, abi::EXEMPT_OWN).expect("good");
-            assert_eq!(sets[0].name, "plugin.test.a");
-            assert_eq!(sets[0].rules.iter().map(|rule| rule.id.0).collect::<Vec<_>>(), [7, 8]);
-            assert_eq!(sets[0].rules.exempt, Exempt { admitted: false, own: true });
-            assert_eq!(sets[0].attached, [(InterfaceIndex(4), Direction::Output)]);
-        }
-        assert!(read_with(size_of::<abi::Rule>(), 4).expect_err("bit 2").contains("exemption 0x4"));
+        const SIZE: usize = size_of::<abi::RuleSet>();
+        let sets = read_with(SIZE, abi::EXEMPT_OWN).expect("good");
+        assert_eq!(sets[0].name, "plugin.test.a");
+        assert_eq!(sets[0].rules.iter().map(|rule| rule.id.0).collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(sets[0].rules.exempt, Exempt { admitted: false, own: true });
+        assert_eq!(sets[0].attached, [(InterfaceIndex(4), Direction::Output)]);
+        assert!(read_with(SIZE, 4).expect_err("bit 2").contains("exemption 0x4"));
+        let refused = read_with(SIZE + 8, 0).expect_err("too long");
+        assert_eq!(refused, format!("a rule set has a description of {} bytes, expected {SIZE}", SIZE + 8));
         // SAFETY: no set is read.
         assert!(unsafe { read("test", std::ptr::null(), 0) }.expect("good").is_empty());
         // SAFETY: as above.

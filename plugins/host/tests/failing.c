@@ -56,6 +56,7 @@ WEFT_EXPORT const struct weft_plugin weft_plugin = {
     .magic = WEFT_MAGIC,
     .abi_version = WEFT_ABI_VERSION,
     .size = sizeof weft_plugin,
+    .fingerprint = WEFT_ABI_FINGERPRINT,
     .name = "failing",
     .version = "1",
     .init = init,

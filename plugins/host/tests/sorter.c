@@ -34,6 +34,7 @@ WEFT_EXPORT const struct weft_plugin weft_plugin = {
     .magic = WEFT_MAGIC,
     .abi_version = WEFT_ABI_VERSION,
     .size = sizeof weft_plugin,
+    .fingerprint = WEFT_ABI_FINGERPRINT,
     .name = "sorter",
     .version = "1",
     .init = init,

@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Tells apart two states of this file, which both are version 0.
+#define WEFT_ABI_FINGERPRINT 0x2faeeeca632e70d4ull
+
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
 #define WEFT_ALIGNED(n) __attribute__((aligned(n)))
@@ -20,10 +23,7 @@ struct weft_vector;
 #define WEFT_MAGIC 5140098457608275287
 
 // The version that this file describes.
-#define WEFT_ABI_VERSION 5
-
-// The oldest version that the host still serves.
-#define WEFT_OLDEST_ABI_VERSION 1
+#define WEFT_ABI_VERSION 0
 
 // A call did what it should.
 #define WEFT_OK 0
@@ -439,16 +439,14 @@ struct weft_attachment {
 struct weft_rule_set {
     // Bytes of this structure.
     uint32_t size;
-    // Bytes of a `weft_rule`.
-    uint32_t rule_size;
+    // `WEFT_EXEMPT_ADMITTED` and the others: packets that do not meet the rules.
+    uint32_t exempt;
     // Letters, digits, `-`, `_` and `.`; shown behind `plugin.<plugin>.`.
     const char *name;
     const struct weft_rule *rules;
     const struct weft_attachment *attachments;
     uint32_t rules_length;
     uint32_t attachments_length;
-    // `WEFT_EXEMPT_ADMITTED` and the others: packets that do not meet the rules.
-    uint32_t exempt;
 };
 
 // What a client asks. Bodies are what is behind `context` (`client_index` in an event), packed, in network byte order as on
@@ -581,6 +579,8 @@ struct weft_plugin {
     uint32_t abi_version;
     // Bytes of this structure.
     uint32_t size;
+    // `WEFT_ABI_FINGERPRINT` of the headers it was built with.
+    uint64_t fingerprint;
     // Unique; the file is `<name>.so`.
     const char *name;
     // Of the plugin, for people.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The C ABI between Weft and a plugin: every type, constant and function that crosses it, and nothing else.
 //!
-//! A plugin outlives the Weft that it was built for. Therefore: a structure only ever grows at its end, and says in
-//! `size` how much of it the other side knows; an enumeration only grows; [`ABI_VERSION`] counts the growths, and a
-//! plugin of any version from [`OLDEST_ABI_VERSION`] on is loaded.
+//! [`ABI_VERSION`] is 0 until the ABI has settled: it promises nothing from one commit to the next. A plugin is loaded
+//! if its version is the host's and, while that is 0, if it was built with this very file ([`ABI_FINGERPRINT`]). All
+//! others are refused with a sentence before any of their code runs. Each structure says in `size` how large it is, so
+//! that one that was not filled in is noticed.
 //!
 //! Texts are pointers with a length unless the type is `c_char`, which ends in NUL; all are UTF-8. What the host is
 //! given, it copies before the call returns. Functions of a plugin return 0 ([`OK`]) or one of [`REFUSED`] and
@@ -14,9 +15,20 @@ use std::ffi::{c_char, c_void};
 /// "WEFTPLUG", read as a little-endian number.
 pub const MAGIC: u64 = 0x4755_4c50_5446_4557;
 /// The version that this file describes.
-pub const ABI_VERSION: u32 = 5;
-/// The oldest version that the host still serves.
-pub const OLDEST_ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 0;
+/// Tells apart two states of this file, which both are version 0.
+pub const ABI_FINGERPRINT: u64 = fnv1a(include_bytes!("abi.rs"));
+
+/// FNV-1a of 64 bits.
+const fn fnv1a(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut i = 0;
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
 
 /// A call did what it should.
 pub const OK: i32 = 0;
@@ -93,6 +105,8 @@ pub struct Plugin {
     pub abi_version: u32,
     /// Bytes of this structure.
     pub size: u32,
+    /// [`ABI_FINGERPRINT`] of the headers it was built with.
+    pub fingerprint: u64,
     /// Unique; the file is `<name>.so`.
     pub name: *const c_char,
     /// Of the plugin, for people.
@@ -189,18 +203,12 @@ pub struct Host {
     pub send: unsafe extern "C" fn(vector: *mut Vector, node: u16, buffers: *const u32, count: u32),
     /// Frees packets that are not of the vector.
     pub free: unsafe extern "C" fn(vector: *mut Vector, buffers: *const u32, count: u32),
-
-    // Version 2.
     /// In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     pub add_message: unsafe extern "C" fn(main: *mut Main, message: *const Message) -> i32,
-
-    // Version 3.
     /// Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)
     /// that operators call `table`.
     pub route4:
         unsafe extern "C" fn(main: *mut Main, table: u32, destination: u32, route: *mut Route4) -> i32,
-
-    // Version 4.
     /// The plugin's rule sets are these `length` ones from now on, and no others; workers see all of the
     /// change or nothing of it. What is refused changes nothing. In `init` and `import_state` it takes effect when the plugin
     /// does, in place of what the incarnation before had: rules whose set and id stay keep their counters.
@@ -214,8 +222,6 @@ pub struct Host {
         packets: *mut u64,
         bytes: *mut u64,
     ) -> i32,
-
-    // Version 5.
     /// In `init`: defines messages of the binary API that Weft does not know, by the text of the file `<name>.api`. It may
     /// import Weft's own.
     pub define_api: unsafe extern "C" fn(main: *mut Main, name: *const c_char, text: *const c_char) -> i32,
@@ -342,16 +348,14 @@ pub struct Attachment {
 pub struct RuleSet {
     /// Bytes of this structure.
     pub size: u32,
-    /// Bytes of a [`Rule`].
-    pub rule_size: u32,
+    /// [`EXEMPT_ADMITTED`] and the others: packets that do not meet the rules.
+    pub exempt: u32,
     /// Letters, digits, `-`, `_` and `.`; shown behind `plugin.<plugin>.`.
     pub name: *const c_char,
     pub rules: *const Rule,
     pub attachments: *const Attachment,
     pub rules_length: u32,
     pub attachments_length: u32,
-    /// [`EXEMPT_ADMITTED`] and the others: packets that do not meet the rules.
-    pub exempt: u32,
 }
 
 /// A node of the graph.
@@ -435,8 +439,6 @@ pub struct Command {
     >,
     /// Ends `user`.
     pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
-
-    // Version 3.
     /// Asked every now and then for an answer that comes later, until it returns something else than [`LATER`]. Arguments
     /// as of `run`, with the name of the answer as `line`. Null if `run` never returns [`LATER`].
     pub later: Option<

@@ -68,6 +68,7 @@ pub const fn describe<P: Plugin>(
         magic: abi::MAGIC,
         abi_version: abi::ABI_VERSION,
         size: size_of::<abi::Plugin>() as u32,
+        fingerprint: abi::ABI_FINGERPRINT,
         name: name.as_ptr().cast(),
         version: version.as_ptr().cast(),
         summary: summary.as_ptr().cast(),

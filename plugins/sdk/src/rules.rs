@@ -351,19 +351,17 @@ impl Main<'_> {
             .zip(&parts)
             .map(|(set, (name, rules, attachments))| abi::RuleSet {
                 size: size_of::<abi::RuleSet>() as u32,
-                rule_size: size_of::<abi::Rule>() as u32,
+                exempt: if set.exempt.admitted { abi::EXEMPT_ADMITTED } else { 0 }
+                    | if set.exempt.own { abi::EXEMPT_OWN } else { 0 },
                 name: name.as_ptr(),
                 rules: rules.as_ptr(),
                 attachments: attachments.as_ptr(),
                 rules_length: rules.len() as u32,
                 attachments_length: attachments.len() as u32,
-                exempt: if set.exempt.admitted { abi::EXEMPT_ADMITTED } else { 0 }
-                    | if set.exempt.own { abi::EXEMPT_OWN } else { 0 },
             })
             .collect();
         let (host, main) = self.raw();
-        // SAFETY: `main` is that of the running call; the host copies what the pointers lead to. It is of version 4 at
-        // least, for it has loaded a plugin of version 4.
+        // SAFETY: `main` is that of the running call; the host copies what the pointers lead to.
         let code = unsafe { (host.set_rules)(main, raw.as_ptr(), raw.len() as u32) };
         self.done(code)
     }

@@ -61,13 +61,15 @@ fn generated() -> String {
              means; do not edit."
                 .to_owned(),
         ),
-        after_includes: Some(
-            "\n// What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };\n\
+        after_includes: Some(format!(
+            "\n// Tells apart two states of this file, which both are version 0.\n\
+             #define WEFT_ABI_FINGERPRINT {:#018x}ull\n\n\
+             // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = {{ ... }};\n\
              #define WEFT_EXPORT __attribute__((visibility(\"default\")))\n\
              #define WEFT_ALIGNED(n) __attribute__((aligned(n)))\n\n\
-             struct weft_main;\nstruct weft_worker;\nstruct weft_text;\nstruct weft_vector;"
-                .to_owned(),
-        ),
+             struct weft_main;\nstruct weft_worker;\nstruct weft_text;\nstruct weft_vector;",
+            abi::ABI_FINGERPRINT,
+        )),
         layout: LayoutConfig { aligned_n: Some("WEFT_ALIGNED".to_owned()), ..LayoutConfig::default() },
         ..Config::default()
     };
@@ -128,7 +130,7 @@ fn c_has_every_field_where_rust_has_it() {
         )* };
     }
     same! {
-        Plugin as "weft_plugin" { magic, abi_version, size, name, version, summary, depends, init, exit, export_state,
+        Plugin as "weft_plugin" { magic, abi_version, size, fingerprint, name, version, summary, depends, init, exit, export_state,
             import_state }
         Host as "weft_host" { size, abi_version, write, add_node, configuration, counter, defer, allocate, send, free, add_message,
             define_api, add_api_message, send_event }

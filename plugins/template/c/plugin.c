@@ -74,6 +74,7 @@ WEFT_EXPORT const struct weft_plugin weft_plugin = {
     .magic = WEFT_MAGIC,
     .abi_version = WEFT_ABI_VERSION,
     .size = sizeof weft_plugin,
+    .fingerprint = WEFT_ABI_FINGERPRINT,
     .name = "@NAME@",
     .version = "1.0",
     .summary = "Counts packets and bytes, in C",
