@@ -21,7 +21,7 @@ use crate::arp::{
     ARP_INPUT, ARP_REPLY, ArpInput, ArpReply, HoldSettings, IP4_ARP, Ip4Arp, NeighborNotice, NoticeSender,
 };
 use crate::ethernet::{ETHERNET_INPUT, EthernetInput};
-use crate::interface::InterfaceTable;
+use crate::interface::{InterfaceTable, Interfaces};
 use crate::ip4::{
     AdmissionNodes, Fib, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOCAL_ONLY,
     IP4_LOOKUP, IP4_REWRITE, IP4_URPF_LOOSE, IP4_URPF_STRICT, IcmpLimits, IcmpSettings, Ip4Frag,
@@ -255,11 +255,15 @@ impl HeldPackets {
         self.take(worker, NodeId::DROP, |arp, buffers| arp.forget(buffers, interface));
     }
 
-    /// The interface goes away: see [`Ip4Arp::disown`].
-    pub fn disown(self, worker: &mut Worker, interface: InterfaceIndex) {
-        if let Some((arp, buffers)) = worker.node_and_buffers::<Ip4Arp>(self.arp) {
-            arp.disown(buffers, interface);
-        }
+    /// From now on packets that wait forget an interface that is deleted: see [`Ip4Arp::disown`].
+    pub fn forget_deleted(self, interfaces: &mut Interfaces) {
+        interfaces.on_delete(move |engine, interface| {
+            engine.post_all(move |worker| {
+                if let Some((arp, buffers)) = worker.node_and_buffers::<Ip4Arp>(self.arp) {
+                    arp.disown(buffers, interface);
+                }
+            });
+        });
     }
 
     fn take(

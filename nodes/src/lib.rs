@@ -15,10 +15,10 @@
 pub mod arp;
 pub mod ethernet;
 pub mod graph;
-pub mod headers;
-pub mod interface;
 pub mod ip4;
 pub mod loopback;
-pub mod neighbor;
 pub mod punt;
 mod segments;
+
+pub use weft_fib::neighbor;
+pub use {weft_headers as headers, weft_interface as interface};

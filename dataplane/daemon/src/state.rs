@@ -125,7 +125,7 @@ impl Dataplane {
         let (mut router, tables) = forwarding::make(&mut engine, &interfaces, &config.limits, main.clone())?;
         let nodes = add_nodes(&mut engine, &tables)?;
         router.attach(nodes.held);
-        interfaces.attach(nodes.held);
+        nodes.held.forget_deleted(&mut interfaces);
         let rules = config.limits.classify_rules as usize;
         let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), &nodes.arcs, rules)?;
         let mss = MssLimits::new(&mut engine, &nodes.arcs)?;

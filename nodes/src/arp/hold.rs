@@ -22,12 +22,11 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons, Role}
 use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::{BufferIndex, Context, InterfaceIndex, NodeId};
 
-use super::notice::{NeighborNotice, NoticeSender};
-use super::queues::{Neighbor, Pushed, Queues};
 use crate::graph::Tables;
 use crate::headers::Ipv4Header;
 use crate::interface::InterfaceTable;
 use crate::ip4::{GLEAN, IcmpError, NextHop, NextHopId, Resolution, TableIndex, format_header};
+use crate::neighbor::{NeighborNotice, NoticeSender, Pushed, Queues, Waiting};
 
 weft_engine::edges! {
     /// Where packets go that need not wait.
@@ -240,7 +239,7 @@ struct Arp<'a> {
 
 impl Arp<'_> {
     /// For whom the packet must wait, or where it goes instead.
-    fn neighbor(&self, packet: &mut Packet<'_>) -> Result<Neighbor, NodeId> {
+    fn neighbor(&self, packet: &mut Packet<'_>) -> Result<Waiting, NodeId> {
         if packet.meta.next_hop == GLEAN {
             return self.on_link(packet);
         }
@@ -256,7 +255,7 @@ impl Arp<'_> {
     }
 
     /// The destination itself, on the link of the route.
-    fn on_link(&self, packet: &mut Packet<'_>) -> Result<Neighbor, NodeId> {
+    fn on_link(&self, packet: &mut Packet<'_>) -> Result<Waiting, NodeId> {
         let interface = packet.meta.tx_interface;
         self.check_up(packet, interface)?;
         let destination = packet.header::<Ipv4Header>().map(Ipv4Header::destination);
@@ -275,7 +274,7 @@ impl Arp<'_> {
     }
 
     /// Tells the main thread that packets wait for a neighbour, if they do and it was not told a moment ago.
-    fn ask(&mut self, neighbor: Neighbor) {
+    fn ask(&mut self, neighbor: Waiting) {
         let Some(asked) = self.queues.asked(neighbor) else {
             return;
         };

@@ -14,13 +14,11 @@
 
 mod hold;
 mod input;
-mod notice;
-mod queues;
 mod reply;
 mod request;
 
 pub use hold::{HoldSettings, IP4_ARP, Ip4Arp};
 pub use input::{ARP_INPUT, ArpInput};
-pub use notice::{NeighborNotice, NoticeSender};
 pub use reply::{ARP_REPLY, ArpReply};
 pub use request::request_frame;
+pub use weft_fib::neighbor::{NeighborNotice, NoticeSender};

@@ -21,12 +21,11 @@ use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::{Context, InterfaceIndex, NodeId};
 
 use super::input::format_arp;
-use super::notice::{NeighborNotice, NoticeSender, Recent};
 use crate::graph::Tables;
 use crate::headers::{ArpOperation, ArpPacket, EthernetHeader};
 use crate::interface::{Entry, InterfaceTable};
 use crate::ip4::{Fib, Forward, LoadBalance, MAX_TABLES, NextHop, TableIndex};
-use crate::neighbor::Evidence;
+use crate::neighbor::{Evidence, NeighborNotice, NoticeSender, Recent};
 
 weft_engine::edges! {
     /// Where packets go that are not answered.

@@ -5,7 +5,6 @@
 //! third is an interface of a host that does not route, the kernel's `forwarding` 0. They are features of the `ip4-unicast` arc, so
 //! interfaces without them pay nothing; each looks one more address up for a packet.
 
-use std::fmt;
 use std::sync::Arc;
 
 use weft_engine::feature::{FeatureError, FeatureSpec};
@@ -16,6 +15,7 @@ use weft_engine::{ArcId, Context, Engine, InterfaceIndex, NodeId};
 
 use super::{Fib, Forward, LoadBalance, MAX_TABLES, NextHop, format_header};
 use crate::headers::Ipv4Header;
+use crate::interface::SourceCheck;
 
 weft_engine::reasons! {
     /// Why a source is not believed.
@@ -48,32 +48,6 @@ pub static IP4_URPF_LOOSE: NodeSpec =
 /// Descriptor of ip4-local-only.
 pub static IP4_LOCAL_ONLY: NodeSpec =
     NodeSpec::internal("ip4-local-only").reasons(LocalOnlyReason::ALL).trace(format_header);
-
-/// Which sources an interface believes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum SourceCheck {
-    /// All.
-    #[default]
-    Off,
-    /// Those that some route leads to (RFC 3704 section 2.4). A default route counts; one that drops does not, so a blackhole route
-    /// drops what comes from there too (RFC 5635 section 4).
-    Loose,
-    /// Those that a path of the best route leads to by this interface (RFC 3704 section 2.3).
-    Strict,
-}
-
-impl SourceCheck {
-    /// All of them, by name.
-    pub const NAMES: [(&str, SourceCheck); 3] =
-        [("off", SourceCheck::Off), ("loose", SourceCheck::Loose), ("strict", SourceCheck::Strict)];
-}
-
-impl fmt::Display for SourceCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = SourceCheck::NAMES.iter().find(|(_, check)| check == self).map_or("", |(name, _)| name);
-        f.write_str(name)
-    }
-}
 
 /// The features and where they belong, for the main thread.
 #[derive(Clone, Copy, Debug)]

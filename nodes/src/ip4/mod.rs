@@ -1,58 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //! IPv4 forwarding state, from what was configured to what a worker reads.
-//!
-//! ```text
-//!  main thread                              workers
-//!  Rib (per table): routes, owners    --->  Fib: address -> LoadBalanceId      one load
-//!  path lists                         --->  LoadBalance: flow hash -> Forward  one object per path list
-//!  neighbours                         --->  NextHop: rewrite, interface        one object per neighbour
-//! ```
-//!
-//! Each step to the right is shared by all that is to its left, so a change touches the least: a neighbour's
-//! new MAC replaces one [`NextHop`], a path that goes replaces the [`LoadBalance`] of its path list, and only
-//! a change of routes writes to the [`Fib`].
+//! The tables and the way from routes to them are [`weft_fib`]'s; here are the nodes that read them, and the router that
+//! keeps them.
 
 mod admission;
-mod fib;
 mod flow_hash;
 mod fragment;
 mod icmp_error;
 mod input;
-mod load_balance;
 mod local;
 mod lookup;
 mod mss;
-mod multipath;
-mod next_hop;
-mod path_list;
 mod rewrite;
-mod rib;
-mod route;
 mod router;
-mod table_memory;
 
 pub use admission::{
-    AdmissionNodes, IP4_LOCAL_ONLY, IP4_URPF_LOOSE, IP4_URPF_STRICT, Ip4LocalOnly, Ip4Urpf, SourceCheck,
-    Whereabouts,
+    AdmissionNodes, IP4_LOCAL_ONLY, IP4_URPF_LOOSE, IP4_URPF_STRICT, Ip4LocalOnly, Ip4Urpf, Whereabouts,
 };
-pub use fib::{Fib, FibError, FibSettings, FibWriter};
 pub use flow_hash::flow_hash;
 pub use fragment::{IP4_FRAG, Ip4Frag};
 pub use icmp_error::{IP4_ICMP_ERROR, IcmpError, IcmpLimits, IcmpRates, IcmpSettings, Ip4IcmpError};
 pub(crate) use input::format_header;
 pub use input::{IP4_INPUT, Ip4Input};
-pub use load_balance::{
-    DropKind, Forward, LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS,
-    Share, TableIndex,
-};
 pub use local::{IP4_LOCAL, IP4_LOCAL_END, Ip4Local, Ip4LocalEnd};
 pub(crate) use lookup::{GLEAN, MAX_TABLES};
 pub use lookup::{IP4_LOOKUP, Ip4Lookup};
 pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssError, MssLimits};
-pub use multipath::Multipath;
-pub use next_hop::{Egress, NextHop, NextHopId, NextHops, NextHopsFull, Resolution, Rewrite, VlanTags};
-pub use path_list::{Objects, ObjectsFull};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};
-pub use rib::{ApplyError, Pending, Rib, RibSettings, RouteView, SourceView};
-pub use route::{Action, Change, Outcome, Owner, PathTarget, Preference, RouteError, RoutePath};
 pub use router::{NeighborNews, PendingChanges, Router, RouterError, RouterSettings, Table, TableId};
+pub use weft_fib::{
+    Action, ApplyError, Change, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward,
+    LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, Multipath,
+    NextHop, NextHopId, NextHops, NextHopsFull, Objects, ObjectsFull, Outcome, PathTarget, Pending,
+    Preference, Resolution, Rewrite, Rib, RibSettings, RouteError, RoutePath, RouteView, Share, SourceView,
+    VlanTags,
+};
+pub use weft_interface::{Owner, SourceCheck, TableIndex};

@@ -18,9 +18,8 @@ use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{Context, NodeId};
 
-use super::NextHop;
 use super::icmp_error::IcmpError;
-use super::next_hop::{Resolution, Rewrite as LinkHeader};
+use super::{NextHop, Resolution, Rewrite as LinkHeader};
 use crate::headers::{Ipv4Header, checksum};
 use crate::interface::InterfaceTable;
 

@@ -148,7 +148,7 @@ impl Bed {
             main: main.clone(),
         };
         let nodes = add_nodes(&mut engine, &tables).expect("the nodes of the crate");
-        interfaces.attach(nodes.held);
+        nodes.held.forget_deleted(&mut interfaces);
         let source = engine.add_nodes("test", vec![Source::def()]).expect("a source")[0];
         let ports = [0u8, 1].map(|i| port(&mut engine, &mut interfaces, i));
         let mut bed = Bed {

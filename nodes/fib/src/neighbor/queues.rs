@@ -14,7 +14,7 @@ use weft_engine::clock::Tsc;
 use weft_engine::{BufferIndex, InterfaceIndex};
 
 /// On which interface, and who.
-pub(super) type Neighbor = (InterfaceIndex, IpAddr);
+pub type Waiting = (InterfaceIndex, IpAddr);
 
 /// Never empty.
 struct Queue {
@@ -27,7 +27,7 @@ struct Queue {
 
 /// What became of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Pushed {
+pub enum Pushed {
     /// It waits.
     Kept,
     /// It waits, in place of this one, the oldest for the same neighbour.
@@ -37,8 +37,8 @@ pub(super) enum Pushed {
 }
 
 /// All queues of a worker.
-pub(super) struct Queues {
-    queues: HashMap<Neighbor, Queue>,
+pub struct Queues {
+    queues: HashMap<Waiting, Queue>,
     count: usize,
     per_neighbor: usize,
     limit: usize,
@@ -46,31 +46,31 @@ pub(super) struct Queues {
 
 impl Queues {
     /// Room for `limit` packets, of which `per_neighbor` for one neighbour, but always for one.
-    pub(super) fn new(per_neighbor: usize, limit: usize) -> Self {
+    pub fn new(per_neighbor: usize, limit: usize) -> Self {
         // Twice the room, so that the places of removed queues are cleaned up without allocation.
         Queues { queues: HashMap::with_capacity(2 * limit), count: 0, per_neighbor, limit }
     }
 
     /// Packets in all queues.
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.count
     }
 
     /// Whether packets wait for a neighbour.
-    pub(super) fn waits_for(&self, neighbor: Neighbor) -> bool {
+    pub fn waits_for(&self, neighbor: Waiting) -> bool {
         self.queues.contains_key(&neighbor)
     }
 
     /// When the neighbour was last asked for, if it was; the outer `None` if no packet waits for it.
-    pub(super) fn asked(&mut self, neighbor: Neighbor) -> Option<&mut Option<Tsc>> {
+    pub fn asked(&mut self, neighbor: Waiting) -> Option<&mut Option<Tsc>> {
         self.queues.get_mut(&neighbor).map(|queue| &mut queue.asked)
     }
 
     /// Appends a packet.
-    pub(super) fn push(
+    pub fn push(
         &mut self,
         buffers: &mut BufferCache,
-        neighbor: Neighbor,
+        neighbor: Waiting,
         index: BufferIndex,
         now: Tsc,
     ) -> Pushed {
@@ -99,7 +99,7 @@ impl Queues {
     }
 
     /// Takes out the packets for one neighbour, in order.
-    pub(super) fn take(&mut self, buffers: &mut BufferCache, neighbor: Neighbor) -> Vec<BufferIndex> {
+    pub fn take(&mut self, buffers: &mut BufferCache, neighbor: Waiting) -> Vec<BufferIndex> {
         let Some(mut queue) = self.queues.remove(&neighbor) else {
             return Vec::new();
         };
@@ -108,17 +108,17 @@ impl Queues {
     }
 
     /// Takes out the packets for all neighbours of which `which` is true.
-    pub(super) fn take_all(
+    pub fn take_all(
         &mut self,
         buffers: &mut BufferCache,
-        which: impl Fn(&Neighbor) -> bool,
+        which: impl Fn(&Waiting) -> bool,
     ) -> Vec<BufferIndex> {
         let neighbors: Vec<_> = self.queues.keys().filter(|neighbor| which(neighbor)).copied().collect();
         neighbors.into_iter().flat_map(|neighbor| self.take(buffers, neighbor)).collect()
     }
 
     /// Looks at every packet.
-    pub(super) fn for_each(&self, buffers: &mut BufferCache, mut f: impl FnMut(&mut Packet<'_>)) {
+    pub fn for_each(&self, buffers: &mut BufferCache, mut f: impl FnMut(&mut Packet<'_>)) {
         for queue in self.queues.values() {
             let mut index = queue.oldest;
             for _ in 0..queue.count {
@@ -130,12 +130,7 @@ impl Queues {
     }
 
     /// Takes out what has waited for `longest` clocks.
-    pub(super) fn take_expired(
-        &mut self,
-        buffers: &mut BufferCache,
-        now: Tsc,
-        longest: u64,
-    ) -> Vec<BufferIndex> {
+    pub fn take_expired(&mut self, buffers: &mut BufferCache, now: Tsc, longest: u64) -> Vec<BufferIndex> {
         let mut expired = Vec::new();
         self.queues.retain(|_, queue| {
             while queue.count > 0 {
@@ -187,7 +182,7 @@ mod tests {
         ]
     }
 
-    fn neighbor(id: u8) -> Neighbor {
+    fn neighbor(id: u8) -> Waiting {
         (InterfaceIndex(u32::from(id % 2)), IpAddr::from([10, 0, 0, id]))
     }
 
@@ -202,7 +197,7 @@ mod tests {
             let config = BufferConfig { pools: vec![(0, 256)], ..BufferConfig::default() };
             let mut buffers = Buffers::new(&config).unwrap().cache(0);
             let mut queues = Queues::new(PER_NEIGHBOR, LIMIT);
-            let mut model: Model<Neighbor, VecDeque<(BufferIndex, u64)>> = Model::new();
+            let mut model: Model<Waiting, VecDeque<(BufferIndex, u64)>> = Model::new();
             for (now, step) in steps.into_iter().enumerate() {
                 let now = now as u64 + 1000;
                 let mut gone = Vec::new();

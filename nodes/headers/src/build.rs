@@ -5,7 +5,7 @@
 //! types and checksums follow:
 //!
 //! ```
-//! use weft_nodes::headers::build::ethernet;
+//! use weft_headers::build::ethernet;
 //!
 //! let ip = ethernet().vlan(10).ipv4([10, 0, 0, 1], [10, 0, 0, 2]).ttl(1);
 //! let packet = ip.udp(1000, 53).payload(b"hello").build();
@@ -301,7 +301,7 @@ fn pseudo_header(outer: Option<&Layer>, protocol: IpProtocol, length: u16) -> Su
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::headers::ArpOperation;
+    use crate::ArpOperation;
     use etherparse::{NetSlice, SlicedPacket, TransportSlice};
     use proptest::prelude::*;
     use zerocopy::FromBytes;

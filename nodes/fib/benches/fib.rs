@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Clocks per lookup of the IPv4 forwarding table, alone: `cargo bench -p weft-nodes --bench fib`.
+//! Clocks per lookup of the IPv4 forwarding table, alone: `cargo bench -p weft-fib --bench fib`.
 //!
 //! Vectors of 256 destinations, as a lookup node gets them. "plain" looks each one up as it comes; "staged"
 //! prefetches the table line of the destination 8 ahead. In TSC clocks: minimum, median and maximum of runs
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use ipnet::Ipv4Net;
 use weft_engine::clock::Tsc;
-use weft_nodes::ip4::{Fib, FibSettings, FibWriter, LoadBalanceId};
+use weft_fib::{Fib, FibSettings, FibWriter, LoadBalanceId};
 
 use routes::Random;
 

@@ -3,9 +3,13 @@
 //!
 //! [`Interfaces`] belongs to the main thread and is the only place where an interface comes into being. It
 //! knows no protocol beyond the addresses and tags that every node needs; routes that follow from an address
-//! are the business of [`crate::ip4`]. A deleted interface's index is given out again only after all workers
+//! are the business of whoever keeps routes. A deleted interface's index is given out again only after all workers
 //! have left everything behind that could name it, so no counter of the old one is ever written to the new.
 
+#![deny(unsafe_code)]
+
+mod owner;
+mod settings;
 mod table;
 
 use std::collections::BTreeMap;
@@ -18,11 +22,11 @@ use weft_engine::publish::Published;
 use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_stats::EntryIndex;
 
-use crate::graph::HeldPackets;
-use crate::headers::MacAddr;
-use crate::ip4::{SourceCheck, TableIndex};
+use weft_headers::MacAddr;
 
-pub use table::{Entry, GratuitousArp, InterfaceTable, Tags};
+pub use owner::Owner;
+pub use settings::{GratuitousArp, SourceCheck, TableIndex};
+pub use table::{Entry, InterfaceTable, Tags};
 
 /// What an interface is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,9 +73,9 @@ pub struct Interface {
     pub proxy_arp: bool,
     /// See [`Entry::gratuitous_arp`].
     pub gratuitous_arp: GratuitousArp,
-    /// Whether packets that arrive here for others are routed: see [`crate::ip4::AdmissionNodes`].
+    /// Whether packets that arrive here for others are routed.
     pub forwarding: bool,
-    /// Which sources are believed: see there.
+    /// Which sources are believed.
     pub source_check: SourceCheck,
     /// Node that transmits.
     pub tx: NodeId,
@@ -107,6 +111,8 @@ pub enum InterfaceError {
     HasSubs(String, String),
 }
 
+type OnDelete = Box<dyn FnMut(&mut Engine, InterfaceIndex)>;
+
 /// All interfaces.
 pub struct Interfaces {
     list: Vec<Option<Interface>>,
@@ -120,7 +126,7 @@ pub struct Interfaces {
     draining: Vec<bool>,
     limit: usize,
     published: Arc<Published<InterfaceTable>>,
-    held: Option<HeldPackets>,
+    on_delete: Vec<OnDelete>,
     freed: Arc<std::sync::Mutex<Vec<InterfaceIndex>>>,
 }
 
@@ -135,14 +141,15 @@ impl Interfaces {
             draining: Vec::new(),
             limit,
             published: Arc::new(Published::new(&engine.domain, InterfaceTable::default())),
-            held: None,
+            on_delete: Vec::new(),
             freed: Arc::default(),
         }
     }
 
-    /// The nodes exist: from now on packets that wait forget an interface that goes.
-    pub fn attach(&mut self, held: HeldPackets) {
-        self.held = Some(held);
+    /// Has `action` called whenever an interface is deleted: after workers can no longer look it up, before its index is
+    /// given out again. Who keeps packets or tables that name interfaces lets go of it there.
+    pub fn on_delete(&mut self, action: impl FnMut(&mut Engine, InterfaceIndex) + 'static) {
+        self.on_delete.push(Box::new(action));
     }
 
     /// For the nodes of workers.
@@ -294,8 +301,8 @@ impl Interfaces {
             borrower.unnumbered = None;
         }
         self.publish(engine);
-        if let Some(held) = self.held {
-            engine.post_all(move |worker| held.disown(worker, index));
+        for action in &mut self.on_delete {
+            action(engine, index);
         }
         engine.forget_features(index);
         self.name_counters(engine, index, None);
@@ -433,8 +440,8 @@ impl Interfaces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::headers::{EtherType, VlanId};
     use weft_engine::{EngineConfig, ThreadIndex};
+    use weft_headers::{EtherType, VlanId};
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 

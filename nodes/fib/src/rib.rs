@@ -28,13 +28,12 @@ use prefix_trie::map::Entry;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
+use weft_interface::Owner;
 
 use super::LoadBalanceId;
 use super::fib::{Fib, FibError, FibSettings, FibWriter};
 use super::path_list::{Objects, ObjectsFull, PathListId, PathLists, Prepared};
-use super::route::{
-    Action, Change, Outcome, Owner, Preference, RouteError, RoutePath, check_paths, check_prefix,
-};
+use super::route::{Action, Change, Outcome, Preference, RouteError, RoutePath, check_paths, check_prefix};
 use source::{Route, Source};
 pub use view::{RouteView, SourceView};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Changes of a million routes, from the batch to the forwarding table: `cargo bench -p weft-nodes --bench
+//! Changes of a million routes, from the batch to the forwarding table: `cargo bench -p weft-fib --bench
 //! rib`.
 
 use std::net::Ipv4Addr;
@@ -10,10 +10,10 @@ mod routes;
 use ipnet::Ipv4Net;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
-use weft_nodes::ip4::{
-    Action, Change, LoadBalances, NextHops, Objects, Owner, PathTarget, Preference, Rib, RibSettings,
-    RoutePath,
+use weft_fib::{
+    Action, Change, LoadBalances, NextHops, Objects, PathTarget, Preference, Rib, RibSettings, RoutePath,
 };
+use weft_interface::Owner;
 
 use routes::Random;
 

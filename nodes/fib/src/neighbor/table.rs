@@ -35,8 +35,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
-
-use crate::headers::MacAddr;
+use weft_headers::MacAddr;
 
 /// Times and sizes of the neighbour table.
 #[derive(Clone, Copy, Debug)]

@@ -2,10 +2,11 @@
 //! Routes as they are shown and dumped.
 
 use ipnet::Ipv4Net;
+use weft_interface::Owner;
 
 use super::super::LoadBalanceId;
 use super::super::path_list::PathLists;
-use super::super::route::{Owner, Preference, RoutePath};
+use super::super::route::{Preference, RoutePath};
 use super::source::Route;
 
 /// The routes to one prefix, to be shown.

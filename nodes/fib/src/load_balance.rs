@@ -17,6 +17,8 @@ use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::qsbr::Domain;
 use weft_stats::CombinedVector;
 
+use weft_interface::TableIndex;
+
 use super::NextHopId;
 use super::multipath::Multipath;
 
@@ -37,10 +39,6 @@ impl LoadBalanceId {
     /// [`DropKind::NoRoute`], so a worker has no special case.
     pub const NO_ROUTE: LoadBalanceId = LoadBalanceId(0);
 }
-
-/// A forwarding table: a VRF. VPP calls it the FIB index.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TableIndex(pub u32);
 
 /// Why a route drops; each is a drop reason of its own and an ICMP code of its own, or none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

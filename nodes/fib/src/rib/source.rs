@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the RIB holds for a prefix: a route per slot of owners, the best one first.
 
+use weft_interface::Owner;
+
 use super::super::LoadBalanceId;
 use super::super::path_list::PathListId;
-use super::super::route::{Owner, Preference};
+use super::super::route::Preference;
 
 /// One owner's route.
 #[derive(Clone, Copy, PartialEq, Eq)]

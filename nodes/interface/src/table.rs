@@ -10,8 +10,9 @@ use hashbrown::{HashMap, HashSet};
 use ipnet::Ipv4Net;
 use weft_engine::{InterfaceIndex, NodeId};
 
-use crate::headers::{EtherType, MacAddr, VlanId};
-use crate::ip4::TableIndex;
+use weft_headers::{EtherType, MacAddr, VlanId};
+
+use crate::{GratuitousArp, TableIndex};
 
 /// The tags of a sub-interface: none, one, or an outer and an inner one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -27,15 +28,6 @@ impl Tags {
     pub const fn length(&self) -> usize {
         (self.outer.is_some() as usize + self.inner.is_some() as usize) * 4
     }
-}
-
-/// What an interface does with gratuitous ARP (RFC 5227 section 3); what is not ignored changes what is known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct GratuitousArp {
-    /// Requests have no effect.
-    pub ignore_requests: bool,
-    /// Replies have none.
-    pub ignore_replies: bool,
 }
 
 /// An interface, as a worker sees it.

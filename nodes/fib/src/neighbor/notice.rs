@@ -11,9 +11,9 @@ use rtrb::Producer;
 use weft_engine::InterfaceIndex;
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::wait::Waker;
+use weft_headers::MacAddr;
 
-use crate::headers::MacAddr;
-use crate::neighbor::Evidence;
+use super::Evidence;
 
 /// A piece of news.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,19 +74,19 @@ const PLACES: usize = 256;
 
 /// What was told a moment ago, so that it is not told with every packet. Two pieces of news that share a place
 /// displace each other, and are then told more often.
-pub(super) struct Recent {
+pub struct Recent {
     told: Box<[Option<(NeighborNotice, Tsc)>; PLACES]>,
     quiet: u64,
 }
 
 impl Recent {
     /// Keeps quiet about the same for `quiet`.
-    pub(super) fn new(clock: &Clock, quiet: Duration) -> Self {
+    pub fn new(clock: &Clock, quiet: Duration) -> Self {
         Recent { told: Box::new([None; PLACES]), quiet: clock.clocks(quiet) }
     }
 
     /// Sends news that was not sent a moment ago; false if the ring is full.
-    pub(super) fn tell(&mut self, sender: &mut NoticeSender, notice: NeighborNotice, now: Tsc) -> bool {
+    pub fn tell(&mut self, sender: &mut NoticeSender, notice: NeighborNotice, now: Tsc) -> bool {
         let (NeighborNotice::Learned { interface, address, .. }
         | NeighborNotice::Wanted { interface, address }
         | NeighborNotice::Conflict { interface, address, .. }) = notice;

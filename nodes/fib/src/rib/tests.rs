@@ -9,9 +9,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
+use weft_interface::Owner;
 
 use super::super::path_list::{Objects, ObjectsFull};
-use super::super::route::{Action, Change, Outcome, Owner, PathTarget, Preference, RouteError, RoutePath};
+use super::super::route::{Action, Change, Outcome, PathTarget, Preference, RouteError, RoutePath};
 use super::super::{
     DropKind, FibError, FibSettings, Forward, LoadBalanceId, LoadBalances, NextHops, NextHopsFull,
 };

@@ -18,10 +18,9 @@ use weft_engine::buffer::Packet;
 use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::qsbr::Domain;
 use weft_engine::{InterfaceIndex, NodeId};
+use weft_headers::{EtherType, EthernetHeader, MacAddr, VlanId, VlanTag};
+use weft_interface::Interfaces;
 use zerocopy::IntoBytes;
-
-use crate::headers::{EtherType, EthernetHeader, MacAddr, VlanId, VlanTag};
-use crate::interface::Interfaces;
 
 /// A next hop, as a load-balance names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -275,10 +274,10 @@ impl NextHops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::headers::build;
-    use crate::interface::{Interface, Kind};
     use std::net::Ipv4Addr;
     use weft_engine::{Engine, EngineConfig};
+    use weft_headers::build;
+    use weft_interface::{Interface, Kind};
 
     const PORT: InterfaceIndex = InterfaceIndex(1);
     const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));

@@ -7,6 +7,7 @@
 //! packet, and the nodes behind them rely on it.
 //!
 //! Plain data and pure functions, usable from any thread.
+#![deny(unsafe_code)]
 
 mod arp;
 pub mod build;

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can be set on an interface. The nodes that act on it are elsewhere.
+
+use std::fmt;
+
+/// A forwarding table: a VRF. VPP calls it the FIB index.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TableIndex(pub u32);
+
+/// What an interface does with gratuitous ARP (RFC 5227 section 3); what is not ignored changes what is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GratuitousArp {
+    /// Requests have no effect.
+    pub ignore_requests: bool,
+    /// Replies have none.
+    pub ignore_replies: bool,
+}
+
+/// Which sources an interface believes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SourceCheck {
+    /// All.
+    #[default]
+    Off,
+    /// Those that some route leads to (RFC 3704 section 2.4). A default route counts; one that drops does not, so a blackhole route
+    /// drops what comes from there too (RFC 5635 section 4).
+    Loose,
+    /// Those that a path of the best route leads to by this interface (RFC 3704 section 2.3).
+    Strict,
+}
+
+impl SourceCheck {
+    /// All of them, by name.
+    pub const NAMES: [(&str, SourceCheck); 3] =
+        [("off", SourceCheck::Off), ("loose", SourceCheck::Loose), ("strict", SourceCheck::Strict)];
+}
+
+impl fmt::Display for SourceCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = SourceCheck::NAMES.iter().find(|(_, check)| check == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
