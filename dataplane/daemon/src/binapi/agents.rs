@@ -19,6 +19,7 @@ use weft_nodes::ip4::{Owner, TableIndex};
 use super::belongings::{Belongings, Replay, Thing};
 use super::retval::router;
 use super::transaction::{Setting, Transaction};
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 /// Agents, and who of them is saying everything again.
@@ -74,10 +75,13 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
 }
 
-impl Agents {
-    /// An interface goes.
-    pub fn forget(&mut self, interface: InterfaceIndex) {
-        self.belongings.forget(interface);
+impl Subsystem for Agents {
+    fn interface_removed(&mut self, _: &mut Foundation<'_>, index: InterfaceIndex) {
+        self.belongings.forget(index);
+    }
+
+    fn table_removed(&mut self, _: &mut Foundation<'_>, table: TableIndex) {
+        self.replacing.remove(&table);
     }
 }
 
@@ -171,10 +175,5 @@ impl Dataplane {
             self.end_resync(&[table], &self.all_agents())?;
         }
         Ok(())
-    }
-
-    /// The table is gone.
-    pub(super) fn forget_replacing(&mut self, table: TableIndex) {
-        self.agents.replacing.remove(&table);
     }
 }

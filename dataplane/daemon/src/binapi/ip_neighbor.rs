@@ -227,6 +227,20 @@ fn watch(
 }
 
 impl Watchers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// An interface is deleted.
+    pub(super) fn forget(&mut self, interface: InterfaceIndex) {
+        self.0.retain(|watcher| watcher.interface != Some(interface));
+    }
+
     pub(super) fn announce(&self, router: &mut Router, clients: &Clients) {
         for NeighborNews { interface, address, mac } in router.take_news() {
             let neighbor = shown(interface, address, mac, IpNeighborFlags::NONE);

@@ -41,6 +41,7 @@ use weft_engine::InterfaceIndex;
 use crate::config::interfaces::Common;
 use crate::config::values::MacAddress;
 use crate::config::{Config, Span};
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::main_loop::Main;
 use crate::state::Dataplane;
 pub use agents::Agents;
@@ -104,6 +105,14 @@ impl Api {
             announced: events::Announced::default(),
             watchers: ip_neighbor::Watchers::default(),
         }
+    }
+}
+
+impl Subsystem for Api {
+    /// Nobody hears of neighbours on the next interface who has asked for those on this one.
+    fn interface_removed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        self.watchers.forget(index);
+        cx.router.watch_neighbors(!self.watchers.is_empty());
     }
 }
 

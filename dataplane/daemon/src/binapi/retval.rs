@@ -7,6 +7,7 @@ use weft_nodes::interface::InterfaceError;
 use weft_nodes::ip4::{ApplyError, RouteError, RouterError};
 use weft_nodes::neighbor::NeighborError;
 
+use crate::lifecycle::Refusal;
 use crate::ports::DeviceError;
 
 pub fn device(error: DeviceError) -> Retval {
@@ -21,7 +22,7 @@ pub fn device(error: DeviceError) -> Retval {
         DeviceError::Feature(_) => Retval::FEATURE_DISABLED,
         DeviceError::Worker(_) => Retval::INVALID_WORKER,
         DeviceError::Kind { .. } => Retval::INVALID_SW_IF_INDEX,
-        DeviceError::Closing(_) | DeviceError::Moving { .. } => Retval::BUSY,
+        DeviceError::Closing(_) | DeviceError::Refused(Refusal::Moving { .. }) => Retval::BUSY,
         DeviceError::NoQueue { .. } => Retval::INVALID_QUEUE,
         DeviceError::Mtu { .. } => Retval::INVALID_VALUE,
         DeviceError::HasHost(_) => Retval::IF_ALREADY_EXISTS,

@@ -4,8 +4,11 @@
 
 use anyhow::Result;
 use weft_classify::OwnedSet;
+use weft_engine::InterfaceIndex;
 use weft_plugin_host::rules::owner;
 
+use super::Plugins;
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 impl Dataplane {
@@ -23,16 +26,13 @@ impl Dataplane {
         }
         Ok(done?)
     }
+}
 
-    /// Rule sets of plugins among these that no interface has any more are deleted.
-    pub fn forget_plugin_rules(&mut self, sets: &[String]) {
-        let owners: Vec<String> = self.plugins.names().map(owner).collect();
-        let Dataplane { rule_sets, engine, interfaces, .. } = self;
-        for owner in owners {
-            for set in rule_sets.owned(&owner).iter().filter(|set| sets.contains(&set.name)) {
-                // An error says that it is attached somewhere else, and stays.
-                let _ = rule_sets.delete(engine, interfaces, &set.name);
-            }
+impl Subsystem for Plugins {
+    /// Rule sets of plugins that no interface has any more are deleted.
+    fn interface_removed(&mut self, cx: &mut Foundation<'_>, _: InterfaceIndex) {
+        for owner in self.names().map(owner) {
+            cx.rule_sets.forget_unattached(cx.engine, cx.interfaces, &owner);
         }
     }
 }

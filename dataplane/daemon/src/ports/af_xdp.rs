@@ -19,8 +19,9 @@ use weft_nodes::interface::Kind;
 
 use super::queues::{Returned, collect};
 use super::watch::XdpCounters;
-use super::{Device, DeviceError, HostKey, HostTap};
+use super::{Device, DeviceError, Devices, HostKey, HostTap};
 use crate::config::af_xdp::{self, AfXdp, Mode, Queues, ZeroCopy};
+use crate::lifecycle::Foundation;
 use crate::state::Dataplane;
 
 /// Packets per poll if only the time is given; the kernel's own NAPI weight (NAPI_POLL_WEIGHT, linux/netdevice.h).
@@ -228,23 +229,27 @@ impl Dataplane {
             _ => None,
         })
     }
+}
 
-    pub(super) fn close_af_xdp(&mut self, index: InterfaceIndex, device: XdpDevice) {
+impl Devices {
+    pub(super) fn close_af_xdp(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex, device: XdpDevice) {
         let XdpDevice { mut port, tx, host, counters, host_tap } = device;
         port.stop();
         if let Some(tap) = host_tap {
-            self.close_host_tap(index, tap);
+            self.close_host_tap(cx.engine, cx.interfaces, index, tap);
         }
         if let Some(counters) = counters {
-            counters.remove(&mut self.engine.stats);
+            counters.remove(&mut cx.engine.stats);
         }
         // The workers' hold of the transmit queues ends with the node.
-        if let Some(interface) = self.interfaces.get(index) {
-            self.engine.remove_node(interface.tx);
+        let mut name = String::new();
+        if let Some(interface) = cx.interfaces.get(index) {
+            cx.engine.remove_node(interface.tx);
+            name.clone_from(&interface.name);
         }
-        let returned: Returned = self.devices.take_queues(&mut self.engine, index);
-        let (buffers, name) = (Arc::clone(&self.engine.buffers), self.interface_name(index));
-        self.devices.closing.begin(&mut self.engine, host, move || {
+        let returned: Returned = self.take_queues(cx.engine, index);
+        let buffers = Arc::clone(&cx.engine.buffers);
+        self.closing.begin(cx.engine, host, move || {
             let reclaimed = port.close(join(collect(&returned), tx));
             let mut cache = buffers.cache(0);
             reclaimed.chunks.iter().for_each(|chunk| cache.give_back(BufferIndex(chunk.0)));

@@ -39,10 +39,11 @@ use weft_engine::feature::{ArcSpec, FeatureError};
 use weft_engine::graph::{GraphError, NodeDef};
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{InterfaceError, Kind};
+use weft_nodes::interface::{InterfaceError, Interfaces};
 use weft_nodes::ip4::RouterError;
 
 use crate::config::values::{HostInterface, InterfaceName};
+use crate::lifecycle::{Foundation, Refusal, Subsystem};
 use crate::state::Dataplane;
 pub use af_xdp::XdpDevice;
 use closing::Closing;
@@ -96,14 +97,9 @@ pub enum DeviceError {
     /// The device below is still being closed.
     #[error("{0} is still being closed: try again in a moment")]
     Closing(String),
-    /// The queue is on its way to another worker.
-    #[error("queue {queue} of '{name}' is on its way to another worker: try again in a moment")]
-    Moving {
-        /// The port.
-        name: String,
-        /// Its queue.
-        queue: u32,
-    },
+    /// Something keeps it from being deleted, or changed, for now.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// No such queue.
     #[error("'{name}' has no receive queue {queue}: expected 0 to {last}")]
     NoQueue {
@@ -213,6 +209,28 @@ impl Devices {
     }
 }
 
+impl Subsystem for Devices {
+    fn interface_may_go(&self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), Refusal> {
+        match self.placement.of(index).find(|placed| placed.moving.get()) {
+            None => Ok(()),
+            Some(placed) => {
+                let name = interfaces.get(index).map(|interface| interface.name.clone()).unwrap_or_default();
+                Err(Refusal::Moving { name, queue: placed.queue.0 })
+            }
+        }
+    }
+
+    fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        match self.list.remove(&index) {
+            Some(Device::AfXdp(device)) => self.close_af_xdp(cx, index, *device),
+            Some(Device::Tap(device)) => self.close_tap(cx, index, device),
+            // The packet generator has its interfaces itself.
+            Some(Device::Loopback(_) | Device::Pg(_)) | None => {}
+        }
+        self.placement.forget(index);
+    }
+}
+
 /// A Linux interface and its namespace: the same one is not opened twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostKey {
@@ -259,54 +277,6 @@ impl Dataplane {
             Some(_) => Err(InterfaceError::Duplicate(name.as_str().to_owned()).into()),
             None => Ok(()),
         }
-    }
-
-    /// Deletes an interface of any kind with all that stands on it but sub-interfaces, which are refused.
-    pub fn delete_interface(&mut self, index: InterfaceIndex) -> Result<(), DeviceError> {
-        let interface = self.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
-        let name = interface.name.clone();
-        self.check_no_subs(index)?;
-        if let Some(placed) = self.devices.placement.of_mut(index).find(|placed| placed.moving.get()) {
-            return Err(DeviceError::Moving { name, queue: placed.queue.0 });
-        }
-        self.forget_rules(index);
-        self.flows_leave(index);
-        self.agents.forget(index);
-        if let Err(error) = self.mss.interface_leaves(&mut self.engine, &self.interfaces, index) {
-            tracing::warn!("{name}: {error}");
-        }
-        self.router.interface_leaves(&mut self.engine, &mut self.interfaces, index)?;
-        match self.devices.list.remove(&index) {
-            Some(Device::AfXdp(device)) => self.close_af_xdp(index, *device),
-            Some(Device::Tap(device)) => self.close_tap(index, device),
-            Some(Device::Pg(id)) => self.pg.delete_interface(&mut self.engine, id)?,
-            Some(Device::Loopback(_)) | None => {}
-        }
-        self.interfaces.delete(&mut self.engine, index)?;
-        self.devices.placement.forget(index);
-        self.baselines.forget(index);
-        tracing::info!("{name} is deleted");
-        Ok(())
-    }
-
-    /// Deletes all interfaces, when the daemon ends: those that stand on others first.
-    pub fn delete_all_interfaces(&mut self) {
-        let mut all: Vec<_> =
-            self.interfaces.iter().map(|(index, interface)| (interface.kind, index)).collect();
-        all.sort_by_key(|(kind, index)| (!matches!(kind, Kind::Sub { .. }), *index));
-        for (_, index) in all {
-            if let Err(error) = self.delete_interface(index) {
-                tracing::warn!("{error}");
-            }
-        }
-    }
-
-    fn check_no_subs(&self, index: InterfaceIndex) -> Result<(), InterfaceError> {
-        let subs: Vec<&str> = self.interfaces.subs(index).map(|(_, sub)| sub.name.as_str()).collect();
-        if subs.is_empty() {
-            return Ok(());
-        }
-        Err(InterfaceError::HasSubs(self.interface_name(index), subs.join(", ")))
     }
 
     /// The device of an interface, which must be of the kind that `pick` takes.

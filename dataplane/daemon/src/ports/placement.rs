@@ -104,6 +104,11 @@ impl Placement {
     }
 
     /// The queues of an interface.
+    pub fn of(&self, interface: InterfaceIndex) -> impl Iterator<Item = &Placed> {
+        self.queues.iter().filter(move |placed| placed.interface == interface)
+    }
+
+    /// The same, to be changed.
     pub fn of_mut(&mut self, interface: InterfaceIndex) -> impl Iterator<Item = &mut Placed> {
         self.queues.iter_mut().filter(move |placed| placed.interface == interface)
     }

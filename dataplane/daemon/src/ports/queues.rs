@@ -13,6 +13,7 @@ use weft_engine::{Engine, InterfaceIndex, NodeId};
 use super::placement::{Placed, thread};
 use super::{DeviceError, Devices};
 use crate::config::af_xdp::WorkerNumber;
+use crate::lifecycle::Refusal;
 use crate::state::{Dataplane, PATIENCE};
 
 /// Receive queues that workers have given up.
@@ -125,7 +126,7 @@ impl Dataplane {
             return Err(DeviceError::NoQueue { name, queue: queue.0, last: last.unwrap_or(0) });
         };
         if placed.moving.get() {
-            return Err(DeviceError::Moving { name, queue: queue.0 });
+            return Err(Refusal::Moving { name, queue: queue.0 }.into());
         }
         if placed.worker == to {
             return Ok(());

@@ -11,13 +11,14 @@ use weft_devices::tap::input::Side;
 use weft_devices::tap::output::{TAP_OUTPUT, TapOutput};
 use weft_devices::tap::{Tap, TapConfig};
 use weft_engine::graph::NodeDef;
-use weft_engine::{InterfaceIndex, NodeId};
+use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Kind;
+use weft_nodes::interface::{Interfaces, Kind};
 
-use super::{Device, DeviceError, HostKey, made_up_mac};
+use super::{Device, DeviceError, Devices, HostKey, made_up_mac};
 use crate::config::interfaces;
 use crate::config::values::HostInterface;
+use crate::lifecycle::Foundation;
 use crate::state::Dataplane;
 
 /// A TAP that is an interface.
@@ -35,6 +36,37 @@ pub struct HostTap {
     host: HostKey,
     /// Hands packets to it.
     tx: NodeId,
+}
+
+impl Devices {
+    pub(super) fn close_tap(
+        &mut self,
+        cx: &mut Foundation<'_>,
+        index: InterfaceIndex,
+        TapDevice { tap, host }: TapDevice,
+    ) {
+        self.take_tap(cx.engine, Side::Interface(index));
+        if let Some(interface) = cx.interfaces.get(index) {
+            cx.engine.remove_node(interface.tx);
+        }
+        self.closing.begin(cx.engine, host, move || drop(tap));
+    }
+
+    pub(super) fn close_host_tap(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        port: InterfaceIndex,
+        HostTap { tap, host, tx }: HostTap,
+    ) {
+        if let Some(interface) = interfaces.get(port) {
+            self.take_tap(engine, Side::HostOf(port, interface.tx));
+        }
+        // Fails only if the port is gone, and then nobody refers to its host's side.
+        let _ = interfaces.change(engine, port, |interface| interface.host = NodeId::DROP);
+        engine.remove_node(tx);
+        self.closing.begin(engine, host, move || drop(tap));
+    }
 }
 
 impl Dataplane {
@@ -77,14 +109,6 @@ impl Dataplane {
             Box::new(TapOutput::new(interface, Arc::clone(tap), w.reasons()))
         });
         Ok(self.engine.add_nodes("weft", vec![node])?[0])
-    }
-
-    pub(super) fn close_tap(&mut self, index: InterfaceIndex, TapDevice { tap, host }: TapDevice) {
-        self.devices.take_tap(&mut self.engine, Side::Interface(index));
-        if let Some(interface) = self.interfaces.get(index) {
-            self.engine.remove_node(interface.tx);
-        }
-        self.devices.closing.begin(&mut self.engine, host, move || drop(tap));
     }
 
     /// Gives a port a host's side: what Weft does not handle itself goes to the host's stack through it, and
@@ -135,16 +159,6 @@ impl Dataplane {
         Ok(())
     }
 
-    pub(super) fn close_host_tap(&mut self, port: InterfaceIndex, HostTap { tap, host, tx }: HostTap) {
-        if let Some(interface) = self.interfaces.get(port) {
-            self.devices.take_tap(&mut self.engine, Side::HostOf(port, interface.tx));
-        }
-        // Fails only if the port is gone, and then nobody refers to its host's side.
-        let _ = self.interfaces.change(&mut self.engine, port, |interface| interface.host = NodeId::DROP);
-        self.engine.remove_node(tx);
-        self.devices.closing.begin(&mut self.engine, host, move || drop(tap));
-    }
-
     /// The name of a port's host's side.
     pub fn host_tap_name(&self, port: InterfaceIndex) -> Option<&str> {
         match self.devices.get(port) {
@@ -166,7 +180,7 @@ impl Dataplane {
         if let Some(Device::AfXdp(device)) = self.devices.list.get_mut(&port)
             && let Some(tap) = device.host_tap.take()
         {
-            self.close_host_tap(port, tap);
+            self.devices.close_host_tap(&mut self.engine, &mut self.interfaces, port, tap);
         }
     }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Interfaces without a device of their own: loopbacks and sub-interfaces; and those of the packet generator.
 
-use weft_devices::pg::{Mode, PgId};
+use weft_devices::pg::{Mode, Pg, PgId};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
 use weft_nodes::interface::{Kind, Tags};
 
 use super::{Device, DeviceError, made_up_mac};
 use crate::config::interfaces::Loopback;
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 /// What VPP gives to its loopbacks.
@@ -23,6 +24,15 @@ pub struct SubInterface {
     pub outer: (EtherType, VlanId),
     /// The 802.1Q tag behind it.
     pub inner: Option<VlanId>,
+}
+
+impl Subsystem for Pg {
+    fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        for stream in self.interface_leaves(cx.engine, index) {
+            let interface = cx.interfaces.get(index).map_or("?", |interface| interface.name.as_str());
+            tracing::warn!("packet generator: stream '{stream}' is deleted with interface {interface}");
+        }
+    }
 }
 
 impl Dataplane {
@@ -79,7 +89,7 @@ impl Dataplane {
         let mac = mac.unwrap_or_else(|| made_up_mac(1, id.0));
         let created = self.interfaces.create(&mut self.engine, &id.to_string(), Kind::Port, mac, PG_MTU, tx);
         if let Err(error) = created {
-            self.pg.delete_interface(&mut self.engine, id)?;
+            self.pg.interface_leaves(&mut self.engine, index);
             return Err(error.into());
         }
         self.interfaces.change(&mut self.engine, index, |interface| interface.link_up = true)?;

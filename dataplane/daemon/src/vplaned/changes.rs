@@ -67,6 +67,12 @@ impl Bindings {
         found.map(|(kernel, (_, name))| (*kernel, &**name))
     }
 
+    /// An interface is deleted; another one will have its index.
+    pub fn forget(&mut self, index: InterfaceIndex) {
+        self.interfaces.retain(|_, (bound, _)| *bound != index);
+        self.neighbors.retain(|(on, _)| *on != index);
+    }
+
     fn of(&self, kernel: IfIndex) -> Option<InterfaceIndex> {
         self.interfaces.get(&kernel).map(|(index, _)| *index)
     }
@@ -155,14 +161,17 @@ impl Bindings {
             }
             Change::VrfGone(vrf) => {
                 let Some(table) = self.vrfs.remove(&vrf) else { return Ok(()) };
-                let Dataplane { router, engine, interfaces, .. } = dataplane;
-                router.delete_table(engine, interfaces, table)?;
+                dataplane.delete_table(table)?;
             }
             Change::Interface(interface) => self.interface(dataplane, &interface)?,
             Change::InterfaceGone(kernel) => {
                 let Some((index, _)) = self.interfaces.remove(&kernel) else { return Ok(()) };
                 match dataplane.interfaces.get(index).map(|interface| interface.kind) {
-                    Some(Kind::Sub { .. }) => dataplane.delete_interface(index)?,
+                    Some(Kind::Sub { .. }) => {
+                        dataplane.delete_interface(index)?;
+                        // The dataplane tells whoever is in it; what vplaned says is worked in with vplaned's part out of it.
+                        self.forget(index);
+                    }
                     Some(Kind::Port | Kind::Loopback) => {
                         dataplane.delete_host_tap(index);
                         dataplane.set_forwarding(index, true)?;

@@ -12,6 +12,7 @@ use weft_vplaned::netlink::{IfIndex, MacAddr};
 use weft_vplaned::types::{Counters, Duplex, Link, PortDescription, PortNumber};
 
 use super::{Tell, Vplaned};
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::ports::Device;
 use crate::state::Dataplane;
 
@@ -41,26 +42,26 @@ impl Ports {
     }
 }
 
+impl Subsystem for Vplaned {
+    fn interface_removed(&mut self, _: &mut Foundation<'_>, index: InterfaceIndex) {
+        self.bindings.forget(index);
+        self.filters.interface_removed(index);
+        self.ports.left_out.remove(&index);
+        if let Some(number) = self.ports.number_of(index) {
+            self.ports.list.remove(&number);
+            self.tells.push(Tell::RemovePort(number));
+        }
+    }
+}
+
 impl Dataplane {
     pub(super) fn look_at_ports(&mut self, vplaned: &mut Vplaned) {
-        let gone: Vec<PortNumber> = vplaned
-            .ports
-            .list
-            .iter()
-            .filter(|(_, port)| self.xdp_device(port.index).is_err())
-            .map(|(number, _)| *number)
-            .collect();
-        for number in gone {
-            vplaned.ports.list.remove(&number);
-            vplaned.tells.push(Tell::RemovePort(number));
-        }
         let present: Vec<InterfaceIndex> = self
             .devices
             .iter()
             .filter(|(_, device)| matches!(device, Device::AfXdp(_)))
             .map(|(index, _)| index)
             .collect();
-        vplaned.ports.left_out.retain(|index| present.contains(index));
         for index in present {
             match vplaned.ports.number_of(index) {
                 Some(number) => self.report_if_changed(vplaned, number),

@@ -137,16 +137,31 @@ impl Pg {
         Ok(output)
     }
 
-    /// Deletes an interface with its output node, its capture and the streams that it is the source of.
-    pub fn delete_interface(&mut self, engine: &mut Engine, id: PgId) -> Result<(), PgError> {
-        let captured = self.end_capture(engine, id);
-        let interface = self.interfaces.remove(&id).ok_or(PgError::NoSuchPgInterface(id))?;
-        let fed = |stream: &StreamEntry| stream.source == Some(id) || stream.entry.node == interface.output;
-        for name in self.names(fed) {
-            self.delete_stream(engine, &name)?;
+    /// An interface is about to be deleted, of whatever kind: its index will be another's. Streams whose packets arrive or
+    /// leave there are deleted; if it is one of the packet generator, so are its output node and its capture. Returns the
+    /// names of the streams.
+    pub fn interface_leaves(&mut self, engine: &mut Engine, index: InterfaceIndex) -> Vec<String> {
+        let mut output = None;
+        let own = self.interfaces().find(|(_, its)| *its == index);
+        if let Some((id, _)) = own {
+            if let Err(error) = self.end_capture(engine, id) {
+                tracing::error!("capture of {id} ends: {error}");
+            }
+            output = self.interfaces.remove(&id).map(|interface| interface.output);
         }
-        engine.remove_node(interface.output);
-        captured
+        let names = |stream: &StreamEntry| {
+            stream.entry.rx == index || stream.entry.tx == index || Some(stream.entry.node) == output
+        };
+        let streams = self.names(names);
+        for name in &streams {
+            if let Some(mut stream) = self.streams.remove(name) {
+                stream.stop(engine, self.input);
+            }
+        }
+        if let Some(output) = output {
+            engine.remove_node(output);
+        }
+        streams
     }
 
     /// The interface of that number and its output node.

@@ -18,11 +18,13 @@ use weft_binapi::api::classify::{
     OutputAclSetInterfaceReply,
 };
 use weft_binapi::server::{Records, Registry};
-use weft_classify::{ClassifyError, Direction, RuleId, RuleSet};
-use weft_engine::InterfaceIndex;
+use weft_classify::{ClassifyError, Direction, RuleId, RuleSet, RuleSets};
+use weft_engine::{Engine, InterfaceIndex};
+use weft_nodes::interface::Interfaces;
 
 pub use self::table::{NONE, Session, Table};
 use self::table::{VECTOR, chain, rules, verdict};
+use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 /// More tables than anybody can keep apart.
@@ -41,6 +43,35 @@ impl Tables {
     /// All of them, by index.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Table)> {
         self.tables.iter().map(|(index, table)| (*index, table))
+    }
+
+    /// Deletes the rules of tables that no interface asks any more.
+    fn drop_unused(
+        &mut self,
+        sets: &mut RuleSets,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+    ) -> Result<(), ClassifyError> {
+        let used: BTreeSet<String> = sets.attached().map(|(_, _, set)| set.to_owned()).collect();
+        let applied = self.applied.iter().copied();
+        let unused: Vec<u32> = applied.filter(|head| !used.contains(&set_name(*head))).collect();
+        for head in unused {
+            self.applied.remove(&head);
+            match sets.delete(engine, interfaces, &set_name(head)) {
+                // The operator was quicker.
+                Ok(()) | Err(ClassifyError::UnknownSet(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Subsystem for Tables {
+    fn interface_removed(&mut self, cx: &mut Foundation<'_>, _: InterfaceIndex) {
+        if let Err(error) = self.drop_unused(cx.rule_sets, cx.engine, cx.interfaces) {
+            tracing::error!("API: {error}");
+        }
     }
 }
 
@@ -276,7 +307,7 @@ impl Dataplane {
         if !on {
             let Dataplane { rule_sets, engine, interfaces, .. } = self;
             rule_sets.detach(engine, interfaces, index, direction).map_err(refusal)?;
-            return self.drop_unused();
+            return self.drop_unused().map_err(refusal);
         }
         let is_new = !self.classify_tables.applied.contains(&head);
         if is_new && self.rule_sets.get(&name).is_some() {
@@ -286,25 +317,13 @@ impl Dataplane {
         self.classify_tables.applied.insert(head);
         let Dataplane { rule_sets, engine, interfaces, .. } = self;
         let done = rule_sets.attach(engine, interfaces, &name, index, direction).map_err(refusal);
-        self.drop_unused()?;
+        self.drop_unused().map_err(refusal)?;
         done
     }
 
-    /// Deletes the rules of tables that no interface asks any more.
-    fn drop_unused(&mut self) -> Result<(), Retval> {
-        let used: BTreeSet<String> = self.rule_sets.attached().map(|(_, _, set)| set.to_owned()).collect();
-        let applied = self.classify_tables.applied.iter().copied();
-        let unused: Vec<u32> = applied.filter(|head| !used.contains(&set_name(*head))).collect();
-        for head in unused {
-            self.classify_tables.applied.remove(&head);
-            let Dataplane { rule_sets, engine, interfaces, .. } = self;
-            match rule_sets.delete(engine, interfaces, &set_name(head)) {
-                // The operator was quicker.
-                Ok(()) | Err(ClassifyError::UnknownSet(_)) => {}
-                Err(error) => return Err(refusal(error)),
-            }
-        }
-        Ok(())
+    fn drop_unused(&mut self) -> Result<(), ClassifyError> {
+        let Dataplane { classify_tables, rule_sets, engine, interfaces, .. } = self;
+        classify_tables.drop_unused(rule_sets, engine, interfaces)
     }
 
     /// Packets that a session has met, wherever its table is applied.

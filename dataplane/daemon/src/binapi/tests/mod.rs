@@ -47,6 +47,7 @@ impl Host for Shared {
 struct Served {
     path: std::path::PathBuf,
     client: Client,
+    bed: Shared,
 }
 
 impl Served {
@@ -65,6 +66,11 @@ impl Served {
             Err(Error::Retval { retval, .. }) => retval,
             other => panic!("{message:?} should be refused, and is answered {other:?}"),
         }
+    }
+
+    /// Clients that hear of neighbours.
+    fn watchers(&self) -> usize {
+        self.bed.0.borrow().dataplane.api.as_ref().map_or(0, |api| api.watchers.len())
     }
 
     async fn cli(&self, command: &str) -> String {
@@ -88,7 +94,8 @@ fn serve<F: Future<Output = ()>>(commands: &[&str], test: impl FnOnce(Served) ->
         shared.with(|dataplane| dataplane.api = Some(api));
         let serving = spawn_local(server.serve(shared.clone()));
         let client = Client::connect(&path, weft_client::Options::new("test")).await;
-        test(Served { path: path.clone(), client: client.expect("the server listens") }).await;
+        let client = client.expect("the server listens");
+        test(Served { path: path.clone(), client, bed: shared.clone() }).await;
         serving.abort();
     }));
 }
@@ -516,5 +523,46 @@ fn features_of_an_interface() {
             };
             assert_eq!(served.ask(question).await.is_enabled, enable);
         }
+    });
+}
+
+#[test]
+fn what_is_kept_for_an_interface_goes_with_it() {
+    use weft_binapi::api::classify::*;
+    serve(LOOP0, |served| async move {
+        let watch = |sw_if_index| WantIpNeighborEventsV2 {
+            enable: true,
+            sw_if_index: InterfaceIndex(sw_if_index),
+            ..WantIpNeighborEventsV2::default()
+        };
+        served.ask(watch(0)).await;
+        let none = u32::MAX;
+        let table = ClassifyAddDelTable {
+            is_add: true,
+            table_index: none,
+            nbuckets: 1,
+            memory_size: 1 << 20,
+            match_n_vectors: 1,
+            next_table_index: none,
+            miss_next_index: none,
+            mask: vec![0; 16],
+            ..ClassifyAddDelTable::default()
+        };
+        let table = served.ask(table).await.new_table_index;
+        served
+            .ask(InputAclSetInterface {
+                sw_if_index: InterfaceIndex(0),
+                ip4_table_index: table,
+                ip6_table_index: none,
+                l2_table_index: none,
+                is_add: true,
+            })
+            .await;
+        assert!(served.cli("show classify").await.contains("vpp-table-0"));
+        served.cli("delete loopback interface intfc loop0").await;
+        assert!(!served.cli("show classify").await.contains("vpp-table-0"));
+        // A table that is asked nowhere can go.
+        served.ask(ClassifyAddDelTable { table_index: table, ..ClassifyAddDelTable::default() }).await;
+        assert_eq!(served.watchers(), 0);
     });
 }

@@ -343,10 +343,7 @@ impl Draft {
                 let arc = engine.features().arc(arc)?;
                 dataplane.set_feature(arc, *interface, feature, *on)?;
             }
-            Setting::NoTable(id, index) => {
-                router.delete_table(engine, interfaces, *id)?;
-                dataplane.forget_replacing(*index);
-            }
+            Setting::NoTable(id, _) => dataplane.delete_table(*id)?,
             _ => {}
         }
         Ok(())

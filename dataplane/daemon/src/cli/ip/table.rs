@@ -47,7 +47,7 @@ fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
 fn del(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let id = args.parse("table")?;
     args.finish()?;
-    dataplane.router.delete_table(&mut dataplane.engine, &dataplane.interfaces, id).map_err(refused)?;
+    dataplane.delete_table(id).map_err(refused)?;
     Ok(Reply::empty())
 }
 

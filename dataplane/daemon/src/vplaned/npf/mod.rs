@@ -114,6 +114,15 @@ impl Filters {
             && !bindings.named().eq(self.interfaces.iter().map(|(index, name)| (*index, &**name)))
     }
 
+    /// An interface is deleted: one that comes with its index and name is another one.
+    pub fn interface_removed(&mut self, index: InterfaceIndex) {
+        for (known, _) in &mut self.interfaces {
+            if *known == index {
+                *known = InterfaceIndex::NONE;
+            }
+        }
+    }
+
     /// Puts what is wanted into effect, or says why not and changes nothing.
     pub fn commit(&mut self, dataplane: &mut Dataplane, bindings: &Bindings) -> Result<(), CommandError> {
         self.interfaces = bindings.named().map(|(index, name)| (index, name.to_owned())).collect();

@@ -2,8 +2,10 @@
 //! From `npf-cfg` to rule sets: what a rule becomes, what a commit does, what is refused and how.
 
 use weft_classify::{Direction, PortRange, Verdict};
+use weft_devices::pg::{Mode, PgId};
 use weft_vplaned::commands::npf::Npf;
 use weft_vplaned::commands::{Feature, Words};
+use weft_vplaned::netlink::IfIndex;
 use weft_vplaned::session::Event;
 
 use super::*;
@@ -237,11 +239,7 @@ fn line_13_rules_wait_for_their_interface_and_line_15_a_snapshot_commits() {
     let took = std::time::Duration::ZERO;
     stand.bed.dataplane.hear_vplaned([Event::SnapshotEnd { messages: 4, took }]);
     assert!(stand.verdicts(SET).is_some());
-    let other = stand.bed.dataplane.create_pg_interface(
-        weft_devices::pg::PgId(1),
-        weft_devices::pg::Mode::Ethernet,
-        None,
-    );
+    let other = stand.bed.dataplane.create_pg_interface(PgId(1), Mode::Ethernet, None);
     let other = other.expect("a second port");
     let ifindex = weft_vplaned::netlink::IfIndex::new(9).expect("not 0");
     stand.vplaned().bindings.bind(ifindex, other, "later0");
@@ -301,4 +299,23 @@ fn sessions_follow_what_is_set() {
     stand.bed.dataplane.hear_vplaned([Event::SnapshotBegin, Event::SnapshotEnd { messages: 0, took }]);
     assert_eq!(stand.bed.dataplane.config.flow, configured);
     assert_eq!(stand.ask("session-op show sessions"), serde_json::json!({"config": {"sessions": {}}}));
+}
+
+#[test]
+fn filters_follow_a_port_that_is_deleted_and_made_again_with_its_index() {
+    let mut stand = Stand::new();
+    stand.npf(&WEB);
+    stand.npf(&["npf-cfg commit"]);
+    let dataplane = &mut stand.bed.dataplane;
+    let port = stand.port;
+    dataplane.delete_interface(port).expect("nothing refuses");
+    assert_eq!(stand.vplaned().bindings.kernel_of(port), None);
+    stand.bed.rest();
+    let dataplane = &mut stand.bed.dataplane;
+    let made = dataplane.create_pg_interface(PgId(0), Mode::Ethernet, None).expect("its name is free");
+    assert_eq!(made, port, "the index is given out again");
+    stand.vplaned().bindings.bind(IfIndex::new(2).expect("not 0"), made, "dp0p0s4");
+    stand.bed.dataplane.hear_vplaned([]);
+    let attached: Vec<_> = stand.bed.dataplane.rule_sets.attached().map(|(at, ..)| at).collect();
+    assert_eq!(attached, [made]);
 }

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Lifecycle: whoever keeps something by the index of an interface or of a table hears when that object changes and goes.
+//!
+//! An index is given out again. State that is kept by index and outlives its object becomes another object's, so
+//! each part of the main thread that has such state is a [`Subsystem`], and all of them are in the one list of
+//! `Dataplane::subsystems`. Nothing else is called when an interface or a table goes.
+//!
+//! # Order
+//!
+//! The list is ordered from the bottom up: a subsystem stands after those that it uses. What comes and changes is heard
+//! in this order, what goes in the opposite order. Interfaces, routes and rules are used by all others: they are the
+//! [`Foundation`] that each call is given.
+//!
+//! # Deletion
+//!
+//! 1. Everybody is asked ([`Subsystem::interface_may_go`]), and nothing changes. A refusal leaves all as it was.
+//! 2. The router takes away addresses and paths, which is the last step that can fail, and the classifier its rules.
+//! 3. Everybody gives up what it has there ([`Subsystem::interface_removing`]): the interface can still be looked at.
+//! 4. The registry deletes it; then everybody hears that it is gone ([`Subsystem::interface_removed`]).
+//!
+//! Main thread only. A call of a subsystem does not delete or create interfaces and tables.
+
+use weft_classify::RuleSets;
+use weft_engine::{Engine, InterfaceIndex};
+use weft_nodes::interface::{InterfaceError, Interfaces, Kind};
+use weft_nodes::ip4::{Router, TableId, TableIndex};
+
+use crate::ports::DeviceError;
+use crate::state::Dataplane;
+
+/// What every subsystem may use.
+pub struct Foundation<'a> {
+    /// Graph, features, workers.
+    pub engine: &'a mut Engine,
+    /// All interfaces.
+    pub interfaces: &'a mut Interfaces,
+    /// Tables, routes, neighbours.
+    pub router: &'a mut Router,
+    /// Classifier rules.
+    pub rule_sets: &'a mut RuleSets,
+}
+
+/// Why an interface cannot be deleted or changed now.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// One of its queues has no worker at the moment.
+    #[error("queue {queue} of '{name}' is on its way to another worker: try again in a moment")]
+    Moving {
+        /// The port.
+        name: String,
+        /// Its queue.
+        queue: u32,
+    },
+}
+
+/// A part of the main thread's state that keeps something by the index of an interface or of a table.
+pub trait Subsystem {
+    /// Whether an interface can be deleted as far as this subsystem is concerned. What merely refers to it goes with it.
+    fn interface_may_go(&self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), Refusal> {
+        let _ = (interfaces, index);
+        Ok(())
+    }
+
+    /// An interface is about to be deleted: give up what there is on it. Packets may still arrive.
+    fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        let _ = (cx, index);
+    }
+
+    /// An interface is deleted. Another one will have its index, and perhaps its name.
+    fn interface_removed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        let _ = (cx, index);
+    }
+
+    /// A forwarding table is deleted. Another one will have its index.
+    fn table_removed(&mut self, cx: &mut Foundation<'_>, table: TableIndex) {
+        let _ = (cx, table);
+    }
+}
+
+impl Dataplane {
+    /// What all subsystems may use, and all of them, from the bottom up.
+    fn subsystems(&mut self) -> (Foundation<'_>, Vec<&mut dyn Subsystem>) {
+        let Dataplane {
+            engine,
+            interfaces,
+            router,
+            rule_sets,
+            baselines,
+            devices,
+            pg,
+            capture,
+            mss,
+            flows,
+            plugins,
+            classify_tables,
+            agents,
+            vplaned,
+            api,
+            ..
+        } = self;
+        let mut all: Vec<&mut dyn Subsystem> = vec![baselines, devices, pg];
+        all.extend(capture.as_mut().map(|capture| capture as &mut dyn Subsystem));
+        all.extend([mss as &mut dyn Subsystem, flows, plugins, classify_tables, agents]);
+        all.extend(vplaned.as_deref_mut().map(|vplaned| vplaned as &mut dyn Subsystem));
+        all.extend(api.as_mut().map(|api| api as &mut dyn Subsystem));
+        (Foundation { engine, interfaces, router, rule_sets }, all)
+    }
+
+    /// Tells everybody that something goes.
+    fn tell_of_removal(&mut self, mut tell: impl FnMut(&mut dyn Subsystem, &mut Foundation<'_>)) {
+        let (mut cx, mut all) = self.subsystems();
+        all.iter_mut().rev().for_each(|subsystem| tell(*subsystem, &mut cx));
+    }
+
+    /// Deletes an interface of any kind with all that is on it but sub-interfaces, which are refused. A refusal leaves all
+    /// as it was.
+    pub fn delete_interface(&mut self, index: InterfaceIndex) -> Result<(), DeviceError> {
+        let name = self.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?.name.clone();
+        let subs: Vec<&str> = self.interfaces.subs(index).map(|(_, sub)| sub.name.as_str()).collect();
+        if !subs.is_empty() {
+            return Err(InterfaceError::HasSubs(name, subs.join(", ")).into());
+        }
+        let (cx, all) = self.subsystems();
+        all.iter().try_for_each(|subsystem| subsystem.interface_may_go(cx.interfaces, index))?;
+        let Dataplane { router, engine, interfaces, .. } = self;
+        router.interface_leaves(engine, interfaces, index)?;
+        self.subsystems().0.rules_leave(index);
+        self.tell_of_removal(|subsystem, cx| subsystem.interface_removing(cx, index));
+        self.interfaces.delete(&mut self.engine, index)?;
+        self.tell_of_removal(|subsystem, cx| subsystem.interface_removed(cx, index));
+        tracing::info!("{name} is deleted");
+        Ok(())
+    }
+
+    /// Deletes all interfaces, when the daemon ends: those that stand on others first.
+    pub fn delete_all_interfaces(&mut self) {
+        let mut all: Vec<_> =
+            self.interfaces.iter().map(|(index, interface)| (interface.kind, index)).collect();
+        all.sort_by_key(|(kind, index)| (!matches!(kind, Kind::Sub { .. }), *index));
+        for (_, index) in all {
+            if let Err(error) = self.delete_interface(index) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    /// Deletes a forwarding table with all its routes. A refusal leaves all as it was.
+    pub fn delete_table(&mut self, id: TableId) -> Result<(), DeviceError> {
+        let table = self.router.table_index(id)?;
+        self.router.delete_table(&mut self.engine, &self.interfaces, id)?;
+        self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, table));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

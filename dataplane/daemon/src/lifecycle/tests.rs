@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An interface or a table goes and another one with its index, and its name, comes: nothing of the first must be left.
+
+use std::time::Duration;
+
+use weft_flow::settings::Mode;
+use weft_flow_map::{Flow, Verdict};
+
+use crate::testing::Bed;
+
+/// Deletes loop0 and makes it again, with the same index.
+fn again(bed: &mut Bed) {
+    let index = bed.dataplane.interfaces.find("loop0");
+    bed.text("delete loopback interface intfc loop0");
+    bed.rest();
+    bed.text("create loopback interface");
+    assert_eq!(bed.dataplane.interfaces.find("loop0"), index, "the index is given out again");
+}
+
+fn with_loopback() -> Bed {
+    let mut bed = Bed::new("", 1);
+    bed.text("create loopback interface");
+    bed
+}
+
+#[test]
+fn streams_of_packets_go_with_the_interface_that_they_name() {
+    let mut bed = with_loopback();
+    bed.text("create packet-generator interface pg0");
+    let packet = "data { IP4: 1.2.3 -> 4.5.6 UDP: 10.0.0.1 -> 10.0.0.2 UDP: 1 -> 2 incrementing 18 }";
+    for (name, place) in [
+        ("in", "interface loop0"),
+        ("out", "source pg0 node drop tx-interface loop0"),
+        ("other", "source pg0"),
+    ] {
+        bed.text(&format!("packet-generator new {{ name {name} limit 1 {place} {packet} }}"));
+    }
+    again(&mut bed);
+    let left: Vec<String> = bed.dataplane.pg.streams().map(|stream| stream.name).collect();
+    assert_eq!(left, ["other"]);
+}
+
+#[test]
+fn a_capture_of_an_interface_ends_with_it() {
+    let mut bed = with_loopback();
+    let file = format!("weft-lifecycle-{}.pcap", std::process::id());
+    bed.text(&format!("pcap trace rx tx intfc loop0 file {file}"));
+    again(&mut bed);
+    assert_eq!(bed.dataplane.capture.as_ref().map(|capture| capture.running), Some(false));
+    bed.text("pcap trace off");
+    // It is a file of this test alone.
+    let _ = std::fs::remove_file(format!("/tmp/{file}"));
+}
+
+#[test]
+fn what_clear_has_hidden_is_not_hidden_from_the_next_interface() {
+    let mut bed = with_loopback();
+    let index = bed.dataplane.interfaces.find("loop0").expect("it was created");
+    bed.dataplane.counters.interfaces.rx_miss.add(index.index(), 5);
+    bed.text("clear interfaces");
+    again(&mut bed);
+    bed.dataplane.counters.interfaces.rx_miss.add(index.index(), 3);
+    let counts = bed.dataplane.baselines.interface(&bed.dataplane.engine.counters, index);
+    assert_eq!(counts.simple[5], 3);
+}
+
+/// Sends one UDP packet through pg0, whose flows are tracked.
+fn one_flow(bed: &mut Bed) -> Flow {
+    bed.text("packet-generator enable-stream s");
+    bed.rest();
+    let tracker = bed.dataplane.flows.tracker.as_ref().expect("flows are tracked");
+    let flows: Vec<Flow> = tracker.flows().collect();
+    assert_eq!(flows.len(), 1, "{flows:?}");
+    flows[0]
+}
+
+#[test]
+fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
+    let folder = std::env::temp_dir().join(format!("weft-lifecycle-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the socket of flows");
+    let mut bed = Bed::new(&format!("unix {{ runtime-dir {} }}", folder.display()), 1);
+    for command in [
+        "create packet-generator interface pg0 hw-addr 02:00:00:00:00:07",
+        "ip table add 7",
+        "set interface ip table pg0 7",
+        "set interface ip address pg0 10.0.0.254/24",
+        "set interface state pg0 up",
+        "ip table add 9",
+        "packet-generator new { name s limit 1 source pg0 \
+         data { IP4: 1.2.3 -> 200.0.7 UDP: 10.0.0.1 -> 10.9.0.2 UDP: 1 -> 2 incrementing 18 } }",
+    ] {
+        bed.text(command);
+    }
+    let port = bed.dataplane.interfaces.find("pg0").expect("it was created");
+    bed.dataplane.track_flows(port, Mode::Track).expect("there is memory for flows");
+    let flow = one_flow(&mut bed);
+    let of_nine = bed.dataplane.router.table_index(9).expect("it was added");
+    let of_seven = bed.dataplane.router.table_index(7).expect("it was added");
+    assert_eq!(u32::from(flow.key.table()), of_seven.0);
+    bed.text(&format!("flow verdict {} redirect table 9", flow.id));
+    bed.text("ip table del 9");
+    let ended = |bed: &mut Bed, what: &str, holds: fn(&[Flow]) -> bool| {
+        let done = bed.dataplane.settle(Duration::from_secs(10), |dataplane| {
+            let tracker = dataplane.flows.tracker.as_ref().expect("flows are tracked");
+            holds(&tracker.flows().collect::<Vec<_>>())
+        });
+        assert!(done, "{what}");
+    };
+    ended(&mut bed, "it leads nowhere", |flows| flows[0].verdict == Verdict::Drop);
+    bed.text("ip table add 8");
+    assert_eq!(bed.dataplane.router.table_index(8).ok(), Some(of_nine), "the index is given out again");
+    for command in
+        ["set interface ip address del pg0 10.0.0.254/24", "set interface ip table pg0 0", "ip table del 7"]
+    {
+        bed.text(command);
+    }
+    ended(&mut bed, "it was seen in table 7", <[Flow]>::is_empty);
+    drop(bed);
+    // The folder is of this test alone.
+    let _ = std::fs::remove_dir_all(folder);
+}
