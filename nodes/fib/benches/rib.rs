@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
 use weft_fib::{
-    Action, Change, LoadBalances, NextHops, Objects, PathTarget, Preference, Rib, RibSettings, RoutePath,
+    Action, Change, Ip4, LoadBalances, NextHops, Objects, PathTarget, Preference, Rib, RibSettings, RoutePath,
 };
 use weft_interface::Owner;
 
@@ -23,7 +23,7 @@ const NEXT_HOPS: u64 = 16;
 struct Bed {
     domain: Domain,
     objects: Objects,
-    rib: Rib,
+    rib: Rib<Ip4>,
 }
 
 impl Bed {
@@ -36,7 +36,7 @@ impl Bed {
         Bed { objects, rib: Rib::new(RibSettings::default()).expect("address space for a table"), domain }
     }
 
-    fn apply(&mut self, changes: &[Change]) {
+    fn apply(&mut self, changes: &[Change<Ip4>]) {
         self.rib.apply(&mut self.objects, &mut self.domain, changes).expect("the changes are right");
         self.domain.reclaim();
     }
@@ -54,7 +54,7 @@ fn router(bits: u64) -> Ipv4Addr {
     Ipv4Addr::new(192, 0, 2, 1 + (bits % NEXT_HOPS) as u8)
 }
 
-fn set(prefix: Ipv4Net, target: PathTarget) -> Change {
+fn set(prefix: Ipv4Net, target: PathTarget<Ip4>) -> Change<Ip4> {
     Change { prefix, owner: Owner::API, action: Action::Set(Preference(0), vec![RoutePath::new(target)]) }
 }
 

@@ -15,7 +15,9 @@
 //! Knows interfaces and link headers, but no node: whoever has nodes reads the tables there.
 #![deny(unsafe_code)]
 
+mod family;
 mod fib;
+mod ip4;
 mod load_balance;
 mod multipath;
 pub mod neighbor;
@@ -25,7 +27,9 @@ mod rib;
 mod route;
 mod table_memory;
 
+pub use family::{Family, IpPrefix, Lookup, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
 pub use fib::{Fib, FibError, FibSettings, FibWriter};
+pub use ip4::Ip4;
 pub use load_balance::{
     DropKind, Forward, LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS,
     Share,

@@ -8,16 +8,15 @@
 //! A list knows what it resolves to, not how: the RIB finds that out ([`super::rib`]). Main thread only.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use ipnet::Ipv4Net;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
 
+use super::family::{Family, IpPrefix};
 use super::route::{PathTarget, RoutePath};
 use super::{
     Forward, LoadBalanceId, LoadBalances, LoadBalancesFull, NextHopId, NextHops, NextHopsFull, Share,
@@ -59,18 +58,18 @@ impl PathListId {
 
 /// A path with all recursion taken out of it: what of [`PathTarget`] a worker can follow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Resolved {
-    NextHop(InterfaceIndex, Ipv4Addr),
+pub(super) enum Resolved<F: Family> {
+    NextHop(InterfaceIndex, F::Addr),
     Other(Forward),
 }
 
 /// [`Resolved`] paths without repetition, in order, and their weights. Empty: the list is unresolved.
-pub(super) type Resolution = Vec<(Resolved, u64)>;
+pub(super) type Resolution<F> = Vec<(Resolved<F>, u64)>;
 
-pub(super) struct PathList {
+pub(super) struct PathList<F: Family> {
     /// In order.
-    pub paths: Arc<[RoutePath]>,
-    pub resolution: Resolution,
+    pub paths: Arc<[RoutePath<F>]>,
+    pub resolution: Resolution<F>,
     /// [`LoadBalanceId::NO_ROUTE`] exactly if the list is unresolved.
     pub load_balance: LoadBalanceId,
     /// The same, once what is prepared is in force.
@@ -81,8 +80,8 @@ pub(super) struct PathList {
     users: u32,
 }
 
-impl PathList {
-    pub fn recursive_hops(&self) -> impl Iterator<Item = Ipv4Addr> {
+impl<F: Family> PathList<F> {
+    pub fn recursive_hops(&self) -> impl Iterator<Item = F::Addr> {
         self.paths.iter().filter_map(|path| match path.target {
             PathTarget::Via { address, interface: None } => Some(address),
             _ => None,
@@ -102,32 +101,43 @@ impl PathList {
 }
 
 /// A new resolution of a list with its objects, not yet in force.
-pub(super) struct Prepared {
+pub(super) struct Prepared<F: Family> {
     pub list: PathListId,
-    resolution: Resolution,
+    resolution: Resolution<F>,
     next_hops: Vec<NextHopId>,
     shares: Vec<Share>,
     /// A new load-balance, for a list that was unresolved.
     inserted: Option<LoadBalanceId>,
 }
 
-#[derive(Default)]
-pub(super) struct PathLists {
-    ids: HashMap<Arc<[RoutePath]>, PathListId>,
-    lists: Vec<Option<PathList>>,
+pub(super) struct PathLists<F: Family> {
+    ids: HashMap<Arc<[RoutePath<F>]>, PathListId>,
+    lists: Vec<Option<PathList<F>>>,
     free: Vec<PathListId>,
     /// Addresses of recursive paths, and in how many lists they are.
-    hops: BTreeMap<Ipv4Addr, usize>,
+    hops: BTreeMap<F::Addr, usize>,
     /// Scratch memory.
-    sorted: Vec<RoutePath>,
+    sorted: Vec<RoutePath<F>>,
 }
 
-impl PathLists {
-    pub fn get(&self, id: PathListId) -> &PathList {
+impl<F: Family> Default for PathLists<F> {
+    fn default() -> Self {
+        PathLists {
+            ids: HashMap::new(),
+            lists: Vec::new(),
+            free: Vec::new(),
+            hops: BTreeMap::new(),
+            sorted: Vec::new(),
+        }
+    }
+}
+
+impl<F: Family> PathLists<F> {
+    pub fn get(&self, id: PathListId) -> &PathList<F> {
         self.lists[id.index()].as_ref().expect("a path list with users exists")
     }
 
-    fn get_mut(&mut self, id: PathListId) -> &mut PathList {
+    fn get_mut(&mut self, id: PathListId) -> &mut PathList<F> {
         self.lists[id.index()].as_mut().expect("a path list with users exists")
     }
 
@@ -135,17 +145,17 @@ impl PathLists {
         self.ids.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (PathListId, &PathList)> {
+    pub fn iter(&self) -> impl Iterator<Item = (PathListId, &PathList<F>)> {
         self.ids.values().map(|&id| (id, self.get(id)))
     }
 
     /// Whether some recursive path leads into `prefix`.
-    pub fn recurse_into(&self, prefix: Ipv4Net) -> bool {
-        self.hops.range(prefix.network()..=prefix.broadcast()).next().is_some()
+    pub fn recurse_into(&self, prefix: F::Net) -> bool {
+        self.hops.range(prefix.first()..=prefix.last()).next().is_some()
     }
 
     /// The list of these paths, for one more user; tells whether it is new, and then unresolved.
-    pub fn acquire(&mut self, paths: &[RoutePath]) -> (PathListId, bool) {
+    pub fn acquire(&mut self, paths: &[RoutePath<F>]) -> (PathListId, bool) {
         self.sorted.clear();
         self.sorted.extend_from_slice(paths);
         self.sorted.sort_unstable();
@@ -153,7 +163,7 @@ impl PathLists {
             self.get_mut(id).users += 1;
             return (id, false);
         }
-        let paths: Arc<[RoutePath]> = self.sorted.as_slice().into();
+        let paths: Arc<[RoutePath<F>]> = self.sorted.as_slice().into();
         let list = PathList {
             paths: Arc::clone(&paths),
             resolution: Resolution::new(),
@@ -207,9 +217,9 @@ impl PathLists {
         objects: &mut Objects,
         domain: &mut Domain,
         list: PathListId,
-        resolution: Resolution,
+        resolution: Resolution<F>,
         like: LoadBalanceId,
-    ) -> Result<Prepared, ObjectsFull> {
+    ) -> Result<Prepared<F>, ObjectsFull> {
         let mut prepared =
             Prepared { list, resolution, next_hops: Vec::new(), shares: Vec::new(), inserted: None };
         match self.fill(objects, domain, &mut prepared, like) {
@@ -225,13 +235,13 @@ impl PathLists {
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
-        prepared: &mut Prepared,
+        prepared: &mut Prepared<F>,
         like: LoadBalanceId,
     ) -> Result<(), ObjectsFull> {
         for &(resolved, weight) in &prepared.resolution {
             let forward = match resolved {
                 Resolved::NextHop(interface, address) => {
-                    let id = objects.next_hops.acquire(domain, interface, IpAddr::V4(address))?;
+                    let id = objects.next_hops.acquire(domain, interface, address.into())?;
                     prepared.next_hops.push(id);
                     Forward::NextHop(id)
                 }
@@ -251,7 +261,7 @@ impl PathLists {
     }
 
     /// Undoes [`PathLists::prepare`].
-    pub fn discard(&mut self, objects: &mut Objects, domain: &mut Domain, prepared: Prepared) {
+    pub fn discard(&mut self, objects: &mut Objects, domain: &mut Domain, prepared: Prepared<F>) {
         let list = self.get_mut(prepared.list);
         list.planned = list.load_balance;
         for next_hop in prepared.next_hops {
@@ -264,7 +274,12 @@ impl PathLists {
 
     /// Puts a resolution in force. What the list had before is returned; it has to be released when no
     /// forwarding table names it any more.
-    pub fn commit(&mut self, objects: &mut Objects, domain: &mut Domain, prepared: Prepared) -> Superseded {
+    pub fn commit(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        prepared: Prepared<F>,
+    ) -> Superseded {
         let list = self.get_mut(prepared.list);
         let mut superseded = Superseded {
             next_hops: std::mem::replace(&mut list.next_hops, prepared.next_hops),

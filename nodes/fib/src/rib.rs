@@ -18,11 +18,9 @@ mod view;
 
 use std::collections::HashSet;
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use ipnet::Ipv4Net;
 use prefix_trie::PrefixMap;
 use prefix_trie::map::Entry;
 use thiserror::Error;
@@ -31,7 +29,7 @@ use weft_engine::qsbr::Domain;
 use weft_interface::Owner;
 
 use super::LoadBalanceId;
-use super::fib::{Fib, FibError, FibSettings, FibWriter};
+use super::family::{Family, IpPrefix, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
 use super::path_list::{Objects, ObjectsFull, PathListId, PathLists, Prepared};
 use super::route::{Action, Change, Outcome, Preference, RouteError, RoutePath, check_paths, check_prefix};
 use source::{Route, Source};
@@ -39,69 +37,69 @@ pub use view::{RouteView, SourceView};
 
 /// Sizes of one table.
 #[derive(Clone, Copy, Debug)]
-pub struct RibSettings {
+pub struct RibSettings<F: Family> {
     /// Most prefixes.
     pub prefixes: usize,
     /// Of its forwarding table.
-    pub fib: FibSettings,
+    pub fib: SettingsOf<F>,
 }
 
-impl Default for RibSettings {
+impl<F: Family> Default for RibSettings<F> {
     fn default() -> Self {
-        RibSettings { prefixes: 4_000_000, fib: FibSettings::default() }
+        RibSettings { prefixes: 4_000_000, fib: Default::default() }
     }
 }
 
 /// Why a batch changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum ApplyError {
+pub enum ApplyError<F: Family> {
     /// These changes, by their position in the batch, are wrong.
     #[error("{} of the changes refused, the first (number {}): {}", .0.len(), .0[0].0, .0[0].1)]
-    Refused(Vec<(usize, RouteError)>),
+    Refused(Vec<(usize, RouteError<F>)>),
     /// There is no room for what workers need.
     #[error(transparent)]
     Objects(#[from] ObjectsFull),
     /// There is no room in the forwarding table.
     #[error(transparent)]
-    Fib(#[from] FibError),
+    Fib(LookupErrorOf<F>),
 }
 
 /// What an edit replaced. Holds the path list of `before`.
-struct Edit {
-    prefix: Ipv4Net,
+struct Edit<F: Family> {
+    prefix: F::Net,
     owner: Owner,
     before: Option<Source>,
 }
 
 /// A change of the forwarding table.
-struct Move {
-    prefix: Ipv4Net,
+struct Move<F: Family> {
+    prefix: F::Net,
     from: LoadBalanceId,
     to: LoadBalanceId,
 }
 
 /// The control side of one forwarding table.
-pub struct Rib {
-    routes: PrefixMap<Ipv4Net, Route>,
+pub struct Rib<F: Family> {
+    routes: PrefixMap<F::Net, Route>,
     /// Of `routes`, those with a source; the others are about to go.
     prefixes: usize,
     installed: usize,
-    lists: PathLists,
-    fib: FibWriter,
-    settings: RibSettings,
+    lists: PathLists<F>,
+    fib: F::Fib,
+    settings: RibSettings<F>,
     generations: HashMap<Owner, u16>,
     down: HashSet<InterfaceIndex>,
 }
 
-impl Rib {
+impl<F: Family> Rib<F> {
     /// An empty table. Fails if there is no address space for its forwarding table.
-    pub fn new(settings: RibSettings) -> io::Result<Rib> {
+    pub fn new(settings: RibSettings<F>) -> io::Result<Rib<F>> {
         Ok(Rib {
             routes: PrefixMap::new(),
             prefixes: 0,
             installed: 0,
             lists: PathLists::default(),
-            fib: FibWriter::new(settings.fib)?,
+            fib: F::Fib::new(settings.fib)?,
             settings,
             generations: HashMap::new(),
             down: HashSet::new(),
@@ -109,7 +107,7 @@ impl Rib {
     }
 
     /// For the workers.
-    pub fn fib(&self) -> Arc<Fib> {
+    pub fn fib(&self) -> Arc<ReaderOf<F>> {
         self.fib.reader()
     }
 
@@ -118,8 +116,8 @@ impl Rib {
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
-        changes: &[Change],
-    ) -> Result<Vec<Outcome>, ApplyError> {
+        changes: &[Change<F>],
+    ) -> Result<Vec<Outcome>, ApplyError<F>> {
         let pending = self.prepare(objects, domain, changes)?;
         Ok(self.publish(objects, domain, pending))
     }
@@ -130,8 +128,8 @@ impl Rib {
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
-        changes: impl IntoIterator<Item = &'a Change>,
-    ) -> Result<Pending, ApplyError> {
+        changes: impl IntoIterator<Item = &'a Change<F>>,
+    ) -> Result<Pending<F>, ApplyError<F>> {
         let changes = changes.into_iter();
         let mut batch = Batch::default();
         batch.edits.reserve(changes.size_hint().0);
@@ -158,7 +156,12 @@ impl Rib {
     }
 
     /// Shows workers what was prepared.
-    pub fn publish(&mut self, objects: &mut Objects, domain: &mut Domain, pending: Pending) -> Vec<Outcome> {
+    pub fn publish(
+        &mut self,
+        objects: &mut Objects,
+        domain: &mut Domain,
+        pending: Pending<F>,
+    ) -> Vec<Outcome> {
         let Pending { batch, work, outcomes } = pending;
         self.show(objects, domain, work);
         self.settle(objects, domain, batch);
@@ -166,7 +169,7 @@ impl Rib {
     }
 
     /// Makes everything as it was.
-    pub fn withdraw(&mut self, objects: &mut Objects, domain: &mut Domain, pending: Pending) {
+    pub fn withdraw(&mut self, objects: &mut Objects, domain: &mut Domain, pending: Pending<F>) {
         let Pending { mut batch, work, .. } = pending;
         self.drop_work(objects, domain, work);
         self.undo(&mut batch);
@@ -174,7 +177,7 @@ impl Rib {
     }
 
     /// Lets go of what the edits of a batch have replaced.
-    fn settle(&mut self, objects: &mut Objects, domain: &mut Domain, batch: Batch) {
+    fn settle(&mut self, objects: &mut Objects, domain: &mut Domain, batch: Batch<F>) {
         for list in batch.edits.iter().filter_map(|edit| Some(edit.before?.list)) {
             self.lists.release(objects, domain, list);
         }
@@ -198,13 +201,13 @@ impl Rib {
         objects: &mut Objects,
         domain: &mut Domain,
         owner: Owner,
-    ) -> Result<usize, ApplyError> {
+    ) -> Result<usize, ApplyError<F>> {
         let current = self.generation(owner);
         let stale = |route: &Route| {
             let source = route.source(owner);
             source.is_some_and(|source| source.owner == owner && source.generation != current)
         };
-        let deletions: Vec<Change> = self
+        let deletions: Vec<Change<F>> = self
             .routes
             .iter()
             .filter(|(_, route)| stale(route))
@@ -222,7 +225,7 @@ impl Rib {
         domain: &mut Domain,
         interface: InterfaceIndex,
         up: bool,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<(), ApplyError<F>> {
         let changed = if up { self.down.remove(&interface) } else { self.down.insert(interface) };
         if !changed {
             return Ok(());
@@ -266,18 +269,18 @@ impl Rib {
     }
 
     /// The routes to one prefix.
-    pub fn get(&self, prefix: Ipv4Net) -> Option<RouteView<'_>> {
+    pub fn get(&self, prefix: F::Net) -> Option<RouteView<'_, F>> {
         let route = self.routes.get(&prefix)?;
         Some(RouteView::new(prefix, route, &self.lists))
     }
 
     /// The route that workers use for `address`.
-    pub fn longest_match(&self, address: Ipv4Addr) -> Option<RouteView<'_>> {
-        self.covering(address.into())
+    pub fn longest_match(&self, address: F::Addr) -> Option<RouteView<'_, F>> {
+        self.covering(F::Net::host(address))
     }
 
     /// The route that workers use for what `prefix` has no more specific route for.
-    pub fn covering(&self, prefix: Ipv4Net) -> Option<RouteView<'_>> {
+    pub fn covering(&self, prefix: F::Net) -> Option<RouteView<'_, F>> {
         let (prefix, route) = self
             .routes
             .cover(&prefix)
@@ -288,7 +291,7 @@ impl Rib {
 
     /// All routes by address and length; with `after`, those behind that prefix, so that a dump can go on
     /// where it stopped although the table has changed.
-    pub fn routes(&self, after: Option<Ipv4Net>) -> impl Iterator<Item = RouteView<'_>> {
+    pub fn routes(&self, after: Option<F::Net>) -> impl Iterator<Item = RouteView<'_, F>> {
         let routes = match after {
             Some(prefix) => self.routes.iter_from(&prefix, false),
             None => self.routes.iter(),
@@ -301,12 +304,12 @@ impl Rib {
     }
 
     /// Makes one change in `routes`.
-    fn edit(&mut self, batch: &mut Batch, change: &Change) -> Result<Outcome, RouteError> {
+    fn edit(&mut self, batch: &mut Batch<F>, change: &Change<F>) -> Result<Outcome, RouteError<F>> {
         let Change { prefix, owner, action } = change;
         let (prefix, owner) = (*prefix, *owner);
         check_prefix(prefix)?;
         let changed;
-        let (preference, paths): (Preference, &[RoutePath]) = match action {
+        let (preference, paths): (Preference, &[RoutePath<F>]) = match action {
             Action::Add(preference, paths) | Action::Set(preference, paths) => {
                 check_paths(prefix, paths)?;
                 (*preference, paths)
@@ -378,13 +381,13 @@ impl Rib {
         })
     }
 
-    fn source(&self, prefix: Ipv4Net, owner: Owner) -> Option<Source> {
+    fn source(&self, prefix: F::Net, owner: Owner) -> Option<Source> {
         self.routes.get(&prefix)?.source(owner)
     }
 
     /// Takes the edits of a batch back. What they put there takes the place in the journal of what they
     /// replaced, and is released in its stead.
-    fn undo(&mut self, batch: &mut Batch) {
+    fn undo(&mut self, batch: &mut Batch<F>) {
         for edit in batch.edits.iter_mut().rev() {
             let route =
                 self.routes.get_mut(&edit.prefix).expect("an edited route stays until its batch ends");
@@ -408,8 +411,8 @@ impl Rib {
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
-        batch: &Batch,
-    ) -> Result<Work, ApplyError> {
+        batch: &Batch<F>,
+    ) -> Result<Work<F>, ApplyError<F>> {
         let mut work = Work::default();
         match self.fill(objects, domain, batch, &mut work) {
             Ok(()) => Ok(work),
@@ -420,7 +423,7 @@ impl Rib {
         }
     }
 
-    fn drop_work(&mut self, objects: &mut Objects, domain: &mut Domain, work: Work) {
+    fn drop_work(&mut self, objects: &mut Objects, domain: &mut Domain, work: Work<F>) {
         for Move { prefix, from, .. } in work.moves.into_iter().rev() {
             self.set_installed(prefix, from);
         }
@@ -430,14 +433,16 @@ impl Rib {
     }
 
     /// Changes load-balances and forwarding table.
-    fn show(&mut self, objects: &mut Objects, domain: &mut Domain, Work { prepared, moves }: Work) {
+    fn show(&mut self, objects: &mut Objects, domain: &mut Domain, Work { prepared, moves }: Work<F>) {
         let superseded: Vec<_> =
             prepared.into_iter().map(|prepared| self.lists.commit(objects, domain, prepared)).collect();
         self.fib.expect_routes(self.installed);
         let (additions, removals): (Vec<_>, Vec<_>) =
             moves.into_iter().partition(|step| step.to != LoadBalanceId::NO_ROUTE);
         for Move { prefix, to, .. } in additions {
-            self.fib.insert(prefix, to).expect("there is a block for each new /24: they were counted");
+            self.fib
+                .insert(domain, prefix, to)
+                .expect("there is room: it was checked when this was prepared");
         }
         for Move { prefix, .. } in removals {
             let covering = self
@@ -457,9 +462,9 @@ impl Rib {
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
-        batch: &Batch,
-        Work { prepared, moves }: &mut Work,
-    ) -> Result<(), ApplyError> {
+        batch: &Batch<F>,
+        Work { prepared, moves }: &mut Work<F>,
+    ) -> Result<(), ApplyError<F>> {
         let mut lists: Vec<_> = batch.new.keys().chain(&batch.again).copied().collect();
         if batch.edits.iter().any(|edit| self.lists.recurse_into(edit.prefix)) {
             lists.extend(self.lists.iter().filter(|(_, list)| list.is_recursive()).map(|(id, _)| id));
@@ -484,22 +489,16 @@ impl Rib {
             false => batch.edits.iter().map(|edit| edit.prefix).collect(),
         };
         // A table is written faster from its beginning to its end than here and there.
-        touched.sort_unstable_by_key(|prefix| (prefix.addr(), prefix.prefix_len()));
+        touched.sort_unstable();
         self.plan(touched, moves);
 
         let additions = moves.iter().filter(|step| step.to != LoadBalanceId::NO_ROUTE);
-        let mut slots: Vec<_> = additions
-            .filter(|step| self.fib.needs_block(step.prefix))
-            .map(|step| step.prefix.network().to_bits() >> 8)
-            .collect();
-        slots.sort_unstable();
-        slots.dedup();
-        self.fib.check_room(slots.len())?;
+        self.fib.check_room(additions.map(|step| step.prefix)).map_err(ApplyError::Fib)?;
         Ok(())
     }
 
     /// Notes for each prefix what the forwarding table has to have.
-    fn plan(&mut self, prefixes: Vec<Ipv4Net>, moves: &mut Vec<Move>) {
+    fn plan(&mut self, prefixes: Vec<F::Net>, moves: &mut Vec<Move<F>>) {
         for prefix in prefixes {
             let Some(route) = self.routes.get_mut(&prefix) else { continue };
             let sources = route.sources.as_slice().iter();
@@ -515,7 +514,7 @@ impl Rib {
         }
     }
 
-    fn set_installed(&mut self, prefix: Ipv4Net, to: LoadBalanceId) {
+    fn set_installed(&mut self, prefix: F::Net, to: LoadBalanceId) {
         let route = self.routes.get_mut(&prefix).expect("a route stays until its batch ends");
         let from = std::mem::replace(&mut route.installed, to);
         self.count_installed(from, to);
@@ -529,29 +528,39 @@ impl Rib {
 
 /// Changes that workers do not see yet.
 #[must_use = "to be published or withdrawn"]
-pub struct Pending {
-    batch: Batch,
-    work: Work,
+pub struct Pending<F: Family> {
+    batch: Batch<F>,
+    work: Work<F>,
     outcomes: Vec<Outcome>,
 }
 
 /// What is to be published.
-#[derive(Default)]
-struct Work {
-    prepared: Vec<Prepared>,
-    moves: Vec<Move>,
+struct Work<F: Family> {
+    prepared: Vec<Prepared<F>>,
+    moves: Vec<Move<F>>,
 }
 
 /// What was edited.
-#[derive(Default)]
-struct Batch {
-    edits: Vec<Edit>,
+struct Batch<F: Family> {
+    edits: Vec<Edit<F>>,
     /// Lists that the edits made, and what their first routes used before.
     new: HashMap<PathListId, LoadBalanceId>,
     /// Other lists that may resolve to something else now, besides those that recurse into an edited prefix.
     again: Vec<PathListId>,
     /// Prefixes that were without a source at some time.
-    emptied: Vec<Ipv4Net>,
+    emptied: Vec<F::Net>,
+}
+
+impl<F: Family> Default for Work<F> {
+    fn default() -> Self {
+        Work { prepared: Vec::new(), moves: Vec::new() }
+    }
+}
+
+impl<F: Family> Default for Batch<F> {
+    fn default() -> Self {
+        Batch { edits: Vec::new(), new: HashMap::new(), again: Vec::new(), emptied: Vec::new() }
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 
-use ipnet::Ipv4Net;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_interface::{Owner, TableIndex};
 
-use super::{DropKind, MAX_FORWARDS};
+use crate::family::{Family, IpPrefix};
+use crate::{DropKind, MAX_FORWARDS};
 
 /// Which owner wins where several have a route for one prefix: the lowest, and among equals the lowest owner.
 /// Other systems call it metric or administrative distance.
@@ -20,12 +19,12 @@ pub struct Preference(pub u32);
 
 /// Where a path leads.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum PathTarget {
+pub enum PathTarget<F: Family> {
     /// To a router on the link of `interface`, or, without an interface, to wherever the table forwards
     /// packets to `address` (a recursive path).
     Via {
         /// The router.
-        address: Ipv4Addr,
+        address: F::Addr,
         /// Its link.
         interface: Option<InterfaceIndex>,
     },
@@ -41,7 +40,7 @@ pub enum PathTarget {
     Table(TableIndex),
 }
 
-impl fmt::Display for PathTarget {
+impl<F: Family> fmt::Display for PathTarget<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PathTarget::Via { address, interface: Some(interface) } => {
@@ -62,46 +61,46 @@ impl fmt::Display for PathTarget {
 
 /// One of the ways to a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct RoutePath {
+pub struct RoutePath<F: Family> {
     /// Where it leads; no two paths of a route lead to the same.
-    pub target: PathTarget,
+    pub target: PathTarget<F>,
     /// How much of the traffic it takes, in proportion to the other weights.
     pub weight: NonZeroU16,
 }
 
-impl RoutePath {
+impl<F: Family> RoutePath<F> {
     /// A path of weight 1.
-    pub const fn new(target: PathTarget) -> RoutePath {
+    pub const fn new(target: PathTarget<F>) -> RoutePath<F> {
         RoutePath { target, weight: NonZeroU16::MIN }
     }
 }
 
 /// A change of one owner's route to one prefix.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct Change<F: Family> {
     /// To where.
-    pub prefix: Ipv4Net,
+    pub prefix: F::Net,
     /// Whose route.
     pub owner: Owner,
     /// What about it.
-    pub action: Action,
+    pub action: Action<F>,
 }
 
 /// See [`Change`].
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
+pub enum Action<F: Family> {
     /// Adds the route; the owner must not have one.
-    Add(Preference, Vec<RoutePath>),
+    Add(Preference, Vec<RoutePath<F>>),
     /// Adds the route or replaces it.
-    Set(Preference, Vec<RoutePath>),
+    Set(Preference, Vec<RoutePath<F>>),
     /// Deletes the route.
     Delete,
     /// Adds a path; also adds the route, with this preference, if the owner has none.
-    AddPath(Preference, RoutePath),
+    AddPath(Preference, RoutePath<F>),
     /// Adds a path as [`Action::AddPath`] does, or gives the path that leads to the same its weight.
-    SetPath(Preference, RoutePath),
+    SetPath(Preference, RoutePath<F>),
     /// Deletes the path with this target; the last one takes the route with it.
-    DeletePath(PathTarget),
+    DeletePath(PathTarget<F>),
 }
 
 /// What a change did to the route of its owner.
@@ -119,23 +118,23 @@ pub enum Outcome {
 
 /// Why a change is refused.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum RouteError {
+pub enum RouteError<F: Family> {
     /// The address has bits outside of the prefix.
     #[error("{found} has host bits set: expected {expected}")]
     HostBits {
         /// As given.
-        found: Ipv4Net,
+        found: F::Net,
         /// The prefix that contains it.
-        expected: Ipv4Net,
+        expected: F::Net,
     },
     /// A route without paths.
     #[error("the route to {0} has no path: expected at least one")]
-    NoPath(Ipv4Net),
+    NoPath(F::Net),
     /// A route with more paths than a load-balance holds.
     #[error("the route to {prefix} has {found} paths: expected at most {limit}")]
     TooManyPaths {
         /// Of the route.
-        prefix: Ipv4Net,
+        prefix: F::Net,
         /// How many it has.
         found: usize,
         /// How many it may have.
@@ -143,40 +142,40 @@ pub enum RouteError {
     },
     /// Two paths of a route lead to the same.
     #[error("the route to {0} already has the path \"{1}\"")]
-    PathExists(Ipv4Net, PathTarget),
+    PathExists(F::Net, PathTarget<F>),
     /// The owner's route has no such path.
     #[error("the route to {0} has no path \"{1}\"")]
-    NoSuchPath(Ipv4Net, PathTarget),
+    NoSuchPath(F::Net, PathTarget<F>),
     /// No host can have that address.
     #[error("the route to {0} has the next hop {1}: expected a unicast address")]
-    NextHopNotUnicast(Ipv4Net, Ipv4Addr),
+    NextHopNotUnicast(F::Net, F::Addr),
     /// [`Action::Add`] found a route.
     #[error("{1} already has a route to {0}")]
-    Exists(Ipv4Net, Owner),
+    Exists(F::Net, Owner),
     /// Nothing to delete.
     #[error("{1} has no route to {0}")]
-    NoSuchRoute(Ipv4Net, Owner),
+    NoSuchRoute(F::Net, Owner),
     /// The table is as full as its settings permit.
     #[error("no room for {prefix}: the table has {limit} prefixes, as many as its settings permit")]
     TableFull {
         /// That did not fit.
-        prefix: Ipv4Net,
+        prefix: F::Net,
         /// The setting.
         limit: usize,
     },
 }
 
-pub(super) fn check_prefix(prefix: Ipv4Net) -> Result<(), RouteError> {
-    match prefix.trunc() {
+pub(super) fn check_prefix<F: Family>(prefix: F::Net) -> Result<(), RouteError<F>> {
+    match prefix.truncated() {
         expected if expected == prefix => Ok(()),
         expected => Err(RouteError::HostBits { found: prefix, expected }),
     }
 }
 
-pub(super) fn check_paths(prefix: Ipv4Net, paths: &[RoutePath]) -> Result<(), RouteError> {
+pub(super) fn check_paths<F: Family>(prefix: F::Net, paths: &[RoutePath<F>]) -> Result<(), RouteError<F>> {
     for path in paths {
         if let PathTarget::Via { address, .. } = path.target
-            && (address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+            && !F::is_unicast(address)
         {
             return Err(RouteError::NextHopNotUnicast(prefix, address));
         }

@@ -29,10 +29,31 @@ pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssError, MssLimits};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};
 pub use router::{NeighborNews, PendingChanges, Router, RouterError, RouterSettings, Table, TableId};
 pub use weft_fib::{
-    Action, ApplyError, Change, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward,
-    LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, Multipath,
-    NextHop, NextHopId, NextHops, NextHopsFull, Objects, ObjectsFull, Outcome, PathTarget, Pending,
-    Preference, Resolution, Rewrite, Rib, RibSettings, RouteError, RoutePath, RouteView, Share, SourceView,
-    VlanTags,
+    DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, Ip4, LoadBalance, LoadBalanceId,
+    LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, Multipath, NextHop, NextHopId, NextHops,
+    NextHopsFull, Objects, ObjectsFull, Outcome, Preference, Resolution, Rewrite, Share, VlanTags,
 };
 pub use weft_interface::{Owner, SourceCheck, TableIndex};
+
+/// Of IPv4: see there.
+pub type Action = weft_fib::Action<Ip4>;
+/// Of IPv4: see there.
+pub type ApplyError = weft_fib::ApplyError<Ip4>;
+/// Of IPv4: see there.
+pub type Change = weft_fib::Change<Ip4>;
+/// Of IPv4: see there.
+pub type PathTarget = weft_fib::PathTarget<Ip4>;
+/// Of IPv4: see there.
+pub type Pending = weft_fib::Pending<Ip4>;
+/// Of IPv4: see there.
+pub type Rib = weft_fib::Rib<Ip4>;
+/// Of IPv4: see there.
+pub type RibSettings = weft_fib::RibSettings<Ip4>;
+/// Of IPv4: see there.
+pub type RouteError = weft_fib::RouteError<Ip4>;
+/// Of IPv4: see there.
+pub type RoutePath = weft_fib::RoutePath<Ip4>;
+/// Of IPv4: see there.
+pub type RouteView<'a> = weft_fib::RouteView<'a, Ip4>;
+/// Of IPv4: see there.
+pub type SourceView<'a> = weft_fib::SourceView<'a, Ip4>;

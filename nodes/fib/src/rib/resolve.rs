@@ -12,11 +12,10 @@
 //! appears or disappears as a whole are all routes visited.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use hashbrown::{HashMap, HashSet};
-use ipnet::Ipv4Net;
 
+use super::super::family::{Family, IpPrefix};
 use super::super::path_list::{PathListId, Resolution, Resolved};
 use super::super::route::PathTarget;
 use super::super::{Forward, MAX_FORWARDS};
@@ -25,12 +24,12 @@ use super::Rib;
 /// Fraction bits of a weight, so that a path can be split over those that its next hop resolves to.
 const WEIGHT_FRACTION: u32 = 20;
 
-impl Rib {
+impl<F: Family> Rib<F> {
     /// Resolves `lists`, of which some may depend on others, against all other lists as they are. A list is
     /// done when all that its paths need is.
-    pub(super) fn resolve(&self, lists: Vec<PathListId>) -> Vec<(PathListId, Resolution)> {
-        let mut state = State::default();
-        state.resolved.extend(lists.iter().map(|&list| (list, None)));
+    pub(super) fn resolve(&self, lists: Vec<PathListId>) -> Vec<(PathListId, Resolution<F>)> {
+        let resolved = lists.iter().map(|&list| (list, None)).collect();
+        let mut state = State { resolved, broken: HashSet::new() };
         let mut waiting = lists;
         while !waiting.is_empty() {
             let mut ready = Vec::new();
@@ -52,7 +51,7 @@ impl Rib {
         state.resolved.into_iter().map(|(list, resolution)| (list, resolution.unwrap_or_default())).collect()
     }
 
-    fn resolve_list(&self, list: PathListId, state: &State) -> Result<Resolution, WaitsFor> {
+    fn resolve_list(&self, list: PathListId, state: &State<F>) -> Result<Resolution<F>, WaitsFor> {
         let mut resolution = BTreeMap::new();
         for path in &*self.lists.get(list).paths {
             let weight = u64::from(path.weight.get()) << WEIGHT_FRACTION;
@@ -86,8 +85,13 @@ impl Rib {
     }
 
     /// What the route that covers `hop`, a next hop of `list`, resolves to for packets to that next hop.
-    fn resolve_hop(&self, list: PathListId, hop: Ipv4Addr, state: &State) -> Result<Resolution, WaitsFor> {
-        let covering = self.routes.cover(&Ipv4Net::from(hop)).filter(|(_, route)| !route.is_empty()).last();
+    fn resolve_hop(
+        &self,
+        list: PathListId,
+        hop: F::Addr,
+        state: &State<F>,
+    ) -> Result<Resolution<F>, WaitsFor> {
+        let covering = self.routes.cover(&F::Net::host(hop)).filter(|(_, route)| !route.is_empty()).last();
         for source in covering.iter().flat_map(|(_, route)| route.sources.as_slice()) {
             let resolution = match state.resolved.get(&source.list) {
                 _ if state.broken.contains(&(list, source.list)) => continue,
@@ -113,15 +117,14 @@ impl Rib {
 /// A list that has to be resolved first.
 struct WaitsFor(PathListId);
 
-#[derive(Default)]
-struct State {
+struct State<F: Family> {
     /// Lists that are being resolved, and to what, if that is known already.
-    resolved: HashMap<PathListId, Option<Resolution>>,
+    resolved: HashMap<PathListId, Option<Resolution<F>>>,
     /// Of a loop: the second list is unresolved for the first.
     broken: HashSet<(PathListId, PathListId)>,
 }
 
-impl State {
+impl<F: Family> State<F> {
     /// Each list waits for one other: following that from anywhere ends in a loop.
     fn break_loops(&mut self, waits_for: &HashMap<PathListId, PathListId>) {
         let mut seen = HashSet::new();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The RIB and what workers see of it: one promise per test, and all of them against a model.
 
+mod ip6;
 mod model;
 
 use std::collections::BTreeSet;
@@ -12,16 +13,22 @@ use weft_engine::qsbr::Domain;
 use weft_interface::Owner;
 
 use super::super::path_list::{Objects, ObjectsFull};
-use super::super::route::{Action, Change, Outcome, PathTarget, Preference, RouteError, RoutePath};
+use super::super::route::{Outcome, Preference, RouteError};
 use super::super::{
-    DropKind, FibError, FibSettings, Forward, LoadBalanceId, LoadBalances, NextHops, NextHopsFull,
+    DropKind, Family, FibError, FibSettings, Forward, Ip4, LoadBalanceId, LoadBalances, Lookup, NextHops,
+    NextHopsFull,
 };
-use super::{ApplyError, Rib, RibSettings};
+use super::{ApplyError, Rib, RibSettings, SettingsOf};
 
-struct Bed {
+type Change = super::super::Change<Ip4>;
+type Action = super::super::Action<Ip4>;
+type PathTarget = super::super::PathTarget<Ip4>;
+type RoutePath = super::super::RoutePath<Ip4>;
+
+struct Bed<F: Family = Ip4> {
     domain: Domain,
     objects: Objects,
-    rib: Rib,
+    rib: Rib<F>,
 }
 
 /// What a packet meets, in words that do not depend on ids.
@@ -33,9 +40,18 @@ enum Fate {
 
 impl Bed {
     fn new(objects: usize, blocks: u32) -> Bed {
+        Bed::sized(objects, FibSettings { blocks, ..FibSettings::default() })
+    }
+
+    fn roomy() -> Bed {
+        Bed::new(1000, 1000)
+    }
+}
+
+impl<F: Family> Bed<F> {
+    fn sized(objects: usize, fib: SettingsOf<F>) -> Bed<F> {
         let mut domain = Domain::new(0);
-        let settings =
-            RibSettings { fib: FibSettings { blocks, ..FibSettings::default() }, ..RibSettings::default() };
+        let settings = RibSettings { fib, ..RibSettings::default() };
         Bed {
             objects: Objects {
                 next_hops: NextHops::new(&domain, objects),
@@ -46,17 +62,13 @@ impl Bed {
         }
     }
 
-    fn roomy() -> Bed {
-        Bed::new(1000, 1000)
-    }
-
-    fn apply(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, ApplyError> {
+    fn apply(&mut self, changes: &[super::super::Change<F>]) -> Result<Vec<Outcome>, ApplyError<F>> {
         let result = self.rib.apply(&mut self.objects, &mut self.domain, changes);
         self.domain.reclaim();
         result
     }
 
-    fn link(&mut self, interface: InterfaceIndex, up: bool) -> Result<(), ApplyError> {
+    fn link(&mut self, interface: InterfaceIndex, up: bool) -> Result<(), ApplyError<F>> {
         self.rib.set_interface_up(&mut self.objects, &mut self.domain, interface, up)
     }
 
@@ -65,12 +77,12 @@ impl Bed {
     }
 
     /// All that packets to `address` can meet, as a worker finds it.
-    fn fates(&self, address: Ipv4Addr) -> BTreeSet<Fate> {
+    fn fates(&self, address: F::Addr) -> BTreeSet<Fate> {
         self.buckets(address).into_iter().collect()
     }
 
-    fn buckets(&self, address: Ipv4Addr) -> Vec<Fate> {
-        let id = self.rib.fib().lookup(address.to_bits());
+    fn buckets(&self, address: F::Addr) -> Vec<Fate> {
+        let id = self.rib.fib().lookup(address);
         let matched = self.rib.longest_match(address).map(|route| route.load_balance());
         assert_eq!(matched.unwrap_or(LoadBalanceId::NO_ROUTE), id, "RIB and FIB agree on {address}");
         let load_balance = self.objects.load_balances.get(id).expect("the FIB names a live load-balance");

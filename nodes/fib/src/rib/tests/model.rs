@@ -2,31 +2,86 @@
 //! The RIB and what workers see of it, against a model that knows nothing of increments.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
+use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use super::super::super::{Action, Change, IpPrefix, PathTarget, RoutePath};
+use super::ip6::{Ip6, TrieSettings};
+use super::{
+    ApplyError, Bed, DropKind, Family, Fate, FibSettings, Forward, InterfaceIndex, Ip4, NO_ROUTE, Outcome,
+    Owner, Preference, SettingsOf,
+};
+use prefix_trie::Prefix as _;
 use proptest::prelude::*;
-use weft_engine::InterfaceIndex;
 
-use super::*;
+/// A family with prefixes to choose from, which cover each other in the same way in all of them.
+trait Sample: Family<Addr: FromStr<Err: std::fmt::Debug>, Net: FromStr<Err: std::fmt::Debug>> {
+    const PREFIXES: [&'static str; 9];
+    const HOPS: [&'static str; 6];
+
+    /// Room for `blocks`, whatever that is: 1 is too small.
+    fn settings(blocks: u32) -> SettingsOf<Self>;
+}
+
+impl Sample for Ip4 {
+    const PREFIXES: [&'static str; 9] = [
+        "0.0.0.0/0",
+        "10.0.0.0/8",
+        "10.0.0.0/9",
+        "10.1.0.0/16",
+        "10.1.1.0/24",
+        "10.1.1.0/25",
+        "10.1.1.7/32",
+        "10.1.2.0/30",
+        "11.0.0.0/16",
+    ];
+    const HOPS: [&'static str; 6] = ["10.0.0.1", "10.1.0.1", "10.1.1.7", "10.1.2.1", "11.0.0.1", "12.0.0.1"];
+
+    fn settings(blocks: u32) -> FibSettings {
+        FibSettings { blocks, ..FibSettings::default() }
+    }
+}
+
+impl Sample for Ip6 {
+    const PREFIXES: [&'static str; 9] = [
+        "::/0",
+        "2001:db8::/32",
+        "2001:db8::/33",
+        "2001:db8:1::/48",
+        "2001:db8:1:1::/64",
+        "2001:db8:1:1::/65",
+        "2001:db8:1:1::7/128",
+        "2001:db8:1:2::/126",
+        "2001:db9::/48",
+    ];
+    const HOPS: [&'static str; 6] =
+        ["2001:db8::1", "2001:db8:1::1", "2001:db8:1:1::7", "2001:db8:1:2::1", "2001:db9::1", "2001:dba::1"];
+
+    fn settings(blocks: u32) -> TrieSettings {
+        TrieSettings { prefixes: 2 * blocks as usize }
+    }
+}
 
 /// All routes in a list, and everything computed from scratch.
-#[derive(Clone, Default)]
-struct Model {
-    routes: BTreeMap<(Ipv4Net, Owner), (Preference, BTreeMap<PathTarget, NonZeroU16>)>,
-    mentioned: BTreeSet<(Ipv4Net, Owner)>,
+#[derive(Clone)]
+struct Model<F: Family> {
+    routes: BTreeMap<(F::Net, Owner), (Preference, Paths<F>)>,
+    mentioned: BTreeSet<(F::Net, Owner)>,
     down: BTreeSet<InterfaceIndex>,
 }
 
-type Paths = BTreeMap<PathTarget, NonZeroU16>;
+type Paths<F> = BTreeMap<PathTarget<F>, NonZeroU16>;
 
-impl Model {
-    fn change(&mut self, Change { prefix, owner, action }: &Change) -> Result<Outcome, ()> {
+impl<F: Sample> Model<F> {
+    fn new() -> Self {
+        Model { routes: BTreeMap::new(), mentioned: BTreeSet::new(), down: BTreeSet::new() }
+    }
+
+    fn change(&mut self, Change { prefix, owner, action }: &Change<F>) -> Result<Outcome, ()> {
         let key = (*prefix, *owner);
         let old = self.routes.get(&key).cloned();
-        let collect = |paths: &[RoutePath]| -> Result<Paths, ()> {
-            let map: Paths = paths.iter().map(|path| (path.target, path.weight)).collect();
+        let collect = |paths: &[RoutePath<F>]| -> Result<Paths<F>, ()> {
+            let map: Paths<F> = paths.iter().map(|path| (path.target, path.weight)).collect();
             if map.len() == paths.len() && !map.is_empty() { Ok(map) } else { Err(()) }
         };
         let new = match action {
@@ -39,14 +94,14 @@ impl Model {
                 None
             }
             Action::AddPath(preference, path) => {
-                let mut route = old.clone().unwrap_or((*preference, Paths::new()));
+                let mut route = old.clone().unwrap_or((*preference, Paths::<F>::new()));
                 if route.1.insert(path.target, path.weight).is_some() {
                     return Err(());
                 }
                 Some(route)
             }
             Action::SetPath(preference, path) => {
-                let mut route = old.clone().unwrap_or((*preference, Paths::new()));
+                let mut route = old.clone().unwrap_or((*preference, Paths::<F>::new()));
                 route.1.insert(path.target, path.weight);
                 Some(route)
             }
@@ -71,11 +126,11 @@ impl Model {
     }
 
     /// The routes of the longest prefix around `address` that `installed` accepts, the best one first.
-    fn covering(&self, address: Ipv4Addr, installed: impl Fn(&Paths) -> bool) -> Vec<&Paths> {
+    fn covering(&self, address: F::Addr, installed: impl Fn(&Paths<F>) -> bool) -> Vec<&Paths<F>> {
         let around = self
             .routes
             .iter()
-            .filter(|((prefix, _), route)| prefix.contains(&address) && installed(&route.1));
+            .filter(|((prefix, _), route)| prefix.contains(&F::Net::host(address)) && installed(&route.1));
         let longest = around.clone().map(|((prefix, _), _)| prefix.prefix_len()).max();
         let mut best: Vec<_> =
             around.filter(|((prefix, _), _)| Some(prefix.prefix_len()) == longest).collect();
@@ -84,7 +139,7 @@ impl Model {
     }
 
     /// What each path list leads to; nothing about lists that are in a loop or depend on one.
-    fn resolve(&self) -> BTreeMap<&Paths, BTreeSet<Fate>> {
+    fn resolve(&self) -> BTreeMap<&Paths<F>, BTreeSet<Fate>> {
         let mut known = BTreeMap::new();
         loop {
             let unknown =
@@ -98,7 +153,11 @@ impl Model {
         }
     }
 
-    fn fates_of(&self, paths: &Paths, known: &BTreeMap<&Paths, BTreeSet<Fate>>) -> Option<BTreeSet<Fate>> {
+    fn fates_of(
+        &self,
+        paths: &Paths<F>,
+        known: &BTreeMap<&Paths<F>, BTreeSet<Fate>>,
+    ) -> Option<BTreeSet<Fate>> {
         let mut fates = BTreeSet::new();
         for target in paths.keys() {
             match *target {
@@ -142,22 +201,23 @@ impl Model {
         Some(fates)
     }
 
-    fn check(&self, bed: &Bed) {
+    fn check(&self, bed: &Bed<F>) {
         let resolved = self.resolve();
         let prefixes: BTreeSet<_> = self.routes.keys().map(|(prefix, _)| *prefix).collect();
         assert_eq!(bed.rib.len(), prefixes.len());
         // The same in one batch: what is installed must not depend on how it came about.
-        let mut fresh = Bed::roomy();
+        let mut fresh = Bed::<F>::sized(1000, F::settings(1000));
         self.down.iter().for_each(|&interface| fresh.link(interface, false).unwrap());
         let all = self.routes.iter().map(|(&(prefix, owner), (preference, paths))| {
             let paths = paths.iter().map(|(&target, &weight)| RoutePath { target, weight }).collect();
             Change { prefix, owner, action: Action::Add(*preference, paths) }
         });
         fresh.apply(&all.collect::<Vec<_>>()).unwrap();
-        for address in addresses() {
+        for address in addresses::<F>() {
             let fates = bed.fates(address);
             assert_eq!(fates, fresh.fates(address), "{address} with {:?}", self.routes);
-            let around = self.routes.iter().filter(|((prefix, _), _)| prefix.contains(&address));
+            let around =
+                self.routes.iter().filter(|((prefix, _), _)| prefix.contains(&F::Net::host(address)));
             if around.clone().all(|(_, (_, paths))| resolved.contains_key(paths)) {
                 let best = self.covering(address, |paths| !resolved[paths].is_empty());
                 let expected = best.first().map_or([NO_ROUTE].into(), |paths| resolved[*paths].clone());
@@ -176,29 +236,20 @@ impl Model {
     }
 }
 
-const PREFIXES: [&str; 9] = [
-    EVERYWHERE,
-    "10.0.0.0/8",
-    "10.0.0.0/9",
-    "10.1.0.0/16",
-    "10.1.1.0/24",
-    "10.1.1.0/25",
-    "10.1.1.7/32",
-    "10.1.2.0/30",
-    "11.0.0.0/16",
-];
-
-fn addresses() -> impl Iterator<Item = Ipv4Addr> {
-    PREFIXES.iter().flat_map(|prefix| [net(prefix).network(), net(prefix).broadcast()])
+fn net<F: Sample>(text: &str) -> F::Net {
+    text.parse().unwrap()
 }
 
-fn target() -> impl Strategy<Value = PathTarget> {
+fn addresses<F: Sample>() -> impl Iterator<Item = F::Addr> {
+    F::PREFIXES.iter().flat_map(|prefix| [net::<F>(prefix).first(), net::<F>(prefix).last()])
+}
+
+fn target<F: Sample>() -> impl Strategy<Value = PathTarget<F>> {
     let interface = || (1u32..4).prop_map(InterfaceIndex);
-    let address =
-        prop::sample::select(vec!["10.0.0.1", "10.1.0.1", "10.1.1.7", "10.1.2.1", "11.0.0.1", "12.0.0.1"]);
+    let address = prop::sample::select(F::HOPS.to_vec());
     prop_oneof![
         4 => (address, prop::option::of(interface()))
-            .prop_map(|(address, interface)| PathTarget::Via { address: ip(address), interface }),
+            .prop_map(|(address, interface)| PathTarget::Via { address: address.parse().unwrap(), interface }),
         2 => interface().prop_map(PathTarget::Connected),
         1 => prop::sample::select(vec![DropKind::Blackhole, DropKind::Prohibit]).prop_map(PathTarget::Drop),
         1 => Just(PathTarget::Local),
@@ -206,10 +257,10 @@ fn target() -> impl Strategy<Value = PathTarget> {
     ]
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change<F: Sample>() -> impl Strategy<Value = Change<F>> {
     let path = || {
         let weight = (1u16..4).prop_map(|weight| NonZeroU16::new(weight).unwrap());
-        (target(), weight).prop_map(|(target, weight)| RoutePath { target, weight })
+        (target::<F>(), weight).prop_map(|(target, weight)| RoutePath { target, weight })
     };
     let preference = || (0u32..3).prop_map(Preference);
     let paths = || prop::collection::vec(path(), 0..4);
@@ -219,28 +270,28 @@ fn change() -> impl Strategy<Value = Change> {
         2 => Just(Action::Delete),
         2 => (preference(), path()).prop_map(|(preference, path)| Action::AddPath(preference, path)),
         2 => (preference(), path()).prop_map(|(preference, path)| Action::SetPath(preference, path)),
-        1 => target().prop_map(Action::DeletePath),
+        1 => target::<F>().prop_map(Action::DeletePath),
     ];
     let owner = (0u16..3).prop_map(Owner);
-    (prop::sample::select(PREFIXES.as_slice()), owner, action).prop_map(|(prefix, owner, action)| Change {
-        prefix: net(prefix),
+    (prop::sample::select(F::PREFIXES.to_vec()), owner, action).prop_map(|(prefix, owner, action)| Change {
+        prefix: net::<F>(prefix),
         owner,
         action,
     })
 }
 
 #[derive(Clone, Debug)]
-enum Step {
-    Apply(Vec<Change>),
+enum Step<F: Family> {
+    Apply(Vec<Change<F>>),
     Link(InterfaceIndex, bool),
     Begin(Owner),
     End(Owner),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step<F: Sample>() -> impl Strategy<Value = Step<F>> {
     let owner = || (0u16..3).prop_map(Owner);
     prop_oneof![
-        8 => prop::collection::vec(change(), 1..4).prop_map(Step::Apply),
+        8 => prop::collection::vec(change::<F>(), 1..4).prop_map(Step::Apply),
         2 => ((1u32..4).prop_map(InterfaceIndex), any::<bool>())
             .prop_map(|(interface, up)| Step::Link(interface, up)),
         1 => owner().prop_map(Step::Begin),
@@ -248,62 +299,91 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-proptest! {
-    #[test]
-    fn equals_a_model_that_starts_from_scratch(
-        steps in prop::collection::vec(step(), 1..40), objects in prop::sample::select(vec![4usize, 1000]),
-        blocks in prop::sample::select(vec![1u32, 1000]),
-    ) {
-        let mut bed = Bed::new(objects, blocks);
-        let mut model = Model::default();
-        for step in steps {
-            let before = model.clone();
-            match step {
-                Step::Apply(changes) => {
-                    let results: Vec<_> = changes.iter().map(|change| model.change(change)).collect();
-                    let wrong: Vec<_> = (0..results.len()).filter(|&i| results[i].is_err()).collect();
-                    match bed.apply(&changes) {
-                        Ok(outcomes) => {
-                            prop_assert_eq!(outcomes.into_iter().map(Ok).collect::<Vec<_>>(), results);
-                        }
-                        Err(ApplyError::Refused(errors)) => {
-                            prop_assert_eq!(errors.into_iter().map(|(i, _)| i).collect::<Vec<_>>(), wrong);
-                            model = before;
-                        }
-                        Err(_) => {
-                            prop_assert!(wrong.is_empty() && (objects < 1000 || blocks < 1000));
-                            model = before;
-                        }
+/// Takes the steps with a RIB and with the model; after each, both say the same.
+fn compare<F: Sample>(steps: Vec<Step<F>>, objects: usize, blocks: u32) -> Result<(), TestCaseError> {
+    let mut bed = Bed::<F>::sized(objects, F::settings(blocks));
+    let mut model = Model::<F>::new();
+    for step in steps {
+        let before = model.clone();
+        match step {
+            Step::Apply(changes) => {
+                let results: Vec<_> = changes.iter().map(|change| model.change(change)).collect();
+                let wrong: Vec<_> = (0..results.len()).filter(|&i| results[i].is_err()).collect();
+                match bed.apply(&changes) {
+                    Ok(outcomes) => {
+                        prop_assert_eq!(outcomes.into_iter().map(Ok).collect::<Vec<_>>(), results);
                     }
-                }
-                Step::Link(interface, up) => match bed.link(interface, up) {
-                    Ok(()) if up => { model.down.remove(&interface); }
-                    Ok(()) => { model.down.insert(interface); }
-                    Err(_) => prop_assert!(objects < 1000 || blocks < 1000),
-                },
-                Step::Begin(owner) => {
-                    bed.rib.begin_resync(owner);
-                    model.mentioned.retain(|(_, mentioned)| *mentioned != owner);
-                }
-                Step::End(owner) => {
-                    let stale: Vec<_> = model.routes.keys().copied()
-                        .filter(|key| key.1 == owner && !model.mentioned.contains(key)).collect();
-                    match bed.rib.end_resync(&mut bed.objects, &mut bed.domain, owner) {
-                        Ok(deleted) => {
-                            prop_assert_eq!(deleted, stale.len());
-                            stale.iter().for_each(|key| { model.routes.remove(key); });
-                        }
-                        Err(_) => prop_assert!(objects < 1000 || blocks < 1000),
+                    Err(ApplyError::Refused(errors)) => {
+                        prop_assert_eq!(errors.into_iter().map(|(i, _)| i).collect::<Vec<_>>(), wrong);
+                        model = before;
                     }
-                    bed.domain.reclaim();
+                    Err(_) => {
+                        prop_assert!(wrong.is_empty() && (objects < 1000 || blocks < 1000));
+                        model = before;
+                    }
                 }
             }
-            model.check(&bed);
+            Step::Link(interface, up) => match bed.link(interface, up) {
+                Ok(()) if up => {
+                    model.down.remove(&interface);
+                }
+                Ok(()) => {
+                    model.down.insert(interface);
+                }
+                Err(_) => prop_assert!(objects < 1000 || blocks < 1000),
+            },
+            Step::Begin(owner) => {
+                bed.rib.begin_resync(owner);
+                model.mentioned.retain(|(_, mentioned)| *mentioned != owner);
+            }
+            Step::End(owner) => {
+                let stale: Vec<_> = model
+                    .routes
+                    .keys()
+                    .copied()
+                    .filter(|key| key.1 == owner && !model.mentioned.contains(key))
+                    .collect();
+                match bed.rib.end_resync(&mut bed.objects, &mut bed.domain, owner) {
+                    Ok(deleted) => {
+                        prop_assert_eq!(deleted, stale.len());
+                        stale.iter().for_each(|key| {
+                            model.routes.remove(key);
+                        });
+                    }
+                    Err(_) => prop_assert!(objects < 1000 || blocks < 1000),
+                }
+                bed.domain.reclaim();
+            }
         }
-        let all: Vec<_> = model.routes.keys()
-            .map(|&(prefix, owner)| Change { prefix, owner, action: Action::Delete }).collect();
-        bed.apply(&all).unwrap();
-        prop_assert_eq!((bed.rib.len(), bed.rib.installed(), bed.rib.path_lists()), (0, 0, 0));
-        prop_assert_eq!((bed.objects.next_hops.len(), bed.objects.load_balances.len()), (0, 0));
+        model.check(&bed);
     }
+    let all: Vec<_> = model
+        .routes
+        .keys()
+        .map(|&(prefix, owner)| Change { prefix, owner, action: Action::Delete })
+        .collect();
+    bed.apply(&all).unwrap();
+    prop_assert_eq!((bed.rib.len(), bed.rib.installed(), bed.rib.path_lists()), (0, 0, 0));
+    prop_assert_eq!((bed.objects.next_hops.len(), bed.objects.load_balances.len()), (0, 0));
+    Ok(())
 }
+
+macro_rules! equals_a_model_that_starts_from_scratch {
+    ($($name:ident: $family:ty),*) => {
+        proptest! {
+            $(#[test]
+            fn $name(
+                steps in prop::collection::vec(step::<$family>(), 1..40),
+                objects in prop::sample::select(vec![4usize, 1000]),
+                blocks in prop::sample::select(vec![1u32, 1000]),
+            ) {
+                compare(steps, objects, blocks)?;
+            })*
+        }
+    };
+}
+
+equals_a_model_that_starts_from_scratch!(
+    ip4_equals_a_model_that_starts_from_scratch: Ip4,
+    ip6_equals_a_model_that_starts_from_scratch: Ip6
+);
