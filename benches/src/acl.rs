@@ -71,7 +71,7 @@ impl Node for Source {
         });
         let from = if self.answers { FAR } else { NEAR };
         for &index in &packets[..count] {
-            cx.buffers.receive(index, HEADROOM, BYTES, from);
+            cx.buffers.receive_frame(index, HEADROOM, BYTES, from, 14);
             write(
                 cx.buffers.packet(index).data_mut(),
                 &self.template,

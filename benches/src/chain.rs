@@ -69,7 +69,7 @@ impl Node for Source {
             count += 1;
         });
         for &index in &packets[..count] {
-            cx.buffers.receive(index, HEADROOM, FRAME_BYTES, RX);
+            cx.buffers.receive_frame(index, HEADROOM, FRAME_BYTES, RX, 14);
             let mut packet = cx.buffers.packet(index);
             let destination = self.destinations[self.position];
             self.position = (self.position + 1) % self.destinations.len();

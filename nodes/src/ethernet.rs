@@ -2,14 +2,14 @@
 //! ethernet-input: from a frame on a port to a packet on an interface.
 //!
 //! Decides whether the frame is for this station, which (sub-)interface it belongs to, and which protocol
-//! goes on with it. Behind this node `rx_interface` is the sub-interface, `table` its forwarding table, and the
-//! link header is taken off but still in the buffer (`link_length` bytes before `network_offset`), for punt and capture.
+//! goes on with it. After this node `rx_interface` is the sub-interface, `table` its forwarding table, and the
+//! link header is taken off but still in the buffer (from `link_offset` to `network_offset`), for punt and capture.
 
 use std::fmt;
 use std::sync::Arc;
 
 use weft_engine::Context;
-use weft_engine::buffer::{LINK_BROADCAST, Packet};
+use weft_engine::buffer::Packet;
 use weft_engine::counters::Counters;
 use weft_engine::frame::Frame;
 use weft_engine::ids::{InterfaceIndex, NodeId};
@@ -17,6 +17,7 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::trace::{Names, TraceRecord};
 
+use crate::context::{IpContext, LINK_BROADCAST};
 use crate::headers::{EtherType, EthernetHeader, VlanTag};
 use crate::interface::{Entry, InterfaceTable, Tags};
 
@@ -54,8 +55,8 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
         out,
         "  {} link header {} bytes, table {}",
         names.interface(record.meta.rx_interface),
-        record.meta.link_length,
-        record.meta.table
+        record.meta.link_length(),
+        record.meta.table()
     )
 }
 
@@ -90,7 +91,7 @@ impl Node for EthernetInput {
                         && ethernet.ether_type() == EtherType::IPV4 =>
                 {
                     packet.advance(EthernetHeader::LENGTH);
-                    packet.meta.table = plain.table;
+                    packet.meta.set_table(plain.table);
                     input.next.to(Next::Ip4)
                 }
                 _ => input.other(packet),
@@ -106,7 +107,7 @@ struct Input<'a> {
     reasons: ReasonBase<Reason>,
 }
 
-/// What untagged IPv4 packets to us on one interface have in common. (A device has set `link_length` and
+/// What untagged IPv4 packets to us on one interface have in common. (A device has set `link_offset` and
 /// `network_offset` for them.)
 #[derive(Clone, Copy)]
 struct Plain {
@@ -163,9 +164,8 @@ impl Input<'_> {
         link: usize,
     ) -> NodeId {
         packet.advance(link);
-        packet.meta.link_length = link as u16;
-        packet.meta.network_offset = packet.meta.data_offset() as u16;
-        packet.meta.table = interface.table4.0;
+        packet.meta.set_network_here(link);
+        packet.meta.set_table(interface.table4.0);
         let (next, otherwise) = match ether_type {
             EtherType::IPV4 if interface.ip4 => return self.next.to(Next::Ip4),
             EtherType::ARP if interface.ip4 => return self.next.to(Next::Arp),
@@ -210,7 +210,6 @@ impl Input<'_> {
         let Some((index, sub)) = found else {
             if port.host != NodeId::DROP {
                 // The host may have the VLAN.
-                packet.meta.link_length = 0;
                 return self.next.to(Next::Punt);
             }
             return self.reasons.drop(packet, Reason::UnknownVlan);

@@ -105,6 +105,13 @@ const ONE_EACH: &str = "there is a ring for each worker";
 
 /// Adds arcs and nodes.
 pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphError> {
+    crate::context::claim(engine)?;
+    let counter = |name: &str, engine: &mut Engine| {
+        engine.interface_counter(name).map_err(|error| GraphError::Stats(IP4_INPUT.name.to_owned(), error))
+    };
+    let received = counter("/if/ip4", engine)?;
+    // Nobody counts here yet; readers expect it.
+    counter("/if/ip6", engine)?;
     let device_input = engine.add_arc(ArcSpec { name: "device-input" });
     let arp = engine.add_arc(ArcSpec { name: "arp" });
     let ip4_unicast = engine.add_arc(ArcSpec { name: "ip4-unicast" });
@@ -142,7 +149,12 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
                 Box::new(ArpReply::new(tables, &clock, sender, interface_output, w.nexts(), w.reasons()))
             }),
             NodeDef::new(&IP4_INPUT, |w| {
-                Box::new(Ip4Input { arc: ip4_unicast, next: w.nexts(), reasons: w.reasons() })
+                Box::new(Ip4Input {
+                    arc: ip4_unicast,
+                    received: received.row(w.thread()),
+                    next: w.nexts(),
+                    reasons: w.reasons(),
+                })
             }),
             NodeDef::new(&IP4_URPF_STRICT, |w| {
                 Box::new(Ip4Urpf { strict: true, routes: whereabouts(), reasons: w.reasons() })

@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 pub mod arp;
+pub mod context;
 pub mod ethernet;
 pub mod graph;
 pub mod ip4;

@@ -70,9 +70,9 @@ impl Node for LoopbackTx {
             // From here on the packet is as a device hands it over.
             packet.meta.flags &= TRACED | CHAINED;
             packet.meta.rx_interface = loopback;
-            packet.meta.flow_hash = 0;
-            packet.meta.link_length = EthernetHeader::LENGTH as u16;
-            packet.meta.network_offset = (packet.meta.data_offset() + EthernetHeader::LENGTH) as u16;
+            packet.meta.hash = 0;
+            packet.meta.link_offset = packet.meta.data_offset() as u16;
+            packet.meta.network_offset = packet.meta.link_offset + EthernetHeader::LENGTH as u16;
             input
         });
     }

@@ -69,8 +69,7 @@ impl Node for Punt {
 
 /// Goes back from the network header to the first byte of the frame, as the port received it.
 pub fn restore_link_header(packet: &mut Packet<'_>) {
-    let link_header = packet.meta.network_offset.saturating_sub(packet.meta.link_length);
-    let taken_off = packet.meta.data_offset().saturating_sub(link_header.into());
+    let taken_off = packet.meta.data_offset().saturating_sub(packet.meta.link_offset.into());
     let restored = packet.prepend(taken_off);
     debug_assert!(restored, "headers are taken off the buffer that they were received in");
 }

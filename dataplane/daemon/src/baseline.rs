@@ -31,11 +31,14 @@ pub struct InterfaceCounts {
 impl InterfaceCounts {
     fn read(vectors: &InterfaceVectors, interface: InterfaceIndex) -> Self {
         let v = vectors;
-        let simple = [&v.drops, &v.punt, &v.ip4, &v.ip6, &v.rx_no_buf, &v.rx_miss, &v.rx_error, &v.tx_error];
+        let (ip4, ip6) = (v.named("/if/ip4"), v.named("/if/ip6"));
+        let own = [&v.rx_no_buf, &v.rx_miss, &v.rx_error, &v.tx_error];
+        let [no_buf, miss, rx_error, tx_error] = own.map(Some);
+        let simple = [Some(&v.drops), Some(&v.punt), ip4, ip6, no_buf, miss, rx_error, tx_error];
         InterfaceCounts {
             rx: v.rx.sum(interface.index()),
             tx: v.tx.sum(interface.index()),
-            simple: simple.map(|vector| vector.sum(interface.index())),
+            simple: simple.map(|vector| vector.map_or(0, |vector| vector.sum(interface.index()))),
         }
     }
 

@@ -19,6 +19,10 @@ pub mod pg;
 mod sync;
 pub mod tap;
 
+/// Bytes of link header in front of a received frame: an Ethernet header without tags, which nearly all have.
+/// ethernet-input corrects it for the others.
+pub const LINK_HEADER: u16 = 14;
+
 // The test bed is written against the public names and serves unit and integration tests alike.
 #[cfg(all(test, not(loom)))]
 extern crate self as weft_devices;

@@ -429,7 +429,7 @@ fn an_interface_without_a_link_layer_receives_ip_packets() {
     bed.run();
     let (hold, buffers) = bed.workers[0].node_and_buffers::<Hold>(lookup).unwrap();
     let meta = *buffers.packet(hold.packets[0]).meta;
-    assert_eq!((meta.rx_interface, meta.link_length), (ip, 0));
+    assert_eq!((meta.rx_interface, meta.link_length()), (ip, 0));
     assert_eq!(usize::from(meta.network_offset), meta.data_offset());
     hold.close(buffers);
     bed.end();

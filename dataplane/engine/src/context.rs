@@ -15,7 +15,7 @@ use crate::frame::{FRAME_SIZE, Frame, Frames, group_by_next};
 use crate::handoff::{Handoff, Station};
 use crate::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::qsbr::Guard;
-use crate::trace::Recorder;
+use crate::trace::{Details, Recorder, Trace};
 
 /// How far ahead metadata and header of received packets are fetched: a line that another core has just written.
 const FAR: usize = 12;
@@ -39,6 +39,7 @@ pub struct Context<'a> {
     pub(crate) arcs: &'a Arcs,
     pub(crate) frames: &'a mut Frames,
     pub(crate) recorder: &'a mut Recorder,
+    pub(crate) details: &'a Details,
     pub(crate) edges: &'a mut EdgeCounts,
     pub(crate) nexts: &'a mut [NodeId; FRAME_SIZE],
     pub(crate) handoff: &'a mut Handoff,
@@ -61,6 +62,12 @@ impl<'a> Context<'a> {
     #[inline(always)]
     pub fn arcs(&self) -> &'a Arcs {
         self.arcs
+    }
+
+    /// By what the node tells the trace more of the packets of `frame` than their metadata says.
+    #[inline(always)]
+    pub fn trace(&self, frame: &Frame) -> Trace<'a> {
+        Trace::of(frame, self.details)
     }
 
     /// Runs `each` on every packet and hands it to the node that `each` returns.

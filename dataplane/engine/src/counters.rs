@@ -37,14 +37,23 @@ impl Default for CounterLimits {
 macro_rules! interface_counters {
     ($( $(#[$meta:meta])* $field:ident: $vector:ident / $row:ident = $name:literal, $make:ident; )*) => {
         /// Interface counters of all threads, by interface index.
-        pub struct InterfaceVectors { $( $(#[$meta])* pub $field: $vector, )* }
+        pub struct InterfaceVectors {
+            $( $(#[$meta])* pub $field: $vector, )*
+            /// What others count of an interface, by name.
+            named: Vec<(String, SimpleVector)>,
+            capacity: usize,
+        }
 
         /// One thread's row of each interface counter.
         pub struct InterfaceRows { $( $(#[$meta])* pub $field: $row, )* }
 
         impl InterfaceVectors {
             fn new(segment: &mut Segment, capacity: usize) -> Result<Self, StatsError> {
-                Ok(InterfaceVectors { $( $field: segment.$make($name, 0, capacity)?, )* })
+                Ok(InterfaceVectors {
+                    $( $field: segment.$make($name, 0, capacity)?, )*
+                    named: Vec::new(),
+                    capacity,
+                })
             }
 
             fn row(&self, thread: ThreadIndex) -> InterfaceRows {
@@ -54,7 +63,7 @@ macro_rules! interface_counters {
             /// Publishes the counters of interfaces below `len`: exactly as many as there are names.
             pub fn set_len(&self, update: &mut Update<'_>, len: usize) -> Result<(), StatsError> {
                 $( update.set_len(&self.$field, len)?; )*
-                Ok(())
+                self.named.iter().try_for_each(|(_, vector)| update.set_len(vector, len))
             }
 
             /// Makes `/interfaces/<name>/<counter>` for an interface whose counters are published.
@@ -66,17 +75,19 @@ macro_rules! interface_counters {
                 links: &mut Vec<EntryIndex>,
             ) -> Result<(), StatsError> {
                 let stat_name = name.replace('/', "_");
-                $(
-                    let counter = $name.trim_start_matches("/if/");
-                    let entry = self.$field.entry();
+                let own = [$( ($name, self.$field.entry()) ),*];
+                let named = self.named.iter().map(|(name, vector)| (name.as_str(), vector.entry()));
+                for (name, entry) in own.into_iter().chain(named) {
+                    let counter = name.trim_start_matches("/if/");
                     links.push(update.symlink(&format!("/interfaces/{stat_name}/{counter}"), entry, interface.0)?);
-                )*
+                }
                 Ok(())
             }
 
             /// Forgets what was counted for an interface.
             pub fn zero(&self, interface: InterfaceIndex) {
                 $( self.$field.zero(interface.index()); )*
+                self.named.iter().for_each(|(_, vector)| vector.zero(interface.index()));
             }
         }
     };
@@ -91,10 +102,6 @@ interface_counters! {
     drops: SimpleVector / SimpleRow = "/if/drops", simple;
     /// Packets that came in here and were handed to the host.
     punt: SimpleVector / SimpleRow = "/if/punt", simple;
-    /// Received IPv4 packets.
-    ip4: SimpleVector / SimpleRow = "/if/ip4", simple;
-    /// Received IPv6 packets.
-    ip6: SimpleVector / SimpleRow = "/if/ip6", simple;
     /// Times the pool had no buffer for a received packet.
     rx_no_buf: SimpleVector / SimpleRow = "/if/rx-no-buf", simple;
     /// Packets that the device dropped before Weft saw them.
@@ -103,6 +110,24 @@ interface_counters! {
     rx_error: SimpleVector / SimpleRow = "/if/rx-error", simple;
     /// Packets that could not be transmitted.
     tx_error: SimpleVector / SimpleRow = "/if/tx-error", simple;
+}
+
+impl InterfaceVectors {
+    /// The counter of that name (`/if/ip4`) that a crate beside the engine keeps for every interface, made now if it is new.
+    /// Before there are interfaces: those that there are then get no link to it in `/interfaces`.
+    pub fn name(&mut self, segment: &mut Segment, name: &str) -> Result<SimpleVector, StatsError> {
+        if let Some(vector) = self.named(name) {
+            return Ok(vector.clone());
+        }
+        let vector = segment.simple(name, self.rx.published_len(), self.capacity)?;
+        self.named.push((name.to_owned(), vector.clone()));
+        Ok(vector)
+    }
+
+    /// The counter of that name, if somebody has registered it.
+    pub fn named(&self, name: &str) -> Option<&SimpleVector> {
+        self.named.iter().find(|(there, _)| there == name).map(|(_, vector)| vector)
+    }
 }
 
 /// The vectors that the engine itself fills; the main thread's side.

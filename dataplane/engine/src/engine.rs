@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
-use weft_stats::{EntryIndex, Segment, StatsError};
+use weft_stats::{EntryIndex, Segment, SimpleVector, StatsError};
 
+use crate::buffer::context::{ContextError, ContextRegistry, Field, Plain, Word};
 use crate::buffer::{BufferConfig, BufferError, Buffers};
 use crate::clock::Clock;
 use crate::counters::{CounterLimits, CounterVectors, DELETED};
@@ -100,6 +101,7 @@ pub struct Engine {
     graph: Graph,
     edges: EdgeRegistry,
     arcs: ArcRegistry,
+    context: ContextRegistry,
     workers: Vec<WorkerHandle>,
     deferred: Vec<Waiting>,
     /// Symlinks in the segment, by node.
@@ -149,6 +151,7 @@ impl Engine {
             graph: Graph::new(config.limits.nodes, config.limits.reasons),
             edges,
             arcs: ArcRegistry::default(),
+            context: ContextRegistry::default(),
             workers: handles,
             deferred: Vec::new(),
             links: Vec::new(),
@@ -281,6 +284,32 @@ impl Engine {
         }
         self.links[id.index()] = links;
         Ok(())
+    }
+
+    /// The packet field of that name, for whoever registers it with the same type; zero until somebody writes it.
+    pub fn field<T: Plain>(&mut self, name: &str) -> Result<Field<T>, ContextError> {
+        self.context.field(name)
+    }
+
+    /// The mask of the packet flag of that name; not set until somebody sets it.
+    pub fn flag(&mut self, name: &str) -> Result<u32, ContextError> {
+        self.context.flag(name)
+    }
+
+    /// Claims a bit of [`crate::buffer::context::FIXED_FLAGS`] that is a constant of the caller.
+    pub fn claim_flag(&mut self, name: &str, mask: u32) -> Result<(), ContextError> {
+        self.context.claim_flag(name, mask)
+    }
+
+    /// The counter of that name (`/if/ip4`) that the caller keeps for every interface; see
+    /// [`InterfaceVectors::name`](crate::counters::InterfaceVectors::name).
+    pub fn interface_counter(&mut self, name: &str) -> Result<SimpleVector, StatsError> {
+        self.counters.interfaces.name(&mut self.stats, name)
+    }
+
+    /// Claims a word of the first line of metadata.
+    pub fn claim_word(&mut self, word: Word) -> Result<(), ContextError> {
+        self.context.claim_word(word)
     }
 
     /// Adds a feature arc.

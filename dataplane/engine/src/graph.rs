@@ -36,6 +36,9 @@ pub enum GraphError {
     /// More than the setting allows.
     #[error("the graph is full: {0}, a limit of startup.conf")]
     Full(String),
+    /// What it keeps with packets is claimed.
+    #[error(transparent)]
+    Context(#[from] crate::buffer::context::ContextError),
     /// The stats segment refuses.
     #[error("the counters of node '{0}' cannot be registered: {1}")]
     Stats(String, weft_stats::StatsError),

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Looking at packets on their way: trace (which nodes, with which verdicts) and capture (pcap).
 //!
-//! No node contains a line of tracing. The engine records a packet's metadata and first bytes whenever a
-//! traced packet is handed on, and the node's descriptor says how to print such a record. While nothing is
-//! traced or captured, this costs one test per vector. Records are made on the worker into memory that was
+//! Most nodes contain no line of tracing. The engine records a packet's metadata and first bytes whenever a
+//! traced packet is handed on, and the node's descriptor says how to print such a record. A node that knows more
+//! (the rule that decided, the flow) adds a typed [`Detail`] by [`Context::trace`](crate::Context::trace). Tracing changes
+//! nothing in a packet but its flag and number: a detail lies in the record, never in the packet.
+//!
+//! While nothing is traced or captured, this costs one test per vector. Records are made on the worker into memory that was
 //! allocated when the trace was asked for; formatting is the reader's work, on the main thread.
 
+use std::cell::RefCell;
 use std::fmt;
 
-use crate::buffer::{BufferCache, Metadata, Packet, TRACED};
+use crate::buffer::context::{Field, Plain};
+use crate::buffer::{BufferCache, Fields, Metadata, Packet, TRACED};
 use crate::clock::Tsc;
 use crate::counters::{Counters, WorkerColumn};
 use crate::frame::Frame;
@@ -33,8 +38,12 @@ pub struct TraceRecord {
     pub at: Tsc,
     /// Metadata as the node left it.
     pub meta: Metadata,
+    /// The second line, likewise.
+    pub fields: Fields,
     /// The first bytes as the node left them (as it found them, where it ends them).
     pub data: [u8; TRACE_BYTES],
+    /// What the node itself has added.
+    pub detail: Option<StoredDetail>,
 }
 
 impl TraceRecord {
@@ -43,12 +52,131 @@ impl TraceRecord {
         let mut data = [0; TRACE_BYTES];
         let kept = packet.length().min(TRACE_BYTES);
         data[..kept].copy_from_slice(&packet.data()[..kept]);
-        TraceRecord { packet: packet.meta.trace, node, next, at, meta: *packet.meta, data }
+        let fields = packet.written_fields();
+        TraceRecord {
+            packet: packet.meta.trace,
+            node,
+            next,
+            at,
+            meta: *packet.meta,
+            fields,
+            data,
+            detail: None,
+        }
+    }
+
+    /// What `field` held, as the node left it.
+    pub fn field<T: Plain>(&self, field: Field<T>) -> T {
+        self.fields.get(field)
     }
 
     /// The bytes that there are.
     pub fn data(&self) -> &[u8] {
         &self.data[..self.meta.length().min(TRACE_BYTES)]
+    }
+
+    /// Prints all that is known: what `format` of the node's descriptor makes of the record, and its detail.
+    pub fn print(
+        &self,
+        format: Option<TraceFormat>,
+        names: &dyn Names,
+        out: &mut dyn fmt::Write,
+    ) -> fmt::Result {
+        if let Some(format) = format {
+            format(self, names, out)?;
+        }
+        self.detail.map_or(Ok(()), |detail| (detail.format)(&detail, names, out))
+    }
+}
+
+/// Bytes of a [`Detail`], at most.
+pub const DETAIL_BYTES: usize = 32;
+
+/// What a node has to say of a traced packet: plain data, written by the worker and printed by the main thread.
+pub trait Detail: Plain {
+    /// Prints it, each line indented by two blanks.
+    fn format(&self, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result;
+}
+
+/// A [`Detail`] of some type.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredDetail {
+    bytes: [u8; DETAIL_BYTES],
+    length: u8,
+    format: fn(&StoredDetail, &dyn Names, &mut dyn fmt::Write) -> fmt::Result,
+}
+
+impl StoredDetail {
+    /// Of a type that prints itself.
+    pub fn of<T: Detail>(detail: &T) -> Self {
+        const { assert!(size_of::<T>() <= DETAIL_BYTES, "a trace keeps DETAIL_BYTES of a detail") };
+        StoredDetail {
+            format: |stored, names, out| match T::read_from_bytes(stored.bytes()) {
+                Ok(detail) => detail.format(names, out),
+                Err(_) => Err(fmt::Error),
+            },
+            ..Self::raw(detail.as_bytes())
+        }
+    }
+
+    /// Bytes that only the formatter in the node's descriptor can read: those of a plugin. More than [`DETAIL_BYTES`] are cut.
+    pub fn raw(bytes: &[u8]) -> Self {
+        let length = bytes.len().min(DETAIL_BYTES);
+        let mut stored =
+            StoredDetail { bytes: [0; DETAIL_BYTES], length: length as u8, format: |_, _, _| Ok(()) };
+        stored.bytes[..length].copy_from_slice(&bytes[..length]);
+        stored
+    }
+
+    /// What was stored.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// Details of the vector that a node works on, until its records are complete. The worker's.
+#[derive(Default)]
+pub(crate) struct Details(RefCell<Vec<(u32, StoredDetail)>>);
+
+impl Details {
+    #[cold]
+    #[inline(never)]
+    fn add(&self, packet: u32, detail: StoredDetail) {
+        self.0.borrow_mut().push((packet, detail));
+    }
+
+    /// Whether there is none. One test per vector.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        // Nobody has borrowed it between two vectors.
+        self.0.try_borrow().is_ok_and(|details| details.is_empty())
+    }
+}
+
+/// By what a node adds details for the packets of one vector. Costs nothing for a vector without traced packets.
+#[derive(Clone, Copy)]
+pub struct Trace<'a>(Option<&'a Details>);
+
+impl<'a> Trace<'a> {
+    #[inline(always)]
+    pub(crate) fn of(frame: &Frame, details: &'a Details) -> Self {
+        Trace(frame.traced().then_some(details))
+    }
+
+    /// Adds what `detail` says, if `packet` is traced.
+    #[inline(always)]
+    pub fn detail<T: Detail>(self, packet: &Packet<'_>, detail: impl FnOnce() -> T) {
+        self.store(packet.meta, || StoredDetail::of(&detail()));
+    }
+
+    /// As [`Trace::detail`], of any kind: for plugins.
+    #[inline(always)]
+    pub fn store(self, meta: &Metadata, detail: impl FnOnce() -> StoredDetail) {
+        if let Some(details) = self.0
+            && meta.flags & TRACED != 0
+        {
+            details.add(meta.trace, detail());
+        }
     }
 }
 
@@ -158,6 +286,24 @@ impl Recorder {
 
     pub(crate) fn records(&self) -> &[TraceRecord] {
         &self.records
+    }
+
+    /// Number of records: where those of a node begin that runs now.
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds what a node has said to its records, those from number `first` on. What it keeps has no record yet.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn complete(&mut self, first: usize, details: &Details) {
+        for (packet, detail) in details.0.borrow_mut().drain(..) {
+            let records = self.records.get_mut(first..).unwrap_or_default();
+            if let Some(record) = records.iter_mut().find(|record| record.packet == packet) {
+                record.detail = Some(detail);
+            }
+        }
     }
 
     pub(crate) fn capture(&mut self, capture: Option<(CaptureFilter, rtrb::Producer<Captured>)>) {
@@ -291,6 +437,5 @@ impl Recorder {
 
 /// Bytes of link header that were taken off in front of the current position.
 fn link_header(meta: &Metadata) -> usize {
-    let link = meta.link_length as usize;
-    if link > 0 && meta.data_offset() == meta.network_offset as usize { link } else { 0 }
+    if meta.data_offset() == usize::from(meta.network_offset) { meta.link_length() } else { 0 }
 }

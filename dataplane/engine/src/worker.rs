@@ -28,7 +28,7 @@ use crate::ids::{EdgeIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::node::{Kind, Node, NodeSpec, Role};
 use crate::qsbr::Reader;
 use crate::trace::{CaptureFilter, Captured};
-use crate::trace::{Direction, Recorder, TraceRecord};
+use crate::trace::{Details, Direction, Recorder, TraceRecord};
 use crate::wait::{WaitSet, Waker};
 
 /// A change that the main thread wants a worker to make to itself.
@@ -144,6 +144,7 @@ pub struct Worker {
     reader: Reader,
     arcs: Arc<Arcs>,
     recorder: Recorder,
+    details: Details,
     edges: EdgeCounts,
     control: Receiver<Control>,
     applied: Arc<AtomicU64>,
@@ -176,6 +177,7 @@ impl Worker {
             reader,
             arcs: Arc::new(Arcs::empty()),
             recorder: Recorder::new(),
+            details: Details::default(),
             edges: parts.edges,
             control,
             applied: Arc::clone(&applied),
@@ -293,10 +295,12 @@ impl Worker {
             arcs: &self.arcs,
             frames: &mut self.frames,
             recorder: &mut self.recorder,
+            details: &self.details,
             edges: &mut self.edges,
             nexts: &mut self.nexts,
             handoff: &mut self.handoff,
         };
+        let recorded = cx.recorder.mark();
         if role.ends_packets() && cx.recorder.active() {
             let role = *role;
             cx.recorder.arrive(cx.buffers, cx.counters, id, |meta| seen(role, meta), frame);
@@ -305,6 +309,9 @@ impl Worker {
         let moved = cx.frames.appended();
         node.process(&mut cx, frame);
         let packets = if *input { cx.frames.appended() - moved } else { packets };
+        if !self.details.is_empty() {
+            self.recorder.complete(recorded, &self.details);
+        }
         let after = Tsc::now();
         self.counters.ran(id, packets as u64, after.since(now));
         after
@@ -341,6 +348,7 @@ impl Worker {
             arcs: &self.arcs,
             frames: &mut self.frames,
             recorder: &mut self.recorder,
+            details: &self.details,
             edges: &mut self.edges,
             nexts: &mut self.nexts,
             handoff: &mut self.handoff,

@@ -29,7 +29,7 @@ pub(crate) struct Attached {
     pub set: SetIndex,
     pub classifier: Arc<Classifier>,
     /// Flags of packets that do not meet the rules.
-    pub exempt: u16,
+    pub exempt: u32,
 }
 
 /// One direction, by interface.

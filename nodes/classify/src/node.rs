@@ -12,20 +12,23 @@ use std::fmt;
 use std::hint::select_unpredictable;
 use std::sync::Arc;
 
-use weft_engine::buffer::{ADMIT_IN, ADMIT_OUT, BufferCache, Metadata, Packet, TRACED};
+use weft_engine::buffer::context::Field;
+use weft_engine::buffer::{BufferCache, Metadata, Packet};
 use weft_engine::clock::Tsc;
 use weft_engine::feature::Arcs;
 use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::prefetch;
 use weft_engine::publish::Published;
-use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::trace::{Detail, Names};
 use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, NodeId};
+use weft_flow::admission::{ADMIT_IN, ADMIT_OUT};
+use weft_nodes::context::IpContext;
 use weft_nodes::headers::{Ipv4Header, checksum, ip4_offset};
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
 use weft_stats::CombinedRow;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::action::{Kind, Outcome, Slot};
 use crate::attachment::{Attachments, Direction, Side};
@@ -52,17 +55,16 @@ weft_engine::reasons! {
 }
 
 /// Descriptor of ip4-classify.
-pub static IP4_CLASSIFY: NodeSpec =
-    NodeSpec::internal("ip4-classify").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+pub static IP4_CLASSIFY: NodeSpec = NodeSpec::internal("ip4-classify").next(Next::NAMES).reasons(Reason::ALL);
 
 /// Descriptor of ip4-classify-output.
 pub static IP4_CLASSIFY_OUTPUT: NodeSpec =
-    NodeSpec::internal("ip4-classify-output").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+    NodeSpec::internal("ip4-classify-output").next(Next::NAMES).reasons(Reason::ALL);
 
 /// Packets ahead of which the counter of a rule is fetched.
 const AHEAD: usize = 8;
 
-/// What a trace says of a packet; the place is the number in its metadata.
+/// What a trace says became of a packet, by [`Acted`].
 const NOTES: [&str; 6] = ["no rule matches", "pass", "drop", "punt", "redirect", "drop (beyond the rate)"];
 const NO_RULE: u32 = 0;
 const PASS: u32 = 1;
@@ -71,16 +73,28 @@ const PUNT: u32 = 3;
 const REDIRECT: u32 = 4;
 const POLICED: u32 = 5;
 
-fn format(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
-    let [set, rule, note] = record.meta.scratch;
-    let text = NOTES.get(note as usize).unwrap_or(&"");
-    match note {
-        NO_RULE => write!(out, "  set {set}: {text}")?,
-        _ => write!(out, "  set {set} rule {rule}: {text}")?,
-    }
-    match record.meta.mark {
-        0 => writeln!(out),
-        mark => writeln!(out, ", mark {mark}"),
+/// What a trace keeps of a packet that has met rules.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Classified {
+    set: u32,
+    rule: u32,
+    note: u32,
+    mark: u32,
+}
+
+impl Detail for Classified {
+    fn format(&self, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+        let Classified { set, rule, note, mark } = *self;
+        let text = NOTES.get(note as usize).unwrap_or(&"");
+        match note {
+            NO_RULE => write!(out, "  set {set}: {text}")?,
+            _ => write!(out, "  set {set} rule {rule}: {text}")?,
+        }
+        match mark {
+            0 => writeln!(out),
+            mark => writeln!(out, ", mark {mark}"),
+        }
     }
 }
 
@@ -102,6 +116,8 @@ pub(crate) struct Classify {
     pub next: Nexts<Next>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
+    /// What a rule has marked a packet with.
+    pub mark: Field<u32>,
 }
 
 impl Node for Classify {
@@ -132,9 +148,10 @@ impl Classify {
             reasons: self.reasons,
             interfaces: self.interfaces.read(guard),
             output: self.output,
+            mark: self.mark,
             now: cx.now,
         };
-        let traced = frame.traced();
+        let trace = cx.trace(frame);
         let mut place = 0;
         cx.each(frame, |packet| {
             let (outcome, key) = (batch.outcomes[place % BATCH], &batch.keys[place % BATCH]);
@@ -143,11 +160,7 @@ impl Classify {
             prefetch::read(self.rules.address(ahead.index()));
             place += 1;
             let (next, slot, note) = act.one::<OUTPUT>(packet, outcome, key);
-            // The tracker needs what a note would overwrite.
-            if traced && packet.meta.flags & (TRACED | ADMIT_IN | ADMIT_OUT) == TRACED {
-                std::hint::cold_path();
-                act.note::<OUTPUT>(packet, slot, note);
-            }
+            trace.detail(packet, || act.classified::<OUTPUT>(packet, slot, note));
             next
         });
     }
@@ -243,7 +256,7 @@ struct Run<'a> {
     packets: &'a [BufferIndex],
     start: usize,
     interface: InterfaceIndex,
-    exempt: u16,
+    exempt: u32,
 }
 
 impl Run<'_> {
@@ -304,6 +317,7 @@ struct Act<'a> {
     reasons: ReasonBase<Reason>,
     interfaces: &'a InterfaceTable,
     output: ArcId,
+    mark: Field<u32>,
     now: Tsc,
 }
 
@@ -362,7 +376,7 @@ impl Act<'_> {
                 return (self.reasons.drop(packet, Reason::Policed), slot, POLICED);
             }
             if let Some(mark) = special.mark {
-                packet.meta.mark = mark;
+                packet.set_field(self.mark, mark);
             }
             if let Some(dscp) = special.dscp {
                 set_dscp::<OUTPUT>(packet, dscp);
@@ -392,7 +406,7 @@ impl Act<'_> {
     fn redirect<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, to: Redirect) -> NodeId {
         match to {
             Redirect::NextHop(next_hop) => {
-                packet.meta.next_hop = next_hop.0;
+                packet.meta.set_next_hop(next_hop.0);
                 self.next.to(Next::Rewrite)
             }
             Redirect::Interface(index) => {
@@ -410,12 +424,14 @@ impl Act<'_> {
         }
     }
 
-    fn note<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, slot: Slot, note: u32) {
+    #[cold]
+    #[inline(never)]
+    fn classified<const OUTPUT: bool>(&self, packet: &Packet<'_>, slot: Slot, note: u32) -> Classified {
         // A redirect has changed the interface by now, but not that of a packet that came in.
         let attached = self.attached.get(interface::<OUTPUT>(packet.meta));
         let set = attached.map_or(0, |attached| attached.set.0);
         let rule = attached.and_then(|attached| attached.classifier.rule(slot)).map_or(0, |rule| rule.0);
-        packet.meta.scratch = [set, rule, note];
+        Classified { set, rule, note, mark: packet.field(self.mark) }
     }
 }
 

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex};
 
 use hashbrown::HashMap;
 use thiserror::Error;
-use weft_engine::buffer::{ADMITTED_IN, ADMITTED_OUT, LOCALLY_ORIGINATED};
 use weft_engine::feature::{FeatureError, FeatureSpec};
 use weft_engine::graph::{GraphError, NodeDef};
 use weft_engine::publish::Published;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
+use weft_flow::admission::{self, ADMITTED_IN, ADMITTED_OUT};
+use weft_nodes::context::{LOCALLY_ORIGINATED, MARK};
 use weft_nodes::graph::FeatureArcs;
 use weft_nodes::interface::{InterfaceTable, Interfaces, Kind};
 use weft_nodes::ip4::NextHopId;
@@ -166,6 +167,8 @@ impl RuleSets {
         let counters = engine.stats.combined("/classify/rules", 0, limit)?;
         let names = engine.stats.names("/classify/names", limit)?;
         let published = Arc::new(Published::new(&engine.domain, Attachments::default()));
+        admission::claim(engine).map_err(GraphError::from)?;
+        let mark = engine.field(MARK).map_err(GraphError::from)?;
         let node = |spec, direction| {
             let (published, counters) = (&published, &counters);
             NodeDef::new(spec, move |w| {
@@ -178,6 +181,7 @@ impl RuleSets {
                     batch: Batch::new(),
                     next: w.nexts(),
                     reasons: w.reasons(),
+                    mark,
                 })
             })
         };
@@ -525,7 +529,7 @@ pub enum NewError {
 }
 
 /// Flags of packets that are exempt.
-fn flags(exempt: Exempt, direction: Direction) -> u16 {
+fn flags(exempt: Exempt, direction: Direction) -> u32 {
     let admitted = match direction {
         Direction::Input => ADMITTED_IN,
         Direction::Output => ADMITTED_OUT,

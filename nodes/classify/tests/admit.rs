@@ -5,9 +5,11 @@
 #[path = "../../tests/graph/bed/mod.rs"]
 mod bed;
 
+use proptest::prelude::*;
 use weft_classify::{
     Action, Direction, Exempt, Match, PortRange, Priority, Rule, RuleId, RuleSet, RuleSets, Verdict,
 };
+use weft_engine::buffer::TRACED;
 use weft_flow::FlowTracker;
 use weft_flow::settings::{Mode, Settings};
 use weft_nodes::headers::build::Packet;
@@ -177,6 +179,56 @@ fn admitted_flows_outlive_the_rules_that_admitted_them() {
         }
     }
     lab.denied(0, |ip| ip.udp(1000, 53), "ip4-classify");
+}
+
+/// What two routers are compared by after a packet: frames and their contexts, counters, flows.
+fn seen(lab: &mut Lab) -> impl PartialEq + std::fmt::Debug {
+    let mut contexts = [0, 1].map(|port| lab.bed.contexts(port));
+    for meta in contexts.iter_mut().flatten() {
+        // This is all that a trace may write.
+        meta.flags &= !TRACED;
+        meta.trace = 0;
+    }
+    (
+        [0, 1].map(|port| lab.bed.sent(port)),
+        contexts.map(|contexts| format!("{contexts:?}")),
+        lab.bed.moved(),
+        lab.tracker.flows().map(|flow| (flow.state, flow.admitted, flow.mark)).collect::<Vec<_>>(),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Rules that pass, mark, admit and drop, in both directions, with and without a flow.
+    #[test]
+    fn a_trace_changes_neither_packets_nor_counters_nor_verdicts(
+        steps in prop::collection::vec((0usize..2, 0u16..4, 0u16..4, 0usize..3), 1..80),
+    ) {
+        let mut labs = [Lab::new(), Lab::new()];
+        for lab in &mut labs {
+            let mark = Action { mark: Some(7), ..Action::only(Verdict::Continue) };
+            let marked = [rule(0, Match::default(), mark)].into_iter().chain(permitted());
+            lab.guard("in", 0, Direction::Input, marked.collect());
+            lab.guard("out", 0, Direction::Output, closed());
+            lab.guard("far-out", 1, Direction::Output, permitted());
+        }
+        let input = labs[1].bed.nodes.ethernet_input;
+        labs[1].bed.worker.trace(input, 10_000);
+        for (port, source, destination, protocol) in steps {
+            let [plain, traced] = labs.each_mut().map(|lab| {
+                let packet = lab.packet(port, |ip| match protocol {
+                    0 => ip.udp(50 + source, 50 + destination),
+                    1 => ip.tcp(79 + source, 79 + destination, SYN),
+                    _ => ip.ping(source, destination),
+                });
+                lab.bed.pass(port, &packet);
+                seen(lab)
+            });
+            prop_assert_eq!(plain, traced);
+        }
+        prop_assert!(!labs[1].bed.worker.trace_records().is_empty());
+    }
 }
 
 #[test]

@@ -333,7 +333,7 @@ fn a_trace_names_the_rule_that_decided() {
     let node = graph.id("ip4-classify").unwrap();
     let mut text = String::new();
     for record in lab.bed.worker.trace_records().iter().filter(|record| record.node == node) {
-        graph.node(node).unwrap().spec.trace.unwrap()(record, &Shown(graph), &mut text).unwrap();
+        record.print(None, &Shown(graph), &mut text).unwrap();
     }
     assert_eq!(text, "  set 0 rule 20: pass, mark 77\n  set 0 rule 30: drop\n  set 0: no rule matches\n");
 }

@@ -18,6 +18,7 @@
 //! Everything else that concerns a flow (a verdict, clearing it) is a message to that worker.
 #![deny(unsafe_code)]
 
+pub mod admission;
 mod array;
 pub mod counts;
 mod fragments;

@@ -10,20 +10,24 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weft_engine::buffer::{ADMIT_IN, ADMIT_OUT, BufferCache, Packet, TRACED};
+use weft_engine::buffer::context::Field;
+use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::clock::Tsc;
 use weft_engine::feature::Arcs;
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::handoff::Station;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
-use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::trace::{Detail, Names};
 use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, NodeId, ThreadIndex};
 use weft_flow_map::{Direction, FlowId, State, Verdict};
+use weft_nodes::context::IpContext;
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
 use weft_stats::SimpleRow;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+use crate::admission::{ADMIT_IN, ADMIT_OUT};
 use crate::counts::Count;
 use crate::hold::{Hold, Refusal};
 use crate::parse::owner;
@@ -72,7 +76,7 @@ weft_engine::reasons! {
 }
 
 /// On its way from a rule.
-const ADMIT: u16 = ADMIT_IN | ADMIT_OUT;
+const ADMIT: u32 = ADMIT_IN | ADMIT_OUT;
 /// How often flows are aged.
 const PERIOD: Duration = Duration::from_millis(10);
 /// Batches of flows that are aged at most each time: 32 flows each, hence 200,000 a second.
@@ -80,15 +84,27 @@ const BATCHES: usize = 64;
 
 /// Descriptor of flow-track.
 pub static FLOW_TRACK: NodeSpec =
-    NodeSpec::timer("flow-track", PERIOD).next(Next::NAMES).reasons(Reason::ALL).trace(format);
+    NodeSpec::timer("flow-track", PERIOD).next(Next::NAMES).reasons(Reason::ALL);
 
-fn format(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
-    let [slot, generation, state] = record.meta.scratch;
-    let Some(name) = State::from_word(state.into()) else {
-        return writeln!(out, "  not tracked");
-    };
-    let direction = if state >> 8 & 1 == 0 { "from the initiator" } else { "to the initiator" };
-    writeln!(out, "  flow {slot}.{generation} {name}, {direction}")
+/// What a trace keeps of a packet's flow. A state of 0: it has none.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Tracked {
+    slot: u32,
+    generation: u32,
+    state: u32,
+    to_initiator: u32,
+}
+
+impl Detail for Tracked {
+    fn format(&self, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+        let Tracked { slot, generation, state, to_initiator } = *self;
+        let Some(name) = State::from_word(state.into()) else {
+            return writeln!(out, "  not tracked");
+        };
+        let direction = if to_initiator == 0 { "from the initiator" } else { "to the initiator" };
+        writeln!(out, "  flow {slot}.{generation} {name}, {direction}")
+    }
 }
 
 /// One worker's instance.
@@ -106,6 +122,8 @@ pub struct FlowTrack {
     /// The `interface-output` arc.
     pub(crate) output: ArcId,
     pub(crate) next: Nexts<Next>,
+    /// Of flows that have a mark, for their packets.
+    pub(crate) mark: Field<u32>,
 }
 
 impl FlowTrack {
@@ -197,7 +215,7 @@ impl Node for FlowTrack {
         if packets.is_empty() {
             return self.age(cx);
         }
-        let (arcs, now, reasons) = (cx.arcs(), cx.now, self.reasons);
+        let (arcs, now, reasons, mark) = (cx.arcs(), cx.now, self.reasons, self.mark);
         let redirect = Redirect {
             arcs,
             output: self.output,
@@ -205,11 +223,12 @@ impl Node for FlowTrack {
             next: self.next,
             reasons,
         };
+        let trace = cx.trace(frame);
         let (mine, workers) = (usize::from(self.thread.0) - 1, self.workers);
         let leaving = &mut self.leaving;
         let mut state = (&mut self.shard, &mut self.hold);
         let far = |(shard, _): &(&mut Shard, &mut Hold), packet: &Packet<'_>, known: &mut Ahead| {
-            shard.prefetch_index(ip_bytes(packet), packet.meta.table as u16, known);
+            shard.prefetch_index(ip_bytes(packet), packet.meta.table() as u16, known);
         };
         let near = |(shard, _): &(&mut Shard, &mut Hold), known: &mut Ahead| shard.prefetch_flow(known);
         cx.stages_or_keep(frame, &mut state, far, near, |(shard, hold), packet, known| {
@@ -241,14 +260,12 @@ impl Node for FlowTrack {
                 interface: packet.meta.rx_interface,
             };
             let fate = shard.track(now, known, arrival);
-            if packet.meta.flags & TRACED != 0 {
-                show(shard, packet, fate, direction);
-            }
+            trace.detail(packet, || tracked(shard, fate, direction));
             Some(match fate {
                 // Most flows say nothing of their packets, and are known by one test.
                 Fate::Flow { word, .. } if word & slots::SAYS == 0 => arcs.next(packet),
                 Fate::Flow { slot, word } => {
-                    shard.stamp(slot, word, direction, packet.meta);
+                    shard.stamp(slot, word, direction, packet, mark);
                     redirect.one(packet, Verdict::from_word(word))
                 }
                 Fate::Untracked => arcs.next(packet),
@@ -321,11 +338,11 @@ impl Redirect<'_> {
             Verdict::Forward => self.arcs.next(packet),
             Verdict::Drop => self.reasons.drop(packet, Reason::Verdict),
             Verdict::Table(table) => {
-                packet.meta.table = table.into();
+                packet.meta.set_table(table.into());
                 self.arcs.next(packet)
             }
             Verdict::NextHop(next_hop) => {
-                packet.meta.next_hop = next_hop;
+                packet.meta.set_next_hop(next_hop);
                 self.next.to(Next::Rewrite)
             }
             Verdict::Interface(index) => {
@@ -341,17 +358,18 @@ impl Redirect<'_> {
     }
 }
 
-/// For the trace.
 #[cold]
-fn show(shard: &Shard, packet: &mut Packet<'_>, fate: Fate, direction: Direction) {
-    packet.meta.scratch = match fate {
+#[inline(never)]
+fn tracked(shard: &Shard, fate: Fate, direction: Direction) -> Tracked {
+    match fate {
         Fate::Flow { slot, .. } | Fate::Wait { slot } => {
             let word = shard.entry(slot).state.load(std::sync::atomic::Ordering::Relaxed);
-            let back = u32::from(direction != slots::initiator(word));
-            [slot, shard.id(slot).generation, slots::state_of(word) as u32 | back << 8]
+            let to_initiator = u32::from(direction != slots::initiator(word));
+            let state = slots::state_of(word) as u32;
+            Tracked { slot, generation: shard.id(slot).generation, state, to_initiator }
         }
-        Fate::Untracked | Fate::Refused(_) => [0; 3],
-    };
+        Fate::Untracked | Fate::Refused(_) => Tracked::new_zeroed(),
+    }
 }
 
 fn reason(why: Why) -> Reason {

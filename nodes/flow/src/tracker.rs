@@ -18,10 +18,12 @@ use weft_engine::publish::Published;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_flow_map::{Flow, FlowId, Reader, TableError, Verdict};
+use weft_nodes::context::MARK;
 use weft_nodes::graph::FeatureArcs;
 use weft_nodes::interface::InterfaceTable;
 use weft_stats::StatsError;
 
+use crate::admission;
 use crate::counts::CountVectors;
 use crate::hold::Hold;
 use crate::news::{News, Teller};
@@ -106,6 +108,8 @@ impl FlowTracker {
         let counts = CountVectors::new(&mut engine.stats)?;
         let parked = engine.buffers.total() * usize::from(settings.parked_percent) / 100 / threads.len();
         let (arc, last) = arcs.ip4_unicast;
+        admission::claim(engine).map_err(GraphError::from)?;
+        let mark = engine.field(MARK).map_err(GraphError::from)?;
         let mut shards = shards.into_iter();
         let def = NodeDef::new(&FLOW_TRACK, |wiring| {
             Box::new(FlowTrack {
@@ -120,6 +124,7 @@ impl FlowTracker {
                 interfaces: Arc::clone(table),
                 output: arcs.interface_output,
                 next: wiring.nexts(),
+                mark,
             })
         });
         let node = engine.add_nodes("weft", vec![def])?[0];

@@ -22,6 +22,7 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons, Role}
 use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::{BufferIndex, Context, InterfaceIndex, NodeId};
 
+use crate::context::IpContext;
 use crate::graph::Tables;
 use crate::headers::Ipv4Header;
 use crate::interface::InterfaceTable;
@@ -130,7 +131,7 @@ impl Ip4Arp {
     ) -> Vec<BufferIndex> {
         let packets = self.queues.take(buffers, (interface, address));
         for &index in &packets {
-            buffers.packet(index).meta.next_hop = next_hop.0;
+            buffers.packet(index).meta.set_next_hop(next_hop.0);
         }
         packets
     }
@@ -240,10 +241,10 @@ struct Arp<'a> {
 impl Arp<'_> {
     /// For whom the packet must wait, or where it goes instead.
     fn neighbor(&self, packet: &mut Packet<'_>) -> Result<Waiting, NodeId> {
-        if packet.meta.next_hop == GLEAN {
+        if packet.meta.next_hop() == GLEAN {
             return self.on_link(packet);
         }
-        let Some(next_hop) = self.next_hops.get(packet.meta.next_hop) else {
+        let Some(next_hop) = self.next_hops.get(packet.meta.next_hop()) else {
             return Err(self.reasons.drop(packet, Reason::NoNextHop));
         };
         let neighbor = (next_hop.interface, next_hop.address);
@@ -259,7 +260,7 @@ impl Arp<'_> {
         let interface = packet.meta.tx_interface;
         self.check_up(packet, interface)?;
         let destination = packet.header::<Ipv4Header>().map(Ipv4Header::destination);
-        let table = TableIndex(packet.meta.table);
+        let table = TableIndex(packet.meta.table());
         match destination {
             Some(host) if self.interfaces.is_unicast4(table, host) => Ok((interface, IpAddr::V4(host))),
             _ => Err(self.reasons.drop(packet, Reason::DirectedBroadcast)),

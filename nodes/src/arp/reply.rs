@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use weft_engine::buffer::{LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
+use weft_engine::buffer::Packet;
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::counters::Counters;
 use weft_engine::feature::Arcs;
@@ -21,6 +21,7 @@ use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::{Context, InterfaceIndex, NodeId};
 
 use super::input::format_arp;
+use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::graph::Tables;
 use crate::headers::{ArpOperation, ArpPacket, EthernetHeader};
 use crate::interface::{Entry, InterfaceTable};
@@ -225,7 +226,7 @@ impl Reply<'_> {
         request: ArpPacket,
         event: Reason,
     ) -> NodeId {
-        let link = usize::from(packet.meta.link_length);
+        let link = packet.meta.link_length();
         if link < EthernetHeader::LENGTH || !packet.truncate(ArpPacket::LENGTH) {
             return self.reasons.drop(packet, Reason::NoLinkHeader);
         }

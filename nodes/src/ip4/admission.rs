@@ -14,6 +14,7 @@ use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::{ArcId, Context, Engine, InterfaceIndex, NodeId};
 
 use super::{Fib, Forward, LoadBalance, MAX_TABLES, NextHop, format_header};
+use crate::context::IpContext;
 use crate::headers::Ipv4Header;
 use crate::interface::SourceCheck;
 
@@ -198,10 +199,11 @@ impl Node for Ip4Urpf {
             frame,
             |packet| {
                 let source = packet.header::<Ipv4Header>().map_or(0, |ip| ip.source.get());
-                routes.prefetch(packet.meta.table, source);
+                routes.prefetch(packet.meta.table(), source);
                 source
             },
-            |packet, source| match routes.doubt(strict, packet.meta.table, source, packet.meta.rx_interface) {
+            |packet, source| match routes.doubt(strict, packet.meta.table(), source, packet.meta.rx_interface)
+            {
                 None => arcs.next(packet),
                 Some(reason) => reasons.drop(packet, reason),
             },
@@ -224,10 +226,10 @@ impl Node for Ip4LocalOnly {
             frame,
             |packet| {
                 let destination = packet.header::<Ipv4Header>().map_or(0, |ip| ip.destination.get());
-                routes.prefetch(packet.meta.table, destination);
+                routes.prefetch(packet.meta.table(), destination);
                 destination
             },
-            |packet, destination| match routes.to(packet.meta.table, destination) {
+            |packet, destination| match routes.to(packet.meta.table(), destination) {
                 [Forward::Local, ..] => arcs.next(packet),
                 _ => reasons.drop(packet, LocalOnlyReason::NotForwarded),
             },

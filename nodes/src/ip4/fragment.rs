@@ -7,9 +7,7 @@
 
 use std::sync::Arc;
 
-use weft_engine::buffer::{
-    ADMITTED_OUT, BufferCache, HEADROOM, LINK_BROADCAST, LOCALLY_ORIGINATED, SLOT_SIZE, TRACED,
-};
+use weft_engine::buffer::{BufferCache, HEADROOM, SLOT_SIZE};
 use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader};
@@ -18,6 +16,7 @@ use zerocopy::FromBytes;
 
 use super::NextHop;
 use super::input::format_header;
+use crate::context::IpContext;
 use crate::headers::{Ipv4Header, checksum};
 use crate::interface::InterfaceTable;
 use crate::segments;
@@ -72,7 +71,7 @@ impl Node for Ip4Frag {
         cx.each_or_keep(frame, |buffers, index| {
             let packet = buffers.packet(index);
             let interface =
-                next_hops.get(packet.meta.next_hop).and_then(|next_hop| interfaces.get(next_hop.interface));
+                next_hops.get(packet.meta.next_hop()).and_then(|next_hop| interfaces.get(next_hop.interface));
             let result = match interface {
                 // The MTU has grown in between.
                 Some(interface) if packet.meta.total_length() <= usize::from(interface.mtu) => {
@@ -143,12 +142,8 @@ fn fragment(
         let mut fragment = buffers.packet(index);
         let filled = fragment.fill(HEADROOM, &bytes[..header + count]);
         debug_assert!(filled, "a fragment is no longer than what fits a buffer");
-        fragment.meta.flags = meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED | TRACED | ADMITTED_OUT);
-        fragment.meta.trace = meta.trace;
-        fragment.meta.link_length = 0;
-        fragment.meta.table = meta.table;
-        fragment.meta.next_hop = meta.next_hop;
-        fragment.meta.flow_hash = meta.flow_hash;
+        fragment.meta.set_network_here(0);
+        buffers.continue_as(index, packet);
         if done == 0 {
             header = keep_copied_options(&mut bytes, header_length);
         }

@@ -13,9 +13,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use weft_engine::buffer::{
-    BufferCache, HEADROOM, LINK_BROADCAST, LOCALLY_ORIGINATED, Packet, SLOT_SIZE, TRACED,
-};
+use weft_engine::buffer::{BufferCache, HEADROOM, Packet, SLOT_SIZE, TRACED};
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
@@ -27,6 +25,7 @@ use zerocopy::network_endian::{U16, U32};
 
 use super::TableIndex;
 use super::input::format_header;
+use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::checksum::Sum;
 use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header};
 use crate::interface::InterfaceTable;
@@ -280,7 +279,7 @@ fn may_answer(packet: &Packet<'_>, interfaces: &InterfaceTable) -> bool {
     let Some(ip) = packet.header::<Ipv4Header>() else {
         return false;
     };
-    let table = TableIndex(packet.meta.table);
+    let table = TableIndex(packet.meta.table());
     let about_error = ip.protocol == IpProtocol::ICMP
         && packet.data().get(ip.header_length()).is_none_or(|icmp_type| Icmp4Type(*icmp_type).is_error());
     packet.meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED) == 0
@@ -340,8 +339,7 @@ impl IcmpError {
         debug_assert!(filled, "an error fits a buffer");
         packet.meta.flags = LOCALLY_ORIGINATED | traced;
         packet.meta.trace = trace;
-        packet.meta.link_length = 0;
-        packet.meta.table = table.0;
+        packet.meta.set_table(table.0);
         Some(index)
     }
 }

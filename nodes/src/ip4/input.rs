@@ -14,6 +14,7 @@ use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{Context, InterfaceIndex};
+use weft_stats::SimpleRow;
 
 use crate::headers::{Ipv4Header, checksum};
 
@@ -91,6 +92,8 @@ const fn octets(first: usize) -> [bool; 256] {
 pub struct Ip4Input {
     /// The `ip4-unicast` arc.
     pub arc: ArcId,
+    /// `/if/ip4`: received IPv4 packets by interface.
+    pub received: SimpleRow,
     /// Edges.
     pub next: Nexts<Next>,
     /// Reasons.
@@ -99,7 +102,7 @@ pub struct Ip4Input {
 
 impl Node for Ip4Input {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let (arc, reasons, counters) = (cx.arcs().arc(self.arc), self.reasons, cx.counters);
+        let (arc, reasons, received) = (cx.arcs().arc(self.arc), self.reasons, &self.received);
         let lookup = self.next.to(Next::Lookup);
         // Packets of one interface come in runs: one count and one look at its features for each run.
         let (mut interface, mut run) = (InterfaceIndex::NONE, 0);
@@ -108,7 +111,7 @@ impl Node for Ip4Input {
             let rx = packet.meta.rx_interface;
             if rx != interface {
                 std::hint::cold_path();
-                counters.interfaces.ip4.add(interface.index(), run);
+                received.add(interface.index(), run);
                 (interface, run) = (rx, 0);
                 features = arc.place(rx).unwrap_or(Place::none(lookup));
             }
@@ -120,7 +123,7 @@ impl Node for Ip4Input {
             }
             features.enter(packet)
         });
-        counters.interfaces.ip4.add(interface.index(), run);
+        received.add(interface.index(), run);
     }
 }
 

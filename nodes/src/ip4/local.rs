@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use weft_engine::buffer::{BufferCache, LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
+use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::counters::Counters;
 use weft_engine::frame::Frame;
 use weft_engine::ids::ArcId;
@@ -19,6 +19,7 @@ use weft_engine::{BufferIndex, Context, NodeId};
 use super::TableIndex;
 use super::icmp_error::IcmpError;
 use super::input::format_header;
+use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, checksum};
 use crate::interface::{Entry, InterfaceTable};
 use crate::segments;
@@ -119,7 +120,7 @@ impl End<'_> {
         else {
             return self.reasons.drop(&mut packet, Reason::NoInterface);
         };
-        let table = TableIndex(packet.meta.table);
+        let table = TableIndex(packet.meta.table());
         if !self.interfaces.is_unicast4(table, ip.destination()) {
             return self.punt(&mut packet, interface, Reason::NoHostBroadcast);
         }
@@ -176,8 +177,8 @@ impl End<'_> {
         ip.checksum.set(checksum::update(ip.checksum.get(), word(ip.ttl), word(TTL)));
         ip.ttl = TTL;
         packet.meta.flags |= LOCALLY_ORIGINATED;
-        packet.meta.flow_hash = 0;
-        packet.meta.table = interface.table4.0;
+        packet.meta.hash = 0;
+        packet.meta.set_table(interface.table4.0);
         self.counters.count(self.reasons.id(Reason::EchoReply), 1);
         self.next.to(EndNext::Lookup)
     }

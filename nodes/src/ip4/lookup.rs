@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use weft_engine::buffer::{LOCALLY_ORIGINATED, Packet};
+use weft_engine::buffer::Packet;
 use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
@@ -18,6 +18,7 @@ use weft_stats::CombinedRow;
 use super::flow_hash::flow_hash;
 use super::icmp_error::IcmpError;
 use super::{DropKind, Fib, Forward, LoadBalance};
+use crate::context::{IpContext, LOCALLY_ORIGINATED};
 use crate::headers::Ipv4Header;
 
 weft_engine::edges! {
@@ -51,7 +52,7 @@ pub static IP4_LOOKUP: NodeSpec =
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let meta = &record.meta;
-    writeln!(out, "  fib {} next hop {} flow hash: 0x{:08x}", meta.table, meta.next_hop, meta.flow_hash)?;
+    writeln!(out, "  fib {} next hop {} flow hash: 0x{:08x}", meta.table(), meta.next_hop(), meta.hash)?;
     super::input::format_header(record, names, out)
 }
 
@@ -90,7 +91,7 @@ impl Node for Ip4Lookup {
         };
         // Most vectors are of one table, which the first packet names; a packet of another one finds its own. So one number
         // per packet passes between the stages. With `LoadBalance::next_hop`, 3 clocks less than a table for each packet.
-        let table = cx.buffers.packet(first).meta.table;
+        let table = cx.buffers.packet(first).meta.table();
         let Some(fib) = lookup.tables.get(table) else {
             return cx.each(frame, |packet| lookup.alone(packet));
         };
@@ -98,7 +99,7 @@ impl Node for Ip4Lookup {
         cx.pipeline(
             frame,
             |packet| match packet.header::<Ipv4Header>() {
-                Some(ip) if packet.meta.table == table => {
+                Some(ip) if packet.meta.table() == table => {
                     let destination = ip.destination.get();
                     fib.prefetch(destination);
                     destination
@@ -133,7 +134,7 @@ impl Lookup<'_> {
         };
         self.routes.add(id.0 as usize, 1, packet.meta.total_length() as u64);
         if let Some(next_hop) = load_balance.next_hop() {
-            packet.meta.next_hop = next_hop.0;
+            packet.meta.set_next_hop(next_hop.0);
             return self.next.to(Next::Rewrite);
         }
         self.other(packet, load_balance, destination)
@@ -143,7 +144,7 @@ impl Lookup<'_> {
     #[cold]
     #[inline(never)]
     fn prefetch_alone(&self, packet: &Packet<'_>) -> u32 {
-        if let (Some(fib), Some(ip)) = (self.tables.get(packet.meta.table), packet.header::<Ipv4Header>()) {
+        if let (Some(fib), Some(ip)) = (self.tables.get(packet.meta.table()), packet.header::<Ipv4Header>()) {
             fib.prefetch(ip.destination.get());
         }
         ALONE
@@ -152,7 +153,7 @@ impl Lookup<'_> {
     /// A packet of another table than the others of its vector.
     #[inline(never)]
     fn alone(&self, packet: &mut Packet<'_>) -> NodeId {
-        match (self.tables.get(packet.meta.table), packet.header::<Ipv4Header>()) {
+        match (self.tables.get(packet.meta.table()), packet.header::<Ipv4Header>()) {
             (Some(fib), Some(ip)) => {
                 let destination = ip.destination.get();
                 self.one(packet, fib, destination)
@@ -163,10 +164,10 @@ impl Lookup<'_> {
 
     #[inline(never)]
     fn flow_hash(&self, packet: &mut Packet<'_>) -> u32 {
-        if packet.meta.flow_hash == 0 {
-            packet.meta.flow_hash = flow_hash(packet);
+        if packet.meta.hash == 0 {
+            packet.meta.hash = flow_hash(packet);
         }
-        packet.meta.flow_hash
+        packet.meta.hash
     }
 
     /// All that is not one adjacency.
@@ -177,7 +178,7 @@ impl Lookup<'_> {
             let Forward::Lookup(table) = forward else {
                 return self.rare(packet, forward);
             };
-            packet.meta.table = table.0;
+            packet.meta.set_table(table.0);
             let Some(fib) = self.tables.get(table.0) else {
                 return self.reasons.drop(packet, Reason::NoTable);
             };
@@ -195,7 +196,7 @@ impl Lookup<'_> {
         match forward {
             Forward::Glean(interface) => {
                 packet.meta.tx_interface = interface;
-                packet.meta.next_hop = GLEAN;
+                packet.meta.set_next_hop(GLEAN);
                 self.next.to(Next::Arp)
             }
             Forward::Local => self.next.to(Next::Local),
@@ -215,7 +216,7 @@ impl Lookup<'_> {
                 self.next.to(Next::IcmpError)
             }
             Forward::NextHop(next_hop) => {
-                packet.meta.next_hop = next_hop.0;
+                packet.meta.set_next_hop(next_hop.0);
                 self.next.to(Next::Rewrite)
             }
             Forward::Lookup(_) => self.reasons.drop(packet, Reason::TableLoop),

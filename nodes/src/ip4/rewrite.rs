@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use weft_engine::buffer::{CHAINED, LINK_BROADCAST, LOCALLY_ORIGINATED, Packet};
+use weft_engine::buffer::{CHAINED, Packet};
 use weft_engine::counters::Counters;
 use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
@@ -20,6 +20,7 @@ use weft_engine::{Context, NodeId};
 
 use super::icmp_error::IcmpError;
 use super::{NextHop, Resolution, Rewrite as LinkHeader};
+use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::{Ipv4Header, checksum};
 use crate::interface::InterfaceTable;
 
@@ -48,7 +49,7 @@ pub static IP4_REWRITE: NodeSpec =
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let meta = &record.meta;
-    write!(out, "  tx {} next hop {}: ", names.interface(meta.tx_interface), meta.next_hop)?;
+    write!(out, "  tx {} next hop {}: ", names.interface(meta.tx_interface), meta.next_hop())?;
     for byte in record.data().iter().take(32) {
         write!(out, "{byte:02x}")?;
     }
@@ -96,7 +97,7 @@ struct Rewrite<'a> {
 impl Rewrite<'_> {
     #[inline(always)]
     fn one(&self, packet: &mut Packet<'_>) -> NodeId {
-        let Some(next_hop) = self.next_hops.get(packet.meta.next_hop) else {
+        let Some(next_hop) = self.next_hops.get(packet.meta.next_hop()) else {
             return self.reasons.drop(packet, Reason::NoNextHop);
         };
         // All that a packet needs is in its next hop's line: a look at its interface and at the table of arcs cost 3
@@ -123,6 +124,7 @@ impl Rewrite<'_> {
         if !complete {
             return self.reasons.drop(packet, Reason::NoHeadroom);
         }
+        packet.meta.link_offset = packet.meta.data_offset() as u16;
         packet.meta.tx_interface = next_hop.interface;
         self.arc.start(next_hop.interface, packet).unwrap_or(next_hop.egress.tx)
     }

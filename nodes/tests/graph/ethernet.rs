@@ -122,6 +122,24 @@ fn tags_come_off_and_go_on() {
     bed.dies(1, &inner.build(), "ethernet-input/unknown_vlan");
 }
 
+/// Whatever header came off and went on: a feature at the output finds both without reading the frame.
+#[test]
+fn the_offsets_of_a_packet_that_leaves_are_those_of_its_new_header() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    sub(&mut bed, 10, tags((EtherType::VLAN, 10), None));
+    let host = ip("10.0.10.2");
+    bed.pass(0, &p0.incoming().ipv4(p0.peer, host).udp(1, 2));
+    bed.pass(1, &p1.incoming().vlan(10).ipv4(host, p0.peer).udp(3, 4));
+    for (port, link_length) in [(1, 18), (0, 14)] {
+        let (contexts, sent) = (bed.contexts(port), bed.sent(port));
+        assert_eq!((contexts.len(), sent.len()), (1, 1));
+        let meta = contexts[0];
+        assert_eq!((meta.link_length(), usize::from(meta.link_offset)), (link_length, meta.data_offset()));
+        assert_eq!(sent[0][link_length], 0x45, "the IPv4 header is at the network offset");
+    }
+}
+
 #[test]
 fn a_priority_tag_is_no_vlan() {
     let mut bed = Bed::new();

@@ -115,9 +115,7 @@ fn shown(bed: &Bed) -> String {
     for record in &records {
         let node = bed.engine.graph().node(record.node).unwrap();
         writeln!(out, "{}", node.name).unwrap();
-        if let Some(format) = node.spec.trace {
-            format(record, &Shown(bed.engine.graph()), &mut out).unwrap();
-        }
+        record.print(node.spec.trace, &Shown(bed.engine.graph()), &mut out).unwrap();
     }
     out
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use weft_engine::ThreadIndex;
 use weft_engine::buffer::HEADROOM;
+use weft_nodes::context::IpContext;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::headers::build::{Packet, ipv4};
 use weft_nodes::ip4::PathTarget;
@@ -59,10 +60,10 @@ fn what_cannot_be_sent_has_a_reason() {
     let mut bed = Bed::new();
     let [p0, p1] = bed.ports;
     let packet = ipv4(p0.peer, p1.peer).udp(1, 2).build();
-    bed.place("ip4-rewrite", &packet, HEADROOM, |meta| meta.next_hop = 99_999);
+    bed.place("ip4-rewrite", &packet, HEADROOM, |meta| meta.set_next_hop(99_999));
     bed.run();
     bed.counted(&[("ip4-rewrite/no_next_hop", 1)]);
-    bed.place("ip4-lookup", &packet, 10, |meta| meta.table = DEFAULT.0);
+    bed.place("ip4-lookup", &packet, 10, |meta| meta.set_table(DEFAULT.0));
     bed.run();
     bed.counted(&[("ip4-rewrite/no_headroom", 1)]);
     let to_all = p0.incoming().macs(p0.peer_mac, MacAddr::BROADCAST).ipv4(p0.peer, p1.peer).udp(1, 2);

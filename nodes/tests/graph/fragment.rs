@@ -2,6 +2,7 @@
 //! ip4-frag in the graph. How a packet is cut is tested beside the node.
 
 use weft_engine::buffer::HEADROOM;
+use weft_nodes::context::IpContext;
 use weft_nodes::headers::Ipv4Header;
 use weft_nodes::headers::build::{Packet, ipv4};
 
@@ -40,7 +41,7 @@ fn what_cannot_be_cut_has_a_reason() {
     let late = p0.incoming().ipv4(p0.peer, p1.peer).ipv4_with(|ip| ip.flags_offset.set(8191));
     bed.dies(0, &late.payload(&[0; 1600]).build(), "ip4-frag/bad_fragment_offset");
     let long = ipv4(p0.peer, p1.peer).payload(&[0; 1600]).build();
-    bed.place("ip4-frag", &long, HEADROOM, |meta| meta.next_hop = 99_999);
+    bed.place("ip4-frag", &long, HEADROOM, |meta| meta.set_next_hop(99_999));
     bed.run();
     bed.counted(&[("ip4-frag/no_next_hop", 1)]);
     let frame = p0.incoming().ipv4(p0.peer, p1.peer).payload(&[0; 1600]).build();
@@ -65,7 +66,7 @@ fn a_packet_that_fits_after_all_goes_whole() {
     let [p0, p1] = bed.ports;
     let id = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
     let packet = |frame: Packet, ttl| frame.ipv4(p0.peer, p1.peer).ttl(ttl).udp(1, 2);
-    bed.place("ip4-frag", &packet(p0.incoming(), 64).build()[14..], HEADROOM, |meta| meta.next_hop = id.0);
+    bed.place("ip4-frag", &packet(p0.incoming(), 64).build()[14..], HEADROOM, |meta| meta.set_next_hop(id.0));
     bed.run();
     assert_eq!(bed.only(1), packet(p1.outgoing(), 63).build());
     bed.counted(&[]);

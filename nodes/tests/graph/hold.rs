@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use weft_engine::buffer::HEADROOM;
 use weft_nodes::arp::HoldSettings;
+use weft_nodes::context::IpContext;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::{Packet, ipv4};
 use weft_nodes::headers::{EtherType, Icmp4Header, Icmp4Type, MacAddr, VlanId};
@@ -102,7 +103,7 @@ fn a_resolved_next_hop_holds_nobody_but_behind_others() {
     let p1 = bed.ports[1];
     let known = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
     let packet = |number| ipv4(ip("10.0.0.2"), ip("10.0.1.2")).udp(1, 2).payload(&[number]).build();
-    bed.place("ip4-arp", &packet(1), HEADROOM, |meta| meta.next_hop = known.0);
+    bed.place("ip4-arp", &packet(1), HEADROOM, |meta| meta.set_next_hop(known.0));
     bed.run();
     assert_eq!(numbers(&bed.sent(1)), [1]);
     // It changes its mind while packets wait, and a release is on its way.
@@ -110,10 +111,10 @@ fn a_resolved_next_hop_holds_nobody_but_behind_others() {
     let (complete, egress) = (before.resolution, before.egress);
     let domain = &mut bed.engine.domain;
     bed.objects.next_hops.resolve(domain, known, Resolution::Incomplete, egress);
-    bed.place("ip4-arp", &packet(2), HEADROOM, |meta| meta.next_hop = known.0);
+    bed.place("ip4-arp", &packet(2), HEADROOM, |meta| meta.set_next_hop(known.0));
     bed.run();
     bed.objects.next_hops.resolve(&mut bed.engine.domain, known, complete, egress);
-    bed.place("ip4-arp", &packet(3), HEADROOM, |meta| meta.next_hop = known.0);
+    bed.place("ip4-arp", &packet(3), HEADROOM, |meta| meta.set_next_hop(known.0));
     bed.run();
     assert_eq!(bed.worker.in_flight(), 2);
     let held = bed.nodes.held;
@@ -191,7 +192,7 @@ fn what_cannot_wait_has_a_reason() {
     let mut bed = Bed::new();
     let p1 = bed.ports[1];
     let packet = ipv4(ip("10.0.0.2"), ip(NEW)).udp(1, 2).build();
-    bed.place("ip4-arp", &packet, HEADROOM, |meta| meta.next_hop = 99_999);
+    bed.place("ip4-arp", &packet, HEADROOM, |meta| meta.set_next_hop(99_999));
     bed.run();
     bed.counted(&[("ip4-arp/no_next_hop", 1)]);
     // A subnet of which the interface has no longer an address: its broadcast is still routed to the link.

@@ -2,6 +2,7 @@
 //! ip4-icmp-error: which errors are sent, their exact bytes, and which are not.
 
 use weft_engine::buffer::HEADROOM;
+use weft_nodes::context::IpContext;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, MacAddr};
@@ -148,7 +149,7 @@ fn without_a_buffer_or_an_address_nothing_is_sent() {
     let place = |bed: &mut Bed| {
         bed.place("ip4-rewrite", &packet, HEADROOM, |meta| {
             meta.rx_interface = p0.index;
-            meta.next_hop = 0;
+            meta.set_next_hop(0);
         });
         bed.run();
     };

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 
-use weft_engine::buffer::{BufferCache, Metadata, Packet, SLOT_SIZE};
+use weft_engine::buffer::context::Field;
+use weft_engine::buffer::{BufferCache, CHAINED, FIELDS, Fields, Metadata, Packet, SLOT_SIZE};
 use weft_engine::feature::Arcs;
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::Wiring;
 use weft_engine::node::Node;
 use weft_engine::{Context, NodeId, ReasonId, ThreadIndex};
+use weft_nodes::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use weft_plugin_sdk::abi;
 use weft_stats::{SimpleRow, SimpleVector};
 
@@ -25,6 +27,10 @@ use crate::table::{HOST, readable, text};
 
 const _: () = {
     assert!(size_of::<Metadata>() == size_of::<abi::Metadata>());
+    assert!(size_of::<Fields>() == size_of::<abi::Fields>());
+    assert!(CHAINED == abi::FLAG_CHAINED && FIELDS == abi::FLAG_FIELDS);
+    assert!(LINK_BROADCAST == abi::FLAG_LINK_BROADCAST);
+    assert!(LOCALLY_ORIGINATED == abi::FLAG_LOCALLY_ORIGINATED);
     assert!(SLOT_SIZE == abi::SLOT_SIZE as usize && FRAME_SIZE == abi::VECTOR_SIZE as usize);
     assert!(NodeId::DROP.0 == abi::NODE_DROP);
 };
@@ -66,6 +72,7 @@ unsafe impl Send for PluginNode {}
 /// What a node is made of.
 pub(crate) struct Parts<'a> {
     pub process: Process,
+    pub mark: Field<u32>,
     pub feature: bool,
     pub own_reasons: usize,
     pub health: &'a Arc<Health>,
@@ -114,6 +121,8 @@ impl PluginNode {
                 host: &raw const HOST,
                 worker: ptr::null_mut(),
                 failure: ptr::null_mut(),
+                fields: ptr::null_mut(),
+                mark: parts.mark.offset().into(),
             },
             process: parts.process,
             without: match (parts.feature, edges.first()) {
@@ -182,7 +191,7 @@ impl Node for PluginNode {
             return self.pass(cx, frame);
         }
         let mut failure = Vec::new();
-        let (metadata, slots) = cx.buffers.addresses();
+        let (metadata, fields, slots) = cx.buffers.addresses();
         let chain = cx.arcs().chain();
         let vector = &mut self.vector;
         vector.count = frame.len() as u16;
@@ -190,6 +199,7 @@ impl Node for PluginNode {
         vector.nexts = cx.nexts().as_mut_ptr().cast();
         vector.metadata = metadata.cast();
         vector.slots = slots;
+        vector.fields = fields.cast();
         vector.chain = chain.as_ptr().cast();
         vector.chain_length = chain.len() as u32;
         vector.now = cx.now.0;

@@ -15,13 +15,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use weft_classify::OwnedSet;
+use weft_engine::buffer::context::Field;
 use weft_engine::clock::Tsc;
 use weft_engine::feature::FeatureSpec;
-use weft_engine::graph::{NodeDef, Wiring};
+use weft_engine::graph::{GraphError, NodeDef, Wiring};
 use weft_engine::node::Node;
 use weft_engine::trace::TraceRecord;
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
+use weft_nodes::context::MARK;
 use weft_plugin_sdk::abi;
 use weft_stats::SimpleVector;
 
@@ -107,6 +109,8 @@ pub struct Plugin {
     watched: Vec<Watched>,
     rules: Vec<OwnedSet>,
     instance: Arc<Instance>,
+    /// Once it is in the graph.
+    mark: Option<Field<u32>>,
 }
 
 impl Plugin {
@@ -177,6 +181,7 @@ impl Plugin {
             watched: Vec::new(),
             rules,
             instance: Arc::new(instance),
+            mark: None,
         })
     }
 
@@ -283,6 +288,8 @@ impl Plugin {
 
     /// Brings its nodes and features into the graph; all of them or, on an error, none.
     pub fn install(&mut self, host: &mut Host, engine: &mut Engine) -> Result<(), PluginError> {
+        let mark = engine.field::<u32>(MARK).map_err(GraphError::from)?;
+        self.mark = Some(mark);
         let mut opened = self.open(engine)?;
         let plugin = &*self;
         let (watched, reasons) = (RefCell::new(Vec::new()), engine.counters.reasons.clone());
@@ -300,6 +307,7 @@ impl Plugin {
                     wiring,
                     Parts {
                         process: part.process,
+                        mark,
                         feature: plugin.features.iter().any(|feature| feature.node == part.name),
                         own_reasons: part.reasons.len(),
                         health: &plugin.health,
@@ -524,6 +532,8 @@ impl Plugin {
             length: data.len() as u32,
             metadata: (&raw const record.meta).cast(),
             data: data.as_ptr(),
+            fields: (&raw const record.fields).cast(),
+            mark: self.mark?.offset().into(),
         };
         // SAFETY: the plugin registered both for each other; the trace is good during the call.
         let code = unsafe { format(node.user, &raw const trace, text(&mut out)) };

@@ -61,13 +61,16 @@ struct weft_vector;
 #define WEFT_VECTOR_SIZE 256
 
 // `weft_metadata.flags`: the packet continues in the buffer `next_segment`.
-#define WEFT_FLAG_CHAINED 2
+#define WEFT_FLAG_CHAINED (1 << 1)
+
+// `weft_metadata.flags`: the packet's `weft_fields` hold something.
+#define WEFT_FLAG_FIELDS (1 << 2)
 
 // `weft_metadata.flags`: the link layer destination was a broadcast or multicast address.
-#define WEFT_FLAG_LINK_BROADCAST 4
+#define WEFT_FLAG_LINK_BROADCAST (1 << 8)
 
 // `weft_metadata.flags`: the packet was made by this host, not received.
-#define WEFT_FLAG_LOCALLY_ORIGINATED 8
+#define WEFT_FLAG_LOCALLY_ORIGINATED (1 << 9)
 
 // `weft_reason.severity`: a packet was lost that its sender expected to arrive.
 #define WEFT_SEVERITY_ERROR 0
@@ -172,28 +175,26 @@ struct weft_reason {
     uint32_t severity;
 };
 
-// What the graph knows of a packet beside its bytes: one cache line per buffer.
+// What the graph knows of a packet beside its bytes: the first cache line of a buffer.
 struct WEFT_ALIGNED(64) weft_metadata {
     // First byte of the packet in its slot. `data_offset + length` is at most `WEFT_SLOT_SIZE`.
     uint16_t data_offset;
     // Bytes in this buffer.
     uint16_t length;
     // `WEFT_FLAG_CHAINED` and the others; leave bits alone that have no name here.
-    uint16_t flags;
-    // Why the packet is on its way to `WEFT_NODE_DROP`.
-    uint16_t reason;
+    uint32_t flags;
     // Where it came in.
     uint32_t rx_interface;
     // Where it goes out; set with the next hop.
     uint32_t tx_interface;
+    // Place in the feature chain that the packet walks.
+    uint32_t feature;
+    // Hash of the flow, 0 when not computed yet.
+    uint32_t hash;
     // Forwarding table (VRF) to look the destination up in.
     uint32_t table;
     // Next hop, set by the lookup.
     uint32_t next_hop;
-    // Hash of the flow, 0 when not computed yet.
-    uint32_t flow_hash;
-    // Place in the feature chain that the packet walks.
-    uint32_t feature;
     // The buffer that continues the packet.
     uint32_t next_segment;
     // Bytes in the segments that follow.
@@ -202,10 +203,12 @@ struct WEFT_ALIGNED(64) weft_metadata {
     uint32_t trace;
     // Offset of the network header in the slot.
     uint16_t network_offset;
-    // Bytes of link header before it.
-    uint16_t link_length;
-    // What a classifier's rule has written; 0 if none has.
-    uint32_t mark;
+    // Offset of the first byte of its link header; of the network header itself if there is none.
+    uint16_t link_offset;
+    // Offset of the transport header in the slot; 0: no node has read the network header yet.
+    uint16_t transport_offset;
+    // Why the packet is on its way to `WEFT_NODE_DROP`.
+    uint16_t reason;
     // For the node that has the packet now; the next one may overwrite it.
     uint32_t scratch[3];
 };
@@ -216,6 +219,13 @@ struct weft_counter_row {
     uint64_t *cells;
     // How many.
     uint32_t length;
+};
+
+// What nodes keep with a packet by name: the second cache line of a buffer. It holds nothing unless the packet's
+// `WEFT_FLAG_FIELDS` is set; who writes to it first clears it and sets the flag.
+struct WEFT_ALIGNED(64) weft_fields {
+    // A field lies at its offset in bytes.
+    uint8_t bytes[64];
 };
 
 // A vector of packets, and what a node needs to work on them.
@@ -262,6 +272,10 @@ struct weft_vector {
     struct weft_worker *worker;
     // With `WEFT_SEND_FAILED`: what has happened.
     struct weft_text *failure;
+    // By buffer, one line each.
+    struct weft_fields *fields;
+    // Where in a packet's `weft_fields` the `uint32_t` is that classifier rules write, and keeps with the packet.
+    uint32_t mark;
 };
 
 // One packet in one node, as a trace has kept it.
@@ -274,6 +288,10 @@ struct weft_trace {
     const struct weft_metadata *metadata;
     // The first bytes of the packet, as the node left them.
     const uint8_t *data;
+    // As the node left them.
+    const struct weft_fields *fields;
+    // As [`weft_vector.mark`].
+    uint32_t mark;
 };
 
 // A node of the graph.

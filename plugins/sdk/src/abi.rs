@@ -58,11 +58,13 @@ pub const SLOT_SIZE: u32 = 2048;
 pub const VECTOR_SIZE: u32 = 256;
 
 /// `Metadata::flags`: the packet continues in the buffer `next_segment`.
-pub const FLAG_CHAINED: u16 = 2;
+pub const FLAG_CHAINED: u32 = 1 << 1;
+/// `Metadata::flags`: the packet's [`Fields`] hold something.
+pub const FLAG_FIELDS: u32 = 1 << 2;
 /// `Metadata::flags`: the link layer destination was a broadcast or multicast address.
-pub const FLAG_LINK_BROADCAST: u16 = 4;
+pub const FLAG_LINK_BROADCAST: u32 = 1 << 8;
 /// `Metadata::flags`: the packet was made by this host, not received.
-pub const FLAG_LOCALLY_ORIGINATED: u16 = 8;
+pub const FLAG_LOCALLY_ORIGINATED: u32 = 1 << 9;
 
 /// `Reason::severity`: a packet was lost that its sender expected to arrive.
 pub const SEVERITY_ERROR: u32 = 0;
@@ -583,6 +585,10 @@ pub struct Trace {
     pub metadata: *const Metadata,
     /// The first bytes of the packet, as the node left them.
     pub data: *const u8,
+    /// As the node left them.
+    pub fields: *const Fields,
+    /// As [`Vector::mark`].
+    pub mark: u32,
 }
 
 /// A thread's numbers of one counter.
@@ -640,9 +646,13 @@ pub struct Vector {
     pub worker: *mut Worker,
     /// With [`SEND_FAILED`]: what has happened.
     pub failure: *mut Text,
+    /// By buffer, one line each.
+    pub fields: *mut Fields,
+    /// Where in a packet's [`Fields`] the `uint32_t` is that classifier rules write, and keeps with the packet.
+    pub mark: u32,
 }
 
-/// What the graph knows of a packet beside its bytes: one cache line per buffer.
+/// What the graph knows of a packet beside its bytes: the first cache line of a buffer.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
 pub struct Metadata {
@@ -651,21 +661,19 @@ pub struct Metadata {
     /// Bytes in this buffer.
     pub length: u16,
     /// [`FLAG_CHAINED`] and the others; leave bits alone that have no name here.
-    pub flags: u16,
-    /// Why the packet is on its way to [`NODE_DROP`].
-    pub reason: u16,
+    pub flags: u32,
     /// Where it came in.
     pub rx_interface: u32,
     /// Where it goes out; set with the next hop.
     pub tx_interface: u32,
+    /// Place in the feature chain that the packet walks.
+    pub feature: u32,
+    /// Hash of the flow, 0 when not computed yet.
+    pub hash: u32,
     /// Forwarding table (VRF) to look the destination up in.
     pub table: u32,
     /// Next hop, set by the lookup.
     pub next_hop: u32,
-    /// Hash of the flow, 0 when not computed yet.
-    pub flow_hash: u32,
-    /// Place in the feature chain that the packet walks.
-    pub feature: u32,
     /// The buffer that continues the packet.
     pub next_segment: u32,
     /// Bytes in the segments that follow.
@@ -674,33 +682,44 @@ pub struct Metadata {
     pub trace: u32,
     /// Offset of the network header in the slot.
     pub network_offset: u16,
-    /// Bytes of link header before it.
-    pub link_length: u16,
-    /// What a classifier's rule has written; 0 if none has.
-    pub mark: u32,
+    /// Offset of the first byte of its link header; of the network header itself if there is none.
+    pub link_offset: u16,
+    /// Offset of the transport header in the slot; 0: no node has read the network header yet.
+    pub transport_offset: u16,
+    /// Why the packet is on its way to [`NODE_DROP`].
+    pub reason: u16,
     /// For the node that has the packet now; the next one may overwrite it.
     pub scratch: [u32; 3],
 }
 
-// The engine pins its own line to the same places (engine/src/buffer/metadata.rs).
+/// What nodes keep with a packet by name: the second cache line of a buffer. It holds nothing unless the packet's
+/// [`FLAG_FIELDS`] is set; who writes to it first clears it and sets the flag.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// A field lies at its offset in bytes.
+    pub bytes: [u8; 64],
+}
+
+// The engine pins its own lines to the same places (engine/src/buffer/metadata.rs).
 const _: () = {
     use std::mem::offset_of;
-    assert!(size_of::<Metadata>() == 64);
+    assert!(size_of::<Metadata>() == 64 && size_of::<Fields>() == 64);
     assert!(offset_of!(Metadata, data_offset) == 0);
     assert!(offset_of!(Metadata, length) == 2);
     assert!(offset_of!(Metadata, flags) == 4);
-    assert!(offset_of!(Metadata, reason) == 6);
     assert!(offset_of!(Metadata, rx_interface) == 8);
     assert!(offset_of!(Metadata, tx_interface) == 12);
-    assert!(offset_of!(Metadata, table) == 16);
-    assert!(offset_of!(Metadata, next_hop) == 20);
-    assert!(offset_of!(Metadata, flow_hash) == 24);
-    assert!(offset_of!(Metadata, feature) == 28);
+    assert!(offset_of!(Metadata, feature) == 16);
+    assert!(offset_of!(Metadata, hash) == 20);
+    assert!(offset_of!(Metadata, table) == 24);
+    assert!(offset_of!(Metadata, next_hop) == 28);
     assert!(offset_of!(Metadata, next_segment) == 32);
     assert!(offset_of!(Metadata, rest_length) == 36);
     assert!(offset_of!(Metadata, trace) == 40);
     assert!(offset_of!(Metadata, network_offset) == 44);
-    assert!(offset_of!(Metadata, link_length) == 46);
-    assert!(offset_of!(Metadata, mark) == 48);
+    assert!(offset_of!(Metadata, link_offset) == 46);
+    assert!(offset_of!(Metadata, transport_offset) == 48);
+    assert!(offset_of!(Metadata, reason) == 50);
     assert!(offset_of!(Metadata, scratch) == 52);
 };

@@ -101,6 +101,7 @@ pub trait PluginNode: Send + 'static {
 /// What a trace has kept of a packet in a node.
 pub struct TraceRecord<'a> {
     metadata: &'a abi::Metadata,
+    mark: u32,
     /// The first bytes, from the current header on, as the node left them.
     pub data: &'a [u8],
 }
@@ -118,7 +119,7 @@ impl TraceRecord<'_> {
 
     /// What a classifier's rule has written.
     pub fn mark(&self) -> u32 {
-        self.metadata.mark
+        self.mark
     }
 
     /// Bytes of the packet in its first buffer.
@@ -237,7 +238,12 @@ pub(crate) unsafe extern "C" fn trace(
     let (behaviour, record) = unsafe {
         let trace = &*trace;
         let data = std::slice::from_raw_parts(trace.data, trace.length as usize);
-        (&*user.cast::<Behaviour>(), TraceRecord { metadata: &*trace.metadata, data })
+        let metadata = &*trace.metadata;
+        let mark = match metadata.flags & abi::FLAG_FIELDS {
+            0 => 0,
+            _ => trace.fields.cast::<u8>().add(trace.mark as usize).cast::<u32>().read(),
+        };
+        (&*user.cast::<Behaviour>(), TraceRecord { metadata, mark, data })
     };
     let Some(format) = behaviour.trace else {
         return abi::OK;

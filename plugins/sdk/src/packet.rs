@@ -20,6 +20,7 @@ pub(crate) struct Ways<'v> {
     pub chain: &'v [u16],
     pub edges: &'v [u16],
     pub events: crate::vector::Row<'v>,
+    pub mark: usize,
     pub reason_base: u16,
     pub punt: u16,
 }
@@ -27,6 +28,7 @@ pub(crate) struct Ways<'v> {
 /// Exclusive access to one buffer: its metadata and its bytes.
 pub struct Packet<'a> {
     pub(crate) meta: &'a mut abi::Metadata,
+    pub(crate) fields: *mut abi::Fields,
     pub(crate) slot: *mut u8,
     pub(crate) ways: Ways<'a>,
 }
@@ -151,13 +153,24 @@ impl Packet<'_> {
     /// What a classifier's rule has written; 0 if none has.
     #[inline(always)]
     pub fn mark(&self) -> u32 {
-        self.meta.mark
+        if self.meta.flags & abi::FLAG_FIELDS == 0 {
+            return 0;
+        }
+        // SAFETY: the line is this packet's alone, and the host gives an aligned offset in it.
+        unsafe { self.fields.cast::<u8>().add(self.ways.mark).cast::<u32>().read() }
     }
 
     /// Marks it for those who come after.
     #[inline(always)]
     pub fn set_mark(&mut self, mark: u32) {
-        self.meta.mark = mark;
+        // SAFETY: as in `mark`; a line without the flag is nobody's.
+        unsafe {
+            if self.meta.flags & abi::FLAG_FIELDS == 0 {
+                self.meta.flags |= abi::FLAG_FIELDS;
+                self.fields.write(abi::Fields { bytes: [0; 64] });
+            }
+            self.fields.cast::<u8>().add(self.ways.mark).cast::<u32>().write(mark);
+        }
     }
 
     /// Whether the link layer destination was a broadcast or multicast address.

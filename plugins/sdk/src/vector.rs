@@ -133,7 +133,8 @@ impl<'v> Vector<'v> {
         // SAFETY: the host gives as many ids as the lengths say; they are not written during the call.
         let (chain, edges) =
             unsafe { (slice(raw.chain, raw.chain_length), slice(raw.edges, raw.edges_length)) };
-        Ways { chain, edges, events: self.events(), reason_base: raw.reason_base, punt: raw.punt }
+        let (reason_base, punt, mark) = (raw.reason_base, raw.punt, raw.mark as usize);
+        Ways { chain, edges, events: self.events(), mark, reason_base, punt }
     }
 
     #[inline(always)]
@@ -163,11 +164,13 @@ impl<'v> Vector<'v> {
         mut each: impl FnMut(&mut Packet<'_>, T) -> Next,
     ) -> Verdict {
         let (ways, indices) = (self.ways(), self.indices());
-        let (metadata, slots, nexts) = (self.raw.metadata, self.raw.slots, self.raw.nexts);
+        let (metadata, fields, slots) = (self.raw.metadata, self.raw.fields, self.raw.slots);
+        let nexts = self.raw.nexts;
         // SAFETY: a vector holds each packet once, its packets are this worker's alone, and one `Packet` exists at a time.
         let packet = |index: u32| unsafe {
             let index = index as usize;
-            Packet { meta: &mut *metadata.add(index), slot: slots.add(index * abi::SLOT_SIZE as usize), ways }
+            let slot = slots.add(index * abi::SLOT_SIZE as usize);
+            Packet { meta: &mut *metadata.add(index), fields: fields.wrapping_add(index), slot, ways }
         };
         let looks_ahead = size_of::<T>() > 0;
         let mut found = [T::default(); NEAR];
@@ -203,7 +206,9 @@ impl<'v> Vector<'v> {
             }
             let unsent = Unsent { raw, index };
             let slot = (*raw).slots.add(index as usize * abi::SLOT_SIZE as usize);
-            let filled = fill(&mut Packet { meta: &mut *(*raw).metadata.add(index as usize), slot, ways });
+            let fields = (*raw).fields.wrapping_add(index as usize);
+            let meta = &mut *(*raw).metadata.add(index as usize);
+            let filled = fill(&mut Packet { meta, fields, slot, ways });
             if !filled {
                 return false;
             }

@@ -144,13 +144,14 @@ fn c_has_every_field_where_rust_has_it() {
         Feature as "weft_feature" { size, arc, node, after, before }
         Command as "weft_command" { size, path, synopsis, help, user, run, forget }
         Timer as "weft_timer" { size, period_ms, user, run, forget }
-        Trace as "weft_trace" { size, length, metadata, data }
+        Trace as "weft_trace" { size, length, metadata, data, fields, mark }
         CounterRow as "weft_counter_row" { cells, length }
         Vector as "weft_vector" { size, count, thread, buffers, nexts, metadata, slots, chain, chain_length, done,
             reason_base, edges, edges_length, punt, now, state, reasons, reasons_length, counters_length, counters, host,
-            worker, failure }
-        Metadata as "weft_metadata" { data_offset, length, flags, reason, rx_interface, feature, network_offset, mark,
-            scratch }
+            worker, failure, fields, mark }
+        Metadata as "weft_metadata" { data_offset, length, flags, rx_interface, feature, table, network_offset, link_offset,
+            reason, scratch }
+        Fields as "weft_fields" { bytes }
     }
     compile(&source);
 }

@@ -129,10 +129,8 @@ pub fn packets(dataplane: &mut Dataplane) -> Result<Vec<(ThreadIndex, Vec<Packet
 fn step(dataplane: &Dataplane, record: &TraceRecord) -> Step {
     let mut text = dataplane.plugins.trace(&dataplane.node(record.node), record).unwrap_or_default();
     let format = dataplane.engine.graph().node(record.node).and_then(|node| node.spec.trace);
-    if let Some(format) = format {
-        // Writing to a string does not fail.
-        let _ = format(record, dataplane, &mut text);
-    }
+    // Writing to a string does not fail.
+    let _ = record.print(format, dataplane, &mut text);
     Step {
         time: dataplane.engine.clock.since_start(record.at).as_secs_f64(),
         node: dataplane.node(record.node),

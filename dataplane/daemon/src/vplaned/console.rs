@@ -355,8 +355,9 @@ fn netstat(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Nets
     let vectors = &dataplane.engine.counters.interfaces;
     let indices = || dataplane.interfaces.iter().map(|(index, _)| index.index());
     let mib = |name: &'static str, value: u64| BTreeMap::from([(name, value)]);
-    let received4 = indices().map(|index| vectors.ip4.sum(index)).sum();
-    let received6 = indices().map(|index| vectors.ip6.sum(index)).sum();
+    let received =
+        |name| vectors.named(name).map_or(0, |vector| indices().map(|index| vector.sum(index)).sum());
+    let (received4, received6) = (received("/if/ip4"), received("/if/ip6"));
     let protocols = [("ip", mib("InReceives", received4)), ("ip6", mib("InReceives", received6))];
     Ok(json::Netstat { protocols: BTreeMap::from(protocols) })
 }

@@ -20,6 +20,8 @@ use weft_stats::{CombinedRow, CombinedVector, SimpleRow, SimpleVector};
 use super::socket::{QueueId, XskRx};
 use super::umem::ChunkIndex;
 
+use crate::LINK_HEADER;
+
 weft_engine::edges! {
     /// Where frames go that no feature takes.
     pub enum Next { Ethernet => "ethernet-input" }
@@ -134,7 +136,8 @@ impl Node for AfXdpInput {
             let (mut count, mut bytes) = (0, 0);
             for frame in queue.rx.receive(FRAME_SIZE as u32) {
                 let index = BufferIndex(frame.addr.chunk().0);
-                cx.buffers.receive(index, frame.addr.offset() as usize, frame.len as usize, queue.interface);
+                let (offset, length) = (frame.addr.offset() as usize, frame.len as usize);
+                cx.buffers.receive_frame(index, offset, length, queue.interface, LINK_HEADER);
                 packets[count] = index;
                 bytes += u64::from(frame.len);
                 count += 1;

@@ -16,6 +16,7 @@ use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId};
 
 use super::parse::PacketsPerSecond;
 use super::template::Template;
+use crate::LINK_HEADER;
 use crate::pcap::PacketList;
 
 /// A stream, the same as long as it exists.
@@ -162,15 +163,16 @@ impl Stream {
     #[inline]
     fn fill(&mut self, buffers: &mut BufferCache, packets: &[BufferIndex]) -> (usize, u64) {
         let Stream { entry, source, segment, .. } = self;
+        let link = if entry.without_link { 0 } else { LINK_HEADER };
         let mut bytes = 0;
         for (i, &index) in packets.iter().enumerate() {
             let length = match source {
                 Source::Template(template) => {
                     let size = template.next_size();
                     if size <= *segment {
-                        buffers.receive(index, HEADROOM, size, entry.rx);
+                        buffers.receive_frame(index, HEADROOM, size, entry.rx, link);
                         template.fill(buffers.packet(index).data_mut());
-                    } else if !long_packet(buffers, index, *segment, entry.rx, size, |data| {
+                    } else if !long_packet(buffers, index, *segment, (entry.rx, link), size, |data| {
                         template.fill(data)
                     }) {
                         return (i, bytes);
@@ -180,9 +182,9 @@ impl Stream {
                 Source::Replay { packets, next } => {
                     let data = packets.get(*next);
                     if data.len() <= *segment {
-                        buffers.receive(index, HEADROOM, data.len(), entry.rx);
+                        buffers.receive_frame(index, HEADROOM, data.len(), entry.rx, link);
                         buffers.packet(index).data_mut().copy_from_slice(data);
-                    } else if !long_packet(buffers, index, *segment, entry.rx, data.len(), |whole| {
+                    } else if !long_packet(buffers, index, *segment, (entry.rx, link), data.len(), |whole| {
                         whole.copy_from_slice(data);
                     }) {
                         return (i, bytes);
@@ -191,11 +193,7 @@ impl Stream {
                     data.len()
                 }
             };
-            let meta = buffers.packet(index).meta;
-            meta.tx_interface = entry.tx;
-            if entry.without_link {
-                (meta.network_offset, meta.link_length) = (HEADROOM as u16, 0);
-            }
+            buffers.packet(index).meta.tx_interface = entry.tx;
             bytes += length as u64;
         }
         (packets.len(), bytes)
@@ -226,14 +224,14 @@ fn long_packet(
     buffers: &mut BufferCache,
     first: BufferIndex,
     segment: usize,
-    rx: InterfaceIndex,
+    (rx, link): (InterfaceIndex, u16),
     size: usize,
     fill: impl FnOnce(&mut [u8]),
 ) -> bool {
     let mut whole = vec![0; size];
     fill(&mut whole);
     let (head, rest) = whole.split_at(segment);
-    buffers.receive(first, HEADROOM, 0, rx);
+    buffers.receive_frame(first, HEADROOM, 0, rx, link);
     buffers.packet(first).fill(HEADROOM, head);
     for part in rest.chunks(segment) {
         let Some(next) = buffers.allocate_one() else {

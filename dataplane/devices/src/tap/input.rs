@@ -20,6 +20,8 @@ use weft_engine::wait::WaitSet;
 
 use super::Tap;
 
+use crate::LINK_HEADER;
+
 weft_engine::edges! {
     /// Where frames of an interface go that no feature takes.
     pub enum Next { Ethernet => "ethernet-input" }
@@ -100,7 +102,7 @@ impl Node for TapInput {
                     break;
                 };
                 let room = SLOT_SIZE - HEADROOM;
-                cx.buffers.receive(index, HEADROOM, room, rx);
+                cx.buffers.receive_frame(index, HEADROOM, room, rx, LINK_HEADER);
                 let mut packet = cx.buffers.packet(index);
                 match tap.receive(packet.data_mut()) {
                     Ok(Some(length)) if length < room => {

@@ -10,6 +10,7 @@
 //! allocation and release. A worker allocates from and frees to its own [`BufferCache`], which trades with
 //! its pool in batches under a lock that is held for one memcpy.
 
+pub mod context;
 mod memory;
 mod metadata;
 mod packet;
@@ -19,10 +20,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 pub use memory::{Memory, PageRequest, Pages};
-pub use metadata::{
-    ADMIT_IN, ADMIT_OUT, ADMITTED_IN, ADMITTED_OUT, CHAINED, LINK_BROADCAST, LOCALLY_ORIGINATED, Metadata,
-    TRACED,
-};
+pub use metadata::{CHAINED, FIELDS, Fields, Metadata, TRACED};
 pub use packet::Packet;
 
 use crate::ids::{BufferIndex, InterfaceIndex};
@@ -81,9 +79,23 @@ struct Pool {
 /// The buffer memory of all workers.
 pub struct Buffers {
     data: Memory,
-    meta: Memory,
+    /// Reached by `bases` only.
+    _lines: [Memory; 2],
+    bases: Bases,
     pools: Vec<Pool>,
 }
+
+/// Where the slots and the two kinds of lines begin; a packet reaches by it what it does not always need.
+pub(crate) struct Bases {
+    data: *mut u8,
+    meta: *mut Metadata,
+    fields: *mut Fields,
+}
+
+// SAFETY: addresses of mappings that live as long as `Buffers`; who may access what they lead to is said there.
+unsafe impl Send for Bases {}
+// SAFETY: as above.
+unsafe impl Sync for Bases {}
 
 /// Level of one pool, for `show buffers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,13 +124,15 @@ impl Buffers {
         };
         let data = map(total * SLOT_SIZE)?;
         let meta = map(total * size_of::<Metadata>())?;
+        let fields = map(total * size_of::<Fields>())?;
         let mut pools = Vec::new();
         let mut start = 0u32;
         for &(numa, count) in &config.pools {
             let range = start..start + count as u32;
             start = range.end;
             if config.pools.len() > 1 {
-                for (memory, size) in [(&data, SLOT_SIZE), (&meta, size_of::<Metadata>())] {
+                let lines = [(&meta, size_of::<Metadata>()), (&fields, size_of::<Fields>())];
+                for (memory, size) in lines.into_iter().chain([(&data, SLOT_SIZE)]) {
                     let page = |index: u32| (index as usize * size) & !4095;
                     if let Err(error) = memory.prefer_node(page(range.start)..page(range.end), numa) {
                         tracing::warn!("buffers of NUMA node {numa} may lie elsewhere: mbind: {error}");
@@ -134,7 +148,13 @@ impl Buffers {
         }
         data.populate();
         meta.populate();
-        let buffers = Buffers { data, meta, pools };
+        fields.populate();
+        let bases = Bases {
+            data: data.base().as_ptr(),
+            meta: meta.base().as_ptr().cast(),
+            fields: fields.base().as_ptr().cast(),
+        };
+        let buffers = Buffers { data, _lines: [meta, fields], bases, pools };
         if cfg!(debug_assertions) {
             for index in 0..total as u32 {
                 // SAFETY: nobody else has the memory yet.
@@ -179,7 +199,7 @@ impl Buffers {
     fn meta_ptr(&self, index: BufferIndex) -> *mut Metadata {
         debug_assert!(index.index() < self.total());
         // SAFETY: indices given out are below `total`, so the line is inside the mapping.
-        unsafe { self.meta.base().as_ptr().cast::<Metadata>().add(index.index()) }
+        unsafe { self.bases.meta.add(index.index()) }
     }
 
     fn pool_of(&self, index: BufferIndex) -> usize {
@@ -193,6 +213,7 @@ impl Buffers {
 pub(crate) struct BufferView {
     meta: *mut Metadata,
     data: *mut u8,
+    bases: *const Bases,
 }
 
 impl BufferView {
@@ -205,7 +226,8 @@ impl BufferView {
         // SAFETY: the index lies in the pool; exclusive by the caller. Metadata keeps its invariant because
         // only `Packet` and `Metadata::received` set offset and length.
         unsafe {
-            Packet::new(&mut *self.meta.add(index.index()), self.data.add(index.index() * SLOT_SIZE), index)
+            let slot = self.data.add(index.index() * SLOT_SIZE);
+            Packet::new(&mut *self.meta.add(index.index()), slot, &*self.bases)
         }
     }
 
@@ -225,11 +247,11 @@ pub struct BufferCache {
 }
 
 impl BufferCache {
-    /// First line of metadata and first slot: for plugins, which reach packets by address.
+    /// The first of the first lines, of the second lines, and of the slots: for plugins, which reach packets by address.
     #[inline(always)]
-    pub fn addresses(&mut self) -> (*mut Metadata, *mut u8) {
-        let BufferView { meta, data } = self.view();
-        (meta, data)
+    pub fn addresses(&mut self) -> (*mut Metadata, *mut Fields, *mut u8) {
+        let Bases { data, meta, fields } = self.buffers.bases;
+        (meta, fields, data)
     }
 
     /// The memory behind it.
@@ -368,7 +390,8 @@ impl BufferCache {
 
     #[inline(always)]
     pub(crate) fn view(&self) -> BufferView {
-        BufferView { meta: self.buffers.meta.base().as_ptr().cast(), data: self.buffers.data.base().as_ptr() }
+        let bases = &self.buffers.bases;
+        BufferView { meta: bases.meta, data: bases.data, bases }
     }
 
     /// Access to a packet that this worker owns.
@@ -379,14 +402,43 @@ impl BufferCache {
         unsafe { self.view().packet(index) }
     }
 
-    /// Starts a received packet: `length` bytes from `data_offset` in the slot. Claims that leave the slot are cut.
+    /// Starts a packet that begins with its network header: `length` bytes from `data_offset` in the slot. Claims that leave
+    /// the slot are cut.
     #[inline(always)]
     pub fn receive(&mut self, index: BufferIndex, data_offset: usize, length: usize, rx: InterfaceIndex) {
+        self.receive_frame(index, data_offset, length, rx, 0);
+    }
+
+    /// Starts a packet as a device receives it: as [`BufferCache::receive`], with a link header of `link` bytes in front.
+    /// (Most links have headers of one length; the node that reads the header corrects it for others.)
+    #[inline(always)]
+    pub fn receive_frame(
+        &mut self,
+        index: BufferIndex,
+        data_offset: usize,
+        length: usize,
+        rx: InterfaceIndex,
+        link: u16,
+    ) {
         let offset = data_offset.min(SLOT_SIZE);
         let length = length.min(SLOT_SIZE - offset);
         // SAFETY: the worker owns the buffer; `Metadata` is plain data, valid whatever was there.
         unsafe {
-            *self.buffers.meta_ptr(index) = Metadata::received(offset as u16, length as u16, rx);
+            *self.buffers.meta_ptr(index) = Metadata::received(offset as u16, length as u16, rx, link);
+        }
+    }
+
+    /// Has the packet in `to` go on as the one in `from` does (see [`Metadata::continue_as`]), with the same fields.
+    pub fn continue_as(&mut self, to: BufferIndex, from: BufferIndex) {
+        debug_assert!(to != from, "a packet goes on as it does already");
+        let from = self.packet(from);
+        let (meta, fields) = (*from.meta, from.written_fields());
+        let to = self.packet(to);
+        to.meta.continue_as(&meta);
+        if meta.flags & FIELDS != 0 {
+            to.meta.flags |= FIELDS;
+            // SAFETY: the line of a packet of this worker, which nobody else accesses.
+            unsafe { to.fields().write(fields) };
         }
     }
 

@@ -6,31 +6,60 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::SLOT_SIZE;
-use super::metadata::{CHAINED, Metadata};
+use super::context::{Field, Plain};
+use super::metadata::{CHAINED, Fields, Metadata};
+use super::{Bases, SLOT_SIZE};
 use crate::ids::BufferIndex;
 
-/// Exclusive access to one buffer: its metadata line and its bytes.
+/// Exclusive access to one buffer: its two lines and its bytes.
 pub struct Packet<'a> {
-    /// The packet's line of metadata.
+    /// The packet's first line.
     pub meta: &'a mut Metadata,
     slot: *mut u8,
-    index: BufferIndex,
+    /// In place of what few nodes ask for: which buffer it is, and its second line. Both follow from the slot.
+    bases: &'a Bases,
 }
 
 impl<'a> Packet<'a> {
     /// # Safety
-    /// `slot` points to [`SLOT_SIZE`] bytes that, like `meta`, belong to the caller alone for `'a`, and
-    /// the extent of `meta` lies in it.
+    /// `slot` points to [`SLOT_SIZE`] bytes that, like `meta` and the second line, belong to the caller alone for `'a`, the
+    /// extent of `meta` lies in it, and `bases` are those of the memory that all three lie in.
     #[inline(always)]
-    pub(crate) unsafe fn new(meta: &'a mut Metadata, slot: *mut u8, index: BufferIndex) -> Self {
-        Packet { meta, slot, index }
+    pub(crate) unsafe fn new(meta: &'a mut Metadata, slot: *mut u8, bases: &'a Bases) -> Self {
+        Packet { meta, slot, bases }
     }
 
     /// Its buffer.
     #[inline(always)]
     pub fn index(&self) -> BufferIndex {
-        self.index
+        BufferIndex(((self.slot.addr() - self.bases.data.addr()) / SLOT_SIZE) as u32)
+    }
+
+    /// Its second line.
+    #[inline(always)]
+    pub(super) fn fields(&self) -> *mut Fields {
+        self.bases.fields.wrapping_add(self.index().index())
+    }
+
+    /// What `field` holds for this packet; zero if nobody has written it.
+    #[inline(always)]
+    pub fn field<T: Plain>(&self, field: Field<T>) -> T {
+        // SAFETY: the second line is this packet's alone (invariant of `new`).
+        unsafe { field.read(self.meta, self.fields()) }
+    }
+
+    /// Has `field` hold `value` for this packet from now on.
+    #[inline(always)]
+    pub fn set_field<T: Plain>(&mut self, field: Field<T>, value: T) {
+        let fields = self.fields();
+        // SAFETY: as in `field`, and `self` is borrowed exclusively.
+        unsafe { field.write(self.meta, fields, value) }
+    }
+
+    /// The second line, if it holds anything.
+    pub(crate) fn written_fields(&self) -> Fields {
+        // SAFETY: as in `field`; the flag says that the line was written.
+        if self.meta.flags & super::FIELDS != 0 { unsafe { self.fields().read() } } else { Fields::default() }
     }
 
     /// The bytes in this buffer, from the current header on.

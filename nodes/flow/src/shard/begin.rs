@@ -4,13 +4,15 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use weft_engine::InterfaceIndex;
-use weft_engine::buffer::{ADMITTED_IN, ADMITTED_OUT, Metadata};
+use weft_engine::buffer::Packet;
+use weft_engine::buffer::context::Field;
 use weft_engine::clock::Tsc;
 use weft_flow_map::layout::state;
 use weft_flow_map::{Direction, State};
 use weft_token_bucket::Moment;
 
 use super::{Ahead, Arrival, Fate, Shard, Why};
+use crate::admission::{ADMITTED_IN, ADMITTED_OUT};
 use crate::counts::Count;
 use crate::news::{HEAD, What};
 use crate::parse::{Parsed, Relation, segment};
@@ -110,14 +112,21 @@ impl Shard {
         Fate::Flow { slot, word }
     }
 
-    /// Writes into a packet's metadata what its flow says of it: where it was admitted, and the mark.
+    /// Writes into a packet's context what its flow says of it: where it was admitted, and the mark.
     #[inline(always)]
-    pub(crate) fn stamp(&self, slot: u32, word: u64, direction: Direction, meta: &mut Metadata) {
+    pub(crate) fn stamp(
+        &self,
+        slot: u32,
+        word: u64,
+        direction: Direction,
+        packet: &mut Packet<'_>,
+        mark: Field<u32>,
+    ) {
         let flag = |side, flag| if word & slots::admitted(side) != 0 { flag } else { 0 };
-        meta.flags |= flag(direction, ADMITTED_IN) | flag(direction.reverse(), ADMITTED_OUT);
+        packet.meta.flags |= flag(direction, ADMITTED_IN) | flag(direction.reverse(), ADMITTED_OUT);
         if word & state::MARKED != 0 {
             // In the second line, which packets of UDP do not touch otherwise.
-            meta.mark = self.slots.at(slot).mark.load(Relaxed) as u32;
+            packet.set_field(mark, self.slots.at(slot).mark.load(Relaxed) as u32);
         }
     }
 

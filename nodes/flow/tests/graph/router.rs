@@ -8,6 +8,7 @@ use weft_flow::news::{Ending, What};
 use weft_flow::settings::{Mode, Policy, Settings, Timeouts};
 use weft_flow::{FlowTracker, PER_FLOW};
 use weft_flow_map::{Flow, State, Verdict};
+use weft_nodes::context::MARK;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, MacAddr, TcpFlags};
 use weft_nodes::ip4::TableIndex;
@@ -263,8 +264,9 @@ fn later_nodes_see_the_mark_of_a_verdict() {
     it.bed.worker.trace(ethernet_input, 1);
     it.passes(1, |ip| ip.udp(53, 1000));
     let lookup = it.bed.nodes.ip4_lookup;
-    let marks: Vec<u32> =
-        it.bed.worker.trace_records().iter().filter(|at| at.node == lookup).map(|at| at.meta.mark).collect();
+    let mark = it.bed.engine.field::<u32>(MARK).unwrap();
+    let at_lookup = it.bed.worker.trace_records().iter().filter(|record| record.node == lookup);
+    let marks: Vec<u32> = at_lookup.map(|record| record.field(mark)).collect();
     assert_eq!(marks, [77]);
 }
 

@@ -5,11 +5,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use weft_engine::buffer::LOCALLY_ORIGINATED;
 use weft_engine::{Engine, InterfaceIndex, ThreadIndex};
 
 use super::{Adjacency, NeighborNews, Router, RouterError};
 use crate::arp::{NeighborNotice, request_frame};
+use crate::context::LOCALLY_ORIGINATED;
 use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
 use crate::interface::{Interfaces, Kind, Tags};

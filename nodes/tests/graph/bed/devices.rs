@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Ports without hardware: a source of frames, and sinks that keep the bytes.
 
-use weft_engine::buffer::{BufferCache, HEADROOM};
+use weft_engine::buffer::{BufferCache, HEADROOM, Metadata};
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
@@ -46,7 +46,7 @@ fn receive(buffers: &mut BufferCache, port: InterfaceIndex, bytes: &[u8]) -> Buf
     let mut first = None;
     for part in bytes.chunks(SEGMENT) {
         let index = buffers.allocate_one().expect("the pool is larger than any test needs");
-        buffers.receive(index, HEADROOM, part.len(), port);
+        buffers.receive_frame(index, HEADROOM, part.len(), port, 14);
         buffers.packet(index).data_mut().copy_from_slice(part);
         match first {
             None => first = Some(index),
@@ -60,12 +60,16 @@ fn receive(buffers: &mut BufferCache, port: InterfaceIndex, bytes: &[u8]) -> Buf
 pub struct Sink {
     port: Option<InterfaceIndex>,
     pub frames: Vec<Vec<u8>>,
+    /// What the graph knew of each.
+    pub contexts: Vec<Metadata>,
     pub count: u64,
 }
 
 impl Sink {
     pub fn def(name: String, port: Option<InterfaceIndex>) -> NodeDef<'static> {
-        NodeDef::named(&SINK, name, move |_| Box::new(Sink { port, frames: Vec::new(), count: 0 }))
+        NodeDef::named(&SINK, name, move |_| {
+            Box::new(Sink { port, frames: Vec::new(), contexts: Vec::new(), count: 0 })
+        })
     }
 }
 
@@ -83,6 +87,7 @@ impl Node for Sink {
                 cx.counters.interfaces.tx.add(port.index(), 1, bytes.len() as u64);
             }
             self.frames.push(bytes);
+            self.contexts.push(*cx.buffers.packet(index).meta);
             self.count += 1;
             cx.buffers.free_one(index);
         }

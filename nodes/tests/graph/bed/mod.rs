@@ -290,7 +290,6 @@ impl Bed {
         buffers.receive(index, headroom, 0, InterfaceIndex::NONE);
         let mut packet = buffers.packet(index);
         assert!(packet.fill(headroom, bytes));
-        packet.meta.link_length = 0;
         prepare(packet.meta);
         self.worker.release(node, &[index]);
         self.injected += 1;
@@ -320,6 +319,12 @@ impl Bed {
     pub fn sent(&mut self, port: usize) -> Vec<Vec<u8>> {
         let tx = self.ports[port].tx;
         std::mem::take(&mut self.sink(tx).frames)
+    }
+
+    /// What the graph knew of what a port has transmitted since the last call.
+    pub fn contexts(&mut self, port: usize) -> Vec<Metadata> {
+        let tx = self.ports[port].tx;
+        std::mem::take(&mut self.sink(tx).contexts)
     }
 
     /// What the host's side of a port was handed since the last call.
@@ -403,7 +408,7 @@ impl Bed {
             tx: counters.tx.get(WORKER, i).packets,
             drops: counters.drops.get(WORKER, i),
             punt: counters.punt.get(WORKER, i),
-            ip4: counters.ip4.get(WORKER, i),
+            ip4: counters.named("/if/ip4").unwrap().get(WORKER, i),
         }
     }
 
