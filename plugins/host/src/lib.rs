@@ -42,4 +42,5 @@ pub mod world;
 pub use error::PluginError;
 pub use library::Library;
 pub use plugin::{Host, Plugin};
+pub use weft_plugin_sdk::{Changes, Event, InterfaceIndex};
 pub use world::{Route4, World};

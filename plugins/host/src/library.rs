@@ -51,10 +51,12 @@ pub(crate) struct Descriptor {
     pub exit: Option<unsafe extern "C" fn(*mut std::ffi::c_void)>,
     pub export_state: Option<Export>,
     pub import_state: Option<Import>,
+    pub event: Option<Hear>,
 }
 
 type Init = unsafe extern "C" fn(*const abi::Host, *mut abi::Main, *mut *mut std::ffi::c_void) -> i32;
 type Export = unsafe extern "C" fn(*mut std::ffi::c_void, *mut abi::Main, *mut u32, *mut abi::Text) -> i32;
+type Hear = unsafe extern "C" fn(*mut std::ffi::c_void, *mut abi::Main, *const abi::Event) -> i32;
 type Import = unsafe extern "C" fn(*mut std::ffi::c_void, *mut abi::Main, u32, *const u8, usize) -> i32;
 
 impl Library {
@@ -134,6 +136,7 @@ unsafe fn describe(path: &Path, found: *const abi::Plugin, code: Arc<Code>) -> R
             exit: plugin.exit,
             export_state: plugin.export_state,
             import_state: plugin.import_state,
+            event: plugin.event,
         },
         code,
     })

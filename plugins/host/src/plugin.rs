@@ -24,7 +24,7 @@ use weft_engine::trace::TraceRecord;
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_nodes::context::MARK;
-use weft_plugin_sdk::abi;
+use weft_plugin_sdk::{Event, abi};
 use weft_stats::SimpleVector;
 
 pub use self::api::{ApiAnswer, ApiFailure, ApiQuestion};
@@ -236,6 +236,23 @@ impl Plugin {
         match code {
             abi::OK => Ok(()),
             _ => Err(PluginError::Import { plugin: self.library.name.clone(), said }),
+        }
+    }
+
+    /// Tells it what becomes of interfaces and tables.
+    pub fn hear(&self, world: &mut dyn World, event: Event) {
+        let Some(hear) = self.library.descriptor.event.filter(|_| self.health.mode() != Mode::Failed) else {
+            return;
+        };
+        let event = abi::Event::from(event);
+        let mut call = self.call(world);
+        // SAFETY: as in `start`.
+        let code = unsafe { hear(self.instance.state.data, call.main(), &raw const event) };
+        let said = call.said;
+        match code {
+            abi::OK => {}
+            abi::PANICKED => drop(self.panicked("an event".to_owned(), said)),
+            _ => tracing::warn!("plugin {}: an event: {said}", self.library.name),
         }
     }
 

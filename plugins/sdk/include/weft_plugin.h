@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0x2faeeeca632e70d4ull
+#define WEFT_ABI_FINGERPRINT 0xd98ab28812db2dd9ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -90,6 +90,39 @@ struct weft_vector;
 // `weft_host.log`.
 #define WEFT_LOG_INFO 2
 
+// `weft_event.kind`: an interface is new. Those that were there before the plugin are not told.
+#define WEFT_EVENT_INTERFACE_ADDED 0
+
+// `weft_event.kind`: an interface is another than before; `weft_event.changes` says in what.
+#define WEFT_EVENT_INTERFACE_CHANGED 1
+
+// `weft_event.kind`: an interface is about to be deleted; it can still be looked at.
+#define WEFT_EVENT_INTERFACE_REMOVING 2
+
+// `weft_event.kind`: an interface is deleted; another one will have its index, and perhaps its name.
+#define WEFT_EVENT_INTERFACE_REMOVED 3
+
+// `weft_event.kind`: a forwarding table is deleted; another one will have its index.
+#define WEFT_EVENT_TABLE_REMOVED 4
+
+// `weft_event.changes`: up or down, by the operator or by its link, or by those of the port below.
+#define WEFT_CHANGED_STATE 1
+
+// `weft_event.changes`: the largest IP packet.
+#define WEFT_CHANGED_MTU 2
+
+// `weft_event.changes`: the MAC address.
+#define WEFT_CHANGED_MAC 4
+
+// `weft_event.changes`: its addresses, or those that it borrows.
+#define WEFT_CHANGED_ADDRESSES 8
+
+// `weft_event.changes`: the forwarding table of packets that arrive there.
+#define WEFT_CHANGED_TABLE 16
+
+// `weft_event.changes`: anything else.
+#define WEFT_CHANGED_SETTINGS 32
+
 // `weft_rule.conditions`: the protocol is `protocol`.
 #define WEFT_MATCH_PROTOCOL 1
 
@@ -164,6 +197,18 @@ struct weft_vector;
 
 // `weft_attachment.direction`: packets that leave.
 #define WEFT_DIRECTION_OUTPUT 1
+
+// Something has happened to an interface or a table; see `weft_plugin.event`.
+struct weft_event {
+    // Bytes of this structure.
+    uint32_t size;
+    // `WEFT_EVENT_INTERFACE_ADDED` and the others.
+    uint32_t kind;
+    // The index of the interface or the table.
+    uint32_t object;
+    // `WEFT_CHANGED_STATE` and the others.
+    uint32_t changes;
+};
 
 // A reason to drop, or an event, that a node counts.
 struct weft_reason {
@@ -615,6 +660,8 @@ struct weft_plugin {
     int32_t (*export_state)(void *state, struct weft_main *main, uint32_t *version, struct weft_text *bytes);
     // Takes over what the one before has written; may be null. Called after `init`, before the first packet.
     int32_t (*import_state)(void *state, struct weft_main *main, uint32_t version, const uint8_t *bytes, size_t length);
+    // Hears what becomes of interfaces and tables; may be null. Called from the end of `init` on, or of `import_state`.
+    int32_t (*event)(void *state, struct weft_main *main, const struct weft_event *event);
 };
 
 #endif  /* WEFT_PLUGIN_H */

@@ -80,6 +80,43 @@ pub const LOG_WARN: u32 = 1;
 /// `Host::log`.
 pub const LOG_INFO: u32 = 2;
 
+/// `Event::kind`: an interface is new. Those that were there before the plugin are not told.
+pub const EVENT_INTERFACE_ADDED: u32 = 0;
+/// `Event::kind`: an interface is another than before; `Event::changes` says in what.
+pub const EVENT_INTERFACE_CHANGED: u32 = 1;
+/// `Event::kind`: an interface is about to be deleted; it can still be looked at.
+pub const EVENT_INTERFACE_REMOVING: u32 = 2;
+/// `Event::kind`: an interface is deleted; another one will have its index, and perhaps its name.
+pub const EVENT_INTERFACE_REMOVED: u32 = 3;
+/// `Event::kind`: a forwarding table is deleted; another one will have its index.
+pub const EVENT_TABLE_REMOVED: u32 = 4;
+
+/// `Event::changes`: up or down, by the operator or by its link, or by those of the port below.
+pub const CHANGED_STATE: u32 = 1;
+/// `Event::changes`: the largest IP packet.
+pub const CHANGED_MTU: u32 = 2;
+/// `Event::changes`: the MAC address.
+pub const CHANGED_MAC: u32 = 4;
+/// `Event::changes`: its addresses, or those that it borrows.
+pub const CHANGED_ADDRESSES: u32 = 8;
+/// `Event::changes`: the forwarding table of packets that arrive there.
+pub const CHANGED_TABLE: u32 = 16;
+/// `Event::changes`: anything else.
+pub const CHANGED_SETTINGS: u32 = 32;
+
+/// Something has happened to an interface or a table; see `Plugin::event`.
+#[repr(C)]
+pub struct Event {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// [`EVENT_INTERFACE_ADDED`] and the others.
+    pub kind: u32,
+    /// The index of the interface or the table.
+    pub object: u32,
+    /// [`CHANGED_STATE`] and the others.
+    pub changes: u32,
+}
+
 /// What the host needs to act for a call on the main thread; only valid during that call.
 #[repr(C)]
 pub struct Main {
@@ -136,6 +173,8 @@ pub struct Plugin {
             length: usize,
         ) -> i32,
     >,
+    /// Hears what becomes of interfaces and tables; may be null. Called from the end of `init` on, or of `import_state`.
+    pub event: Option<unsafe extern "C" fn(state: *mut c_void, main: *mut Main, event: *const Event) -> i32>,
 }
 
 // SAFETY: a descriptor is constant data; its pointers lead to constants of the same library.

@@ -60,6 +60,7 @@ pub mod abi;
 #[allow(unsafe_code)]
 mod api;
 mod command;
+mod event;
 #[allow(unsafe_code)]
 mod main_thread;
 #[allow(unsafe_code)]
@@ -82,6 +83,7 @@ mod vector;
 
 pub use api::{ApiError, ApiMessage, Client, Record, SessionId};
 pub use command::{Answer, Words, json_text};
+pub use event::{Changes, Event};
 pub use main_thread::{InterfaceIndex, Level, Main, Route4};
 pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord};
 pub use packet::{Next, Packet};

@@ -4,6 +4,7 @@
 use std::ffi::c_void;
 
 use crate::abi;
+use crate::event::Event;
 use crate::main_thread::Main;
 use crate::panic::{self, catch};
 use crate::refusal::Result;
@@ -31,6 +32,12 @@ pub trait Plugin: Sized + 'static {
     /// Takes over what the one before has exported, before this one sees its first packet. What it refuses, refuses the
     /// reload.
     fn import_state(&mut self, _main: &mut Main<'_>, _state: State) -> Result<()> {
+        Ok(())
+    }
+
+    /// Something has become of an interface or a table. It has happened, or will, whatever is answered: a refusal is a line
+    /// in the log.
+    fn hear(&mut self, _main: &mut Main<'_>, _event: Event) -> Result<()> {
         Ok(())
     }
 }
@@ -77,6 +84,7 @@ pub const fn describe<P: Plugin>(
         exit: Some(exit::<P>),
         export_state: Some(export_state::<P>),
         import_state: Some(import_state::<P>),
+        event: Some(event::<P>),
     }
 }
 
@@ -165,5 +173,19 @@ unsafe extern "C" fn import_state<P: Plugin>(
     // SAFETY: both are those of this call.
     let mut main = unsafe { Main::new(running.host, main) };
     let done = catch(|| running.plugin.import_state(&mut main, State { version, bytes }));
+    finish(&main, done)
+}
+
+unsafe extern "C" fn event<P: Plugin>(
+    state: *mut c_void,
+    main: *mut abi::Main,
+    event: *const abi::Event,
+) -> i32 {
+    // SAFETY: as in `export_state`; the event is good during this call.
+    let (running, event) = unsafe { (&mut *state.cast::<Running<P>>(), Event::read(&*event)) };
+    // SAFETY: both are those of this call.
+    let mut main = unsafe { Main::new(running.host, main) };
+    let Some(event) = event else { return abi::OK };
+    let done = catch(|| running.plugin.hear(&mut main, event));
     finish(&main, done)
 }

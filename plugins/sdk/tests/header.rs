@@ -131,7 +131,8 @@ fn c_has_every_field_where_rust_has_it() {
     }
     same! {
         Plugin as "weft_plugin" { magic, abi_version, size, fingerprint, name, version, summary, depends, init, exit, export_state,
-            import_state }
+            import_state, event }
+        Event as "weft_event" { size, kind, object, changes }
         Host as "weft_host" { size, abi_version, write, add_node, configuration, counter, defer, allocate, send, free, add_message,
             define_api, add_api_message, send_event }
         Message as "weft_message" { size, name, user, run, forget }
