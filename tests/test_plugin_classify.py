@@ -112,3 +112,12 @@ def test_rules_by_message(net):
         assert (first.rule_index, second.rule_index, second.action) == (0, 1, 0)
         assert first.packet_count > 0 and first.byte_count >= 40 * first.packet_count and second.packet_count == 0
         assert [rule["dport"] for rule in _rules(net)] == [8080, 0]
+
+
+def test_rules_end_with_their_interface(net):
+    net.weft.cli("create loopback interface")
+    net.weft.cli("classify add rule loop0 src 10.9.0.1 dst 10.9.0.2 drop")
+    assert len(_rules(net)) == 1
+    net.weft.cli("delete loopback interface intfc loop0")
+    net.weft.cli("create loopback interface")
+    assert _rules(net) == []

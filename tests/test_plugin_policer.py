@@ -181,3 +181,19 @@ def test_refusals(net):
     refused("policer input unapply name gold p0", "not applied to the input of p0")
     refused("policer input name silver p0", "no such policer")
     assert "gold: type 1r2c rate kbps cir 5 cb 5\n  conform  transmit" in net.weft.cli("show policer gold")
+
+
+def test_a_policer_ends_where_its_interface_ends(net):
+    net.weft.cli("create loopback interface")
+    net.weft.cli("policer add name gold rate kbps cir 10000 cb 150000")
+    net.weft.cli("policer input name gold loop0")
+    with pytest.raises(CliError, match="is applied to the input of loop0"):
+        net.weft.cli("policer del name gold")
+    net.weft.cli("delete loopback interface intfc loop0")
+    assert _policer(net)["applied"] == []
+    net.weft.cli("create loopback interface")
+    assert _policer(net)["applied"] == []
+    net.weft.cli("policer output name gold loop0")
+    assert _policer(net)["applied"] == [{"direction": "output", "interface": "loop0"}]
+    net.weft.cli("delete loopback interface intfc loop0")
+    net.weft.cli("policer del name gold")

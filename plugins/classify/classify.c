@@ -151,14 +151,11 @@ static int32_t refused(const struct weft_host *host, struct weft_main *main)
 
 static int32_t publish(struct classify *classify, struct weft_main *main)
 {
-    uint8_t name[1];
     struct table *table = calloc(1, sizeof *table), *old = classify->table;
     if (!table)
         return refuse(classify, main, "out of memory");
     for (uint32_t id = 0; id < MOST_RULES; id++) {
         struct rule *rule = &classify->rules[id];
-        // A rule ends with its interface.
-        rule->used = rule->used && classify->host->interface_name(main, rule->interface, name, sizeof name) > 0;
         if (!rule->used)
             continue;
         uint32_t at = hash(rule->interface, rule->source, rule->destination);
@@ -482,6 +479,19 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
     return WEFT_OK;
 }
 
+// A rule ends with its interface.
+static int32_t event(void *state, struct weft_main *main, const struct weft_event *event)
+{
+    struct classify *classify = state;
+    bool ends = false;
+    for (uint32_t id = 0; id < MOST_RULES && event->kind == WEFT_EVENT_INTERFACE_REMOVED; id++) {
+        struct rule *rule = &classify->rules[id];
+        ends |= rule->used && rule->interface == event->object;
+        rule->used = rule->used && rule->interface != event->object;
+    }
+    return ends ? publish(classify, main) : WEFT_OK;
+}
+
 static void end(void *state)
 {
     struct classify *classify = state;
@@ -501,4 +511,5 @@ WEFT_EXPORT const struct weft_plugin weft_plugin = {
     .exit = end,
     .export_state = export_state,
     .import_state = import_state,
+    .event = event,
 };

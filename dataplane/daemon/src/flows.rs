@@ -50,6 +50,27 @@ pub struct Flows {
 impl Dataplane {
     /// Tracks the flows of an interface; the first time, makes the tables.
     pub fn track_flows(&mut self, interface: InterfaceIndex, mode: Mode) -> Result<()> {
+        self.make_tracker()?;
+        if let Some(tracker) = &mut self.flows.tracker {
+            tracker.enable(&mut self.engine, interface, mode)?;
+        }
+        Ok(())
+    }
+
+    /// No longer tracks the flows of an interface, but for rules that admit flows.
+    pub fn untrack_flows(&mut self, interface: InterfaceIndex) -> Result<()> {
+        let Dataplane { flows: Flows { tracker, admitting, looked_up, .. }, engine, .. } = self;
+        let Some(tracker) = tracker else { return Ok(()) };
+        if admitting.is_empty() {
+            tracker.disable(engine, interface)?;
+        } else {
+            tracker.enable(engine, interface, Mode::Admit)?;
+            looked_up.insert(interface);
+        }
+        Ok(())
+    }
+
+    fn make_tracker(&mut self) -> Result<()> {
         if self.flows.tracker.is_none() {
             let interfaces = self.config.limits.interfaces as usize;
             let (arcs, settings) = (self.nodes.arcs, self.config.flow);
@@ -73,15 +94,14 @@ impl Dataplane {
             tracker.set_events(self.flows.logged != (false, false));
             self.flows.tracker = Some(tracker);
         }
-        if let Some(tracker) = &mut self.flows.tracker {
-            tracker.enable(&mut self.engine, interface, mode)?;
-        }
         Ok(())
     }
 
     /// Rules of `owner` admit flows: until [`Dataplane::admit_no_flows`], all interfaces look flows up, for answers may
     /// come in anywhere.
     pub fn admit_flows(&mut self, owner: &str) -> Result<()> {
+        // Interfaces may come later.
+        self.make_tracker()?;
         self.look_up_flows()?;
         self.flows.admitting.insert(owner.to_owned());
         Ok(())
@@ -102,15 +122,6 @@ impl Dataplane {
             {
                 tracing::warn!("{error}");
             }
-        }
-    }
-
-    /// Interfaces that came after the rules look flows up too.
-    pub fn admit_on_new_interfaces(&mut self) {
-        if !self.flows.admitting.is_empty()
-            && let Err(error) = self.look_up_flows()
-        {
-            tracing::warn!("{error:#}");
         }
     }
 
@@ -171,6 +182,15 @@ impl Dataplane {
 }
 
 impl Subsystem for Flows {
+    /// Interfaces that come after rules that admit flows look flows up too.
+    fn interface_added(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        let Some(tracker) = self.tracker.as_mut().filter(|_| !self.admitting.is_empty()) else { return };
+        match tracker.enable(cx.engine, index, Mode::Admit) {
+            Ok(()) => drop(self.looked_up.insert(index)),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
     /// What waits there for a verdict is dropped, and so are the flows that were sent there.
     fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
         let (gone, held): (BTreeMap<_, _>, _) =

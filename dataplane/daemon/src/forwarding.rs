@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The router of the daemon: made from the settings, and fed with what workers tell.
 
+use std::collections::BTreeSet;
+
 use weft_engine::feature::FeatureError;
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::{Settings, Tables};
-use weft_nodes::interface::Interfaces;
+use weft_nodes::interface::{Changes, Event, Interfaces, Kind};
 use weft_nodes::ip4::{IcmpSettings, MssLimits, Router, RouterError, RouterSettings};
 use weft_nodes::neighbor::NeighborSettings;
 use weft_stats::StatsError;
@@ -135,10 +137,28 @@ impl Dataplane {
         fixed.or_else(|| self.interfaces.get(interface).map(|interface| interface.tx)).unwrap_or(NodeId::DROP)
     }
 
-    /// An interface is another than before: its state, MTU or MAC address.
-    pub fn reroute(&mut self, index: InterfaceIndex) {
-        if let Err(error) = self.router.interface_changed(&mut self.engine, &self.interfaces, index) {
-            tracing::error!("routes over {} are not up to date: {error}", self.interface_name(index));
+    /// Has routes follow what has changed of interfaces.
+    pub(crate) fn follow_changes(&mut self, events: &[Event]) {
+        let concerns = Changes::STATE.and(Changes::MTU).and(Changes::MAC);
+        let changed: BTreeSet<InterfaceIndex> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Changed(index, changes) if changes.any_of(concerns) => Some(*index),
+                _ => None,
+            })
+            .collect();
+        for index in &changed {
+            // The router has the sub-interfaces of a port follow it.
+            let parent = match self.interfaces.get(*index).map(|interface| interface.kind) {
+                Some(Kind::Sub { parent, .. }) => parent,
+                _ => InterfaceIndex::NONE,
+            };
+            if changed.contains(&parent) {
+                continue;
+            }
+            if let Err(error) = self.router.interface_changed(&mut self.engine, &self.interfaces, *index) {
+                tracing::error!("routes over {} are not up to date: {error}", self.interface_name(*index));
+            }
         }
     }
 }

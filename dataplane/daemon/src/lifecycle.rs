@@ -9,7 +9,13 @@
 //!
 //! The list is ordered from the bottom up: a subsystem stands after those that it uses. What comes and changes is heard
 //! in this order, what goes in the opposite order. Interfaces, routes and rules are used by all others: they are the
-//! [`Foundation`] that each call is given.
+//! [`Foundation`] that each call is given. Plugins can reach all of the dataplane, so they stand outside of the list: they
+//! hear what comes and changes last, of a deletion first, and that it is done last.
+//!
+//! # What comes and changes
+//!
+//! The registry notes it ([`Interfaces::take_events`]), so whoever changes an interface need not know who hears of it, and
+//! what a transaction changes is heard when it is committed. `Dataplane::tell_of_changes` passes it on: the router first.
 //!
 //! # Deletion
 //!
@@ -22,8 +28,9 @@
 
 use weft_classify::RuleSets;
 use weft_engine::{Engine, InterfaceIndex};
-use weft_nodes::interface::{InterfaceError, Interfaces, Kind};
+use weft_nodes::interface::{Changes, Event, InterfaceError, Interfaces, Kind};
 use weft_nodes::ip4::{Router, TableId, TableIndex};
+use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
 
 use crate::ports::DeviceError;
 use crate::state::Dataplane;
@@ -55,6 +62,16 @@ pub enum Refusal {
 
 /// A part of the main thread's state that keeps something by the index of an interface or of a table.
 pub trait Subsystem {
+    /// An interface is new. Nothing is on it, and it is down.
+    fn interface_added(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        let _ = (cx, index);
+    }
+
+    /// An interface is another than before.
+    fn interface_changed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex, changes: Changes) {
+        let _ = (cx, index, changes);
+    }
+
     /// Whether an interface can be deleted as far as this subsystem is concerned. What merely refers to it goes with it.
     fn interface_may_go(&self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), Refusal> {
         let _ = (interfaces, index);
@@ -106,6 +123,36 @@ impl Dataplane {
         (Foundation { engine, interfaces, router, rule_sets }, all)
     }
 
+    /// Tells everybody what has come and changed since the last call. Whoever has created or changed interfaces calls this
+    /// when all of it is done; the main loop does in any case.
+    pub fn tell_of_changes(&mut self) {
+        // What is told may change other interfaces.
+        loop {
+            let events = self.interfaces.take_events();
+            if events.is_empty() {
+                return;
+            }
+            self.follow_changes(&events);
+            for event in events {
+                let (mut cx, all) = self.subsystems();
+                for subsystem in all {
+                    match event {
+                        Event::Added(index) => subsystem.interface_added(&mut cx, index),
+                        Event::Changed(index, changes) => {
+                            subsystem.interface_changed(&mut cx, index, changes)
+                        }
+                    }
+                }
+                self.tell_plugins(match event {
+                    Event::Added(index) => PluginEvent::InterfaceAdded(PluginInterface(index.0)),
+                    Event::Changed(index, changes) => {
+                        PluginEvent::InterfaceChanged(PluginInterface(index.0), PluginChanges(changes.bits()))
+                    }
+                });
+            }
+        }
+    }
+
     /// Tells everybody that something goes.
     fn tell_of_removal(&mut self, mut tell: impl FnMut(&mut dyn Subsystem, &mut Foundation<'_>)) {
         let (mut cx, mut all) = self.subsystems();
@@ -115,6 +162,7 @@ impl Dataplane {
     /// Deletes an interface of any kind with all that is on it but sub-interfaces, which are refused. A refusal leaves all
     /// as it was.
     pub fn delete_interface(&mut self, index: InterfaceIndex) -> Result<(), DeviceError> {
+        self.tell_of_changes();
         let name = self.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?.name.clone();
         let subs: Vec<&str> = self.interfaces.subs(index).map(|(_, sub)| sub.name.as_str()).collect();
         if !subs.is_empty() {
@@ -125,9 +173,11 @@ impl Dataplane {
         let Dataplane { router, engine, interfaces, .. } = self;
         router.interface_leaves(engine, interfaces, index)?;
         self.subsystems().0.rules_leave(index);
+        self.tell_plugins(PluginEvent::InterfaceRemoving(PluginInterface(index.0)));
         self.tell_of_removal(|subsystem, cx| subsystem.interface_removing(cx, index));
         self.interfaces.delete(&mut self.engine, index)?;
         self.tell_of_removal(|subsystem, cx| subsystem.interface_removed(cx, index));
+        self.tell_plugins(PluginEvent::InterfaceRemoved(PluginInterface(index.0)));
         tracing::info!("{name} is deleted");
         Ok(())
     }
@@ -149,6 +199,7 @@ impl Dataplane {
         let table = self.router.table_index(id)?;
         self.router.delete_table(&mut self.engine, &self.interfaces, id)?;
         self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, table));
+        self.tell_plugins(PluginEvent::TableRemoved(table.0));
         Ok(())
     }
 }

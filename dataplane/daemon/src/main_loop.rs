@@ -297,7 +297,7 @@ impl Dataplane {
     pub fn poll(&mut self) -> bool {
         let waits = self.engine.reclaim();
         self.publish_route_counters();
-        self.admit_on_new_interfaces();
+        self.tell_of_changes();
         self.announce();
         let streams = self.pg.poll(&mut self.engine);
         let captures = self.drain_capture();

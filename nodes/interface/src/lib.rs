@@ -8,6 +8,7 @@
 
 #![deny(unsafe_code)]
 
+mod events;
 mod owner;
 mod settings;
 mod table;
@@ -24,6 +25,7 @@ use weft_stats::EntryIndex;
 
 use weft_headers::MacAddr;
 
+pub use events::{Changes, Event};
 pub use owner::Owner;
 pub use settings::{GratuitousArp, SourceCheck, TableIndex};
 pub use table::{Entry, InterfaceTable, Tags};
@@ -118,8 +120,8 @@ pub struct Interfaces {
     list: Vec<Option<Interface>>,
     /// By index, the names in the stats segment: `/interfaces/<name>/<counter>`.
     links: Vec<Vec<EntryIndex>>,
-    /// How often anything of this was changed.
-    changes: u64,
+    /// What has happened since somebody asked last.
+    events: Vec<Event>,
     /// Interfaces as they were when a transaction began that has changed them since.
     before: Option<BTreeMap<InterfaceIndex, Interface>>,
     /// Deleted, but workers may still have packets that name it.
@@ -136,7 +138,7 @@ impl Interfaces {
         Interfaces {
             list: Vec::new(),
             links: Vec::new(),
-            changes: 0,
+            events: Vec::new(),
             before: None,
             draining: Vec::new(),
             limit,
@@ -256,6 +258,7 @@ impl Interfaces {
         engine.counters.interfaces.zero(index);
         self.name_counters(engine, index, Some(&interface.name));
         self.list[index.index()] = Some(interface);
+        self.events.push(Event::Added(index));
         self.publish(engine);
         Ok(index)
     }
@@ -296,9 +299,13 @@ impl Interfaces {
         let slot = self.list.get_mut(index.index()).ok_or(InterfaceError::Unknown(index))?;
         let interface = slot.take().ok_or(InterfaceError::Unknown(index))?;
         self.draining[index.index()] = true;
+        self.events.retain(|event| event.interface() != index);
         // Another interface will have its index.
-        for borrower in self.list.iter_mut().flatten().filter(|other| other.unnumbered == Some(index)) {
-            borrower.unnumbered = None;
+        for (borrower, interface) in (0..).map(InterfaceIndex).zip(&mut self.list) {
+            if let Some(interface) = interface.as_mut().filter(|other| other.unnumbered == Some(index)) {
+                interface.unnumbered = None;
+                self.events.push(Event::Changed(borrower, Changes::ADDRESSES));
+            }
         }
         self.publish(engine);
         for action in &mut self.on_delete {
@@ -329,7 +336,9 @@ impl Interfaces {
             change(interface);
             return Ok(());
         }
+        let before = interface.clone();
         change(interface);
+        self.note(index, &before);
         self.publish(engine);
         Ok(())
     }
@@ -342,9 +351,14 @@ impl Interfaces {
 
     /// Lets workers see all changes of the transaction, in one step.
     pub fn commit(&mut self, engine: &mut Engine) {
-        if self.before.take().is_some_and(|before| !before.is_empty()) {
-            self.publish(engine);
+        let before = self.before.take().unwrap_or_default();
+        if before.is_empty() {
+            return;
         }
+        for (index, before) in &before {
+            self.note(*index, before);
+        }
+        self.publish(engine);
     }
 
     /// Makes interfaces as they were before the transaction.
@@ -354,9 +368,29 @@ impl Interfaces {
         }
     }
 
-    /// How often an interface has come, changed or gone: who has seen this number before has seen everything.
-    pub fn changes(&self) -> u64 {
-        self.changes
+    /// What has happened since the last call, in order. Nothing of interfaces that have gone since.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Notes in what an interface differs from `before`, and what follows for others.
+    fn note(&mut self, index: InterfaceIndex, before: &Interface) {
+        let Some(interface) = self.get(index) else { return };
+        let changes = Changes::between(before, interface);
+        let mut all = vec![(index, changes)];
+        if changes.any_of(Changes::STATE) {
+            all.extend(self.subs(index).map(|(sub, _)| (sub, Changes::STATE)));
+        }
+        if changes.any_of(Changes::ADDRESSES) {
+            let borrowers = self.iter().filter(|(_, other)| other.unnumbered == Some(index));
+            all.extend(borrowers.map(|(borrower, _)| (borrower, Changes::ADDRESSES)));
+        }
+        for (index, changes) in all.into_iter().filter(|(_, changes)| *changes != Changes::NONE) {
+            match self.events.last_mut() {
+                Some(Event::Changed(last, already)) if *last == index => *already = already.and(changes),
+                _ => self.events.push(Event::Changed(index, changes)),
+            }
+        }
     }
 
     /// The interface.
@@ -397,7 +431,6 @@ impl Interfaces {
 
     fn publish(&mut self, engine: &mut Engine) {
         debug_assert!(self.before.is_none(), "interfaces come and go outside of transactions");
-        self.changes += 1;
         let entries = (0..self.list.len()).map(|i| self.entry(InterfaceIndex(i as u32))).collect();
         self.published.replace(&mut engine.domain, InterfaceTable::new(entries));
     }
@@ -489,5 +522,39 @@ mod tests {
         interfaces.change(&mut engine, port, up).unwrap();
         assert!(interfaces.is_up(sub));
         assert!(matches!(interfaces.delete(&mut engine, port), Err(InterfaceError::HasSubs(..))));
+    }
+    #[test]
+    fn what_happens_is_noted_once_and_for_all_that_it_concerns() {
+        let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let mut interfaces = Interfaces::new(&engine, 4);
+        let port = interfaces.create(&mut engine, "p", Kind::Port, MAC, 1500, NodeId::DROP).unwrap();
+        let sub = interfaces.create_sub(&mut engine, port, 10, vlan(10)).unwrap();
+        let borrower = interfaces.create(&mut engine, "b", Kind::Port, MAC, 1500, NodeId::DROP).unwrap();
+        assert_eq!(interfaces.take_events(), [port, sub, borrower].map(Event::Added));
+        interfaces.change(&mut engine, borrower, |it| it.unnumbered = Some(port)).unwrap();
+        assert_eq!(interfaces.take_events(), [Event::Changed(borrower, Changes::ADDRESSES)]);
+        interfaces.change(&mut engine, port, |it| it.admin_up = true).unwrap();
+        let state = [port, sub].map(|index| Event::Changed(index, Changes::STATE));
+        assert_eq!(interfaces.take_events(), state);
+        interfaces.change(&mut engine, port, |it| it.admin_up = true).unwrap();
+        assert_eq!(interfaces.take_events(), [], "it was up before");
+        interfaces.begin();
+        interfaces.change(&mut engine, port, |it| it.mtu = 9000).unwrap();
+        interfaces
+            .change(&mut engine, port, |it| it.addresses4 = vec!["10.0.0.1/24".parse().unwrap()])
+            .unwrap();
+        assert_eq!(interfaces.take_events(), [], "nobody sees it yet");
+        interfaces.commit(&mut engine);
+        let both = Changes::MTU.and(Changes::ADDRESSES);
+        let follows = Event::Changed(borrower, Changes::ADDRESSES);
+        assert_eq!(interfaces.take_events(), [Event::Changed(port, both), follows]);
+        interfaces.begin();
+        interfaces.change(&mut engine, port, |it| it.mtu = 1500).unwrap();
+        interfaces.roll_back();
+        assert_eq!(interfaces.take_events(), [], "it did not happen");
+        interfaces.delete(&mut engine, sub).unwrap();
+        interfaces.change(&mut engine, port, |it| it.tag = "gone".into()).unwrap();
+        interfaces.delete(&mut engine, port).unwrap();
+        assert_eq!(interfaces.take_events(), [follows], "nobody hears of what has gone");
     }
 }

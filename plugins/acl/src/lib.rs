@@ -16,12 +16,9 @@ mod rule;
 mod show;
 mod state;
 
-use weft_plugin_sdk::{Main, Plugin, Result, Setup, State, Timer, weft_plugin};
+use weft_plugin_sdk::{Event, Main, Plugin, Result, Setup, State, weft_plugin};
 
 use crate::model::Lists;
-
-/// How often interfaces that are gone are looked for.
-const PERIOD_MS: u32 = 1000;
 
 /// The plugin.
 pub struct Acl {
@@ -32,10 +29,6 @@ impl Plugin for Acl {
     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
         commands::register(setup)?;
         messages::register(setup)?;
-        setup.timer(Timer::every_ms(PERIOD_MS, |acl: &mut Acl, main| {
-            acl.forget_interfaces(main);
-            Ok(())
-        }))?;
         Ok(Acl { lists: Lists::default() })
     }
 
@@ -45,25 +38,26 @@ impl Plugin for Acl {
 
     fn import_state(&mut self, main: &mut Main<'_>, state: State) -> Result<()> {
         self.lists = state::read(&state)?;
-        self.forget_interfaces(main);
         main.set_rules(&compile::rule_sets(&self.lists))
+    }
+
+    /// An interface takes its rules along when it is deleted.
+    fn hear(&mut self, _: &mut Main<'_>, event: Event) -> Result<()> {
+        if let Event::InterfaceRemoved(interface) = event {
+            self.lists.applied.retain(|at, _| at.interface != interface);
+        }
+        Ok(())
     }
 }
 
 impl Acl {
     /// Changes the lists, and the rules with them; what is refused has changed neither.
     fn change<R>(&mut self, main: &mut Main<'_>, change: impl FnOnce(&mut Lists) -> Result<R>) -> Result<R> {
-        self.forget_interfaces(main);
         let mut lists = self.lists.clone();
         let answer = change(&mut lists)?;
         main.set_rules(&compile::rule_sets(&lists))?;
         self.lists = lists;
         Ok(answer)
-    }
-
-    /// An interface takes its rules along when it is deleted; one that comes later with the same name or index has none.
-    fn forget_interfaces(&mut self, main: &mut Main<'_>) {
-        self.lists.applied.retain(|at, _| main.hits(&compile::set_name(at), compile::REST).is_some());
     }
 }
 

@@ -60,7 +60,6 @@ pub fn register(setup: &mut Setup<'_, Acl>) -> Result<()> {
             Some((number.0.into(), details(*number, list)))
         }),
         dump(|acl: &mut Acl, main, AclInterfaceListDump { sw_if_index }, place| {
-            acl.forget_interfaces(main);
             let wanted = |index: &InterfaceIndex| sw_if_index.0 == ALL || sw_if_index.0 == index.0;
             let behind = |index: &InterfaceIndex| u64::from(index.0) >= place;
             let interface = main.interfaces().into_iter().find(|index| wanted(index) && behind(index))?;

@@ -15,7 +15,6 @@ pub fn lists(acl: &mut Acl, main: &mut Main<'_>, words: &mut Words<'_>) -> Resul
         false => None,
     };
     words.finish()?;
-    acl.forget_interfaces(main);
     let (mut text, mut json) = (String::new(), Vec::new());
     for (number, list) in
         acl.lists.lists.iter().filter(|(number, _)| only.is_none_or(|only| only == **number))
@@ -65,7 +64,6 @@ fn hits(acl: &Acl, main: &mut Main<'_>, number: Number, id: RuleId) -> Hits {
 pub fn interfaces(acl: &mut Acl, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
     let only = if words.is_empty() { None } else { Some(main.interface(words.word("interface")?)?) };
     words.finish()?;
-    acl.forget_interfaces(main);
     let (mut text, mut json) = (String::new(), Vec::new());
     for (at, numbers) in &acl.lists.applied {
         if only.is_some_and(|only| only != at.interface) {

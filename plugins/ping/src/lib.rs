@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use weft_plugin_sdk::{
-    Answer, Command, Feature, Level, Main, Node, Plugin, Result, SessionId, Setup, Table, Timer, Words,
-    weft_plugin,
+    Answer, Command, Event, Feature, Level, Main, Node, Plugin, Result, SessionId, Setup, Table, Timer,
+    Words, weft_plugin,
 };
 
 use node::{Next, PERIOD_MS, PingNode, Reason};
@@ -113,6 +113,16 @@ impl Plugin for Pings {
         let identifier =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros() as u16);
         Ok(Pings { pings: Vec::new(), runs, identifier })
+    }
+
+    /// Answers may come in anywhere.
+    fn hear(&mut self, main: &mut Main<'_>, event: Event) -> Result<()> {
+        match event {
+            Event::InterfaceAdded(interface) if !self.pings.is_empty() => {
+                main.set_feature(ARC, NODE, interface, true)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use weft_plugin_sdk::{
-    Answer, Command, Counter, Feature, InterfaceIndex, Main, Node, Plugin, Result, Setup, State, Table,
-    Words, json_text, weft_plugin,
+    Answer, Command, Counter, Event, Feature, InterfaceIndex, Main, Node, Plugin, Result, Setup, State,
+    Table, Words, json_text, weft_plugin,
 };
 
 use config::{Config, word};
@@ -135,6 +135,14 @@ impl Plugin for Policers {
         self.publish(main);
         Ok(())
     }
+
+    fn hear(&mut self, main: &mut Main<'_>, event: Event) -> Result<()> {
+        if let Event::InterfaceRemoved(interface) = event {
+            self.attachments.retain(|it| it.interface != interface);
+            self.publish(main);
+        }
+        Ok(())
+    }
 }
 
 impl Policers {
@@ -175,9 +183,8 @@ impl Policers {
         self.counters.map(|counter| [0, 1].map(|of| main.counter(counter, place.column() + of)))
     }
 
-    /// Has the workers see the attachments. Those to interfaces that are gone, or went and came again, end here.
+    /// Has the workers see the attachments.
     fn publish(&mut self, main: &mut Main<'_>) {
-        self.attachments.retain(|it| main.interface(&it.name).is_ok_and(|index| index == it.interface));
         let mut attached = Attached::default();
         for it in &self.attachments {
             if let Some(Some(entry)) = self.entries.get(it.place.0 as usize) {
@@ -206,12 +213,12 @@ impl Policers {
         Ok(Place(free))
     }
 
-    fn delete(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
+    fn delete(&mut self, _: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
         words.expect("name")?;
         let name = words.word("name of the policer")?;
         words.finish()?;
         let place = self.find(name)?.policer.place;
-        if let Some(it) = self.attached(main, place) {
+        if let Some(it) = self.attached(place) {
             let (direction, interface) = (it.direction.word(), &it.name);
             return Err(format!("policer {name:?} is applied to the {direction} of {interface}").into());
         }
@@ -220,8 +227,7 @@ impl Policers {
     }
 
     /// Where a policer is applied, if it is anywhere.
-    fn attached(&mut self, main: &mut Main<'_>, place: Place) -> Option<&Attachment> {
-        self.publish(main);
+    fn attached(&self, place: Place) -> Option<&Attachment> {
         self.attachments.iter().find(|it| it.place == place)
     }
 

@@ -40,14 +40,14 @@ pub fn register(setup: &mut Setup<'_, Policers>) -> Result<()> {
                 true => policers.added(main, &message.name, &infos(&message))?,
                 false => {
                     let place = policers.named(&message.name)?;
-                    policers.deleted(main, place)?;
+                    policers.deleted(place)?;
                     place
                 }
             };
             Ok(PolicerAddDelReply { retval: 0, policer_index })
         }),
-        request(|policers: &mut Policers, main, _, PolicerDel { policer_index }| {
-            policers.deleted(main, Place(policer_index))?;
+        request(|policers: &mut Policers, _, _, PolicerDel { policer_index }| {
+            policers.deleted(Place(policer_index))?;
             Ok(PolicerDelReply { retval: 0 })
         }),
         request(|policers: &mut Policers, main, _, PolicerUpdate { policer_index, infos }| {
@@ -110,9 +110,9 @@ impl Policers {
         self.create(main, config).map_err(|_| Retval::LIMIT_EXCEEDED)
     }
 
-    fn deleted(&mut self, main: &mut Main<'_>, place: Place) -> Done<()> {
+    fn deleted(&mut self, place: Place) -> Done<()> {
         self.entry(place)?;
-        if self.attached(main, place).is_some() {
+        if self.attached(place).is_some() {
             return Err(Retval::RSRC_IN_USE);
         }
         self.entries[place.0 as usize] = None;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What clients are told unasked. Whoever changes an interface does not know of them: they are found by looking
-//! at all interfaces when the main thread has done something, if anything of them has changed.
+//! What clients are told of interfaces unasked. It waits until the main thread has done what it is about: a client that has
+//! changed something has its answer first.
 
 use std::collections::BTreeMap;
 
@@ -12,55 +12,47 @@ use weft_nodes::interface::Interfaces;
 
 use super::{index, interface};
 
-/// Interfaces as clients know them.
+/// Interfaces as clients know them, and what they are still to be told.
 #[derive(Default)]
 pub struct Announced {
-    changes: u64,
-    interfaces: BTreeMap<InterfaceIndex, (String, IfStatusFlags)>,
+    flags: BTreeMap<InterfaceIndex, IfStatusFlags>,
+    waiting: Vec<SwInterfaceEvent>,
 }
 
 impl Announced {
-    /// What has happened since the last call: `flags` hold the state if something came up, and nothing if it is new or
-    /// went down, as in VPP.
-    fn news(&mut self, interfaces: &Interfaces) -> Vec<SwInterfaceEvent> {
-        if self.changes == interfaces.changes() {
-            return Vec::new();
+    /// An interface is new.
+    pub(super) fn added(&mut self, place: InterfaceIndex) {
+        self.flags.insert(place, IfStatusFlags(0));
+        self.note(place, IfStatusFlags(0), false);
+    }
+
+    /// An interface went up or down: `flags` hold the state if something came up, and nothing if it went down, as in VPP.
+    pub(super) fn changed(&mut self, interfaces: &Interfaces, place: InterfaceIndex) {
+        let Some(one) = interfaces.get(place) else { return };
+        let (flags, nothing) = (interface::flags(interfaces, one), IfStatusFlags(0));
+        let is_news = self.waiting.iter().any(|event| event.sw_if_index == index(place) && !event.deleted);
+        match self.flags.insert(place, flags).unwrap_or(nothing) {
+            before if before == flags => {}
+            // The link of one that clients are still to hear of is part of its coming.
+            _ if is_news && !flags.contains(IfStatusFlags::ADMIN_UP) => {}
+            before if before.contains(flags) => self.note(place, nothing, false),
+            _ => self.note(place, flags, false),
         }
-        self.changes = interfaces.changes();
-        let event =
-            |place, flags, deleted| SwInterfaceEvent { pid: 0, sw_if_index: index(place), flags, deleted };
-        let nothing = IfStatusFlags(0);
-        let now: BTreeMap<_, _> = interfaces
-            .iter()
-            .map(|(place, one)| (place, (one.name.clone(), interface::flags(interfaces, one))))
-            .collect();
-        let mut news = Vec::new();
-        for (place, (name, _)) in &self.interfaces {
-            // An index that was given to another interface meanwhile.
-            if now.get(place).is_none_or(|(other, _)| other != name) {
-                news.push(event(*place, nothing, true));
-            }
-        }
-        for (place, (name, flags)) in &now {
-            match self.interfaces.get(place).filter(|(other, _)| other == name) {
-                Some((_, before)) if before == flags => {}
-                Some((_, before)) if before.contains(*flags) => news.push(event(*place, nothing, false)),
-                Some(_) => news.push(event(*place, *flags, false)),
-                None => {
-                    news.push(event(*place, nothing, false));
-                    if flags.contains(IfStatusFlags::ADMIN_UP) {
-                        news.push(event(*place, *flags, false));
-                    }
-                }
-            }
-        }
-        self.interfaces = now;
-        news
+    }
+
+    /// An interface is gone.
+    pub(super) fn removed(&mut self, place: InterfaceIndex) {
+        self.flags.remove(&place);
+        self.note(place, IfStatusFlags(0), true);
+    }
+
+    fn note(&mut self, place: InterfaceIndex, flags: IfStatusFlags, deleted: bool) {
+        self.waiting.push(SwInterfaceEvent { pid: 0, sw_if_index: index(place), flags, deleted });
     }
 
     /// Tells those who want to know.
-    pub(super) fn announce(&mut self, interfaces: &Interfaces, clients: &Clients) {
-        for event in self.news(interfaces) {
+    pub(super) fn announce(&mut self, clients: &Clients) {
+        for event in self.waiting.drain(..) {
             clients.publish(|pid| SwInterfaceEvent { pid, ..event });
         }
     }

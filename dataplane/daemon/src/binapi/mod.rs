@@ -37,6 +37,7 @@ use weft_binapi::api::ethernet_types;
 use weft_binapi::api::interface_types;
 use weft_binapi::server::{Clients, Host, Options, Registry, Server};
 use weft_engine::InterfaceIndex;
+use weft_nodes::interface::Changes;
 
 use crate::config::interfaces::Common;
 use crate::config::values::MacAddress;
@@ -109,8 +110,19 @@ impl Api {
 }
 
 impl Subsystem for Api {
+    fn interface_added(&mut self, _: &mut Foundation<'_>, index: InterfaceIndex) {
+        self.announced.added(index);
+    }
+
+    fn interface_changed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex, changes: Changes) {
+        if changes.any_of(Changes::STATE) {
+            self.announced.changed(cx.interfaces, index);
+        }
+    }
+
     /// Nobody hears of neighbours on the next interface who has asked for those on this one.
     fn interface_removed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        self.announced.removed(index);
         self.watchers.forget(index);
         cx.router.watch_neighbors(!self.watchers.is_empty());
     }
@@ -128,7 +140,7 @@ impl Dataplane {
     /// Tells clients what has happened.
     pub fn announce(&mut self) {
         if let Some(api) = &mut self.api {
-            api.announced.announce(&self.interfaces, &api.clients);
+            api.announced.announce(&api.clients);
             api.watchers.announce(&mut self.router, &api.clients);
         }
     }

@@ -68,10 +68,7 @@ fn disable(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let index = interface(args, dataplane)?;
     args.finish()?;
     tracker(dataplane)?;
-    let Dataplane { flows, engine, .. } = dataplane;
-    if let Some(tracker) = &mut flows.tracker {
-        tracker.disable(engine, index).map_err(refused)?;
-    }
+    dataplane.untrack_flows(index).map_err(|error| refused(format!("{error:#}")))?;
     Ok(Reply::empty())
 }
 

@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use weft_binapi::message::ModuleInfo;
 use weft_binapi::server::Definitions;
 use weft_plugin_host::health::{Failure, Mode};
-use weft_plugin_host::{Host, Library, Plugin, PluginError};
+use weft_plugin_host::{Event, Host, Library, Plugin, PluginError};
 
 use crate::cli;
 use crate::state::{Dataplane, PATIENCE};
@@ -390,6 +390,14 @@ impl Dataplane {
                 Ok(_) | Err(PluginsError::Loaded(_)) => {}
                 Err(error) => tracing::error!("plugin {name} is not loaded: {error}"),
             }
+        }
+    }
+
+    /// Tells all plugins what becomes of interfaces and tables.
+    pub(crate) fn tell_plugins(&mut self, event: Event) {
+        let names: Vec<String> = self.plugins.names().map(str::to_owned).collect();
+        for name in names {
+            self.with_plugin(&name, |plugin, dataplane| plugin.hear(dataplane, event));
         }
     }
 

@@ -21,7 +21,7 @@ impl Dataplane {
     /// Sets an interface up or down.
     pub fn set_admin_state(&mut self, index: InterfaceIndex, up: bool) -> Result<(), DeviceError> {
         self.interfaces.change(&mut self.engine, index, |interface| interface.admin_up = up)?;
-        self.reroute(index);
+        self.tell_of_changes();
         Ok(())
     }
 
@@ -51,7 +51,7 @@ impl Dataplane {
         let size = self.check_mtu(index, mtu)?;
         self.carry(index, mtu)?;
         self.interfaces.change(&mut self.engine, index, |interface| interface.mtu = size)?;
-        self.reroute(index);
+        self.tell_of_changes();
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Dataplane {
         for index in subs.into_iter().chain([index]) {
             self.interfaces.change(&mut self.engine, index, |interface| interface.mac = mac)?;
         }
-        self.reroute(index);
+        self.tell_of_changes();
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl Dataplane {
         }
         let changed = self.interfaces.change(&mut self.engine, index, |interface| interface.link_up = up);
         debug_assert!(changed.is_ok(), "the interface was there just now");
-        self.reroute(index);
+        self.tell_of_changes();
     }
 
     /// Reads the kernel's counters of all ports into the stats segment.

@@ -13,7 +13,7 @@
 //!
 //! [`Interfaces::begin`]: weft_nodes::interface::Interfaces::begin
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
@@ -305,13 +305,7 @@ impl Draft {
                 Step::Set(setting) => Some((note, &**setting)),
             })
         };
-        let changed: BTreeSet<InterfaceIndex> = settings()
-            .filter_map(|(_, setting)| match setting {
-                Setting::AdminState(index, _) | Setting::Mtu(index, _) => Some(*index),
-                _ => None,
-            })
-            .collect();
-        changed.into_iter().for_each(|index| dataplane.reroute(index));
+        dataplane.tell_of_changes();
         for (note, setting) in settings() {
             if let Err(error) = self.follow_one(dataplane, note, setting) {
                 tracing::error!("API: {setting:?}: {error}");
