@@ -12,10 +12,10 @@ use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, No
 use weft_nodes::arp::{NeighborNotice, request_frame};
 use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build};
-use weft_nodes::interface::{Interfaces, Kind, Tags};
+use weft_nodes::interface::{Interface, Interfaces, Kind, Tags};
 use weft_nodes::ip4::{
-    Action, Change, Forward, Owner, PathTarget, Preference, RoutePath, Router, RouterError, RouterSettings,
-    TableIndex,
+    Action, ApplyError, Change, DropKind, Forward, Owner, PathTarget, Preference, RouteError, RoutePath,
+    Router, RouterError, RouterSettings, TableIndex,
 };
 
 static TX: NodeSpec = NodeSpec::internal("test-tx").role(Role::Output);
@@ -129,6 +129,10 @@ impl Bed {
 
 fn net(prefix: &str) -> Ipv4Net {
     prefix.parse().unwrap()
+}
+
+fn ip(address: &str) -> Ipv4Addr {
+    address.parse().unwrap()
 }
 
 #[test]
@@ -265,4 +269,133 @@ fn tables_are_apart() {
         bed.router.delete_table(&mut bed.engine, &bed.interfaces, 0),
         Err(RouterError::DefaultTable)
     ));
+}
+
+#[test]
+fn a_table_that_a_route_leads_to_stays_and_its_users_are_named() {
+    let mut bed = Bed::new();
+    let red = bed.router.add_table(&mut bed.engine, 7, "red").unwrap();
+    bed.route("10.9.0.0/16", PathTarget::Table(red));
+    for number in 0..5 {
+        bed.route(&format!("10.8.{number}.0/24"), PathTarget::Table(red));
+    }
+    let refused = bed.router.delete_table(&mut bed.engine, &bed.interfaces, 7).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "IPv4 table 7 is in use by the route to 10.8.0.0/24 in table 0, the route to 10.8.1.0/24 in table 0, \
+         the route to 10.8.2.0/24 in table 0, the route to 10.8.3.0/24 in table 0 and 2 more"
+    );
+    let mut delete = |prefix: &str| {
+        let change = Change { prefix: net(prefix), owner: Owner::CLI, action: Action::Delete };
+        bed.router.apply(&mut bed.engine, &bed.interfaces, MAIN, &[change]).unwrap();
+    };
+    (0..5).for_each(|number| delete(&format!("10.8.{number}.0/24")));
+    delete("10.9.0.0/16");
+    // Its own routes keep no table.
+    let action = Action::Set(Preference::default(), vec![RoutePath::new(PathTarget::Table(red))]);
+    let own = Change { prefix: net("10.0.0.0/8"), owner: Owner::CLI, action };
+    bed.router.apply(&mut bed.engine, &bed.interfaces, red, &[own]).unwrap();
+    bed.router.delete_table(&mut bed.engine, &bed.interfaces, 7).unwrap();
+
+    let action = Action::Set(Preference::default(), vec![RoutePath::new(PathTarget::Table(red))]);
+    let dangling = Change { prefix: net("10.9.0.0/16"), owner: Owner::CLI, action };
+    let expected = vec![(1, RouteError::NoSuchTable(net("10.9.0.0/16")))];
+    let good = Change {
+        prefix: net("10.7.0.0/16"),
+        owner: Owner::CLI,
+        action: Action::Set(Preference::default(), vec![RoutePath::new(PathTarget::Local)]),
+    };
+    let both = [good, dangling];
+    let refused = bed.router.apply(&mut bed.engine, &bed.interfaces, MAIN, &both);
+    assert!(matches!(refused, Err(RouterError::Apply(ApplyError::Refused(errors))) if errors == expected));
+    let refused = bed.router.prepare(&mut bed.engine, &[(MAIN, both.iter().collect())]).err();
+    let Some([(0, RouterError::Apply(ApplyError::Refused(errors)))]) = refused.as_deref() else {
+        panic!("accepted a route to a table that is gone");
+    };
+    assert_eq!(*errors, expected);
+}
+
+#[test]
+fn what_follows_from_addresses_is_used_only_while_the_interface_is_up() {
+    let mut bed = Bed::new();
+    let p0 = bed.port("p0", "10.0.0.1/24");
+    let p1 = bed.port("p1", "10.0.1.1/24");
+    bed.route("10.0.0.0/24", PathTarget::Via { address: ip("10.0.1.9"), interface: Some(p1) });
+    let local = Some(Forward::Local);
+    let state = |bed: &mut Bed, admin_up, link_up| {
+        let change = |port: &mut Interface| (port.admin_up, port.link_up) = (admin_up, link_up);
+        bed.interfaces.change(&mut bed.engine, p0, change).unwrap();
+        bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p0).unwrap();
+    };
+    let own = ["10.0.0.0", "10.0.0.1", "10.0.0.255"];
+    let up = own.map(|address| bed.forward(address));
+    assert_eq!(up, [Some(Forward::Drop(DropKind::Blackhole)), local, local]);
+    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::Glean(p0)));
+
+    // Without a link nobody is reached there, but the addresses are still ours.
+    state(&mut bed, true, false);
+    assert_eq!(own.map(|address| bed.forward(address)), up);
+    assert!(matches!(bed.forward("10.0.0.9"), Some(Forward::NextHop(_))), "the peer's route is used");
+
+    state(&mut bed, false, false);
+    for address in own.iter().chain(&["10.0.0.9"]) {
+        assert!(matches!(bed.forward(address), Some(Forward::NextHop(_))), "{address}");
+    }
+    assert_eq!(bed.interfaces.get(p0).unwrap().addresses4, [net("10.0.0.1/24")]);
+    // An address that comes while the interface is down waits for it, as do those of a new interface.
+    bed.address(p0, "10.0.2.1/24").unwrap();
+    let p2 = bed.interfaces.create(&mut bed.engine, "p2", Kind::Port, OURS, 1500, bed.tx).unwrap();
+    bed.address(p2, "10.0.3.1/24").unwrap();
+    for address in ["10.0.2.1", "10.0.2.9", "10.0.3.1", "10.0.3.9"] {
+        assert_eq!(bed.forward(address), Some(Forward::Drop(DropKind::NoRoute)), "{address}");
+    }
+
+    state(&mut bed, true, true);
+    assert_eq!(own.map(|address| bed.forward(address)), up);
+    assert_eq!(bed.forward("10.0.2.1"), local);
+    assert_eq!(bed.forward("10.0.2.9"), Some(Forward::Glean(p0)));
+}
+
+#[test]
+fn interfaces_of_one_subnet_share_its_broadcast() {
+    let mut bed = Bed::new();
+    let p0 = bed.port("p0", "10.0.0.1/24");
+    bed.port("p1", "10.0.0.2/24");
+    let remove = |bed: &mut Bed, port, address: &str| {
+        bed.router
+            .remove_address(&mut bed.engine, &mut bed.interfaces, port, address.parse().unwrap())
+            .unwrap();
+    };
+    remove(&mut bed, p0, "10.0.0.1/24");
+    assert_eq!(bed.forward("10.0.0.255"), Some(Forward::Local));
+    assert_eq!(bed.forward("10.0.0.0"), Some(Forward::Drop(DropKind::Blackhole)));
+}
+
+#[test]
+fn a_static_neighbor_is_another_station() {
+    let mut bed = Bed::new();
+    let p0 = bed.port("p0", "10.0.0.1/24");
+    bed.port("p1", "10.0.1.1/30");
+    let mut set = |address: &str| {
+        bed.router.set_static_neighbor(&mut bed.engine, &bed.interfaces, p0, ip(address), THEIRS)
+    };
+    let wrong = [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.0.0.1",
+        "224.0.0.5",
+        "240.0.0.1",
+        "255.255.255.255",
+        "10.0.0.1",
+        "10.0.0.0",
+        "10.0.0.255",
+        "10.0.1.1",
+        "10.0.1.3",
+    ];
+    for address in wrong {
+        assert!(matches!(set(address), Err(RouterError::NotANeighbor(_))), "{address}");
+    }
+    set("10.0.0.2").unwrap();
+    set("192.0.2.1").unwrap();
+    assert_eq!(bed.router.neighbors().len(), 2);
 }

@@ -13,7 +13,7 @@ use weft_engine::qsbr::Domain;
 use weft_fib::{
     Action, Change, Ip4, LoadBalances, NextHops, Objects, PathTarget, Preference, Rib, RibSettings, RoutePath,
 };
-use weft_interface::Owner;
+use weft_interface::{LinkState, Owner};
 
 use routes::Random;
 
@@ -101,7 +101,9 @@ fn main() {
         });
         timed("  their interface goes down", || {
             let down = InterfaceIndex(1);
-            bed.rib.set_interface_up(&mut bed.objects, &mut bed.domain, down, false).expect("there is room");
+            bed.rib
+                .set_interface(&mut bed.objects, &mut bed.domain, down, LinkState::NoCarrier)
+                .expect("there is room");
         });
     }
 

@@ -38,4 +38,4 @@ pub use multipath::Multipath;
 pub use next_hop::{Egress, NextHop, NextHopId, NextHops, NextHopsFull, Resolution, Rewrite, VlanTags};
 pub use path_list::{Objects, ObjectsFull};
 pub use rib::{ApplyError, Pending, Rib, RibSettings, RouteView, SourceView};
-pub use route::{Action, Change, Outcome, PathTarget, Preference, RouteError, RoutePath};
+pub use route::{Action, AddressRole, Change, Outcome, PathTarget, Preference, RouteError, RoutePath};

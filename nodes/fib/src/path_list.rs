@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
+use weft_interface::TableIndex;
 
 use super::family::{Family, IpPrefix};
 use super::route::{PathTarget, RoutePath};
@@ -88,13 +89,22 @@ impl<F: Family> PathList<F> {
         })
     }
 
+    pub fn tables(&self) -> impl Iterator<Item = TableIndex> {
+        self.paths.iter().filter_map(|path| match path.target {
+            PathTarget::Table(table) => Some(table),
+            _ => None,
+        })
+    }
+
     pub fn is_recursive(&self) -> bool {
         self.recursive_hops().next().is_some()
     }
 
     pub fn uses(&self, interface: InterfaceIndex) -> bool {
         self.paths.iter().any(|path| match path.target {
-            PathTarget::Via { interface: Some(used), .. } | PathTarget::Connected(used) => used == interface,
+            PathTarget::Via { interface: Some(used), .. }
+            | PathTarget::Connected(used)
+            | PathTarget::OwnAddress { interface: used, .. } => used == interface,
             _ => false,
         })
     }
@@ -116,6 +126,8 @@ pub(super) struct PathLists<F: Family> {
     free: Vec<PathListId>,
     /// Addresses of recursive paths, and in how many lists they are.
     hops: BTreeMap<F::Addr, usize>,
+    /// Tables that paths lead to, likewise.
+    tables: BTreeMap<TableIndex, usize>,
     /// Scratch memory.
     sorted: Vec<RoutePath<F>>,
 }
@@ -127,6 +139,7 @@ impl<F: Family> Default for PathLists<F> {
             lists: Vec::new(),
             free: Vec::new(),
             hops: BTreeMap::new(),
+            tables: BTreeMap::new(),
             sorted: Vec::new(),
         }
     }
@@ -154,6 +167,11 @@ impl<F: Family> PathLists<F> {
         self.hops.range(prefix.first()..=prefix.last()).next().is_some()
     }
 
+    /// Whether some path leads to `table`.
+    pub fn lead_to(&self, table: TableIndex) -> bool {
+        self.tables.contains_key(&table)
+    }
+
     /// The list of these paths, for one more user; tells whether it is new, and then unresolved.
     pub fn acquire(&mut self, paths: &[RoutePath<F>]) -> (PathListId, bool) {
         self.sorted.clear();
@@ -176,9 +194,8 @@ impl<F: Family> PathLists<F> {
             self.lists.push(None);
             PathListId::at(self.lists.len() - 1)
         });
-        for hop in list.recursive_hops() {
-            *self.hops.entry(hop).or_default() += 1;
-        }
+        list.recursive_hops().for_each(|hop| count(&mut self.hops, hop));
+        list.tables().for_each(|table| count(&mut self.tables, table));
         self.lists[id.index()] = Some(list);
         self.ids.insert(paths, id);
         (id, true)
@@ -193,13 +210,8 @@ impl<F: Family> PathLists<F> {
         }) else {
             return;
         };
-        for hop in list.recursive_hops() {
-            let users = self.hops.get_mut(&hop).expect("the hops of all lists are counted");
-            *users -= 1;
-            if *users == 0 {
-                self.hops.remove(&hop);
-            }
-        }
+        list.recursive_hops().for_each(|hop| discount(&mut self.hops, hop));
+        list.tables().for_each(|table| discount(&mut self.tables, table));
         self.ids.remove(&list.paths);
         self.free.push(id);
         if list.load_balance != LoadBalanceId::NO_ROUTE {
@@ -293,6 +305,18 @@ impl<F: Family> PathLists<F> {
         list.load_balance = list.planned;
         list.resolution = prepared.resolution;
         superseded
+    }
+}
+
+fn count<K: Ord>(users: &mut BTreeMap<K, usize>, key: K) {
+    *users.entry(key).or_default() += 1;
+}
+
+fn discount<K: Ord>(users: &mut BTreeMap<K, usize>, key: K) {
+    let left = users.get_mut(&key).expect("what a list names is counted while there is the list");
+    *left -= 1;
+    if *left == 0 {
+        users.remove(&key);
     }
 }
 

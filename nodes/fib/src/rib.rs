@@ -16,7 +16,6 @@ mod resolve;
 mod source;
 mod view;
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ use prefix_trie::map::Entry;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
-use weft_interface::Owner;
+use weft_interface::{LinkState, Owner, TableIndex};
 
 use super::LoadBalanceId;
 use super::family::{Family, IpPrefix, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
@@ -88,7 +87,8 @@ pub struct Rib<F: Family> {
     fib: F::Fib,
     settings: RibSettings<F>,
     generations: HashMap<Owner, u16>,
-    down: HashSet<InterfaceIndex>,
+    /// Of interfaces that are not up.
+    states: HashMap<InterfaceIndex, LinkState>,
 }
 
 impl<F: Family> Rib<F> {
@@ -102,7 +102,7 @@ impl<F: Family> Rib<F> {
             fib: F::Fib::new(settings.fib)?,
             settings,
             generations: HashMap::new(),
-            down: HashSet::new(),
+            states: HashMap::new(),
         })
     }
 
@@ -217,19 +217,21 @@ impl<F: Family> Rib<F> {
         Ok(deletions.len())
     }
 
-    /// Says that an interface went up or down; all are up at first. Paths over an interface that is down are
-    /// unresolved: flows move to the other paths of their route, and with none left to a less specific route.
-    pub fn set_interface_up(
+    /// Says what the state of an interface is; all are up at first. Paths over an interface that is not up are
+    /// unresolved: flows move to the other paths of their route, then to the route of the next owner, and with none left to a
+    /// less specific route. While it is down, that holds for what follows from its addresses too.
+    pub fn set_interface(
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
         interface: InterfaceIndex,
-        up: bool,
+        state: LinkState,
     ) -> Result<(), ApplyError<F>> {
-        let changed = if up { self.down.remove(&interface) } else { self.down.insert(interface) };
-        if !changed {
+        let before = self.state(interface);
+        if before == state {
             return Ok(());
         }
+        self.set_state(interface, state);
         let again = self.lists.iter().filter(|(_, list)| list.uses(interface) || list.is_recursive());
         let batch = Batch { again: again.map(|(id, _)| id).collect(), ..Batch::default() };
         match self.ready(objects, domain, &batch) {
@@ -238,14 +240,32 @@ impl<F: Family> Rib<F> {
                 Ok(())
             }
             Err(error) => {
-                if up {
-                    self.down.insert(interface)
-                } else {
-                    self.down.remove(&interface)
-                };
+                self.set_state(interface, before);
                 Err(error)
             }
         }
+    }
+
+    fn state(&self, interface: InterfaceIndex) -> LinkState {
+        self.states.get(&interface).copied().unwrap_or(LinkState::Up)
+    }
+
+    fn set_state(&mut self, interface: InterfaceIndex, state: LinkState) {
+        match state {
+            LinkState::Up => self.states.remove(&interface),
+            _ => self.states.insert(interface, state),
+        };
+    }
+
+    /// The prefixes of which some owner's route leads to `table`.
+    pub fn routes_to(&self, table: TableIndex) -> impl Iterator<Item = F::Net> {
+        // Nearly always there is none, which the path lists know.
+        let routes = self.lists.lead_to(table).then(|| self.routes.iter());
+        routes.into_iter().flatten().filter_map(move |(prefix, route)| {
+            let mut sources = route.sources.as_slice().iter();
+            let leads = sources.any(|source| self.lists.get(source.list).tables().any(|to| to == table));
+            leads.then_some(prefix)
+        })
     }
 
     /// Number of prefixes.

@@ -17,6 +17,24 @@ use crate::{DropKind, MAX_FORWARDS};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Preference(pub u32);
 
+/// What a destination is to an address of this host.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AddressRole {
+    /// The address itself, or one that means all hosts of its subnet: for this host.
+    Host,
+    /// The address of the subnet, which no host may have: dropped.
+    Network,
+}
+
+impl fmt::Display for AddressRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AddressRole::Host => "local",
+            AddressRole::Network => "blackhole",
+        })
+    }
+}
+
 /// Where a path leads.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PathTarget<F: Family> {
@@ -32,6 +50,13 @@ pub enum PathTarget<F: Family> {
     Connected(InterfaceIndex),
     /// Destinations are this host.
     Local,
+    /// Destinations are special because of an address of `interface`, as long as that is not down.
+    OwnAddress {
+        /// Whose address it is.
+        interface: InterfaceIndex,
+        /// What the destination is to it.
+        role: AddressRole,
+    },
     /// The host sends it on, over an interface of its own.
     Punt,
     /// Nowhere.
@@ -49,6 +74,7 @@ impl<F: Family> fmt::Display for PathTarget<F> {
             PathTarget::Via { address, interface: None } => write!(f, "via {address}"),
             PathTarget::Connected(interface) => write!(f, "connected interface {interface}"),
             PathTarget::Local => f.write_str("local"),
+            PathTarget::OwnAddress { interface, role } => write!(f, "{role} interface {interface}"),
             PathTarget::Punt => f.write_str("punt"),
             PathTarget::Drop(DropKind::NoRoute) => f.write_str("no route"),
             PathTarget::Drop(DropKind::Blackhole) => f.write_str("blackhole"),
@@ -103,6 +129,17 @@ pub enum Action<F: Family> {
     DeletePath(PathTarget<F>),
 }
 
+impl<F: Family> Action<F> {
+    /// The paths that there will be because of it.
+    pub fn added(&self) -> &[RoutePath<F>] {
+        match self {
+            Action::Add(_, paths) | Action::Set(_, paths) => paths,
+            Action::AddPath(_, path) | Action::SetPath(_, path) => std::slice::from_ref(path),
+            Action::Delete | Action::DeletePath(_) => &[],
+        }
+    }
+}
+
 /// What a change did to the route of its owner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -149,6 +186,9 @@ pub enum RouteError<F: Family> {
     /// No host can have that address.
     #[error("the route to {0} has the next hop {1}: expected a unicast address")]
     NextHopNotUnicast(F::Net, F::Addr),
+    /// A path leads to a table that does not exist.
+    #[error("the route to {0} leads to a table that does not exist")]
+    NoSuchTable(F::Net),
     /// [`Action::Add`] found a route.
     #[error("{1} already has a route to {0}")]
     Exists(F::Net, Owner),

@@ -27,7 +27,7 @@ use weft_headers::MacAddr;
 
 pub use events::{Changes, Event};
 pub use owner::Owner;
-pub use settings::{GratuitousArp, SourceCheck, TableIndex};
+pub use settings::{GratuitousArp, LinkState, SourceCheck, TableIndex};
 pub use table::{Entry, InterfaceTable, Tags};
 
 /// What an interface is.
@@ -420,13 +420,19 @@ impl Interfaces {
 
     /// Whether packets can pass: up by the operator and by the link, and so is the port below.
     pub fn is_up(&self, index: InterfaceIndex) -> bool {
-        self.get(index).is_some_and(|interface| {
-            let below = match interface.kind {
-                Kind::Sub { parent, .. } => self.is_up(parent),
-                Kind::Port | Kind::Loopback => interface.link_up,
-            };
-            interface.admin_up && below
-        })
+        self.state(index) == LinkState::Up
+    }
+
+    /// The lower one of its own state and that of the port below. An interface that does not exist is down.
+    pub fn state(&self, index: InterfaceIndex) -> LinkState {
+        match self.get(index) {
+            Some(interface) if interface.admin_up => match interface.kind {
+                Kind::Sub { parent, .. } => self.state(parent),
+                Kind::Port | Kind::Loopback if interface.link_up => LinkState::Up,
+                Kind::Port | Kind::Loopback => LinkState::NoCarrier,
+            },
+            _ => LinkState::Down,
+        }
     }
 
     fn publish(&mut self, engine: &mut Engine) {
@@ -518,9 +524,11 @@ mod tests {
         );
         let up = |interface: &mut Interface| (interface.admin_up, interface.link_up) = (true, true);
         interfaces.change(&mut engine, sub, up).unwrap();
-        assert!(!interfaces.is_up(sub));
+        assert_eq!(interfaces.state(sub), LinkState::Down);
         interfaces.change(&mut engine, port, up).unwrap();
         assert!(interfaces.is_up(sub));
+        interfaces.change(&mut engine, port, |port| port.link_up = false).unwrap();
+        assert_eq!(interfaces.state(sub), LinkState::NoCarrier);
         assert!(matches!(interfaces.delete(&mut engine, port), Err(InterfaceError::HasSubs(..))));
     }
     #[test]

@@ -7,6 +7,17 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TableIndex(pub u32);
 
+/// Whether packets can pass an interface.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LinkState {
+    /// The operator has it down, or the port below: it has no part in forwarding, and neither have its addresses.
+    Down,
+    /// Up by the operator, but the link is not: nobody is reached there, but this host still has its addresses.
+    NoCarrier,
+    /// Packets pass.
+    Up,
+}
+
 /// What an interface does with gratuitous ARP (RFC 5227 section 3); what is not ignored changes what is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct GratuitousArp {

@@ -52,7 +52,7 @@ pub fn router(error: RouterError) -> Retval {
         RouterError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
         RouterError::AddressInUse { .. } => Retval::DUPLICATE_IF_ADDRESS,
         RouterError::NoSuchAddress { .. } => Retval::ADDRESS_NOT_FOUND_FOR_INTERFACE,
-        RouterError::NotUnicast(_) => Retval::INVALID_VALUE,
+        RouterError::NotUnicast(_) | RouterError::NotANeighbor(_) => Retval::INVALID_VALUE,
         RouterError::Apply(error) => apply(&error),
         RouterError::Interface(error) => interface(&error),
         RouterError::Neighbor(error) => neighbor(&error),
@@ -76,6 +76,7 @@ pub fn route(error: &RouteError) -> Retval {
         RouteError::PathExists(..) | RouteError::Exists(..) => Retval::ENTRY_ALREADY_EXISTS,
         RouteError::NoSuchPath(..) | RouteError::NoSuchRoute(..) => Retval::NO_SUCH_ENTRY,
         RouteError::NextHopNotUnicast(..) => Retval::INVALID_VALUE,
+        RouteError::NoSuchTable(_) => Retval::NO_SUCH_FIB,
     }
 }
 

@@ -355,6 +355,38 @@ fn an_address_says_its_table() {
 }
 
 #[test]
+fn what_is_in_use_is_not_deleted_and_what_no_host_has_is_refused() {
+    let mut bed = bed();
+    for command in
+        ["create loopback interface", "set interface ip address loop0 10.0.0.1/24", "ip table add 7"]
+    {
+        bed.text(command);
+    }
+    bed.text("ip route add 10.9.0.0/16 via table 7");
+    let error = bed.refusal("ip table del 7");
+    assert!(error.message.contains("in use by the route to 10.9.0.0/16 in table 0"), "{error}");
+    bed.text("ip route del 10.9.0.0/16");
+    bed.text("ip table del 7");
+    bed.text("ip table add 8");
+    for address in ["224.0.0.1", "255.255.255.255", "0.0.0.0", "10.0.0.1", "10.0.0.255"] {
+        let error = bed.refusal(&format!("set ip neighbor loop0 {address} 02:00:00:00:00:09"));
+        assert!(error.message.contains("cannot be a neighbour"), "{error}");
+    }
+
+    // While the interface is down its addresses are shown, and lead nowhere.
+    let installed = |bed: &mut Bed, prefix: &str| {
+        bed.json(&format!("show ip fib {prefix}"))["tables"][0]["routes"][0]["load_balance"] != 0
+    };
+    for up in [false, true] {
+        bed.text(if up { "set interface state loop0 up" } else { "set interface state loop0 down" });
+        for prefix in ["10.0.0.0/24", "10.0.0.0/32", "10.0.0.1/32", "10.0.0.255/32"] {
+            assert_eq!(installed(&mut bed, prefix), up, "{prefix}");
+        }
+        assert!(bed.text("show interface address").contains("10.0.0.1/24"));
+    }
+}
+
+#[test]
 fn the_packet_generator_takes_the_commands_of_vpp_s_tests() {
     let mut bed = bed();
     let path = std::env::temp_dir().join(format!("weft-pg-{}.pcap", std::process::id()));

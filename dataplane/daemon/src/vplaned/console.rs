@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::{Interface, Kind};
-use weft_nodes::ip4::{DropKind, Owner, PathTarget, RouteView, TableIndex};
+use weft_nodes::ip4::{AddressRole, DropKind, Owner, PathTarget, RouteView, TableIndex};
 use weft_nodes::neighbor::NeighborState;
 use weft_vplaned::commands::Words;
 use weft_vplaned::console::{Console, Failure, json};
@@ -259,9 +259,12 @@ fn shown(dataplane: &Dataplane, route: &RouteView<'_>) -> Option<json::Route> {
         let (state, via, interface) = match target {
             PathTarget::Via { address, interface } => (json::NextHopState::Gateway, Some(address), interface),
             PathTarget::Connected(interface) => (json::NextHopState::Connected, None, Some(interface)),
-            PathTarget::Local => (json::NextHopState::Local, None, None),
+            PathTarget::Local | PathTarget::OwnAddress { role: AddressRole::Host, .. } => {
+                (json::NextHopState::Local, None, None)
+            }
             PathTarget::Punt => (json::NextHopState::NonDataplane, None, None),
-            PathTarget::Drop(DropKind::Blackhole) => (json::NextHopState::Blackhole, None, None),
+            PathTarget::OwnAddress { role: AddressRole::Network, .. }
+            | PathTarget::Drop(DropKind::Blackhole) => (json::NextHopState::Blackhole, None, None),
             PathTarget::Drop(_) | PathTarget::Table(_) => (json::NextHopState::Unreachable, None, None),
         };
         let neighbor = via.zip(interface).and_then(|(address, interface)| {

@@ -14,11 +14,12 @@
 use std::collections::BTreeMap;
 
 use hashbrown::{HashMap, HashSet};
+use weft_interface::LinkState;
 
 use super::super::family::{Family, IpPrefix};
 use super::super::path_list::{PathListId, Resolution, Resolved};
-use super::super::route::PathTarget;
-use super::super::{Forward, MAX_FORWARDS};
+use super::super::route::{AddressRole, PathTarget};
+use super::super::{DropKind, Forward, MAX_FORWARDS};
 use super::Rib;
 
 /// Fraction bits of a weight, so that a path can be split over those that its next hop resolves to.
@@ -66,9 +67,16 @@ impl<F: Family> Rib<F> {
                     continue;
                 }
                 PathTarget::Via { interface: Some(interface), .. } | PathTarget::Connected(interface)
-                    if self.down.contains(&interface) =>
+                    if self.state(interface) != LinkState::Up =>
                 {
                     continue;
+                }
+                PathTarget::OwnAddress { interface, .. } if self.state(interface) == LinkState::Down => {
+                    continue;
+                }
+                PathTarget::OwnAddress { role: AddressRole::Host, .. } => Resolved::Other(Forward::Local),
+                PathTarget::OwnAddress { role: AddressRole::Network, .. } => {
+                    Resolved::Other(Forward::Drop(DropKind::Blackhole))
                 }
                 PathTarget::Via { address, interface: Some(interface) } => {
                     Resolved::NextHop(interface, address)

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
-use weft_interface::Owner;
+use weft_interface::{LinkState, Owner};
 
 use super::super::path_list::{Objects, ObjectsFull};
 use super::super::route::{Outcome, Preference, RouteError};
@@ -68,8 +68,8 @@ impl<F: Family> Bed<F> {
         result
     }
 
-    fn link(&mut self, interface: InterfaceIndex, up: bool) -> Result<(), ApplyError<F>> {
-        self.rib.set_interface_up(&mut self.objects, &mut self.domain, interface, up)
+    fn link(&mut self, interface: InterfaceIndex, state: LinkState) -> Result<(), ApplyError<F>> {
+        self.rib.set_interface(&mut self.objects, &mut self.domain, interface, state)
     }
 
     fn end_resync(&mut self, owner: Owner) -> usize {
@@ -291,17 +291,17 @@ fn a_path_that_goes_moves_only_its_own_flows_and_touches_no_route() {
     .unwrap();
     let address = ip("10.0.0.1");
     let (id, before) = (bed.rib.fib().lookup(address.to_bits()), bed.buckets(address));
-    bed.link(InterfaceIndex(3), false).unwrap();
+    bed.link(InterfaceIndex(3), LinkState::NoCarrier).unwrap();
     assert_eq!(bed.rib.fib().lookup(address.to_bits()), id);
     let after = bed.buckets(address);
     for (before, after) in before.iter().zip(&after) {
         assert!(before == after || *before == neighbor(3, "1.0.0.3"), "{before:?} became {after:?}");
         assert_ne!(*after, neighbor(3, "1.0.0.3"));
     }
-    bed.link(InterfaceIndex(1), false).unwrap();
-    bed.link(InterfaceIndex(2), false).unwrap();
+    bed.link(InterfaceIndex(1), LinkState::Down).unwrap();
+    bed.link(InterfaceIndex(2), LinkState::NoCarrier).unwrap();
     assert_eq!(bed.fates(address), [neighbor(9, "1.0.0.9")].into(), "the less specific route takes over");
-    bed.link(InterfaceIndex(2), true).unwrap();
+    bed.link(InterfaceIndex(2), LinkState::Up).unwrap();
     assert_eq!(bed.fates(address), [neighbor(2, "1.0.0.2")].into());
 }
 

@@ -10,9 +10,9 @@ use std::ops::Bound;
 use ipnet::Ipv4Net;
 use weft_engine::{Engine, InterfaceIndex};
 
-use super::{Router, RouterError, TableId, connected, set};
+use super::{Router, RouterError, TableId, connected};
 use crate::interface::{Interface, InterfaceError, Interfaces};
-use crate::ip4::{Action, Change, DropKind, PathTarget, Preference, RoutePath, TableIndex};
+use crate::ip4::{Action, AddressRole, Change, PathTarget, Preference, RoutePath, TableIndex};
 
 impl Router {
     /// Gives an interface an address, with the routes that follow from it.
@@ -130,28 +130,30 @@ impl Router {
     }
 }
 
-/// The routes that follow from an address: its subnet is on the link, it is ours, and so is its broadcast.
+/// The routes that follow from an address: its subnet is on the link, it is ours, and so is its broadcast. While the
+/// interface is down they are there and lead nowhere ([`PathTarget::OwnAddress`]).
 fn routes_of(interface: &Interface, index: InterfaceIndex, address: Ipv4Net, add: bool) -> Vec<Change> {
     let subnet = address.trunc();
     let mut changes = Vec::new();
     // Another address of the same subnet keeps the subnet's routes.
     let mut others = interface.addresses4.iter().filter(|other| **other != address);
     let shared = others.any(|other| other.trunc() == subnet);
-    let mut own = |prefix: Ipv4Net, target| {
-        changes.push(connected(prefix, if add { set(target) } else { Action::Delete }));
+    // Paths, not routes: another interface may have the same subnet.
+    let mut path = |prefix: Ipv4Net, target| {
+        let action = match add {
+            true => Action::AddPath(Preference::default(), RoutePath::new(target)),
+            false => Action::DeletePath(target),
+        };
+        changes.push(connected(prefix, action));
     };
-    own(address.addr().into(), PathTarget::Local);
+    let own = |role| PathTarget::OwnAddress { interface: index, role };
+    path(address.addr().into(), own(AddressRole::Host));
     if !shared && address.prefix_len() < 31 {
-        own(subnet.broadcast().into(), PathTarget::Local);
-        own(subnet.network().into(), PathTarget::Drop(DropKind::Blackhole));
+        path(subnet.broadcast().into(), own(AddressRole::Host));
+        path(subnet.network().into(), own(AddressRole::Network));
     }
     if !shared && address.prefix_len() < 32 {
-        let link = PathTarget::Connected(index);
-        let action = match add {
-            true => Action::AddPath(Preference::default(), RoutePath::new(link)),
-            false => Action::DeletePath(link),
-        };
-        changes.push(connected(subnet, action));
+        path(subnet, PathTarget::Connected(index));
     }
     changes
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use thiserror::Error;
 
-use super::TableId;
+use super::{TableId, TableUsers};
 use crate::interface::InterfaceError;
 use crate::ip4::ApplyError;
 use crate::neighbor::NeighborError;
@@ -21,8 +21,8 @@ pub enum RouterError {
     #[error("IPv4 table {0} exists already")]
     TableExists(TableId),
     /// Something stands on it.
-    #[error("IPv4 table {0} is in use by interface '{1}'")]
-    TableInUse(TableId, String),
+    #[error("IPv4 table {0} is in use by {1}")]
+    TableInUse(TableId, TableUsers),
     /// The table that every interface begins in.
     #[error("IPv4 table 0 cannot be deleted")]
     DefaultTable,
@@ -56,6 +56,11 @@ pub enum RouterError {
         "{0} cannot be the address of an interface: expected a unicast address that is not its subnet's broadcast"
     )]
     NotUnicast(Ipv4Net),
+    /// Not the address of another station.
+    #[error(
+        "{0} cannot be a neighbour: expected a unicast address that is neither this host's own nor that of a subnet or its broadcast"
+    )]
+    NotANeighbor(Ipv4Addr),
     /// See there.
     #[error(transparent)]
     Apply(#[from] ApplyError),

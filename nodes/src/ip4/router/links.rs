@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What an interface that goes up, down or away means for routes and neighbours.
 
+use std::collections::BTreeSet;
+
 use weft_engine::{Engine, InterfaceIndex};
 
 use super::{Router, RouterError};
-use crate::interface::Interfaces;
+use crate::interface::{Interfaces, LinkState};
 use crate::ip4::{Action, Change, PathTarget};
 
 impl Router {
@@ -18,13 +20,10 @@ impl Router {
         let family: Vec<InterfaceIndex> =
             std::iter::once(index).chain(interfaces.subs(index).map(|(sub, _)| sub)).collect();
         for index in family {
-            let up = interfaces.is_up(index);
-            if !up {
+            if !interfaces.is_up(index) {
                 self.forget_link(engine, interfaces, index, false);
             }
-            for table in self.tables.iter_mut().flatten() {
-                table.rib.set_interface_up(&mut self.objects, &mut engine.domain, index, up)?;
-            }
+            self.set_interface(engine, index, interfaces.state(index))?;
             self.complete(engine, interfaces);
             let hops: Vec<_> = self
                 .objects
@@ -57,7 +56,9 @@ impl Router {
         for table in self.tables.iter_mut().flatten() {
             let over_it = |target: &PathTarget| match target {
                 PathTarget::Via { interface, .. } => *interface == Some(index),
-                PathTarget::Connected(interface) => *interface == index,
+                PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => {
+                    *interface == index
+                }
                 PathTarget::Local | PathTarget::Punt | PathTarget::Drop(_) | PathTarget::Table(_) => false,
             };
             let deletions: Vec<Change> = table
@@ -77,9 +78,38 @@ impl Router {
                 })
                 .collect();
             table.rib.apply(&mut self.objects, &mut engine.domain, &deletions)?;
-            table.rib.set_interface_up(&mut self.objects, &mut engine.domain, index, true)?;
+        }
+        // The next interface with this index begins anew.
+        self.set_interface(engine, index, LinkState::Up)
+    }
+
+    fn set_interface(
+        &mut self,
+        engine: &mut Engine,
+        index: InterfaceIndex,
+        state: LinkState,
+    ) -> Result<(), RouterError> {
+        for table in self.tables.iter_mut().flatten() {
+            table.rib.set_interface(&mut self.objects, &mut engine.domain, index, state)?;
         }
         Ok(())
+    }
+
+    /// Has all tables know the states of interfaces over which routes have come: a new interface is down before anybody
+    /// says so, and a new table knows no interface.
+    pub(super) fn note_states(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        over: &BTreeSet<InterfaceIndex>,
+    ) {
+        for &index in over {
+            if interfaces.get(index).is_some()
+                && let Err(error) = self.set_interface(engine, index, interfaces.state(index))
+            {
+                tracing::error!("routes over interface {} are not up to date: {error}", index.0);
+            }
+        }
     }
 
     /// A link is gone: its neighbours go (with `also_static` the configured ones too), and the packets that wait for them.
@@ -94,4 +124,18 @@ impl Router {
         self.act(engine, interfaces, gone);
         self.post_held(engine, move |held, worker| held.forget(worker, link));
     }
+}
+
+/// The interfaces that new paths of these changes lead over.
+pub(super) fn interfaces_of<'a>(changes: impl IntoIterator<Item = &'a Change>) -> BTreeSet<InterfaceIndex> {
+    let over = |target: &PathTarget| match *target {
+        PathTarget::Via { interface, .. } => interface,
+        PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => Some(interface),
+        PathTarget::Local | PathTarget::Punt | PathTarget::Drop(_) | PathTarget::Table(_) => None,
+    };
+    changes
+        .into_iter()
+        .flat_map(|change| change.action.added())
+        .filter_map(|path| over(&path.target))
+        .collect()
 }

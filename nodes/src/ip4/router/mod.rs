@@ -32,7 +32,7 @@ use crate::headers::{EtherType, MacAddr};
 use crate::interface::{Interface, Interfaces, Kind, Tags};
 use crate::neighbor::{NeighborSettings, Neighbors};
 pub use error::RouterError;
-pub use tables::PendingChanges;
+pub use tables::{PendingChanges, TableUsers};
 
 /// What an operator can set.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use crate::arp::{NeighborNotice, request_frame};
 use crate::context::LOCALLY_ORIGINATED;
 use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
-use crate::interface::{Interfaces, Kind, Tags};
+use crate::interface::{InterfaceError, Interfaces, Kind, Tags};
 use crate::ip4::{
     Action, ApplyError, Change, NextHopId, Owner, PathTarget, Preference, RoutePath, TableIndex,
 };
@@ -77,9 +77,27 @@ impl Router {
         address: Ipv4Addr,
         mac: MacAddr,
     ) -> Result<(), RouterError> {
+        Router::check_neighbor(interfaces, interface, address)?;
         let action = self.neighbors.set_static(self.now(), interface, address.into(), mac)?;
         self.act(engine, interfaces, Some(action));
         Ok(())
+    }
+
+    /// Whether another station on the link of an interface can have an address.
+    pub fn check_neighbor(
+        interfaces: &Interfaces,
+        interface: InterfaceIndex,
+        address: Ipv4Addr,
+    ) -> Result<(), RouterError> {
+        let table = interfaces.get(interface).ok_or(InterfaceError::Unknown(interface))?.table4;
+        // "This network", loopback, multicast and class E, with the limited broadcast.
+        let is_special = matches!(address.octets()[0], 0 | 127 | 224..);
+        let in_table = interfaces.iter().filter(|(_, other)| other.table4 == table);
+        let taken = in_table.flat_map(|(_, other)| &other.addresses4).any(|own| {
+            let is_edge = own.prefix_len() < 31 && [own.network(), own.broadcast()].contains(&address);
+            own.addr() == address || is_edge
+        });
+        if is_special || taken { Err(RouterError::NotANeighbor(address)) } else { Ok(()) }
     }
 
     /// Removes a neighbour; false if there is none.

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Forwarding tables by the operator's number, and the routes in them.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use weft_engine::Engine;
+use weft_engine::{Engine, InterfaceIndex};
 
+use super::links::interfaces_of;
 use super::{Router, RouterError, Table, TableId, connected, set};
 use crate::interface::Interfaces;
-use crate::ip4::{Action, Change, Outcome, Owner, PathTarget, Pending, Rib, TableIndex};
+use crate::ip4::{
+    Action, ApplyError, Change, Outcome, Owner, PathTarget, Pending, Rib, RouteError, RoutePath, TableIndex,
+};
 
 impl Router {
     /// Adds a forwarding table.
@@ -47,8 +52,9 @@ impl Router {
             return Err(RouterError::DefaultTable);
         }
         let index = self.table_index(id)?;
-        if let Some((_, user)) = interfaces.iter().find(|(_, interface)| interface.table4 == index) {
-            return Err(RouterError::TableInUse(id, user.name.clone()));
+        let users = self.users_of(interfaces, index);
+        if !users.is_empty() {
+            return Err(RouterError::TableInUse(id, users));
         }
         let Some(table) = &mut self.tables[index.0 as usize] else {
             return Err(RouterError::UnknownTable(id));
@@ -69,6 +75,27 @@ impl Router {
         self.fibs.remove(&mut engine.domain, index.0);
         self.tables[index.0 as usize] = None;
         Ok(())
+    }
+
+    /// Who would be left with the index of another table if this one went: interfaces, and routes of other tables.
+    pub fn users_of(&self, interfaces: &Interfaces, index: TableIndex) -> TableUsers {
+        let on_it = interfaces.iter().filter(|(_, interface)| interface.table4 == index);
+        let interfaces = on_it.map(|(_, interface)| format!("interface '{}'", interface.name));
+        let others = self.tables().filter(|(other, _)| *other != index);
+        let routes = others.flat_map(|(_, other)| {
+            let routes = other.rib.routes_to(index);
+            routes.map(move |prefix| format!("the route to {prefix} in table {}", other.id))
+        });
+        let mut users = interfaces.chain(routes);
+        TableUsers { named: users.by_ref().take(TableUsers::NAMED).collect(), more: users.count() }
+    }
+
+    /// Changes of `table` that lead to tables which do not exist, by their number.
+    fn dangling<'a>(&self, changes: impl Iterator<Item = &'a Change>) -> Vec<(usize, RouteError)> {
+        let dangles =
+            |path: &RoutePath| matches!(path.target, PathTarget::Table(to) if self.table(to).is_none());
+        let dangling = changes.enumerate().filter(|(_, change)| change.action.added().iter().any(dangles));
+        dangling.map(|(number, change)| (number, RouteError::NoSuchTable(change.prefix))).collect()
     }
 
     /// The index of a table.
@@ -101,6 +128,11 @@ impl Router {
         table: TableIndex,
         changes: &[Change],
     ) -> Result<Vec<Outcome>, RouterError> {
+        let dangling = self.dangling(changes.iter());
+        if !dangling.is_empty() {
+            return Err(ApplyError::Refused(dangling).into());
+        }
+        self.note_states(engine, interfaces, &interfaces_of(changes));
         let Some(entry) = self.tables.get_mut(table.0 as usize).and_then(Option::as_mut) else {
             return Err(RouterError::UnknownTable(table.0));
         };
@@ -137,16 +169,22 @@ impl Router {
         engine: &mut Engine,
         tables: &[(TableIndex, Vec<&Change>)],
     ) -> Result<PendingChanges, Vec<(usize, RouterError)>> {
-        let mut pending = PendingChanges(Vec::new());
+        let mut pending = PendingChanges::default();
         let mut refused = Vec::new();
         for (place, (index, changes)) in tables.iter().enumerate() {
+            let dangling = self.dangling(changes.iter().copied());
+            if !dangling.is_empty() {
+                refused.push((place, ApplyError::Refused(dangling).into()));
+                continue;
+            }
+            pending.over.append(&mut interfaces_of(changes.iter().copied()));
             let Some(table) = self.tables.get_mut(index.0 as usize).and_then(Option::as_mut) else {
                 refused.push((place, RouterError::UnknownTable(index.0)));
                 continue;
             };
             let changes = changes.iter().copied();
             match table.rib.prepare(&mut self.objects, &mut engine.domain, changes) {
-                Ok(prepared) => pending.0.push((*index, prepared)),
+                Ok(prepared) => pending.tables.push((*index, prepared)),
                 Err(error) => refused.push((place, error.into())),
             }
         }
@@ -159,17 +197,18 @@ impl Router {
 
     /// Makes what was prepared.
     pub fn publish(&mut self, engine: &mut Engine, interfaces: &Interfaces, pending: PendingChanges) {
-        for (index, prepared) in pending.0 {
+        for (index, prepared) in pending.tables {
             if let Some(table) = self.tables.get_mut(index.0 as usize).and_then(Option::as_mut) {
                 table.rib.publish(&mut self.objects, &mut engine.domain, prepared);
             }
         }
+        self.note_states(engine, interfaces, &pending.over);
         self.complete(engine, interfaces);
     }
 
     /// Makes everything as it was before [`Router::prepare`].
     pub fn withdraw(&mut self, engine: &mut Engine, pending: PendingChanges) {
-        for (index, prepared) in pending.0.into_iter().rev() {
+        for (index, prepared) in pending.tables.into_iter().rev() {
             if let Some(table) = self.tables.get_mut(index.0 as usize).and_then(Option::as_mut) {
                 table.rib.withdraw(&mut self.objects, &mut engine.domain, prepared);
             }
@@ -179,4 +218,36 @@ impl Router {
 
 /// Changes of several tables that workers do not see yet.
 #[must_use = "to be published or withdrawn"]
-pub struct PendingChanges(Vec<(TableIndex, Pending)>);
+#[derive(Default)]
+pub struct PendingChanges {
+    tables: Vec<(TableIndex, Pending)>,
+    /// Interfaces over which routes come.
+    over: BTreeSet<InterfaceIndex>,
+}
+
+/// Who uses a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableUsers {
+    named: Vec<String>,
+    more: usize,
+}
+
+impl TableUsers {
+    /// A sentence has room for as many.
+    const NAMED: usize = 4;
+
+    /// Whether nobody does.
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+}
+
+impl fmt::Display for TableUsers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.named.join(", "))?;
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 
 use weft_binapi::Retval;
 use weft_binapi::api::fib_types::{FibPath, FibPathNh, FibPathNhProto, FibPathType};
-use weft_nodes::ip4::{DropKind, PathTarget, RoutePath, TableIndex};
+use weft_nodes::ip4::{AddressRole, DropKind, PathTarget, RoutePath, TableIndex};
 
 use crate::binapi::transaction::Transaction;
 use crate::state::Dataplane;
@@ -88,7 +88,9 @@ pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
         PathTarget::Connected(interface) => shown.sw_if_index = interface.0,
         // Clients know no path that the host sends on: to them, too, such packets go up to it.
         PathTarget::Local | PathTarget::Punt => shown.r#type = FibPathType::LOCAL,
-        PathTarget::Drop(DropKind::NoRoute | DropKind::Blackhole) => shown.r#type = FibPathType::DROP,
+        PathTarget::OwnAddress { role: AddressRole::Host, .. } => shown.r#type = FibPathType::LOCAL,
+        PathTarget::OwnAddress { role: AddressRole::Network, .. }
+        | PathTarget::Drop(DropKind::NoRoute | DropKind::Blackhole) => shown.r#type = FibPathType::DROP,
         PathTarget::Drop(DropKind::Unreachable) => shown.r#type = FibPathType::ICMP_UNREACH,
         PathTarget::Drop(DropKind::Prohibit) => shown.r#type = FibPathType::ICMP_PROHIBIT,
         PathTarget::Table(table) => {

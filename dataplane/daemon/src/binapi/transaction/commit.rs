@@ -227,9 +227,9 @@ impl Draft {
             // It is there already.
             Setting::NewTable(_) => Ok(()),
             Setting::NoTable(_, table) => {
-                match dataplane.interfaces.iter().any(|(_, interface)| interface.table4 == *table) {
-                    true => Err(Retval::RSRC_IN_USE),
-                    false => Ok(()),
+                match dataplane.router.users_of(&dataplane.interfaces, *table).is_empty() {
+                    true => Ok(()),
+                    false => Err(Retval::RSRC_IN_USE),
                 }
             }
         }
@@ -248,6 +248,9 @@ impl Draft {
         let before = *self.neighbors.get(&key).unwrap_or(&known);
         match mac {
             Some(mac) if !mac.is_station() => return Err(Retval::INVALID_VALUE),
+            Some(_) if Router::check_neighbor(&dataplane.interfaces, interface, address).is_err() => {
+                return Err(Retval::INVALID_VALUE);
+            }
             Some(_) if !before => {
                 let is_new = |(key, there): &(&(InterfaceIndex, Ipv4Addr), &bool)| {
                     **there && table.get(key.0, IpAddr::V4(key.1)).is_none()

@@ -170,6 +170,7 @@ fn show_target(dataplane: &Dataplane, target: PathTarget) -> String {
         }
         PathTarget::Connected(interface) => format!("via {}", dataplane.interface_name(interface)),
         PathTarget::Table(index) => table_name(dataplane, index),
+        PathTarget::OwnAddress { role, .. } => role.to_string(),
         PathTarget::Via { interface: None, .. }
         | PathTarget::Local
         | PathTarget::Punt

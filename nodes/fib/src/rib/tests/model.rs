@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
-use super::super::super::{Action, Change, IpPrefix, PathTarget, RoutePath};
+use super::super::super::{Action, AddressRole, Change, IpPrefix, PathTarget, RoutePath};
 use super::ip6::{Ip6, TrieSettings};
 use super::{
     ApplyError, Bed, DropKind, Family, Fate, FibSettings, Forward, InterfaceIndex, Ip4, NO_ROUTE, Outcome,
@@ -13,6 +13,7 @@ use super::{
 };
 use prefix_trie::Prefix as _;
 use proptest::prelude::*;
+use weft_interface::{LinkState, TableIndex};
 
 /// A family with prefixes to choose from, which cover each other in the same way in all of them.
 trait Sample: Family<Addr: FromStr<Err: std::fmt::Debug>, Net: FromStr<Err: std::fmt::Debug>> {
@@ -67,14 +68,18 @@ impl Sample for Ip6 {
 struct Model<F: Family> {
     routes: BTreeMap<(F::Net, Owner), (Preference, Paths<F>)>,
     mentioned: BTreeSet<(F::Net, Owner)>,
-    down: BTreeSet<InterfaceIndex>,
+    links: BTreeMap<InterfaceIndex, LinkState>,
 }
 
 type Paths<F> = BTreeMap<PathTarget<F>, NonZeroU16>;
 
 impl<F: Sample> Model<F> {
     fn new() -> Self {
-        Model { routes: BTreeMap::new(), mentioned: BTreeSet::new(), down: BTreeSet::new() }
+        Model { routes: BTreeMap::new(), mentioned: BTreeSet::new(), links: BTreeMap::new() }
+    }
+
+    fn link(&self, interface: InterfaceIndex) -> LinkState {
+        self.links.get(&interface).copied().unwrap_or(LinkState::Up)
     }
 
     fn change(&mut self, Change { prefix, owner, action }: &Change<F>) -> Result<Outcome, ()> {
@@ -162,7 +167,14 @@ impl<F: Sample> Model<F> {
         for target in paths.keys() {
             match *target {
                 PathTarget::Via { interface: Some(interface), .. } | PathTarget::Connected(interface)
-                    if self.down.contains(&interface) => {}
+                    if self.link(interface) != LinkState::Up => {}
+                PathTarget::OwnAddress { interface, .. } if self.link(interface) == LinkState::Down => {}
+                PathTarget::OwnAddress { role: AddressRole::Host, .. } => {
+                    fates.insert(Fate::Forward(Forward::Local));
+                }
+                PathTarget::OwnAddress { role: AddressRole::Network, .. } => {
+                    fates.insert(Fate::Forward(Forward::Drop(DropKind::Blackhole)));
+                }
                 PathTarget::Via { address, interface: Some(interface) } => {
                     fates.insert(Fate::Neighbor(interface, address.into()));
                 }
@@ -207,7 +219,7 @@ impl<F: Sample> Model<F> {
         assert_eq!(bed.rib.len(), prefixes.len());
         // The same in one batch: what is installed must not depend on how it came about.
         let mut fresh = Bed::<F>::sized(1000, F::settings(1000));
-        self.down.iter().for_each(|&interface| fresh.link(interface, false).unwrap());
+        self.links.iter().for_each(|(&interface, &state)| fresh.link(interface, state).unwrap());
         let all = self.routes.iter().map(|(&(prefix, owner), (preference, paths))| {
             let paths = paths.iter().map(|(&target, &weight)| RoutePath { target, weight }).collect();
             Change { prefix, owner, action: Action::Add(*preference, paths) }
@@ -233,6 +245,16 @@ impl<F: Sample> Model<F> {
             })
             .collect();
         assert_eq!(shown, self.routes);
+        for table in [0, 1].map(TableIndex) {
+            let leads = |paths: &Paths<F>| paths.contains_key(&PathTarget::Table(table));
+            let expected: BTreeSet<_> = self
+                .routes
+                .iter()
+                .filter(|(_, route)| leads(&route.1))
+                .map(|((prefix, _), _)| *prefix)
+                .collect();
+            assert_eq!(bed.rib.routes_to(table).collect::<BTreeSet<_>>(), expected);
+        }
     }
 }
 
@@ -253,6 +275,9 @@ fn target<F: Sample>() -> impl Strategy<Value = PathTarget<F>> {
         2 => interface().prop_map(PathTarget::Connected),
         1 => prop::sample::select(vec![DropKind::Blackhole, DropKind::Prohibit]).prop_map(PathTarget::Drop),
         1 => Just(PathTarget::Local),
+        1 => (0u32..2).prop_map(|table| PathTarget::Table(TableIndex(table))),
+        2 => (interface(), prop::sample::select(vec![AddressRole::Host, AddressRole::Network]))
+            .prop_map(|(interface, role)| PathTarget::OwnAddress { interface, role }),
         1 => Just(PathTarget::Punt),
     ]
 }
@@ -283,17 +308,21 @@ fn change<F: Sample>() -> impl Strategy<Value = Change<F>> {
 #[derive(Clone, Debug)]
 enum Step<F: Family> {
     Apply(Vec<Change<F>>),
-    Link(InterfaceIndex, bool),
+    Link(InterfaceIndex, LinkState),
     Begin(Owner),
     End(Owner),
+}
+
+fn link_state() -> impl Strategy<Value = LinkState> {
+    prop::sample::select(vec![LinkState::Down, LinkState::NoCarrier, LinkState::Up])
 }
 
 fn step<F: Sample>() -> impl Strategy<Value = Step<F>> {
     let owner = || (0u16..3).prop_map(Owner);
     prop_oneof![
         8 => prop::collection::vec(change::<F>(), 1..4).prop_map(Step::Apply),
-        2 => ((1u32..4).prop_map(InterfaceIndex), any::<bool>())
-            .prop_map(|(interface, up)| Step::Link(interface, up)),
+        2 => ((1u32..4).prop_map(InterfaceIndex), link_state())
+            .prop_map(|(interface, state)| Step::Link(interface, state)),
         1 => owner().prop_map(Step::Begin),
         1 => owner().prop_map(Step::End),
     ]
@@ -323,12 +352,9 @@ fn compare<F: Sample>(steps: Vec<Step<F>>, objects: usize, blocks: u32) -> Resul
                     }
                 }
             }
-            Step::Link(interface, up) => match bed.link(interface, up) {
-                Ok(()) if up => {
-                    model.down.remove(&interface);
-                }
+            Step::Link(interface, state) => match bed.link(interface, state) {
                 Ok(()) => {
-                    model.down.insert(interface);
+                    model.links.insert(interface, state);
                 }
                 Err(_) => prop_assert!(objects < 1000 || blocks < 1000),
             },
