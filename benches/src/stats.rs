@@ -144,7 +144,7 @@ fn reading(options: &Options) -> Result<()> {
 /// The same by vpp_papi, served as the daemon serves it: nanoseconds for the scalar, the counter, everything.
 fn papi(segment: &Segment, path: Option<&Path>) -> Result<[f64; 3]> {
     let socket = std::env::temp_dir().join(format!("weft-bench-{}.sock", std::process::id()));
-    let listener = StatsListener::bind(&socket)?;
+    let listener = StatsListener::bind(&socket, None)?;
     let mut python = Command::new("python3");
     python.arg("-c").arg(PAPI).arg(&socket).args([SCALAR, COUNTER]);
     if let Some(path) = path {

@@ -60,10 +60,8 @@ pub enum ReadError {
 /// The statistics socket could not be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    #[error("statistics socket {}: another process is serving it", path.display())]
-    InUse { path: PathBuf },
-    #[error("statistics socket {}: a file that is not a socket is in the way", path.display())]
-    NotASocket { path: PathBuf },
+    #[error("statistics socket: {0}")]
+    Bind(#[from] weft_sockets::BindError),
     #[error("statistics socket {}: cannot {action}: {source}", path.display())]
     Io { path: PathBuf, action: &'static str, source: io::Error },
 }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use weft_sockets::BindError;
 use weft_stats::{ReadError, Reader, Segment, ServerError, StatsListener, Value};
 
 /// A directory of its own, removed at the end also when the test fails.
@@ -58,7 +59,7 @@ fn clients_map_the_segment_that_is_served() {
     let dir = Dir::new("serve");
     let segment = segment();
     segment.heartbeat().set(41);
-    let listener = StatsListener::bind(dir.socket()).expect("the path is free");
+    let listener = StatsListener::bind(dir.socket(), None).expect("the path is free");
     assert!(
         listener.accept_and_send(segment.fd()).expect("the listener works").is_none(),
         "nobody waits, and it returns"
@@ -81,7 +82,7 @@ fn clients_map_the_segment_that_is_served() {
 #[test]
 fn the_socket_file_is_group_writable_and_removed_at_the_end() {
     let dir = Dir::new("mode");
-    let listener = StatsListener::bind(dir.socket()).expect("the path is free");
+    let listener = StatsListener::bind(dir.socket(), None).expect("the path is free");
     let file = fs::symlink_metadata(dir.socket()).expect("it exists");
     assert!(file.file_type().is_socket());
     assert_eq!(file.permissions().mode() & 0o777, 0o660);
@@ -92,10 +93,10 @@ fn the_socket_file_is_group_writable_and_removed_at_the_end() {
 #[test]
 fn a_file_that_took_our_place_is_not_removed() {
     let dir = Dir::new("replaced");
-    let listener = StatsListener::bind(dir.socket()).expect("the path is free");
+    let listener = StatsListener::bind(dir.socket(), None).expect("the path is free");
     // Kept under another name, so that its inode number is not used again.
     fs::rename(dir.socket(), dir.0.join("old")).expect("it exists");
-    let successor = StatsListener::bind(dir.socket()).expect("the path is free");
+    let successor = StatsListener::bind(dir.socket(), None).expect("the path is free");
     drop(listener);
     assert!(dir.socket().exists());
     drop(successor);
@@ -112,9 +113,9 @@ fn a_stale_socket_file_is_replaced_and_a_live_one_refused() {
         listen(&dead, Backlog::new(1).expect("small")).expect("bound");
     }
     assert!(dir.socket().exists(), "a process that dies leaves the file");
-    let live = StatsListener::bind(dir.socket()).expect("nobody listens there");
-    let error = StatsListener::bind(dir.socket()).err().expect("refused");
-    assert!(matches!(&error, ServerError::InUse { path } if *path == dir.socket()), "{error}");
+    let live = StatsListener::bind(dir.socket(), None).expect("nobody listens there");
+    let error = StatsListener::bind(dir.socket(), None).err().expect("refused");
+    assert!(matches!(&error, ServerError::Bind(BindError::InUse(path)) if *path == dir.socket()), "{error}");
     assert!(dir.socket().exists(), "the refused one removed nothing");
     drop(live);
 }
@@ -123,8 +124,8 @@ fn a_stale_socket_file_is_replaced_and_a_live_one_refused() {
 fn a_file_that_is_no_socket_is_left_alone() {
     let dir = Dir::new("file");
     fs::write(dir.socket(), "precious").expect("writable");
-    let error = StatsListener::bind(dir.socket()).err().expect("refused");
-    assert!(matches!(error, ServerError::NotASocket { .. }), "{error}");
+    let error = StatsListener::bind(dir.socket(), None).err().expect("refused");
+    assert!(matches!(error, ServerError::Bind(BindError::NotASocket(_))), "{error}");
     assert_eq!(fs::read_to_string(dir.socket()).expect("still there"), "precious");
 }
 
@@ -132,7 +133,7 @@ fn a_file_that_is_no_socket_is_left_alone() {
 fn clients_that_hang_up_disturb_nobody() {
     let dir = Dir::new("hangup");
     let segment = segment();
-    let listener = StatsListener::bind(dir.socket()).expect("the path is free");
+    let listener = StatsListener::bind(dir.socket(), None).expect("the path is free");
     for _ in 0..10 {
         let hasty =
             socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
@@ -150,7 +151,7 @@ fn a_reader_reports_who_does_not_answer() {
     let dir = Dir::new("mute");
     let absent = Reader::connect(dir.socket()).err().expect("nobody listens");
     assert!(matches!(&absent, ReadError::Connect { path, .. } if *path == dir.socket()), "{absent}");
-    let _mute = StatsListener::bind(dir.socket()).expect("the path is free");
+    let _mute = StatsListener::bind(dir.socket(), None).expect("the path is free");
     let started = Instant::now();
     let mute = Reader::connect(dir.socket()).err().expect("nobody answers");
     assert!(matches!(mute, ReadError::Connect { .. }), "{mute}");
@@ -169,7 +170,7 @@ fn descriptors(segment: &Segment) -> usize {
 fn the_handed_over_descriptor_is_closed_once_it_is_mapped() {
     let dir = Dir::new("leak");
     let segment = segment();
-    let listener = StatsListener::bind(dir.socket()).expect("the path is free");
+    let listener = StatsListener::bind(dir.socket(), None).expect("the path is free");
     let readers: Vec<Reader> = (0..5)
         .map(|_| {
             thread::scope(|scope| {

@@ -17,18 +17,19 @@ use tokio::{
     time::sleep,
 };
 use tracing::{debug, info, warn};
+use weft_sockets::SocketFile;
 
 use crate::{
     Completion,
     error::CliError,
     protocol::{self, Hello, Request, Response},
     reply::{Later, Reply},
-    socket::{SocketFile, listen_at, send_all},
+    socket::{listen_at, send_all},
     tree::CommandTree,
     waiting::{PERIOD, Waiting},
 };
 
-pub use crate::socket::BindError;
+pub use weft_sockets::BindError;
 
 /// Who is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

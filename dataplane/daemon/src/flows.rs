@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use nix::unistd::chown;
+use anyhow::{Result, ensure};
 use weft_engine::InterfaceIndex;
 use weft_flow::FlowTracker;
 use weft_flow::news::{News, What};
@@ -83,11 +82,7 @@ impl Dataplane {
                 &self.main,
             )?;
             let path = self.config.unix.in_runtime_dir(Path::new(SOCKET));
-            let listener = StatsListener::bind(&path)?;
-            if let Some(group) = self.config.unix.gid {
-                chown(&path, None, Some(group.0.into()))
-                    .with_context(|| format!("set the group of {}", path.display()))?;
-            }
+            let listener = StatsListener::bind(&path, self.config.unix.gid.map(|group| group.0))?;
             let name = format!("{}_flows", self.config.cpu.thread_prefix);
             self.flows.server = Some(MemoryServer::start(listener, tracker.tables(), name)?);
             self.rule_sets.admit_by(&mut self.engine, tracker.node());

@@ -6,7 +6,6 @@
 //! two awaits and never across one. If this thread hangs, packets still flow.
 
 use std::cell::RefCell;
-use std::os::unix::fs::chown;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -219,11 +218,7 @@ fn begin(
 
 fn bind_stats(config: &Config) -> Result<StatsListener> {
     let path = config.unix.in_runtime_dir(&config.statseg.socket);
-    let listener = StatsListener::bind(&path)?;
-    if let Some(group) = config.unix.gid {
-        chown(&path, None, Some(group.0)).with_context(|| format!("set the group of {}", path.display()))?;
-    }
-    Ok(listener)
+    Ok(StatsListener::bind(&path, config.unix.gid.map(|group| group.0))?)
 }
 
 fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<MemoryServer> {

@@ -110,7 +110,7 @@ mod tests {
     fn clients_are_served_while_the_starter_does_nothing_and_the_socket_goes_with_the_server() {
         let path = std::env::temp_dir().join(format!("weft-stats-server-{}.sock", std::process::id()));
         let segment = Segment::new(64 << 10, 1).unwrap();
-        let listener = StatsListener::bind(&path).unwrap();
+        let listener = StatsListener::bind(&path, None).unwrap();
         let server = MemoryServer::start(listener, [segment.fd()], "weft_stats".into()).unwrap();
         for heartbeat in 1..4 {
             segment.heartbeat().set(heartbeat);

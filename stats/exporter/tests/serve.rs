@@ -62,7 +62,7 @@ fn with_segment<R>(
         }
     }
     let stop = AtomicBool::new(false);
-    let listener = StatsListener::bind(dir.socket()).expect("the path is free");
+    let listener = StatsListener::bind(dir.socket(), None).expect("the path is free");
     thread::scope(|scope| {
         let stopped = &stop;
         scope.spawn(move || {
@@ -303,7 +303,7 @@ fn a_main_thread_that_hangs_hides_nothing() {
     let address = exporter(&dir, Detail::Sums);
     let mut segment = segment();
     fill(&mut segment);
-    let listener = StatsListener::bind(dir.socket()).expect("the path is free");
+    let listener = StatsListener::bind(dir.socket(), None).expect("the path is free");
     thread::scope(|scope| {
         let first = scope.spawn(|| metrics(address));
         until("the exporter connects", || listener.accept_and_send(segment.fd()).expect("it works"));

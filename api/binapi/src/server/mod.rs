@@ -22,7 +22,6 @@ mod definitions;
 mod outbox;
 mod registry;
 mod session;
-mod socket;
 mod table;
 mod trace;
 
@@ -30,20 +29,24 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::net::UnixListener;
 use tracing::{info, warn};
+use weft_sockets::{Kind, SocketFile};
 
 pub use builtin::{CliFailure, Program, Version};
 pub use clients::{ClientInfo, Clients, NoEvent};
 pub use definitions::{Definitions, catalogued};
 pub use registry::{Guests, Host, Purpose, Records, Refused, Registry, Transactional};
 pub use session::{Peer, Session, SessionId};
-pub use socket::BindError;
 pub use table::Full;
 pub use trace::Traced;
+pub use weft_sockets::BindError;
 
 use connection::Connection;
 use registry::Handlers;
-use socket::Listener;
+
+/// Clients that may wait to be accepted: as many as a machine of agents starts at once.
+const BACKLOG: i32 = 128;
 
 /// Settings of the server.
 #[derive(Debug, Clone)]
@@ -83,7 +86,8 @@ impl Default for Options {
 
 /// A listening socket; its file disappears with it.
 pub struct Server<S: Transactional> {
-    listener: Listener,
+    listener: UnixListener,
+    _file: SocketFile,
     handlers: Rc<Handlers<S>>,
     clients: Clients,
     options: Rc<Options>,
@@ -94,9 +98,13 @@ impl<S: Transactional> Server<S> {
     ///
     /// Must be called within a tokio runtime.
     pub fn bind(path: &Path, options: Options, registry: Registry<S>) -> Result<Self, BindError> {
-        let listener = Listener::bind(path, options.group)?;
+        let socket = weft_sockets::Options { kind: Kind::Stream, group: options.group, backlog: BACKLOG };
+        let (fd, file) = weft_sockets::listen_at(path, socket)?;
+        let failed = |source| BindError::Io { action: "listen at", path: path.to_owned(), source };
+        let listener = UnixListener::from_std(fd.into()).map_err(failed)?;
         let (table, handlers) = registry.finish();
-        Ok(Self { listener, handlers, clients: Clients::new(table), options: Rc::new(options) })
+        let (clients, options) = (Clients::new(table), Rc::new(options));
+        Ok(Self { listener, _file: file, handlers, clients, options })
     }
 
     /// Who is connected, and the way to send them events.
@@ -108,7 +116,7 @@ impl<S: Transactional> Server<S> {
     pub async fn serve<H: Host<State = S>>(self, host: H) {
         loop {
             let stream = match self.listener.accept().await {
-                Ok(stream) => stream,
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     // Out of descriptors or memory: the next turn may find some, but not at once.
                     warn!(%error, "cannot accept an API client");

@@ -13,12 +13,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{debug, info, warn};
+use weft_sockets::SocketFile;
 
 use super::{Options, Session, Shell};
 use crate::{
     CliError, Completion, Reply,
     server::{Peer, Service},
-    socket::{BindError, SocketFile, listen_at, send_all},
+    socket::{listen_at, send_all},
     waiting::{PERIOD, Waiting},
 };
 
@@ -42,6 +43,17 @@ pub struct Settings {
     pub max_clients: usize,
     /// How long a client may leave an answer where it is.
     pub write_timeout: Duration,
+}
+
+/// Why the socket cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A path.
+    #[error(transparent)]
+    Path(#[from] weft_sockets::BindError),
+    /// An address.
+    #[error("cannot listen at {address}: {source}")]
+    Address { address: SocketAddr, source: io::Error },
 }
 
 /// A listening socket; its file, if it has one, disappears with it.

@@ -56,7 +56,7 @@ impl Daemon {
 
     /// Has time for some clients only.
     pub fn busy(folder: &Folder, mut clients: usize) -> Self {
-        let listener = StatsListener::bind(folder.socket()).unwrap();
+        let listener = StatsListener::bind(folder.socket(), None).unwrap();
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
             let mut segment = Segment::new(1 << 20, 2).unwrap();

@@ -137,7 +137,7 @@ fn no_daemon() {
 #[test]
 fn a_damaged_segment() {
     let folder = Folder::new("damaged");
-    let listener = weft_stats::StatsListener::bind(folder.socket()).unwrap();
+    let listener = weft_stats::StatsListener::bind(folder.socket(), None).unwrap();
     let mut file = File::create(folder.0.join("file")).unwrap();
     file.write_all(&[0xff; 4096]).unwrap();
     let serving = std::thread::spawn(move || {
