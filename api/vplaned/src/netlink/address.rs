@@ -7,8 +7,9 @@ use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 
-use super::wire::{AF_UNSPEC, AddressHeader, Family, Part};
-use super::{Event, IfIndex, Ignored, NetlinkError, Scope};
+use weft_netlink::{AF_UNSPEC, AddressHeader, Family, IfIndex, NetlinkError, Part};
+
+use super::{Event, Ignored, Scope};
 
 /// An address of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

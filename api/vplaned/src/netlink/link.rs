@@ -3,8 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::wire::{AF_BRIDGE, AF_INET6, AF_UNSPEC, Attribute, LinkHeader, Part};
-use super::{Event, IfIndex, Ignored, MacAddr, NetlinkError, TableId};
+use weft_netlink::{
+    AF_BRIDGE, AF_INET6, AF_UNSPEC, Attribute, IfIndex, LinkHeader, MacAddr, NetlinkError, Part,
+};
+
+use super::{Event, Ignored, TableId};
 
 /// A link as the kernel describes it.
 #[derive(Clone, PartialEq, Eq, Debug)]

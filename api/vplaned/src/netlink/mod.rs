@@ -18,12 +18,6 @@ mod route;
 #[cfg(test)]
 mod tests;
 mod topic;
-mod wire;
-
-use std::fmt;
-use std::num::NonZeroU32;
-
-use serde::{Serialize, Serializer};
 
 pub use address::InterfaceAddress;
 pub use error::NetlinkError;
@@ -33,61 +27,7 @@ pub use netconf::{Netconf, NetconfFamily, RpFilter};
 pub(crate) use route::is_host_prefix;
 pub use route::{HostOnly, Metric, Path, Placement, Protocol, Route, RouteTarget, Scope, TableId, Via};
 pub use topic::Topic;
-
-use wire::{MessageHeader, Part};
-
-/// The kernel's number of an interface; never 0.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct IfIndex(NonZeroU32);
-
-impl IfIndex {
-    /// `None` for 0, which the kernel uses for "no interface".
-    pub const fn new(index: u32) -> Option<IfIndex> {
-        match NonZeroU32::new(index) {
-            Some(index) => Some(IfIndex(index)),
-            None => None,
-        }
-    }
-
-    /// As a number.
-    pub const fn get(self) -> u32 {
-        self.0.get()
-    }
-
-    /// From a header field, where an interface is required.
-    fn required(index: i32, what: &'static str, offset: usize) -> Result<IfIndex, NetlinkError> {
-        let found = u32::try_from(index).ok().and_then(IfIndex::new);
-        found.ok_or(NetlinkError::Value {
-            what,
-            offset,
-            found: u64::from(index.cast_unsigned()),
-            expected: "the index of an interface",
-        })
-    }
-}
-
-impl fmt::Display for IfIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A 48-bit MAC address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct MacAddr(pub [u8; 6]);
-
-impl fmt::Display for MacAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl Serialize for MacAddr {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+pub use weft_netlink::{IfIndex, MacAddr};
 
 /// What a message says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -189,14 +129,9 @@ const RTM_DELNETCONF: u16 = 81;
 
 /// What the message under this topic says.
 pub fn parse(topic: Topic, message: &[u8]) -> Result<Event, NetlinkError> {
-    let (header, _) = Part { bytes: message, offset: 0 }.header::<MessageHeader>("nlmsghdr")?;
-    let length = header.length.get();
-    let body = message
-        .get(size_of::<MessageHeader>()..length as usize)
-        .ok_or(NetlinkError::MessageLength { found: length, expected: message.len() })?;
-    let body = Part { bytes: body, offset: size_of::<MessageHeader>() };
+    let (header, body) = weft_netlink::message(message)?;
     let kind = header.kind.get();
-    match (topic, kind) {
+    let event = match (topic, kind) {
         (Topic::Link | Topic::Vxlan | Topic::Tunnel, RTM_NEWLINK) => link::parse(body, true),
         (Topic::Link | Topic::Vxlan | Topic::Tunnel, RTM_DELLINK) => link::parse(body, false),
         (Topic::BridgeLink, RTM_NEWLINK) => link::parse_bridge(body, true),
@@ -209,6 +144,7 @@ pub fn parse(topic: Topic, message: &[u8]) -> Result<Event, NetlinkError> {
         (Topic::Neighbor, RTM_DELNEIGH) => neighbor::parse(body, false),
         (Topic::Netconf, RTM_NEWNETCONF) => netconf::parse(body),
         (Topic::Netconf, RTM_DELNETCONF) => Ok(Event::Ignored(Ignored::NetconfGone)),
-        _ => Err(NetlinkError::Topic { topic, found: kind }),
-    }
+        _ => return Err(NetlinkError::Topic { topic, found: kind }),
+    };
+    Ok(event?)
 }

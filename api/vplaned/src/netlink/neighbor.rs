@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
-use super::wire::{AF_BRIDGE, Family, NeighborHeader, Part};
-use super::{Event, IfIndex, Ignored, MacAddr, NetlinkError, VlanId};
+use weft_netlink::{AF_BRIDGE, Family, IfIndex, MacAddr, NeighborHeader, NetlinkError, Part};
+
+use super::{Event, Ignored, VlanId};
 
 /// A neighbour as the kernel knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! RTM_NEWNETCONF: whether an interface forwards, and what it believes of source addresses (protocol page, 7.9).
 
-use super::wire::{AF_INET, AF_INET6, Attribute, NetconfHeader, Part};
-use super::{Event, IfIndex, Ignored, NetlinkError};
+use weft_netlink::{AF_INET, AF_INET6, Attribute, IfIndex, NetconfHeader, NetlinkError, Part};
+
+use super::{Event, Ignored};
 
 /// Settings of an interface for one family; absent where the message does not say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,8 +7,9 @@ use std::num::NonZeroU16;
 
 use ipnet::IpNet;
 
-use super::wire::{Attribute, Family, NextHopHeader, Part, RouteHeader, align};
-use super::{Event, IfIndex, Ignored, NetlinkError};
+use weft_netlink::{Attribute, Family, IfIndex, NetlinkError, NextHopHeader, Part, RouteHeader, align};
+
+use super::{Event, Ignored};
 
 /// A route as the kernel or the route broker describes it.
 #[derive(Clone, PartialEq, Eq, Debug)]

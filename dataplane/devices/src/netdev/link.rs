@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One question to rtnetlink: `RTM_GETLINK` for a single interface (rtnetlink(7), linux/if_link.h).
 //!
-//! A request and an answer of one message each are too little to carry a netlink crate for. The
-//! parser takes bytes and checks every length; a short or unknown attribute is skipped.
+//! A request and an answer of one message each. An attribute that is short or unknown is skipped.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use weft_netlink::{AF_UNSPEC, Attribute, LinkHeader, Part};
+
 use super::ioctl::new_socket;
 use super::{LinkIndex, LinkName, MacAddr};
-
-const HEADER: usize = 16;
-const IFINFO: usize = 16;
 
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_INFO_KIND: u16 = 1;
-/// Set in the type of an attribute that contains attributes.
-const NLA_TYPE_MASK: u16 = 0x3fff;
 
 /// How a program hangs on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,17 +72,12 @@ pub(super) fn route_socket() -> io::Result<OwnedFd> {
 
 pub(super) fn query(route: &OwnedFd, name: &LinkName) -> io::Result<Link> {
     // Name and terminating zero; `LinkName` bounds it to 16 bytes.
-    let mut attribute = Vec::with_capacity(24);
-    attribute.extend((5 + name.as_str().len() as u16).to_ne_bytes());
-    attribute.extend(libc::IFLA_IFNAME.to_ne_bytes());
-    attribute.extend(name.as_str().bytes());
-    attribute.push(0);
-    attribute.resize(attribute.len().next_multiple_of(4), 0);
-    ask(route, LinkIndex(0), &attribute)
+    let name = [name.as_str().as_bytes(), &[0]].concat();
+    ask(route, LinkIndex(0), Some((libc::IFLA_IFNAME, name.as_slice())))
 }
 
 pub(super) fn name_of(route: &OwnedFd, index: LinkIndex) -> io::Result<LinkName> {
-    let link = ask(route, index, &[])?;
+    let link = ask(route, index, None)?;
     link.name.parse().map_err(|_| invalid("an interface without a name"))
 }
 
@@ -94,16 +85,16 @@ fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn ask(route: &OwnedFd, index: LinkIndex, attribute: &[u8]) -> io::Result<Link> {
-    let mut request = Vec::with_capacity(HEADER + IFINFO + attribute.len());
-    request.extend(((HEADER + IFINFO + attribute.len()) as u32).to_ne_bytes());
-    request.extend(libc::RTM_GETLINK.to_ne_bytes());
-    request.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
-    request.extend([0; 8]); // sequence number and port
-    request.extend([0; 4]); // family, padding, device type
-    request.extend(index.0.to_ne_bytes());
-    request.extend([0; 8]); // flags, change mask
-    request.extend(attribute);
+fn ask(route: &OwnedFd, index: LinkIndex, attribute: Option<(u16, &[u8])>) -> io::Result<Link> {
+    let link = LinkHeader {
+        family: AF_UNSPEC,
+        pad: 0,
+        hardware: 0.into(),
+        index: index.0.cast_signed().into(),
+        flags: 0.into(),
+        change: 0.into(),
+    };
+    let request = weft_netlink::request(libc::RTM_GETLINK, &link, attribute);
     // SAFETY: the kernel reads `request.len()` bytes.
     let sent = unsafe { libc::send(route.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
     if sent < 0 {
@@ -117,48 +108,29 @@ fn ask(route: &OwnedFd, index: LinkIndex, attribute: &[u8]) -> io::Result<Link> 
     parse(&answer[..received])
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-/// Attributes of `bytes` up to the first malformed one.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let len = usize::from(u16_at(bytes, 0)?);
-        let kind = u16_at(bytes, 2)? & NLA_TYPE_MASK;
-        let payload = bytes.get(4..len)?;
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, payload))
-    })
-}
-
-fn text(payload: &[u8]) -> String {
-    String::from_utf8_lossy(payload.strip_suffix(&[0]).unwrap_or(payload)).into_owned()
+/// Attributes of `part` up to the first malformed one.
+fn attributes(part: Part<'_>) -> impl Iterator<Item = Attribute<'_>> {
+    part.attributes().map_while(Result::ok)
 }
 
 fn parse(message: &[u8]) -> io::Result<Link> {
-    let short = || invalid("a shortened answer of rtnetlink");
-    let len = u32_at(message, 0).ok_or_else(short)? as usize;
-    let message = message.get(..len).ok_or_else(short)?;
-    let kind = u16_at(message, 4).ok_or_else(short)?;
+    let damaged = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let (header, body) = weft_netlink::message(message).map_err(damaged)?;
+    let kind = header.kind.get();
     if kind == libc::NLMSG_ERROR as u16 {
-        let code = u32_at(message, HEADER).ok_or_else(short)? as i32;
-        return Err(io::Error::from_raw_os_error(-code));
+        let code = body.bytes.first_chunk().ok_or_else(|| invalid("a shortened error of rtnetlink"))?;
+        return Err(io::Error::from_raw_os_error(i32::from_ne_bytes(*code).wrapping_neg()));
     }
     if kind != libc::RTM_NEWLINK {
         return Err(invalid("an answer of rtnetlink that is no link"));
     }
-    let flags = u32_at(message, HEADER + 8).ok_or_else(short)?;
+    let (header, body) = body.header::<LinkHeader>("ifinfomsg").map_err(damaged)?;
     let mut link = Link {
-        index: LinkIndex(u32_at(message, HEADER + 4).ok_or_else(short)?),
+        index: LinkIndex(header.index.get().cast_unsigned()),
         name: String::new(),
         mac: None,
         mtu: 0,
-        up: flags & libc::IFF_UP as u32 != 0,
+        up: header.flags.get() & libc::IFF_UP as u32 != 0,
         carrier: false,
         kind: String::new(),
         rx_queues: 0,
@@ -168,24 +140,21 @@ fn parse(message: &[u8]) -> io::Result<Link> {
     };
     let mut peer = None;
     let mut in_other_namespace = false;
-    for (kind, payload) in attributes(message.get(HEADER + IFINFO..).ok_or_else(short)?) {
-        let number = u32_at(payload, 0);
-        match kind {
-            libc::IFLA_IFNAME => link.name = text(payload),
-            libc::IFLA_ADDRESS => link.mac = payload.try_into().ok().map(MacAddr),
+    for attribute in attributes(body) {
+        let number = attribute.u32("a number").ok();
+        match attribute.kind {
+            libc::IFLA_IFNAME => link.name = text(attribute),
+            libc::IFLA_ADDRESS => link.mac = attribute.mac(),
             libc::IFLA_MTU => link.mtu = number.unwrap_or(0),
-            libc::IFLA_CARRIER => link.carrier = payload.first() == Some(&1),
+            libc::IFLA_CARRIER => link.carrier = attribute.value.bytes.first() == Some(&1),
             libc::IFLA_NUM_RX_QUEUES => link.rx_queues = number.unwrap_or(0),
             libc::IFLA_NUM_TX_QUEUES => link.tx_queues = number.unwrap_or(0),
             libc::IFLA_LINK => peer = number.filter(|index| *index != 0),
             libc::IFLA_LINK_NETNSID => in_other_namespace = true,
             libc::IFLA_LINKINFO => {
-                link.kind = attributes(payload)
-                    .find(|(kind, _)| *kind == IFLA_INFO_KIND)
-                    .map(|(_, kind)| text(kind))
-                    .unwrap_or_default();
+                link.kind = find(attribute, IFLA_INFO_KIND).map(text).unwrap_or_default();
             }
-            libc::IFLA_XDP => link.xdp = xdp(payload),
+            libc::IFLA_XDP => link.xdp = xdp(attribute),
             _ => {}
         }
     }
@@ -193,16 +162,26 @@ fn parse(message: &[u8]) -> io::Result<Link> {
     Ok(link)
 }
 
-fn xdp(payload: &[u8]) -> Option<XdpAttachment> {
-    let find = |wanted| attributes(payload).find(|(kind, _)| *kind == wanted).map(|(_, payload)| payload);
-    let mode = match find(IFLA_XDP_ATTACHED)?.first()? {
+/// An attribute that is nested in another.
+fn find(outer: Attribute<'_>, kind: u16) -> Option<Attribute<'_>> {
+    attributes(outer.value).find(|inner| inner.kind == kind)
+}
+
+fn text(attribute: Attribute<'_>) -> String {
+    let bytes = attribute.value.bytes;
+    String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned()
+}
+
+fn xdp(attribute: Attribute<'_>) -> Option<XdpAttachment> {
+    let mode = match find(attribute, IFLA_XDP_ATTACHED)?.value.bytes.first()? {
         1 => XdpMode::Native,
         2 => XdpMode::Generic,
         3 => XdpMode::Hardware,
         4 => XdpMode::Multiple,
         _ => return None,
     };
-    Some(XdpAttachment { mode, program: find(IFLA_XDP_PROG_ID).and_then(|id| u32_at(id, 0)).unwrap_or(0) })
+    let program = find(attribute, IFLA_XDP_PROG_ID).and_then(|id| id.u32("IFLA_XDP_PROG_ID").ok());
+    Some(XdpAttachment { mode, program: program.unwrap_or(0) })
 }
 
 #[cfg(test)]

@@ -24,23 +24,13 @@ use ipnet::Ipv4Net;
 pub use ethtool::{Driver, Offloads, QueueCounts};
 pub(crate) use ioctl::{create_tap, join_tap};
 pub use link::{Link, Peer, XdpAttachment, XdpMode};
+pub use weft_netlink::MacAddr;
 
 use crate::netns::{NetNs, NetNsError};
 
 /// The kernel's number of an interface, within its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkIndex(pub u32);
-
-/// The address of an Ethernet interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MacAddr(pub [u8; 6]);
-
-impl fmt::Display for MacAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
 
 /// A NUMA node of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
