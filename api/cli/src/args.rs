@@ -26,9 +26,10 @@
 
 use std::{fmt::Display, str::FromStr};
 
+use weft_words::suggest::{nearest, one_of};
+
 use crate::{
     error::{CliError, quote},
-    suggest::{nearest, one_of},
     token::{Kind, Span, Token, tokenize},
 };
 

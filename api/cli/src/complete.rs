@@ -47,7 +47,7 @@ impl<C> CommandTree<C> {
     /// The words that fit at byte `cursor` of `line`. A cursor outside the line means its end.
     pub fn complete(&self, state: &C, line: &str, cursor: usize) -> Completion {
         let line = &line[..line.floor_char_boundary(cursor)];
-        let (tokens, _) = scan(line);
+        let tokens = scan(line);
         let (words, typed, start) = match tokens.split_last() {
             Some((Token { kind: Kind::Word { text, .. }, span }, words)) if span.end == line.len() => {
                 (words, text.as_str(), span.start)

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::token::Span;
+use weft_words::{Excerpt, Span};
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -49,14 +49,10 @@ impl CliError {
     ///
     /// `None` if no word is to blame, or if the position does not fit `command`.
     pub fn excerpt(&self, command: &str) -> Option<String> {
-        let position = self.position?;
-        let (before, after) = command.split_at_checked(position)?;
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let end = after.find('\n').map_or(command.len(), |newline| position + newline);
-        let indent: String =
-            command[start..position].chars().map(|c| if c == '\t' { c } else { ' ' }).collect();
-        let width = self.word.as_ref().map_or(1, |word| word.chars().count().max(1));
-        Some(format!("{}\n{indent}{}", &command[start..end], "^".repeat(width)))
+        let start = self.position?;
+        let end = start + self.word.as_ref().map_or(0, String::len);
+        let excerpt = Excerpt::new(command, Span { start, end })?;
+        Some(format!("{}\n{}", excerpt.line, excerpt.marks()))
     }
 }
 

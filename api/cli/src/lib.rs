@@ -27,7 +27,6 @@ pub mod script;
 pub mod server;
 #[cfg(feature = "server")]
 mod socket;
-pub mod suggest;
 mod token;
 pub mod tree;
 mod vpp;

@@ -11,13 +11,14 @@
 
 use std::collections::BTreeMap;
 
+use weft_words::suggest::{nearest, one_of};
+
 use crate::{
     args::Args,
     complete::Candidate,
     error::{CliError, quote},
     help,
     reply::Reply,
-    suggest::{nearest, one_of},
     token::{Span, Token, tokenize},
 };
 

@@ -11,7 +11,7 @@ impl<C> CommandTree<C> {
     }
 
     pub(crate) fn vpp_error(&self, line: &str, error: &CliError) -> String {
-        let (tokens, _) = scan(line);
+        let tokens = scan(line);
         let mut place = self.walk(&tokens).path.join(" ");
         if !place.is_empty() {
             place.push_str(": ");

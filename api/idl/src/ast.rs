@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What an `.api` file says, as it says it.
 
-use crate::error::Span;
+use weft_words::Span;
 
 /// A name and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

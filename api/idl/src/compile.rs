@@ -6,10 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use weft_words::Span;
+
 use crate::ast::{
     Alias, Array, Base, Enum, Field, Message, Name, Rpc, Setting, Statement, Struct, Type, Value,
 };
-use crate::error::{Error, Fault, Source, Span};
+use crate::error::{Error, Fault, Source};
 use crate::parse::parse;
 
 /// Compiled definitions.
@@ -200,7 +202,7 @@ impl Module {
     }
 
     fn fault(&self, span: &Span, message: impl Into<String>) -> Fault {
-        Fault::new(&self.source, span.clone(), message)
+        Fault::new(&self.source, *span, message)
     }
 }
 
@@ -270,7 +272,7 @@ impl Compiler {
         let mut imports = Vec::new();
         for statement in &statements {
             let Statement::Import(import) = statement else { continue };
-            let fault = |message: String| Fault::new(&source, import.span.clone(), message);
+            let fault = |message: String| Fault::new(&source, import.span, message);
             let path = &import.path;
             let target = self.files.iter().position(|(source, _)| source.name == *path);
             let target = target.ok_or_else(|| fault(format!("there is no file `{path}`")))?;
@@ -300,7 +302,7 @@ impl Compiler {
         if let Some(other) = self.api.modules.iter().find(|module| module.name == name) {
             let message =
                 format!("`{}` is called `{name}` already: expected another file name", other.path());
-            return Err(Fault::new(&source, 0..0, message));
+            return Err(Fault::new(&source, Span::default(), message));
         }
         self.api.modules.push(Module {
             source,
@@ -461,7 +463,7 @@ fn version(source: &Arc<Source>, statements: &[Statement]) -> Result<[u32; 3], F
     });
     let expected = "expected option version = \"1.2.3\";";
     let Some(Setting { name, value }) = setting else {
-        return Err(Fault::new(source, 0..0, format!("found no version: {expected}")));
+        return Err(Fault::new(source, Span::default(), format!("found no version: {expected}")));
     };
     let parsed = match value {
         Some(Value::Text(text)) => {
@@ -470,7 +472,7 @@ fn version(source: &Arc<Source>, statements: &[Statement]) -> Result<[u32; 3], F
         }
         _ => None,
     };
-    parsed.ok_or_else(|| Fault::new(source, name.span.clone(), format!("this is no version: {expected}")))
+    parsed.ok_or_else(|| Fault::new(source, name.span, format!("this is no version: {expected}")))
 }
 
 fn check_enum(module: &Module, value: &Enum) -> Result<(), Fault> {
@@ -506,7 +508,7 @@ fn class(fields: &[Field]) -> Class {
 }
 
 fn autoreply(request: &Message) -> Message {
-    let name = |text: &str| Name { text: text.to_owned(), span: request.name.span.clone() };
+    let name = |text: &str| Name { text: text.to_owned(), span: request.name.span };
     let field = |text: &str, base| Field {
         name: name(text),
         kind: Type::Base(base),

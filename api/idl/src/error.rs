@@ -2,12 +2,10 @@
 //! What is wrong with a definition: the file, the line, what was found, what was expected.
 
 use std::fmt;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Bytes of a source text.
-pub type Span = Range<usize>;
+use weft_words::{Excerpt, Span, position};
 
 /// A text and what it is called in messages.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,9 +41,8 @@ impl Fault {
 
     /// Line and column, from 1; the column counts characters.
     pub fn position(&self) -> (usize, usize) {
-        let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+        let at = position(&self.source.text, self.span.start);
+        (at.line, at.column)
     }
 
     /// What is wrong, without the place.
@@ -56,13 +53,11 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (line, column) = self.position();
-        let text = self.source.text.lines().nth(line - 1).unwrap_or("");
-        let gutter = " ".repeat(line.to_string().len());
-        let indent: String = text.chars().take(column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
-        let marks = "^".repeat(self.span.len().clamp(1, text.len().max(column) - column + 1));
-        writeln!(f, "{}:{line}:{column}: {}", self.source.name, self.message)?;
-        writeln!(f, "  {line} | {text}")?;
-        write!(f, "  {gutter} | {indent}{marks}")
+        let at = position(&self.source.text, self.span.start);
+        write!(f, "{}:{at}: {}", self.source.name, self.message)?;
+        match Excerpt::new(&self.source.text, self.span) {
+            Some(excerpt) => write!(f, "\n{excerpt}"),
+            None => Ok(()),
+        }
     }
 }

@@ -11,11 +11,13 @@ use winnow::error::{ErrMode, ModalResult, ParserError};
 use winnow::stream::{Stream, TokenSlice};
 use winnow::{Parser, token::any};
 
+use weft_words::Span;
+
 use crate::ast::{
     Alias, Array, Base, Entry, Enum, Field, Import, Message, Name, Rpc, Setting, Statement, Struct,
 };
 use crate::ast::{Type, Value};
-use crate::error::{Fault, Source, Span};
+use crate::error::{Fault, Source};
 use crate::token::{Kind, Token, tokens};
 
 type Input<'s> = TokenSlice<'s, Token<'s>>;
@@ -85,7 +87,7 @@ pub fn parse(source: &Arc<Source>) -> std::result::Result<Vec<Statement>, Fault>
         [one] => (*one).to_owned(),
         [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
     };
-    Err(Fault::new(source, found.span.clone(), format!("found {}: expected {expected}", found.kind)))
+    Err(Fault::new(source, found.span, format!("found {}: expected {expected}", found.kind)))
 }
 
 /// Items up to a mark; complains about what is neither.
@@ -144,19 +146,19 @@ fn word<'s>(word: &'static str) -> impl Parser<Input<'s>, (), ErrMode<Unexpected
 fn name(input: &mut Input<'_>) -> Result<Name> {
     let token = take(|kind| matches!(kind, Kind::Word(_)), "a name").parse_next(input)?;
     let Kind::Word(text) = token.kind else { return Err(ErrMode::from_input(input)) };
-    Ok(Name { text: text.to_owned(), span: token.span.clone() })
+    Ok(Name { text: text.to_owned(), span: token.span })
 }
 
 fn text(input: &mut Input<'_>) -> Result<(String, Span)> {
     let token = take(|kind| matches!(kind, Kind::Text(_)), "a text in quotes").parse_next(input)?;
     let Kind::Text(text) = token.kind else { return Err(ErrMode::from_input(input)) };
-    Ok((text.to_owned(), token.span.clone()))
+    Ok((text.to_owned(), token.span))
 }
 
 fn integer(input: &mut Input<'_>) -> Result<(u64, Span)> {
     let token = take(|kind| matches!(kind, Kind::Integer(_)), "a number").parse_next(input)?;
     let Kind::Integer(number) = token.kind else { return Err(ErrMode::from_input(input)) };
-    Ok((number, token.span.clone()))
+    Ok((number, token.span))
 }
 
 /// The length of a fixed array.
@@ -272,7 +274,7 @@ fn kind(input: &mut Input<'_>) -> Result<Type> {
         return Ok(Type::Base(base));
     }
     match word.strip_prefix("vl_api_").and_then(|word| word.strip_suffix("_t")) {
-        Some(text) => Ok(Type::Named(Name { text: text.to_owned(), span: name.span.clone() })),
+        Some(text) => Ok(Type::Named(Name { text: text.to_owned(), span: name.span })),
         None => Err(ErrMode::Backtrack(Unexpected {
             left: input.eof_offset() + 1,
             expected: vec!["a type: u8, ..., bool, f64, string or vl_api_<name>_t"],

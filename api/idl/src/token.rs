@@ -12,6 +12,8 @@ use winnow::stream::{LocatingSlice, Location};
 use winnow::token::{one_of, take_until, take_while};
 use winnow::{Parser, stream::Stream};
 
+use weft_words::Span;
+
 use crate::error::{Fault, Source};
 
 /// A token without its place.
@@ -43,7 +45,7 @@ impl fmt::Display for Kind<'_> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Token<'s> {
     pub kind: Kind<'s>,
-    pub span: Range<usize>,
+    pub span: Span,
 }
 
 impl Location for Token<'_> {
@@ -67,15 +69,19 @@ pub fn tokens(source: &Arc<Source>) -> std::result::Result<Vec<Token<'_>>, Fault
         if blank(&mut input).is_err() {
             // It stopped behind the mark that opens the comment.
             let end = input.current_token_start();
-            return Err(Fault::new(source, end - 2..end, "this comment has no end: expected `*/`"));
+            return Err(Fault::new(
+                source,
+                Span { start: end - 2, end },
+                "this comment has no end: expected `*/`",
+            ));
         }
         let start = input.current_token_start();
         if input.eof_offset() == 0 {
-            tokens.push(Token { kind: Kind::End, span: start..start });
+            tokens.push(Token { kind: Kind::End, span: Span { start, end: start } });
             return Ok(tokens);
         }
         match kind.with_span().parse_next(&mut input) {
-            Ok((kind, span)) => tokens.push(Token { kind, span }),
+            Ok((kind, Range { start, end })) => tokens.push(Token { kind, span: Span { start, end } }),
             Err(_) => {
                 let found = source.text[start..].chars().next().unwrap_or(' ');
                 let message = match found {
@@ -83,7 +89,7 @@ pub fn tokens(source: &Arc<Source>) -> std::result::Result<Vec<Token<'_>>, Fault
                     '0'..='9' => "this number is too large: expected 64 bits".to_owned(),
                     _ => format!("found `{found}`: expected a word, a number, a text or punctuation"),
                 };
-                return Err(Fault::new(source, start..start + found.len_utf8(), message));
+                return Err(Fault::new(source, Span { start, end: start + found.len_utf8() }, message));
             }
         }
     }
@@ -137,7 +143,7 @@ mod tests {
     fn what_is_no_token_is_marked() {
         assert_eq!(
             kinds("u8 ä;").unwrap_err(),
-            "t.api:1:4: found `ä`: expected a word, a number, a text or punctuation\n  1 | u8 ä;\n    |    ^^"
+            "t.api:1:4: found `ä`: expected a word, a number, a text or punctuation\n  1 | u8 ä;\n    |    ^"
         );
         assert!(kinds("u8 /* x").unwrap_err().starts_with("t.api:1:4: this comment has no end"));
         assert!(kinds("import \"x\n\";").unwrap_err().starts_with("t.api:1:8: this text has no end"));

@@ -3,6 +3,8 @@
 
 use std::{cell::RefCell, fmt};
 
+use weft_words::Excerpt;
+
 use super::source::{Source, Span};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,20 +91,15 @@ fn render(source: &Source, diagnostic: &Diagnostic, f: &mut fmt::Formatter<'_>) 
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let position = source.position(span.start);
-    writeln!(f, "{}:{position}: {severity}: {message}", source.name())?;
-    let (line, start) = source.line_at(span.start);
-    let number = position.line.to_string();
-    let gutter = " ".repeat(number.len());
-    let (before, rest) = line.split_at_checked(span.start - start).unwrap_or((line, ""));
-    let indent: String = before.chars().map(|c| if c == '\t' { c } else { ' ' }).collect();
-    let marked = &rest[..rest.floor_char_boundary(span.end - span.start)];
-    writeln!(f, "  {number} | {line}")?;
-    write!(f, "  {gutter} | {indent}{}", "^".repeat(marked.chars().count().max(1)))?;
-    if let Some(help) = help {
-        write!(f, "\n  {gutter} = {help}")?;
+    write!(f, "{}:{}: {severity}: {message}", source.name(), source.position(span.start))?;
+    let Some(excerpt) = Excerpt::new(source.text(), *span) else {
+        return Ok(());
+    };
+    write!(f, "\n{excerpt}")?;
+    match help {
+        Some(help) => write!(f, "\n  {} = {help}", excerpt.gutter()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub mod values;
 pub mod vplaned;
 mod words;
 
-use weft_cli::suggest::nearest;
+use weft_words::suggest::nearest;
 
 use self::{diagnostic::Sink, words::Words};
 pub use self::{

@@ -2,39 +2,22 @@
 //! The text of a configuration and places in it, so that every complaint can point at a word.
 
 use std::{
-    fmt, fs,
+    fs,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
+use weft_words::position;
+pub use weft_words::{Position, Span};
+
 /// Bytes in a configuration; VPP has the same bound.
 const LARGEST: u64 = 256 << 10;
-
-/// Byte range of the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Span {
-    pub start: usize,
-    pub end: usize,
-}
 
 /// A value, and where it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spanned<T> {
     pub value: T,
     pub span: Span,
-}
-
-/// Line and column, both from 1; columns count characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
-    pub line: usize,
-    pub column: usize,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
-    }
 }
 
 /// Where a configuration comes from, and its text.
@@ -71,7 +54,11 @@ impl Source {
             let valid = error.utf8_error().valid_up_to();
             let bytes = error.into_bytes();
             let before = String::from_utf8_lossy(&bytes[..valid]);
-            SourceError::NotUtf8 { path: path.to_owned(), at: end_of(&before), byte: bytes[valid] }
+            SourceError::NotUtf8 {
+                path: path.to_owned(),
+                at: position(&before, before.len()),
+                byte: bytes[valid],
+            }
         })?;
         Ok(Self { name: path.display().to_string(), text, comments: true })
     }
@@ -105,38 +92,13 @@ impl Source {
 
     /// Line and column of a byte offset.
     pub fn position(&self, offset: usize) -> Position {
-        end_of(&self.text[..offset])
-    }
-
-    /// The whole line that holds a byte offset, and where it begins.
-    pub(super) fn line_at(&self, offset: usize) -> (&str, usize) {
-        let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
-        let length = self.text[start..].find('\n').unwrap_or(self.text.len() - start);
-        (self.text[start..start + length].trim_end_matches('\r'), start)
-    }
-}
-
-/// The position just behind `text`.
-fn end_of(text: &str) -> Position {
-    let line_start = text.rfind('\n').map_or(0, |newline| newline + 1);
-    Position {
-        line: text.bytes().filter(|byte| *byte == b'\n').count() + 1,
-        column: text[line_start..].chars().count() + 1,
+        position(&self.text, offset)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn positions() {
-        let source = Source::from_text("f", "ab\n\tü x\r\nlast");
-        let at = |offset| source.position(offset).to_string();
-        assert_eq!([at(0), at(2), at(3), at(7), at(14)], ["1:1", "1:3", "2:1", "2:4", "3:5"]);
-        assert_eq!(source.line_at(7), ("\tü x", 3));
-        assert_eq!(source.line_at(14), ("last", 10));
-    }
 
     #[test]
     fn files_that_are_no_text() {

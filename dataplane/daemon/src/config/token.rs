@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The lexical rules of VPP's startup.conf: words and nested groups in braces.
-//!
-//! `\` takes away the meaning of the next character. In a file, `#` starts a comment anywhere, also
-//! inside a word. Quotes have no meaning.
+//! The lexical rules of VPP's startup.conf: words ([`weft_words::scan`], without quotes) and nested groups in braces.
+
+use weft_words::{Kind, Rules};
 
 use super::{
     diagnostic::{Diagnostic, Sink},
@@ -46,98 +45,39 @@ impl Token {
     }
 }
 
-/// The tokens of a source. Errors go to the sink; what is returned is then of no use.
+/// The tokens of a source; none if there are errors, which go to the sink.
 pub(super) fn tokenize(source: &Source, sink: &Sink) -> Vec<Token> {
-    let mut lexer = Lexer { source, at: 0, open: Vec::new(), tokens: Vec::new() };
-    if let Err(error) = lexer.run(sink) {
-        sink.push(error);
+    let rules = Rules { comments: source.has_comments(), quotes: false, deepest: DEEPEST_NESTING };
+    let (tokens, faults) = weft_words::scan(source.text(), rules);
+    if faults.is_empty() {
+        return tree(&tokens);
     }
-    lexer.tokens
+    for fault in faults {
+        sink.push(Diagnostic::error(fault.span, fault.message));
+    }
+    Vec::new()
 }
 
-struct Lexer<'a> {
-    source: &'a Source,
-    at: usize,
-    /// Groups that wait for their `}`: the `{`, and the tokens before it.
-    open: Vec<(Span, Vec<Token>)>,
-    tokens: Vec<Token>,
-}
-
-impl Lexer<'_> {
-    fn run(&mut self, sink: &Sink) -> Result<(), Diagnostic> {
-        while let Some(c) = self.peek() {
-            let start = self.at;
-            match c {
-                '#' if self.source.has_comments() => self.skip_comment(),
-                '{' => {
-                    let span = self.bump(start);
-                    if self.open.len() == DEEPEST_NESTING {
-                        let message = format!("braces are nested more than {DEEPEST_NESTING} deep");
-                        return Err(Diagnostic::error(span, message));
-                    }
-                    self.open.push((span, std::mem::take(&mut self.tokens)));
+/// Recurses as deep as braces are nested.
+fn tree(mut tokens: &[weft_words::Token]) -> Vec<Token> {
+    let mut tree = Vec::new();
+    while let [token, rest @ ..] = tokens {
+        tokens = rest;
+        match &token.kind {
+            Kind::Word { text, .. } => tree.push(Token::Word(Word { text: text.clone(), span: token.span })),
+            Kind::Open { skip } => {
+                let (inside, after) = rest.split_at(*skip);
+                if let [inside @ .., close] = inside {
+                    let (open, close) = (token.span, close.span);
+                    tree.push(Token::Group(Group { tokens: self::tree(inside), open, close }));
                 }
-                '}' => {
-                    let close = self.bump(start);
-                    match self.open.pop() {
-                        Some((open, before)) => {
-                            let tokens = std::mem::replace(&mut self.tokens, before);
-                            self.tokens.push(Token::Group(Group { tokens, open, close }));
-                        }
-                        None => sink.push(Diagnostic::error(close, "this brace closes nothing")),
-                    }
-                }
-                c if c.is_whitespace() => {
-                    self.bump(start);
-                }
-                _ => {
-                    let word = self.word()?;
-                    self.tokens.push(Token::Word(word));
-                }
+                tokens = after;
             }
-        }
-        match self.open.last() {
-            Some((open, _)) => Err(Diagnostic::error(*open, "this brace is never closed: expected }")),
-            None => Ok(()),
+            // Taken with its `{`.
+            Kind::Close => {}
         }
     }
-
-    fn word(&mut self) -> Result<Word, Diagnostic> {
-        let start = self.at;
-        let mut text = String::new();
-        while let Some(c) = self.peek() {
-            let escaped = match c {
-                '\\' => {
-                    let backslash = self.bump(self.at);
-                    self.peek().ok_or_else(|| {
-                        Diagnostic::error(backslash, "nothing follows this backslash: expected a character")
-                    })?
-                }
-                '{' | '}' => break,
-                '#' if self.source.has_comments() => break,
-                c if c.is_whitespace() => break,
-                c => c,
-            };
-            text.push(escaped);
-            self.bump(start);
-        }
-        Ok(Word { text, span: Span { start, end: self.at } })
-    }
-
-    fn peek(&self) -> Option<char> {
-        self.source.text()[self.at..].chars().next()
-    }
-
-    /// Steps over one character; the span from `start` to here.
-    fn bump(&mut self, start: usize) -> Span {
-        self.at += self.peek().map_or(0, char::len_utf8);
-        Span { start, end: self.at }
-    }
-
-    fn skip_comment(&mut self) {
-        let rest = &self.source.text()[self.at..];
-        self.at += rest.find('\n').unwrap_or(rest.len());
-    }
+    tree
 }
 
 #[cfg(test)]

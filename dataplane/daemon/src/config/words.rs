@@ -6,7 +6,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
-use weft_cli::suggest::{nearest, one_of};
+use weft_words::suggest::{nearest, one_of};
 
 use super::{
     diagnostic::{Diagnostic, Sink},

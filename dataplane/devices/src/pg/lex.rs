@@ -81,14 +81,8 @@ impl<'a> Cursor<'a> {
     /// That the next word is not what was expected.
     pub fn error(&self, expected: impl Into<String>) -> ParseError {
         let at = self.end - self.rest().trim_start().len();
-        let before = &self.text[..at];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        ParseError {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            found: self.peek().to_owned(),
-            expected: expected.into(),
-        }
+        let weft_words::Position { line, column } = weft_words::position(self.text, at);
+        ParseError { line, column, found: self.peek().to_owned(), expected: expected.into() }
     }
 
     /// Takes the next word if it is `word`.
