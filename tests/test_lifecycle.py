@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interfaces and daemons that come and go, under traffic."""
 
-import time
 
 import pytest
 
@@ -70,7 +69,7 @@ def test_sigterm_under_traffic(network, trafficgen):
     a, b = net.sites
     assert _ping(a, b)
     flood = trafficgen.sender(a, b, seconds=20, flows=64)
-    time.sleep(0.5)
+    poll_until(lambda: net.weft.interface(a.port)["rx_packets"] > 1_000, 5, "the flood is in Weft")
     net.weft.stop()
     flood.terminate()
     flood.wait(5)

@@ -97,9 +97,14 @@ def _frames(net, count, dscp=0, port=7000):
     return [Ether(src=a.host_mac, dst=a.port_mac) / packet] * count
 
 
+def _dropped(net):
+    return _drops(net, "policer-input") + _drops(net, "policer-output")
+
+
 def _send(net, frames, expected, port=7000):
-    """The code points with which the packets arrive."""
+    """The code points with which the packets arrive. Returns when `expected` have arrived and all others were dropped."""
     a, b = net.sites
+    dropped = _dropped(net) + len(frames) - expected
     with Wire(a.host, "eth0") as left, Wire(b.host, "eth0") as right:
         def arrived():
             frames = (Ether(frame) for frame in right.frames())
@@ -107,8 +112,8 @@ def _send(net, frames, expected, port=7000):
 
         for frame in frames:
             left.send(frame)
-        poll_until(lambda: len(arrived()) >= expected, 5, f"{expected} packets that pass")
-        time.sleep(0.3)
+        poll_until(lambda: len(arrived()) >= expected and _dropped(net) >= dropped, 5,
+                   f"{expected} packets that pass, and no other")
         packets = arrived()
     for packet in packets:
         assert packet.tos & 3 == 1, "congestion bits are left alone"

@@ -2,7 +2,6 @@
 """Two queues of each port on two workers."""
 
 import socket
-import time
 
 import pytest
 
@@ -52,7 +51,8 @@ def test_a_queue_moves_to_another_worker_under_traffic(two_by_two, trafficgen):
             two_by_two.weft.cli(words.placement("p0", queue, worker))
         placed = two_by_two.weft.rx_placement()
         assert placed["p0", 0] == placed["p0", 1]
-        time.sleep(0.1)
+        received = two_by_two.weft.interface("p0")["rx_packets"]
+        poll_until(lambda: two_by_two.weft.interface("p0")["rx_packets"] > received + 100, 5, "packets for the new worker")
     account = flow.stop()
     assert account["sent"] > 1_000
     assert account["lost"] == 0

@@ -154,10 +154,18 @@ interfaces {{
     def log_text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else "(no log)"
 
-    def cpu_seconds(self):
-        """Processor time of all threads of the daemon so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def sleeps(self):
+        """Whether no thread of the daemon runs or wants to: 20 looks, 5 ms apart, which wake nobody."""
+        for _ in range(20):
+            states = [task.read_text().rsplit(")", 1)[1].split()[0] for task in Path(f"/proc/{self.process.pid}/task").glob("*/stat")]
+            if any(state != "S" for state in states):
+                return False
+            time.sleep(0.005)
+        return True
+
+    def worker(self):
+        """What `show threads` says of the first worker."""
+        return next(thread for thread in self.cli_json("show threads")["threads"] if thread["type"] == "workers")
 
     # Command line --------------------------------------------------------------------------------------------------
 
