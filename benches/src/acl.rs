@@ -8,6 +8,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use weft_classify::{Action, Direction, Exempt, Match, Priority, Rule, RuleId, RuleSet, RuleSets, Verdict};
 use weft_engine::buffer::{BufferConfig, HEADROOM};
+use weft_engine::feature::FeatureSpec;
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, Role};
@@ -15,6 +16,7 @@ use weft_engine::wait::Waker;
 use weft_engine::{ArcId, BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_flow::FlowTracker;
 use weft_flow::settings::{Mode, Settings, Timeouts};
+use weft_nodes::arcs::IP4_UNICAST_ARC;
 use weft_nodes::graph::{self, Tables, add_nodes};
 use weft_nodes::headers::{IpProtocol, Ipv4Header, MacAddr, TcpFlags, build};
 use weft_nodes::interface::{Interfaces, Kind};
@@ -41,7 +43,8 @@ pub struct Options {
 }
 
 static SOURCE: NodeSpec = NodeSpec::input("source");
-static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
+static SINK: NodeSpec =
+    NodeSpec::internal("sink").role(Role::Output).features(&[FeatureSpec::on("ip4-unicast")]);
 /// Bytes of an IPv4 packet in a frame of 64 bytes.
 const BYTES: usize = 46;
 const SET: &str = "bench";
@@ -137,14 +140,14 @@ impl Bed {
             settings: graph::Settings::default(),
             main: main.clone(),
         };
-        let nodes = add_nodes(&mut engine, &tables)?;
-        let arc = nodes.arcs.ip4_unicast.0;
-        let mut sets = RuleSets::new(&mut engine, &interfaces.published(), &nodes.arcs, 64)?;
+        add_nodes(&mut engine, &tables)?;
+        let arc = engine.features().arc(IP4_UNICAST_ARC.name)?;
+        let mut sets = RuleSets::new(&mut engine, &interfaces.published(), 64)?;
         let day = std::time::Duration::from_secs(86_400);
         let timeouts = Timeouts { udp_new: day, udp_established: day, tcp_new: day, ..Timeouts::default() };
         let settings = Settings { flows: flows as usize, rate: None, timeouts, ..Settings::default() };
         let table = interfaces.published();
-        let mut tracker = FlowTracker::new(&mut engine, &nodes.arcs, settings, &table, 16, &main)?;
+        let mut tracker = FlowTracker::new(&mut engine, settings, &table, 16, &main)?;
         sets.admit_by(&mut engine, tracker.node());
         let sink = engine.add_nodes("bench", vec![NodeDef::new(&SINK, |_| Box::new(Sink))])?[0];
         let ip = build::ipv4([0; 4], [0; 4]);
@@ -176,8 +179,8 @@ impl Bed {
         })?;
         sets.attach(&mut engine, &interfaces, SET, NEAR, Direction::Input)?;
         // The sink instead of ip4-lookup.
-        for (index, feature) in [(NEAR, "ip4-classify"), (FAR, "flow-track")] {
-            engine.set_feature(arc, index, feature, true, sink)?;
+        for index in [NEAR, FAR] {
+            engine.set_feature(arc, index, SINK.name, true)?;
         }
         let ids = ["flow-track", "ip4-classify"].map(|name| engine.graph().id(name));
         let [Some(track), Some(classify)] = ids else {

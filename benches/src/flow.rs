@@ -12,7 +12,7 @@ use clap::Args;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use weft_engine::buffer::{BufferConfig, HEADROOM};
-use weft_engine::feature::ArcSpec;
+use weft_engine::feature::{ArcEnd, ArcSpec};
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, Role};
@@ -22,7 +22,7 @@ use weft_flow::FlowTracker;
 use weft_flow::counts::Count;
 use weft_flow::settings::{Mode, Settings, Timeouts};
 use weft_flow_map::FlowId;
-use weft_nodes::graph::FeatureArcs;
+use weft_nodes::arcs::IP4_UNICAST_ARC;
 use weft_nodes::headers::{Ipv4Header, TcpFlags, build};
 use weft_nodes::interface::Interfaces;
 
@@ -138,7 +138,8 @@ impl Bed {
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config)?;
-        let arc = engine.add_arc(ArcSpec { name: "ip4-unicast" });
+        let spec = ArcSpec { end: ArcEnd::Node(SINK.name), ..IP4_UNICAST_ARC };
+        let arc = engine.add_arc("bench", &spec)?;
         let sink = engine.add_nodes("bench", vec![NodeDef::new(&SINK, |_| Box::new(Sink))])?[0];
         let ip = build::ipv4([0; 4], [0; 4]);
         let template = match traffic {
@@ -159,19 +160,11 @@ impl Bed {
         let source = engine.add_nodes("bench", vec![source])?[0];
         engine.add_nodes("bench", vec![NodeDef::new(&REWRITE, |_| Box::new(Sink))])?;
         let table = Interfaces::new(&engine, 1).published();
-        let here = (arc, sink);
-        let arcs = FeatureArcs {
-            device_input: here,
-            arp: here,
-            ip4_unicast: here,
-            ip4_local: here,
-            interface_output: arc,
-        };
         // On a busy machine a case may last for minutes; no flow shall end meanwhile.
         let day = Duration::from_secs(86_400);
         let timeouts = Timeouts { udp_new: day, udp_established: day, tcp_new: day, ..Timeouts::default() };
         let settings = Settings { flows, rate: None, timeouts, ..Settings::default() };
-        let mut tracker = FlowTracker::new(&mut engine, &arcs, settings, &table, 1, &Waker::new()?)?;
+        let mut tracker = FlowTracker::new(&mut engine, settings, &table, 1, &Waker::new()?)?;
         tracker.enable(&mut engine, PORT, Mode::Track)?;
         let mut worker = workers.pop().context("an engine has a worker")?;
         worker.turn();

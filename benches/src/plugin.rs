@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use weft_engine::feature::FeatureSpec;
 use weft_engine::frame::Frame;
-use weft_engine::graph::NodeDef;
+use weft_engine::graph::{NodeDef, Registration};
 use weft_engine::node::{Node, NodeSpec};
 use weft_engine::wait::Waker;
 use weft_engine::{Context, Engine, InterfaceIndex};
@@ -93,14 +93,14 @@ fn measure(options: &Options, vector: usize, plugin_first: bool) -> Result<()> {
     let library = Library::open(&options.library)?;
     let mut plugin = Plugin::start(library, &mut Bare(engine), "", Waker::new()?)?;
     plugin.install(&mut host, engine)?;
-    engine.add_nodes("bench", vec![NodeDef::new(&BUILT_IN, |_| Box::new(BuiltIn))])?;
     let other: &[&str] = &[PLUGIN];
     let (after, before) = if plugin_first { (other, &[][..]) } else { (&[][..], other) };
-    engine.add_feature(&FeatureSpec { arc: ARC, node: BUILT_IN.name, after, before })?;
+    let nodes = vec![NodeDef::new(&BUILT_IN, |_| Box::new(BuiltIn))];
+    let features = vec![(BUILT_IN.name, FeatureSpec { arc: ARC, after, before })];
+    engine.register("bench", Registration { nodes, features, ..Registration::default() })?;
     let arc = engine.features().arc(ARC)?;
-    let last = engine.graph().id("ip4-lookup").context("the chain has ip4-lookup")?;
     for node in [BUILT_IN.name, PLUGIN] {
-        engine.set_feature(arc, InterfaceIndex(0), node, true, last)?;
+        engine.set_feature(arc, InterfaceIndex(0), node, true)?;
     }
     let ids = [BUILT_IN.name, PLUGIN].map(|name| engine.graph().id(name));
     let [built_in, plugin_node] = ids.map(|id| id.map_or(0, |id| id.index()));

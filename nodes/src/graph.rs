@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, RingBuffer};
 use weft_engine::buffer::BufferCache;
-use weft_engine::feature::ArcSpec;
-use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration};
 use weft_engine::node::NodeSpec;
 use weft_engine::publish::{Published, SlabReader};
 use weft_engine::wait::Waker;
-use weft_engine::{ArcId, BufferIndex, Engine, InterfaceIndex, NodeId, Worker};
+use weft_engine::{BufferIndex, Engine, InterfaceIndex, NodeId, Worker};
 use weft_stats::CombinedVector;
 
+use crate::arcs::{self, ARP_ARC, INTERFACE_OUTPUT_ARC, IP4_LOCAL_ARC, IP4_OUTPUT_ARC, IP4_UNICAST_ARC};
 use crate::arp::{
     ARP_INPUT, ARP_REPLY, ArpInput, ArpReply, HoldSettings, IP4_ARP, Ip4Arp, NeighborNotice, NoticeSender,
 };
@@ -76,29 +76,12 @@ pub struct Nodes {
     pub loopback_tx: NodeId,
     /// Tells senders of what cannot go on, within limits.
     pub ip4_icmp_error: NodeId,
-    /// Feature arcs.
-    pub arcs: FeatureArcs,
     /// What interfaces let in.
     pub admission: AdmissionNodes,
     /// What to do with packets that wait.
     pub held: HeldPackets,
     /// News of neighbours: two rings per worker.
     pub notices: Vec<Consumer<NeighborNotice>>,
-}
-
-/// Feature arcs by VPP's names.
-#[derive(Clone, Copy, Debug)]
-pub struct FeatureArcs {
-    /// `device-input`, which the input nodes of devices start, and what follows it.
-    pub device_input: (ArcId, NodeId),
-    /// `arp`, and what follows it.
-    pub arp: (ArcId, NodeId),
-    /// `ip4-unicast`, and what follows it.
-    pub ip4_unicast: (ArcId, NodeId),
-    /// `ip4-local`, and what follows it.
-    pub ip4_local: (ArcId, NodeId),
-    /// `interface-output`; the transmit node of the interface follows it.
-    pub interface_output: ArcId,
 }
 
 const ONE_EACH: &str = "there is a ring for each worker";
@@ -112,11 +95,6 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
     let received = counter("/if/ip4", engine)?;
     // Nobody counts here yet; readers expect it.
     counter("/if/ip6", engine)?;
-    let device_input = engine.add_arc(ArcSpec { name: "device-input" });
-    let arp = engine.add_arc(ArcSpec { name: "arp" });
-    let ip4_unicast = engine.add_arc(ArcSpec { name: "ip4-unicast" });
-    let ip4_local = engine.add_arc(ArcSpec { name: "ip4-local" });
-    let interface_output = engine.add_arc(ArcSpec { name: "interface-output" });
     let clock = engine.clock;
 
     let mut notices = Vec::new();
@@ -135,103 +113,98 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         next_hops: tables.next_hops.clone(),
     };
 
-    engine.add_nodes(
-        "weft",
-        vec![
-            NodeDef::new(&ETHERNET_INPUT, |w| {
-                Box::new(EthernetInput { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
-            }),
-            NodeDef::new(&ARP_INPUT, |w| {
-                Box::new(ArpInput { arc: arp, next: w.nexts(), reasons: w.reasons() })
-            }),
-            NodeDef::new(&ARP_REPLY, |w| {
-                let sender = reply_senders.next().expect(ONE_EACH);
-                Box::new(ArpReply::new(tables, &clock, sender, interface_output, w.nexts(), w.reasons()))
-            }),
-            NodeDef::new(&IP4_INPUT, |w| {
-                Box::new(Ip4Input {
-                    arc: ip4_unicast,
-                    received: received.row(w.thread()),
-                    next: w.nexts(),
-                    reasons: w.reasons(),
-                })
-            }),
-            NodeDef::new(&IP4_URPF_STRICT, |w| {
-                Box::new(Ip4Urpf { strict: true, routes: whereabouts(), reasons: w.reasons() })
-            }),
-            NodeDef::new(&IP4_URPF_LOOSE, |w| {
-                Box::new(Ip4Urpf { strict: false, routes: whereabouts(), reasons: w.reasons() })
-            }),
-            NodeDef::new(&IP4_LOCAL_ONLY, |w| {
-                Box::new(Ip4LocalOnly { routes: whereabouts(), reasons: w.reasons() })
-            }),
-            NodeDef::new(&IP4_LOOKUP, |w| {
-                Box::new(Ip4Lookup {
-                    tables: tables.fibs.clone(),
-                    load_balances: tables.load_balances.clone(),
-                    routes: tables.routes.row(w.thread()),
-                    next: w.nexts(),
-                    reasons: w.reasons(),
-                })
-            }),
-            NodeDef::new(&IP4_REWRITE, |w| {
-                Box::new(Ip4Rewrite {
-                    next_hops: tables.next_hops.clone(),
-                    interfaces: interfaces(),
-                    arc: interface_output,
-                    next: w.nexts(),
-                    reasons: w.reasons(),
-                })
-            }),
-            NodeDef::new(&IP4_ARP, |w| {
-                let sender = hold_senders.next().expect(ONE_EACH);
-                Box::new(Ip4Arp::new(tables, &clock, sender, w.nexts(), w.reasons()))
-            }),
-            NodeDef::new(&IP4_FRAG, |w| {
-                Box::new(Ip4Frag {
-                    next_hops: tables.next_hops.clone(),
-                    interfaces: interfaces(),
-                    fragments: Vec::new(),
-                    next: w.nexts(),
-                    reasons: w.reasons(),
-                })
-            }),
-            NodeDef::new(&IP4_ICMP_ERROR, |w| {
-                Box::new(Ip4IcmpError {
-                    interfaces: interfaces(),
-                    limits: IcmpLimits::new(&clock, tables.settings.icmp),
-                    identification: 0,
-                    next: w.nexts(),
-                    reasons: w.reasons(),
-                })
-            }),
-            NodeDef::new(&IP4_LOCAL, |w| Box::new(Ip4Local { arc: ip4_local, next: w.nexts() })),
-            NodeDef::new(&IP4_LOCAL_END, |w| {
-                Box::new(Ip4LocalEnd { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
-            }),
-            NodeDef::new(&PUNT, |w| Box::new(Punt { interfaces: interfaces(), reasons: w.reasons() })),
-            NodeDef::new(&LOOPBACK_TX, |w| {
-                Box::new(LoopbackTx { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
-            }),
-        ],
-    )?;
-    let lookup = engine.graph().id(IP4_LOOKUP.name).expect("the node was added just now");
-    let admission = AdmissionNodes::add(engine, (ip4_unicast, lookup))
-        .expect("the features of this crate do not contradict each other");
+    let nodes = vec![
+        NodeDef::new(&ETHERNET_INPUT, |w| {
+            Box::new(EthernetInput { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
+        }),
+        NodeDef::new(&ARP_INPUT, |w| {
+            Box::new(ArpInput { arc: w.arc(&ARP_ARC), next: w.nexts(), reasons: w.reasons() })
+        }),
+        NodeDef::new(&ARP_REPLY, |w| {
+            let sender = reply_senders.next().expect(ONE_EACH);
+            Box::new(ArpReply::new(
+                tables,
+                &clock,
+                sender,
+                w.arc(&INTERFACE_OUTPUT_ARC),
+                w.nexts(),
+                w.reasons(),
+            ))
+        }),
+        NodeDef::new(&IP4_INPUT, |w| {
+            Box::new(Ip4Input {
+                arc: w.arc(&IP4_UNICAST_ARC),
+                received: received.row(w.thread()),
+                next: w.nexts(),
+                reasons: w.reasons(),
+            })
+        }),
+        NodeDef::new(&IP4_URPF_STRICT, |w| {
+            Box::new(Ip4Urpf { strict: true, routes: whereabouts(), reasons: w.reasons() })
+        }),
+        NodeDef::new(&IP4_URPF_LOOSE, |w| {
+            Box::new(Ip4Urpf { strict: false, routes: whereabouts(), reasons: w.reasons() })
+        }),
+        NodeDef::new(&IP4_LOCAL_ONLY, |w| {
+            Box::new(Ip4LocalOnly { routes: whereabouts(), reasons: w.reasons() })
+        }),
+        NodeDef::new(&IP4_LOOKUP, |w| {
+            Box::new(Ip4Lookup {
+                tables: tables.fibs.clone(),
+                load_balances: tables.load_balances.clone(),
+                routes: tables.routes.row(w.thread()),
+                next: w.nexts(),
+                reasons: w.reasons(),
+            })
+        }),
+        NodeDef::new(&IP4_REWRITE, |w| {
+            Box::new(Ip4Rewrite {
+                next_hops: tables.next_hops.clone(),
+                interfaces: interfaces(),
+                arc: w.arc(&IP4_OUTPUT_ARC),
+                next: w.nexts(),
+                reasons: w.reasons(),
+            })
+        }),
+        NodeDef::new(&IP4_ARP, |w| {
+            let sender = hold_senders.next().expect(ONE_EACH);
+            Box::new(Ip4Arp::new(tables, &clock, sender, w.nexts(), w.reasons()))
+        }),
+        NodeDef::new(&IP4_FRAG, |w| {
+            Box::new(Ip4Frag {
+                next_hops: tables.next_hops.clone(),
+                interfaces: interfaces(),
+                fragments: Vec::new(),
+                next: w.nexts(),
+                reasons: w.reasons(),
+            })
+        }),
+        NodeDef::new(&IP4_ICMP_ERROR, |w| {
+            Box::new(Ip4IcmpError {
+                interfaces: interfaces(),
+                limits: IcmpLimits::new(&clock, tables.settings.icmp),
+                identification: 0,
+                next: w.nexts(),
+                reasons: w.reasons(),
+            })
+        }),
+        NodeDef::new(&IP4_LOCAL, |w| Box::new(Ip4Local { arc: w.arc(&IP4_LOCAL_ARC), next: w.nexts() })),
+        NodeDef::new(&IP4_LOCAL_END, |w| {
+            Box::new(Ip4LocalEnd { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
+        }),
+        NodeDef::new(&PUNT, |w| Box::new(Punt { interfaces: interfaces(), reasons: w.reasons() })),
+        NodeDef::new(&LOOPBACK_TX, |w| {
+            Box::new(LoopbackTx { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
+        }),
+    ];
+    engine.register(BUILT_IN, Registration { arcs: arcs::all(), nodes, ..Registration::default() })?;
     let id = |spec: &NodeSpec| engine.graph().id(spec.name).expect("the node was added just now");
     Ok(Nodes {
-        admission,
+        admission: AdmissionNodes::new(engine),
         ethernet_input: id(&ETHERNET_INPUT),
         ip4_lookup: id(&IP4_LOOKUP),
         loopback_tx: id(&LOOPBACK_TX),
         ip4_icmp_error: id(&IP4_ICMP_ERROR),
-        arcs: FeatureArcs {
-            device_input: (device_input, id(&ETHERNET_INPUT)),
-            arp: (arp, id(&ARP_REPLY)),
-            ip4_unicast: (ip4_unicast, id(&IP4_LOOKUP)),
-            ip4_local: (ip4_local, id(&IP4_LOCAL_END)),
-            interface_output,
-        },
         held: HeldPackets { arp: id(&IP4_ARP), rewrite: id(&IP4_REWRITE), icmp_error: id(&IP4_ICMP_ERROR) },
         notices,
     })

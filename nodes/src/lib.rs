@@ -12,6 +12,7 @@
 //! is the one list of nodes.
 #![deny(unsafe_code)]
 
+pub mod arcs;
 pub mod arp;
 pub mod context;
 pub mod ethernet;

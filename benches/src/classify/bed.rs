@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use weft_classify::{Direction, Rule, RuleId, RuleSet, RuleSets};
 use weft_engine::buffer::{BufferConfig, HEADROOM};
+use weft_engine::feature::FeatureSpec;
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
+use weft_nodes::arcs::IP4_UNICAST_ARC;
 use weft_nodes::graph::{Settings, Tables, add_nodes};
 use weft_nodes::headers::{IpProtocol, MacAddr, TcpFlags, build};
 use weft_nodes::interface::{Interfaces, Kind};
@@ -27,7 +29,8 @@ const RX: InterfaceIndex = InterfaceIndex(0);
 const PACKET: usize = 46;
 
 static SOURCE: NodeSpec = NodeSpec::input("source");
-static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
+static SINK: NodeSpec =
+    NodeSpec::internal("sink").role(Role::Output).features(&[FeatureSpec::on("ip4-unicast")]);
 
 struct Source {
     arc: ArcId,
@@ -97,9 +100,9 @@ impl Bed {
             settings: Settings::default(),
             main: Waker::new()?,
         };
-        let nodes = add_nodes(&mut engine, &tables)?;
-        let arc = nodes.arcs.ip4_unicast.0;
-        let mut sets = RuleSets::new(&mut engine, &interfaces.published(), &nodes.arcs, 1 << 16)?;
+        add_nodes(&mut engine, &tables)?;
+        let arc = engine.features().arc(IP4_UNICAST_ARC.name)?;
+        let mut sets = RuleSets::new(&mut engine, &interfaces.published(), 1 << 16)?;
         let bytes: Vec<_> = packets.iter().map(bytes).collect::<Option<_>>().context("all packets fit")?;
         let ids = engine.add_nodes(
             "bench",
@@ -121,7 +124,7 @@ impl Bed {
         let compile = start.elapsed();
         sets.attach(&mut engine, &interfaces, SET, rx, Direction::Input)?;
         // The sink instead of ip4-lookup.
-        engine.set_feature(arc, rx, NODE, true, ids[1])?;
+        engine.set_feature(arc, rx, SINK.name, true)?;
         let node = engine.graph().id(NODE).context("the node was added")?;
         let mut worker = workers.pop().context("an engine has a worker")?;
         worker.turn();

@@ -72,19 +72,18 @@ impl Dataplane {
     fn make_tracker(&mut self) -> Result<()> {
         if self.flows.tracker.is_none() {
             let interfaces = self.config.limits.interfaces as usize;
-            let (arcs, settings) = (self.nodes.arcs, self.config.flow);
-            let tracker = FlowTracker::new(
-                &mut self.engine,
-                &arcs,
-                settings,
-                &self.interfaces.published(),
-                interfaces,
-                &self.main,
-            )?;
             let path = self.config.unix.in_runtime_dir(Path::new(SOCKET));
             let listener = StatsListener::bind(&path, self.config.unix.gid.map(|group| group.0))?;
+            let (table, settings) = (self.interfaces.published(), self.config.flow);
+            let tracker = FlowTracker::new(&mut self.engine, settings, &table, interfaces, &self.main)?;
             let name = format!("{}_flows", self.config.cpu.thread_prefix);
-            self.flows.server = Some(MemoryServer::start(listener, tracker.tables(), name)?);
+            match MemoryServer::start(listener, tracker.tables(), name) {
+                Ok(server) => self.flows.server = Some(server),
+                Err(error) => {
+                    tracker.discard(&mut self.engine);
+                    return Err(error);
+                }
+            }
             self.rule_sets.admit_by(&mut self.engine, tracker.node());
             tracker.set_events(self.flows.logged != (false, false));
             self.flows.tracker = Some(tracker);

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use weft_engine::feature::FeatureError;
 use weft_engine::wait::Waker;
-use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
+use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::{Settings, Tables};
 use weft_nodes::interface::{Changes, Event, Interfaces, Kind};
@@ -114,27 +113,6 @@ impl Dataplane {
             let published = self.engine.stats.set_len(&self.routes, used);
             debug_assert!(published.is_ok(), "the vector was made for all load-balances");
         }
-    }
-
-    /// Lets packets of an interface pass a feature, or no longer; says whether that is another state than before.
-    pub fn set_feature(
-        &mut self,
-        arc: ArcId,
-        interface: InterfaceIndex,
-        feature: &str,
-        on: bool,
-    ) -> Result<bool, FeatureError> {
-        let last = self.last_node(arc, interface);
-        self.engine.set_feature(arc, interface, feature, on, last)
-    }
-
-    /// The node that follows the features of an arc.
-    fn last_node(&self, arc: ArcId, interface: InterfaceIndex) -> NodeId {
-        let (arcs, nodes) = (&self.nodes.arcs, &self.nodes);
-        let fixed = [arcs.arp, arcs.ip4_unicast, arcs.ip4_local, (self.devices.arc, nodes.ethernet_input)];
-        let fixed = fixed.into_iter().find(|(known, _)| *known == arc).map(|(_, last)| last);
-        // On the way out it is the interface's own.
-        fixed.or_else(|| self.interfaces.get(interface).map(|interface| interface.tx)).unwrap_or(NodeId::DROP)
     }
 
     /// Has routes follow what has changed of interfaces.

@@ -19,9 +19,15 @@ pub mod pg;
 mod sync;
 pub mod tap;
 
+use weft_engine::feature::{ArcEnd, ArcKey, ArcSpec};
+
 /// Bytes of link header in front of a received frame: an Ethernet header without tags, which nearly all have.
 /// ethernet-input corrects it for the others.
 pub const LINK_HEADER: u16 = 14;
+
+/// The `device-input` arc: what a device has received, before anything else has looked at it.
+pub static DEVICE_INPUT_ARC: ArcSpec<'static> =
+    ArcSpec { name: "device-input", key: ArcKey::RxInterface, end: ArcEnd::Node("ethernet-input") };
 
 // The test bed is written against the public names and serves unit and integration tests alike.
 #[cfg(all(test, not(loom)))]

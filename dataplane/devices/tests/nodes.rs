@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::{Namespace, RawSocket, eventually, serial, udp, veth};
+use weft_devices::DEVICE_INPUT_ARC;
 use weft_devices::af_xdp::input::{AF_XDP_INPUT, AfXdpInput, RxQueue};
 use weft_devices::af_xdp::memory::BufferMemory;
 use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
@@ -20,7 +21,6 @@ use weft_devices::tap::input::{Side, TAP_INPUT, TapInput};
 use weft_devices::tap::output::{TAP_OUTPUT, TapOutput};
 use weft_devices::tap::{Tap, TapConfig};
 use weft_engine::buffer::{BufferConfig, HEADROOM};
-use weft_engine::feature::ArcSpec;
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec};
@@ -67,7 +67,7 @@ impl Bed {
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config).expect("an engine");
-        let arc = engine.add_arc(ArcSpec { name: "device-input" });
+        let arc = engine.add_arc("test", &DEVICE_INPUT_ARC).expect("an arc");
         let (out, clock) = (Arc::new(Mutex::new([NodeId::DROP; 2])), engine.clock);
         let nodes = vec![
             NodeDef::new(&CROSS, |_| Box::new(Cross { out: Arc::clone(&out) })),

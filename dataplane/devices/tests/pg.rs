@@ -11,9 +11,9 @@ use weft_devices::pg::{Mode, Pg, PgError, PgId, StreamStatus};
 use weft_engine::buffer::{BufferCache, BufferConfig};
 use weft_engine::context::Context;
 use weft_engine::engine::{Engine, EngineConfig};
-use weft_engine::feature::{ArcSpec, FeatureSpec};
+use weft_engine::feature::FeatureSpec;
 use weft_engine::frame::Frame;
-use weft_engine::graph::NodeDef;
+use weft_engine::graph::{NodeDef, Registration};
 use weft_engine::ids::{BufferIndex, InterfaceIndex, NodeId, ReasonId, ThreadIndex};
 use weft_engine::node::{Nexts, Node, NodeSpec, Role};
 use weft_engine::trace::{CaptureFilter, Names};
@@ -27,7 +27,7 @@ weft_engine::edges! { enum ToDrop { Drop => "drop" } }
 
 static ETHERNET_INPUT: NodeSpec = NodeSpec::internal("ethernet-input").next(&["drop"]);
 static IP4_INPUT: NodeSpec = NodeSpec::internal("ip4-input").next(&["drop"]);
-static FEATURE: NodeSpec = NodeSpec::internal("feature");
+static FEATURE: NodeSpec = NodeSpec::internal("feature").features(&[FeatureSpec::on("device-input")]);
 static HOLD: NodeSpec = NodeSpec::internal("hold").role(Role::Hold);
 
 /// Stands in for ethernet-input and ip4-input: drops.
@@ -103,10 +103,9 @@ impl Bed {
             NodeDef::new(&ETHERNET_INPUT, |w| Box::new(Input { next: w.nexts() })),
             NodeDef::new(&IP4_INPUT, |w| Box::new(Input { next: w.nexts() })),
         ];
-        let hold = engine.add_nodes("test", nodes).unwrap()[0];
-        engine.add_arc(ArcSpec { name: "device-input" });
-        let feature = FeatureSpec { arc: "device-input", node: "feature", after: &[], before: &[] };
-        engine.add_feature(&feature).unwrap();
+        let arcs = vec![weft_devices::DEVICE_INPUT_ARC];
+        let registration = Registration { arcs, nodes, ..Registration::default() };
+        let hold = engine.register("test", registration).unwrap()[0];
         engine.stats.update(|update| engine.counters.interfaces.set_len(update, 3)).unwrap();
         let mut pg = Pg::new(&mut engine).unwrap();
         pg.create_interface(&mut engine, PgId(0), PG0, Mode::Ethernet).unwrap();
@@ -380,9 +379,8 @@ fn streams_can_be_changed_and_taken_away_while_they_run() {
 fn features_of_the_interface_see_what_it_receives() {
     let mut bed = Bed::new("features", 1, 1024);
     let arc = bed.engine.features().arc("device-input").unwrap();
-    let last = bed.engine.graph().id("ethernet-input").unwrap();
     let feature = bed.engine.graph().id("feature").unwrap();
-    bed.engine.set_feature(arc, PG0, "feature", true, last).unwrap();
+    bed.engine.set_feature(arc, PG0, "feature", true).unwrap();
     for (text, seen) in
         [("source pg0", 5), ("interface pg0", 10), ("source pg1", 10), ("source pg0 node hold", 10)]
     {

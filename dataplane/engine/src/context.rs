@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::edges::EdgeCounts;
 use crate::feature::Arcs;
 use crate::frame::{FRAME_SIZE, Frame, Frames, group_by_next};
-use crate::handoff::{Handoff, Station};
+use crate::handoff::Handoff;
 use crate::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::qsbr::Guard;
 use crate::trace::{Details, Recorder, Trace};
@@ -245,10 +245,16 @@ impl<'a> Context<'a> {
         self.send(first, packets);
     }
 
-    /// Hands packets of this worker to another one, where they go on at `station`; returns how many found room. The others
-    /// stay this worker's.
-    pub fn hand_off(&mut self, to: ThreadIndex, station: Station, packets: &[BufferIndex]) -> usize {
-        self.handoff.send(usize::from(to.0).wrapping_sub(1), station, packets)
+    /// Hands packets of this worker to another one, where they go on in this node, on the arc on which they are; returns how
+    /// many found room. The others stay this worker's, where they are.
+    pub fn hand_off(&mut self, to: ThreadIndex, packets: &[BufferIndex]) -> usize {
+        let arcs = self.arcs;
+        packets.iter().for_each(|&index| arcs.park(&mut self.buffers.packet(index)));
+        let sent = self.handoff.send(usize::from(to.0).wrapping_sub(1), self.node, packets);
+        for &index in &packets[sent..] {
+            arcs.resume(self.node, &mut self.buffers.packet(index));
+        }
+        sent
     }
 
     /// Hands packets to one node: what input nodes do, and nodes that make packets.

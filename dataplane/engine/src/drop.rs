@@ -3,13 +3,19 @@
 //!
 //! That there is one such place is what makes the law rx = tx + drops + in flight checkable. The node also
 //! keeps a sample of recent drops, so that "where did my packet go" has an answer without a trace.
+//!
+//! It is the start and the end of the `error-drop` arc: features there see what is about to be dropped on an interface,
+//! with its reason. A packet that they pass on, or that one of them drops, is dropped.
 
 use std::collections::VecDeque;
 
+use crate::buffer::{BufferCache, DROPPING};
 use crate::clock::Tsc;
 use crate::context::Context;
+use crate::counters::Counters;
+use crate::feature::{ArcEnd, ArcKey, ArcSpec};
 use crate::frame::Frame;
-use crate::ids::{InterfaceIndex, ReasonId};
+use crate::ids::{ArcId, BufferIndex, InterfaceIndex, ReasonId};
 use crate::node::{Node, NodeSpec, Role};
 use crate::trace::{Names, TraceRecord};
 
@@ -28,6 +34,11 @@ pub(crate) const NODE_REMOVED: ReasonId = ReasonId(Reason::NodeRemoved as u16);
 
 /// Samples that are kept.
 const SAMPLES: usize = 128;
+
+/// The arc of packets that are about to be dropped. It is the first of all.
+pub static ERROR_DROP: ArcSpec<'static> =
+    ArcSpec { name: "error-drop", key: ArcKey::RxInterface, end: ArcEnd::Node("drop") };
+pub(crate) const ERROR_DROP_ARC: ArcId = ArcId(0);
 
 /// Descriptor of the drop node.
 pub static DROP: NodeSpec =
@@ -80,14 +91,32 @@ impl Node for DropNode {
         if cx.now >= self.next_sample {
             self.sample(cx, frame);
         }
-        for &index in frame.packets() {
-            let packet = cx.buffers.packet(index);
-            let (reason, rx) = (packet.meta.reason, packet.meta.rx_interface);
-            cx.counters.count(reason, 1);
-            if rx != InterfaceIndex::NONE {
-                cx.counters.interfaces.drops.add(rx.index(), 1);
-            }
-            cx.buffers.free_one(index);
+        let (arcs, counters) = (cx.arcs(), cx.counters);
+        let features = arcs.arc(ERROR_DROP_ARC);
+        if features.is_empty() {
+            return frame.packets().iter().for_each(|&index| end(cx.buffers, counters, index));
         }
+        cx.each_or_keep(frame, |buffers, index| {
+            let mut packet = buffers.packet(index);
+            // Once, so that a feature which sends it on to where it is dropped again cannot keep it for ever.
+            if packet.meta.flags & DROPPING == 0
+                && let Some(first) = features.start(packet.meta.rx_interface, &mut packet)
+            {
+                packet.meta.flags |= DROPPING;
+                return Some(first);
+            }
+            end(buffers, counters, index);
+            None
+        });
     }
+}
+
+fn end(buffers: &mut BufferCache, counters: &Counters, index: BufferIndex) {
+    let packet = buffers.packet(index);
+    let (reason, rx) = (packet.meta.reason, packet.meta.rx_interface);
+    counters.count(reason, 1);
+    if rx != InterfaceIndex::NONE {
+        counters.interfaces.drops.add(rx.index(), 1);
+    }
+    buffers.free_one(index);
 }

@@ -13,10 +13,10 @@ use crate::buffer::context::{ContextError, ContextRegistry, Field, Plain, Word};
 use crate::buffer::{BufferConfig, BufferError, Buffers};
 use crate::clock::Clock;
 use crate::counters::{CounterLimits, CounterVectors, DELETED};
-use crate::drop::{DROP, DropNode};
+use crate::drop::{DROP, DropNode, ERROR_DROP};
 use crate::edges::{EdgeCounts, EdgeRegistry};
 use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
-use crate::graph::{Graph, GraphError, NodeDef, Wiring};
+use crate::graph::{BUILT_IN, Graph, GraphError, NodeDef, Registration, Wiring};
 use crate::handoff;
 use crate::ids::{ArcId, InterfaceIndex, NodeId, ThreadIndex};
 use crate::qsbr::Domain;
@@ -156,7 +156,14 @@ impl Engine {
             deferred: Vec::new(),
             links: Vec::new(),
         };
-        engine.add_nodes("weft", vec![NodeDef::new(&DROP, |_| Box::<DropNode>::default())])?;
+        engine.register(
+            BUILT_IN,
+            Registration {
+                arcs: vec![ERROR_DROP],
+                nodes: vec![NodeDef::new(&DROP, |_| Box::<DropNode>::default())],
+                ..Registration::default()
+            },
+        )?;
         Ok((engine, workers))
     }
 
@@ -175,8 +182,55 @@ impl Engine {
         (1..=self.workers.len() as u16).map(ThreadIndex)
     }
 
-    /// Adds nodes that may name each other; all of them or, on an error, none.
-    pub fn add_nodes(&mut self, owner: &str, mut defs: Vec<NodeDef<'_>>) -> Result<Vec<NodeId>, GraphError> {
+    /// Adds nodes that may name each other, with the features that they are; all of them or, on an error, nothing.
+    pub fn add_nodes(&mut self, owner: &str, nodes: Vec<NodeDef<'_>>) -> Result<Vec<NodeId>, GraphError> {
+        self.register(owner, Registration { nodes, ..Registration::default() })
+    }
+
+    /// Adds all that a part of the dataplane brings; all of it or, on an error, nothing. Returns the ids of its nodes.
+    pub fn register(
+        &mut self,
+        owner: &str,
+        registration: Registration<'_>,
+    ) -> Result<Vec<NodeId>, GraphError> {
+        let Registration { arcs, nodes, features, later } = registration;
+        let specs = nodes.iter().map(|def| (def.name.as_str(), def.spec));
+        let specs = specs.chain(later.iter().map(|spec| (spec.name, *spec)));
+        let places: Vec<(&str, FeatureSpec<'_>)> = specs
+            .flat_map(|(node, spec)| spec.features.iter().map(move |place| (node, *place)))
+            .chain(features)
+            .collect();
+        if arcs.is_empty() && places.is_empty() && !nodes.iter().any(|def| self.arcs.mentions(&def.name)) {
+            return self.adopt_nodes(owner, nodes);
+        }
+        self.graph.check(owner, &nodes)?;
+        let before = self.arcs.clone();
+        let placed = self.place(owner, &arcs, &places);
+        let result = placed.map_err(GraphError::from).and_then(|()| self.adopt_nodes(owner, nodes));
+        match result {
+            Ok(_) => self.publish_arcs(),
+            Err(_) => self.arcs = before,
+        }
+        result
+    }
+
+    /// Adds arcs, and features to these and others.
+    fn place(
+        &mut self,
+        owner: &str,
+        arcs: &[ArcSpec<'_>],
+        places: &[(&str, FeatureSpec<'_>)],
+    ) -> Result<(), FeatureError> {
+        for spec in arcs {
+            self.arcs.add_arc(owner, spec)?;
+        }
+        for (node, place) in places {
+            self.arcs.add_feature(owner, node, place)?;
+        }
+        Ok(())
+    }
+
+    fn adopt_nodes(&mut self, owner: &str, mut defs: Vec<NodeDef<'_>>) -> Result<Vec<NodeId>, GraphError> {
         self.graph.check(owner, &defs)?;
         let ids: Vec<NodeId> = defs.iter().map(|def| self.graph.add(owner, &def.name, def.spec)).collect();
         for (def, &id) in defs.iter().zip(&ids) {
@@ -193,7 +247,8 @@ impl Engine {
         for (worker, thread) in self.workers.iter_mut().zip(1u16..) {
             let mut adopted = Vec::with_capacity(ids.len());
             for (def, &node) in defs.iter_mut().zip(&ids) {
-                let wiring = Wiring { graph: &self.graph, node, thread: ThreadIndex(thread) };
+                let (graph, arcs) = (&self.graph, &self.arcs);
+                let wiring = Wiring { graph, arcs, node, thread: ThreadIndex(thread) };
                 adopted.push((node, def.spec, (def.make)(&wiring)));
             }
             let edges = Arc::clone(&edges);
@@ -213,6 +268,9 @@ impl Engine {
         let Some(info) = self.graph.remove(id) else {
             return;
         };
+        if self.arcs.mentions(&info.name) {
+            self.publish_arcs();
+        }
         let (counters, links) = (&self.counters, std::mem::take(&mut self.links[id.index()]));
         self.stats.update(|update| {
             links.into_iter().for_each(|link| update.remove(link));
@@ -313,36 +371,41 @@ impl Engine {
     }
 
     /// Adds a feature arc.
-    pub fn add_arc(&mut self, spec: ArcSpec) -> ArcId {
-        self.arcs.add_arc(spec)
+    pub fn add_arc(&mut self, owner: &str, spec: &ArcSpec<'_>) -> Result<ArcId, FeatureError> {
+        let arc = self.arcs.add_arc(owner, spec)?;
+        self.publish_arcs();
+        Ok(arc)
     }
 
-    /// Adds a feature to its arc.
-    pub fn add_feature(&mut self, spec: &FeatureSpec<'_>) -> Result<(), FeatureError> {
-        self.arcs.add_feature(spec)
-    }
-
-    /// Takes a feature away; returns the interfaces on which it was enabled, with the node that follows the arc there.
-    pub fn remove_feature(&mut self, arc: ArcId, node: &str) -> Vec<(InterfaceIndex, NodeId)> {
+    /// Takes a feature away; returns the interfaces on which it was enabled.
+    pub fn remove_feature(&mut self, arc: ArcId, node: &str) -> Vec<InterfaceIndex> {
         let enabled = self.arcs.remove_feature(arc, node);
         self.publish_arcs();
         enabled
     }
 
-    /// Enables or disables a feature on an interface; `last` follows the arc there. Says whether that is a change.
+    /// Enables or disables a feature on an interface. Says whether that is a change.
     pub fn set_feature(
         &mut self,
         arc: ArcId,
         interface: InterfaceIndex,
         node: &str,
         on: bool,
-        last: NodeId,
     ) -> Result<bool, FeatureError> {
-        let changed = self.arcs.set(arc, interface, node, on, last)?;
+        if on && self.arcs.has_feature(arc, node) && self.graph.id(node).is_none() {
+            return Err(FeatureError::NotRunning(node.to_owned(), self.arcs.name(arc).to_owned()));
+        }
+        let changed = self.arcs.set(arc, interface, node, on)?;
         if changed {
             self.publish_arcs();
         }
         Ok(changed)
+    }
+
+    /// The node that transmits on an interface: what follows the arcs of its way out.
+    pub fn set_transmit(&mut self, interface: InterfaceIndex, node: NodeId) {
+        self.arcs.set_transmit(interface, node);
+        self.publish_arcs();
     }
 
     /// Forgets the features of an interface that is deleted.

@@ -7,8 +7,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::ids::{NodeId, ReasonId, ThreadIndex};
+use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
+use crate::ids::{ArcId, NodeId, ReasonId, ThreadIndex};
 use crate::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, ReasonSpec, Reasons};
+
+/// The owner of what the daemon brings itself.
+pub const BUILT_IN: &str = "weft";
 
 /// Why a node cannot join the graph.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,9 @@ pub enum GraphError {
     /// The stats segment refuses.
     #[error("the counters of node '{0}' cannot be registered: {1}")]
     Stats(String, weft_stats::StatsError),
+    /// No place on an arc.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
 }
 
 /// Makes the instance for each worker.
@@ -70,9 +77,24 @@ impl<'a> NodeDef<'a> {
     }
 }
 
+/// All that a part of the dataplane brings to the graph, in one value: the engine takes all of it or nothing
+/// ([`crate::Engine::register`]).
+#[derive(Default)]
+pub struct Registration<'a> {
+    /// Points of the graph where features can be added.
+    pub arcs: Vec<ArcSpec<'a>>,
+    /// Nodes, which may name each other. Their descriptors say on which arcs they are features.
+    pub nodes: Vec<NodeDef<'a>>,
+    /// Places on arcs that no descriptor has: the node, and where.
+    pub features: Vec<(&'a str, FeatureSpec<'a>)>,
+    /// Descriptors of nodes that are made when they are first needed: their features have their places from now on.
+    pub later: Vec<&'static NodeSpec>,
+}
+
 /// What an instance needs to know of the graph that it is made for.
 pub struct Wiring<'g> {
     pub(crate) graph: &'g Graph,
+    pub(crate) arcs: &'g ArcRegistry,
     pub(crate) node: NodeId,
     pub(crate) thread: ThreadIndex,
 }
@@ -109,6 +131,11 @@ impl Wiring<'_> {
     /// The node of that name.
     pub fn id(&self, name: &str) -> Option<NodeId> {
         self.graph.id(name)
+    }
+
+    /// A feature arc; one without features if nobody has registered it.
+    pub fn arc(&self, spec: &ArcSpec<'_>) -> ArcId {
+        self.arcs.arc(spec.name).unwrap_or(ArcId(u8::MAX))
     }
 
     /// The node's reasons; `R` is the enum whose list stands in the descriptor.

@@ -8,8 +8,8 @@
 //! Invariants:
 //! * A packet in a ring belongs to the receiver: the push releases its bytes and metadata, the pop acquires them. It is in
 //!   flight ([`crate::Worker::in_flight`]), and goes back to the pool when the receiver closes.
-//! * A packet carries a place in a feature chain of its sender, who may know other chains than the receiver; so it
-//!   carries the [`Station`] too, and the receiver puts it back to its place in its own chains.
+//! * A packet's place in a feature chain is one of its sender, who may know other chains than the receiver; so it is parked
+//!   ([`Arcs::park`]), and the receiver puts it back to its place in its own chains.
 //! * What a packet names (an interface, a node) is not given to another meanwhile: [`crate::Engine::after_workers`] waits
 //!   until what was on its way then has arrived and left the graph.
 //!
@@ -19,23 +19,13 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::buffer::BufferCache;
 use crate::feature::Arcs;
-use crate::ids::{ArcId, BufferIndex, NodeId};
+use crate::ids::{BufferIndex, NodeId};
 use crate::wait::Waker;
 
-/// Where on a feature arc packets are handed over: they go on in the same node on the other worker.
-#[derive(Clone, Copy, Debug)]
-pub struct Station {
-    /// The node.
-    pub node: NodeId,
-    /// The arc that it is a feature of.
-    pub arc: ArcId,
-    /// The node that follows the arc, for all interfaces: where packets go if the node has left their chain.
-    pub last: NodeId,
-}
-
+/// A parked packet, and the node that it goes on in.
 #[derive(Clone, Copy)]
 struct Parcel {
-    station: Station,
+    node: NodeId,
     packet: BufferIndex,
 }
 
@@ -71,14 +61,14 @@ pub(crate) fn mesh(wakers: &[Waker], capacity: usize) -> Vec<Handoff> {
 }
 
 impl Handoff {
-    /// Hands packets to worker number `to`, in order; returns how many found room.
-    pub fn send(&mut self, to: usize, station: Station, packets: &[BufferIndex]) -> usize {
+    /// Hands parked packets to worker number `to`, in order; returns how many found room.
+    pub fn send(&mut self, to: usize, node: NodeId, packets: &[BufferIndex]) -> usize {
         let Some(Some(lane)) = self.out.get_mut(to) else {
             return 0;
         };
         let mut sent = 0;
         for &packet in packets {
-            if lane.ring.push(Parcel { station, packet }).is_err() {
+            if lane.ring.push(Parcel { node, packet }).is_err() {
                 break;
             }
             sent += 1;
@@ -99,13 +89,13 @@ impl Handoff {
     ) {
         for ring in &mut self.into {
             for _ in 0..ring.slots() {
-                let Ok(Parcel { station, packet }) = ring.pop() else {
+                let Ok(Parcel { node, packet }) = ring.pop() else {
                     break;
                 };
                 let mut its = buffers.packet(packet);
                 // A trace numbers the packets of one worker.
                 its.meta.flags &= !crate::buffer::TRACED;
-                let node = arcs.resume(station, &mut its);
+                let node = arcs.resume(node, &mut its);
                 give(node, packet);
             }
         }

@@ -16,7 +16,7 @@ pub mod engine;
 pub mod feature;
 pub mod frame;
 pub mod graph;
-pub mod handoff;
+mod handoff;
 pub mod ids;
 pub mod node;
 pub mod prefetch;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::buffer::Packet;
 use crate::context::Context;
+use crate::feature::FeatureSpec;
 use crate::frame::Frame;
 use crate::ids::{NodeId, ReasonId};
 use crate::trace::TraceFormat;
@@ -218,6 +219,8 @@ pub struct NodeSpec {
     pub role: Role,
     /// Names of the next nodes.
     pub next: &'static [&'static str],
+    /// Arcs that it is a feature of, and its places there.
+    pub features: &'static [FeatureSpec<'static>],
     /// Reasons and events that it counts.
     pub reasons: &'static [ReasonSpec],
     /// Prints what the trace kept of a packet in this node.
@@ -226,7 +229,7 @@ pub struct NodeSpec {
 
 impl NodeSpec {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        NodeSpec { name, kind, role: Role::Transit, next: &[], reasons: &[], trace: None }
+        NodeSpec { name, kind, role: Role::Transit, next: &[], features: &[], reasons: &[], trace: None }
     }
 
     /// A node that brings packets in.
@@ -254,6 +257,12 @@ impl NodeSpec {
     pub const fn next(mut self, names: &'static [&'static str]) -> Self {
         assert!(names.len() <= MAX_EDGES, "a node names at most MAX_EDGES edges");
         self.next = names;
+        self
+    }
+
+    /// The arcs that it is a feature of.
+    pub const fn features(mut self, places: &'static [FeatureSpec<'static>]) -> Self {
+        self.features = places;
         self
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::buffer::{BufferCache, HEADROOM, Metadata};
+use crate::buffer::{BufferCache, DROPPING, HEADROOM, Metadata};
 use crate::clock::{Clock, Tsc};
 use crate::context::Context;
 use crate::counters::{Counters, WorkerColumn};
@@ -23,7 +23,7 @@ use crate::drop::NODE_REMOVED;
 use crate::edges::{Edge, EdgeCounts};
 use crate::feature::Arcs;
 use crate::frame::{FRAME_SIZE, Frame, Frames};
-use crate::handoff::{Handoff, Station};
+use crate::handoff::Handoff;
 use crate::ids::{EdgeIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::node::{Kind, Node, NodeSpec, Role};
 use crate::qsbr::Reader;
@@ -175,7 +175,7 @@ impl Worker {
             buffers: parts.buffers,
             counters: parts.counters,
             reader,
-            arcs: Arc::new(Arcs::empty()),
+            arcs: Arc::default(),
             recorder: Recorder::new(),
             details: Details::default(),
             edges: parts.edges,
@@ -471,10 +471,10 @@ impl Worker {
         true
     }
 
-    /// Puts packets that a node of a feature arc kept back to their place there.
-    pub fn resume(&mut self, station: Station, packets: &[crate::ids::BufferIndex]) {
+    /// Puts packets that `node` has parked back to their places there.
+    pub fn resume(&mut self, node: NodeId, packets: &[crate::ids::BufferIndex]) {
         for &index in packets {
-            let node = self.arcs.resume(station, &mut self.buffers.packet(index));
+            let node = self.arcs.resume(node, &mut self.buffers.packet(index));
             self.frames.push(node, &[index], true);
         }
     }
@@ -523,6 +523,8 @@ impl Drop for Worker {
 fn seen(role: Role, meta: &Metadata) -> Option<(Direction, InterfaceIndex)> {
     match role {
         Role::Output => Some((Direction::Tx, meta.tx_interface)),
+        // One that features have seen on its way from drop to drop was captured before them.
+        Role::Drop if meta.flags & DROPPING != 0 => None,
         Role::Drop => Some((Direction::Drop(meta.reason), meta.rx_interface)),
         Role::Transit | Role::Punt | Role::Hold => None,
     }

@@ -5,9 +5,9 @@ use weft_engine::buffer::{BufferConfig, HEADROOM};
 use weft_engine::context::Context;
 use weft_engine::counters::WorkerColumn;
 use weft_engine::engine::{Engine, EngineConfig};
-use weft_engine::feature::{ArcSpec, FeatureSpec};
+use weft_engine::feature::{ArcEnd, ArcKey, ArcSpec, FeatureError, FeatureSpec};
 use weft_engine::frame::{FRAME_SIZE, Frame};
-use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::graph::{GraphError, NodeDef, Registration};
 use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
 use weft_engine::node::{Nexts, Node, NodeSpec, ReasonBase, Reasons, Role};
 use weft_engine::trace::{CaptureFilter, Direction};
@@ -25,7 +25,10 @@ weft_engine::reasons! {
 
 static SOURCE: NodeSpec = NodeSpec::input("source").next(&["switch"]);
 static SWITCH: NodeSpec = NodeSpec::internal("switch").next(&["sink"]).reasons(Refused::ALL);
-static EXTRA: NodeSpec = NodeSpec::internal("extra");
+static MIDDLE: ArcSpec<'static> =
+    ArcSpec { name: "middle", key: ArcKey::RxInterface, end: ArcEnd::Node("sink") };
+static EXTRA: NodeSpec =
+    NodeSpec::internal("extra").features(&[FeatureSpec::on("middle"), FeatureSpec::on("error-drop")]);
 static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
 
 const PORT: InterfaceIndex = InterfaceIndex(0);
@@ -113,19 +116,23 @@ fn build(buffers: usize) -> (Engine, Worker, [NodeId; 4]) {
         ..EngineConfig::default()
     };
     let (mut engine, mut workers) = Engine::new(&config).unwrap();
-    let arc = engine.add_arc(ArcSpec { name: "middle" });
     let ids = engine
-        .add_nodes(
+        .register(
             "test",
-            vec![
-                NodeDef::new(&SOURCE, |w| Box::new(Source { wanted: 0, sent: 0, next: w.nexts() })),
-                NodeDef::new(&SWITCH, |w| Box::new(Switch { arc, next: w.nexts(), reasons: w.reasons() })),
-                NodeDef::new(&SINK, |_| Box::<Sink>::default()),
-                NodeDef::new(&EXTRA, |_| Box::new(Extra)),
-            ],
+            Registration {
+                arcs: vec![MIDDLE],
+                nodes: vec![
+                    NodeDef::new(&SOURCE, |w| Box::new(Source { wanted: 0, sent: 0, next: w.nexts() })),
+                    NodeDef::new(&SWITCH, |w| {
+                        Box::new(Switch { arc: w.arc(&MIDDLE), next: w.nexts(), reasons: w.reasons() })
+                    }),
+                    NodeDef::new(&SINK, |_| Box::<Sink>::default()),
+                    NodeDef::new(&EXTRA, |_| Box::new(Extra)),
+                ],
+                ..Registration::default()
+            },
         )
         .unwrap();
-    engine.add_feature(&FeatureSpec { arc: "middle", node: "extra", after: &[], before: &[] }).unwrap();
     engine.stats.update(|update| engine.counters.interfaces.set_len(update, 1)).unwrap();
     let ids = [ids[0], ids[1], ids[2], ids[3]];
     (engine, workers.remove(0), ids)
@@ -179,7 +186,7 @@ fn a_feature_joins_and_leaves_between_two_turns() {
     let arc = engine.features().arc("middle").unwrap();
     worker.turn();
     for on in [true, false] {
-        assert!(engine.set_feature(arc, PORT, "extra", on, sink).unwrap());
+        assert!(engine.set_feature(arc, PORT, "extra", on).unwrap());
         offer(&mut worker, source, 2);
         worker.turn();
         worker.turn();
@@ -245,8 +252,9 @@ fn the_segment_tells_what_is_counted_and_forgets_a_removed_node() {
     assert!(reader.dump("/err/switch/").unwrap().is_empty());
     worker.turn();
     engine.reclaim();
-    let again =
-        NodeDef::new(&SWITCH, |w| Box::new(Switch { arc: ArcId(0), next: w.nexts(), reasons: w.reasons() }));
+    let again = NodeDef::new(&SWITCH, |w| {
+        Box::new(Switch { arc: w.arc(&MIDDLE), next: w.nexts(), reasons: w.reasons() })
+    });
     assert_eq!(engine.add_nodes("test", vec![again]).unwrap(), [switch]);
     worker.turn();
     let counted = |name: &str| reader.read(&mut Counter::new(name)).unwrap();
@@ -263,6 +271,63 @@ fn the_segment_tells_what_is_counted_and_forgets_a_removed_node() {
     assert_eq!(packets(to_sink), [0, 2]);
     assert_eq!(packets(edge("source switch").unwrap()), [0, 4]);
     assert_eq!(engine.edges(switch), [(NodeId::DROP, 2), (sink, 2)]);
+}
+
+#[test]
+fn features_of_error_drop_see_what_is_dropped_once() {
+    let (mut engine, mut worker, [source, _, _, extra]) = build(1024);
+    let arc = engine.features().arc("error-drop").unwrap();
+    let (ring, mut captured) = rtrb::RingBuffer::new(64);
+    let filter =
+        CaptureFilter { rx: false, tx: false, drop: true, interface: InterfaceIndex::NONE, max_bytes: 2 };
+    engine.post(ThreadIndex(1), move |worker| worker.capture(Some((filter, ring))));
+    worker.turn();
+    for (seen, on) in [(5, true), (5, false)] {
+        assert!(engine.set_feature(arc, PORT, "extra", on).unwrap());
+        offer(&mut worker, source, 10);
+        while worker.turn() > 0 {}
+        assert_eq!(engine.counters.vectors.sum(extra.index()), seen);
+    }
+    let thread = ThreadIndex(1);
+    assert_eq!(engine.counters.interfaces.drops.get(thread, PORT.index()), 10);
+    assert_eq!(std::iter::from_fn(|| captured.pop().ok()).count(), 10);
+}
+
+#[test]
+fn what_is_refused_leaves_nothing_behind() {
+    let (mut engine, _worker, _) = build(1024);
+    static NODE: NodeSpec =
+        NodeSpec::internal("node").features(&[FeatureSpec::on("new"), FeatureSpec::on("middle")]);
+    static CONTRARY: NodeSpec =
+        NodeSpec::internal("contrary").features(&[FeatureSpec::on("new").after(&["node"]).before(&["node"])]);
+    static LOST: NodeSpec = NodeSpec::internal("lost").features(&[FeatureSpec::on("new")]).next(&["nowhere"]);
+    let arc = ArcSpec { name: "new", key: ArcKey::RxInterface, end: ArcEnd::Node("node") };
+    for spec in [&CONTRARY, &LOST] {
+        let def = |spec| NodeDef::new(spec, |_| Box::new(Extra));
+        let nodes = vec![def(&NODE), def(spec)];
+        let refused =
+            engine.register("x", Registration { arcs: vec![arc], nodes, ..Registration::default() });
+        assert!(refused.is_err());
+        assert!(engine.graph().id("node").is_none());
+        assert!(engine.features().arc("new").is_err());
+        let middle = engine.features().list().find(|arc| arc.name == "middle").unwrap();
+        assert_eq!(middle.features().map(|feature| feature.node).collect::<Vec<_>>(), ["extra"]);
+    }
+}
+
+#[test]
+fn a_feature_is_announced_before_its_node_is_made() {
+    let (mut engine, _worker, _) = build(1024);
+    static LATER: NodeSpec =
+        NodeSpec::internal("later").features(&[FeatureSpec::on("middle").before(&["extra"])]);
+    engine.register("test", Registration { later: vec![&LATER], ..Registration::default() }).unwrap();
+    let arc = engine.features().arc("middle").unwrap();
+    let refused = engine.set_feature(arc, PORT, "later", true).unwrap_err();
+    assert_eq!(refused, FeatureError::NotRunning("later".into(), "middle".into()));
+    engine.add_nodes("test", vec![NodeDef::new(&LATER, |_| Box::new(Extra))]).unwrap();
+    assert!(engine.set_feature(arc, PORT, "later", true).unwrap());
+    let error = engine.add_nodes("x", vec![NodeDef::new(&LATER, |_| Box::new(Extra))]).unwrap_err();
+    assert!(error.to_string().contains("test brought it"), "{error}");
 }
 
 #[test]
@@ -368,8 +433,9 @@ fn the_id_of_a_node_that_has_gone_is_used_for_another_with_as_many_reasons() {
     let sink = add(&mut engine, &SINK);
     let switch = add(&mut engine, &SWITCH);
     engine.remove_node(switch);
+    static PLAIN: NodeSpec = NodeSpec::internal("plain");
     assert_ne!(
-        add(&mut engine, &EXTRA),
+        add(&mut engine, &PLAIN),
         switch,
         "it has no reasons, and the worker had not forgotten the other"
     );

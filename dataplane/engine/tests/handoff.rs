@@ -4,17 +4,17 @@
 use weft_engine::buffer::{BufferCache, BufferConfig, HEADROOM};
 use weft_engine::context::Context;
 use weft_engine::engine::{Engine, EngineConfig};
-use weft_engine::feature::{ArcSpec, FeatureSpec};
+use weft_engine::feature::{ArcEnd, ArcKey, ArcSpec, FeatureSpec};
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
-use weft_engine::handoff::Station;
 use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
 use weft_engine::node::{Node, NodeSpec, Role};
 use weft_engine::worker::Worker;
 
 static SOURCE: NodeSpec = NodeSpec::input("source");
-static SWITCH: NodeSpec = NodeSpec::internal("switch");
-static EXTRA: NodeSpec = NodeSpec::internal("extra");
+static ARC: ArcSpec<'static> = ArcSpec { name: "test", key: ArcKey::RxInterface, end: ArcEnd::Node("sink") };
+static SWITCH: NodeSpec = NodeSpec::internal("switch").features(&[FeatureSpec::on("test")]);
+static EXTRA: NodeSpec = NodeSpec::internal("extra").features(&[FeatureSpec::on("test").before(&["switch"])]);
 static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
 
 const PORT: InterfaceIndex = InterfaceIndex(3);
@@ -42,16 +42,12 @@ impl Node for Source {
 }
 
 /// On the first worker, hands all packets to the second, and drops what finds no room; there, passes them on.
-struct Switch {
-    arc: ArcId,
-    sink: NodeId,
-}
+struct Switch;
 
 impl Node for Switch {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         if cx.thread == FIRST {
-            let station = Station { node: cx.node(), arc: self.arc, last: self.sink };
-            let sent = cx.hand_off(ThreadIndex(2), station, frame.packets());
+            let sent = cx.hand_off(ThreadIndex(2), frame.packets());
             cx.send(NodeId::DROP, &frame.packets()[sent..]);
             return;
         }
@@ -115,18 +111,15 @@ fn bed() -> Bed {
         ..EngineConfig::default()
     };
     let (mut engine, mut workers) = Engine::new(&config).expect("an engine");
-    let arc = engine.add_arc(ArcSpec { name: "test" });
+    let arc = engine.add_arc("test", &ARC).expect("an arc");
     let sink =
         engine.add_nodes("test", vec![NodeDef::new(&SINK, |_| Box::<Sink>::default())]).expect("a sink")[0];
     let defs = vec![
         NodeDef::new(&SOURCE, |_| Box::new(Source { wanted: 0, arc, sink })),
-        NodeDef::new(&SWITCH, |_| Box::new(Switch { arc, sink })),
+        NodeDef::new(&SWITCH, |_| Box::new(Switch)),
         NodeDef::new(&EXTRA, |_| Box::new(Extra)),
     ];
     let ids = engine.add_nodes("test", defs).expect("nodes");
-    for (node, before) in [("extra", &["switch"][..]), ("switch", &[])] {
-        engine.add_feature(&FeatureSpec { arc: "test", node, after: &[], before }).expect("a feature");
-    }
     for worker in &mut workers {
         worker.turn();
     }
@@ -135,7 +128,7 @@ fn bed() -> Bed {
 
 impl Bed {
     fn enable(&mut self, feature: &str, on: bool) {
-        self.engine.set_feature(self.arc, PORT, feature, on, self.sink).expect("the feature exists");
+        self.engine.set_feature(self.arc, PORT, feature, on).expect("the feature exists");
     }
 
     fn bring(&mut self, wanted: u8) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use weft_engine::buffer::context::Field;
 use weft_engine::buffer::{BufferCache, Metadata, Packet};
 use weft_engine::clock::Tsc;
-use weft_engine::feature::Arcs;
+use weft_engine::feature::{Arcs, FeatureSpec};
 use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::prefetch;
@@ -55,11 +55,16 @@ weft_engine::reasons! {
 }
 
 /// Descriptor of ip4-classify.
-pub static IP4_CLASSIFY: NodeSpec = NodeSpec::internal("ip4-classify").next(Next::NAMES).reasons(Reason::ALL);
+pub static IP4_CLASSIFY: NodeSpec = NodeSpec::internal("ip4-classify")
+    .features(&[FeatureSpec::on("ip4-unicast")])
+    .next(Next::NAMES)
+    .reasons(Reason::ALL);
 
 /// Descriptor of ip4-classify-output.
-pub static IP4_CLASSIFY_OUTPUT: NodeSpec =
-    NodeSpec::internal("ip4-classify-output").next(Next::NAMES).reasons(Reason::ALL);
+pub static IP4_CLASSIFY_OUTPUT: NodeSpec = NodeSpec::internal("ip4-classify-output")
+    .features(&[FeatureSpec::on("interface-output")])
+    .next(Next::NAMES)
+    .reasons(Reason::ALL);
 
 /// Packets ahead of which the counter of a rule is fetched.
 const AHEAD: usize = 8;

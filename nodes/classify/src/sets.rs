@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex};
 
 use hashbrown::HashMap;
 use thiserror::Error;
-use weft_engine::feature::{FeatureError, FeatureSpec};
-use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::feature::FeatureError;
+use weft_engine::graph::{BUILT_IN, GraphError, NodeDef};
 use weft_engine::publish::Published;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_flow::admission::{self, ADMITTED_IN, ADMITTED_OUT};
+use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use weft_nodes::context::{LOCALLY_ORIGINATED, MARK};
-use weft_nodes::graph::FeatureArcs;
 use weft_nodes::interface::{InterfaceTable, Interfaces, Kind};
 use weft_nodes::ip4::NextHopId;
 use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
@@ -121,7 +121,7 @@ pub struct RuleSets {
     used: usize,
     free: Arc<Mutex<Vec<Slot>>>,
     output: ArcId,
-    input: (ArcId, NodeId),
+    input: ArcId,
     tracker: Option<NodeId>,
     /// While several changes are made at once.
     pending: Option<Pending>,
@@ -130,7 +130,7 @@ pub struct RuleSets {
 /// What is done when all changes are made: features to be set, and slots that no set has any more.
 #[derive(Default)]
 struct Pending {
-    features: Vec<(ArcId, InterfaceIndex, &'static str, bool, NodeId)>,
+    features: Vec<(ArcId, InterfaceIndex, &'static str, bool)>,
     slots: Vec<Slot>,
 }
 
@@ -160,7 +160,6 @@ impl RuleSets {
     pub fn new(
         engine: &mut Engine,
         interfaces: &Arc<Published<InterfaceTable>>,
-        arcs: &FeatureArcs,
         limit: usize,
     ) -> Result<RuleSets, NewError> {
         let limit = limit.min(MOST_SLOTS);
@@ -177,7 +176,7 @@ impl RuleSets {
                     attachments: Arc::clone(published),
                     interfaces: Arc::clone(interfaces),
                     rules: counters.row(w.thread()),
-                    output: arcs.interface_output,
+                    output: w.arc(&INTERFACE_OUTPUT_ARC),
                     batch: Batch::new(),
                     next: w.nexts(),
                     reasons: w.reasons(),
@@ -186,13 +185,9 @@ impl RuleSets {
             })
         };
         engine.add_nodes(
-            "weft",
+            BUILT_IN,
             vec![node(&IP4_CLASSIFY, Direction::Input), node(&IP4_CLASSIFY_OUTPUT, Direction::Output)],
         )?;
-        let features = [("ip4-unicast", IP4_CLASSIFY.name), ("interface-output", IP4_CLASSIFY_OUTPUT.name)];
-        for (arc, node) in features {
-            engine.add_feature(&FeatureSpec { arc, node, after: &[], before: &[] })?;
-        }
         Ok(RuleSets {
             sets: BTreeMap::new(),
             attached: BTreeMap::new(),
@@ -201,8 +196,8 @@ impl RuleSets {
             names,
             used: 0,
             free: Arc::default(),
-            output: arcs.interface_output,
-            input: arcs.ip4_unicast,
+            output: engine.features().arc(INTERFACE_OUTPUT_ARC.name)?,
+            input: engine.features().arc(IP4_UNICAST_ARC.name)?,
             tracker: None,
             pending: None,
         })
@@ -281,11 +276,11 @@ impl RuleSets {
         if direction == Direction::Output {
             check_output(name, &set.rules)?;
         }
-        let (arc, node, last) = self.feature(interfaces, interface, direction)?;
+        let feature = self.feature(interfaces, interface, direction)?;
         self.attached.insert((interface, direction), name.to_owned());
         // The rules first: a packet that finds the feature finds them too.
         self.publish(engine);
-        self.set_feature(engine, (arc, node, last), interface, true)?;
+        self.set_feature(engine, feature, interface, true)?;
         Ok(())
     }
 
@@ -297,12 +292,12 @@ impl RuleSets {
         interface: InterfaceIndex,
         direction: Direction,
     ) -> Result<(), ClassifyError> {
-        let (arc, node, last) = self.feature(interfaces, interface, direction)?;
+        let feature = self.feature(interfaces, interface, direction)?;
         if self.attached.remove(&(interface, direction)).is_none() {
             let name = interfaces.get(interface).map_or("?", |interface| &interface.name);
             return Err(ClassifyError::NotAttached(name.to_owned()));
         }
-        self.set_feature(engine, (arc, node, last), interface, false)?;
+        self.set_feature(engine, feature, interface, false)?;
         self.publish(engine);
         Ok(())
     }
@@ -365,17 +360,17 @@ impl RuleSets {
         self.attached.iter().filter(move |(_, set)| *set == name).map(|((_, direction), _)| *direction)
     }
 
-    /// The feature of a direction: its arc, its node, and what follows on this interface.
+    /// The feature of a direction: its arc and its node.
     fn feature(
         &self,
         interfaces: &Interfaces,
         interface: InterfaceIndex,
         direction: Direction,
-    ) -> Result<(ArcId, &'static str, NodeId), ClassifyError> {
-        let known = interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
+    ) -> Result<(ArcId, &'static str), ClassifyError> {
+        interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
         Ok(match direction {
-            Direction::Input => (self.input.0, IP4_CLASSIFY.name, self.input.1),
-            Direction::Output => (self.output, IP4_CLASSIFY_OUTPUT.name, known.tx),
+            Direction::Input => (self.input, IP4_CLASSIFY.name),
+            Direction::Output => (self.output, IP4_CLASSIFY_OUTPUT.name),
         })
     }
 
@@ -469,9 +464,9 @@ impl RuleSets {
         let result = change(self, engine);
         let Pending { features, slots } = self.pending.take().unwrap_or_default();
         self.publish(engine);
-        for (arc, interface, node, on, last) in features {
+        for (arc, interface, node, on) in features {
             // The names were found when the change was made.
-            let _ = engine.set_feature(arc, interface, node, on, last);
+            let _ = engine.set_feature(arc, interface, node, on);
         }
         self.release(engine, slots);
         result
@@ -480,13 +475,13 @@ impl RuleSets {
     fn set_feature(
         &mut self,
         engine: &mut Engine,
-        (arc, node, last): (ArcId, &'static str, NodeId),
+        (arc, node): (ArcId, &'static str),
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), FeatureError> {
         match &mut self.pending {
-            Some(pending) => pending.features.push((arc, interface, node, on, last)),
-            None => drop(engine.set_feature(arc, interface, node, on, last)?),
+            Some(pending) => pending.features.push((arc, interface, node, on)),
+            None => drop(engine.set_feature(arc, interface, node, on)?),
         }
         Ok(())
     }

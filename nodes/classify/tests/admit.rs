@@ -49,10 +49,10 @@ impl Lab {
     fn new() -> Lab {
         let mut bed = Bed::new();
         let interfaces = bed.interfaces.published();
-        let mut sets = RuleSets::new(&mut bed.engine, &interfaces, &bed.nodes.arcs, 64).unwrap();
-        let (arcs, main) = (bed.nodes.arcs, bed.main.clone());
+        let mut sets = RuleSets::new(&mut bed.engine, &interfaces, 64).unwrap();
+        let main = bed.main.clone();
         let mut tracker =
-            FlowTracker::new(&mut bed.engine, &arcs, Settings::default(), &interfaces, 64, &main).unwrap();
+            FlowTracker::new(&mut bed.engine, Settings::default(), &interfaces, 64, &main).unwrap();
         sets.admit_by(&mut bed.engine, tracker.node());
         for port in bed.ports {
             tracker.enable(&mut bed.engine, port.index, Mode::Admit).unwrap();

@@ -44,7 +44,7 @@ impl Lab {
     fn new(limit: usize) -> Lab {
         let mut bed = Bed::new();
         let interfaces = bed.interfaces.published();
-        let sets = RuleSets::new(&mut bed.engine, &interfaces, &bed.nodes.arcs, limit).unwrap();
+        let sets = RuleSets::new(&mut bed.engine, &interfaces, limit).unwrap();
         Lab { bed, sets }
     }
 

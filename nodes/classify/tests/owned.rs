@@ -41,7 +41,7 @@ impl Lab {
     fn new() -> Lab {
         let mut bed = Bed::new();
         let interfaces = bed.interfaces.published();
-        let sets = RuleSets::new(&mut bed.engine, &interfaces, &bed.nodes.arcs, LIMIT).unwrap();
+        let sets = RuleSets::new(&mut bed.engine, &interfaces, LIMIT).unwrap();
         Lab { bed, sets }
     }
 

@@ -103,8 +103,22 @@ pub struct CountVectors(Vec<SimpleVector>);
 impl CountVectors {
     /// Registers them.
     pub fn new(segment: &mut Segment) -> Result<CountVectors, StatsError> {
-        let vectors = NAMES.iter().map(|name| segment.simple(&format!("/flow/{name}"), 1, 1));
-        Ok(CountVectors(vectors.collect::<Result<_, _>>()?))
+        let mut made = CountVectors(Vec::with_capacity(NAMES.len()));
+        for name in NAMES {
+            match segment.simple(&format!("/flow/{name}"), 1, 1) {
+                Ok(vector) => made.0.push(vector),
+                Err(error) => {
+                    made.remove(segment);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    /// Takes them out of the segment.
+    pub(crate) fn remove(&self, segment: &mut Segment) {
+        self.0.iter().for_each(|vector| segment.remove(vector.entry()));
     }
 
     pub(crate) fn rows(&self, thread: ThreadIndex) -> Vec<SimpleRow> {

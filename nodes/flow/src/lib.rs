@@ -37,4 +37,4 @@ mod wheel;
 
 pub use hold::PER_FLOW;
 pub use node::{FLOW_TRACK, FlowTrack};
-pub use tracker::{FlowError, FlowTracker};
+pub use tracker::{FlowError, FlowTracker, registration};

@@ -13,9 +13,8 @@ use std::time::Duration;
 use weft_engine::buffer::context::Field;
 use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::clock::Tsc;
-use weft_engine::feature::Arcs;
+use weft_engine::feature::{Arcs, FeatureSpec};
 use weft_engine::frame::{FRAME_SIZE, Frame};
-use weft_engine::handoff::Station;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::trace::{Detail, Names};
@@ -83,8 +82,10 @@ const PERIOD: Duration = Duration::from_millis(10);
 const BATCHES: usize = 64;
 
 /// Descriptor of flow-track.
-pub static FLOW_TRACK: NodeSpec =
-    NodeSpec::timer("flow-track", PERIOD).next(Next::NAMES).reasons(Reason::ALL);
+pub static FLOW_TRACK: NodeSpec = NodeSpec::timer("flow-track", PERIOD)
+    .features(&[FeatureSpec::on("ip4-unicast").before(&["ip4-classify"])])
+    .next(Next::NAMES)
+    .reasons(Reason::ALL);
 
 /// What a trace keeps of a packet's flow. A state of 0: it has none.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
@@ -113,7 +114,6 @@ pub struct FlowTrack {
     pub(crate) hold: Hold,
     pub(crate) thread: ThreadIndex,
     pub(crate) workers: usize,
-    pub(crate) station: Station,
     pub(crate) rows: Vec<SimpleRow>,
     pub(crate) reasons: ReasonBase<Reason>,
     /// Packets of other workers' flows, by worker.
@@ -167,10 +167,10 @@ impl FlowTrack {
     /// Packets of flows on which time has decided go on, those of flows that have ended do not.
     fn settle(&mut self, cx: &mut Context<'_>) {
         while let Some(slot) = self.shard.overdue.pop() {
-            let station = self.station;
+            let node = cx.node();
             self.hold.take_flow(&mut self.shard, slot, |packets| {
                 for &index in packets {
-                    let node = cx.arcs().resume(station, &mut cx.buffers.packet(index));
+                    let node = cx.arcs().resume(node, &mut cx.buffers.packet(index));
                     cx.send(node, &[index]);
                 }
             });
@@ -198,7 +198,7 @@ impl FlowTrack {
             if packets.is_empty() {
                 continue;
             }
-            let sent = cx.hand_off(ThreadIndex(worker as u16 + 1), self.station, packets);
+            let sent = cx.hand_off(ThreadIndex(worker as u16 + 1), packets);
             self.shard.counts.add(Count::HandedOff, sent as u64);
             for &index in &packets[sent..] {
                 self.reasons.drop(&mut cx.buffers.packet(index), Reason::HandoffFull);
@@ -271,7 +271,10 @@ impl Node for FlowTrack {
                 Fate::Untracked => arcs.next(packet),
                 Fate::Refused(why) => reasons.drop(packet, reason(why)),
                 Fate::Wait { slot } => match hold.park(shard, slot, index) {
-                    Ok(()) => return None,
+                    Ok(()) => {
+                        arcs.park(packet);
+                        return None;
+                    }
                     Err(Refusal::Flow) => reasons.drop(packet, Reason::FlowWaits),
                     Err(Refusal::Share) => reasons.drop(packet, Reason::HoldFull),
                 },

@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rtrb::{Consumer, RingBuffer};
-use weft_engine::feature::{FeatureError, FeatureSpec};
-use weft_engine::graph::{GraphError, NodeDef};
-use weft_engine::handoff::Station;
+use weft_engine::feature::FeatureError;
+use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration};
 use weft_engine::publish::Published;
 use weft_engine::wait::Waker;
-use weft_engine::{Engine, InterfaceIndex, NodeId, ThreadIndex};
+use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_flow_map::{Flow, FlowId, Reader, TableError, Verdict};
+use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use weft_nodes::context::MARK;
-use weft_nodes::graph::FeatureArcs;
 use weft_nodes::interface::InterfaceTable;
 use weft_stats::StatsError;
 
@@ -65,7 +64,7 @@ const IDS_AT_ONCE: usize = 4096;
 /// The main thread's tracker.
 pub struct FlowTracker {
     node: NodeId,
-    station: Station,
+    arc: ArcId,
     shared: Arc<Shared>,
     news: Vec<Consumer<News>>,
     /// Counters.
@@ -75,13 +74,18 @@ pub struct FlowTracker {
     settings: Settings,
 }
 
+/// What this crate brings to the graph from the start: the place of flow-track among the features of `ip4-unicast`. The node
+/// itself comes with the first interface whose flows are tracked.
+pub fn registration() -> Registration<'static> {
+    Registration { later: vec![&FLOW_TRACK], ..Registration::default() }
+}
+
 impl FlowTracker {
     /// Makes the tables, the node and its place on the `ip4-unicast` arc. `table` has the interfaces, of which there may be
     /// so many as `interfaces`; `main` is
     /// woken by workers that have news.
     pub fn new(
         engine: &mut Engine,
-        arcs: &FeatureArcs,
         settings: Settings,
         table: &Arc<Published<InterfaceTable>>,
         interfaces: usize,
@@ -105,9 +109,9 @@ impl FlowTracker {
         }
         let copies: Result<Vec<OwnedFd>, _> = fds.iter().map(OwnedFd::try_clone).collect();
         let reader = Reader::from_fds(copies.map_err(memory)?)?;
+        let arc = engine.features().arc(IP4_UNICAST_ARC.name)?;
         let counts = CountVectors::new(&mut engine.stats)?;
         let parked = engine.buffers.total() * usize::from(settings.parked_percent) / 100 / threads.len();
-        let (arc, last) = arcs.ip4_unicast;
         admission::claim(engine).map_err(GraphError::from)?;
         let mark = engine.field(MARK).map_err(GraphError::from)?;
         let mut shards = shards.into_iter();
@@ -117,22 +121,29 @@ impl FlowTracker {
                 hold: Hold::new(parked),
                 thread: wiring.thread(),
                 workers: threads.len(),
-                station: Station { node: wiring.node(), arc, last },
                 rows: counts.rows(wiring.thread()),
                 reasons: wiring.reasons(),
                 leaving: leaving(threads.len()),
                 interfaces: Arc::clone(table),
-                output: arcs.interface_output,
+                output: wiring.arc(&INTERFACE_OUTPUT_ARC),
                 next: wiring.nexts(),
                 mark,
             })
         });
-        let node = engine.add_nodes("weft", vec![def])?[0];
-        let feature =
-            FeatureSpec { arc: "ip4-unicast", node: FLOW_TRACK.name, after: &[], before: &["ip4-classify"] };
-        engine.add_feature(&feature)?;
-        let station = Station { node, arc, last };
-        Ok(FlowTracker { node, station, shared, news, counts, reader, fds, settings })
+        let node = match engine.add_nodes(BUILT_IN, vec![def]) {
+            Ok(ids) => ids[0],
+            Err(error) => {
+                counts.remove(&mut engine.stats);
+                return Err(error.into());
+            }
+        };
+        Ok(FlowTracker { node, arc, shared, news, counts, reader, fds, settings })
+    }
+
+    /// Takes out what [`FlowTracker::new`] has made, before any interface uses it.
+    pub fn discard(self, engine: &mut Engine) {
+        engine.remove_node(self.node);
+        self.counts.remove(&mut engine.stats);
     }
 
     /// What was set.
@@ -160,7 +171,7 @@ impl FlowTracker {
 
     /// Whether flows of an interface are tracked.
     pub fn is_enabled(&self, engine: &Engine, interface: InterfaceIndex) -> bool {
-        engine.features().enabled(interface).any(|(_, features)| features.contains(&FLOW_TRACK.name))
+        engine.features().is_enabled(interface, FLOW_TRACK.name)
     }
 
     /// Tracks the flows of an interface.
@@ -172,15 +183,13 @@ impl FlowTracker {
     ) -> Result<(), FlowError> {
         let word = self.shared.modes.get(interface.index()).ok_or(FlowError::Interface(interface))?;
         word.store(mode as u8, Relaxed);
-        let Station { arc, last, .. } = self.station;
-        engine.set_feature(arc, interface, FLOW_TRACK.name, true, last)?;
+        engine.set_feature(self.arc, interface, FLOW_TRACK.name, true)?;
         Ok(())
     }
 
     /// No longer tracks the flows of an interface. Those that there are end when they have idled for long enough.
     pub fn disable(&mut self, engine: &mut Engine, interface: InterfaceIndex) -> Result<(), FlowError> {
-        let Station { arc, last, .. } = self.station;
-        engine.set_feature(arc, interface, FLOW_TRACK.name, false, last)?;
+        engine.set_feature(self.arc, interface, FLOW_TRACK.name, false)?;
         if let Some(word) = self.shared.modes.get(interface.index()) {
             word.store(Mode::Track as u8, Relaxed);
         }
@@ -234,12 +243,12 @@ impl FlowTracker {
     /// A verdict on a flow, and its new mark: a message to its owner, which releases what waits, in order. Nothing happens if the
     /// flow has ended.
     pub fn decide(&self, engine: &mut Engine, flow: FlowId, verdict: Verdict, mark: Option<u32>) {
-        let (node, station) = (self.node, self.station);
+        let node = self.node;
         engine.post(ThreadIndex(flow.thread), move |worker| {
             let released = worker
                 .node_mut::<FlowTrack>(node)
                 .and_then(|track| track.decide(weft_engine::clock::Tsc::now(), flow, verdict, mark));
-            worker.resume(station, &released.unwrap_or_default());
+            worker.resume(node, &released.unwrap_or_default());
         });
     }
 

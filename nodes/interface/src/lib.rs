@@ -257,6 +257,7 @@ impl Interfaces {
         }
         engine.counters.interfaces.zero(index);
         self.name_counters(engine, index, Some(&interface.name));
+        engine.set_transmit(index, interface.tx);
         self.list[index.index()] = Some(interface);
         self.events.push(Event::Added(index));
         self.publish(engine);

@@ -11,9 +11,10 @@ use weft_engine::feature::{FeatureError, FeatureSpec};
 use weft_engine::frame::Frame;
 use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
-use weft_engine::{ArcId, Context, Engine, InterfaceIndex, NodeId};
+use weft_engine::{ArcId, Context, Engine, InterfaceIndex};
 
 use super::{Fib, Forward, LoadBalance, MAX_TABLES, NextHop, format_header};
+use crate::arcs::IP4_UNICAST_ARC;
 use crate::context::IpContext;
 use crate::headers::Ipv4Header;
 use crate::interface::SourceCheck;
@@ -40,38 +41,35 @@ weft_engine::reasons! {
 
 const URPF: [&str; 2] = ["ip4-rx-urpf-strict", "ip4-rx-urpf-loose"];
 
+/// A source that is not believed begins no flow and hits no rule.
+const FIRST: FeatureSpec<'static> =
+    FeatureSpec::on("ip4-unicast").before(&[URPF[1], "ip4-local-only", "flow-track", "ip4-classify"]);
+const SECOND: FeatureSpec<'static> = FIRST.before(&["ip4-local-only", "flow-track", "ip4-classify"]);
+const THIRD: FeatureSpec<'static> = FIRST.before(&["flow-track", "ip4-classify"]);
+
 /// Descriptor of ip4-rx-urpf-strict.
 pub static IP4_URPF_STRICT: NodeSpec =
-    NodeSpec::internal(URPF[0]).reasons(UrpfReason::ALL).trace(format_header);
+    NodeSpec::internal(URPF[0]).features(&[FIRST]).reasons(UrpfReason::ALL).trace(format_header);
 /// Descriptor of ip4-rx-urpf-loose.
 pub static IP4_URPF_LOOSE: NodeSpec =
-    NodeSpec::internal(URPF[1]).reasons(UrpfReason::ALL).trace(format_header);
+    NodeSpec::internal(URPF[1]).features(&[SECOND]).reasons(UrpfReason::ALL).trace(format_header);
 /// Descriptor of ip4-local-only.
-pub static IP4_LOCAL_ONLY: NodeSpec =
-    NodeSpec::internal("ip4-local-only").reasons(LocalOnlyReason::ALL).trace(format_header);
+pub static IP4_LOCAL_ONLY: NodeSpec = NodeSpec::internal("ip4-local-only")
+    .features(&[THIRD])
+    .reasons(LocalOnlyReason::ALL)
+    .trace(format_header);
 
-/// The features and where they belong, for the main thread.
+/// The features, for the main thread.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmissionNodes {
     arc: ArcId,
-    last: NodeId,
 }
 
 impl AdmissionNodes {
-    /// Adds the features to `ip4-unicast`, whose id and last node are given.
-    pub fn add(engine: &mut Engine, (arc, last): (ArcId, NodeId)) -> Result<Self, FeatureError> {
-        // A source that is not believed begins no flow and hits no rule.
-        let before: &[&str] = &["ip4-classify"];
-        for node in URPF {
-            engine.add_feature(&FeatureSpec { arc: "ip4-unicast", node, after: &[], before })?;
-        }
-        engine.add_feature(&FeatureSpec {
-            arc: "ip4-unicast",
-            node: IP4_LOCAL_ONLY.name,
-            after: &URPF,
-            before,
-        })?;
-        Ok(AdmissionNodes { arc, last })
+    /// To be asked for when the nodes are in the graph.
+    pub(crate) fn new(engine: &Engine) -> Self {
+        let arc = engine.features().arc(IP4_UNICAST_ARC.name).expect("the arc was added with the nodes");
+        AdmissionNodes { arc }
     }
 
     /// Checks the sources of packets that arrive on an interface.
@@ -84,7 +82,7 @@ impl AdmissionNodes {
         for (node, of) in
             [(IP4_URPF_STRICT.name, SourceCheck::Strict), (IP4_URPF_LOOSE.name, SourceCheck::Loose)]
         {
-            engine.set_feature(self.arc, interface, node, check == of, self.last)?;
+            engine.set_feature(self.arc, interface, node, check == of)?;
         }
         Ok(())
     }
@@ -96,7 +94,7 @@ impl AdmissionNodes {
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), FeatureError> {
-        engine.set_feature(self.arc, interface, IP4_LOCAL_ONLY.name, !on, self.last)?;
+        engine.set_feature(self.arc, interface, IP4_LOCAL_ONLY.name, !on)?;
         Ok(())
     }
 }

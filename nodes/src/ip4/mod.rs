@@ -25,7 +25,7 @@ pub use input::{IP4_INPUT, Ip4Input};
 pub use local::{IP4_LOCAL, IP4_LOCAL_END, Ip4Local, Ip4LocalEnd};
 pub(crate) use lookup::{GLEAN, MAX_TABLES};
 pub use lookup::{IP4_LOOKUP, Ip4Lookup};
-pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssError, MssLimits};
+pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssLimits};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};
 pub use router::{
     NeighborNews, PendingChanges, Router, RouterError, RouterSettings, Table, TableId, TableUsers,

@@ -10,21 +10,24 @@ use std::sync::Arc;
 use weft_engine::buffer::Packet;
 use weft_engine::feature::{FeatureError, FeatureSpec};
 use weft_engine::frame::Frame;
-use weft_engine::graph::{GraphError, NodeDef};
+use weft_engine::graph::{BUILT_IN, GraphError, NodeDef};
 use weft_engine::node::{Node, NodeSpec};
 use weft_engine::publish::Published;
-use weft_engine::{ArcId, Context, Engine, InterfaceIndex, NodeId};
+use weft_engine::{ArcId, Context, Engine, InterfaceIndex};
 use zerocopy::FromBytes;
 
 use super::input::format_header;
-use crate::graph::FeatureArcs;
+use crate::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use crate::headers::{IpProtocol, Ipv4Header, TcpFlags, TcpHeader, checksum, ip4_offset};
 use crate::interface::Interfaces;
 
 /// Descriptor of ip4-tcp-mss, a feature of `ip4-unicast`.
-pub static IP4_TCP_MSS: NodeSpec = NodeSpec::internal("ip4-tcp-mss").trace(format_header);
+pub static IP4_TCP_MSS: NodeSpec = NodeSpec::internal("ip4-tcp-mss")
+    .features(&[FeatureSpec::on("ip4-unicast").after(&["ip4-classify"])])
+    .trace(format_header);
 /// Descriptor of ip4-tcp-mss-output, a feature of `interface-output`.
-pub static IP4_TCP_MSS_OUTPUT: NodeSpec = NodeSpec::internal("ip4-tcp-mss-output");
+pub static IP4_TCP_MSS_OUTPUT: NodeSpec = NodeSpec::internal("ip4-tcp-mss-output")
+    .features(&[FeatureSpec::on("interface-output").after(&["ip4-classify-output"])]);
 
 /// The longest segment by interface; 0: no limit.
 type Limits = Box<[u16]>;
@@ -103,39 +106,24 @@ fn find(options: &[u8]) -> Option<usize> {
 pub struct MssLimits {
     limits: Vec<u16>,
     published: Arc<Published<Limits>>,
-    input: (ArcId, NodeId),
+    input: ArcId,
     output: ArcId,
-}
-
-/// Why there are no such nodes.
-#[derive(Debug, thiserror::Error)]
-pub enum MssError {
-    /// They do not fit.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// Their arcs do not exist.
-    #[error(transparent)]
-    Feature(#[from] FeatureError),
 }
 
 impl MssLimits {
     /// No limits, and the nodes that would apply them.
-    pub fn new(engine: &mut Engine, arcs: &FeatureArcs) -> Result<MssLimits, MssError> {
+    pub fn new(engine: &mut Engine) -> Result<MssLimits, GraphError> {
         let published = Arc::new(Published::new(&engine.domain, Limits::default()));
         let node = |spec, output| {
             let limits = &published;
             NodeDef::new(spec, move |_| Box::new(TcpMss { output, limits: Arc::clone(limits) }))
         };
-        engine.add_nodes("weft", vec![node(&IP4_TCP_MSS, false), node(&IP4_TCP_MSS_OUTPUT, true)])?;
-        for (arc, node) in [("ip4-unicast", IP4_TCP_MSS.name), ("interface-output", IP4_TCP_MSS_OUTPUT.name)]
-        {
-            engine.add_feature(&FeatureSpec { arc, node, after: &[], before: &[] })?;
-        }
+        engine.add_nodes(BUILT_IN, vec![node(&IP4_TCP_MSS, false), node(&IP4_TCP_MSS_OUTPUT, true)])?;
         Ok(MssLimits {
             limits: Vec::new(),
             published,
-            input: arcs.ip4_unicast,
-            output: arcs.interface_output,
+            input: engine.features().arc(IP4_UNICAST_ARC.name)?,
+            output: engine.features().arc(INTERFACE_OUTPUT_ARC.name)?,
         })
     }
 
@@ -147,7 +135,9 @@ impl MssLimits {
         index: InterfaceIndex,
         limit: Option<u16>,
     ) -> Result<(), FeatureError> {
-        let Some(interface) = interfaces.get(index) else { return Ok(()) };
+        if interfaces.get(index).is_none() {
+            return Ok(());
+        }
         let limit = limit.unwrap_or(0);
         if self.get(index) == limit {
             return Ok(());
@@ -157,9 +147,8 @@ impl MssLimits {
         }
         self.limits[index.index()] = limit;
         self.published.replace(&mut engine.domain, self.limits.clone().into_boxed_slice());
-        let (arc, last) = self.input;
-        engine.set_feature(arc, index, IP4_TCP_MSS.name, limit != 0, last)?;
-        engine.set_feature(self.output, index, IP4_TCP_MSS_OUTPUT.name, limit != 0, interface.tx)?;
+        engine.set_feature(self.input, index, IP4_TCP_MSS.name, limit != 0)?;
+        engine.set_feature(self.output, index, IP4_TCP_MSS_OUTPUT.name, limit != 0)?;
         Ok(())
     }
 

@@ -62,7 +62,7 @@ pub struct Ip4Rewrite {
     pub next_hops: SlabReader<NextHop>,
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
-    /// The `interface-output` arc.
+    /// The `ip4-output` arc, which `interface-output` follows.
     pub arc: ArcId,
     /// Edges.
     pub next: Nexts<Next>,

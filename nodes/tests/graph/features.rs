@@ -5,11 +5,12 @@ use std::fmt::Write;
 
 use weft_engine::feature::FeatureSpec;
 use weft_engine::frame::Frame;
-use weft_engine::graph::{Graph, NodeDef};
+use weft_engine::graph::{Graph, NodeDef, Registration};
 use weft_engine::node::{Node, NodeSpec};
 use weft_engine::trace::Names;
-use weft_engine::{ArcId, Context, InterfaceIndex, NodeId, ReasonId};
+use weft_engine::{Context, InterfaceIndex, NodeId, ReasonId};
 use weft_nodes::headers::{ArpOperation, ArpPacket, MacAddr};
+use weft_nodes::ip4::MssLimits;
 
 use crate::bed::Bed;
 
@@ -30,18 +31,14 @@ impl Node for Feature {
 }
 
 /// A feature on an arc of an interface; its node.
-fn enable(
-    bed: &mut Bed,
-    (name, arc): (&'static str, ArcId),
-    interface: InterfaceIndex,
-    last: NodeId,
-) -> NodeId {
-    let node =
-        bed.engine.add_nodes("test", vec![NodeDef::new(&FEATURE, |_| Box::<Feature>::default())]).unwrap();
-    let spec = FeatureSpec { arc: name, node: "test-feature", after: &[], before: &[] };
-    bed.engine.add_feature(&spec).unwrap();
-    bed.engine.set_feature(arc, interface, "test-feature", true, last).unwrap();
-    node[0]
+fn enable(bed: &mut Bed, arc: &str, interface: InterfaceIndex) -> NodeId {
+    let nodes = vec![NodeDef::new(&FEATURE, |_| Box::<Feature>::default())];
+    let features = vec![(FEATURE.name, FeatureSpec::on(arc))];
+    let brought = Registration { nodes, features, ..Registration::default() };
+    let node = bed.engine.register("test", brought).unwrap()[0];
+    let arc = bed.engine.features().arc(arc).unwrap();
+    bed.engine.set_feature(arc, interface, FEATURE.name, true).unwrap();
+    node
 }
 
 fn seen(bed: &mut Bed, node: NodeId) -> usize {
@@ -50,47 +47,50 @@ fn seen(bed: &mut Bed, node: NodeId) -> usize {
 
 #[test]
 fn a_feature_sees_the_packets_of_its_interface_once() {
-    for output in [false, true] {
+    for (arc, port) in [("ip4-unicast", 0), ("ip4-output", 1), ("interface-output", 1)] {
         let mut bed = Bed::new();
         let [p0, p1] = bed.ports;
-        let arcs = bed.nodes.arcs;
-        let node = match output {
-            false => enable(&mut bed, ("ip4-unicast", arcs.ip4_unicast.0), p0.index, arcs.ip4_unicast.1),
-            true => {
-                let tx = bed.interfaces.get(p1.index).unwrap().tx;
-                enable(&mut bed, ("interface-output", arcs.interface_output), p1.index, tx)
-            }
-        };
+        let index = bed.ports[port].index;
+        let node = enable(&mut bed, arc, index);
         bed.pass(0, &p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2));
         assert_eq!(bed.only(1), p1.outgoing().ipv4(p0.peer, p1.peer).ttl(63).udp(1, 2).build());
-        assert_eq!(seen(&mut bed, node), 1);
+        assert_eq!(seen(&mut bed, node), 1, "{arc}");
         bed.pass(1, &p1.incoming().ipv4(p1.peer, p0.peer).udp(1, 2));
-        assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1));
+        assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1), "{arc}");
     }
+}
+
+#[test]
+fn features_of_ip4_output_come_before_those_of_interface_output() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let mut limits = MssLimits::new(&mut bed.engine).unwrap();
+    limits.set(&mut bed.engine, &bed.interfaces, p1.index, Some(1000)).unwrap();
+    let node = enable(&mut bed, "ip4-output", p1.index);
+    bed.worker.trace(bed.nodes.ethernet_input, 1);
+    bed.pass(0, &p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2));
+    assert_eq!((bed.only(1).len(), seen(&mut bed, node)), (42, 1));
+    let way = bed.worker.trace_records().iter().map(|record| record.node);
+    let way: Vec<_> = way.map(|node| bed.engine.graph().node(node).unwrap().name.as_str()).collect();
+    assert_eq!(way[3..], ["ip4-rewrite", "test-feature", "ip4-tcp-mss-output", "p1-tx"]);
 }
 
 #[test]
 fn local_packets_and_arp_have_arcs_too() {
     let mut bed = Bed::new();
     let p0 = bed.ports[0];
-    let (arc, last) = bed.nodes.arcs.ip4_local;
-    let node = enable(&mut bed, ("ip4-local", arc), p0.index, last);
+    let node = enable(&mut bed, "ip4-local", p0.index);
     bed.pass(0, &p0.incoming().ipv4(p0.peer, p0.address).ping(1, 1));
     assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1));
 
-    let mut bed = Bed::new();
-    let (arc, last) = bed.nodes.arcs.arp;
-    let node = enable(&mut bed, ("arp", arc), p0.index, last);
     let request = ArpPacket::new(ArpOperation::Request, (p0.peer_mac, p0.peer), (MacAddr::ZERO, p0.address));
-    bed.pass(0, &p0.incoming().arp(request));
-    assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1));
-    // The reply passes the output features of its interface.
-    let mut bed = Bed::new();
-    let tx = bed.interfaces.get(p0.index).unwrap().tx;
-    let arc = bed.nodes.arcs.interface_output;
-    let node = enable(&mut bed, ("interface-output", arc), p0.index, tx);
-    bed.pass(0, &p0.incoming().arp(request));
-    assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, 1));
+    // The reply passes the output features of its interface, but is not IPv4.
+    for (arc, seen_there) in [("arp", 1), ("interface-output", 1), ("ip4-output", 0), ("ip4-unicast", 0)] {
+        let mut bed = Bed::new();
+        let node = enable(&mut bed, arc, p0.index);
+        bed.pass(0, &p0.incoming().arp(request));
+        assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, seen_there), "{arc}");
+    }
 }
 
 struct Shown<'a>(&'a Graph);

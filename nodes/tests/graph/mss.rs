@@ -19,7 +19,7 @@ struct Lab {
 impl Lab {
     fn new(port: usize, limit: u16) -> Lab {
         let mut bed = Bed::new();
-        let mut limits = MssLimits::new(&mut bed.engine, &bed.nodes.arcs).expect("room for two nodes");
+        let mut limits = MssLimits::new(&mut bed.engine).expect("room for two nodes");
         let index = bed.ports[port].index;
         limits.set(&mut bed.engine, &bed.interfaces, index, Some(limit)).expect("the arcs exist");
         bed.run();

@@ -147,10 +147,10 @@ fn packet() -> impl Strategy<Value = Packet> {
 fn lab(lists: &Lists) -> (Bed, RuleSets, FlowTracker) {
     let mut bed = Bed::new();
     let interfaces = bed.interfaces.published();
-    let mut sets = RuleSets::new(&mut bed.engine, &interfaces, &bed.nodes.arcs, 256).unwrap();
-    let (arcs, main) = (bed.nodes.arcs, bed.main.clone());
+    let mut sets = RuleSets::new(&mut bed.engine, &interfaces, 256).unwrap();
+    let main = bed.main.clone();
     let settings = Settings::default();
-    let mut tracker = FlowTracker::new(&mut bed.engine, &arcs, settings, &interfaces, 64, &main).unwrap();
+    let mut tracker = FlowTracker::new(&mut bed.engine, settings, &interfaces, 64, &main).unwrap();
     sets.admit_by(&mut bed.engine, tracker.node());
     for port in bed.ports {
         tracker.enable(&mut bed.engine, port.index, Mode::Admit).unwrap();

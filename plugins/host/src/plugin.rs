@@ -18,7 +18,7 @@ use weft_classify::OwnedSet;
 use weft_engine::buffer::context::Field;
 use weft_engine::clock::Tsc;
 use weft_engine::feature::FeatureSpec;
-use weft_engine::graph::{GraphError, NodeDef, Wiring};
+use weft_engine::graph::{GraphError, NodeDef, Registration as GraphRegistration, Wiring};
 use weft_engine::node::Node;
 use weft_engine::trace::TraceRecord;
 use weft_engine::wait::Waker;
@@ -60,8 +60,8 @@ impl Host {
     }
 }
 
-/// Where a feature was enabled: arc, node, and the interfaces with the nodes that follow.
-pub type Enabled = Vec<(ArcId, String, Vec<(InterfaceIndex, NodeId)>)>;
+/// Where a feature was enabled: arc, node, and the interfaces.
+pub type Enabled = Vec<(ArcId, String, Vec<InterfaceIndex>)>;
 
 /// What an exported state is of, and its bytes.
 pub type State = (u32, Vec<u8>);
@@ -339,20 +339,16 @@ impl Plugin {
                 )) as Box<dyn Node>
             }));
         }
-        let ids = engine.add_nodes(&plugin.library.name, defs)?;
+        let names: Vec<_> =
+            plugin.features.iter().map(|it| (borrowed(&it.after), borrowed(&it.before))).collect();
+        let features = plugin.features.iter().zip(&names);
+        let features = features.map(|(feature, (after, before))| {
+            (feature.node.as_str(), FeatureSpec { arc: &feature.arc, after, before })
+        });
+        let brought = GraphRegistration { nodes: defs, features: features.collect(), ..Default::default() };
+        let ids = engine.register(&plugin.library.name, brought)?;
         self.watched = watched.into_inner();
         self.ids = ids;
-        for (i, feature) in self.features.iter().enumerate() {
-            let (after, before) = (borrowed(&feature.after), borrowed(&feature.before));
-            let (arc, node) = (&feature.arc, &feature.node);
-            if let Err(error) = engine.add_feature(&FeatureSpec { arc, node, after: &after, before: &before })
-            {
-                let added = self.features[..i].iter();
-                remove_features(engine, added);
-                self.ids.drain(..).for_each(|id| engine.remove_node(id));
-                return Err(error.into());
-            }
-        }
         Ok(())
     }
 
@@ -391,8 +387,8 @@ impl Plugin {
     /// Enables its features where `enabled` says, as far as it still has them.
     pub fn enable(&self, engine: &mut Engine, enabled: Enabled) {
         for (arc, node, interfaces) in enabled {
-            for (interface, last) in interfaces {
-                if let Err(error) = engine.set_feature(arc, interface, &node, true, last) {
+            for interface in interfaces {
+                if let Err(error) = engine.set_feature(arc, interface, &node, true) {
                     tracing::warn!("plugin {}: {error}", self.library.name);
                 }
             }

@@ -52,6 +52,8 @@ impl Specs {
                     period => Kind::Timer(Duration::from_millis(period.into())),
                 },
                 role: Role::Transit,
+                // The host registers them, by what the plugin says of each.
+                features: &[],
                 next: description.edges.iter().map(|edge| leak(edge)).collect::<Vec<_>>().leak(),
                 reasons: reasons.chain([FAILED]).collect::<Vec<_>>().leak(),
                 trace: None,

@@ -68,9 +68,9 @@ impl Plugin for Policers {
             let attached = published.reader();
             let make = move |_| PolicerNode { direction, attached: attached.clone(), counters };
             setup.node(Node::new(direction.node(), make).reasons::<Reason>())?;
-            // What a rule denies uses up no rate; what the rate denies makes no flow.
+            // What a rule denies uses up no rate.
             let feature = Feature::new(direction.arc(), direction.node());
-            setup.feature(feature.after(&["ip4-classify", "ip4-classify-output"]).before(&["flow-track"]))?;
+            setup.feature(feature.after(&["ip4-classify", "ip4-classify-output"]))?;
         }
         setup.command(
             Command::new("policer add", Policers::add)

@@ -4,31 +4,48 @@
 use serde::Serialize;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply};
+use weft_engine::feature::{ArcEnd, ArcKey};
 
 use super::refused;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
 struct Path {
-    arc: &'static str,
+    arc: String,
+    /// The interface that decides: `rx` or `tx`.
+    by: &'static str,
+    /// What follows.
+    then: String,
     features: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct Paths {
     arcs: Vec<Path>,
+    #[serde(skip)]
+    verbose: bool,
 }
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         Command::new("show features", |dataplane: &mut Dataplane, args| {
+            let verbose = args.keyword("verbose");
             args.finish()?;
-            let arcs = dataplane.engine.features().list().map(|(arc, features)| Path {
-                arc,
-                features: features.into_iter().map(str::to_owned).collect(),
+            let arcs = dataplane.engine.features().list().map(|arc| Path {
+                arc: arc.name.to_owned(),
+                by: match arc.key {
+                    ArcKey::RxInterface => "rx",
+                    ArcKey::TxInterface => "tx",
+                },
+                then: match arc.end {
+                    ArcEnd::Node(name) | ArcEnd::Arc(name) => name.to_owned(),
+                    ArcEnd::Transmit => "<interface>-tx".to_owned(),
+                },
+                features: arc.features().map(|feature| feature.node.to_owned()).collect(),
             });
-            Ok(Reply::new(Paths { arcs: arcs.collect() }, render))
+            Ok(Reply::new(Paths { arcs: arcs.collect(), verbose }, render))
         })
+        .synopsis("[verbose]")
         .help("Feature arcs, and the features of each in their order"),
         Command::new("set interface feature", set)
             .synopsis("<interface> <feature> arc <arc> [disable]")
@@ -46,7 +63,10 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn offer(dataplane: &Dataplane, names: impl Fn(&str, &[&str]) -> Vec<String>) -> Vec<Candidate> {
-    let all = dataplane.engine.features().list().flat_map(|(arc, features)| names(arc, &features));
+    let all = dataplane.engine.features().list().flat_map(|arc| {
+        let features: Vec<&str> = arc.features().map(|feature| feature.node).collect();
+        names(arc.name, &features)
+    });
     all.map(|name| Candidate::new(name, "")).collect()
 }
 
@@ -57,14 +77,17 @@ fn set(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
     let arc = args.parse_with("feature arc", |name| dataplane.engine.features().arc(name))?;
     let on = !args.keyword("disable");
     args.finish()?;
-    dataplane.set_feature(arc, interface, &feature, on).map_err(refused)?;
+    dataplane.engine.set_feature(arc, interface, &feature, on).map_err(refused)?;
     Ok(Reply::empty())
 }
 
 fn render(paths: &Paths) -> String {
     let mut text = "Available feature paths\n".to_owned();
-    for Path { arc, features } in &paths.arcs {
+    for Path { arc, by, then, features } in &paths.arcs {
         text += &format!("{arc}:\n");
+        if paths.verbose {
+            text += &format!("  [by {by} interface, then {then}]\n");
+        }
         features.iter().for_each(|feature| text += &format!("  {feature}\n"));
     }
     text

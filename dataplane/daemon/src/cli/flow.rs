@@ -299,13 +299,7 @@ fn summary(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let counters = Count::ALL
         .iter()
         .map(|count| Counter { name: NAMES[*count as usize], value: tracker.counts.sum(*count) });
-    let is_tracked = |index| {
-        dataplane
-            .engine
-            .features()
-            .enabled(index)
-            .any(|(_, features)| features.contains(&weft_flow::FLOW_TRACK.name))
-    };
+    let is_tracked = |index| tracker.is_enabled(&dataplane.engine, index);
     let interfaces = dataplane.interfaces.iter().filter(|(index, _)| is_tracked(*index));
     let summary = Summary {
         counters: counters.collect(),

@@ -85,9 +85,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 let index = super::interface(args, dataplane)?;
                 args.finish()?;
                 let name = dataplane.interface_name(index);
-                let arcs = dataplane.engine.features().enabled(index).map(|(arc, features)| Path {
-                    arc: arc.to_owned(),
-                    features: features.into_iter().map(str::to_owned).collect(),
+                let arcs = dataplane.engine.features().list().map(|arc| Path {
+                    arc: arc.name.to_owned(),
+                    features: arc.enabled(index).map(str::to_owned).collect(),
                 });
                 Ok(Reply::new(Features { interface: name, arcs: arcs.collect() }, render_features))
             }),

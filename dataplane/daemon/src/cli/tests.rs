@@ -399,3 +399,33 @@ fn the_packet_generator_takes_the_commands_of_vpp_s_tests() {
     bed.text("packet-generator enable");
     assert_eq!(bed.text("show packet-generator"), "no streams currently defined\n");
 }
+
+/// Features of others that say where they belong among the built-in ones then cannot contradict each other: see
+/// [`weft_engine::feature`].
+#[test]
+fn the_built_in_features_of_each_arc_are_in_a_total_order() {
+    let bed = bed();
+    for arc in bed.dataplane.engine.features().list() {
+        let features: Vec<_> = arc.features().collect();
+        for pair in features.windows(2) {
+            let [first, second] = pair else { unreachable!("a window of two") };
+            let said = first.before.iter().any(|name| name == second.node)
+                || second.after.iter().any(|name| name == first.node);
+            assert!(said, "{}: {} and {} are in no order", arc.name, first.node, second.node);
+        }
+    }
+}
+
+#[test]
+fn a_feature_that_has_no_node_yet_is_refused_and_its_place_is_known() {
+    let mut bed = bed();
+    bed.text("create loopback interface");
+    let error = bed.refusal("set interface feature loop0 flow-track arc ip4-unicast").to_string();
+    assert!(error.contains("'flow-track' of arc 'ip4-unicast' is not running"), "{error}");
+    assert!(bed.text("show features").contains("flow-track"));
+    bed.text("flow enable loop0");
+    let text = bed.text("show interface features loop0");
+    assert!(text.contains("flow-track"), "{text}");
+    let text = bed.text("show features verbose");
+    assert!(text.contains("ip4-output:\n  [by tx interface, then interface-output]"), "{text}");
+}

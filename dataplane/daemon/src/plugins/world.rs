@@ -40,7 +40,7 @@ impl World for Dataplane {
             return Err(format!("no interface has index {interface}"));
         }
         let arc = self.engine.features().arc(arc).map_err(|error| error.to_string())?;
-        Dataplane::set_feature(self, arc, interface, node, on).map(drop).map_err(|error| error.to_string())
+        self.engine.set_feature(arc, interface, node, on).map(drop).map_err(|error| error.to_string())
     }
 
     /// The first one, if there are several paths.

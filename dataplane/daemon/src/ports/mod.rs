@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use weft_devices::DEVICE_INPUT_ARC;
 use weft_devices::af_xdp::input::{AF_XDP_INPUT, AfXdpInput};
 use weft_devices::af_xdp::memory::BufferMemory;
 use weft_devices::af_xdp::port::PortError;
@@ -35,9 +36,9 @@ use weft_devices::pg::{PgError, PgId};
 use weft_devices::tap::TapError;
 use weft_devices::tap::input::{TAP_INPUT, TapInput};
 use weft_engine::buffer::HEADROOM;
-use weft_engine::feature::{ArcSpec, FeatureError};
-use weft_engine::graph::{GraphError, NodeDef};
-use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
+use weft_engine::feature::FeatureError;
+use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration, Wiring};
+use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{InterfaceError, Interfaces};
 use weft_nodes::ip4::RouterError;
@@ -158,8 +159,6 @@ impl Device {
 pub struct Devices {
     list: BTreeMap<InterfaceIndex, Device>,
     umem: Umem,
-    /// `device-input`: features that see what a device has received before anything else.
-    pub arc: ArcId,
     af_xdp_input: NodeId,
     tap_input: NodeId,
     /// Which worker polls what.
@@ -173,19 +172,17 @@ impl Devices {
         let memory = Arc::new(BufferMemory(Arc::clone(&engine.buffers)));
         // The kernel puts its own headroom in front of ours; together they are what the engine expects.
         let umem = Umem::new(memory, HEADROOM as u32 - KERNEL_HEADROOM)?;
-        let arc = engine.add_arc(ArcSpec { name: "device-input" });
         let clock = engine.clock;
-        let nodes = engine.add_nodes(
-            "weft",
-            vec![
-                NodeDef::new(&AF_XDP_INPUT, |w| Box::new(AfXdpInput::new(arc, w.nexts()))),
-                NodeDef::new(&TAP_INPUT, |w| Box::new(TapInput::new(&clock, arc, w.nexts(), w.reasons()))),
-            ],
-        )?;
+        let arc = |w: &Wiring<'_>| w.arc(&DEVICE_INPUT_ARC);
+        let nodes = vec![
+            NodeDef::new(&AF_XDP_INPUT, |w| Box::new(AfXdpInput::new(arc(w), w.nexts()))),
+            NodeDef::new(&TAP_INPUT, |w| Box::new(TapInput::new(&clock, arc(w), w.nexts(), w.reasons()))),
+        ];
+        let arcs = vec![DEVICE_INPUT_ARC];
+        let nodes = engine.register(BUILT_IN, Registration { arcs, nodes, ..Registration::default() })?;
         Ok(Devices {
             list: BTreeMap::new(),
             umem,
-            arc,
             af_xdp_input: nodes[0],
             tap_input: nodes[1],
             placement: Placement::new(numa),

@@ -225,7 +225,7 @@ impl Pg {
         };
         // Packets for another node have left the device behind them.
         let features = if by_name(Mode::Ethernet.input()).is_ok_and(|input| input == node) {
-            engine.features().arc("device-input").ok()
+            engine.features().arc(crate::DEVICE_INPUT_ARC.name).ok()
         } else {
             None
         };

@@ -19,6 +19,8 @@ pub const TRACED: u32 = 1 << 0;
 pub const CHAINED: u32 = 1 << 1;
 /// The buffer's second line holds fields of this packet.
 pub const FIELDS: u32 = 1 << 2;
+/// The features of `error-drop` have seen the packet: it is dropped when it comes to `drop` again.
+pub(crate) const DROPPING: u32 = 1 << 3;
 /// In a free list. Only debug builds look.
 pub(crate) const FREE: u32 = 1 << 31;
 

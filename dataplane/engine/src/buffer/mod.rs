@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 pub use memory::{Memory, PageRequest, Pages};
+pub(crate) use metadata::DROPPING;
 pub use metadata::{CHAINED, FIELDS, Fields, Metadata, TRACED};
 pub use packet::Packet;
 

@@ -22,10 +22,9 @@ struct Tracked {
 
 fn tracked(settings: Settings, mode: Mode) -> Tracked {
     let mut bed = Bed::new();
-    let (arcs, main) = (bed.nodes.arcs, bed.main.clone());
-    let mut tracker =
-        FlowTracker::new(&mut bed.engine, &arcs, settings, &bed.interfaces.published(), 64, &main)
-            .expect("memory for the tables");
+    let main = bed.main.clone();
+    let mut tracker = FlowTracker::new(&mut bed.engine, settings, &bed.interfaces.published(), 64, &main)
+        .expect("memory for the tables");
     for port in bed.ports {
         tracker.enable(&mut bed.engine, port.index, mode).expect("the ports exist");
     }

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use weft_engine::buffer::{BufferConfig, HEADROOM};
-use weft_engine::feature::ArcSpec;
+use weft_engine::feature::{ArcEnd, ArcSpec};
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, Role};
@@ -13,7 +13,7 @@ use weft_flow::FlowTracker;
 use weft_flow::counts::Count;
 use weft_flow::settings::{Mode, Settings};
 use weft_flow_map::{Endpoint, Side, State};
-use weft_nodes::graph::FeatureArcs;
+use weft_nodes::arcs::IP4_UNICAST_ARC;
 use weft_nodes::headers::build::ipv4;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, TcpFlags};
 use weft_nodes::interface::Interfaces;
@@ -78,25 +78,18 @@ fn bed(workers: usize, handoff: usize) -> Bed {
         ..EngineConfig::default()
     };
     let (mut engine, mut workers) = Engine::new(&config).expect("an engine");
-    let arc = engine.add_arc(ArcSpec { name: "ip4-unicast" });
+    let spec = ArcSpec { end: ArcEnd::Node(SINK.name), ..IP4_UNICAST_ARC };
+    let arc = engine.add_arc("test", &spec).expect("an arc");
     let sink =
         engine.add_nodes("test", vec![NodeDef::new(&SINK, |_| Box::<Sink>::default())]).expect("a sink")[0];
     let def = NodeDef::new(&SOURCE, |_| Box::new(Source { packets: Vec::new(), arc, sink }));
     let source = engine.add_nodes("test", vec![def]).expect("a source")[0];
     let rewrite = NodeDef::new(&REWRITE, |_| Box::<Sink>::default());
     engine.add_nodes("test", vec![rewrite]).expect("where verdicts may lead");
-    let here = (arc, sink);
-    let arcs = FeatureArcs {
-        device_input: here,
-        arp: here,
-        ip4_unicast: here,
-        ip4_local: here,
-        interface_output: arc,
-    };
     let main = Waker::new().expect("an eventfd");
     let table = Interfaces::new(&engine, 4).published();
     let settings = Settings { flows: 512, ..Settings::default() };
-    let mut tracker = FlowTracker::new(&mut engine, &arcs, settings, &table, 4, &main).expect("tables");
+    let mut tracker = FlowTracker::new(&mut engine, settings, &table, 4, &main).expect("tables");
     tracker.enable(&mut engine, PORT, Mode::Track).expect("the port");
     for worker in &mut workers {
         worker.turn();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use weft_engine::buffer::BufferConfig;
-use weft_engine::feature::ArcSpec;
+use weft_engine::feature::{ArcEnd, ArcKey, ArcSpec};
 use weft_engine::frame::Frame;
 use weft_engine::graph::{NodeDef, Wiring};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
@@ -97,7 +97,8 @@ impl Bed {
             ..EngineConfig::default()
         };
         let (mut engine, workers) = Engine::new(&config).expect("an engine");
-        let arc = engine.add_arc(ArcSpec { name: "test" });
+        let spec = ArcSpec { name: "test", key: ArcKey::RxInterface, end: ArcEnd::Node(LAST.name) };
+        let arc = engine.add_arc("test", &spec).expect("an arc");
         let (mut last, mut other) = (Vec::new(), Vec::new());
         let ids = engine.add_nodes(
             "test",
@@ -127,8 +128,7 @@ impl Bed {
     }
 
     pub fn enable(&mut self, node: &str) {
-        let last = self.engine.graph().id(LAST.name).expect("it was added");
-        self.engine.set_feature(self.arc, RX, node, true, last).expect("the feature is there");
+        self.engine.set_feature(self.arc, RX, node, true).expect("the feature is there");
     }
 
     pub fn replace(&mut self, old: &mut Plugin, new: &mut Plugin) {

@@ -218,8 +218,8 @@ impl Draft {
             }
             Setting::NoNeighbor(index, address) => self.neighbor(dataplane, (*index, *address), None),
             Setting::Feature { arc, feature, .. } => {
-                let mut arcs = dataplane.engine.features().list();
-                match arcs.any(|(other, features)| other == arc && features.contains(&feature.as_str())) {
+                let features = dataplane.engine.features();
+                match features.arc(arc).is_ok_and(|arc| features.has_feature(arc, feature)) {
                     true => Ok(()),
                     false => Err(Retval::INVALID_VALUE),
                 }
@@ -338,7 +338,7 @@ impl Draft {
             }
             Setting::Feature { arc, interface, feature, on } => {
                 let arc = engine.features().arc(arc)?;
-                dataplane.set_feature(arc, *interface, feature, *on)?;
+                engine.set_feature(arc, *interface, feature, *on)?;
             }
             Setting::NoTable(id, _) => dataplane.delete_table(*id)?,
             _ => {}
