@@ -103,7 +103,7 @@ def test_metrics_equal_what_weft_shows(network, trafficgen, exporter):
                     for i in net.weft.cli_json("show interface")["interfaces"]
                     for key, metric in INTERFACE_METRICS.items()}
         for e in net.weft.cli_json("show errors")["errors"]:
-            labels = {"node": e["node"], "reason": e["counter"], "severity": e["severity"]}
+            labels = {"node": e["node"], "reason": e["counter"], "severity": e["severity"], "kind": e["kind"]}
             expected["weft_node_errors_total", frozenset(labels.items())] = e["count"]
         for thread in net.weft.cli_json("show runtime")["threads"]:
             for node in thread["nodes"]:

@@ -26,7 +26,7 @@ weft_engine::edges! {
     pub enum Next { Ip4 => "ip4-input", Arp => "arp-input", Punt => "punt" }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why frames end here.
     pub enum Reason {
         /// frame shorter than its Ethernet header or VLAN tags
@@ -48,7 +48,7 @@ weft_engine::reasons! {
 
 /// Descriptor of ethernet-input.
 pub static ETHERNET_INPUT: NodeSpec =
-    NodeSpec::internal("ethernet-input").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+    NodeSpec::internal("ethernet-input").next(Next::NAMES).drops(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(

@@ -128,7 +128,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
                 sender,
                 w.arc(&INTERFACE_OUTPUT_ARC),
                 w.nexts(),
-                w.reasons(),
+                (w.reasons(), w.events()),
             ))
         }),
         NodeDef::new(&IP4_INPUT, |w| {
@@ -168,7 +168,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         }),
         NodeDef::new(&IP4_ARP, |w| {
             let sender = hold_senders.next().expect(ONE_EACH);
-            Box::new(Ip4Arp::new(tables, &clock, sender, w.nexts(), w.reasons()))
+            Box::new(Ip4Arp::new(tables, &clock, sender, w.nexts(), (w.reasons(), w.events())))
         }),
         NodeDef::new(&IP4_FRAG, |w| {
             Box::new(Ip4Frag {
@@ -177,6 +177,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
                 fragments: Vec::new(),
                 next: w.nexts(),
                 reasons: w.reasons(),
+                events: w.events(),
             })
         }),
         NodeDef::new(&IP4_ICMP_ERROR, |w| {
@@ -186,11 +187,17 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
                 identification: 0,
                 next: w.nexts(),
                 reasons: w.reasons(),
+                events: w.events(),
             })
         }),
         NodeDef::new(&IP4_LOCAL, |w| Box::new(Ip4Local { arc: w.arc(&IP4_LOCAL_ARC), next: w.nexts() })),
         NodeDef::new(&IP4_LOCAL_END, |w| {
-            Box::new(Ip4LocalEnd { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
+            Box::new(Ip4LocalEnd {
+                interfaces: interfaces(),
+                next: w.nexts(),
+                reasons: w.reasons(),
+                events: w.events(),
+            })
         }),
         NodeDef::new(&PUNT, |w| Box::new(Punt { interfaces: interfaces(), reasons: w.reasons() })),
         NodeDef::new(&LOOPBACK_TX, |w| {

@@ -22,7 +22,7 @@ weft_engine::edges! {
     pub enum Next { Ethernet => "ethernet-input" }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a frame does not come back.
     pub enum Reason {
         /// nobody but the loopback interface itself is on it, and the frame is for another station
@@ -34,7 +34,7 @@ weft_engine::reasons! {
 
 /// Descriptor of loopback-tx.
 pub static LOOPBACK_TX: NodeSpec =
-    NodeSpec::internal("loopback-tx").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+    NodeSpec::internal("loopback-tx").next(Next::NAMES).drops(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(out, "  {} {} bytes", names.interface(record.meta.rx_interface), record.meta.total_length())

@@ -18,7 +18,7 @@ use weft_engine::{Context, NodeId};
 
 use crate::interface::InterfaceTable;
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why the host does not get a packet.
     pub enum Reason {
         /// the port has no host interface
@@ -29,7 +29,7 @@ weft_engine::reasons! {
 }
 
 /// Descriptor of punt.
-pub static PUNT: NodeSpec = NodeSpec::internal("punt").reasons(Reason::ALL).trace(format);
+pub static PUNT: NodeSpec = NodeSpec::internal("punt").drops(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(

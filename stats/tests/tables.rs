@@ -103,6 +103,7 @@ fn reasons_edges_workers_and_levels() {
     name(&mut segment, "/sys/reason/names", &["ip4-lookup/no_route", "if/0-tx/full", "malformed"]);
     name(&mut segment, "/sys/reason/sentences", &["no route to the destination"]);
     name(&mut segment, "/sys/reason/severities", &["error", "info", "info"]);
+    name(&mut segment, "/sys/reason/kinds", &["drop", "event"]);
     count(&mut segment, "/node/errors", &[5, 6, 7]);
     name(&mut segment, "/sys/edge/names", &["ip4-lookup drop", "malformed"]);
     count(&mut segment, "/sys/edge/packets", &[5, 6]);
@@ -117,8 +118,14 @@ fn reasons_edges_workers_and_levels() {
     let reasons = &snapshot.counters.reasons;
     assert_eq!(reasons.len(), 2, "what is malformed is left out: {reasons:?}");
     assert_eq!(
-        [&reasons[0].node[..], &reasons[0].reason, &reasons[0].severity, &reasons[0].sentence],
-        ["if/0-tx", "full", "info", ""]
+        [
+            &reasons[0].node[..],
+            &reasons[0].reason,
+            &reasons[0].severity,
+            &reasons[0].kind,
+            &reasons[0].sentence
+        ],
+        ["if/0-tx", "full", "info", "event", ""]
     );
     assert_eq!((&reasons[1].node[..], &reasons[1].reason[..]), ("ip4-lookup", "no_route"));
     assert_eq!(

@@ -72,7 +72,7 @@ impl Bed {
         let nodes = vec![
             NodeDef::new(&CROSS, |_| Box::new(Cross { out: Arc::clone(&out) })),
             NodeDef::new(&AF_XDP_INPUT, |w| Box::new(AfXdpInput::new(arc, w.nexts()))),
-            NodeDef::new(&TAP_INPUT, |w| Box::new(TapInput::new(&clock, arc, w.nexts(), w.reasons()))),
+            NodeDef::new(&TAP_INPUT, |w| Box::new(TapInput::new(&clock, arc, w.nexts(), w.events()))),
         ];
         let ids = engine.add_nodes("test", nodes).expect("nodes");
         let (worker, out) = (workers.remove(0), Arc::clone(&out));

@@ -160,6 +160,7 @@ pub struct ReasonTexts {
     names: NameVector,
     sentences: NameVector,
     severities: NameVector,
+    kinds: NameVector,
 }
 
 impl ReasonTexts {
@@ -168,12 +169,13 @@ impl ReasonTexts {
             names: segment.names("/sys/reason/names", capacity)?,
             sentences: segment.names("/sys/reason/sentences", capacity)?,
             severities: segment.names("/sys/reason/severities", capacity)?,
+            kinds: segment.names("/sys/reason/kinds", capacity)?,
         })
     }
 
     /// Publishes as many as there are columns.
     pub(crate) fn set_len(&self, update: &mut Update<'_>, len: usize) -> Result<(), StatsError> {
-        [&self.names, &self.sentences, &self.severities]
+        [&self.names, &self.sentences, &self.severities, &self.kinds]
             .iter()
             .try_for_each(|texts| update.set_len(*texts, len))
     }
@@ -190,7 +192,8 @@ impl ReasonTexts {
         // Clients decode ASCII only; a plugin may write more.
         let sentence = reason.text.trim().replace(|c: char| !c.is_ascii() || c == '\0', "?");
         update.set_name(&self.sentences, id.index(), &sentence)?;
-        update.set_name(&self.severities, id.index(), reason.severity.word())
+        update.set_name(&self.severities, id.index(), reason.severity.word())?;
+        update.set_name(&self.kinds, id.index(), reason.kind.word())
     }
 
     /// Its node has gone.

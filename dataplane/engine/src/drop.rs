@@ -19,7 +19,7 @@ use crate::ids::{ArcId, BufferIndex, InterfaceIndex, ReasonId};
 use crate::node::{Node, NodeSpec, Role};
 use crate::trace::{Names, TraceRecord};
 
-crate::reasons! {
+crate::drops! {
     /// Reasons of the engine itself.
     pub enum Reason {
         /// dropped without a reason given by the node before
@@ -42,7 +42,7 @@ pub(crate) const ERROR_DROP_ARC: ArcId = ArcId(0);
 
 /// Descriptor of the drop node.
 pub static DROP: NodeSpec =
-    NodeSpec::internal("drop").role(Role::Drop).reasons(<Reason as crate::node::Reasons>::ALL).trace(format);
+    NodeSpec::internal("drop").role(Role::Drop).drops(<Reason as crate::node::Reasons>::ALL).trace(format);
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn std::fmt::Write) -> std::fmt::Result {
     writeln!(

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
 use crate::ids::{ArcId, NodeId, ReasonId, ThreadIndex};
-use crate::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, ReasonSpec, Reasons};
+use crate::node::{Drops, Edges, Events, Nexts, Node, NodeSpec, ReasonBase, ReasonSpec};
 
 /// The owner of what the daemon brings itself.
 pub const BUILT_IN: &str = "weft";
@@ -138,9 +138,15 @@ impl Wiring<'_> {
         self.arcs.arc(spec.name).unwrap_or(ArcId(u8::MAX))
     }
 
-    /// The node's reasons; `R` is the enum whose list stands in the descriptor.
-    pub fn reasons<R: Reasons>(&self) -> ReasonBase<R> {
+    /// The node's drop reasons; `R` is the enum whose list stands in the descriptor.
+    pub fn reasons<R: Drops>(&self) -> ReasonBase<R> {
         ReasonBase::new(self.first_reason())
+    }
+
+    /// Its events, likewise.
+    pub fn events<E: Events>(&self) -> ReasonBase<E> {
+        let drops = self.graph.node(self.node).map_or(0, |node| node.spec.drops.len());
+        ReasonBase::new(ReasonId(self.first_reason().0 + drops as u16))
     }
 }
 
@@ -162,7 +168,7 @@ pub struct NodeInfo {
 impl NodeInfo {
     /// Its reasons.
     pub fn reason_ids(&self) -> impl Iterator<Item = (ReasonId, &'static ReasonSpec)> + use<> {
-        (self.reasons.0..).map(ReasonId).zip(self.spec.reasons)
+        (self.reasons.0..).map(ReasonId).zip(self.spec.reasons())
     }
 }
 
@@ -222,7 +228,7 @@ impl Graph {
                 }
             }
         }
-        let reasons: usize = defs.iter().map(|def| def.spec.reasons.len()).sum();
+        let reasons: usize = defs.iter().map(|def| def.spec.reasons().len()).sum();
         if self.nodes.len() + defs.len() > self.max_nodes {
             return Err(GraphError::Full(format!("limits {{ nodes {} }}", self.max_nodes)));
         }
@@ -234,7 +240,7 @@ impl Graph {
 
     /// Adds a checked node.
     pub(crate) fn add(&mut self, owner: &str, name: &str, spec: &'static NodeSpec) -> NodeId {
-        let reusable = self.free.iter().position(|(_, reasons)| reasons.len() == spec.reasons.len());
+        let reusable = self.free.iter().position(|(_, reasons)| reasons.len() == spec.reasons().len());
         let (id, reasons) = match reusable {
             Some(place) => {
                 let (id, reasons) = self.free.swap_remove(place);
@@ -245,8 +251,8 @@ impl Graph {
                 (NodeId(self.nodes.len() as u16 - 1), ReasonId(self.reasons.len() as u16))
             }
         };
-        let infos = spec.reasons.iter().map(|spec| ReasonInfo { node: id, spec: *spec });
-        let end = self.reasons.len().min(reasons.index() + spec.reasons.len());
+        let infos = spec.reasons().map(|spec| ReasonInfo { node: id, spec: *spec });
+        let end = self.reasons.len().min(reasons.index() + spec.reasons().len());
         self.reasons.splice(reasons.index()..end, infos);
         self.names.insert(name.to_owned(), id);
         self.serial += 1;
@@ -264,7 +270,7 @@ impl Graph {
 
     /// No worker knows the removed node any more.
     pub(crate) fn release(&mut self, id: NodeId, info: &NodeInfo) {
-        self.free.push((id, info.reasons.0..info.reasons.0 + info.spec.reasons.len() as u16));
+        self.free.push((id, info.reasons.0..info.reasons.0 + info.spec.reasons().len() as u16));
     }
 
     /// The node of that name.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::buffer::Packet;
 use crate::context::Context;
+use crate::counters::Counters;
 use crate::feature::FeatureSpec;
 use crate::frame::Frame;
 use crate::ids::{NodeId, ReasonId};
@@ -73,9 +74,30 @@ impl Severity {
     }
 }
 
-/// A counter of a node: a reason to drop, or an event. Made by [`crate::reasons!`].
+/// What a counter of a node counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReasonKind {
+    /// Packets that end with this reason in the drop node.
+    Drop,
+    /// Something that happened, and ended no packet.
+    Event,
+}
+
+impl ReasonKind {
+    /// The word that operators read.
+    pub fn word(self) -> &'static str {
+        match self {
+            ReasonKind::Drop => "drop",
+            ReasonKind::Event => "event",
+        }
+    }
+}
+
+/// A counter of a node: a reason to drop, or an event. Made by [`crate::drops!`] and [`crate::events!`].
 #[derive(Clone, Copy, Debug)]
 pub struct ReasonSpec {
+    /// Which of the two.
+    pub kind: ReasonKind,
     /// Identifier, as in `/err/<node>/<name>`.
     pub name: &'static str,
     /// The sentence for the operator.
@@ -84,13 +106,19 @@ pub struct ReasonSpec {
     pub severity: Severity,
 }
 
-/// The reasons of one node, as an enum. Implemented by [`crate::reasons!`].
+/// Counters of one node, as an enum. Implemented by [`crate::drops!`] and [`crate::events!`].
 pub trait Reasons: Copy + 'static {
     /// All, by ordinal.
     const ALL: &'static [ReasonSpec];
     /// Position in [`Reasons::ALL`].
     fn ordinal(self) -> u16;
 }
+
+/// Why packets end in one node. Implemented by [`crate::drops!`].
+pub trait Drops: Reasons {}
+
+/// What else one node counts. Implemented by [`crate::events!`].
+pub trait Events: Reasons {}
 
 /// The edges of one node, as an enum. Implemented by [`crate::edges!`].
 pub trait Edges: Copy + 'static {
@@ -100,21 +128,34 @@ pub trait Edges: Copy + 'static {
     fn ordinal(self) -> usize;
 }
 
-/// Declares the counters of a node: the doc comment of a variant is what `show errors` prints.
+/// Declares why packets end in a node: the doc comment of a variant is what `show errors` prints.
 ///
 /// ```
-/// weft_engine::reasons! {
+/// weft_engine::drops! {
 ///     pub enum Reason {
 ///         /// no route to the destination
 ///         NoRoute = "no_route", Error;
 ///     }
 /// }
-/// use weft_engine::node::Reasons;
-/// assert_eq!(Reason::ALL[0].text.trim(), "no route to the destination");
+/// use weft_engine::node::{ReasonKind, Reasons};
+/// assert_eq!((Reason::ALL[0].text.trim(), Reason::ALL[0].kind), ("no route to the destination", ReasonKind::Drop));
 /// ```
 #[macro_export]
+macro_rules! drops {
+    ($($declaration:tt)*) => { $crate::reasons! { Drop Drops $($declaration)* } };
+}
+
+/// Declares what else a node counts, in the same form: what happened without an end to a packet.
+#[macro_export]
+macro_rules! events {
+    ($($declaration:tt)*) => { $crate::reasons! { Event Events $($declaration)* } };
+}
+
+/// What [`drops!`] and [`events!`] have in common.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! reasons {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident {
+    ($kind:ident $marker:ident $(#[$meta:meta])* $vis:vis enum $name:ident {
         $( $(#[doc = $text:literal])+ $variant:ident = $id:literal, $severity:ident; )*
     }) => {
         $(#[$meta])*
@@ -122,9 +163,12 @@ macro_rules! reasons {
         #[repr(u16)]
         $vis enum $name { $( $(#[doc = $text])+ $variant ),* }
 
+        impl $crate::node::$marker for $name {}
+
         impl $crate::node::Reasons for $name {
             const ALL: &'static [$crate::node::ReasonSpec] = &[
                 $( $crate::node::ReasonSpec {
+                    kind: $crate::node::ReasonKind::$kind,
                     name: $id,
                     text: concat!($($text),+),
                     severity: $crate::node::Severity::$severity,
@@ -180,7 +224,7 @@ impl<E: Edges> Nexts<E> {
     }
 }
 
-/// A node's reasons, placed in the engine's table.
+/// A node's drop reasons or its events, placed in the engine's table.
 #[derive(Clone, Copy)]
 pub struct ReasonBase<R> {
     base: u16,
@@ -192,12 +236,22 @@ impl<R: Reasons> ReasonBase<R> {
         ReasonBase { base: base.0, reasons: PhantomData }
     }
 
-    /// The id of a reason, for counters.
+    /// The id of a reason.
     #[inline(always)]
     pub fn id(&self, reason: R) -> ReasonId {
         ReasonId(self.base + reason.ordinal())
     }
+}
 
+impl<E: Events> ReasonBase<E> {
+    /// Counts an event `n` times.
+    #[inline(always)]
+    pub fn count(&self, counters: &Counters, event: E, n: u64) {
+        counters.count(self.id(event), n);
+    }
+}
+
+impl<R: Drops> ReasonBase<R> {
     /// Marks the packet and names the node that ends it.
     #[inline(always)]
     pub fn drop(&self, packet: &mut Packet<'_>, reason: R) -> NodeId {
@@ -221,15 +275,18 @@ pub struct NodeSpec {
     pub next: &'static [&'static str],
     /// Arcs that it is a feature of, and its places there.
     pub features: &'static [FeatureSpec<'static>],
-    /// Reasons and events that it counts.
-    pub reasons: &'static [ReasonSpec],
+    /// Why packets end in it. (Those of a plugin's node are all here, whatever they say of themselves.)
+    pub drops: &'static [ReasonSpec],
+    /// What else it counts.
+    pub events: &'static [ReasonSpec],
     /// Prints what the trace kept of a packet in this node.
     pub trace: Option<TraceFormat>,
 }
 
 impl NodeSpec {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        NodeSpec { name, kind, role: Role::Transit, next: &[], features: &[], reasons: &[], trace: None }
+        let role = Role::Transit;
+        NodeSpec { name, kind, role, next: &[], features: &[], drops: &[], events: &[], trace: None }
     }
 
     /// A node that brings packets in.
@@ -266,10 +323,22 @@ impl NodeSpec {
         self
     }
 
-    /// Its counters.
-    pub const fn reasons(mut self, reasons: &'static [ReasonSpec]) -> Self {
-        self.reasons = reasons;
+    /// Why packets end in it.
+    pub const fn drops(mut self, drops: &'static [ReasonSpec]) -> Self {
+        self.drops = drops;
         self
+    }
+
+    /// What else it counts.
+    pub const fn events(mut self, events: &'static [ReasonSpec]) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// All that it counts: drop reasons, then events.
+    pub fn reasons(&self) -> impl ExactSizeIterator<Item = &'static ReasonSpec> + use<> {
+        let (drops, events) = (self.drops, self.events);
+        (0..drops.len() + events.len()).map(move |i| drops.get(i).unwrap_or_else(|| &events[i - drops.len()]))
     }
 
     /// Its trace formatter.

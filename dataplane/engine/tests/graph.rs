@@ -16,7 +16,7 @@ use weft_stats::{Counter, Reader, Value};
 
 weft_engine::edges! { enum ToSwitch { Switch => "switch" } }
 weft_engine::edges! { enum ToSink { Sink => "sink" } }
-weft_engine::reasons! {
+weft_engine::drops! {
     enum Refused {
         /// the first byte is odd
         Odd = "odd", Error;
@@ -24,7 +24,7 @@ weft_engine::reasons! {
 }
 
 static SOURCE: NodeSpec = NodeSpec::input("source").next(&["switch"]);
-static SWITCH: NodeSpec = NodeSpec::internal("switch").next(&["sink"]).reasons(Refused::ALL);
+static SWITCH: NodeSpec = NodeSpec::internal("switch").next(&["sink"]).drops(Refused::ALL);
 static MIDDLE: ArcSpec<'static> =
     ArcSpec { name: "middle", key: ArcKey::RxInterface, end: ArcEnd::Node("sink") };
 static EXTRA: NodeSpec =
@@ -439,7 +439,7 @@ fn the_id_of_a_node_that_has_gone_is_used_for_another_with_as_many_reasons() {
         switch,
         "it has no reasons, and the worker had not forgotten the other"
     );
-    static OTHER: NodeSpec = NodeSpec::internal("other").reasons(Refused::ALL);
+    static OTHER: NodeSpec = NodeSpec::internal("other").drops(Refused::ALL);
     assert_eq!(add(&mut engine, &OTHER), switch);
     let name = |id| engine.graph().node(id).map(|info| info.name.clone());
     assert_eq!((name(sink).as_deref(), name(switch).as_deref()), (Some("sink"), Some("other")));

@@ -42,7 +42,7 @@ weft_engine::edges! {
     pub enum Next { Punt => "punt", Rewrite => "ip4-rewrite" }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a rule ends a packet.
     pub enum Reason {
         /// a classifier rule says drop
@@ -58,13 +58,13 @@ weft_engine::reasons! {
 pub static IP4_CLASSIFY: NodeSpec = NodeSpec::internal("ip4-classify")
     .features(&[FeatureSpec::on("ip4-unicast")])
     .next(Next::NAMES)
-    .reasons(Reason::ALL);
+    .drops(Reason::ALL);
 
 /// Descriptor of ip4-classify-output.
 pub static IP4_CLASSIFY_OUTPUT: NodeSpec = NodeSpec::internal("ip4-classify-output")
     .features(&[FeatureSpec::on("interface-output")])
     .next(Next::NAMES)
-    .reasons(Reason::ALL);
+    .drops(Reason::ALL);
 
 /// Packets ahead of which the counter of a rule is fetched.
 const AHEAD: usize = 8;

@@ -38,7 +38,7 @@ weft_engine::edges! {
     pub enum Next { Rewrite => "ip4-rewrite" }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a packet ends here.
     pub enum Reason {
         /// flow table full, and the setting is to drop what finds no room
@@ -85,7 +85,7 @@ const BATCHES: usize = 64;
 pub static FLOW_TRACK: NodeSpec = NodeSpec::timer("flow-track", PERIOD)
     .features(&[FeatureSpec::on("ip4-unicast").before(&["ip4-classify"])])
     .next(Next::NAMES)
-    .reasons(Reason::ALL);
+    .drops(Reason::ALL);
 
 /// What a trace keeps of a packet's flow. A state of 0: it has none.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]

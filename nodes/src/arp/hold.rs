@@ -34,13 +34,9 @@ weft_engine::edges! {
     pub enum Next { Rewrite => "ip4-rewrite" }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a packet stops waiting, or does not begin to.
     pub enum Reason {
-        /// main thread told that packets wait for a neighbour
-        Asked = "requests", Info;
-        /// news for the main thread lost: too much of it
-        NoticeLost = "notice_lost", Warn;
         /// was the oldest of too many for one neighbour that has not answered yet
         QueueFull = "neighbor_queue_full", Error;
         /// too many packets wait for other neighbours
@@ -56,11 +52,22 @@ weft_engine::reasons! {
     }
 }
 
+weft_engine::events! {
+    /// What the main thread was told.
+    pub enum Event {
+        /// main thread told that packets wait for a neighbour
+        Asked = "requests", Info;
+        /// news for the main thread lost: too much of it
+        NoticeLost = "notice_lost", Warn;
+    }
+}
+
 /// Descriptor of ip4-arp. The clock runs it too, to end what nobody released.
 pub static IP4_ARP: NodeSpec = NodeSpec::timer("ip4-arp", Duration::from_secs(1))
     .role(Role::Hold)
     .next(Next::NAMES)
-    .reasons(Reason::ALL)
+    .drops(Reason::ALL)
+    .events(Event::ALL)
     .trace(format_header);
 
 /// Bounds of the queues.
@@ -97,6 +104,7 @@ pub struct Ip4Arp {
     sender: NoticeSender,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
+    events: ReasonBase<Event>,
 }
 
 impl Ip4Arp {
@@ -106,7 +114,7 @@ impl Ip4Arp {
         clock: &Clock,
         sender: NoticeSender,
         next: Nexts<Next>,
-        reasons: ReasonBase<Reason>,
+        (reasons, events): (ReasonBase<Reason>, ReasonBase<Event>),
     ) -> Self {
         let settings = tables.settings.hold;
         Ip4Arp {
@@ -118,6 +126,7 @@ impl Ip4Arp {
             sender,
             next,
             reasons,
+            events,
         }
     }
 
@@ -194,6 +203,7 @@ impl Node for Ip4Arp {
             counters: cx.counters,
             next: self.next,
             reasons: self.reasons,
+            events: self.events,
         };
         cx.each_or_keep(frame, |buffers, index| {
             let neighbor = match arp.neighbor(&mut buffers.packet(index)) {
@@ -236,6 +246,7 @@ struct Arp<'a> {
     counters: &'a Counters,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
+    events: ReasonBase<Event>,
 }
 
 impl Arp<'_> {
@@ -286,10 +297,10 @@ impl Arp<'_> {
         let event = match self.sender.send(NeighborNotice::Wanted { interface, address }) {
             true => {
                 *asked = Some(self.now);
-                Reason::Asked
+                Event::Asked
             }
-            false => Reason::NoticeLost,
+            false => Event::NoticeLost,
         };
-        self.counters.count(self.reasons.id(event), 1);
+        self.events.count(self.counters, event, 1);
     }
 }

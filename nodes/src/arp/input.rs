@@ -21,7 +21,7 @@ weft_engine::edges! {
     pub enum Next { Reply => "arp-reply" }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a packet is not ARP as RFC 826 means it.
     pub enum Reason {
         /// packet shorter than 28 bytes
@@ -37,7 +37,7 @@ weft_engine::reasons! {
 
 /// Descriptor of arp-input.
 pub static ARP_INPUT: NodeSpec =
-    NodeSpec::internal("arp-input").next(Next::NAMES).reasons(Reason::ALL).trace(format_arp);
+    NodeSpec::internal("arp-input").next(Next::NAMES).drops(Reason::ALL).trace(format_arp);
 
 /// Prints the ARP packet of a record.
 pub(super) fn format_arp(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {

@@ -33,15 +33,9 @@ weft_engine::edges! {
     pub enum Next { Punt => "punt" }
 }
 
-weft_engine::reasons! {
-    /// Why ARP packets end here, and what was answered.
+weft_engine::drops! {
+    /// Why ARP packets end here.
     pub enum Reason {
-        /// request for our address answered
-        Replied = "replies_sent", Info;
-        /// request for an address behind this router answered (proxy ARP)
-        ProxyReplied = "proxy_replies_sent", Info;
-        /// news for the main thread lost: too much of it
-        NoticeLost = "notice_lost", Warn;
         /// gratuitous ARP, which this interface is set to ignore
         GratuitousIgnored = "gratuitous_ignored", Info;
         /// reply or announcement taken note of
@@ -61,9 +55,21 @@ weft_engine::reasons! {
     }
 }
 
+weft_engine::events! {
+    /// What was answered, and news that did not arrive.
+    pub enum Event {
+        /// request for our address answered
+        Replied = "replies_sent", Info;
+        /// request for an address behind this router answered (proxy ARP)
+        ProxyReplied = "proxy_replies_sent", Info;
+        /// news for the main thread lost: too much of it
+        NoticeLost = "notice_lost", Warn;
+    }
+}
+
 /// Descriptor of arp-reply.
 pub static ARP_REPLY: NodeSpec =
-    NodeSpec::internal("arp-reply").next(Next::NAMES).reasons(Reason::ALL).trace(format_arp);
+    NodeSpec::internal("arp-reply").next(Next::NAMES).drops(Reason::ALL).events(Event::ALL).trace(format_arp);
 
 /// How long the same news is not repeated. Shorter than the second between two of our requests, so that the answer to
 /// the second one gets through even if the first one's was forgotten.
@@ -81,6 +87,7 @@ pub struct ArpReply {
     arc: ArcId,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
+    events: ReasonBase<Event>,
 }
 
 impl ArpReply {
@@ -91,7 +98,7 @@ impl ArpReply {
         sender: NoticeSender,
         arc: ArcId,
         next: Nexts<Next>,
-        reasons: ReasonBase<Reason>,
+        (reasons, events): (ReasonBase<Reason>, ReasonBase<Event>),
     ) -> Self {
         ArpReply {
             interfaces: Arc::clone(&tables.interfaces),
@@ -103,6 +110,7 @@ impl ArpReply {
             arc,
             next,
             reasons,
+            events,
         }
     }
 }
@@ -125,6 +133,7 @@ impl Node for ArpReply {
             arc: self.arc,
             next: self.next,
             reasons: self.reasons,
+            events: self.events,
         };
         cx.each(frame, |packet| reply.one(packet));
     }
@@ -141,6 +150,7 @@ struct Reply<'a> {
     arc: ArcId,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
+    events: ReasonBase<Event>,
 }
 
 impl Reply<'_> {
@@ -178,7 +188,7 @@ impl Reply<'_> {
             // An answer to us may be awaited, whatever was told a moment ago: the entry may have been flushed since.
             if to_us && !is_request {
                 if !self.sender.send(notice) {
-                    self.counters.count(self.reasons.id(Reason::NoticeLost), 1);
+                    self.events.count(self.counters, Event::NoticeLost, 1);
                 }
             } else {
                 self.tell(notice);
@@ -191,21 +201,21 @@ impl Reply<'_> {
             };
         }
         if to_us {
-            return self.answer(packet, interface, arp, Reason::Replied);
+            return self.answer(packet, interface, arp, Event::Replied);
         }
         let proxy = interface.proxy_arp
             && !is_probe
             && self.interfaces.is_unicast4(interface.table4, target)
             && self.routes.lead_elsewhere(interface.table4, target, rx);
         match proxy {
-            true => self.answer(packet, interface, arp, Reason::ProxyReplied),
+            true => self.answer(packet, interface, arp, Event::ProxyReplied),
             false => self.reasons.drop(packet, Reason::NotForUs),
         }
     }
 
     fn tell(&mut self, notice: NeighborNotice) {
         if !self.recent.tell(self.sender, notice, self.now) {
-            self.counters.count(self.reasons.id(Reason::NoticeLost), 1);
+            self.events.count(self.counters, Event::NoticeLost, 1);
         }
     }
 
@@ -224,7 +234,7 @@ impl Reply<'_> {
         packet: &mut Packet<'_>,
         interface: &Entry,
         request: ArpPacket,
-        event: Reason,
+        event: Event,
     ) -> NodeId {
         let link = packet.meta.link_length();
         if link < EthernetHeader::LENGTH || !packet.truncate(ArpPacket::LENGTH) {
@@ -239,7 +249,7 @@ impl Reply<'_> {
         if let Some(ethernet) = packet.header_mut::<EthernetHeader>() {
             (ethernet.destination, ethernet.source) = (request.sender_mac, interface.mac);
         }
-        self.counters.count(self.reasons.id(event), 1);
+        self.events.count(self.counters, event, 1);
         packet.meta.flags = packet.meta.flags & !LINK_BROADCAST | LOCALLY_ORIGINATED;
         let tx = packet.meta.rx_interface;
         packet.meta.tx_interface = tx;

@@ -19,7 +19,7 @@ use crate::context::IpContext;
 use crate::headers::Ipv4Header;
 use crate::interface::SourceCheck;
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a source is not believed.
     pub enum UrpfReason {
         /// no route leads to the source address
@@ -31,7 +31,7 @@ weft_engine::reasons! {
     }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a packet goes no further.
     pub enum LocalOnlyReason {
         /// not for this host, and forwarding is off on the interface that it arrived on
@@ -49,14 +49,14 @@ const THIRD: FeatureSpec<'static> = FIRST.before(&["flow-track", "ip4-classify"]
 
 /// Descriptor of ip4-rx-urpf-strict.
 pub static IP4_URPF_STRICT: NodeSpec =
-    NodeSpec::internal(URPF[0]).features(&[FIRST]).reasons(UrpfReason::ALL).trace(format_header);
+    NodeSpec::internal(URPF[0]).features(&[FIRST]).drops(UrpfReason::ALL).trace(format_header);
 /// Descriptor of ip4-rx-urpf-loose.
 pub static IP4_URPF_LOOSE: NodeSpec =
-    NodeSpec::internal(URPF[1]).features(&[SECOND]).reasons(UrpfReason::ALL).trace(format_header);
+    NodeSpec::internal(URPF[1]).features(&[SECOND]).drops(UrpfReason::ALL).trace(format_header);
 /// Descriptor of ip4-local-only.
 pub static IP4_LOCAL_ONLY: NodeSpec = NodeSpec::internal("ip4-local-only")
     .features(&[THIRD])
-    .reasons(LocalOnlyReason::ALL)
+    .drops(LocalOnlyReason::ALL)
     .trace(format_header);
 
 /// The features, for the main thread.

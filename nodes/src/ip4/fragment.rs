@@ -26,13 +26,9 @@ weft_engine::edges! {
     pub enum Next { Rewrite => "ip4-rewrite" }
 }
 
-weft_engine::reasons! {
-    /// Why a packet cannot be fragmented, and what became of the others.
+weft_engine::drops! {
+    /// Why a packet cannot be fragmented.
     pub enum Reason {
-        /// packet replaced by fragments
-        Fragmented = "fragmented", Info;
-        /// fragments made
-        Fragments = "fragments", Info;
         /// the next hop of the route, or its interface, has been deleted
         NoNextHop = "no_next_hop", Error;
         /// MTU leaves no room for 8 bytes of data behind the header
@@ -44,9 +40,22 @@ weft_engine::reasons! {
     }
 }
 
+weft_engine::events! {
+    /// What became of the others.
+    pub enum Event {
+        /// packet replaced by fragments
+        Fragmented = "fragmented", Info;
+        /// fragments made
+        Fragments = "fragments", Info;
+    }
+}
+
 /// Descriptor of ip4-frag.
-pub static IP4_FRAG: NodeSpec =
-    NodeSpec::internal("ip4-frag").next(Next::NAMES).reasons(Reason::ALL).trace(format_header);
+pub static IP4_FRAG: NodeSpec = NodeSpec::internal("ip4-frag")
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL)
+    .trace(format_header);
 
 /// One worker's instance.
 pub struct Ip4Frag {
@@ -60,12 +69,14 @@ pub struct Ip4Frag {
     pub next: Nexts<Next>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
+    /// Events.
+    pub events: ReasonBase<Event>,
 }
 
 impl Node for Ip4Frag {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (next_hops, interfaces) = (self.next_hops.read(cx.guard()), self.interfaces.read(cx.guard()));
-        let (reasons, counters) = (self.reasons, cx.counters);
+        let (reasons, events, counters) = (self.reasons, self.events, cx.counters);
         let rewrite = self.next.to(Next::Rewrite);
         let fragments = &mut self.fragments;
         cx.each_or_keep(frame, |buffers, index| {
@@ -82,8 +93,8 @@ impl Node for Ip4Frag {
             };
             match result {
                 Ok(count) => {
-                    counters.count(reasons.id(Reason::Fragmented), 1);
-                    counters.count(reasons.id(Reason::Fragments), count);
+                    events.count(counters, Event::Fragmented, 1);
+                    events.count(counters, Event::Fragments, count);
                     buffers.free_one(index);
                     None
                 }

@@ -36,8 +36,8 @@ weft_engine::edges! {
     pub enum Next { Lookup => "ip4-lookup" }
 }
 
-weft_engine::reasons! {
-    /// What packets died of, and what was said about it.
+weft_engine::drops! {
+    /// What packets died of.
     pub enum Reason {
         /// TTL ran out here
         TtlExpired = "ttl_expired", Warn;
@@ -55,6 +55,12 @@ weft_engine::reasons! {
         Prohibited = "admin_prohibited", Info;
         /// the node before did not say which ICMP error the packet is to become
         Unmarked = "unmarked", Error;
+    }
+}
+
+weft_engine::events! {
+    /// What was said about it.
+    pub enum Event {
         /// ICMP time exceeded sent
         SentTimeExceeded = "sent_time_exceeded", Info;
         /// ICMP destination unreachable sent
@@ -73,8 +79,11 @@ weft_engine::reasons! {
 }
 
 /// Descriptor of ip4-icmp-error.
-pub static IP4_ICMP_ERROR: NodeSpec =
-    NodeSpec::internal("ip4-icmp-error").next(Next::NAMES).reasons(Reason::ALL).trace(format_header);
+pub static IP4_ICMP_ERROR: NodeSpec = NodeSpec::internal("ip4-icmp-error")
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL)
+    .trace(format_header);
 
 /// An ICMP error that a packet is to become, and thereby what it dies of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,7 +124,7 @@ impl IcmpError {
     }
 
     /// What was noted, if anything was, with the reason to drop the packet and the event of having told its sender.
-    fn of(packet: &Packet<'_>) -> Option<(IcmpError, Reason, Reason)> {
+    fn of(packet: &Packet<'_>) -> Option<(IcmpError, Reason, Event)> {
         let mark = packet.meta.scratch[0];
         let error = IcmpError {
             icmp_type: Icmp4Type((mark >> 24) as u8),
@@ -123,14 +132,14 @@ impl IcmpError {
             mtu: mark as u16,
         };
         let (cause, sent) = match error {
-            Self::TTL_EXCEEDED => (Reason::TtlExpired, Reason::SentTimeExceeded),
-            Self::NET_UNREACHABLE => (Reason::NoRoute, Reason::SentUnreachable),
-            Self::HOST_UNREACHABLE => (Reason::HostUnreachable, Reason::SentUnreachable),
-            Self::PROTOCOL_UNREACHABLE => (Reason::ProtocolUnreachable, Reason::SentUnreachable),
-            Self::PORT_UNREACHABLE => (Reason::PortUnreachable, Reason::SentUnreachable),
-            Self::ADMIN_PROHIBITED => (Reason::Prohibited, Reason::SentUnreachable),
+            Self::TTL_EXCEEDED => (Reason::TtlExpired, Event::SentTimeExceeded),
+            Self::NET_UNREACHABLE => (Reason::NoRoute, Event::SentUnreachable),
+            Self::HOST_UNREACHABLE => (Reason::HostUnreachable, Event::SentUnreachable),
+            Self::PROTOCOL_UNREACHABLE => (Reason::ProtocolUnreachable, Event::SentUnreachable),
+            Self::PORT_UNREACHABLE => (Reason::PortUnreachable, Event::SentUnreachable),
+            Self::ADMIN_PROHIBITED => (Reason::Prohibited, Event::SentUnreachable),
             IcmpError { icmp_type: Icmp4Type::UNREACHABLE, code: 4, .. } => {
-                (Reason::TooBig, Reason::SentTooBig)
+                (Reason::TooBig, Event::SentTooBig)
             }
             _ => return None,
         };
@@ -201,10 +210,10 @@ impl IcmpLimits {
     }
 
     /// Whether an error of this kind may be sent.
-    fn take(&mut self, sent: Reason, now: Tsc) -> bool {
+    fn take(&mut self, sent: Event, now: Tsc) -> bool {
         let own = match sent {
-            Reason::SentTimeExceeded => &mut self.time_exceeded,
-            Reason::SentTooBig => &mut self.too_big,
+            Event::SentTimeExceeded => &mut self.time_exceeded,
+            Event::SentTooBig => &mut self.too_big,
             _ => &mut self.unreachable,
         };
         own.as_mut().unwrap_or(&mut self.others).take(Moment::new(now.0), 1)
@@ -236,13 +245,15 @@ pub struct Ip4IcmpError {
     pub next: Nexts<Next>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
+    /// Events.
+    pub events: ReasonBase<Event>,
 }
 
 impl Node for Ip4IcmpError {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let interfaces = self.interfaces.read(cx.guard());
         let (limits, identification) = (&mut self.limits, &mut self.identification);
-        let (reasons, counters, now) = (self.reasons, cx.counters, cx.now);
+        let (reasons, events, counters, now) = (self.reasons, self.events, cx.counters, cx.now);
         let (mut errors, mut count) = ([BufferIndex::default(); FRAME_SIZE], 0);
         cx.each_or_keep(frame, |buffers, index| {
             let mut packet = buffers.packet(index);
@@ -251,9 +262,9 @@ impl Node for Ip4IcmpError {
             };
             let next = reasons.drop(&mut packet, cause);
             let event = if !may_answer(&packet, interfaces) {
-                Reason::NotAllowed
+                Event::NotAllowed
             } else if !limits.take(sent, now) {
-                Reason::RateLimited
+                Event::RateLimited
             } else if let Some((source, table)) = source(packet.meta.rx_interface, interfaces) {
                 *identification = identification.wrapping_add(1);
                 match error.about(buffers, index, source, table, *identification) {
@@ -262,12 +273,12 @@ impl Node for Ip4IcmpError {
                         count += 1;
                         sent
                     }
-                    None => Reason::NoBuffer,
+                    None => Event::NoBuffer,
                 }
             } else {
-                Reason::NoSource
+                Event::NoSource
             };
-            counters.count(reasons.id(event), 1);
+            events.count(counters, event, 1);
             Some(next)
         });
         cx.send(self.next.to(Next::Lookup), &errors[..count]);

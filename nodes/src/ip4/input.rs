@@ -23,7 +23,7 @@ weft_engine::edges! {
     pub enum Next { Lookup => "ip4-lookup" }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a packet is not IPv4 as RFC 791 means it, or comes from where nobody can.
     pub enum Reason {
         /// packet shorter than an IPv4 header
@@ -45,7 +45,7 @@ weft_engine::reasons! {
 
 /// Descriptor of ip4-input.
 pub static IP4_INPUT: NodeSpec =
-    NodeSpec::internal("ip4-input").next(Next::NAMES).reasons(Reason::ALL).trace(format_header);
+    NodeSpec::internal("ip4-input").next(Next::NAMES).drops(Reason::ALL).trace(format_header);
 
 /// Prints the IPv4 header of a record, as the nodes of this family do.
 pub(crate) fn format_header(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {

@@ -52,11 +52,9 @@ weft_engine::edges! {
     pub enum EndNext { Lookup => "ip4-lookup", Punt => "punt", IcmpError => "ip4-icmp-error" }
 }
 
-weft_engine::reasons! {
-    /// Why packets for this host end here, and what was answered.
+weft_engine::drops! {
+    /// Why packets for this host end here.
     pub enum Reason {
-        /// ping answered
-        EchoReply = "echo_replies", Info;
         /// ICMP message shorter than its header
         Truncated = "icmp_too_short", Error;
         /// ICMP message with a wrong checksum
@@ -76,9 +74,20 @@ weft_engine::reasons! {
     }
 }
 
+weft_engine::events! {
+    /// What was answered.
+    pub enum Event {
+        /// ping answered
+        EchoReply = "echo_replies", Info;
+    }
+}
+
 /// Descriptor of ip4-local-end-of-arc.
-pub static IP4_LOCAL_END: NodeSpec =
-    NodeSpec::internal("ip4-local-end-of-arc").next(EndNext::NAMES).reasons(Reason::ALL).trace(format_header);
+pub static IP4_LOCAL_END: NodeSpec = NodeSpec::internal("ip4-local-end-of-arc")
+    .next(EndNext::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL)
+    .trace(format_header);
 
 /// RFC 1700 "IP TIME TO LIVE PARAMETER".
 const TTL: u8 = 64;
@@ -91,6 +100,8 @@ pub struct Ip4LocalEnd {
     pub next: Nexts<EndNext>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
+    /// Events.
+    pub events: ReasonBase<Event>,
 }
 
 impl Node for Ip4LocalEnd {
@@ -100,6 +111,7 @@ impl Node for Ip4LocalEnd {
             counters: cx.counters,
             next: self.next,
             reasons: self.reasons,
+            events: self.events,
         };
         cx.each_or_keep(frame, |buffers, index| Some(end.one(buffers, index)));
     }
@@ -110,6 +122,7 @@ struct End<'a> {
     counters: &'a Counters,
     next: Nexts<EndNext>,
     reasons: ReasonBase<Reason>,
+    events: ReasonBase<Event>,
 }
 
 impl End<'_> {
@@ -179,7 +192,7 @@ impl End<'_> {
         packet.meta.flags |= LOCALLY_ORIGINATED;
         packet.meta.hash = 0;
         packet.meta.set_table(interface.table4.0);
-        self.counters.count(self.reasons.id(Reason::EchoReply), 1);
+        self.events.count(self.counters, Event::EchoReply, 1);
         self.next.to(EndNext::Lookup)
     }
 }

@@ -32,7 +32,7 @@ weft_engine::edges! {
     }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a packet is not forwarded.
     pub enum Reason {
         /// the packet's forwarding table has been deleted
@@ -48,7 +48,7 @@ weft_engine::reasons! {
 
 /// Descriptor of ip4-lookup.
 pub static IP4_LOOKUP: NodeSpec =
-    NodeSpec::internal("ip4-lookup").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+    NodeSpec::internal("ip4-lookup").next(Next::NAMES).drops(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let meta = &record.meta;

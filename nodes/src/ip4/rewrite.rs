@@ -29,7 +29,7 @@ weft_engine::edges! {
     pub enum Next { Arp => "ip4-arp", Fragment => "ip4-frag", IcmpError => "ip4-icmp-error" }
 }
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a packet with a route is not transmitted.
     pub enum Reason {
         /// the next hop of the route has been deleted
@@ -45,7 +45,7 @@ weft_engine::reasons! {
 
 /// Descriptor of ip4-rewrite.
 pub static IP4_REWRITE: NodeSpec =
-    NodeSpec::internal("ip4-rewrite").next(Next::NAMES).reasons(Reason::ALL).trace(format);
+    NodeSpec::internal("ip4-rewrite").next(Next::NAMES).drops(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let meta = &record.meta;

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use weft_engine::node::{Kind, NodeSpec, ReasonSpec, Role, Severity};
+use weft_engine::node::{Kind, NodeSpec, ReasonKind, ReasonSpec, Role, Severity};
 
 use crate::registration::{NodeParts, ReasonText};
 
 /// Every node of a plugin has this reason, behind its own.
 const FAILED: ReasonSpec = ReasonSpec {
+    kind: ReasonKind::Drop,
     name: "plugin_failed",
     text: "the plugin panicked on this packet",
     severity: Severity::Error,
@@ -41,6 +42,8 @@ impl Specs {
         };
         self.0.entry(description).or_insert_with_key(|description| {
             let reasons = description.reasons.iter().map(|reason| ReasonSpec {
+                // The ABI does not tell the two apart.
+                kind: ReasonKind::Drop,
                 name: leak(&reason.name),
                 text: leak(&reason.text),
                 severity: reason.severity(),
@@ -55,7 +58,8 @@ impl Specs {
                 // The host registers them, by what the plugin says of each.
                 features: &[],
                 next: description.edges.iter().map(|edge| leak(edge)).collect::<Vec<_>>().leak(),
-                reasons: reasons.chain([FAILED]).collect::<Vec<_>>().leak(),
+                drops: reasons.chain([FAILED]).collect::<Vec<_>>().leak(),
+                events: &[],
                 trace: None,
             }))
         })

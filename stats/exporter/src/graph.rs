@@ -176,6 +176,7 @@ mod tests {
                         reason: (*reason).to_owned(),
                         sentence: String::new(),
                         severity: String::new(),
+                        kind: String::new(),
                         count: figure(second * count),
                     })
                     .collect(),

@@ -150,7 +150,7 @@ fn render_daemon(text: &mut Text, snapshot: &Snapshot, detail: Detail) {
     table(text, &NODES, &counters.nodes, detail, |row| [("node", &row.name)]);
     table(text, &EDGES, &counters.edges, detail, |row| [("from", &row.from), ("to", &row.to)]);
     table(text, &REASONS, &counters.reasons, detail, |row| {
-        [("node", &row.node), ("reason", &row.reason), ("severity", &row.severity)]
+        [("node", &row.node), ("reason", &row.reason), ("severity", &row.severity), ("kind", &row.kind)]
     });
     if !counters.reasons.is_empty() {
         text.family(&REASON);

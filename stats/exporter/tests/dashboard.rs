@@ -46,6 +46,7 @@ fn snapshot() -> Snapshot {
                 reason: text(),
                 sentence: text(),
                 severity: text(),
+                kind: text(),
                 count: one.clone(),
             }],
             edges: vec![Edge { from: text(), to: text(), packets: one }],

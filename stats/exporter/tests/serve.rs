@@ -204,7 +204,7 @@ fn a_scrape_has_what_was_counted() {
                 "weft_interface_receive_missed_total{interface=\"p0\"} 1",
                 "weft_node_clocks_total{node=\"ip4-input\"} 800",
                 "weft_edge_packets_total{from=\"ip4-lookup\",to=\"drop\"} 1",
-                "weft_node_errors_total{node=\"ip4-lookup\",reason=\"no_route\",severity=\"error\"} 1",
+                "weft_node_errors_total{node=\"ip4-lookup\",reason=\"no_route\",severity=\"error\",kind=\"drop\"} 1",
                 "weft_node_error_info{node=\"ip4-lookup\",reason=\"no_route\",sentence=\"no route to \\\"there\\\"\"} 1",
                 "weft_worker_idle_turns_total{thread=\"1\"} 60",
                 "weft_buffers{pool=\"default-numa-0\",state=\"cached\"} 20",
@@ -240,7 +240,7 @@ fn threads_are_told_apart_if_wanted() {
             &[
                 "weft_interface_receive_packets_total{interface=\"p0\",thread=\"0\"} 0",
                 "weft_interface_receive_packets_total{interface=\"p0\",thread=\"1\"} 3",
-                "weft_node_errors_total{node=\"ip4-lookup\",reason=\"no_route\",severity=\"error\",thread=\"1\"} 1",
+                "weft_node_errors_total{node=\"ip4-lookup\",reason=\"no_route\",severity=\"error\",kind=\"drop\",thread=\"1\"} 1",
             ],
         );
     });

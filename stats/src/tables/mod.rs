@@ -211,6 +211,7 @@ fn nodes(entries: &Entries) -> Vec<Node> {
 fn reasons(entries: &Entries) -> Vec<Reason> {
     let sentences = entries.names("/sys/reason/sentences");
     let severities = entries.names("/sys/reason/severities");
+    let kinds = entries.names("/sys/reason/kinds");
     let reason = |(index, name): (usize, &String)| {
         let (node, reason) = name.rsplit_once('/')?;
         Some(Reason {
@@ -218,6 +219,7 @@ fn reasons(entries: &Entries) -> Vec<Reason> {
             reason: reason.to_owned(),
             sentence: sentences.get(index).cloned().unwrap_or_default(),
             severity: severities.get(index).cloned().unwrap_or_default(),
+            kind: kinds.get(index).cloned().unwrap_or_default(),
             count: entries.simple("/node/errors", index),
         })
     };

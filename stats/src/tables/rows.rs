@@ -108,6 +108,8 @@ row! {
         sentence,
         /// "error", "warn" or "info".
         severity,
+        /// "drop": packets that ended so; "event": something that ended none.
+        kind,
     } per thread {
         count,
     } key |row| (&row.node, &row.reason)

@@ -70,6 +70,8 @@ pub struct Drop {
     pub node: String,
     pub reason: String,
     pub sentence: String,
+    /// `drop` or `event`.
+    pub kind: String,
     pub per_second: f64,
     pub total: u64,
 }
@@ -151,6 +153,7 @@ impl Frame {
                     node: total.node.clone(),
                     reason: total.reason.clone(),
                     sentence: total.sentence.clone(),
+                    kind: total.kind.clone(),
                     per_second: rate.count.sum(),
                     total: total.count.sum(),
                 })

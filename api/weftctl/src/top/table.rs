@@ -75,7 +75,8 @@ const NODES: &[Column] = &[
     Number("clocks/pkt"),
     Number("time %"),
 ];
-const DROPS: &[Column] = &[Number("/s"), Number("total"), Text("Node"), Text("Reason"), Text("Sentence")];
+const DROPS: &[Column] =
+    &[Number("/s"), Number("total"), Text("Node"), Text("Reason"), Text("Kind"), Text("Sentence")];
 const WORKERS: &[Column] = &[
     Text("Thread"),
     Number("busy %"),
@@ -190,6 +191,7 @@ fn drop_cells(row: &Drop) -> Vec<String> {
         row.total.to_string(),
         row.node.clone(),
         row.reason.clone(),
+        row.kind.clone(),
         row.sentence.clone(),
     ]
 }

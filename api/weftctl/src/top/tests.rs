@@ -61,6 +61,7 @@ fn reason(node: &str, reason: &str, sentence: &str, count: u64) -> Reason {
         reason: reason.to_owned(),
         sentence: sentence.to_owned(),
         severity: "error".to_owned(),
+        kind: "drop".to_owned(),
         count: per_thread(count),
     }
 }
@@ -216,9 +217,9 @@ fn a_frame_as_text() {
          drop           50        5            10          10     2.0\n\
          \n\
          Drops\n\
-         /s  total  Node        Reason    Sentence\n\
-         50    200  ip4-lookup  no-route  no route to the destination\n \
-         0      7  ip4-input   ttl       time to live exceeded\n\
+         /s  total  Node        Reason    Kind  Sentence\n\
+         50    200  ip4-lookup  no-route  drop  no route to the destination\n \
+         0      7  ip4-input   ttl       drop  time to live exceeded\n\
          \n\
          Workers\n\
          Thread     busy %  pkt/s  clocks/pkt  loops/s  sleeps/s\n\
@@ -246,7 +247,10 @@ fn keys_choose_what_is_shown() {
     assert_eq!(press(&mut app, KeyCode::Tab), Ask::Nothing);
     assert!(screen(&mut app, 80, 24)[4].starts_with("ip4-lookup "));
     press(&mut app, KeyCode::Char('3'));
-    assert_eq!(screen(&mut app, 80, 24)[4], "50    200  ip4-lookup  no-route  no route to the destination");
+    assert_eq!(
+        screen(&mut app, 80, 24)[4],
+        "50    200  ip4-lookup  no-route  drop  no route to the destination"
+    );
     press(&mut app, KeyCode::Char('4'));
     assert_eq!(screen(&mut app, 80, 24)[4], "weft_wk_0     2.5    500          50       15        10");
     press(&mut app, KeyCode::Tab);

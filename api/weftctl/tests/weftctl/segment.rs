@@ -93,6 +93,7 @@ fn fill(segment: &mut Segment) -> impl Fn() + use<> {
     names(segment, "/sys/node/names", &["drop", "ip4-input", "ip4-lookup"]);
     names(segment, "/sys/reason/names", &["ip4-lookup/no-route", "ip4-input/ttl"]);
     names(segment, "/sys/reason/sentences", &["no route to the destination", "time to live exceeded"]);
+    names(segment, "/sys/reason/kinds", &["drop", "drop"]);
     let rx = segment.combined("/if/rx", 2, 2).unwrap().row(ThreadIndex(1));
     let drops = segment.simple("/if/drops", 2, 2).unwrap().row(ThreadIndex(1));
     let calls = segment.simple("/sys/node/calls", 3, 3).unwrap().row(ThreadIndex(1));

@@ -17,6 +17,8 @@ struct Counted {
     /// The identifier, as in `/err/<node>/<counter>`.
     counter: &'static str,
     severity: &'static str,
+    /// `drop`: packets that ended so; `event`: something that ended none.
+    kind: &'static str,
 }
 
 #[derive(Serialize)]
@@ -93,6 +95,7 @@ fn errors_of(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Errors {
                 reason: info.spec.text.trim().to_owned(),
                 counter: info.spec.name,
                 severity: info.spec.severity.word(),
+                kind: info.spec.kind.word(),
             }
         })
         .filter(|counted| counted.count > 0)
@@ -102,8 +105,14 @@ fn errors_of(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Errors {
 }
 
 fn render(errors: &Errors) -> String {
-    let mut text =
-        row([center("Count", 10), center("Node", 35), center("Reason", 35), center("Severity", 10)]);
+    let mut text = row([
+        center("Count", 10),
+        center("Node", 35),
+        center("Reason", 35),
+        center("Severity", 10),
+        " ".into(),
+        "Kind".into(),
+    ]);
     for counted in &errors.errors {
         // A sentence is there to be read: it is not cut, whatever its column is.
         let reason = format!("{:35}", counted.reason);
@@ -114,6 +123,8 @@ fn render(errors: &Errors) -> String {
             reason,
             " ".into(),
             left(counted.severity, 10),
+            " ".into(),
+            counted.kind.into(),
         ]);
     }
     text

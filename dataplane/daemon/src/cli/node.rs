@@ -105,7 +105,7 @@ fn node(dataplane: &mut Dataplane, id: NodeId) -> Node {
             .map(|(id, vectors)| Next { node: name(id), index: id.0, vectors })
             .collect(),
         previous: previous(dataplane, &info.name),
-        counters: info.spec.reasons.iter().map(|reason| reason.name).collect(),
+        counters: info.spec.reasons().map(|reason| reason.name).collect(),
         threads: dataplane.engine.threads().map(counts).collect(),
     }
 }

@@ -136,9 +136,10 @@ fn packets_are_counted_and_counters_cleared() {
         "reason": "dropped without a reason given by the node before",
         "counter": "unspecified",
         "severity": "error",
+        "kind": "drop",
     }]);
     assert_eq!(errors["errors"], expected);
-    let lines = "   Count                  Node                              Reason               Severity\n       600 drop                              dropped without a reason given by the node before error\n";
+    let lines = "   Count                  Node                              Reason               Severity  Kind\n       600 drop                              dropped without a reason given by the node before error      drop\n";
     assert_eq!(bed.text("show errors"), lines);
     assert_eq!(bed.json("show interface pg0")["interfaces"][0]["drops"], 600);
     assert!(bed.text("show interface pg0").contains("drops                        600\n"));

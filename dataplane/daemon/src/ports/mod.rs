@@ -176,7 +176,7 @@ impl Devices {
         let arc = |w: &Wiring<'_>| w.arc(&DEVICE_INPUT_ARC);
         let nodes = vec![
             NodeDef::new(&AF_XDP_INPUT, |w| Box::new(AfXdpInput::new(arc(w), w.nexts()))),
-            NodeDef::new(&TAP_INPUT, |w| Box::new(TapInput::new(&clock, arc(w), w.nexts(), w.reasons()))),
+            NodeDef::new(&TAP_INPUT, |w| Box::new(TapInput::new(&clock, arc(w), w.nexts(), w.events()))),
         ];
         let arcs = vec![DEVICE_INPUT_ARC];
         let nodes = engine.register(BUILT_IN, Registration { arcs, nodes, ..Registration::default() })?;

@@ -24,7 +24,7 @@ use weft_engine::wait::WaitSet;
 use super::socket::{Wake, XskTx};
 use super::umem::{ChunkIndex, Descriptor, UmemAddr};
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why a packet does not leave.
     pub enum Reason {
         /// transmit ring is full
@@ -36,7 +36,7 @@ weft_engine::reasons! {
 
 /// Descriptor of `<port>-tx`.
 pub static AF_XDP_OUTPUT: NodeSpec =
-    NodeSpec::internal("af-xdp-output").role(Role::Output).reasons(Reason::ALL).trace(format);
+    NodeSpec::internal("af-xdp-output").role(Role::Output).drops(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(out, "  {} {} bytes", names.interface(record.meta.tx_interface), record.meta.total_length())

@@ -27,9 +27,9 @@ weft_engine::edges! {
     pub enum Next { Ethernet => "ethernet-input" }
 }
 
-weft_engine::reasons! {
+weft_engine::events! {
     /// What can go wrong.
-    pub enum Reason {
+    pub enum Event {
         /// TAP cannot be read
         ReadFailed = "read_failed", Error;
         /// frame of the host longer than a buffer; the port's MTU is smaller than the TAP's
@@ -38,7 +38,7 @@ weft_engine::reasons! {
 }
 
 /// Descriptor of tap-input.
-pub static TAP_INPUT: NodeSpec = NodeSpec::input("tap-input").next(Next::NAMES).reasons(Reason::ALL);
+pub static TAP_INPUT: NodeSpec = NodeSpec::input("tap-input").next(Next::NAMES).events(Event::ALL);
 
 /// Frames taken from one TAP in one turn, at most.
 const PER_TURN: usize = 64;
@@ -59,7 +59,7 @@ pub enum Side {
 pub struct TapInput {
     arc: ArcId,
     next: Nexts<Next>,
-    reasons: ReasonBase<Reason>,
+    events: ReasonBase<Event>,
     taps: Vec<(Side, Arc<Tap>)>,
     look_every: u64,
     next_look: Tsc,
@@ -67,9 +67,9 @@ pub struct TapInput {
 
 impl TapInput {
     /// Reads nothing yet.
-    pub fn new(clock: &Clock, arc: ArcId, next: Nexts<Next>, reasons: ReasonBase<Reason>) -> Self {
+    pub fn new(clock: &Clock, arc: ArcId, next: Nexts<Next>, events: ReasonBase<Event>) -> Self {
         let look_every = clock.clocks(LOOK_EVERY);
-        TapInput { arc, next, reasons, taps: Vec::new(), look_every, next_look: Tsc(0) }
+        TapInput { arc, next, events, taps: Vec::new(), look_every, next_look: Tsc(0) }
     }
 
     /// Reads `tap` from now on.
@@ -112,13 +112,13 @@ impl Node for TapInput {
                         bytes += length as u64;
                         continue;
                     }
-                    Ok(Some(_)) => cx.counters.count(self.reasons.id(Reason::TooLong), 1),
+                    Ok(Some(_)) => self.events.count(cx.counters, Event::TooLong, 1),
                     Ok(None) => {
                         cx.buffers.free_one(index);
                         break;
                     }
                     Err(_) => {
-                        cx.counters.count(self.reasons.id(Reason::ReadFailed), 1);
+                        self.events.count(cx.counters, Event::ReadFailed, 1);
                         cx.buffers.free_one(index);
                         break;
                     }

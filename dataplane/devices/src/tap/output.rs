@@ -16,7 +16,7 @@ use weft_engine::trace::{Names, TraceRecord};
 
 use super::Tap;
 
-weft_engine::reasons! {
+weft_engine::drops! {
     /// Why the host does not get a frame.
     pub enum Reason {
         /// host takes no more frames now
@@ -28,7 +28,7 @@ weft_engine::reasons! {
 
 /// Descriptor of `<tap>-tx`.
 pub static TAP_OUTPUT: NodeSpec =
-    NodeSpec::internal("tap-output").role(Role::Output).reasons(Reason::ALL).trace(format);
+    NodeSpec::internal("tap-output").role(Role::Output).drops(Reason::ALL).trace(format);
 
 fn format(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(out, "  {} bytes to the host", record.meta.total_length())

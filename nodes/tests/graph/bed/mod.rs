@@ -12,8 +12,8 @@
 //! + in flight         in frames and hold queues
 //! ```
 //!
-//! and that each dropped packet was counted with exactly one reason: the sum of all counters of nodes, less those of
-//! [`EVENTS`], is the number of packets that came to the drop node. At the end all buffers are back in the pool.
+//! and that each dropped packet was counted with exactly one reason: the sum of all drop reasons of nodes, as their
+//! descriptors declare them, is the number of packets that came to the drop node. At the end all buffers are back in the pool.
 
 mod devices;
 
@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use rtrb::Consumer;
 use weft_engine::buffer::{BufferConfig, Metadata};
+use weft_engine::node::ReasonKind;
 use weft_engine::publish::Slab;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
@@ -38,25 +39,7 @@ use weft_nodes::ip4::{
 
 use devices::{Sink, Source};
 
-/// Counters that say what happened, not what a packet died of.
-pub const EVENTS: [&str; 15] = [
-    "arp-reply/notice_lost",
-    "arp-reply/proxy_replies_sent",
-    "arp-reply/replies_sent",
-    "ip4-arp/notice_lost",
-    "ip4-arp/requests",
-    "ip4-frag/fragmented",
-    "ip4-frag/fragments",
-    "ip4-icmp-error/no_buffer",
-    "ip4-icmp-error/no_source_address",
-    "ip4-icmp-error/not_allowed",
-    "ip4-icmp-error/rate_limited",
-    "ip4-icmp-error/sent_fragmentation_needed",
-    "ip4-icmp-error/sent_time_exceeded",
-    "ip4-icmp-error/sent_unreachable",
-    "ip4-local-end-of-arc/echo_replies",
-];
-
+/// Events by which packets came to be.
 const MADE: [&str; 4] = [
     "ip4-frag/fragments",
     "ip4-icmp-error/sent_fragmentation_needed",
@@ -437,7 +420,9 @@ impl Bed {
             "received {received} + made {made} = transmitted {transmitted} + dropped {dropped} + used up {used_up} + \
              in flight {in_flight}"
         );
-        let reasons = totals.values().sum::<u64>() - total(&EVENTS);
+        let counters = &self.engine.counters.reasons;
+        let drops = self.engine.graph().reasons().filter(|(_, info, _)| info.spec.kind == ReasonKind::Drop);
+        let reasons = drops.map(|(id, ..)| counters.sum(id.index())).sum::<u64>();
         assert_eq!(reasons, dropped, "each dropped packet has one reason: {totals:?}");
     }
 }
