@@ -251,6 +251,7 @@ fn engine_config(config: &Config, plan: &Plan) -> Result<EngineConfig> {
             Idle::Poll => IdlePolicy::Poll,
         },
         handoff: config.flow.handoff,
+        clock: None,
     })
 }
 

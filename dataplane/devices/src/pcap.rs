@@ -100,7 +100,7 @@ impl WallClock {
     /// Now.
     pub fn now(clock: Clock) -> Self {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        WallClock { clock, tsc: Tsc::now(), since_epoch }
+        WallClock { clock, tsc: clock.now(), since_epoch }
     }
 
     /// Time of day at `at`, which is not later than this was taken.

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use weft_devices::pcap::{CaptureWriter, Existing, LinkType, PacketList, PcapWriter};
 use weft_devices::pg::{Mode, Pg, PgError, PgId, StreamStatus};
 use weft_engine::buffer::{BufferCache, BufferConfig};
+use weft_engine::clock::Clock;
 use weft_engine::context::Context;
+use weft_engine::counters::WorkerColumn;
 use weft_engine::engine::{Engine, EngineConfig};
 use weft_engine::feature::FeatureSpec;
 use weft_engine::frame::Frame;
@@ -91,7 +93,12 @@ impl Drop for Bed {
 
 impl Bed {
     fn new(test: &str, workers: usize, buffers: usize) -> Bed {
+        Self::with(test, workers, buffers, None)
+    }
+
+    fn with(test: &str, workers: usize, buffers: usize, clock: Option<Clock>) -> Bed {
         let config = EngineConfig {
+            clock,
             workers: vec![0; workers],
             buffers: BufferConfig { pools: vec![(0, buffers)], ..BufferConfig::default() },
             ..EngineConfig::default()
@@ -313,20 +320,21 @@ fn a_dry_pool_is_counted_and_the_limit_reached_later() {
 
 #[test]
 fn a_rate_is_kept() {
-    let mut bed = Bed::new("rate", 1, 1024);
+    let clock = Clock::manual();
+    let mut bed = Bed::with("rate", 1, 1024, Some(clock));
     bed.add(&format!("rate 1e5 source pg0 {UDP}")).unwrap();
     bed.pg.enable(&mut bed.engine, None).unwrap();
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(200) {
+    bed.turn();
+    let (start, before) = (clock.now(), bed.stream().generated);
+    for _ in 0..2000 {
+        clock.turn(Duration::from_micros(100));
         bed.turn();
     }
-    // A busy host may keep the test from its turns, so there is no close limit below; the pacer's own test has one.
-    let due = start.elapsed().as_secs_f64() * 1e5;
-    let made = bed.stream().generated as f64;
-    assert!(made <= due * 1.01 + 2.0, "{made} of {due}");
-    assert!(made >= due * 0.05, "{made} of {due}");
+    let due = clock.duration(clock.now().since(start)).as_secs_f64() * 1e5;
+    let made = (bed.stream().generated - before) as f64;
+    assert!((due * 0.99..=due * 1.01 + 2.0).contains(&made), "{made} of {due}");
     // A stall is not made up for with a flood.
-    std::thread::sleep(Duration::from_millis(100));
+    clock.turn(Duration::from_millis(100));
     let before = bed.stream().generated;
     for _ in 0..10 {
         bed.turn();
@@ -498,11 +506,12 @@ fn threads_work_at_full_speed_and_sleep_again() {
     assert_eq!(bed.rx(PG0).0, made);
     assert!(made > 1000);
     // Nothing runs any more: the workers sleep.
-    std::thread::sleep(Duration::from_millis(50));
-    let turns = |bed: &Bed| bed.engine.counters.workers.sum(0);
-    let before = turns(&bed);
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(turns(&bed) - before < 50, "the workers spin");
+    let sleeps = |bed: &Bed| {
+        let of = |worker| bed.engine.counters.workers.get(ThreadIndex(worker), WorkerColumn::Sleeps as usize);
+        [of(1), of(2)]
+    };
+    let before = sleeps(&bed);
+    wait(&mut bed, &|bed| sleeps(bed).iter().zip(&before).all(|(now, before)| now > before));
     stop.store(true, Ordering::Relaxed);
     bed.engine.wake_all();
     threads.into_iter().for_each(|thread| thread.join().unwrap());

@@ -8,7 +8,7 @@
 
 use crate::buffer::{BufferCache, Packet};
 use crate::clock::Tsc;
-use crate::counters::Counters;
+use crate::counters::{Counters, WorkerColumn};
 use crate::edges::EdgeCounts;
 use crate::feature::Arcs;
 use crate::frame::{FRAME_SIZE, Frame, Frames, group_by_next};
@@ -22,6 +22,9 @@ const FAR: usize = 12;
 /// How far ahead of its use a table's line is fetched: at 10 clocks per packet, a miss to memory with its page
 /// walk. With 8 a lookup among 600,000 routes took 44 clocks, with 16 33, with 32 37.
 const NEAR: usize = 16;
+
+/// Copies of one packet, at most: one vector of them.
+pub const MAX_COPIES: usize = FRAME_SIZE;
 
 /// The worker, as a node sees it.
 pub struct Context<'a> {
@@ -243,6 +246,17 @@ impl<'a> Context<'a> {
             }
         }
         self.send(first, packets);
+    }
+
+    /// Makes `wanted` copies of a packet, [`MAX_COPIES`] at most, and appends them to `copies`; the caller sends each of them.
+    /// The worker counts copies, which are packets that began here, and those for which there was no buffer or that are
+    /// beyond the bound. For flooding and mirrors; the packet itself stays as it is.
+    pub fn replicate(&mut self, packet: BufferIndex, wanted: usize, copies: &mut Vec<BufferIndex>) {
+        let before = copies.len();
+        copies.extend((0..wanted.min(MAX_COPIES)).map_while(|_| self.buffers.copy(packet)));
+        let made = copies.len() - before;
+        self.counters.worker(WorkerColumn::Copies, made as u64);
+        self.counters.worker(WorkerColumn::CopiesLost, (wanted - made) as u64);
     }
 
     /// Hands packets of this worker to another one, where they go on in this node, on the arc on which they are; returns how

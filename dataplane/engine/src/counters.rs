@@ -218,12 +218,24 @@ pub enum WorkerColumn {
     CachedBuffers,
     /// Packets that a capture did not keep, because the main thread was behind.
     CaptureLost,
+    /// Copies of packets that were made.
+    Copies,
+    /// Copies that were not made, because the pool was dry or they were too many.
+    CopiesLost,
 }
 
 impl WorkerColumn {
     /// By column.
-    const NAMES: [&str; 6] =
-        ["turns", "idle-turns", "sleeps", "busy-clocks", "cached-buffers", "capture-lost"];
+    const NAMES: [&str; 8] = [
+        "turns",
+        "idle-turns",
+        "sleeps",
+        "busy-clocks",
+        "cached-buffers",
+        "capture-lost",
+        "copies",
+        "copies-lost",
+    ];
 }
 
 impl CounterVectors {

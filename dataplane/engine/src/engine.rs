@@ -38,6 +38,8 @@ pub struct EngineConfig {
     pub idle: IdlePolicy,
     /// Packets that may be on their way from one worker to another.
     pub handoff: usize,
+    /// What all threads tell the time by; `None`: the processor's counter.
+    pub clock: Option<Clock>,
 }
 
 impl Default for EngineConfig {
@@ -49,6 +51,7 @@ impl Default for EngineConfig {
             stats_size: 32 << 20,
             idle: IdlePolicy::default(),
             handoff: 1024,
+            clock: None,
         }
     }
 }
@@ -115,7 +118,7 @@ impl Engine {
         let mut stats = Segment::new(config.stats_size, config.workers.len() + 1)?;
         let counters = CounterVectors::new(&mut stats, &config.limits)?;
         let mut edges = EdgeRegistry::new(&mut stats, config.limits.edges)?;
-        let clock = Clock::calibrate();
+        let clock = config.clock.unwrap_or_else(Clock::calibrate);
         let mut domain = Domain::new(config.workers.len());
         let (mut workers, mut handles) = (Vec::new(), Vec::new());
         let wakers: Result<Vec<Waker>, _> = config.workers.iter().map(|_| Waker::new()).collect();

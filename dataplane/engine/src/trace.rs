@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::buffer::context::{Field, Plain};
 use crate::buffer::{BufferCache, Fields, Metadata, Packet, TRACED};
-use crate::clock::Tsc;
+use crate::clock::{Clock, Tsc};
 use crate::counters::{Counters, WorkerColumn};
 use crate::frame::Frame;
 use crate::ids::{BufferIndex, InterfaceIndex, NodeId, ReasonId};
@@ -243,6 +243,7 @@ impl Captured {
 
 /// A worker's records.
 pub(crate) struct Recorder {
+    clock: Clock,
     /// Per node, how many more packets to begin a trace with.
     budget: Vec<u32>,
     /// Some budget is left, or some packet in the graph may be traced.
@@ -258,8 +259,9 @@ pub(crate) struct Recorder {
 const RECORDS_PER_PACKET: usize = 24;
 
 impl Recorder {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Recorder {
+            clock,
             budget: Vec::new(),
             tracing: false,
             records: Vec::new(),
@@ -281,7 +283,7 @@ impl Recorder {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Recorder { capture: self.capture.take(), ..Recorder::new() };
+        *self = Recorder { capture: self.capture.take(), ..Recorder::new(self.clock) };
     }
 
     pub(crate) fn records(&self) -> &[TraceRecord] {
@@ -326,7 +328,7 @@ impl Recorder {
         packets: &[BufferIndex],
         nexts: impl Fn(usize) -> NodeId,
     ) -> bool {
-        let now = Tsc::now();
+        let now = self.clock.now();
         let mut traced = false;
         for (i, &index) in packets.iter().enumerate() {
             if self.tracing {
@@ -363,7 +365,7 @@ impl Recorder {
         direction: impl Fn(&Metadata) -> Option<(Direction, InterfaceIndex)>,
         frame: &Frame,
     ) {
-        let now = Tsc::now();
+        let now = self.clock.now();
         for &index in frame.packets() {
             let meta = *buffers.packet(index).meta;
             if meta.flags & TRACED != 0 {

@@ -176,7 +176,7 @@ impl Worker {
             counters: parts.counters,
             reader,
             arcs: Arc::default(),
-            recorder: Recorder::new(),
+            recorder: Recorder::new(parts.clock),
             details: Details::default(),
             edges: parts.edges,
             control,
@@ -184,7 +184,7 @@ impl Worker {
             waker: parts.waker.clone(),
             handoff: parts.handoff,
             idle: parts.idle,
-            last_work: Tsc::now(),
+            last_work: parts.clock.now(),
             spin: parts.clock.clocks(SPIN),
             set: WaitSet::default(),
         };
@@ -218,7 +218,7 @@ impl Worker {
     pub fn turn(&mut self) -> usize {
         let posted = self.messages();
         self.receive();
-        let start = Tsc::now();
+        let start = self.clock.now();
         let mut now = start;
         for i in 0..self.inputs.len() {
             now = self.dispatch(self.inputs[i], None, now);
@@ -243,7 +243,7 @@ impl Worker {
             self.counters.worker(WorkerColumn::IdleTurns, 1);
         } else {
             self.last_work = start;
-            self.counters.worker(WorkerColumn::BusyClocks, Tsc::now().since(start));
+            self.counters.worker(WorkerColumn::BusyClocks, self.clock.now().since(start));
         }
         moved + posted
     }
@@ -312,7 +312,7 @@ impl Worker {
         if !self.details.is_empty() {
             self.recorder.complete(recorded, &self.details);
         }
-        let after = Tsc::now();
+        let after = self.clock.now();
         self.counters.ran(id, packets as u64, after.since(now));
         after
     }
@@ -340,7 +340,7 @@ impl Worker {
         node.flush(&mut Context {
             buffers: &mut self.buffers,
             counters: &self.counters,
-            now: Tsc::now(),
+            now: self.clock.now(),
             thread: self.thread,
             node: id,
             input: *input,
@@ -357,7 +357,7 @@ impl Worker {
 
     /// Nothing to do: polls on, or sleeps.
     fn rest(&mut self) {
-        let now = Tsc::now();
+        let now = self.clock.now();
         if self.idle == IdlePolicy::Poll || now.since(self.last_work) < self.spin {
             std::hint::spin_loop();
             return;
@@ -395,7 +395,7 @@ impl Worker {
             Kind::Input => self.inputs.push(id),
             Kind::Timer(period) => {
                 let period = self.clock.clocks(period);
-                self.timers.push((id, period, Tsc(Tsc::now().0 + period)));
+                self.timers.push((id, period, Tsc(self.clock.now().0 + period)));
             }
             Kind::Internal => {}
         }

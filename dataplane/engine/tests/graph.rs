@@ -390,10 +390,13 @@ fn a_thread_sleeps_when_idle_and_wakes_for_a_message() {
     let thread = std::thread::spawn(move || worker.run(&flag));
     let answer = engine.ask(ThreadIndex(1), |worker| worker.in_flight());
     assert_eq!(answer.recv_timeout(std::time::Duration::from_secs(5)), Ok(0));
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    let turns = engine.counters.workers.get(ThreadIndex(1), 0);
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    assert!(engine.counters.workers.get(ThreadIndex(1), 0) - turns < 50, "the worker spins");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let sleeps = || engine.counters.workers.get(ThreadIndex(1), WorkerColumn::Sleeps as usize);
+    let before = sleeps();
+    while sleeps() == before {
+        assert!(std::time::Instant::now() < deadline, "the worker spins");
+        std::thread::yield_now();
+    }
     let answer = engine.ask(ThreadIndex(1), |worker| worker.in_flight());
     assert_eq!(answer.recv_timeout(std::time::Duration::from_secs(5)), Ok(0));
     stop.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -172,7 +172,7 @@ fn admitted_flows_outlive_the_rules_that_admitted_them() {
     lab.tracker.clear_all(&mut lab.bed.engine);
     lab.bed.run();
     for _ in 0..1000 {
-        std::thread::sleep(std::time::Duration::from_millis(11));
+        lab.bed.time_passes(std::time::Duration::from_millis(11));
         lab.bed.worker.turn();
         if lab.flows().is_empty() {
             break;

@@ -100,7 +100,7 @@ impl FlowTracker {
             let (producer, consumer) = RingBuffer::new(settings.news);
             news.push(consumer);
             let teller = Some(Teller::new(producer, main.clone()));
-            let now = weft_engine::clock::Tsc::now();
+            let now = clock.now();
             let shard =
                 Shard::new(thread, threads.len(), &clock, &settings, Arc::clone(&shared), teller, now);
             let shard = shard.map_err(memory)?;
@@ -245,9 +245,9 @@ impl FlowTracker {
     pub fn decide(&self, engine: &mut Engine, flow: FlowId, verdict: Verdict, mark: Option<u32>) {
         let node = self.node;
         engine.post(ThreadIndex(flow.thread), move |worker| {
-            let released = worker
-                .node_mut::<FlowTrack>(node)
-                .and_then(|track| track.decide(weft_engine::clock::Tsc::now(), flow, verdict, mark));
+            let now = worker.clock().now();
+            let track = worker.node_mut::<FlowTrack>(node);
+            let released = track.and_then(|track| track.decide(now, flow, verdict, mark));
             worker.resume(node, &released.unwrap_or_default());
         });
     }

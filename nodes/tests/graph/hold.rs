@@ -210,7 +210,7 @@ fn nobody_waits_for_ever() {
     let mut bed = with_hold(HoldSettings { longest: Duration::from_millis(10), ..HoldSettings::default() });
     bed.pass(0, &numbered(&bed, NEW, 0));
     assert_eq!(bed.worker.in_flight(), 1);
-    std::thread::sleep(Duration::from_millis(1050));
+    bed.time_passes(Duration::from_millis(1050));
     // A turn in which only the clock has something to do.
     bed.run();
     bed.nothing_sent();
@@ -249,7 +249,7 @@ fn the_main_thread_is_told_again() {
     let p1 = bed.ports[1];
     for number in 0..3 {
         bed.pass(0, &numbered(&bed, NEW, number));
-        std::thread::sleep(Duration::from_millis(2));
+        bed.time_passes(Duration::from_millis(2));
     }
     assert_eq!(bed.notices(), [wanted(p1.index, ip(NEW)); 3]);
 }

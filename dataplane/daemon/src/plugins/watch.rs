@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use weft_engine::ThreadIndex;
-use weft_engine::clock::Tsc;
 use weft_plugin_host::health::Failure;
 
 use super::modified;
@@ -65,7 +64,7 @@ impl Dataplane {
         let limit = self.engine.clock.clocks(self.config.plugins.runaway);
         for loaded in &self.plugins.loaded {
             let plugin = &loaded.plugin;
-            for (node, thread) in plugin.overdue(Tsc::now(), limit) {
+            for (node, thread) in plugin.overdue(self.engine.clock.now(), limit) {
                 if plugin.health.runs() {
                     plugin.health.fail(Failure {
                         place: format!("node {node}"),

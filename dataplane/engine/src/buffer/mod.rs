@@ -429,6 +429,46 @@ impl BufferCache {
         }
     }
 
+    /// A copy of a packet in buffers of its own, bytes, headers that were taken off, both lines and all segments; `None`, and
+    /// nothing is taken, if there are not enough buffers. A buffer is in one device ring at a time, and each copy gets a
+    /// header of its own, so packets are copied and never shared.
+    pub fn copy(&mut self, packet: BufferIndex) -> Option<BufferIndex> {
+        let first = self.copy_segment(packet)?;
+        let mut next = self.packet(packet).meta.next_segment();
+        while let Some(segment) = next {
+            let Some(copy) = self.copy_segment(segment) else {
+                self.free_one(first);
+                return None;
+            };
+            self.chain(first, copy);
+            next = self.packet(segment).meta.next_segment();
+        }
+        Some(first)
+    }
+
+    /// One buffer of it, not chained to anything.
+    fn copy_segment(&mut self, from: BufferIndex) -> Option<BufferIndex> {
+        let to = self.allocate_one()?;
+        let view = self.view();
+        // SAFETY: two different buffers of this worker: the one was in use, the other was free.
+        let (original, copied) = unsafe { (view.packet(from), view.packet(to)) };
+        *copied.meta = *original.meta;
+        copied.meta.rest_length = 0;
+        copied.meta.flags &= !CHAINED;
+        let start = original.meta.data_offset().min(original.meta.link_offset.into());
+        let end = original.meta.data_offset() + original.meta.length();
+        // SAFETY: two slots of the pool, which do not overlap, of two packets of this worker; `start..end` lies in a slot.
+        // Of the second lines likewise.
+        unsafe {
+            let (source, target) = (original.slot().add(start), copied.slot().add(start));
+            target.copy_from_nonoverlapping(source, end - start);
+            if original.meta.flags & FIELDS != 0 {
+                copied.fields().copy_from_nonoverlapping(original.fields(), 1);
+            }
+        }
+        Some(to)
+    }
+
     /// Has the packet in `to` go on as the one in `from` does (see [`Metadata::continue_as`]), with the same fields.
     pub fn continue_as(&mut self, to: BufferIndex, from: BufferIndex) {
         debug_assert!(to != from, "a packet goes on as it does already");
@@ -541,6 +581,17 @@ mod tests {
         assert_eq!(buffers.levels()[0].available, 256);
     }
 
+    /// Bytes of all segments.
+    fn bytes(cache: &mut BufferCache, first: BufferIndex) -> Vec<u8> {
+        let (mut bytes, mut next) = (Vec::new(), Some(first));
+        while let Some(index) = next {
+            let packet = cache.packet(index);
+            bytes.extend_from_slice(packet.data());
+            next = packet.meta.next_segment();
+        }
+        bytes
+    }
+
     proptest! {
         #[test]
         fn packet_positions_stay_in_the_slot(steps in prop::collection::vec((0u8..5, 0usize..3000), 0..40)) {
@@ -567,6 +618,66 @@ mod tests {
                 prop_assert_eq!(packet.headroom(), offset);
             }
             cache.free(&[index]);
+        }
+
+        /// A copy is the same packet in other buffers; if there are too few of them, there is none and nothing is lost.
+        #[test]
+        fn a_copy_is_equal_and_apart(
+            segments in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..600), 1..5),
+            taken_off in 0usize..20, mark: Option<u64>, copies in 1usize..100,
+        ) {
+            let buffers = pool(256);
+            let mut cache = buffers.cache(0);
+            let mut registry = context::ContextRegistry::default();
+            let field = registry.field::<u64>("mark").unwrap();
+            let mut first = None;
+            for segment in &segments {
+                let index = cache.allocate_one().unwrap();
+                cache.receive_frame(index, HEADROOM, 0, InterfaceIndex(3), 14);
+                prop_assert!(cache.packet(index).fill(HEADROOM, segment));
+                match first {
+                    None => first = Some(index),
+                    Some(first) => cache.chain(first, index),
+                }
+            }
+            let first = first.unwrap();
+            let mut packet = cache.packet(first);
+            packet.advance(taken_off);
+            packet.meta.scratch = [1, 2, 3];
+            packet.meta.flags |= TRACED;
+            if let Some(mark) = mark {
+                packet.set_field(field, mark);
+            }
+            let (meta, original) = (*packet.meta, bytes(&mut cache, first));
+
+            let mut made = Vec::new();
+            made.extend((0..copies).map_while(|_| cache.copy(first)));
+            prop_assert_eq!(made.len(), copies.min(256 / segments.len() - 1));
+            for &copy in &made {
+                prop_assert_eq!(bytes(&mut cache, copy), &original[..]);
+                let mut packet = cache.packet(copy);
+                prop_assert_eq!(packet.field(field), mark.unwrap_or(0));
+                let links = |meta: &Metadata| {
+                    let mut meta = *meta;
+                    meta.next_segment = BufferIndex(0);
+                    meta
+                };
+                prop_assert_eq!(format!("{:?}", links(packet.meta)), format!("{:?}", links(&meta)));
+                // What was taken off is there too.
+                let restored = taken_off.min(segments[0].len()).min(meta.data_offset() - HEADROOM);
+                prop_assert!(packet.prepend(restored));
+                prop_assert_eq!(&packet.data()[..restored], &segments[0][..restored]);
+                packet.advance(restored);
+                // And it is nobody else's.
+                packet.data_mut().fill(0xee);
+                packet.set_field(field, 99);
+            }
+            prop_assert_eq!(bytes(&mut cache, first), original);
+            prop_assert_eq!(cache.packet(first).field(field), mark.unwrap_or(0));
+            cache.free(&made);
+            cache.free_one(first);
+            drop(cache);
+            prop_assert_eq!(buffers.levels()[0].available, 256);
         }
 
         #[test]

@@ -35,6 +35,12 @@ impl<'a> Packet<'a> {
         BufferIndex(((self.slot.addr() - self.bases.data.addr()) / SLOT_SIZE) as u32)
     }
 
+    /// Its slot.
+    #[inline(always)]
+    pub(super) fn slot(&self) -> *mut u8 {
+        self.slot
+    }
+
     /// Its second line.
     #[inline(always)]
     pub(super) fn fields(&self) -> *mut Fields {

@@ -72,7 +72,7 @@ impl Tracked {
     /// Lets the node's timer run once.
     fn tick(&mut self) {
         self.bed.worker.turn();
-        std::thread::sleep(Duration::from_millis(11));
+        self.bed.time_passes(Duration::from_millis(11));
         self.bed.worker.turn();
     }
 

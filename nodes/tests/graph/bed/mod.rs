@@ -20,9 +20,11 @@ mod devices;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rtrb::Consumer;
 use weft_engine::buffer::{BufferConfig, Metadata};
+use weft_engine::clock::Clock;
 use weft_engine::node::ReasonKind;
 use weft_engine::publish::Slab;
 use weft_engine::wait::Waker;
@@ -111,6 +113,7 @@ impl Bed {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, BUFFERS)], ..BufferConfig::default() },
             stats_size: 4 << 20,
+            clock: Some(Clock::manual()),
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config).expect("an engine");
@@ -276,6 +279,11 @@ impl Bed {
         prepare(packet.meta);
         self.worker.release(node, &[index]);
         self.injected += 1;
+    }
+
+    /// Lets time pass; nobody notices before the next turn.
+    pub fn time_passes(&self, time: Duration) {
+        self.engine.clock.turn(time);
     }
 
     /// Turns the worker until nothing moves.
