@@ -47,6 +47,7 @@ impl Transactional for Dataplane {
         let mut general = None;
         match prepared {
             Ok(pending) => {
+                draft.check_tables(self, &transaction.steps);
                 let make = purpose == Purpose::Make && draft.refused.is_empty();
                 if make && draft.resize(self) {
                     let Dataplane { router, engine, interfaces, .. } = self;
@@ -224,13 +225,19 @@ impl Draft {
                     false => Err(Retval::INVALID_VALUE),
                 }
             }
-            // It is there already.
-            Setting::NewTable(_) => Ok(()),
-            Setting::NoTable(_, table) => {
-                match dataplane.router.users_of(&dataplane.interfaces, *table).is_empty() {
-                    true => Ok(()),
-                    false => Err(Retval::RSRC_IN_USE),
-                }
+            // It is there already; or goes at the end, if nobody uses it then.
+            Setting::NewTable(_) | Setting::NoTable(..) => Ok(()),
+        }
+    }
+
+    /// Whether the tables that go are used by nobody, when all interfaces and routes are as they will be.
+    fn check_tables(&mut self, dataplane: &Dataplane, steps: &[Step]) {
+        for (note, step) in steps.iter().enumerate() {
+            if let Step::Set(setting) = step
+                && let Setting::NoTable(_, table) = **setting
+                && !dataplane.router.users_of(&dataplane.interfaces, table).is_empty()
+            {
+                self.refused.push((note, Retval::RSRC_IN_USE));
             }
         }
     }
