@@ -14,8 +14,8 @@ use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build};
 use weft_nodes::interface::{Interface, Interfaces, Kind, Tags};
 use weft_nodes::ip4::{
-    Action, ApplyError, Change, DropKind, Forward, Owner, PathTarget, Preference, RouteError, RoutePath,
-    Router, RouterError, RouterSettings, TableIndex,
+    Action, ApplyError, Change, DropKind, Forward, MAX_REWRITE, Owner, PathTarget, Preference, Rewrite,
+    RouteError, RoutePath, Router, RouterError, RouterSettings, TableIndex,
 };
 
 static TX: NodeSpec = NodeSpec::internal("test-tx").role(Role::Output);
@@ -139,9 +139,9 @@ fn ip(address: &str) -> Ipv4Addr {
 fn an_address_makes_routes_and_takes_them_along() {
     let mut bed = Bed::new();
     let port = bed.port("p0", "10.0.0.1/24");
-    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::Glean(port)));
-    assert_eq!(bed.forward("10.0.0.1"), Some(Forward::Local));
-    assert_eq!(bed.forward("10.0.0.255"), Some(Forward::Local));
+    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::glean(port)));
+    assert_eq!(bed.forward("10.0.0.1"), Some(Forward::LOCAL));
+    assert_eq!(bed.forward("10.0.0.255"), Some(Forward::LOCAL));
     bed.address(port, "10.0.0.2/24").unwrap();
     assert!(matches!(bed.address(port, "10.0.0.2/24"), Err(RouterError::AddressInUse { .. })));
     assert!(matches!(bed.address(port, "10.0.1.255/24"), Err(RouterError::NotUnicast(_))));
@@ -149,10 +149,10 @@ fn an_address_makes_routes_and_takes_them_along() {
         bed.router.remove_address(&mut bed.engine, &mut bed.interfaces, port, net(address))
     };
     remove(&mut bed, "10.0.0.1/24").unwrap();
-    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::Glean(port)), "the other address keeps the subnet");
-    assert_eq!(bed.forward("10.0.0.1"), Some(Forward::Glean(port)));
+    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::glean(port)), "the other address keeps the subnet");
+    assert_eq!(bed.forward("10.0.0.1"), Some(Forward::glean(port)));
     remove(&mut bed, "10.0.0.2/24").unwrap();
-    assert!(matches!(bed.forward("10.0.0.9"), Some(Forward::Drop(_))));
+    assert!(bed.forward("10.0.0.9").is_some_and(|forward| forward.kind().dropped().is_some()));
     assert!(matches!(remove(&mut bed, "10.0.0.2/24"), Err(RouterError::NoSuchAddress { .. })));
 }
 
@@ -162,9 +162,9 @@ fn a_subnet_that_goes_takes_the_routes_of_its_neighbours_along() {
     let port = bed.port("p0", "10.0.0.1/24");
     let host = Ipv4Addr::new(10, 0, 0, 9);
     bed.router.set_static_neighbor(&mut bed.engine, &bed.interfaces, port, host, THEIRS).unwrap();
-    assert!(matches!(bed.forward("10.0.0.9"), Some(Forward::NextHop(_))));
+    assert!(bed.forward("10.0.0.9").and_then(Forward::as_adjacency).is_some());
     bed.router.remove_address(&mut bed.engine, &mut bed.interfaces, port, net("10.0.0.1/24")).unwrap();
-    assert!(matches!(bed.forward("10.0.0.9"), Some(Forward::Drop(_))));
+    assert!(bed.forward("10.0.0.9").is_some_and(|forward| forward.kind().dropped().is_some()));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_packet_waits_for_its_neighbour_and_leaves() {
     let sent = bed.settle();
     assert_eq!(sent.len(), 1);
     assert_eq!((&sent[0][..6], &sent[0][6..12], sent[0][22]), (&THEIRS.0[..], &OURS.0[..], 63));
-    assert!(matches!(bed.forward("10.0.1.2"), Some(Forward::NextHop(_))));
+    assert!(bed.forward("10.0.1.2").and_then(Forward::as_adjacency).is_some());
     // What is known is used at once by a new route.
     bed.route("192.0.2.0/24", PathTarget::Via { address: host, interface: Some(p1) });
     bed.receive(p0, &packet);
@@ -227,24 +227,27 @@ fn an_interface_that_goes_takes_its_routes_and_neighbours_along() {
     let host = Ipv4Addr::new(10, 0, 1, 2);
     bed.router.set_static_neighbor(&mut bed.engine, &bed.interfaces, p1, host, THEIRS).unwrap();
     bed.route("192.0.2.0/24", PathTarget::Via { address: host, interface: Some(p1) });
-    assert!(matches!(bed.forward("192.0.2.1"), Some(Forward::NextHop(_))));
+    assert!(bed.forward("192.0.2.1").and_then(Forward::as_adjacency).is_some());
     bed.interfaces.change(&mut bed.engine, p1, |port| port.link_up = false).unwrap();
     bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p1).unwrap();
-    assert!(matches!(bed.forward("192.0.2.1"), Some(Forward::Drop(_))), "down: the path is not used");
+    assert!(
+        bed.forward("192.0.2.1").is_some_and(|forward| forward.kind().dropped().is_some()),
+        "down: the path is not used"
+    );
     bed.interfaces.change(&mut bed.engine, p1, |port| port.link_up = true).unwrap();
     bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p1).unwrap();
     assert!(
-        matches!(bed.forward("192.0.2.1"), Some(Forward::NextHop(_))),
+        bed.forward("192.0.2.1").and_then(Forward::as_adjacency).is_some(),
         "up again: a static neighbour stays"
     );
     bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
     bed.interfaces.delete(&mut bed.engine, p1).unwrap();
     for address in ["192.0.2.1", "10.0.1.1", "10.0.1.2"] {
-        assert!(matches!(bed.forward(address), Some(Forward::Drop(_))), "{address}");
+        assert!(bed.forward(address).is_some_and(|forward| forward.kind().dropped().is_some()), "{address}");
     }
     assert!(bed.router.neighbors().is_empty());
     assert!(bed.router.objects().next_hops.is_empty());
-    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::Glean(p0)));
+    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::glean(p0)));
 }
 
 #[test]
@@ -321,7 +324,7 @@ fn what_follows_from_addresses_is_used_only_while_the_interface_is_up() {
     let p0 = bed.port("p0", "10.0.0.1/24");
     let p1 = bed.port("p1", "10.0.1.1/24");
     bed.route("10.0.0.0/24", PathTarget::Via { address: ip("10.0.1.9"), interface: Some(p1) });
-    let local = Some(Forward::Local);
+    let local = Some(Forward::LOCAL);
     let state = |bed: &mut Bed, admin_up, link_up| {
         let change = |port: &mut Interface| (port.admin_up, port.link_up) = (admin_up, link_up);
         bed.interfaces.change(&mut bed.engine, p0, change).unwrap();
@@ -329,17 +332,17 @@ fn what_follows_from_addresses_is_used_only_while_the_interface_is_up() {
     };
     let own = ["10.0.0.0", "10.0.0.1", "10.0.0.255"];
     let up = own.map(|address| bed.forward(address));
-    assert_eq!(up, [Some(Forward::Drop(DropKind::Blackhole)), local, local]);
-    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::Glean(p0)));
+    assert_eq!(up, [Some(Forward::drop(DropKind::Blackhole)), local, local]);
+    assert_eq!(bed.forward("10.0.0.9"), Some(Forward::glean(p0)));
 
     // Without a link nobody is reached there, but the addresses are still ours.
     state(&mut bed, true, false);
     assert_eq!(own.map(|address| bed.forward(address)), up);
-    assert!(matches!(bed.forward("10.0.0.9"), Some(Forward::NextHop(_))), "the peer's route is used");
+    assert!(bed.forward("10.0.0.9").and_then(Forward::as_adjacency).is_some(), "the peer's route is used");
 
     state(&mut bed, false, false);
     for address in own.iter().chain(&["10.0.0.9"]) {
-        assert!(matches!(bed.forward(address), Some(Forward::NextHop(_))), "{address}");
+        assert!(bed.forward(address).and_then(Forward::as_adjacency).is_some(), "{address}");
     }
     assert_eq!(bed.interfaces.get(p0).unwrap().addresses4, [net("10.0.0.1/24")]);
     // An address that comes while the interface is down waits for it, as do those of a new interface.
@@ -347,13 +350,13 @@ fn what_follows_from_addresses_is_used_only_while_the_interface_is_up() {
     let p2 = bed.interfaces.create(&mut bed.engine, "p2", Kind::Port, OURS, 1500, bed.tx).unwrap();
     bed.address(p2, "10.0.3.1/24").unwrap();
     for address in ["10.0.2.1", "10.0.2.9", "10.0.3.1", "10.0.3.9"] {
-        assert_eq!(bed.forward(address), Some(Forward::Drop(DropKind::NoRoute)), "{address}");
+        assert_eq!(bed.forward(address), Some(Forward::drop(DropKind::NoRoute)), "{address}");
     }
 
     state(&mut bed, true, true);
     assert_eq!(own.map(|address| bed.forward(address)), up);
     assert_eq!(bed.forward("10.0.2.1"), local);
-    assert_eq!(bed.forward("10.0.2.9"), Some(Forward::Glean(p0)));
+    assert_eq!(bed.forward("10.0.2.9"), Some(Forward::glean(p0)));
 }
 
 #[test]
@@ -367,8 +370,8 @@ fn interfaces_of_one_subnet_share_its_broadcast() {
             .unwrap();
     };
     remove(&mut bed, p0, "10.0.0.1/24");
-    assert_eq!(bed.forward("10.0.0.255"), Some(Forward::Local));
-    assert_eq!(bed.forward("10.0.0.0"), Some(Forward::Drop(DropKind::Blackhole)));
+    assert_eq!(bed.forward("10.0.0.255"), Some(Forward::LOCAL));
+    assert_eq!(bed.forward("10.0.0.0"), Some(Forward::drop(DropKind::Blackhole)));
 }
 
 #[test]
@@ -398,4 +401,43 @@ fn a_static_neighbor_is_another_station() {
     set("10.0.0.2").unwrap();
     set("192.0.2.1").unwrap();
     assert_eq!(bed.router.neighbors().len(), 2);
+}
+
+#[test]
+fn routes_lead_to_kinds_that_are_registered_and_keep_them() {
+    let mut bed = Bed::new();
+    let kind = bed.router.register_kind("pool", NodeId(77)).unwrap();
+    assert!(matches!(bed.router.register_kind("pool", NodeId(78)), Err(RouterError::KindExists(_))));
+    assert!(matches!(bed.router.register_kind("other", NodeId(77)), Err(RouterError::KindExists(_))));
+    let [used, unused] = [5, 6].map(|object| Forward::new(kind, object));
+    bed.route("192.0.2.0/24", PathTarget::Object(used));
+    assert_eq!(bed.forward("192.0.2.1"), Some(used));
+    assert_eq!(bed.router.users_of_object(used).to_string(), "the route to 192.0.2.0/24 in table 0");
+    assert!(bed.router.users_of_object(unused).is_empty());
+    let refused = bed.router.forget_kind(kind).unwrap_err();
+    assert_eq!(refused.to_string(), "pool is in use by the route to 192.0.2.0/24 in table 0");
+    let change = Change { prefix: net("192.0.2.0/24"), owner: Owner::CLI, action: Action::Delete };
+    bed.router.apply(&mut bed.engine, &bed.interfaces, MAIN, &[change]).unwrap();
+    bed.router.forget_kind(kind).unwrap();
+    let action = Action::Set(Preference::default(), vec![RoutePath::new(PathTarget::Object(used))]);
+    let change = Change { prefix: net("192.0.2.0/24"), owner: Owner::CLI, action };
+    let refused = bed.router.apply(&mut bed.engine, &bed.interfaces, MAIN, &[change]);
+    let expected = vec![(0, RouteError::NoSuchKind(net("192.0.2.0/24"), used))];
+    assert!(matches!(refused, Err(RouterError::Apply(ApplyError::Refused(errors))) if errors == expected));
+}
+
+#[test]
+fn a_tunnel_puts_its_own_bytes_before_packets_and_asks_nobody() {
+    let mut bed = Bed::new();
+    let p0 = bed.port("p0", "10.0.0.1/24");
+    let rewrite = Rewrite::of(&[9; MAX_REWRITE]).unwrap();
+    bed.router.set_encapsulation(&mut bed.engine, &bed.interfaces, p0, rewrite.clone());
+    bed.route("192.0.2.0/24", PathTarget::Via { address: ip("10.0.0.2"), interface: Some(p0) });
+    let packet = build::ethernet().macs(THEIRS, OURS).ipv4(ip("10.0.0.9"), ip("192.0.2.1")).ttl(9).udp(1, 2);
+    bed.receive(p0, &packet.build());
+    let sent = bed.settle();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0][..MAX_REWRITE], [9; MAX_REWRITE]);
+    assert_eq!(sent[0].len(), MAX_REWRITE + packet.build().len() - 14);
+    assert!(bed.router.neighbors().is_empty());
 }

@@ -11,7 +11,8 @@ use ipnet::Ipv4Net;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
 use weft_fib::{
-    Action, Change, Ip4, LoadBalances, NextHops, Objects, PathTarget, Preference, Rib, RibSettings, RoutePath,
+    Action, Adjacencies, Change, Ip4, LoadBalances, Objects, PathTarget, Preference, Rib, RibSettings,
+    RoutePath,
 };
 use weft_interface::{LinkState, Owner};
 
@@ -30,7 +31,7 @@ impl Bed {
     fn new() -> Bed {
         let mut domain = Domain::new(0);
         let objects = Objects {
-            next_hops: NextHops::new(&domain, 1 << 16),
+            next_hops: Adjacencies::new(&domain, 1 << 16),
             load_balances: LoadBalances::new(&mut domain, 1 << 16),
         };
         Bed { objects, rib: Rib::new(RibSettings::default()).expect("address space for a table"), domain }

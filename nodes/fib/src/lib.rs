@@ -5,37 +5,41 @@
 //!  main thread                              workers
 //!  Rib (per table): routes, owners    --->  Fib: address -> LoadBalanceId      one load
 //!  path lists                         --->  LoadBalance: flow hash -> Forward  one object per path list
-//!  neighbours                         --->  NextHop: rewrite, interface        one object per neighbour
+//!  neighbours                         --->  Adjacency: rewrite, interface      one object per neighbour
 //! ```
 //!
 //! Each step to the right is shared by all that is to its left, so a change touches the least: a neighbour's
-//! new MAC replaces one [`NextHop`], a path that goes replaces the [`LoadBalance`] of its path list, and only
+//! new MAC replaces one [`Adjacency`], a path that goes replaces the [`LoadBalance`] of its path list, and only
 //! a change of routes writes to the [`Fib`].
 //!
 //! Knows interfaces and link headers, but no node: whoever has nodes reads the tables there.
 #![deny(unsafe_code)]
 
+mod adjacency;
 mod family;
 mod fib;
+mod forward;
 mod ip4;
 mod load_balance;
 mod multipath;
 pub mod neighbor;
-mod next_hop;
 mod path_list;
 mod rib;
 mod route;
 mod table_memory;
 
+pub use adjacency::{
+    Adjacencies, AdjacenciesFull, Adjacency, AdjacencyId, Egress, MAX_REWRITE, Resolution, Rewrite,
+    RewriteTooLong, VlanTags,
+};
 pub use family::{Family, IpPrefix, Lookup, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
 pub use fib::{Fib, FibError, FibSettings, FibWriter};
+pub use forward::{DropKind, Forward, ForwardKind};
 pub use ip4::Ip4;
 pub use load_balance::{
-    DropKind, Forward, LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS,
-    Share,
+    LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, Share,
 };
 pub use multipath::Multipath;
-pub use next_hop::{Egress, NextHop, NextHopId, NextHops, NextHopsFull, Resolution, Rewrite, VlanTags};
 pub use path_list::{Objects, ObjectsFull};
 pub use rib::{ApplyError, Pending, Rib, RibSettings, RouteView, SourceView};
 pub use route::{Action, AddressRole, Change, Outcome, PathTarget, Preference, RouteError, RoutePath};

@@ -12,15 +12,12 @@
 
 use hashbrown::HashMap;
 use thiserror::Error;
-use weft_engine::InterfaceIndex;
 use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::qsbr::Domain;
 use weft_stats::CombinedVector;
 
-use weft_interface::TableIndex;
-
-use super::NextHopId;
 use super::multipath::Multipath;
+use super::{AdjacencyId, DropKind, Forward};
 
 /// Most buckets of a load-balance.
 pub const MAX_BUCKETS: usize = 256;
@@ -40,38 +37,6 @@ impl LoadBalanceId {
     pub const NO_ROUTE: LoadBalanceId = LoadBalanceId(0);
 }
 
-/// Why a route drops; each is a drop reason of its own and an ICMP code of its own, or none.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum DropKind {
-    /// No route covers the destination: network unreachable.
-    NoRoute,
-    /// Silently.
-    Blackhole,
-    /// Host unreachable.
-    Unreachable,
-    /// Administratively prohibited.
-    Prohibit,
-}
-
-/// What happens to a packet after its route was found.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Forward {
-    /// Rewrite and transmit.
-    NextHop(NextHopId),
-    /// The destination is on this link: ask for its MAC address.
-    Glean(InterfaceIndex),
-    /// The destination is this host.
-    Local,
-    /// The host sends it on, over an interface of its own.
-    Punt,
-    /// Drop.
-    Drop(DropKind),
-    /// Look the destination up in another table.
-    Lookup(TableIndex),
-}
-
-const _: () = assert!(size_of::<Forward>() == 8, "eight buckets fit a cache line");
-
 /// One forward and how much of the traffic it takes, in proportion to the other weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Share {
@@ -87,7 +52,7 @@ pub struct Share {
 pub struct LoadBalance {
     mask: u32,
     /// See [`LoadBalance::next_hop`].
-    only: Option<NextHopId>,
+    only: Option<AdjacencyId>,
     first: [Forward; INLINE],
     /// All buckets, if they are more than [`INLINE`].
     many: Box<[Forward]>,
@@ -103,7 +68,7 @@ impl LoadBalance {
         let mask = buckets.len() as u32 - 1;
         let mut first = [buckets[0]; INLINE];
         let only = match buckets[..] {
-            [Forward::NextHop(id)] => Some(id),
+            [forward] => forward.as_adjacency(),
             _ => None,
         };
         if buckets.len() <= INLINE {
@@ -116,7 +81,7 @@ impl LoadBalance {
 
     /// The one next hop, if all packets go there: what most routes are, for one compare.
     #[inline(always)]
-    pub fn next_hop(&self) -> Option<NextHopId> {
+    pub fn next_hop(&self) -> Option<AdjacencyId> {
         self.only
     }
 
@@ -170,7 +135,7 @@ impl LoadBalances {
     /// the one for destinations without route.
     pub fn new(domain: &mut Domain, capacity: usize) -> Self {
         let mut slab = Slab::new(domain, capacity.min((1 << 26) - 1) + 1);
-        let no_route = LoadBalance::new(vec![Forward::Drop(DropKind::NoRoute)]);
+        let no_route = LoadBalance::new(vec![Forward::drop(DropKind::NoRoute)]);
         let id = slab.insert(domain, no_route).ok();
         assert_eq!(id, Some(LoadBalanceId::NO_ROUTE.0), "a new slab gives out id 0 first");
         LoadBalances { slab, multipath: Multipath::default(), shares: HashMap::new(), counters: None }
@@ -283,10 +248,10 @@ mod tests {
     use std::collections::BTreeMap;
     use weft_stats::{Segment, ThreadIndex};
 
-    const NONE: [Forward; 1] = [Forward::Drop(DropKind::NoRoute)];
+    const NONE: [Forward; 1] = [Forward::drop(DropKind::NoRoute)];
 
     fn share(id: u32, weight: u64) -> Share {
-        Share { forward: Forward::NextHop(NextHopId(id)), weight }
+        Share { forward: Forward::adjacency(AdjacencyId(id)), weight }
     }
 
     fn counts(buckets: &[Forward]) -> BTreeMap<Forward, usize> {
@@ -363,12 +328,12 @@ mod tests {
         let mut domain = Domain::new(0);
         let mut table = LoadBalances::new(&mut domain, 1);
         let none = table.get(LoadBalanceId::NO_ROUTE).unwrap();
-        assert_eq!((none.pick(7), none.is_multipath()), (Forward::Drop(DropKind::NoRoute), false));
+        assert_eq!((none.pick(7), none.is_multipath()), (Forward::drop(DropKind::NoRoute), false));
         assert_eq!(none.next_hop(), None);
         let id = table.insert(&mut domain, &[share(1, 1)], LoadBalanceId::NO_ROUTE).unwrap();
         let full = table.insert(&mut domain, &[share(2, 1)], LoadBalanceId::NO_ROUTE);
         assert_eq!(full, Err(LoadBalancesFull { limit: 1 }));
-        assert_eq!(table.get(id).unwrap().next_hop(), Some(NextHopId(1)));
+        assert_eq!(table.get(id).unwrap().next_hop(), Some(AdjacencyId(1)));
         table.replace(&mut domain, id, &[share(3, 1), share(4, 1)]);
         let two = table.get(id).unwrap();
         assert_eq!((two.buckets().len(), two.next_hop()), (2, None));
@@ -419,8 +384,8 @@ mod tests {
             let all: Vec<_> = (0..count).map(|id| share(id, 1)).collect();
             let before = distribute(&all, &NONE);
             let left: Vec<_> = all.iter().copied().filter(|share| {
-                let Forward::NextHop(id) = share.forward else { unreachable!() };
-                gone >> id.0 & 1 == 0
+                let id = share.forward.object();
+                gone >> id & 1 == 0
             }).collect();
             prop_assume!(!left.is_empty());
             let after = distribute(&left, &before);

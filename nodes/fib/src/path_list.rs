@@ -15,18 +15,17 @@ use hashbrown::HashMap;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
-use weft_interface::TableIndex;
 
 use super::family::{Family, IpPrefix};
 use super::route::{PathTarget, RoutePath};
 use super::{
-    Forward, LoadBalanceId, LoadBalances, LoadBalancesFull, NextHopId, NextHops, NextHopsFull, Share,
+    Adjacencies, AdjacenciesFull, AdjacencyId, Forward, LoadBalanceId, LoadBalances, LoadBalancesFull, Share,
 };
 
 /// The objects that all tables share.
 pub struct Objects {
     /// Neighbours.
-    pub next_hops: NextHops,
+    pub next_hops: Adjacencies,
     /// What routes point to.
     pub load_balances: LoadBalances,
 }
@@ -36,7 +35,7 @@ pub struct Objects {
 pub enum ObjectsFull {
     /// See there.
     #[error(transparent)]
-    NextHops(#[from] NextHopsFull),
+    Adjacencies(#[from] AdjacenciesFull),
     /// See there.
     #[error(transparent)]
     LoadBalances(#[from] LoadBalancesFull),
@@ -60,7 +59,7 @@ impl PathListId {
 /// A path with all recursion taken out of it: what of [`PathTarget`] a worker can follow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Resolved<F: Family> {
-    NextHop(InterfaceIndex, F::Addr),
+    Adjacency(InterfaceIndex, F::Addr),
     Other(Forward),
 }
 
@@ -76,7 +75,7 @@ pub(super) struct PathList<F: Family> {
     /// The same, once what is prepared is in force.
     pub planned: LoadBalanceId,
     /// What the load-balance needs to be kept.
-    next_hops: Vec<NextHopId>,
+    next_hops: Vec<AdjacencyId>,
     /// Sources of routes, and entries of the journal.
     users: u32,
 }
@@ -89,9 +88,11 @@ impl<F: Family> PathList<F> {
         })
     }
 
-    pub fn tables(&self) -> impl Iterator<Item = TableIndex> {
+    /// What is named by paths and exists by itself: tables, and objects of registered kinds.
+    pub fn objects(&self) -> impl Iterator<Item = Forward> {
         self.paths.iter().filter_map(|path| match path.target {
-            PathTarget::Table(table) => Some(table),
+            PathTarget::Table(table) => Some(Forward::lookup(table)),
+            PathTarget::Object(forward) => Some(forward),
             _ => None,
         })
     }
@@ -114,7 +115,7 @@ impl<F: Family> PathList<F> {
 pub(super) struct Prepared<F: Family> {
     pub list: PathListId,
     resolution: Resolution<F>,
-    next_hops: Vec<NextHopId>,
+    next_hops: Vec<AdjacencyId>,
     shares: Vec<Share>,
     /// A new load-balance, for a list that was unresolved.
     inserted: Option<LoadBalanceId>,
@@ -126,8 +127,8 @@ pub(super) struct PathLists<F: Family> {
     free: Vec<PathListId>,
     /// Addresses of recursive paths, and in how many lists they are.
     hops: BTreeMap<F::Addr, usize>,
-    /// Tables that paths lead to, likewise.
-    tables: BTreeMap<TableIndex, usize>,
+    /// Tables and other objects that paths lead to, likewise.
+    objects: BTreeMap<Forward, usize>,
     /// Scratch memory.
     sorted: Vec<RoutePath<F>>,
 }
@@ -139,7 +140,7 @@ impl<F: Family> Default for PathLists<F> {
             lists: Vec::new(),
             free: Vec::new(),
             hops: BTreeMap::new(),
-            tables: BTreeMap::new(),
+            objects: BTreeMap::new(),
             sorted: Vec::new(),
         }
     }
@@ -167,9 +168,9 @@ impl<F: Family> PathLists<F> {
         self.hops.range(prefix.first()..=prefix.last()).next().is_some()
     }
 
-    /// Whether some path leads to `table`.
-    pub fn lead_to(&self, table: TableIndex) -> bool {
-        self.tables.contains_key(&table)
+    /// Objects that paths lead to.
+    pub fn objects(&self) -> impl Iterator<Item = Forward> {
+        self.objects.keys().copied()
     }
 
     /// The list of these paths, for one more user; tells whether it is new, and then unresolved.
@@ -195,7 +196,7 @@ impl<F: Family> PathLists<F> {
             PathListId::at(self.lists.len() - 1)
         });
         list.recursive_hops().for_each(|hop| count(&mut self.hops, hop));
-        list.tables().for_each(|table| count(&mut self.tables, table));
+        list.objects().for_each(|object| count(&mut self.objects, object));
         self.lists[id.index()] = Some(list);
         self.ids.insert(paths, id);
         (id, true)
@@ -211,7 +212,7 @@ impl<F: Family> PathLists<F> {
             return;
         };
         list.recursive_hops().for_each(|hop| discount(&mut self.hops, hop));
-        list.tables().for_each(|table| discount(&mut self.tables, table));
+        list.objects().for_each(|object| discount(&mut self.objects, object));
         self.ids.remove(&list.paths);
         self.free.push(id);
         if list.load_balance != LoadBalanceId::NO_ROUTE {
@@ -252,10 +253,10 @@ impl<F: Family> PathLists<F> {
     ) -> Result<(), ObjectsFull> {
         for &(resolved, weight) in &prepared.resolution {
             let forward = match resolved {
-                Resolved::NextHop(interface, address) => {
+                Resolved::Adjacency(interface, address) => {
                     let id = objects.next_hops.acquire(domain, interface, address.into())?;
                     prepared.next_hops.push(id);
-                    Forward::NextHop(id)
+                    Forward::adjacency(id)
                 }
                 Resolved::Other(forward) => forward,
             };
@@ -322,7 +323,7 @@ fn discount<K: Ord>(users: &mut BTreeMap<K, usize>, key: K) {
 
 /// Objects that a list had before its last resolution.
 pub(super) struct Superseded {
-    next_hops: Vec<NextHopId>,
+    next_hops: Vec<AdjacencyId>,
     load_balance: Option<LoadBalanceId>,
 }
 

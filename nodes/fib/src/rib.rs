@@ -25,12 +25,12 @@ use prefix_trie::map::Entry;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
-use weft_interface::{LinkState, Owner, TableIndex};
+use weft_interface::{LinkState, Owner};
 
-use super::LoadBalanceId;
 use super::family::{Family, IpPrefix, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
 use super::path_list::{Objects, ObjectsFull, PathListId, PathLists, Prepared};
 use super::route::{Action, Change, Outcome, Preference, RouteError, RoutePath, check_paths, check_prefix};
+use super::{Forward, LoadBalanceId};
 use source::{Route, Source};
 pub use view::{RouteView, SourceView};
 
@@ -257,13 +257,14 @@ impl<F: Family> Rib<F> {
         };
     }
 
-    /// The prefixes of which some owner's route leads to `table`.
-    pub fn routes_to(&self, table: TableIndex) -> impl Iterator<Item = F::Net> {
+    /// The prefixes of which some owner's route leads to an object that `which` is true for: a table, or one of a registered
+    /// kind.
+    pub fn routes_to(&self, which: impl Fn(Forward) -> bool + Copy) -> impl Iterator<Item = F::Net> {
         // Nearly always there is none, which the path lists know.
-        let routes = self.lists.lead_to(table).then(|| self.routes.iter());
+        let routes = self.lists.objects().any(which).then(|| self.routes.iter());
         routes.into_iter().flatten().filter_map(move |(prefix, route)| {
             let mut sources = route.sources.as_slice().iter();
-            let leads = sources.any(|source| self.lists.get(source.list).tables().any(|to| to == table));
+            let leads = sources.any(|source| self.lists.get(source.list).objects().any(which));
             leads.then_some(prefix)
         })
     }

@@ -10,7 +10,7 @@ use weft_engine::InterfaceIndex;
 use weft_interface::{Owner, TableIndex};
 
 use crate::family::{Family, IpPrefix};
-use crate::{DropKind, MAX_FORWARDS};
+use crate::{DropKind, Forward, MAX_FORWARDS};
 
 /// Which owner wins where several have a route for one prefix: the lowest, and among equals the lowest owner.
 /// Other systems call it metric or administrative distance.
@@ -63,6 +63,8 @@ pub enum PathTarget<F: Family> {
     Drop(DropKind),
     /// To wherever another table forwards the packet.
     Table(TableIndex),
+    /// To an object of a registered kind ([`ForwardKind::to`](crate::ForwardKind::to)).
+    Object(Forward),
 }
 
 impl<F: Family> fmt::Display for PathTarget<F> {
@@ -81,6 +83,7 @@ impl<F: Family> fmt::Display for PathTarget<F> {
             PathTarget::Drop(DropKind::Unreachable) => f.write_str("unreachable"),
             PathTarget::Drop(DropKind::Prohibit) => f.write_str("prohibit"),
             PathTarget::Table(table) => write!(f, "table {}", table.0),
+            PathTarget::Object(forward) => forward.fmt(f),
         }
     }
 }
@@ -189,6 +192,9 @@ pub enum RouteError<F: Family> {
     /// A path leads to a table that does not exist.
     #[error("the route to {0} leads to a table that does not exist")]
     NoSuchTable(F::Net),
+    /// A path leads to an object of a kind that nobody has registered.
+    #[error("the route to {0} leads to {1}, of a kind that does not exist")]
+    NoSuchKind(F::Net, Forward),
     /// [`Action::Add`] found a route.
     #[error("{1} already has a route to {0}")]
     Exists(F::Net, Owner),

@@ -25,7 +25,7 @@ use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::graph::Tables;
 use crate::headers::{ArpOperation, ArpPacket, EthernetHeader};
 use crate::interface::{Entry, InterfaceTable};
-use crate::ip4::{Fib, Forward, LoadBalance, MAX_TABLES, NextHop, TableIndex};
+use crate::ip4::{Fib, Forward, ForwardKind, LoadBalance, MAX_TABLES, NextHop, TableIndex};
 use crate::neighbor::{Evidence, NeighborNotice, NoticeSender, Recent};
 
 weft_engine::edges! {
@@ -270,34 +270,34 @@ impl Routes<'_> {
     /// Whether packets for `target` would leave by another interface than `rx` (RFC 1027 section 2: answering for a
     /// host on the same link would take its packets away from it).
     fn lead_elsewhere(&self, table: TableIndex, target: Ipv4Addr, rx: InterfaceIndex) -> bool {
-        match self.forward(table, target) {
-            Some(Forward::NextHop(id)) => {
-                self.next_hops.get(id.0).is_some_and(|next_hop| next_hop.interface != rx)
+        self.forward(table, target).is_some_and(|forward| match forward.kind() {
+            ForwardKind::ADJACENCY => {
+                self.next_hops.get(forward.object()).is_some_and(|next_hop| next_hop.interface != rx)
             }
-            Some(Forward::Glean(interface)) => interface != rx,
-            Some(Forward::Local | Forward::Punt) => true,
-            Some(Forward::Lookup(_) | Forward::Drop(_)) | None => false,
-        }
+            ForwardKind::GLEAN => forward.as_glean() != Some(rx),
+            // To a node that forwards it in its own way, too.
+            kind => matches!(kind, ForwardKind::LOCAL | ForwardKind::PUNT) || kind.node().is_some(),
+        })
     }
 
     /// Whether `host` itself is on the link of `rx` by a route: a link may have no subnet.
     fn lead_to(&self, table: TableIndex, host: Ipv4Addr, rx: InterfaceIndex) -> bool {
-        match self.forward(table, host) {
-            Some(Forward::NextHop(id)) => self
+        self.forward(table, host).is_some_and(|forward| match forward.as_adjacency() {
+            Some(id) => self
                 .next_hops
                 .get(id.0)
                 .is_some_and(|next_hop| next_hop.interface == rx && next_hop.address == IpAddr::V4(host)),
-            Some(Forward::Glean(interface)) => interface == rx,
-            _ => false,
-        }
+            None => forward.as_glean() == Some(rx),
+        })
     }
 
     fn forward(&self, mut table: TableIndex, target: Ipv4Addr) -> Option<Forward> {
         for _ in 0..MAX_TABLES {
             let id = self.tables.get(table.0)?.lookup(target.to_bits());
-            match self.load_balances.get(id.0)?.pick(0) {
-                Forward::Lookup(other) => table = other,
-                forward => return Some(forward),
+            let forward = self.load_balances.get(id.0)?.pick(0);
+            match forward.as_lookup() {
+                Some(other) => table = other,
+                None => return Some(forward),
             }
         }
         None

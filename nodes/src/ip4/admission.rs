@@ -13,7 +13,7 @@ use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::{ArcId, Context, Engine, InterfaceIndex};
 
-use super::{Fib, Forward, LoadBalance, MAX_TABLES, NextHop, format_header};
+use super::{Fib, Forward, ForwardKind, LoadBalance, MAX_TABLES, NextHop, format_header};
 use crate::arcs::IP4_UNICAST_ARC;
 use crate::context::IpContext;
 use crate::headers::Ipv4Header;
@@ -142,7 +142,7 @@ impl Routes<'_> {
             let Some(fib) = self.tables.get(table) else { break };
             let Some(load_balance) = self.load_balances.get(fib.lookup(address).0) else { break };
             match load_balance.buckets() {
-                [Forward::Lookup(other)] => table = other.0,
+                [forward] if let Some(other) = forward.as_lookup() => table = other.0,
                 buckets => return buckets,
             }
         }
@@ -150,10 +150,9 @@ impl Routes<'_> {
     }
 
     fn is_by(&self, forward: &Forward, interface: InterfaceIndex) -> bool {
-        match *forward {
-            Forward::NextHop(id) => self.next_hops.get(id.0).is_some_and(|hop| hop.interface == interface),
-            Forward::Glean(link) => link == interface,
-            _ => false,
+        match forward.as_adjacency() {
+            Some(id) => self.next_hops.get(id.0).is_some_and(|hop| hop.interface == interface),
+            None => forward.as_glean() == Some(interface),
         }
     }
 
@@ -161,8 +160,9 @@ impl Routes<'_> {
     #[inline(always)]
     fn doubt(&self, strict: bool, table: u32, source: u32, rx: InterfaceIndex) -> Option<UrpfReason> {
         let forwards = self.to(table, source);
-        let leads =
-            |forward: &Forward| matches!(forward, Forward::NextHop(_) | Forward::Glean(_) | Forward::Punt);
+        let leads = |forward: &Forward| {
+            matches!(forward.kind(), ForwardKind::ADJACENCY | ForwardKind::GLEAN | ForwardKind::PUNT)
+        };
         let believed = match strict {
             true => forwards.iter().any(|forward| self.is_by(forward, rx)),
             false => forwards.iter().any(leads),
@@ -172,7 +172,7 @@ impl Routes<'_> {
             return None;
         }
         Some(match forwards {
-            [Forward::Local, ..] => UrpfReason::OwnSource,
+            [Forward::LOCAL, ..] => UrpfReason::OwnSource,
             forwards if forwards.iter().any(leads) => UrpfReason::WrongInterface,
             _ => UrpfReason::NoRoute,
         })
@@ -228,7 +228,7 @@ impl Node for Ip4LocalOnly {
                 destination
             },
             |packet, destination| match routes.to(packet.meta.table(), destination) {
-                [Forward::Local, ..] => arcs.next(packet),
+                [Forward::LOCAL, ..] => arcs.next(packet),
                 _ => reasons.drop(packet, LocalOnlyReason::NotForwarded),
             },
         );

@@ -2,7 +2,8 @@
 //! ip4-lookup: from the destination to what happens next, by longest prefix match.
 //!
 //! The only access that can miss the cache is the forwarding table's line, so it is started a few packets
-//! ahead. Behind this node `next_hop` (or the interface, for a destination on the link) is set.
+//! ahead. After this node `next_hop` is set to the object of the route (or the interface, for a destination on the link).
+//! It knows the kinds of weft-fib; for any other the kind says the node.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
-use weft_engine::{Context, NodeId};
+use weft_engine::{Context, InterfaceIndex, NodeId};
 use weft_stats::CombinedRow;
 
 use super::flow_hash::flow_hash;
 use super::icmp_error::IcmpError;
-use super::{DropKind, Fib, Forward, LoadBalance};
+use super::{DropKind, Fib, Forward, ForwardKind, LoadBalance};
 use crate::context::{IpContext, LOCALLY_ORIGINATED};
 use crate::headers::Ipv4Header;
 
@@ -175,8 +176,8 @@ impl Lookup<'_> {
     fn other(&self, packet: &mut Packet<'_>, load_balance: &LoadBalance, destination: u32) -> NodeId {
         let mut forward = load_balance.pick_with(|| self.flow_hash(packet));
         for _ in 0..MAX_TABLES {
-            let Forward::Lookup(table) = forward else {
-                return self.rare(packet, forward);
+            let Some(table) = forward.as_lookup() else {
+                return self.hand_on(packet, forward);
             };
             packet.meta.set_table(table.0);
             let Some(fib) = self.tables.get(table.0) else {
@@ -192,34 +193,41 @@ impl Lookup<'_> {
         self.reasons.drop(packet, Reason::TableLoop)
     }
 
-    fn rare(&self, packet: &mut Packet<'_>, forward: Forward) -> NodeId {
-        match forward {
-            Forward::Glean(interface) => {
-                packet.meta.tx_interface = interface;
+    /// By kind: see [`weft_fib::ForwardKind`].
+    fn hand_on(&self, packet: &mut Packet<'_>, forward: Forward) -> NodeId {
+        let object = forward.object();
+        match forward.kind() {
+            ForwardKind::ADJACENCY => {
+                packet.meta.set_next_hop(object);
+                self.next.to(Next::Rewrite)
+            }
+            ForwardKind::GLEAN => {
+                packet.meta.tx_interface = InterfaceIndex(object);
                 packet.meta.set_next_hop(GLEAN);
                 self.next.to(Next::Arp)
             }
-            Forward::Local => self.next.to(Next::Local),
+            ForwardKind::LOCAL => self.next.to(Next::Local),
             // The host gets what a port has received, with its link header; this has none.
-            Forward::Punt if packet.meta.flags & LOCALLY_ORIGINATED != 0 => {
+            ForwardKind::PUNT if packet.meta.flags & LOCALLY_ORIGINATED != 0 => {
                 self.reasons.drop(packet, Reason::NotForPunt)
             }
-            Forward::Punt => self.next.to(Next::Punt),
-            Forward::Drop(DropKind::Blackhole) => self.reasons.drop(packet, Reason::Blackhole),
-            Forward::Drop(kind) => {
-                let error = match kind {
-                    DropKind::Prohibit => IcmpError::ADMIN_PROHIBITED,
-                    DropKind::Unreachable => IcmpError::HOST_UNREACHABLE,
-                    DropKind::NoRoute | DropKind::Blackhole => IcmpError::NET_UNREACHABLE,
-                };
-                error.mark(packet);
-                self.next.to(Next::IcmpError)
-            }
-            Forward::NextHop(next_hop) => {
-                packet.meta.set_next_hop(next_hop.0);
-                self.next.to(Next::Rewrite)
-            }
-            Forward::Lookup(_) => self.reasons.drop(packet, Reason::TableLoop),
+            ForwardKind::PUNT => self.next.to(Next::Punt),
+            kind => match (kind.node(), kind.dropped()) {
+                (Some(node), _) => {
+                    packet.meta.set_next_hop(object);
+                    node
+                }
+                (None, Some(DropKind::Blackhole)) => self.reasons.drop(packet, Reason::Blackhole),
+                (None, dropped) => {
+                    let error = match dropped {
+                        Some(DropKind::Prohibit) => IcmpError::ADMIN_PROHIBITED,
+                        Some(DropKind::Unreachable) => IcmpError::HOST_UNREACHABLE,
+                        Some(DropKind::NoRoute | DropKind::Blackhole) | None => IcmpError::NET_UNREACHABLE,
+                    };
+                    error.mark(packet);
+                    self.next.to(Next::IcmpError)
+                }
+            },
         }
     }
 }

@@ -27,13 +27,13 @@ pub(crate) use lookup::{GLEAN, MAX_TABLES};
 pub use lookup::{IP4_LOOKUP, Ip4Lookup};
 pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssLimits};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};
-pub use router::{
-    NeighborNews, PendingChanges, Router, RouterError, RouterSettings, Table, TableId, TableUsers,
-};
+pub use router::{NeighborNews, PendingChanges, Router, RouterError, RouterSettings, Table, TableId, Users};
 pub use weft_fib::{
-    AddressRole, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, Ip4, LoadBalance,
-    LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, Multipath, NextHop, NextHopId,
-    NextHops, NextHopsFull, Objects, ObjectsFull, Outcome, Preference, Resolution, Rewrite, Share, VlanTags,
+    AddressRole, Adjacencies as NextHops, AdjacenciesFull as NextHopsFull, Adjacency as NextHop,
+    AdjacencyId as NextHopId, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind,
+    Ip4, LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, MAX_REWRITE,
+    Multipath, Objects, ObjectsFull, Outcome, Preference, Resolution, Rewrite, RewriteTooLong, Share,
+    VlanTags,
 };
 pub use weft_interface::{Owner, SourceCheck, TableIndex};
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-rewrite: one hop less to live, the next hop's link header in front, out of the interface.
+//! ip4-rewrite: one hop less to live, the next hop's link header in front, out of the interface. What a tunnel puts in front
+//! is longer, and its interface's transmit node sends the packet on.
 //!
 //! Packets that cannot go as they are leave to the side: too old or too long ones to become ICMP errors or
 //! fragments, those for a neighbour whose address is not known yet to wait. Nothing is changed before it is
@@ -119,7 +120,7 @@ impl Rewrite<'_> {
     fn transmit(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> NodeId {
         let complete = match link {
             LinkHeader::Untagged(header) => packet.prepend_header(header),
-            _ => self.prepend_tagged(packet, next_hop, link),
+            _ => self.prepend_other(packet, next_hop, link),
         };
         if !complete {
             return self.reasons.drop(packet, Reason::NoHeadroom);
@@ -129,11 +130,11 @@ impl Rewrite<'_> {
         self.arc.start(next_hop.interface, packet).unwrap_or(next_hop.egress.tx)
     }
 
-    /// A header with tags belongs to a sub-interface, for which no device counts. Out of line: in the loop, its copies and
+    /// A header with tags belongs to a sub-interface, anything else to a tunnel, for which no device counts. Out of line: in the loop, its copies and
     /// counters cost all other packets half a clock.
     #[cold]
     #[inline(never)]
-    fn prepend_tagged(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> bool {
+    fn prepend_other(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> bool {
         let complete = link.prepend_to(packet);
         if complete {
             let bytes = packet.meta.total_length() as u64;

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use weft_engine::ThreadIndex;
 use weft_engine::buffer::HEADROOM;
-use weft_nodes::context::IpContext;
+use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Node, NodeSpec};
+use weft_engine::{Context, NodeId, ThreadIndex};
+use weft_nodes::context::{IpContext, LOCALLY_ORIGINATED};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::headers::build::{Packet, ipv4};
-use weft_nodes::ip4::PathTarget;
+use weft_nodes::interface::Kind;
+use weft_nodes::ip4::{Egress, Forward, ForwardKind, NextHopId, PathTarget, Resolution, Rewrite};
 
 use crate::bed::{Bed, DEFAULT, InterfaceCounts, ip};
 
@@ -122,4 +126,71 @@ fn two_tables_may_have_the_same_addresses() {
         assert_eq!(bed.sent(i), vec![packet(port.outgoing(), 63).build(); 50]);
     }
     bed.counted(&[]);
+}
+
+static ONWARD: NodeSpec = NodeSpec::internal("test-onward");
+
+/// Sends packets to ip4-rewrite: by the adjacency that is their object, or as what a tunnel has made.
+struct Onward {
+    rewrite: NodeId,
+    tunnel_on: Option<NextHopId>,
+}
+
+impl Onward {
+    fn add(bed: &mut Bed, tunnel_on: Option<NextHopId>) -> NodeId {
+        let rewrite = bed.engine.graph().id("ip4-rewrite").unwrap();
+        let def = NodeDef::new(&ONWARD, |_| Box::new(Onward { rewrite, tunnel_on }));
+        bed.engine.add_nodes("test", vec![def]).unwrap()[0]
+    }
+}
+
+impl Node for Onward {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        cx.each(frame, |packet| {
+            if let Some(id) = self.tunnel_on {
+                packet.meta.set_next_hop(id.0);
+                packet.meta.flags |= LOCALLY_ORIGINATED;
+            }
+            self.rewrite
+        });
+    }
+}
+
+#[test]
+fn a_route_can_lead_to_any_node_with_a_number() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let peer = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
+    let onward = Onward::add(&mut bed, None);
+    let object = Forward::new(ForwardKind::to(onward), peer.0);
+    bed.route(DEFAULT, "192.0.2.0/24", &[PathTarget::Object(object)]);
+    let packet = |frame: Packet, ttl| frame.ipv4(p0.peer, ip("192.0.2.1")).ttl(ttl).udp(1, 2);
+    bed.pass(0, &packet(p0.incoming(), 64));
+    assert_eq!(bed.only(1), packet(p1.outgoing(), 63).build());
+}
+
+#[test]
+fn a_tunnel_is_an_adjacency_on_an_adjacency() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let peer = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
+    let onward = Onward::add(&mut bed, Some(peer));
+    let tunnel =
+        bed.interfaces.create(&mut bed.engine, "tunnel0", Kind::Port, MacAddr::ZERO, 1400, onward).unwrap();
+    bed.change(tunnel, |tunnel| (tunnel.admin_up, tunnel.link_up) = (true, true));
+    let far = ip("172.16.0.2");
+    bed.route(DEFAULT, "192.0.2.0/24", &[PathTarget::Via { address: far, interface: Some(tunnel) }]);
+    let id = bed.objects.next_hops.find(tunnel, far.into()).unwrap();
+    // UDP in IPv4, and a header and an Ethernet header of the tunnel's own, as VXLAN has it.
+    let encapsulation = ipv4(ip("10.0.1.1"), p1.peer).udp(4789, 4789).payload(&[7; 22]).build();
+    let rewrite = Resolution::Complete(Rewrite::of(&encapsulation).unwrap());
+    let egress = Egress::of(&bed.interfaces, tunnel);
+    bed.objects.next_hops.resolve(&mut bed.engine.domain, id, rewrite, egress);
+    let inner =
+        |frame: Packet, ttl| frame.ipv4(p0.peer, ip("192.0.2.1")).ttl(ttl).udp(1, 2).payload(b"inner");
+    bed.pass(0, &inner(p0.incoming(), 64));
+    let forwarded = inner(p1.outgoing(), 63).build();
+    let (link, packet) = forwarded.split_at(14);
+    assert_eq!(bed.only(1), [link, &encapsulation, packet].concat());
+    assert_eq!(bed.interface(tunnel), InterfaceCounts { tx: 1, ..InterfaceCounts::default() });
 }

@@ -108,7 +108,7 @@ fn a_resolved_next_hop_holds_nobody_but_behind_others() {
     assert_eq!(numbers(&bed.sent(1)), [1]);
     // It changes its mind while packets wait, and a release is on its way.
     let before = bed.objects.next_hops.get(known).unwrap();
-    let (complete, egress) = (before.resolution, before.egress);
+    let (complete, egress) = (before.resolution.clone(), before.egress);
     let domain = &mut bed.engine.domain;
     bed.objects.next_hops.resolve(domain, known, Resolution::Incomplete, egress);
     bed.place("ip4-arp", &packet(2), HEADROOM, |meta| meta.set_next_hop(known.0));

@@ -45,8 +45,8 @@ pub fn router(error: RouterError) -> Retval {
     tracing::info!("API: {error}");
     match error {
         RouterError::UnknownTable(_) => Retval::NO_SUCH_FIB,
-        RouterError::TableExists(_) => Retval::ENTRY_ALREADY_EXISTS,
-        RouterError::TableInUse(..) => Retval::RSRC_IN_USE,
+        RouterError::TableExists(_) | RouterError::KindExists(_) => Retval::ENTRY_ALREADY_EXISTS,
+        RouterError::TableInUse(..) | RouterError::KindInUse(..) => Retval::RSRC_IN_USE,
         RouterError::DefaultTable => Retval::UNSUPPORTED,
         RouterError::TablesFull(..) | RouterError::TableMemory(..) => Retval::LIMIT_EXCEEDED,
         RouterError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
@@ -77,6 +77,7 @@ pub fn route(error: &RouteError) -> Retval {
         RouteError::NoSuchPath(..) | RouteError::NoSuchRoute(..) => Retval::NO_SUCH_ENTRY,
         RouteError::NextHopNotUnicast(..) => Retval::INVALID_VALUE,
         RouteError::NoSuchTable(_) => Retval::NO_SUCH_FIB,
+        RouteError::NoSuchKind(..) => Retval::NO_SUCH_ENTRY,
     }
 }
 

@@ -54,18 +54,17 @@ impl World for Dataplane {
                 .and_then(|table| table.rib.longest_match(destination))
                 .and_then(|route| objects.load_balances.get(route.load_balance()))
                 .map(|load_balance| load_balance.buckets()[0]);
-            let interface = match forward {
-                Some(Forward::NextHop(id)) => objects.next_hops.get(id).map(|next_hop| next_hop.interface),
-                Some(Forward::Glean(interface)) => Some(interface),
-                Some(Forward::Local) => self.owner4(destination),
-                Some(Forward::Lookup(other)) => {
-                    looked_up = other;
-                    continue;
-                }
-                Some(Forward::Drop(_) | Forward::Punt) | None => None,
+            if let Some(other) = forward.and_then(Forward::as_lookup) {
+                looked_up = other;
+                continue;
+            }
+            let local = forward == Some(Forward::LOCAL);
+            let interface = match forward.and_then(Forward::as_adjacency) {
+                Some(id) => objects.next_hops.get(id).map(|next_hop| next_hop.interface),
+                None if local => self.owner4(destination),
+                None => forward.and_then(Forward::as_glean),
             };
             let Some(interface) = interface else { break };
-            let local = forward == Some(Forward::Local);
             let source = if local { Some(destination) } else { self.primary4(interface) };
             let source = source.unwrap_or(Ipv4Addr::UNSPECIFIED).to_bits();
             return Ok(Route4 { interface: interface.0, source, table: first.0 });

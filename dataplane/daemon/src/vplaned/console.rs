@@ -265,7 +265,9 @@ fn shown(dataplane: &Dataplane, route: &RouteView<'_>) -> Option<json::Route> {
             PathTarget::Punt => (json::NextHopState::NonDataplane, None, None),
             PathTarget::OwnAddress { role: AddressRole::Network, .. }
             | PathTarget::Drop(DropKind::Blackhole) => (json::NextHopState::Blackhole, None, None),
-            PathTarget::Drop(_) | PathTarget::Table(_) => (json::NextHopState::Unreachable, None, None),
+            PathTarget::Drop(_) | PathTarget::Table(_) | PathTarget::Object(_) => {
+                (json::NextHopState::Unreachable, None, None)
+            }
         };
         let neighbor = via.zip(interface).and_then(|(address, interface)| {
             dataplane.router.neighbors().get(interface, IpAddr::V4(address))

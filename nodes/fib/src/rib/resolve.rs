@@ -19,7 +19,7 @@ use weft_interface::LinkState;
 use super::super::family::{Family, IpPrefix};
 use super::super::path_list::{PathListId, Resolution, Resolved};
 use super::super::route::{AddressRole, PathTarget};
-use super::super::{DropKind, Forward, MAX_FORWARDS};
+use super::super::{DropKind, Forward, ForwardKind, MAX_FORWARDS};
 use super::Rib;
 
 /// Fraction bits of a weight, so that a path can be split over those that its next hop resolves to.
@@ -74,18 +74,19 @@ impl<F: Family> Rib<F> {
                 PathTarget::OwnAddress { interface, .. } if self.state(interface) == LinkState::Down => {
                     continue;
                 }
-                PathTarget::OwnAddress { role: AddressRole::Host, .. } => Resolved::Other(Forward::Local),
+                PathTarget::OwnAddress { role: AddressRole::Host, .. } => Resolved::Other(Forward::LOCAL),
                 PathTarget::OwnAddress { role: AddressRole::Network, .. } => {
-                    Resolved::Other(Forward::Drop(DropKind::Blackhole))
+                    Resolved::Other(Forward::drop(DropKind::Blackhole))
                 }
                 PathTarget::Via { address, interface: Some(interface) } => {
-                    Resolved::NextHop(interface, address)
+                    Resolved::Adjacency(interface, address)
                 }
-                PathTarget::Connected(interface) => Resolved::Other(Forward::Glean(interface)),
-                PathTarget::Local => Resolved::Other(Forward::Local),
-                PathTarget::Punt => Resolved::Other(Forward::Punt),
-                PathTarget::Drop(kind) => Resolved::Other(Forward::Drop(kind)),
-                PathTarget::Table(table) => Resolved::Other(Forward::Lookup(table)),
+                PathTarget::Connected(interface) => Resolved::Other(Forward::glean(interface)),
+                PathTarget::Local => Resolved::Other(Forward::LOCAL),
+                PathTarget::Punt => Resolved::Other(Forward::PUNT),
+                PathTarget::Drop(kind) => Resolved::Other(Forward::drop(kind)),
+                PathTarget::Table(table) => Resolved::Other(Forward::lookup(table)),
+                PathTarget::Object(forward) => Resolved::Other(forward),
             };
             *resolution.entry(resolved).or_default() += weight;
         }
@@ -109,11 +110,12 @@ impl<F: Family> Rib<F> {
             };
             if !resolution.is_empty() {
                 let of_hop = |&(resolved, weight): &_| match resolved {
-                    Resolved::Other(Forward::Glean(interface)) => {
-                        Some((Resolved::NextHop(interface, hop), weight))
-                    }
-                    Resolved::Other(Forward::Local | Forward::Lookup(_)) => None,
-                    other => Some((other, weight)),
+                    Resolved::Other(forward) => match (forward.kind(), forward.as_glean()) {
+                        (_, Some(interface)) => Some((Resolved::Adjacency(interface, hop), weight)),
+                        (ForwardKind::LOCAL | ForwardKind::LOOKUP, _) => None,
+                        _ => Some((resolved, weight)),
+                    },
+                    adjacency => Some((adjacency, weight)),
                 };
                 return Ok(resolution.iter().filter_map(of_hop).collect());
             }

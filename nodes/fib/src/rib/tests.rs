@@ -15,8 +15,8 @@ use weft_interface::{LinkState, Owner};
 use super::super::path_list::{Objects, ObjectsFull};
 use super::super::route::{Outcome, Preference, RouteError};
 use super::super::{
-    DropKind, Family, FibError, FibSettings, Forward, Ip4, LoadBalanceId, LoadBalances, Lookup, NextHops,
-    NextHopsFull,
+    Adjacencies, AdjacenciesFull, DropKind, Family, FibError, FibSettings, Forward, Ip4, LoadBalanceId,
+    LoadBalances, Lookup,
 };
 use super::{ApplyError, Rib, RibSettings, SettingsOf};
 
@@ -54,7 +54,7 @@ impl<F: Family> Bed<F> {
         let settings = RibSettings { fib, ..RibSettings::default() };
         Bed {
             objects: Objects {
-                next_hops: NextHops::new(&domain, objects),
+                next_hops: Adjacencies::new(&domain, objects),
                 load_balances: LoadBalances::new(&mut domain, objects),
             },
             rib: Rib::new(settings).unwrap(),
@@ -86,12 +86,12 @@ impl<F: Family> Bed<F> {
         let matched = self.rib.longest_match(address).map(|route| route.load_balance());
         assert_eq!(matched.unwrap_or(LoadBalanceId::NO_ROUTE), id, "RIB and FIB agree on {address}");
         let load_balance = self.objects.load_balances.get(id).expect("the FIB names a live load-balance");
-        let fate = |forward: &Forward| match *forward {
-            Forward::NextHop(id) => {
+        let fate = |forward: &Forward| match forward.as_adjacency() {
+            Some(id) => {
                 let next_hop = self.objects.next_hops.get(id).expect("a bucket names a live next hop");
                 Fate::Neighbor(next_hop.interface, next_hop.address)
             }
-            other => Fate::Forward(other),
+            None => Fate::Forward(*forward),
         };
         load_balance.buckets().iter().map(fate).collect()
     }
@@ -126,7 +126,7 @@ fn neighbor(interface: u32, address: &str) -> Fate {
     Fate::Neighbor(InterfaceIndex(interface), ip(address).into())
 }
 
-const NO_ROUTE: Fate = Fate::Forward(Forward::Drop(DropKind::NoRoute));
+const NO_ROUTE: Fate = Fate::Forward(Forward::drop(DropKind::NoRoute));
 const EVERYWHERE: &str = "0.0.0.0/0";
 
 #[test]
@@ -221,8 +221,8 @@ fn without_room_nothing_happens() {
     bed.rib.settings.prefixes = 3;
     bed.apply(&[set(owner, "10.0.0.0/8", &[via("1.0.0.1", 1)])]).unwrap();
     let next_hops = [set(owner, "11.0.0.0/8", &[via("1.0.0.1", 1), via("1.0.0.2", 1), via("1.0.0.3", 1)])];
-    let full = NextHopsFull { limit: 2 };
-    assert_eq!(bed.apply(&next_hops), Err(ApplyError::Objects(ObjectsFull::NextHops(full))));
+    let full = AdjacenciesFull { limit: 2 };
+    assert_eq!(bed.apply(&next_hops), Err(ApplyError::Objects(ObjectsFull::Adjacencies(full))));
     let lists = [set(owner, "11.0.0.0/8", &[connected(1)]), set(owner, "12.0.0.0/8", &[connected(2)])];
     assert!(matches!(bed.apply(&lists), Err(ApplyError::Objects(ObjectsFull::LoadBalances(_)))));
     let blocks = [set(owner, "11.0.0.1/32", &[connected(1)]), set(owner, "11.0.1.1/32", &[connected(1)])];
@@ -265,7 +265,7 @@ fn recursive_routes_follow_the_route_to_their_next_hop() {
         (set(bgp, "192.0.2.1/32", &[via("192.0.99.1", None)]), vec![neighbor(1, "10.0.0.1")]),
         (
             set(bgp, "192.0.2.1/32", &[PathTarget::Drop(DropKind::Blackhole)]),
-            vec![Fate::Forward(Forward::Drop(DropKind::Blackhole))],
+            vec![Fate::Forward(Forward::drop(DropKind::Blackhole))],
         ),
         (set(bgp, "192.0.2.1/32", &[PathTarget::Local]), vec![NO_ROUTE]),
         (delete(bgp, "192.0.2.1/32"), vec![neighbor(1, "10.0.0.1"), neighbor(2, "10.0.0.2")]),
@@ -351,12 +351,12 @@ fn what_is_prepared_is_invisible_until_it_is_published_and_can_be_withdrawn() {
         set(Owner::API, "11.0.0.0/8", &[new]),
         set(Owner::API, "10.0.0.0/8", &[new]),
     ];
-    let old = Fate::Forward(Forward::Glean(InterfaceIndex(1)));
+    let old = Fate::Forward(Forward::glean(InterfaceIndex(1)));
     for publish in [false, true] {
         let pending = bed.rib.prepare(&mut bed.objects, &mut bed.domain, &changes).unwrap();
         let seen = bed.rib.fib().lookup(ip("10.0.0.1").to_bits());
         let load_balance = bed.objects.load_balances.get(seen).expect("the FIB names a live load-balance");
-        assert_eq!(load_balance.buckets()[0], Forward::Glean(InterfaceIndex(1)));
+        assert_eq!(load_balance.buckets()[0], Forward::glean(InterfaceIndex(1)));
         assert_eq!(bed.rib.fib().lookup(ip("11.0.0.1").to_bits()), LoadBalanceId::NO_ROUTE);
         let Bed { domain, objects, rib } = &mut bed;
         match publish {

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use thiserror::Error;
 
-use super::{TableId, TableUsers};
+use super::{TableId, Users};
 use crate::interface::InterfaceError;
 use crate::ip4::ApplyError;
 use crate::neighbor::NeighborError;
@@ -22,7 +22,13 @@ pub enum RouterError {
     TableExists(TableId),
     /// Something stands on it.
     #[error("IPv4 table {0} is in use by {1}")]
-    TableInUse(TableId, TableUsers),
+    TableInUse(TableId, Users),
+    /// Two of one name or node.
+    #[error("routes can lead to {0} already")]
+    KindExists(String),
+    /// Routes lead there.
+    #[error("{0} is in use by {1}")]
+    KindInUse(String, Users),
     /// The table that every interface begins in.
     #[error("IPv4 table 0 cannot be deleted")]
     DefaultTable,

@@ -7,7 +7,7 @@ use weft_engine::{Engine, InterfaceIndex};
 
 use super::{Router, RouterError};
 use crate::interface::{Interfaces, LinkState};
-use crate::ip4::{Action, Change, PathTarget};
+use crate::ip4::{Action, Change, PathTarget, Rewrite};
 
 impl Router {
     /// The interface (or the port below it) went up or down, or has another MTU or MAC address.
@@ -25,19 +25,33 @@ impl Router {
             }
             self.set_interface(engine, index, interfaces.state(index))?;
             self.complete(engine, interfaces);
-            let hops: Vec<_> = self
-                .objects
-                .next_hops
-                .iter()
-                .filter(|(_, hop)| hop.interface == index)
-                .map(|(id, hop)| (id, hop.address))
-                .collect();
-            for (id, address) in hops {
-                let known = self.neighbors.get(index, address).and_then(|neighbor| neighbor.state.mac());
-                self.publish_next_hop(engine, interfaces, id, known);
-            }
+            self.publish_link(engine, interfaces, index);
         }
         Ok(())
+    }
+
+    /// Says what a tunnel puts before packets that leave by its interface, in place of the header for a neighbour: nobody is
+    /// asked there. Then they go to the transmit node of the interface, which finds them with these bytes in front and sends
+    /// them on, by the adjacency that the tunnel is on ([`Router::hold_next_hop`]) or by another lookup.
+    pub fn set_encapsulation(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+        rewrite: Rewrite,
+    ) {
+        self.encapsulations.insert(index, rewrite);
+        self.publish_link(engine, interfaces, index);
+    }
+
+    /// Publishes the adjacencies on a link anew.
+    fn publish_link(&mut self, engine: &mut Engine, interfaces: &Interfaces, index: InterfaceIndex) {
+        let on_it = self.objects.next_hops.iter().filter(|(_, hop)| hop.interface == index);
+        let on_it: Vec<_> = on_it.map(|(id, hop)| (id, hop.address)).collect();
+        for (id, address) in on_it {
+            let known = self.neighbors.get(index, address).and_then(|neighbor| neighbor.state.mac());
+            self.publish_next_hop(engine, interfaces, id, known);
+        }
     }
 
     /// The interface is about to be deleted: takes away its addresses, its neighbours and all paths over it.
@@ -53,13 +67,18 @@ impl Router {
             self.remove_address(engine, interfaces, index, address)?;
         }
         self.forget_link(engine, interfaces, index, true);
+        self.encapsulations.remove(&index);
         for table in self.tables.iter_mut().flatten() {
             let over_it = |target: &PathTarget| match target {
                 PathTarget::Via { interface, .. } => *interface == Some(index),
                 PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => {
                     *interface == index
                 }
-                PathTarget::Local | PathTarget::Punt | PathTarget::Drop(_) | PathTarget::Table(_) => false,
+                PathTarget::Local
+                | PathTarget::Punt
+                | PathTarget::Drop(_)
+                | PathTarget::Table(_)
+                | PathTarget::Object(_) => false,
             };
             let deletions: Vec<Change> = table
                 .rib
@@ -131,7 +150,11 @@ pub(super) fn interfaces_of<'a>(changes: impl IntoIterator<Item = &'a Change>) -
     let over = |target: &PathTarget| match *target {
         PathTarget::Via { interface, .. } => interface,
         PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => Some(interface),
-        PathTarget::Local | PathTarget::Punt | PathTarget::Drop(_) | PathTarget::Table(_) => None,
+        PathTarget::Local
+        | PathTarget::Punt
+        | PathTarget::Drop(_)
+        | PathTarget::Table(_)
+        | PathTarget::Object(_) => None,
     };
     changes
         .into_iter()

@@ -24,15 +24,15 @@ use weft_engine::{Engine, InterfaceIndex};
 use weft_stats::CombinedVector;
 
 use super::{
-    Action, Change, Egress, Fib, LoadBalances, Multipath, NextHopId, NextHops, Objects, Owner, PathTarget,
-    Preference, Resolution, Rewrite, Rib, RibSettings, RoutePath, TableIndex, VlanTags,
+    Action, Change, Egress, Fib, ForwardKind, LoadBalances, Multipath, NextHopId, NextHops, Objects, Owner,
+    PathTarget, Preference, Resolution, Rewrite, Rib, RibSettings, RoutePath, TableIndex, VlanTags,
 };
 use crate::graph::HeldPackets;
 use crate::headers::{EtherType, MacAddr};
 use crate::interface::{Interface, Interfaces, Kind, Tags};
 use crate::neighbor::{NeighborSettings, Neighbors};
 pub use error::RouterError;
-pub use tables::{PendingChanges, TableUsers};
+pub use tables::{PendingChanges, Users};
 
 /// What an operator can set.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +102,10 @@ pub struct Router {
     neighbors: Neighbors,
     /// Neighbours with a MAC address.
     adjacent: HashMap<(InterfaceIndex, IpAddr), Adjacency>,
+    /// What interfaces that are tunnels put before packets.
+    encapsulations: HashMap<InterfaceIndex, Rewrite>,
+    /// Kinds of what routes can lead to, besides those of weft-fib.
+    kinds: Vec<(ForwardKind, String)>,
     held: Option<HeldPackets>,
     news: Option<Vec<NeighborNews>>,
     settings: RouterSettings,
@@ -120,6 +124,8 @@ impl Router {
             fibs: Slab::new(&engine.domain, settings.tables),
             neighbors: Neighbors::new(settings.neighbors),
             adjacent: HashMap::new(),
+            encapsulations: HashMap::new(),
+            kinds: Vec::new(),
             held: None,
             news: None,
             settings,
@@ -204,12 +210,13 @@ impl Router {
         let Some(interface) = interfaces.get(index) else {
             return;
         };
-        let resolution = match mac {
-            Some(mac) => {
+        let resolution = match (self.encapsulations.get(&index), mac) {
+            (Some(rewrite), _) => Resolution::Complete(rewrite.clone()),
+            (None, Some(mac)) => {
                 let tags = vlan_tags(interface);
                 Resolution::Complete(Rewrite::new(mac, interface.mac, tags, EtherType::IPV4))
             }
-            None => Resolution::Incomplete,
+            (None, None) => Resolution::Incomplete,
         };
         let egress = Egress::of(interfaces, index);
         self.objects.next_hops.resolve(&mut engine.domain, id, resolution, egress);

@@ -6,13 +6,14 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use weft_engine::{Engine, InterfaceIndex};
+use weft_engine::{Engine, InterfaceIndex, NodeId};
 
 use super::links::interfaces_of;
 use super::{Router, RouterError, Table, TableId, connected, set};
 use crate::interface::Interfaces;
 use crate::ip4::{
-    Action, ApplyError, Change, Outcome, Owner, PathTarget, Pending, Rib, RouteError, RoutePath, TableIndex,
+    Action, ApplyError, Change, Forward, ForwardKind, Outcome, Owner, PathTarget, Pending, Rib, RouteError,
+    RoutePath, TableIndex,
 };
 
 impl Router {
@@ -78,24 +79,72 @@ impl Router {
     }
 
     /// Who would be left with the index of another table if this one went: interfaces, and routes of other tables.
-    pub fn users_of(&self, interfaces: &Interfaces, index: TableIndex) -> TableUsers {
+    pub fn users_of(&self, interfaces: &Interfaces, index: TableIndex) -> Users {
         let on_it = interfaces.iter().filter(|(_, interface)| interface.table4 == index);
         let interfaces = on_it.map(|(_, interface)| format!("interface '{}'", interface.name));
-        let others = self.tables().filter(|(other, _)| *other != index);
-        let routes = others.flat_map(|(_, other)| {
-            let routes = other.rib.routes_to(index);
-            routes.map(move |prefix| format!("the route to {prefix} in table {}", other.id))
-        });
-        let mut users = interfaces.chain(routes);
-        TableUsers { named: users.by_ref().take(TableUsers::NAMED).collect(), more: users.count() }
+        let leads = move |forward: Forward| forward.as_lookup() == Some(index);
+        Users::new(interfaces.chain(self.routes_to(leads, Some(index))))
     }
 
-    /// Changes of `table` that lead to tables which do not exist, by their number.
+    /// The routes that lead to an object of a registered kind: as long as there are any, it must stay.
+    pub fn users_of_object(&self, object: Forward) -> Users {
+        Users::new(self.routes_to(move |forward| forward == object, None))
+    }
+
+    fn routes_to(
+        &self,
+        which: impl Fn(Forward) -> bool + Copy,
+        but: Option<TableIndex>,
+    ) -> impl Iterator<Item = String> {
+        let tables = self.tables().filter(move |(index, _)| Some(*index) != but);
+        tables.flat_map(move |(_, table)| {
+            let routes = table.rib.routes_to(which);
+            routes.map(move |prefix| format!("the route to {prefix} in table {}", table.id))
+        })
+    }
+
+    /// Makes a kind of what routes can lead to: packets go to `node`, which finds the number of the object where ip4-rewrite
+    /// finds its next hop. Routes lead there by [`PathTarget::Object`].
+    pub fn register_kind(&mut self, name: &str, node: NodeId) -> Result<ForwardKind, RouterError> {
+        let kind = ForwardKind::to(node);
+        match self.kinds.iter().any(|(known, other)| *known == kind || other == name) {
+            true => Err(RouterError::KindExists(name.to_owned())),
+            false => {
+                self.kinds.push((kind, name.to_owned()));
+                Ok(kind)
+            }
+        }
+    }
+
+    /// Takes back [`Router::register_kind`], before the node goes; refused while routes lead there.
+    pub fn forget_kind(&mut self, kind: ForwardKind) -> Result<(), RouterError> {
+        let users = Users::new(self.routes_to(move |forward| forward.kind() == kind, None));
+        if !users.is_empty() {
+            return Err(RouterError::KindInUse(self.kind_name(kind).unwrap_or_default().to_owned(), users));
+        }
+        self.kinds.retain(|(known, _)| *known != kind);
+        Ok(())
+    }
+
+    /// The name of a registered kind.
+    pub fn kind_name(&self, kind: ForwardKind) -> Option<&str> {
+        self.kinds.iter().find(|(known, _)| *known == kind).map(|(_, name)| name.as_str())
+    }
+
+    /// Changes that lead to what does not exist, by their number.
     fn dangling<'a>(&self, changes: impl Iterator<Item = &'a Change>) -> Vec<(usize, RouteError)> {
-        let dangles =
-            |path: &RoutePath| matches!(path.target, PathTarget::Table(to) if self.table(to).is_none());
-        let dangling = changes.enumerate().filter(|(_, change)| change.action.added().iter().any(dangles));
-        dangling.map(|(number, change)| (number, RouteError::NoSuchTable(change.prefix))).collect()
+        let wrong = |prefix, path: &RoutePath| match path.target {
+            PathTarget::Table(to) if self.table(to).is_none() => Some(RouteError::NoSuchTable(prefix)),
+            PathTarget::Object(to) if self.kind_name(to.kind()).is_none() => {
+                Some(RouteError::NoSuchKind(prefix, to))
+            }
+            _ => None,
+        };
+        let errors = changes.enumerate().filter_map(|(number, change)| {
+            let error = change.action.added().iter().find_map(|path| wrong(change.prefix, path))?;
+            Some((number, error))
+        });
+        errors.collect()
     }
 
     /// The index of a table.
@@ -225,16 +274,20 @@ pub struct PendingChanges {
     over: BTreeSet<InterfaceIndex>,
 }
 
-/// Who uses a table.
+/// Who uses something, for the sentence of a refusal.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TableUsers {
+pub struct Users {
     named: Vec<String>,
     more: usize,
 }
 
-impl TableUsers {
+impl Users {
     /// A sentence has room for as many.
     const NAMED: usize = 4;
+
+    fn new(mut users: impl Iterator<Item = String>) -> Users {
+        Users { named: users.by_ref().take(Self::NAMED).collect(), more: users.count() }
+    }
 
     /// Whether nobody does.
     pub fn is_empty(&self) -> bool {
@@ -242,7 +295,7 @@ impl TableUsers {
     }
 }
 
-impl fmt::Display for TableUsers {
+impl fmt::Display for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.named.join(", "))?;
         match self.more {

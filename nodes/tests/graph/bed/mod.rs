@@ -210,7 +210,8 @@ impl Bed {
     pub fn change(&mut self, interface: InterfaceIndex, change: impl FnOnce(&mut Interface)) {
         self.interfaces.change(&mut self.engine, interface, change).expect("the interface exists");
         let hops = &mut self.objects.next_hops;
-        let known: Vec<_> = hops.iter().map(|(id, hop)| (id, hop.interface, hop.resolution)).collect();
+        let known: Vec<_> =
+            hops.iter().map(|(id, hop)| (id, hop.interface, hop.resolution.clone())).collect();
         for (id, interface, resolution) in known {
             let egress = Egress::of(&self.interfaces, interface);
             hops.resolve(&mut self.engine.domain, id, resolution, egress);

@@ -93,6 +93,8 @@ pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
         | PathTarget::Drop(DropKind::NoRoute | DropKind::Blackhole) => shown.r#type = FibPathType::DROP,
         PathTarget::Drop(DropKind::Unreachable) => shown.r#type = FibPathType::ICMP_UNREACH,
         PathTarget::Drop(DropKind::Prohibit) => shown.r#type = FibPathType::ICMP_PROHIBIT,
+        // Clients have no word for it.
+        PathTarget::Object(_) => {}
         PathTarget::Table(table) => {
             shown.table_id = dataplane.router.table(table).map_or(NONE, |table| table.id);
         }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
-use weft_nodes::ip4::{DropKind, Forward, LoadBalanceId, PathTarget, RouteView, TableIndex};
+use weft_nodes::ip4::{DropKind, Forward, ForwardKind, LoadBalanceId, PathTarget, RouteView, TableIndex};
 
 use super::super::{center, row};
 use crate::state::Dataplane;
@@ -170,6 +170,7 @@ fn show_target(dataplane: &Dataplane, target: PathTarget) -> String {
         }
         PathTarget::Connected(interface) => format!("via {}", dataplane.interface_name(interface)),
         PathTarget::Table(index) => table_name(dataplane, index),
+        PathTarget::Object(forward) => show_forward(dataplane, forward),
         PathTarget::OwnAddress { role, .. } => role.to_string(),
         PathTarget::Via { interface: None, .. }
         | PathTarget::Local
@@ -186,29 +187,36 @@ fn table_name(dataplane: &Dataplane, index: TableIndex) -> String {
 }
 
 fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
-    match forward {
-        Forward::NextHop(id) => match dataplane.router.objects().next_hops.get(id) {
-            Some(hop) => {
-                let name = dataplane.interface_name(hop.interface);
-                let mac = dataplane.router.neighbors().get(hop.interface, hop.address);
-                match mac.and_then(|neighbor| neighbor.state.mac()) {
-                    Some(mac) => format!("[@5]: ipv4 via {} {name}: mac:{mac}", hop.address),
-                    None => format!("[@3]: arp-ipv4: via {} {name}", hop.address),
-                }
-            }
-            None => format!("next hop {} is gone", id.0),
-        },
-        Forward::Glean(interface) => format!("[@4]: ipv4-glean: {}", dataplane.interface_name(interface)),
-        Forward::Local => "[@12]: dpo-receive: local".to_owned(),
-        Forward::Punt => "punt: the host sends it on".to_owned(),
-        Forward::Drop(kind) => match kind {
-            DropKind::NoRoute => "[@0]: dpo-drop ip4".to_owned(),
-            DropKind::Blackhole => "[@0]: dpo-drop ip4: blackhole".to_owned(),
-            DropKind::Unreachable => "unreachable".to_owned(),
-            DropKind::Prohibit => "prohibit".to_owned(),
-        },
-        Forward::Lookup(index) => table_name(dataplane, index),
+    if let Some(id) = forward.as_adjacency() {
+        let Some(hop) = dataplane.router.objects().next_hops.get(id) else {
+            return format!("next hop {} is gone", id.0);
+        };
+        let name = dataplane.interface_name(hop.interface);
+        let neighbor = dataplane.router.neighbors().get(hop.interface, hop.address);
+        return match neighbor.and_then(|neighbor| neighbor.state.mac()) {
+            Some(mac) => format!("[@5]: ipv4 via {} {name}: mac:{mac}", hop.address),
+            None => format!("[@3]: arp-ipv4: via {} {name}", hop.address),
+        };
     }
+    if let Some(interface) = forward.as_glean() {
+        return format!("[@4]: ipv4-glean: {}", dataplane.interface_name(interface));
+    }
+    if let Some(table) = forward.as_lookup() {
+        return table_name(dataplane, table);
+    }
+    let text = match (forward.kind(), forward.kind().dropped()) {
+        (ForwardKind::LOCAL, _) => "[@12]: dpo-receive: local",
+        (ForwardKind::PUNT, _) => "punt: the host sends it on",
+        (_, Some(DropKind::NoRoute)) => "[@0]: dpo-drop ip4",
+        (_, Some(DropKind::Blackhole)) => "[@0]: dpo-drop ip4: blackhole",
+        (_, Some(DropKind::Unreachable)) => "unreachable",
+        (_, Some(DropKind::Prohibit)) => "prohibit",
+        (kind, None) => {
+            let name = dataplane.router.kind_name(kind).map_or_else(|| kind.to_string(), str::to_owned);
+            return format!("{name} {}", forward.object());
+        }
+    };
+    text.to_owned()
 }
 
 fn render(tables: &Tables) -> String {

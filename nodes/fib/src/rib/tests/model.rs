@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
-use super::super::super::{Action, AddressRole, Change, IpPrefix, PathTarget, RoutePath};
+use super::super::super::{Action, AddressRole, Change, ForwardKind, IpPrefix, PathTarget, RoutePath};
 use super::ip6::{Ip6, TrieSettings};
 use super::{
     ApplyError, Bed, DropKind, Family, Fate, FibSettings, Forward, InterfaceIndex, Ip4, NO_ROUTE, Outcome,
@@ -13,6 +13,7 @@ use super::{
 };
 use prefix_trie::Prefix as _;
 use proptest::prelude::*;
+use weft_engine::NodeId;
 use weft_interface::{LinkState, TableIndex};
 
 /// A family with prefixes to choose from, which cover each other in the same way in all of them.
@@ -170,38 +171,42 @@ impl<F: Sample> Model<F> {
                     if self.link(interface) != LinkState::Up => {}
                 PathTarget::OwnAddress { interface, .. } if self.link(interface) == LinkState::Down => {}
                 PathTarget::OwnAddress { role: AddressRole::Host, .. } => {
-                    fates.insert(Fate::Forward(Forward::Local));
+                    fates.insert(Fate::Forward(Forward::LOCAL));
                 }
                 PathTarget::OwnAddress { role: AddressRole::Network, .. } => {
-                    fates.insert(Fate::Forward(Forward::Drop(DropKind::Blackhole)));
+                    fates.insert(Fate::Forward(Forward::drop(DropKind::Blackhole)));
                 }
                 PathTarget::Via { address, interface: Some(interface) } => {
                     fates.insert(Fate::Neighbor(interface, address.into()));
                 }
                 PathTarget::Connected(interface) => {
-                    fates.insert(Fate::Forward(Forward::Glean(interface)));
+                    fates.insert(Fate::Forward(Forward::glean(interface)));
                 }
                 PathTarget::Punt => {
-                    fates.insert(Fate::Forward(Forward::Punt));
+                    fates.insert(Fate::Forward(Forward::PUNT));
                 }
                 PathTarget::Local => {
-                    fates.insert(Fate::Forward(Forward::Local));
+                    fates.insert(Fate::Forward(Forward::LOCAL));
                 }
                 PathTarget::Drop(kind) => {
-                    fates.insert(Fate::Forward(Forward::Drop(kind)));
+                    fates.insert(Fate::Forward(Forward::drop(kind)));
                 }
                 PathTarget::Table(table) => {
-                    fates.insert(Fate::Forward(Forward::Lookup(table)));
+                    fates.insert(Fate::Forward(Forward::lookup(table)));
+                }
+                PathTarget::Object(forward) => {
+                    fates.insert(Fate::Forward(forward));
                 }
                 PathTarget::Via { address, interface: None } => {
                     for through in self.covering(address, |_| true) {
                         let through = known.get(through)?;
                         fates.extend(through.iter().filter_map(|fate| match *fate {
-                            Fate::Forward(Forward::Glean(interface)) => {
-                                Some(Fate::Neighbor(interface, address.into()))
-                            }
-                            Fate::Forward(Forward::Local | Forward::Lookup(_)) => None,
-                            fate => Some(fate),
+                            Fate::Forward(forward) => match forward.as_glean() {
+                                Some(interface) => Some(Fate::Neighbor(interface, address.into())),
+                                None if forward == Forward::LOCAL || forward.as_lookup().is_some() => None,
+                                None => Some(*fate),
+                            },
+                            neighbor => Some(neighbor),
                         }));
                         if !through.is_empty() {
                             break;
@@ -245,15 +250,11 @@ impl<F: Sample> Model<F> {
             })
             .collect();
         assert_eq!(shown, self.routes);
-        for table in [0, 1].map(TableIndex) {
-            let leads = |paths: &Paths<F>| paths.contains_key(&PathTarget::Table(table));
-            let expected: BTreeSet<_> = self
-                .routes
-                .iter()
-                .filter(|(_, route)| leads(&route.1))
-                .map(|((prefix, _), _)| *prefix)
-                .collect();
-            assert_eq!(bed.rib.routes_to(table).collect::<BTreeSet<_>>(), expected);
+        for object in objects() {
+            let target = object.as_lookup().map_or(PathTarget::Object(object), PathTarget::Table);
+            let routes = self.routes.iter().filter(|(_, route)| route.1.contains_key(&target));
+            let expected: BTreeSet<_> = routes.map(|((prefix, _), _)| *prefix).collect();
+            assert_eq!(bed.rib.routes_to(|other| other == object).collect::<BTreeSet<_>>(), expected);
         }
     }
 }
@@ -266,6 +267,12 @@ fn addresses<F: Sample>() -> impl Iterator<Item = F::Addr> {
     F::PREFIXES.iter().flat_map(|prefix| [net::<F>(prefix).first(), net::<F>(prefix).last()])
 }
 
+/// Objects that exist by themselves.
+fn objects() -> [Forward; 4] {
+    let object = |number| Forward::new(ForwardKind::to(NodeId(3)), number);
+    [Forward::lookup(TableIndex(0)), Forward::lookup(TableIndex(1)), object(0), object(1)]
+}
+
 fn target<F: Sample>() -> impl Strategy<Value = PathTarget<F>> {
     let interface = || (1u32..4).prop_map(InterfaceIndex);
     let address = prop::sample::select(F::HOPS.to_vec());
@@ -275,7 +282,8 @@ fn target<F: Sample>() -> impl Strategy<Value = PathTarget<F>> {
         2 => interface().prop_map(PathTarget::Connected),
         1 => prop::sample::select(vec![DropKind::Blackhole, DropKind::Prohibit]).prop_map(PathTarget::Drop),
         1 => Just(PathTarget::Local),
-        1 => (0u32..2).prop_map(|table| PathTarget::Table(TableIndex(table))),
+        2 => prop::sample::select(objects().to_vec())
+            .prop_map(|object| object.as_lookup().map_or(PathTarget::Object(object), PathTarget::Table)),
         2 => (interface(), prop::sample::select(vec![AddressRole::Host, AddressRole::Network]))
             .prop_map(|(interface, role)| PathTarget::OwnAddress { interface, role }),
         1 => Just(PathTarget::Punt),

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A neighbour as the transmit path sees it: the bytes in front of the IP header and the interface to send
-//! on.
+//! An adjacency: the bytes that go before a packet, and where it goes then.
+//!
+//! That of a neighbour on an Ethernet link is a link header and the transmit node of the interface. That of a tunnel is up to
+//! [`MAX_REWRITE`] bytes and the tunnel's own node, which sends the packet to the adjacency that the tunnel is on: an
+//! adjacency on an adjacency (VPP calls it a midchain).
 //!
 //! All routes through a neighbour share one object under a stable id, so a neighbour that changes its MAC
 //! costs one pointer store, however many routes there are. An object is one cache line and immutable;
-//! `ip4-rewrite` reads nothing else to send a packet.
+//! `ip4-rewrite` reads nothing else to send a packet on Ethernet.
 //!
-//! The main thread writes ([`NextHops`]); workers read through [`NextHops::reader`]. A next hop exists as
-//! long as somebody holds it ([`NextHops::acquire`]): each path list that uses it, and the neighbour table.
+//! The main thread writes ([`Adjacencies`]); workers read through [`Adjacencies::reader`]. An adjacency exists as
+//! long as somebody holds it ([`Adjacencies::acquire`]): each path list that uses it, the neighbour table, and tunnels.
 
 use std::net::IpAddr;
 
@@ -22,18 +25,21 @@ use weft_headers::{EtherType, EthernetHeader, MacAddr, VlanId, VlanTag};
 use weft_interface::Interfaces;
 use zerocopy::IntoBytes;
 
-/// A next hop, as a load-balance names it.
+/// An adjacency, as a load-balance names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
-pub struct NextHopId(pub u32);
+pub struct AdjacencyId(pub u32);
 
 const UNTAGGED: usize = EthernetHeader::LENGTH;
 const SINGLE: usize = UNTAGGED + VlanTag::LENGTH;
 const DOUBLE: usize = SINGLE + VlanTag::LENGTH;
 
-/// The link-layer header of packets to one neighbour: Ethernet with up to two VLAN tags. Each length is a case of its
-/// own, so that a worker copies a constant number of bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Most bytes that an adjacency puts before a packet.
+pub const MAX_REWRITE: usize = 128;
+
+/// What goes before a packet: on Ethernet a header with up to two VLAN tags. Each length of these is a case of its own, so
+/// that a worker copies a constant number of bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rewrite {
     /// Without tag.
     Untagged([u8; UNTAGGED]),
@@ -41,7 +47,14 @@ pub enum Rewrite {
     Single([u8; SINGLE]),
     /// With a tag around a tag.
     Double([u8; DOUBLE]),
+    /// Anything else: see [`Rewrite::of`].
+    Other(Box<[u8]>),
 }
+
+/// What an adjacency cannot put before a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("{0} bytes before a packet: expected at most {MAX_REWRITE}")]
+pub struct RewriteTooLong(pub usize);
 
 impl Rewrite {
     /// A header with `tags` from the outer to the inner one.
@@ -68,12 +81,21 @@ impl Rewrite {
         }
     }
 
+    /// These bytes, whatever they are.
+    pub fn of(bytes: &[u8]) -> Result<Rewrite, RewriteTooLong> {
+        match bytes.len() {
+            0..=MAX_REWRITE => Ok(Rewrite::Other(bytes.into())),
+            length => Err(RewriteTooLong(length)),
+        }
+    }
+
     /// The header.
     pub fn header(&self) -> &[u8] {
         match self {
             Rewrite::Untagged(bytes) => bytes,
             Rewrite::Single(bytes) => bytes,
             Rewrite::Double(bytes) => bytes,
+            Rewrite::Other(bytes) => bytes,
         }
     }
 
@@ -83,6 +105,13 @@ impl Rewrite {
             Rewrite::Untagged(bytes) => packet.prepend_header(bytes),
             Rewrite::Single(bytes) => packet.prepend_header(bytes),
             Rewrite::Double(bytes) => packet.prepend_header(bytes),
+            Rewrite::Other(bytes) => {
+                let room = packet.prepend(bytes.len());
+                if room {
+                    packet.data_mut()[..bytes.len()].copy_from_slice(bytes);
+                }
+                room
+            }
         }
     }
 }
@@ -112,7 +141,7 @@ impl VlanTags {
 }
 
 /// What is known of a neighbour.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Resolution {
     /// Its MAC address is asked for; packets wait.
     Incomplete,
@@ -123,7 +152,7 @@ pub enum Resolution {
 /// How packets leave by the interface of a neighbour, as far as sending one depends on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Egress {
-    /// The node that transmits.
+    /// The node that packets go to: the one that transmits, or that of a tunnel.
     pub tx: NodeId,
     /// The longest IP packet that goes out as it is; 0 while the interface is down, so that one compare finds all
     /// packets that need a second look.
@@ -134,7 +163,7 @@ impl Egress {
     /// Nothing goes out.
     pub const DOWN: Egress = Egress { tx: NodeId::DROP, mtu: 0 };
 
-    /// That of an interface as it is now. Whoever changes the interface publishes its next hops again.
+    /// That of an interface as it is now. Whoever changes the interface publishes its adjacencies again.
     pub fn of(interfaces: &Interfaces, index: InterfaceIndex) -> Egress {
         match interfaces.get(index) {
             Some(interface) if interfaces.is_up(index) => Egress { tx: interface.tx, mtu: interface.mtu },
@@ -146,7 +175,7 @@ impl Egress {
 /// One neighbour on one interface. Immutable.
 #[derive(Debug)]
 #[repr(align(64))]
-pub struct NextHop {
+pub struct Adjacency {
     /// Where packets go out.
     pub interface: InterfaceIndex,
     /// How they go out.
@@ -157,29 +186,29 @@ pub struct NextHop {
     pub address: IpAddr,
 }
 
-const _: () = assert!(size_of::<NextHop>() == 64, "a next hop is one cache line");
+const _: () = assert!(size_of::<Adjacency>() == 64, "an adjacency is one cache line");
 
-/// No further next hop fits.
+/// No further adjacency fits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("more than {limit} next hops are in use")]
-pub struct NextHopsFull {
+pub struct AdjacenciesFull {
     /// The capacity of the table.
     pub limit: usize,
 }
 
-/// The main thread's side of all next hops.
-pub struct NextHops {
-    slab: Slab<NextHop>,
-    ids: HashMap<(InterfaceIndex, IpAddr), NextHopId>,
+/// The main thread's side of all adjacencies.
+pub struct Adjacencies {
+    slab: Slab<Adjacency>,
+    ids: HashMap<(InterfaceIndex, IpAddr), AdjacencyId>,
     /// By id: how often it was acquired and not released.
     holders: Vec<u32>,
-    created: Vec<NextHopId>,
+    created: Vec<AdjacencyId>,
 }
 
-impl NextHops {
-    /// Room for `capacity` next hops.
+impl Adjacencies {
+    /// Room for `capacity` adjacencies.
     pub fn new(domain: &Domain, capacity: usize) -> Self {
-        NextHops {
+        Adjacencies {
             slab: Slab::new(domain, capacity),
             ids: HashMap::new(),
             holders: Vec::new(),
@@ -188,26 +217,26 @@ impl NextHops {
     }
 
     /// For a worker.
-    pub fn reader(&self) -> SlabReader<NextHop> {
+    pub fn reader(&self) -> SlabReader<Adjacency> {
         self.slab.reader()
     }
 
-    /// The next hop of a neighbour; a new one is incomplete. Each call needs a [`NextHops::release`].
+    /// The adjacency of a neighbour; a new one is incomplete. Each call needs a [`Adjacencies::release`].
     pub fn acquire(
         &mut self,
         domain: &mut Domain,
         interface: InterfaceIndex,
         address: IpAddr,
-    ) -> Result<NextHopId, NextHopsFull> {
+    ) -> Result<AdjacencyId, AdjacenciesFull> {
         let id = match self.ids.entry((interface, address)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(unknown) => {
                 let (egress, resolution) = (Egress::DOWN, Resolution::Incomplete);
-                let next_hop = NextHop { interface, egress, resolution, address };
-                let Ok(id) = self.slab.insert(domain, next_hop) else {
-                    return Err(NextHopsFull { limit: self.slab.capacity() });
+                let adjacency = Adjacency { interface, egress, resolution, address };
+                let Ok(id) = self.slab.insert(domain, adjacency) else {
+                    return Err(AdjacenciesFull { limit: self.slab.capacity() });
                 };
-                let id = *unknown.insert(NextHopId(id));
+                let id = *unknown.insert(AdjacencyId(id));
                 self.created.push(id);
                 self.holders.resize(self.holders.len().max(id.0 as usize + 1), 0);
                 id
@@ -217,50 +246,50 @@ impl NextHops {
         Ok(id)
     }
 
-    /// Gives back what [`NextHops::acquire`] gave; the last one removes the next hop.
-    pub fn release(&mut self, domain: &mut Domain, id: NextHopId) {
+    /// Gives back what [`Adjacencies::acquire`] gave; the last one removes the adjacency.
+    pub fn release(&mut self, domain: &mut Domain, id: AdjacencyId) {
         let holders = &mut self.holders[id.0 as usize];
         *holders -= 1;
         if *holders == 0 {
-            let next_hop = self.slab.get(id.0).expect("a next hop that is held exists");
-            self.ids.remove(&(next_hop.interface, next_hop.address));
+            let adjacency = self.slab.get(id.0).expect("an adjacency that is held exists");
+            self.ids.remove(&(adjacency.interface, adjacency.address));
             self.slab.remove(domain, id.0);
         }
     }
 
-    /// Next hops that were made since the last call and that still exist. Routes make them; whoever knows the
+    /// Adjacencies that were made since the last call and that still exist. Routes make them; whoever knows the
     /// neighbours completes those that are known.
-    pub fn take_created(&mut self) -> Vec<NextHopId> {
+    pub fn take_created(&mut self) -> Vec<AdjacencyId> {
         let mut created = std::mem::take(&mut self.created);
         created.retain(|id| self.slab.get(id.0).is_some());
         created
     }
 
     /// Publishes what is known of a neighbour and its interface now.
-    pub fn resolve(&mut self, domain: &mut Domain, id: NextHopId, resolution: Resolution, egress: Egress) {
-        let Some(&NextHop { interface, address, .. }) = self.slab.get(id.0) else {
+    pub fn resolve(&mut self, domain: &mut Domain, id: AdjacencyId, resolution: Resolution, egress: Egress) {
+        let Some(&Adjacency { interface, address, .. }) = self.slab.get(id.0) else {
             debug_assert!(false, "{id:?} is resolved but not held");
             return;
         };
-        self.slab.replace(domain, id.0, NextHop { interface, egress, resolution, address });
+        self.slab.replace(domain, id.0, Adjacency { interface, egress, resolution, address });
     }
 
     /// The id of a neighbour that somebody holds.
-    pub fn find(&self, interface: InterfaceIndex, address: IpAddr) -> Option<NextHopId> {
+    pub fn find(&self, interface: InterfaceIndex, address: IpAddr) -> Option<AdjacencyId> {
         self.ids.get(&(interface, address)).copied()
     }
 
     /// The object of a live id.
-    pub fn get(&self, id: NextHopId) -> Option<&NextHop> {
+    pub fn get(&self, id: AdjacencyId) -> Option<&Adjacency> {
         self.slab.get(id.0)
     }
 
-    /// All next hops, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (NextHopId, &NextHop)> {
+    /// All adjacencies, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (AdjacencyId, &Adjacency)> {
         self.ids.values().filter_map(|&id| Some((id, self.get(id)?)))
     }
 
-    /// Number of next hops.
+    /// Number of adjacencies.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -300,6 +329,13 @@ mod tests {
     }
 
     #[test]
+    fn a_rewrite_has_128_bytes_at_most() {
+        let bytes: Vec<u8> = (0..=MAX_REWRITE as u8).collect();
+        assert_eq!(Rewrite::of(&bytes), Err(RewriteTooLong(129)));
+        assert_eq!(Rewrite::of(&bytes[1..]).unwrap().header(), &bytes[1..]);
+    }
+
+    #[test]
     fn nothing_leaves_by_an_interface_that_is_down() {
         let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();
         let mut interfaces = Interfaces::new(&engine, 4);
@@ -315,22 +351,22 @@ mod tests {
     #[test]
     fn holders_share_an_id_and_the_last_one_frees_it() {
         let mut domain = Domain::new(0);
-        let mut next_hops = NextHops::new(&domain, 2);
-        let a = next_hops.acquire(&mut domain, PORT, ROUTER).unwrap();
-        assert_eq!(next_hops.acquire(&mut domain, PORT, ROUTER), Ok(a));
-        let b = next_hops.acquire(&mut domain, InterfaceIndex(2), ROUTER).unwrap();
+        let mut adjacencies = Adjacencies::new(&domain, 2);
+        let a = adjacencies.acquire(&mut domain, PORT, ROUTER).unwrap();
+        assert_eq!(adjacencies.acquire(&mut domain, PORT, ROUTER), Ok(a));
+        let b = adjacencies.acquire(&mut domain, InterfaceIndex(2), ROUTER).unwrap();
         assert_ne!(a, b);
-        assert_eq!(next_hops.take_created(), [a, b]);
+        assert_eq!(adjacencies.take_created(), [a, b]);
         let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
-        assert_eq!(next_hops.acquire(&mut domain, PORT, other), Err(NextHopsFull { limit: 2 }));
+        assert_eq!(adjacencies.acquire(&mut domain, PORT, other), Err(AdjacenciesFull { limit: 2 }));
 
-        next_hops.release(&mut domain, a);
-        assert_eq!(next_hops.find(PORT, ROUTER), Some(a));
-        next_hops.release(&mut domain, a);
-        assert_eq!(next_hops.find(PORT, ROUTER), None);
-        assert_eq!(next_hops.len(), 1);
+        adjacencies.release(&mut domain, a);
+        assert_eq!(adjacencies.find(PORT, ROUTER), Some(a));
+        adjacencies.release(&mut domain, a);
+        assert_eq!(adjacencies.find(PORT, ROUTER), None);
+        assert_eq!(adjacencies.len(), 1);
         domain.reclaim();
-        assert_eq!(next_hops.acquire(&mut domain, PORT, other), Ok(a), "the slot is free again");
+        assert_eq!(adjacencies.acquire(&mut domain, PORT, other), Ok(a), "the slot is free again");
     }
 
     #[test]
@@ -338,24 +374,24 @@ mod tests {
         let mut domain = Domain::new(1);
         let mut worker = domain.register().unwrap();
         worker.online();
-        let mut next_hops = NextHops::new(&domain, 4);
-        let reader = next_hops.reader();
-        let id = next_hops.acquire(&mut domain, PORT, ROUTER).unwrap();
+        let mut adjacencies = Adjacencies::new(&domain, 4);
+        let reader = adjacencies.reader();
+        let id = adjacencies.acquire(&mut domain, PORT, ROUTER).unwrap();
         let rewrite = |last| {
             let mac = MacAddr([2, 0, 0, 0, 0, last]);
             Resolution::Complete(Rewrite::new(mac, build::SOURCE, VlanTags::NONE, EtherType::IPV4))
         };
         let egress = |mtu| Egress { tx: NodeId(7), mtu };
-        let new = next_hops.get(id).unwrap();
-        assert_eq!((new.resolution, new.egress), (Resolution::Incomplete, Egress::DOWN));
-        next_hops.resolve(&mut domain, id, rewrite(1), egress(1500));
+        let new = adjacencies.get(id).unwrap();
+        assert_eq!((&new.resolution, new.egress), (&Resolution::Incomplete, Egress::DOWN));
+        adjacencies.resolve(&mut domain, id, rewrite(1), egress(1500));
         {
             let held = reader.read(worker.guard()).get(id.0).unwrap();
-            next_hops.resolve(&mut domain, id, rewrite(2), egress(9000));
+            adjacencies.resolve(&mut domain, id, rewrite(2), egress(9000));
             domain.reclaim();
-            assert_eq!((held.resolution, held.egress), (rewrite(1), egress(1500)));
+            assert_eq!((&held.resolution, held.egress), (&rewrite(1), egress(1500)));
             let now = reader.read(worker.guard()).get(id.0).unwrap();
-            assert_eq!((now.resolution, now.egress, now.address), (rewrite(2), egress(9000), ROUTER));
+            assert_eq!((&now.resolution, now.egress, now.address), (&rewrite(2), egress(9000), ROUTER));
         }
         worker.quiescent();
         assert_eq!(domain.reclaim(), 0);
