@@ -54,10 +54,8 @@ pub static IP4_URPF_STRICT: NodeSpec =
 pub static IP4_URPF_LOOSE: NodeSpec =
     NodeSpec::internal(URPF[1]).features(&[SECOND]).drops(UrpfReason::ALL).trace(format_header);
 /// Descriptor of ip4-local-only.
-pub static IP4_LOCAL_ONLY: NodeSpec = NodeSpec::internal("ip4-local-only")
-    .features(&[THIRD])
-    .drops(LocalOnlyReason::ALL)
-    .trace(format_header);
+pub static IP4_LOCAL_ONLY: NodeSpec =
+    NodeSpec::internal("ip4-local-only").features(&[THIRD]).drops(LocalOnlyReason::ALL).trace(format_header);
 
 /// The features, for the main thread.
 #[derive(Clone, Copy, Debug)]
