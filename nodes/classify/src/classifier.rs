@@ -12,10 +12,9 @@ use hashbrown::HashMap;
 use crate::action::{self, Outcome, Slot, Special};
 use crate::forest::{BATCH, Forest, Shape};
 use crate::group::{NO_RANK, Rank};
-use crate::key::{Key, Pattern, Session};
+use crate::key::{Key, Pattern, Session, Sessions};
 use crate::policer::Policer;
 use crate::rule::{RuleId, Verdict};
-use crate::sessions::Sessions;
 use crate::set::RuleSet;
 use crate::simd::{self, Simd};
 

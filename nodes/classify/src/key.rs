@@ -13,8 +13,10 @@ use std::ops::RangeInclusive;
 
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{IpProtocol, Ipv4Header};
+use weft_table::{Hash, LineKey, Lines, Seed};
 use zerocopy::FromBytes;
 
+use crate::group::NO_RANK;
 use crate::rule::{FlagsMatch, Fragment, Match, has_ports};
 
 /// Word of the source address.
@@ -132,9 +134,6 @@ impl Key {
 pub(crate) struct Session([u64; 2]);
 
 impl Session {
-    /// No packet's.
-    pub const NONE: Session = Session([NEVER as u64, 0]);
-
     /// Of the words of a key.
     pub const fn new([source, destination, ports, rest]: [u32; 4]) -> Session {
         let low = rest & (PORTS | ICMP) | rest >> 24 << 8;
@@ -172,20 +171,27 @@ impl Session {
         key.fill(packet, interface)?;
         Some(key.session())
     }
+}
 
-    /// The halves, for hashing.
+impl LineKey for Session {
+    const NONE: Session = Session([NEVER as u64, 0]);
+    const NO_VALUE: u32 = NO_RANK;
+
+    /// The hash has no secret: the rules are an operator's, not a stranger's, and a packet cannot change them.
     #[inline(always)]
-    pub fn halves(self) -> [u64; 2] {
-        self.0
+    fn hash(self) -> Hash {
+        Seed::FIXED.hash(self.0)
     }
 
-    /// Without a branch.
     #[inline(always)]
-    pub fn equals(self, other: Session) -> bool {
+    fn equals(self, other: Session) -> bool {
         let (Session([a, b]), Session([c, d])) = (self, other);
         (a ^ c) | (b ^ d) == 0
     }
 }
+
+/// Rules about exactly one 5-tuple, and what they say.
+pub(crate) type Sessions = Lines<Session, 3>;
 
 /// By a bit set: of two comparisons, joined by `|`, the compiler makes two branches, and which of them is taken cannot be
 /// predicted.

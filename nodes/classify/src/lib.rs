@@ -27,7 +27,6 @@ mod node;
 mod oracle;
 mod policer;
 mod rule;
-mod sessions;
 mod set;
 mod sets;
 mod simd;

@@ -8,10 +8,8 @@ use std::io;
 
 use weft_engine::clock::Tsc;
 use weft_flow_map::Key;
+use weft_table::{Array, Hash};
 use zerocopy::FromZeros;
-
-use crate::array::Array;
-use crate::index::Hash;
 
 /// Notes of a worker: at 30 s each, 273 fragmented datagrams a second find their flow for certain.
 const NOTES: usize = 8192;

@@ -19,17 +19,14 @@
 #![deny(unsafe_code)]
 
 pub mod admission;
-mod array;
 pub mod counts;
 mod fragments;
 mod hold;
-mod index;
 pub mod news;
 mod node;
 pub mod parse;
 pub mod settings;
 pub mod shard;
-mod simd;
 mod slots;
 pub mod tcp;
 mod tracker;

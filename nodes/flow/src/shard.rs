@@ -22,11 +22,11 @@ use weft_engine::clock::{Clock, Tsc};
 use weft_engine::{InterfaceIndex, ThreadIndex};
 use weft_flow_map::FlowId;
 use weft_flow_map::layout::Entry;
+use weft_table::{Hash, Index, Seed};
 use weft_token_bucket::TokenBucket;
 
 use crate::counts::{Count, Counts};
 use crate::fragments::Fragments;
-use crate::index::{Hash, Index, Seed};
 use crate::news::Teller;
 use crate::parse::{Parsed, plain, rare};
 use crate::settings::{Clocks, Mode, Policy, Settings, Shared};
@@ -212,7 +212,7 @@ impl Shard {
             Some(parsed) => ahead.parsed = parsed,
             None => ahead.parsed = rare(packet, table),
         }
-        ahead.hash = self.seed.hash(ahead.parsed.key);
+        ahead.hash = self.seed.hash(ahead.parsed.key.words());
         self.index.prefetch(ahead.hash);
     }
 

@@ -14,6 +14,7 @@ use weft_engine::{InterfaceIndex, ThreadIndex, prefetch};
 use weft_flow_map::layout::{self, Entry, Header, state};
 use weft_flow_map::{Direction, FlowId, Key, Side, State, Verdict};
 use weft_stats::shared::{Cells, Pages, SharedMemory};
+use weft_table::FreeSlots;
 
 use crate::tcp::Connection;
 
@@ -22,10 +23,7 @@ pub(crate) struct Slots {
     thread: ThreadIndex,
     entries: Cells<Entry>,
     header: Cells<Header>,
-    /// Last in, first out from the low end, so that few pages are in use where few flows are.
-    free: Vec<u32>,
-    high_water: u32,
-    capacity: u32,
+    free: FreeSlots,
     memory: Arc<SharedMemory>,
 }
 
@@ -46,9 +44,7 @@ impl Slots {
             thread,
             entries: memory.cells(layout::SLOTS, capacity),
             header,
-            free: (0..capacity as u32).rev().collect(),
-            high_water: 0,
-            capacity: capacity as u32,
+            free: FreeSlots::new(capacity as u32),
             memory,
         })
     }
@@ -60,12 +56,12 @@ impl Slots {
 
     /// Slots in use.
     pub fn active(&self) -> usize {
-        self.capacity as usize - self.free.len()
+        self.free.used()
     }
 
     /// Slots in use lie below this one.
     pub fn high_water(&self) -> u32 {
-        self.high_water
+        self.free.high_water()
     }
 
     /// A slot that was given out.
@@ -106,18 +102,17 @@ impl Slots {
     /// Takes a free slot, and starts to load one that will be taken soon.
     #[inline(always)]
     pub fn allocate(&mut self) -> Option<u32> {
-        let slot = self.free.pop()?;
-        if let Some(&soon) = self.free.len().checked_sub(AHEAD).and_then(|at| self.free.get(at)) {
+        let slot = self.free.allocate()?;
+        if let Some(soon) = self.soon() {
             self.prefetch(soon);
         }
-        self.high_water = self.high_water.max(slot + 1);
         Some(slot)
     }
 
     /// The slot that is taken a little later, for whoever keeps something beside it.
     #[inline(always)]
     pub fn soon(&self) -> Option<u32> {
-        self.free.len().checked_sub(AHEAD).and_then(|at| self.free.get(at)).copied()
+        self.free.soon()
     }
 
     /// Gives a slot back; its entry is free.
@@ -126,14 +121,14 @@ impl Slots {
         entry.begin();
         entry.state.store(0, Relaxed);
         entry.end();
-        self.free.push(slot);
+        self.free.release(slot);
     }
 
     /// Tells readers the time and the level.
     pub fn publish(&self, now: Tsc) {
         let header = self.header.get(0).expect(ONE_HEADER);
         header.now.store(now.0, Relaxed);
-        header.high_water.store(self.high_water.into(), Relaxed);
+        header.high_water.store(self.high_water().into(), Relaxed);
         header.active.store(self.active() as u64, Relaxed);
     }
 
@@ -142,9 +137,6 @@ impl Slots {
         FlowId { thread: self.thread.0, slot, generation: self.at(slot).generation() }
     }
 }
-
-/// How far ahead of its use a free slot is loaded.
-const AHEAD: usize = 4;
 
 /// A flow begins in this entry.
 pub(crate) fn begin(

@@ -8,9 +8,8 @@
 use std::io;
 
 use weft_engine::clock::Tsc;
+use weft_table::Array;
 use zerocopy::FromZeros;
-
-use crate::array::Array;
 
 /// Lists.
 const TICKS: u64 = 4096;

@@ -91,6 +91,12 @@ impl Key {
         (key, Direction::from_bit(u64::from(from_high)))
     }
 
+    /// For hashing.
+    #[inline(always)]
+    pub const fn words(self) -> [u64; 2] {
+        [self.addresses, self.rest]
+    }
+
     /// The endpoint that sends in this direction.
     pub fn endpoint(&self, sends: Direction) -> Endpoint {
         match sends {

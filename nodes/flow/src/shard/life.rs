@@ -7,10 +7,10 @@ use weft_engine::InterfaceIndex;
 use weft_engine::clock::Tsc;
 use weft_flow_map::layout::state;
 use weft_flow_map::{FlowId, State, Verdict};
+use weft_table::Hash;
 
 use super::Shard;
 use crate::counts::Count;
-use crate::index::Hash;
 use crate::news::{Ending, News, What};
 use crate::settings::Policy;
 use crate::slots;
@@ -90,7 +90,7 @@ impl Shard {
                 self.wheel.schedule(slot, at);
                 continue;
             }
-            let hash = self.seed.hash(entry.key());
+            let hash = self.seed.hash(entry.key().words());
             self.index.prefetch(hash);
             ended[ends] = (slot, hash);
             ends += 1;
@@ -155,7 +155,7 @@ impl Shard {
     pub(crate) fn clear(&mut self, now: Tsc, id: FlowId) -> bool {
         let live = self.is_live(id);
         if live {
-            let hash = self.seed.hash(self.slots.at(id.slot).key());
+            let hash = self.seed.hash(self.slots.at(id.slot).key().words());
             self.end(id.slot, hash, now, Ending::Cleared);
         }
         live

@@ -114,7 +114,7 @@ impl Shard {
         {
             let key = fragment_key(ip, table);
             let generation = entry.generation();
-            self.fragments.remember(key, self.seed.hash(key), slot, generation, now);
+            self.fragments.remember(key, self.seed.hash(key.words()), slot, generation, now);
         }
     }
 

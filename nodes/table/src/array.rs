@@ -1,24 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Arrays of a worker's own on huge pages: what is read at random by the million costs a TLB miss each on small ones.
+//! Arrays on huge pages: what is read at random by the million costs a TLB miss each on small ones.
 //!
-//! With `unsafe`: it gives a mapping the type of its elements.
-#![allow(unsafe_code)]
+//! With `unsafe`: it gives a mapping the type of its elements. Under loom, whose atomics have a constructor, an array is a
+//! box.
 
 use std::io;
+#[cfg(not(loom))]
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+#[cfg(not(loom))]
 use weft_engine::buffer::{Memory, PageRequest};
-use zerocopy::FromZeros;
+
+/// What all bytes zero are a value of.
+#[cfg(not(loom))]
+pub trait Zeroed: zerocopy::FromZeros {}
+#[cfg(not(loom))]
+impl<T: zerocopy::FromZeros> Zeroed for T {}
+/// What all bytes zero are a value of.
+#[cfg(loom)]
+pub trait Zeroed: Default {}
+#[cfg(loom)]
+impl<T: Default> Zeroed for T {}
 
 /// `len` elements, all zero at first.
-pub(crate) struct Array<T> {
+pub struct Array<T> {
+    #[cfg(not(loom))]
     memory: Memory,
+    #[cfg(not(loom))]
     len: usize,
+    #[cfg(not(loom))]
     elements: PhantomData<T>,
+    #[cfg(loom)]
+    elements: Box<[T]>,
 }
 
-impl<T: FromZeros> Array<T> {
+#[cfg(not(loom))]
+impl<T: Zeroed> Array<T> {
     /// Maps and populates the memory.
     pub fn new(len: usize) -> io::Result<Array<T>> {
         // A mapping begins at a page, which suits every alignment of a type.
@@ -37,18 +55,20 @@ impl<T: FromZeros> Array<T> {
     }
 }
 
-impl<T: FromZeros> Deref for Array<T> {
+#[cfg(not(loom))]
+impl<T: Zeroed> Deref for Array<T> {
     type Target = [T];
 
     #[inline(always)]
     fn deref(&self) -> &[T] {
         // SAFETY: the mapping holds `len` elements, aligned (see `new`), zeroed at first (a valid T by `FromZeros`) and since
-        // then only written through `deref_mut`; it lives as long as `self`.
+        // then only written through `deref_mut` and what a T allows; it lives as long as `self`.
         unsafe { std::slice::from_raw_parts(self.memory.base().as_ptr().cast(), self.len) }
     }
 }
 
-impl<T: FromZeros> DerefMut for Array<T> {
+#[cfg(not(loom))]
+impl<T: Zeroed> DerefMut for Array<T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `self` is borrowed exclusively.
@@ -56,7 +76,32 @@ impl<T: FromZeros> DerefMut for Array<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(loom)]
+impl<T: Zeroed> Array<T> {
+    pub fn new(len: usize) -> io::Result<Array<T>> {
+        Ok(Array { elements: (0..len).map(|_| T::default()).collect() })
+    }
+
+    pub fn prefetch(&self, _: usize) {}
+}
+
+#[cfg(loom)]
+impl<T: Zeroed> Deref for Array<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.elements
+    }
+}
+
+#[cfg(loom)]
+impl<T: Zeroed> DerefMut for Array<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.elements
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
