@@ -206,6 +206,20 @@ def test_packets_go_past_a_disabled_plugin(network, folder):
     assert "0 received" in a.host.run(*ping, check=False).stdout
 
 
+def test_an_input_node_wakes_its_worker(network, folder):
+    folder.add("probe")
+    weft = network(workers=2, more=settings(folder)).weft
+    for count in (1, 200):
+        before = weft.errors().get(("probe-input", "packets that the probe has brought"), 0)
+        weft.cli(f"probe bring {count}")
+        poll_until(lambda: weft.errors().get(("probe-input", "packets that the probe has brought"), 0) == before + count,
+                   SECONDS, f"{count} packets are brought")
+    weft.cli("plugin reload probe")
+    weft.cli("probe bring 3")
+    poll_until(lambda: weft.errors().get(("probe-input", "packets that the probe has brought"), 0) == 3, SECONDS,
+               "the new incarnation brings packets, and counts from zero")
+
+
 def test_a_trace_shows_what_the_plugin_says(network, folder):
     folder.add("probe")
     net = network(more=settings(folder))
@@ -213,7 +227,8 @@ def test_a_trace_shows_what_the_plugin_says(network, folder):
     net.weft.cli("probe on p0")
     net.weft.cli("trace add af-xdp-input 10")
     a.host.output("ping", "-c", 1, "-W", 2, b.host_ip)
-    assert "probe\n  probed 84 bytes from interface" in net.weft.cli("show trace")
+    shown = net.weft.cli("show trace")
+    assert "probe\n  probed 84 bytes from interface" in shown and ", packet 1\n" in shown, shown
 
 
 def test_a_changed_file_is_reloaded(network, folder):

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drops or counts packets between two hosts: the classifier of VPP's plugin tutorials, as a plugin in C.
 //
-// Rules are kept by the main thread in an array. After each change it makes a hash table of them, which workers read
-// with one load and never write; the old table is freed when no worker can see it any more. A worker counts into
-// columns of its own.
+// Rules are kept by the main thread in an array, by id. Workers find those of a pair of hosts in a table of Weft's, which the
+// main thread changes while they search. A worker counts into columns of its own.
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,7 +10,9 @@
 #include <string.h>
 #include <weft_plugin.h>
 
-enum { MOST_RULES = 256, SLOTS = 2 * MOST_RULES, PACKETS = 0, BYTES = 1, COLUMNS = 2 };
+enum { MOST_RULES = 256, PACKETS = 0, BYTES = 1, COLUMNS = 2 };
+// Words of a key, and of a value: the rules of a pair of hosts on an interface, in the order of their ids.
+enum { KEY = 2, MOST_OF_PAIR = 8 };
 enum { PASS, DROP }; // As in the messages.
 enum { REASON_DENIED };
 enum { STATE_VERSION = 2 };
@@ -43,26 +44,23 @@ struct rule {
     uint64_t base[COLUMNS]; // What the columns held when the rule came.
 };
 
-// Open addressing, half full at most, so that a search ends at an empty place. Rules with equal keys stand in the
-// order of their ids.
-struct table {
-    struct {
-        struct rule rule;
-        uint32_t id;
-    } slots[SLOTS];
-};
-
 struct classify {
     const struct weft_host *host;
     struct rule rules[MOST_RULES]; // By id.
-    struct table *table;           // What workers read; null as long as there are no rules.
+    struct weft_table *table;      // What workers search.
 };
 
-static uint32_t hash(uint32_t interface, uint32_t source, uint32_t destination)
+static void key_of(uint32_t interface, uint32_t source, uint32_t destination, uint64_t key[KEY])
 {
-    // Fibonacci hashing: the high bits of the product depend on all bits of the key.
-    uint64_t key = ((uint64_t)source << 32 | destination) ^ (uint64_t)interface << 17;
-    return (uint32_t)(key * 0x9e3779b97f4a7c15u >> 48) % SLOTS;
+    key[0] = (uint64_t)interface << 32 | source;
+    key[1] = destination;
+}
+
+// A rule as workers see it, never 0: its id, action, protocol and ports.
+static uint64_t pack(uint32_t id, const struct rule *rule)
+{
+    return 1ull << 63 | (uint64_t)id << 48 | (uint64_t)rule->action << 40 | (uint64_t)rule->protocol << 32 |
+           (uint64_t)rule->ports[0] << 16 | rule->ports[1];
 }
 
 // One thread writes a cell, others read it at any time.
@@ -72,38 +70,32 @@ static void add(uint64_t *cell, uint64_t n)
 }
 
 // Whether the ports are those of the rule. TCP and UDP have some, but not in later fragments.
-static bool ports_match(const struct rule *rule, const struct weft_metadata *packet, const uint8_t *ip)
+static bool ports_match(uint64_t rule, const struct weft_metadata *packet, const uint8_t *ip)
 {
     size_t header = (size_t)(ip[0] & 15) * 4;
-    uint16_t ports[2];
-    if (!rule->ports[0] && !rule->ports[1])
+    uint16_t source = (uint16_t)(rule >> 16), destination = (uint16_t)rule, ports[2];
+    if (!source && !destination)
         return true;
     if ((ip[9] != 6 && ip[9] != 17) || (ip[6] & 0x1f) || ip[7] || packet->length < header + sizeof ports)
         return false;
     memcpy(ports, ip + header, sizeof ports);
-    return (!rule->ports[0] || rule->ports[0] == ports[0]) && (!rule->ports[1] || rule->ports[1] == ports[1]);
+    return (!source || source == ports[0]) && (!destination || destination == ports[1]);
 }
 
-static int action(struct weft_vector *vector, const struct table *table, const struct weft_metadata *packet,
+// What the first of these rules that matches says.
+static int action(struct weft_vector *vector, const uint64_t rules[MOST_OF_PAIR], const struct weft_metadata *packet,
                   const uint8_t *ip)
 {
-    uint32_t source, destination;
-    if (packet->length < 20)
-        return PASS;
-    memcpy(&source, ip + 12, 4);
-    memcpy(&destination, ip + 16, 4);
-    for (uint32_t at = hash(packet->rx_interface, source, destination);; at = (at + 1) % SLOTS) {
-        const struct rule *rule = &table->slots[at].rule;
-        if (!rule->used)
-            return PASS;
-        if (rule->source != source || rule->destination != destination || rule->interface != packet->rx_interface ||
-            (rule->protocol && rule->protocol != ip[9]) || !ports_match(rule, packet, ip))
+    for (unsigned i = 0; i < MOST_OF_PAIR && rules[i]; i++) {
+        uint8_t protocol = (uint8_t)(rules[i] >> 32);
+        if ((protocol && protocol != ip[9]) || !ports_match(rules[i], packet, ip))
             continue;
-        uint64_t *cells = &vector->counters[0].cells[table->slots[at].id * COLUMNS];
+        uint64_t *cells = &vector->counters[0].cells[(rules[i] >> 48 & (MOST_RULES - 1)) * COLUMNS];
         add(&cells[PACKETS], 1);
         add(&cells[BYTES], (uint64_t)packet->length + packet->rest_length);
-        return rule->action;
+        return rules[i] >> 40 & 1;
     }
+    return PASS;
 }
 
 // All workers share what the main thread keeps.
@@ -117,14 +109,25 @@ static int32_t open_node(void *user, uint32_t thread, void **state)
 static uint32_t process(struct weft_vector *vector)
 {
     const struct classify *classify = vector->state;
-    const struct table *table = __atomic_load_n(&classify->table, __ATOMIC_ACQUIRE);
-    if (!table || vector->counters_length < 1 || vector->counters[0].length < MOST_RULES * COLUMNS)
+    uint64_t keys[WEFT_VECTOR_SIZE][KEY], rules[WEFT_VECTOR_SIZE][MOST_OF_PAIR];
+    struct weft_found found[WEFT_VECTOR_SIZE];
+    const uint8_t *ips[WEFT_VECTOR_SIZE];
+    if (vector->counters_length < 1 || vector->counters[0].length < MOST_RULES * COLUMNS)
         return WEFT_SEND_DEFAULT;
     for (unsigned i = 0; i < vector->count; i++) {
-        uint32_t buffer = vector->buffers[i];
-        struct weft_metadata *packet = &vector->metadata[buffer];
-        const uint8_t *ip = vector->slots + (size_t)buffer * WEFT_SLOT_SIZE + packet->data_offset;
-        if (action(vector, table, packet, ip) == DROP) {
+        const struct weft_metadata *packet = &vector->metadata[vector->buffers[i]];
+        uint32_t interface = WEFT_NO_INTERFACE, addresses[2] = {0};
+        ips[i] = vector->slots + (size_t)vector->buffers[i] * WEFT_SLOT_SIZE + packet->data_offset;
+        if (packet->length >= 20) {
+            interface = packet->rx_interface;
+            memcpy(addresses, ips[i] + 12, sizeof addresses);
+        }
+        key_of(interface, addresses[0], addresses[1], keys[i]);
+    }
+    vector->host->table_find(classify->table, keys[0], vector->count, found, rules[0]);
+    for (unsigned i = 0; i < vector->count; i++) {
+        struct weft_metadata *packet = &vector->metadata[vector->buffers[i]];
+        if (found[i].version && action(vector, rules[i], packet, ips[i]) == DROP) {
             packet->reason = vector->reason_base + REASON_DENIED;
             vector->nexts[i] = WEFT_NODE_DROP;
         } else {
@@ -149,24 +152,26 @@ static int32_t refused(const struct weft_host *host, struct weft_main *main)
     return WEFT_REFUSED;
 }
 
-static int32_t publish(struct classify *classify, struct weft_main *main)
+// Has workers see the rules that are for the same packets as this one, or that there is none any more.
+static int32_t publish(struct classify *classify, struct weft_main *main, const struct rule *like)
 {
-    struct table *table = calloc(1, sizeof *table), *old = classify->table;
-    if (!table)
-        return refuse(classify, main, "out of memory");
+    uint64_t key[KEY], value[MOST_OF_PAIR] = {0};
+    unsigned count = 0;
+    key_of(like->interface, like->source, like->destination, key);
     for (uint32_t id = 0; id < MOST_RULES; id++) {
-        struct rule *rule = &classify->rules[id];
-        if (!rule->used)
+        const struct rule *rule = &classify->rules[id];
+        if (!rule->used || rule->interface != like->interface || rule->source != like->source ||
+            rule->destination != like->destination)
             continue;
-        uint32_t at = hash(rule->interface, rule->source, rule->destination);
-        while (table->slots[at].rule.used)
-            at = (at + 1) % SLOTS;
-        table->slots[at].rule = *rule;
-        table->slots[at].id = id;
+        if (count == MOST_OF_PAIR)
+            return refuse(classify, main, "there are 8 rules for this pair of hosts, and no more are possible");
+        value[count++] = pack(id, rule);
     }
-    __atomic_store_n(&classify->table, table, __ATOMIC_RELEASE);
-    if (old)
-        classify->host->defer(main, free, old);
+    // There is room for all rules, and no rule means no entry.
+    if (count)
+        (void)classify->host->table_put(classify->table, key, value, 0, NULL);
+    else
+        (void)classify->host->table_remove(classify->table, key);
     return WEFT_OK;
 }
 
@@ -217,13 +222,12 @@ static int32_t insert(struct classify *classify, struct weft_main *main, uint32_
     for (uint32_t column = 0; column < COLUMNS; column++)
         rule.base[column] = classify->host->counter(main, 0, id * COLUMNS + column);
     classify->rules[id] = rule;
-    int32_t code = publish(classify, main);
+    int32_t code = publish(classify, main, &rule);
     if (code == WEFT_OK)
         code = enable(classify, main, rule.interface);
     if (code != WEFT_OK) {
         classify->rules[id].used = 0;
-        // Why it was refused stands; that memory is scarce too, would be no news.
-        (void)publish(classify, main);
+        (void)publish(classify, main, &rule);
     }
     return code;
 }
@@ -292,7 +296,7 @@ static int32_t delete_rule(void *user, void *state, struct weft_main *main, cons
     if (!copy(words, sizeof words, line, length) || !number(words, MOST_RULES - 1, &id) || !classify->rules[id].used)
         return refuse(classify, main, "expected the id of a rule; show pkt-classify lists them");
     classify->rules[id].used = 0;
-    int32_t code = publish(classify, main);
+    int32_t code = publish(classify, main, &classify->rules[id]);
     return code == WEFT_OK ? enable(classify, main, classify->rules[id].interface) : code;
 }
 
@@ -421,7 +425,10 @@ static int32_t import_state(void *state, struct weft_main *main, uint32_t versio
     if (version != STATE_VERSION || length != sizeof classify->rules)
         return refuse(classify, main, "the rules are of another version of the plugin");
     memcpy(classify->rules, bytes, length);
-    return publish(classify, main);
+    for (uint32_t id = 0; id < MOST_RULES; id++)
+        if (classify->rules[id].used && publish(classify, main, &classify->rules[id]))
+            return WEFT_REFUSED;
+    return WEFT_OK;
 }
 
 static int32_t init(const struct weft_host *host, struct weft_main *main, void **state)
@@ -457,6 +464,11 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
         return WEFT_REFUSED;
     }
     classify->host = host;
+    classify->table = host->table_new(main, KEY, MOST_OF_PAIR, MOST_RULES);
+    if (!classify->table) {
+        free(classify);
+        return refused(host, main);
+    }
     const struct weft_node node = {.size = sizeof node,
                                    .name = "pkt-classify",
                                    .reasons = reasons,
@@ -472,6 +484,7 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
     for (size_t i = 0; i < sizeof messages / sizeof *messages; i++)
         failed = failed || host->add_api_message(main, &messages[i]);
     if (failed) {
+        host->table_free(classify->table);
         free(classify);
         return refused(host, main);
     }
@@ -480,22 +493,24 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
 }
 
 // A rule ends with its interface.
+// A rule ends with its interface.
 static int32_t event(void *state, struct weft_main *main, const struct weft_event *event)
 {
     struct classify *classify = state;
-    bool ends = false;
     for (uint32_t id = 0; id < MOST_RULES && event->kind == WEFT_EVENT_INTERFACE_REMOVED; id++) {
         struct rule *rule = &classify->rules[id];
-        ends |= rule->used && rule->interface == event->object;
-        rule->used = rule->used && rule->interface != event->object;
+        if (rule->used && rule->interface == event->object) {
+            rule->used = 0;
+            (void)publish(classify, main, rule);
+        }
     }
-    return ends ? publish(classify, main) : WEFT_OK;
+    return WEFT_OK;
 }
 
 static void end(void *state)
 {
     struct classify *classify = state;
-    free(classify->table);
+    classify->host->table_free(classify->table);
     free(classify);
 }
 

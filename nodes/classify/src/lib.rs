@@ -30,6 +30,7 @@ mod rule;
 mod set;
 mod sets;
 mod simd;
+pub mod text;
 
 pub use action::Slot;
 pub use attachment::{Direction, SetIndex};

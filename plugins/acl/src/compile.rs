@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From lists to rule sets: one per interface and direction, with the rules of its lists one behind the other, and behind
+//! From lists to rule sets: one per interface and direction, with the rules of its lists one after the other, and after
 //! them all one that drops.
 //!
 //! Packets of flows that a `permit+reflect` has admitted meet no rules, nor do those that the router makes itself: VPP would
 //! find the session of an echo reply, but the flow tracker sees no packets that did not come in.
 
-use weft_plugin_sdk::{
-    Action, Direction, Exempt, IcmpMatch, Match, Rule, RuleId, RuleSet, RuleVerdict as Verdict,
-};
+use std::fmt::Write;
+
+use weft_plugin_sdk::{Direction, Exempt, RuleId, RuleSet};
 
 use crate::model::{At, Lists};
-use crate::rule::{self, ANY, ICMP, Permission};
+use crate::rule::{ANY, ICMP, Permission, Rule, TcpFlags};
 
 /// The rule at the end: what no list permits is denied.
 pub const REST: RuleId = RuleId(0);
@@ -21,27 +21,21 @@ pub fn rule_sets(lists: &Lists) -> Vec<RuleSet> {
         .applied
         .iter()
         .map(|(at, numbers)| {
-            let rules = numbers.iter().filter_map(|number| lists.lists.get(number));
-            let rules = rules.flat_map(|list| &list.rules);
-            let rules = (0..).zip(rules).map(|(priority, (id, rule))| Rule {
-                id: *id,
-                priority,
-                matches: matches(rule),
-                action: Action::only(match rule.permission {
-                    Permission::Deny => Verdict::Drop,
-                    Permission::Permit => Verdict::Pass,
-                    Permission::Reflect => Verdict::Admit,
-                }),
-            });
-            let rest = Rule {
-                id: REST,
-                priority: u32::MAX,
-                matches: Match::default(),
-                action: Action::only(Verdict::Drop),
-            };
+            let of_lists = numbers.iter().filter_map(|number| lists.lists.get(number));
+            let mut rules = String::new();
+            for (priority, (id, rule)) in of_lists.flat_map(|list| &list.rules).enumerate() {
+                let action = match rule.permission {
+                    Permission::Deny => "drop",
+                    Permission::Permit => "pass",
+                    Permission::Reflect => "admit pass",
+                };
+                // Writing to a string does not fail.
+                let _ = writeln!(rules, "id {} priority {priority}{} action {action}", id.0, matches(rule));
+            }
+            let _ = writeln!(rules, "id {} priority {} action drop", REST.0, u32::MAX);
             RuleSet {
                 name: set_name(at),
-                rules: rules.chain([rest]).collect(),
+                rules,
                 exempt: Exempt { admitted: true, own: true },
                 attached: vec![(at.interface, at.direction)],
             }
@@ -58,24 +52,29 @@ pub fn set_name(at: &At) -> String {
     format!("{}.{direction}", at.name)
 }
 
-fn matches(rule: &rule::Rule) -> Match {
-    let rule::Rule { from, to, protocol, source, destination, flags, .. } = rule;
-    let of_icmp = *protocol == Some(ICMP);
-    let any = source == destination && *source == ANY;
-    let byte = |value: &u16| (*value).min(255) as u8;
-    let (source_ports, destination_ports) =
-        if of_icmp { (ANY, ANY) } else { (source.clone(), destination.clone()) };
-    Match {
-        source: *from,
-        destination: *to,
-        protocol: *protocol,
-        source_ports,
-        destination_ports,
-        tcp_flags: *flags,
-        icmp: (of_icmp && !any).then(|| IcmpMatch {
-            types: byte(source.start())..=byte(source.end()),
-            codes: byte(destination.start())..=byte(destination.end()),
-        }),
-        ..Match::default()
+/// In the classifier's words, each after a blank.
+fn matches(rule: &Rule) -> String {
+    let Rule { from, to, protocol, source, destination, flags, .. } = rule;
+    let mut words = format!(" src {from} dst {to}");
+    // Writing to a string does not fail.
+    if let Some(protocol) = protocol {
+        let _ = write!(words, " proto {protocol}");
     }
+    if *protocol == Some(ICMP) {
+        // Types and codes of one byte; all of them need no type to be there.
+        let byte = |value: &u16| (*value).min(255);
+        if *source != ANY || *destination != ANY {
+            let [types, codes] =
+                [source, destination].map(|range| format!("{}-{}", byte(range.start()), byte(range.end())));
+            let _ = write!(words, " icmp {types}/{codes}");
+        }
+    } else {
+        for (word, range) in [("sport", source), ("dport", destination)] {
+            let _ = write!(words, " {word} {}-{}", range.start(), range.end());
+        }
+    }
+    if let Some(TcpFlags { mask, value }) = flags {
+        let _ = write!(words, " tcp-flags {value}/{mask}");
+    }
+    words
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use ipnet::Ipv4Net;
 use weft_binapi::api::acl::{
     AclAddReplace, AclAddReplaceReply, AclDel, AclDelReply, AclDetails, AclDump, AclInterfaceAddDel,
     AclInterfaceAddDelReply, AclInterfaceListDetails, AclInterfaceListDump, AclInterfaceSetAclList,
@@ -15,11 +16,11 @@ use weft_binapi::api::interface_types::InterfaceIndex as ApiInterface;
 use weft_binapi::api::ip_types::{IpProto, Prefix as ApiPrefix};
 use weft_binapi::plugin::{dump, request};
 use weft_binapi::{Retval, Text};
-use weft_plugin_sdk::{Direction, InterfaceIndex, Main, Prefix, Result, Setup, TcpFlags};
+use weft_plugin_sdk::{Direction, InterfaceIndex, Main, Result, Setup};
 
 use crate::Acl;
 use crate::model::{At, List, Lists, Number};
-use crate::rule::{self, ANY, ICMP, Permission, Rule};
+use crate::rule::{self, ANY, ICMP, Permission, Rule, TcpFlags};
 
 /// Of a list: make a new one. Of a dump: all.
 const ALL: u32 = u32::MAX;
@@ -188,17 +189,17 @@ fn read(rule: &AclRule) -> std::result::Result<Rule, Retval> {
 }
 
 /// There is no IPv6 yet; bits behind the length are refused, as by VPP.
-fn prefix(prefix: &ApiPrefix, bad: Retval) -> std::result::Result<Prefix, Retval> {
+fn prefix(prefix: &ApiPrefix, bad: Retval) -> std::result::Result<Ipv4Net, Retval> {
     match prefix.get().ok_or(bad)? {
         (IpAddr::V6(_), _) => Err(Retval::UNSUPPORTED),
         (IpAddr::V4(address), length) => {
-            Prefix::new(address, length).filter(|prefix| prefix.address() == address).ok_or(bad)
+            Ipv4Net::new(address, length).ok().filter(|net| net.trunc() == *net).ok_or(bad)
         }
     }
 }
 
 fn written(rule: &Rule) -> AclRule {
-    let prefix = |prefix: Prefix| ApiPrefix::from((IpAddr::from(prefix.address()), prefix.length()));
+    let prefix = |net: Ipv4Net| ApiPrefix::from((IpAddr::from(net.addr()), net.prefix_len()));
     let flags = rule.flags.unwrap_or(TcpFlags { mask: 0, value: 0 });
     AclRule {
         is_permit: match rule.permission {

@@ -12,18 +12,21 @@ mod bed;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use weft_classify::{OwnedSet, RuleSets};
+use weft_engine::Engine;
 use weft_flow::FlowTracker;
 use weft_flow::settings::{Mode, Settings};
 use weft_nodes::headers::build::Packet as Builder;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, TcpFlags as Flags};
-use weft_plugin_sdk::{Direction, InterfaceIndex, Prefix, TcpFlags};
+use weft_plugin_host::World;
+use weft_plugin_sdk::{Direction, InterfaceIndex};
 
 use self::bed::Bed;
 use crate::compile::rule_sets;
 use crate::model::{At, Lists, Number};
-use crate::rule::{ANY, ICMP, Permission, Rule, TCP};
+use crate::rule::{ANY, ICMP, Permission, Rule, TCP, TcpFlags};
 
 const UDP: u8 = 17;
 const GRE: u8 = 47;
@@ -63,8 +66,8 @@ type Session = (Ipv4Addr, Ipv4Addr, u16, u16);
 fn matches(rule: &Rule, packet: &Packet) -> bool {
     let (from, to) = packet.ends();
     let has_words = packet.protocol != GRE;
-    rule.from.contains(from)
-        && rule.to.contains(to)
+    rule.from.contains(&from)
+        && rule.to.contains(&to)
         && rule.protocol.is_none_or(|protocol| protocol == packet.protocol)
         && (rule.source == ANY || has_words && rule.source.contains(&packet.words.0))
         && (rule.destination == ANY || has_words && rule.destination.contains(&packet.words.1))
@@ -98,9 +101,9 @@ fn passes(
     }
 }
 
-fn prefix() -> impl Strategy<Value = Prefix> {
+fn prefix() -> impl Strategy<Value = Ipv4Net> {
     let texts = ["0.0.0.0/0", "10.0.0.0/24", "10.0.0.2/31", "10.0.0.3/32", "10.0.1.0/24", "10.0.1.2/32"];
-    (0..texts.len()).prop_map(move |i| texts[i].parse().unwrap())
+    (0..texts.len()).prop_map(move |i| texts[i].parse::<Ipv4Net>().unwrap())
 }
 
 fn range() -> impl Strategy<Value = std::ops::RangeInclusive<u16>> {
@@ -143,6 +146,41 @@ fn packet() -> impl Strategy<Value = Packet> {
     )
 }
 
+/// What rules of lists name: nothing.
+struct Nowhere;
+
+impl World for Nowhere {
+    fn engine(&mut self) -> &mut Engine {
+        unreachable!("rules are read without an engine")
+    }
+
+    fn interface(&self, _: &str) -> Option<weft_engine::InterfaceIndex> {
+        None
+    }
+
+    fn interface_name(&self, _: weft_engine::InterfaceIndex) -> Option<String> {
+        None
+    }
+
+    fn next_interface(&self, _: weft_engine::InterfaceIndex) -> Option<weft_engine::InterfaceIndex> {
+        None
+    }
+
+    fn set_feature(
+        &mut self,
+        _: &str,
+        _: &str,
+        _: weft_engine::InterfaceIndex,
+        _: bool,
+    ) -> Result<(), String> {
+        Err("nothing is enabled here".to_owned())
+    }
+
+    fn send_event(&mut self, _: u64, _: &str, _: &[u8]) -> Result<(), String> {
+        Err("there is no client".to_owned())
+    }
+}
+
 /// Lists on p0, in force.
 fn lab(lists: &Lists) -> (Bed, RuleSets, FlowTracker) {
     let mut bed = Bed::new();
@@ -158,8 +196,7 @@ fn lab(lists: &Lists) -> (Bed, RuleSets, FlowTracker) {
     let owned: Vec<OwnedSet> = rule_sets(lists)
         .iter()
         .map(|set| {
-            let rules = set.rules.iter().map(|rule| weft_plugin_host::rules::rule(&rule.raw()).unwrap());
-            let mut rules = weft_classify::RuleSet::of(rules).unwrap();
+            let mut rules = weft_plugin_host::rules::read_rules(&Nowhere, &set.name, &set.rules).unwrap();
             rules.exempt = weft_classify::Exempt { admitted: set.exempt.admitted, own: set.exempt.own };
             let attached = set.attached.iter().map(|(interface, direction)| {
                 let direction = match direction {

@@ -4,9 +4,11 @@
 //! What [`read`] understands, `Display` writes.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use weft_plugin_sdk::{Prefix, Result, TcpFlags, Words};
+use ipnet::Ipv4Net;
+use weft_plugin_sdk::{Result, Words};
 
 /// What becomes of packets that match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,12 +40,19 @@ const PROTOCOLS: [(&str, u8); 9] = [
 /// Every port, and every ICMP type and code.
 pub const ANY: RangeInclusive<u16> = 0..=u16::MAX;
 
+/// TCP flags that are looked at, and how they must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpFlags {
+    pub mask: u8,
+    pub value: u8,
+}
+
 /// A rule. Of ICMP, `source` are types and `destination` codes, as VPP has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     pub permission: Permission,
-    pub from: Prefix,
-    pub to: Prefix,
+    pub from: Ipv4Net,
+    pub to: Ipv4Net,
     /// `None`: any.
     pub protocol: Option<u8>,
     pub source: RangeInclusive<u16>,
@@ -60,8 +69,8 @@ pub fn read(words: &mut Words<'_>) -> Result<Rule> {
     };
     let mut rule = Rule {
         permission,
-        from: Prefix::ANY,
-        to: Prefix::ANY,
+        from: Ipv4Net::default(),
+        to: Ipv4Net::default(),
         protocol: None,
         source: ANY,
         destination: ANY,
@@ -69,9 +78,9 @@ pub fn read(words: &mut Words<'_>) -> Result<Rule> {
     };
     loop {
         if words.keyword("src") {
-            rule.from = words.parse("source prefix")?;
+            rule.from = prefix(words.word("source prefix")?)?;
         } else if words.keyword("dst") {
-            rule.to = words.parse("destination prefix")?;
+            rule.to = prefix(words.word("destination prefix")?)?;
         } else if words.keyword("proto") {
             rule.protocol = protocol(words.word("protocol")?)?;
         } else if words.keyword("sport") {
@@ -86,6 +95,15 @@ pub fn read(words: &mut Words<'_>) -> Result<Rule> {
             check(&rule)?;
             return Ok(rule);
         }
+    }
+}
+
+/// An address alone is a prefix of 32 bits; bits beyond the length do not matter.
+fn prefix(word: &str) -> Result<Ipv4Net> {
+    let host = word.parse::<Ipv4Addr>().map(Ipv4Net::from);
+    match host.ok().or_else(|| word.parse::<Ipv4Net>().ok()) {
+        Some(net) => Ok(net.trunc()),
+        None => Err(format!("expected an IPv4 prefix such as 10.0.0.0/8, found {word:?}").into()),
     }
 }
 
@@ -180,6 +198,8 @@ mod tests {
         ] {
             assert_eq!(read(&mut Words::new(text)).expect("good").to_string(), text);
         }
+        let inside = read(&mut Words::new("permit src 10.1.2.3/8 dst 10.1.2.3")).expect("good");
+        assert_eq!(inside.to_string(), "permit src 10.0.0.0/8 dst 10.1.2.3/32");
         let short = read(&mut Words::new("permit proto udp dport 53")).expect("good");
         assert_eq!(short.to_string(), "permit src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 53");
     }
@@ -196,6 +216,8 @@ mod tests {
             "permit proto tcp tcpflags 3 mask 2",
             "permit proto tcp dport 90-80",
             "permit src 2001:db8::/32",
+            "permit src 10.0.0.0/33",
+            "permit dst 10.0.0/8",
             "permit proto nosuch",
         ] {
             assert!(read(&mut Words::new(text)).is_err(), "{text}");

@@ -11,6 +11,7 @@
 //! | [`image`], [`elf`], [`library`] | the file: whether it may be loaded, and a private copy of it that is |
 //! | `instance` | a started plugin, shared by all that call it |
 //! | `table`, `registration` | the functions that a plugin is given, and what it registers by them |
+//! | `tables` | the tables that it makes |
 //! | `node`, [`health`] | its nodes, and what becomes of them when they fail |
 //! | [`plugin`] | a plugin in the graph, as the main thread has it |
 #![deny(unsafe_code)]
@@ -37,6 +38,8 @@ pub mod rules;
 mod specs;
 #[allow(unsafe_code)]
 mod table;
+#[allow(unsafe_code)]
+mod tables;
 pub mod world;
 
 pub use error::PluginError;

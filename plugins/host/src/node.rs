@@ -8,13 +8,16 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use weft_engine::buffer::context::Field;
-use weft_engine::buffer::{BufferCache, CHAINED, FIELDS, Fields, Metadata, Packet, SLOT_SIZE};
+use weft_engine::buffer::{BufferCache, CHAINED, FIELDS, Fields, Metadata, Packet, SLOT_SIZE, TRACED};
 use weft_engine::feature::Arcs;
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::Wiring;
 use weft_engine::node::Node;
+use weft_engine::trace::{DETAIL_BYTES, Trace};
+use weft_engine::wait::WaitSet;
 use weft_engine::{Context, NodeId, ReasonId, ThreadIndex};
 use weft_nodes::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use weft_plugin_sdk::abi;
@@ -22,13 +25,14 @@ use weft_stats::{SimpleRow, SimpleVector};
 
 use crate::health::{Failure, Health, Since};
 use crate::instance::Remains;
-use crate::registration::Process;
+use crate::registration::{Process, Wait};
 use crate::table::{HOST, readable, text};
 
 const _: () = {
     assert!(size_of::<Metadata>() == size_of::<abi::Metadata>());
     assert!(size_of::<Fields>() == size_of::<abi::Fields>());
-    assert!(CHAINED == abi::FLAG_CHAINED && FIELDS == abi::FLAG_FIELDS);
+    assert!(TRACED == abi::FLAG_TRACED && CHAINED == abi::FLAG_CHAINED && FIELDS == abi::FLAG_FIELDS);
+    assert!(DETAIL_BYTES == abi::TRACE_BYTES as usize);
     assert!(LINK_BROADCAST == abi::FLAG_LINK_BROADCAST);
     assert!(LOCALLY_ORIGINATED == abi::FLAG_LOCALLY_ORIGINATED);
     assert!(SLOT_SIZE == abi::SLOT_SIZE as usize && FRAME_SIZE == abi::VECTOR_SIZE as usize);
@@ -46,10 +50,17 @@ enum Without {
     Nowhere,
 }
 
+/// What stands behind the `worker` of a vector.
+pub(crate) struct Working<'w, 'c> {
+    pub cx: &'w mut Context<'c>,
+    pub trace: Trace<'c>,
+}
+
 /// One worker's instance.
 pub(crate) struct PluginNode {
     vector: abi::Vector,
     process: Process,
+    wait: Option<Wait>,
     without: Without,
     health: Arc<Health>,
     since: Arc<Since>,
@@ -72,6 +83,8 @@ unsafe impl Send for PluginNode {}
 /// What a node is made of.
 pub(crate) struct Parts<'a> {
     pub process: Process,
+    pub wait: Option<Wait>,
+    pub workers: u16,
     pub mark: Field<u32>,
     pub feature: bool,
     pub own_reasons: usize,
@@ -112,6 +125,7 @@ impl PluginNode {
                 edges: edges.as_ptr().cast(),
                 edges_length: edges.len() as u32,
                 punt: wiring.id("punt").unwrap_or(NodeId::DROP).0,
+                workers: parts.workers,
                 now: 0,
                 state: parts.state,
                 reasons: reasons.address(first.index()).cast::<u64>().cast_mut(),
@@ -123,8 +137,10 @@ impl PluginNode {
                 failure: ptr::null_mut(),
                 fields: ptr::null_mut(),
                 mark: parts.mark.offset().into(),
+                tracing: 0,
             },
             process: parts.process,
+            wait: parts.wait,
             without: match (parts.feature, edges.first()) {
                 (true, _) => Without::Arc,
                 (false, Some(&edge)) => Without::Edge(edge),
@@ -204,7 +220,9 @@ impl Node for PluginNode {
         vector.chain_length = chain.len() as u32;
         vector.now = cx.now.0;
         vector.done = 0;
-        vector.worker = ptr::from_mut(&mut *cx).cast();
+        let mut working = Working { trace: cx.trace(frame), cx: &mut *cx };
+        vector.tracing = frame.traced().into();
+        vector.worker = ptr::from_mut(&mut working).cast();
         vector.failure = text(&mut failure);
         self.since.0.store(cx.now.0, Ordering::Relaxed);
         // SAFETY: the vector is as `abi::Vector` describes it, `self.remains` keeps the code, and `cx` is used by nobody but
@@ -215,6 +233,35 @@ impl Node for PluginNode {
             abi::SEND_EACH => cx.hand_on_written(frame),
             abi::SEND_DEFAULT => self.pass(cx, frame),
             _ => self.fail(cx, frame, readable(failure)),
+        }
+    }
+
+    fn wait(&mut self, set: &mut WaitSet) {
+        let Some(wait) = self.wait.filter(|_| self.health.runs()) else {
+            return;
+        };
+        let mut failure = Vec::new();
+        let mut answer = abi::Wait {
+            size: size_of::<abi::Wait>() as u32,
+            busy: 0,
+            fd: -1,
+            within_ms: 0,
+            failure: text(&mut failure),
+            host: &raw const HOST,
+        };
+        // SAFETY: as in `process`.
+        if unsafe { wait(self.vector.state, &raw mut answer) } != abi::OK {
+            let (place, said) = (format!("node {}", self.name), readable(failure));
+            return self.health.fail(Failure { place, thread: self.thread, said });
+        }
+        if answer.busy != 0 {
+            set.busy();
+        }
+        if answer.fd >= 0 {
+            set.readable(answer.fd);
+        }
+        if answer.within_ms > 0 {
+            set.within(Duration::from_millis(answer.within_ms.into()));
         }
     }
 

@@ -310,6 +310,7 @@ impl Plugin {
         let mut opened = self.open(engine)?;
         let plugin = &*self;
         let (watched, reasons) = (RefCell::new(Vec::new()), engine.counters.reasons.clone());
+        let workers = engine.threads().count() as u16;
         let mut defs = Vec::new();
         for (part, opened) in plugin.nodes.iter().zip(&mut opened) {
             let spec = host.specs.get(part);
@@ -324,6 +325,8 @@ impl Plugin {
                     wiring,
                     Parts {
                         process: part.process,
+                        wait: part.wait,
+                        workers,
                         mark,
                         feature: plugin.features.iter().any(|feature| feature.node == part.name),
                         own_reasons: part.reasons.len(),
@@ -540,6 +543,7 @@ impl Plugin {
         let format = node.trace?;
         let mut out = Vec::new();
         let data = record.data();
+        let detail = record.detail.as_ref().map_or(&[][..], |detail| detail.bytes());
         let trace = abi::Trace {
             size: size_of::<abi::Trace>() as u32,
             length: data.len() as u32,
@@ -547,6 +551,8 @@ impl Plugin {
             data: data.as_ptr(),
             fields: (&raw const record.fields).cast(),
             mark: self.mark?.offset().into(),
+            record_length: detail.len() as u32,
+            record: detail.as_ptr(),
         };
         // SAFETY: the plugin registered both for each other; the trace is good during the call.
         let code = unsafe { format(node.user, &raw const trace, text(&mut out)) };

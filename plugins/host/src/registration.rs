@@ -43,6 +43,7 @@ const MOST_COLUMNS: u32 = 4096;
 
 pub(crate) type Open = unsafe extern "C" fn(*mut c_void, u32, *mut *mut c_void) -> i32;
 pub(crate) type Process = unsafe extern "C" fn(*mut abi::Vector) -> u32;
+pub(crate) type Wait = unsafe extern "C" fn(*mut c_void, *mut abi::Wait) -> i32;
 pub(crate) type Close = unsafe extern "C" fn(*mut c_void);
 pub(crate) type Trace = unsafe extern "C" fn(*mut c_void, *const abi::Trace, *mut abi::Text) -> i32;
 pub(crate) type Run = unsafe extern "C" fn(
@@ -90,10 +91,12 @@ pub(crate) struct NodeParts {
     pub name: String,
     pub edges: Vec<String>,
     pub reasons: Vec<ReasonText>,
+    pub input: bool,
     pub period_ms: u32,
     pub user: *mut c_void,
     pub open: Option<Open>,
     pub process: Process,
+    pub wait: Option<Wait>,
     pub close: Option<Close>,
     pub trace: Option<Trace>,
 }
@@ -193,9 +196,20 @@ impl Registration {
         let reasons =
             reasons.ok_or_else(|| format!("a reason of node '{name}' has no good name or no text"))?;
         let process = node.process.ok_or_else(|| format!("node '{name}' does nothing: process is null"))?;
-        let (user, open, close, trace, period_ms) =
-            (node.user, node.open, node.close, node.trace, node.period_ms);
-        self.nodes.push(NodeParts { name, edges, reasons, period_ms, user, open, process, close, trace });
+        let input = match (node.kind, node.period_ms) {
+            (abi::NODE_INTERNAL, _) => false,
+            (abi::NODE_INPUT, 0) => true,
+            (abi::NODE_INPUT, _) => {
+                return Err(format!(
+                    "node '{name}' is an input node, which runs in every turn: expected no period"
+                ));
+            }
+            (other, _) => return Err(format!("node '{name}' is of kind {other}, which is not known")),
+        };
+        let abi::Node { period_ms, user, open, wait, close, trace, .. } = node;
+        let parts =
+            NodeParts { name, edges, reasons, input, period_ms, user, open, process, wait, close, trace };
+        self.nodes.push(parts);
         Ok(())
     }
 
@@ -211,14 +225,17 @@ impl Registration {
                 before: foreign::list(feature.before),
             }
         };
-        if !self.nodes.iter().any(|node| node.name == parts.node) {
-            return Err(format!(
-                "feature '{}' on arc '{}' is no node that was added before",
-                parts.node, parts.arc
-            ));
+        let FeatureParts { arc, node: name, .. } = &parts;
+        match self.nodes.iter().find(|node| node.name == *name) {
+            None => Err(format!("feature '{name}' on arc '{arc}' is no node that was added before")),
+            Some(node) if node.input => {
+                Err(format!("feature '{name}' on arc '{arc}' is an input node, to which no packets go"))
+            }
+            Some(_) => {
+                self.features.push(parts);
+                Ok(())
+            }
         }
-        self.features.push(parts);
-        Ok(())
     }
 
     pub(crate) unsafe fn command(&mut self, command: *const abi::Command) -> Result<(), String> {
@@ -313,7 +330,7 @@ impl Registration {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     (1..=64).contains(&name.len()) && name.chars().all(good)
 }

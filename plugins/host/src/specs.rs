@@ -24,6 +24,7 @@ struct Description {
     name: String,
     edges: Vec<String>,
     reasons: Vec<ReasonText>,
+    input: bool,
     period_ms: u32,
 }
 
@@ -38,6 +39,7 @@ impl Specs {
             name: node.name.clone(),
             edges: node.edges.clone(),
             reasons: node.reasons.clone(),
+            input: node.input,
             period_ms: node.period_ms,
         };
         self.0.entry(description).or_insert_with_key(|description| {
@@ -51,6 +53,7 @@ impl Specs {
             Box::leak(Box::new(NodeSpec {
                 name: leak(&description.name),
                 kind: match description.period_ms {
+                    _ if description.input => Kind::Input,
                     0 => Kind::Internal,
                     period => Kind::Timer(Duration::from_millis(period.into())),
                 },

@@ -6,15 +6,19 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use weft_classify::{OwnedSet, RuleId};
-use weft_engine::buffer::HEADROOM;
-use weft_engine::{BufferIndex, Context, InterfaceIndex, NodeId};
+use weft_engine::buffer::context::Field;
+use weft_engine::buffer::{HEADROOM, Metadata};
+use weft_engine::trace::StoredDetail;
+use weft_engine::{BufferIndex, Context, Engine, InterfaceIndex, NodeId};
 use weft_plugin_sdk::abi;
 use weft_stats::SimpleVector;
 
 use crate::foreign;
 use crate::instance::{Deferred, Instance, Kept};
-use crate::registration::Registration;
+use crate::node::Working;
+use crate::registration::{Registration, is_name};
 use crate::rules;
+use crate::tables;
 use crate::world::World;
 
 /// What stands behind the `main` of a call on the main thread.
@@ -273,7 +277,50 @@ unsafe extern "C" fn clocks_per_second(main: *mut abi::Main) -> f64 {
 /// `vector` is that of a running `process`.
 unsafe fn context<'a, 'b>(vector: *mut abi::Vector) -> &'a mut Context<'b> {
     // SAFETY: `PluginNode::process` made it, and does not use the context meanwhile.
-    unsafe { &mut *(*vector).worker.cast() }
+    unsafe { &mut *(*(*vector).worker.cast::<Working<'a, 'b>>()).cx }
+}
+
+unsafe extern "C" fn trace(
+    vector: *mut abi::Vector,
+    packet: *const abi::Metadata,
+    record: *const u8,
+    length: u32,
+) {
+    // SAFETY: the ABI: a packet of the vector, and a record of so many bytes; as in `context`.
+    let (trace, meta, record) = unsafe {
+        let working = &*(*vector).worker.cast::<Working<'_, '_>>();
+        (working.trace, &*packet.cast::<Metadata>(), foreign::bytes(record, length as usize))
+    };
+    trace.store(meta, || StoredDetail::raw(record));
+}
+
+unsafe extern "C" fn add_field(
+    main: *mut abi::Main,
+    name: *const c_char,
+    bytes: u32,
+    offset: *mut u32,
+) -> i32 {
+    // SAFETY: the ABI.
+    let (call, name) = unsafe { (call(main), foreign::text(name).filter(|name| is_name(name))) };
+    let field = |engine: &mut Engine, name: &str| {
+        let offset = match bytes {
+            1 => engine.field::<u8>(name).map(Field::offset),
+            2 => engine.field::<u16>(name).map(Field::offset),
+            4 => engine.field::<u32>(name).map(Field::offset),
+            8 => engine.field::<u64>(name).map(Field::offset),
+            other => return Err(format!("field '{name}' of {other} bytes: expected 1, 2, 4 or 8")),
+        };
+        offset.map_err(|error| error.to_string())
+    };
+    let done = match (&call.registration, name) {
+        (None, _) => Err("a plugin registers in init, and not later".to_owned()),
+        (_, None) => Err("a field needs a name of a-z, 0-9, - and _".to_owned()),
+        (Some(_), Some(name)) => field(call.world.engine(), &name).map(|found| {
+            // SAFETY: the ABI: there is room for a number.
+            unsafe { offset.write(found.into()) };
+        }),
+    };
+    call.done(done)
 }
 
 unsafe extern "C" fn allocate(vector: *mut abi::Vector, buffers: *mut u32, wanted: u32) -> u32 {
@@ -316,7 +363,7 @@ unsafe extern "C" fn set_rules(main: *mut abi::Main, sets: *const abi::RuleSet, 
     // SAFETY: the ABI.
     let (call, read) = unsafe {
         let call = call(main);
-        let read = rules::read(call.plugin, sets, length);
+        let read = rules::read(call.world, call.plugin, sets, length);
         (call, read)
     };
     let done = read.and_then(|sets| match &mut call.rules {
@@ -349,6 +396,23 @@ unsafe extern "C" fn rule_hits(
     call.done(done.ok_or_else(|| format!("there is no rule set '{set}'")))
 }
 
+unsafe extern "C" fn table_new(
+    main: *mut abi::Main,
+    key_words: u32,
+    value_words: u32,
+    capacity: u32,
+) -> *mut abi::Table {
+    // SAFETY: the ABI.
+    let call = unsafe { call(main) };
+    match tables::new(key_words, value_words, capacity) {
+        Ok(table) => table,
+        Err(why) => {
+            call.why = why;
+            std::ptr::null_mut()
+        }
+    }
+}
+
 /// The table.
 pub(crate) static HOST: abi::Host = abi::Host {
     size: size_of::<abi::Host>() as u32,
@@ -362,6 +426,7 @@ pub(crate) static HOST: abi::Host = abi::Host {
     add_command,
     add_counter,
     add_timer,
+    add_field,
     configuration,
     counter,
     interface,
@@ -373,6 +438,7 @@ pub(crate) static HOST: abi::Host = abi::Host {
     allocate,
     send,
     free,
+    trace,
     add_message,
     route4,
     set_rules,
@@ -380,4 +446,14 @@ pub(crate) static HOST: abi::Host = abi::Host {
     define_api,
     add_api_message,
     send_event,
+    table_new,
+    table_free: tables::free,
+    table_find: tables::find,
+    table_touch: tables::touch,
+    table_word: tables::word,
+    table_next: tables::next,
+    table_put: tables::put,
+    table_remove: tables::remove,
+    table_sweep: tables::sweep,
+    table_length: tables::length,
 };

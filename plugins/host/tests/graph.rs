@@ -11,6 +11,27 @@ const SORTER: &str = include_str!("sorter.c");
 /// Fails on packet 7. Has state per worker and of its own, a command and a counter, all allocated.
 const FAILING: &str = include_str!("failing.c");
 
+/// An input node, and a feature that finds its packets in a table of the host's.
+const BRINGER: &str = include_str!("bringer.c");
+
+#[test]
+fn a_plugin_brings_packets_in_and_finds_them_in_a_table() {
+    let mut bed = Bed::new(1);
+    let plugin = bed.load(&compile("bringer", BRINGER));
+    bed.enable("looker");
+    // Three packets a turn; a send turns the worker twice. 4 is not in the table, 9 never was.
+    bed.send(9..10);
+    bed.send(0..0);
+    assert_eq!(bed.other(), [7, 6, 5, 3, 2, 1, 0]);
+    assert_eq!(bed.last(), [9, 4]);
+    bed.send(2..3);
+    assert_eq!(bed.other(), [2]);
+    // Seven entries, none of them untouched.
+    assert_eq!(bed.answer(&plugin, "show looker"), "07 00 00 01 01 01 02 02 03 01 05 01 06 01 07 01 ");
+    assert_eq!(plugin.health.mode(), Mode::Running);
+    bed.unload(plugin);
+}
+
 #[test]
 fn packets_go_where_a_plugin_sends_them() {
     let mut bed = Bed::new(1);

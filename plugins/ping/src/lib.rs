@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use weft_plugin_sdk::{
-    Answer, Command, Event, Feature, Level, Main, Node, Plugin, Result, SessionId, Setup, Table, Timer,
+    Answer, Command, Event, Feature, Level, Main, Node, Plugin, Published, Result, SessionId, Setup, Timer,
     Words, weft_plugin,
 };
 
@@ -90,13 +90,13 @@ impl Ping {
 
 struct Pings {
     pings: Vec<Ping>,
-    runs: Table<Vec<Arc<Run>>>,
+    runs: Published<Vec<Arc<Run>>>,
     identifier: u16,
 }
 
 impl Plugin for Pings {
     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
-        let runs = Table::new(Vec::new());
+        let runs = Published::new(Vec::new());
         let reader = runs.reader();
         let node = Node::new(NODE, move |_| PingNode { runs: reader.clone() });
         setup.node(node.edges::<Next>().reasons::<Reason>().every_ms(PERIOD_MS))?;

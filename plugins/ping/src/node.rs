@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use weft_plugin_sdk::{Packet, PluginNode, TableReader, Thread, Vector, Verdict};
+use weft_plugin_sdk::{Packet, PluginNode, PublishedReader, Thread, Vector, Verdict};
 
 use crate::message::{self, HEADERS};
 use crate::run::{Run, Settings, Taken};
@@ -37,7 +37,7 @@ const SENDER: Thread = Thread(1);
 
 /// One worker's instance.
 pub struct PingNode {
-    pub runs: TableReader<Vec<Arc<Run>>>,
+    pub runs: PublishedReader<Vec<Arc<Run>>>,
 }
 
 impl PluginNode for PingNode {

@@ -17,8 +17,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use weft_plugin_sdk::{
-    Answer, Command, Counter, Event, Feature, InterfaceIndex, Main, Node, Plugin, Result, Setup, State,
-    Table, Words, json_text, weft_plugin,
+    Answer, Command, Counter, Event, Feature, InterfaceIndex, Main, Node, Plugin, Published, Result, Setup,
+    State, Words, json_text, weft_plugin,
 };
 
 use config::{Config, word};
@@ -54,14 +54,14 @@ struct Policers {
     /// By [`Place`].
     entries: Vec<Option<Entry>>,
     attachments: Vec<Attachment>,
-    published: Table<Attached>,
+    published: Published<Attached>,
     /// Packets and bytes, by colour.
     counters: [Counter; 3],
 }
 
 impl Plugin for Policers {
     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
-        let published = Table::new(Attached::default());
+        let published = Published::new(Attached::default());
         let mut counter = |colour| setup.counter(word(colour), MOST * 2);
         let counters = [counter(Colour::Green)?, counter(Colour::Yellow)?, counter(Colour::Red)?];
         for direction in Direction::ALL {

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use weft_plugin_sdk::{Counter, InterfaceIndex, Next, Packet, PluginNode, Row, TableReader, Vector, Verdict};
+use weft_plugin_sdk::{
+    Counter, InterfaceIndex, Next, Packet, PluginNode, PublishedReader, Row, Vector, Verdict,
+};
 use weft_token_bucket::Moment;
 
 use crate::config::Action;
@@ -98,7 +100,7 @@ impl Attached {
 /// One worker's instance.
 pub struct PolicerNode {
     pub direction: Direction,
-    pub attached: TableReader<Attached>,
+    pub attached: PublishedReader<Attached>,
     /// By colour.
     pub counters: [Counter; 3],
 }

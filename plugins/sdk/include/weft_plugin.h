@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0xd98ab28812db2dd9ull
+#define WEFT_ABI_FINGERPRINT 0x1a5986bcb686b9f2ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -16,6 +16,7 @@
 
 struct weft_main;
 struct weft_worker;
+struct weft_table;
 struct weft_text;
 struct weft_vector;
 
@@ -48,6 +49,13 @@ struct weft_vector;
 // next one is dropped, the others go where packets go without the node. The node is not called again.
 #define WEFT_SEND_FAILED 2
 
+// `weft_node.kind`: runs when packets wait for it and, if it has a period, every so often.
+#define WEFT_NODE_INTERNAL 0
+
+// `weft_node.kind`: runs in every turn of the worker, with an empty vector; brings packets in by `weft_host.allocate` and
+// `weft_host.send`.
+#define WEFT_NODE_INPUT 1
+
 // The node that ends packets; `weft_metadata.reason` says why.
 #define WEFT_NODE_DROP 0
 
@@ -57,8 +65,14 @@ struct weft_vector;
 // Bytes of a packet buffer.
 #define WEFT_SLOT_SIZE 2048
 
+// Most bytes of `weft_host.trace`.
+#define WEFT_TRACE_BYTES 32
+
 // Most packets of a vector.
 #define WEFT_VECTOR_SIZE 256
+
+// `weft_metadata.flags`: the packet is followed by a trace.
+#define WEFT_FLAG_TRACED (1 << 0)
 
 // `weft_metadata.flags`: the packet continues in the buffer `next_segment`.
 #define WEFT_FLAG_CHAINED (1 << 1)
@@ -122,69 +136,6 @@ struct weft_vector;
 
 // `weft_event.changes`: anything else.
 #define WEFT_CHANGED_SETTINGS 32
-
-// `weft_rule.conditions`: the protocol is `protocol`.
-#define WEFT_MATCH_PROTOCOL 1
-
-// `weft_rule.conditions`: there are ports, within the ranges.
-#define WEFT_MATCH_PORTS 2
-
-// `weft_rule.conditions`: it is ICMP, with type and code within the ranges.
-#define WEFT_MATCH_ICMP 4
-
-// `weft_rule.conditions`: it is TCP, and its flags under `tcp_mask` are `tcp_value`.
-#define WEFT_MATCH_TCP_FLAGS 8
-
-// `weft_rule.conditions`: the code point is `dscp`.
-#define WEFT_MATCH_DSCP 16
-
-// `weft_rule.conditions`: it came in by `interface`.
-#define WEFT_MATCH_INTERFACE 32
-
-// `weft_rule.conditions`: it is the part of a datagram that `fragment` says.
-#define WEFT_MATCH_FRAGMENT 64
-
-// `weft_rule.fragment`: all of a datagram.
-#define WEFT_FRAGMENT_WHOLE 0
-
-// `weft_rule.fragment`: a part, whichever.
-#define WEFT_FRAGMENT_ANY 1
-
-// `weft_rule.fragment`: the first part.
-#define WEFT_FRAGMENT_FIRST 2
-
-// `weft_rule.fragment`: a later part, which has no ports.
-#define WEFT_FRAGMENT_LATER 3
-
-// `weft_rule.actions`: later packets of the flow, and its answers, pass sets with `WEFT_EXEMPT_ADMITTED` on this interface.
-#define WEFT_ACTION_ADMIT 1
-
-// `weft_rule.actions`: writes `mark` into the metadata.
-#define WEFT_ACTION_MARK 2
-
-// `weft_rule.actions`: writes `set_dscp` into the header.
-#define WEFT_ACTION_SET_DSCP 4
-
-// `weft_rule.actions`: drops packets beyond `rate` packets a second and `burst` at once.
-#define WEFT_ACTION_POLICE_PACKETS 8
-
-// `weft_rule.actions`: the same, in bytes.
-#define WEFT_ACTION_POLICE_BYTES 16
-
-// `weft_rule.verdict`: the packet goes on.
-#define WEFT_RULE_PASS 0
-
-// `weft_rule.verdict`: it is dropped.
-#define WEFT_RULE_DROP 1
-
-// `weft_rule.verdict`: it goes to the host's own stack; not on output.
-#define WEFT_RULE_PUNT 2
-
-// `weft_rule.verdict`: the next rule that matches decides.
-#define WEFT_RULE_COUNT 3
-
-// `weft_rule.verdict`: it leaves by `target` as it is.
-#define WEFT_RULE_REDIRECT 4
 
 // `weft_rule_set.exempt`: packets of flows that a rule of the interface has admitted, in both directions.
 #define WEFT_EXEMPT_ADMITTED 1
@@ -301,6 +252,8 @@ struct weft_vector {
     uint32_t edges_length;
     // The node that hands packets to the host.
     uint16_t punt;
+    // Workers: they are numbered from 1 on.
+    uint16_t workers;
     // Time stamp counter at the begin of the call.
     uint64_t now;
     // Of this node on this worker.
@@ -321,6 +274,24 @@ struct weft_vector {
     struct weft_fields *fields;
     // Where in a packet's `weft_fields` the `uint32_t` is that classifier rules write, and keeps with the packet.
     uint32_t mark;
+    // Whether packets of the vector are traced.
+    uint32_t tracing;
+};
+
+// What wakes a worker for an input node.
+struct weft_wait {
+    // Bytes of this structure.
+    uint32_t size;
+    // Not 0: there is work already, do not sleep.
+    uint32_t busy;
+    // A descriptor that wakes the worker when it can be read; -1: none.
+    int32_t fd;
+    // Sleep no longer than this; 0: no bound.
+    uint32_t within_ms;
+    // With `WEFT_PANICKED`: what has happened.
+    struct weft_text *failure;
+    // The host's functions.
+    const struct weft_host *host;
 };
 
 // One packet in one node, as a trace has kept it.
@@ -337,13 +308,19 @@ struct weft_trace {
     const struct weft_fields *fields;
     // As [`weft_vector.mark`].
     uint32_t mark;
+    // Bytes of `record`.
+    uint32_t record_length;
+    // What the node has told the trace of the packet (`weft_host.trace`).
+    const uint8_t *record;
 };
 
 // A node of the graph.
 struct weft_node {
     // Bytes of this structure.
     uint32_t size;
-    // If not 0: the node runs every so many milliseconds too, with an empty vector.
+    // `WEFT_NODE_INTERNAL` or `WEFT_NODE_INPUT`.
+    uint32_t kind;
+    // Of an internal node, if not 0: it runs every so many milliseconds too, on every worker, with an empty vector.
     uint32_t period_ms;
     // Unique in the graph.
     const char *name;
@@ -358,6 +335,9 @@ struct weft_node {
     int32_t (*open)(void *user, uint32_t thread, void **state);
     // Does the work; called by the worker. Returns `WEFT_SEND_DEFAULT`, `WEFT_SEND_EACH` or `WEFT_SEND_FAILED`.
     uint32_t (*process)(struct weft_vector *vector);
+    // Of an input node: called by the worker before it sleeps, to say what wakes it. Null: packets of the node wait up to
+    // 100 ms for a worker that sleeps.
+    int32_t (*wait)(void *state, struct weft_wait *wait);
     // Ends the state of a worker; called on the main thread.
     void (*close)(void *state);
     // Prints what a trace has kept of a packet; called on the main thread.
@@ -452,45 +432,6 @@ struct weft_route4 {
     uint32_t table;
 };
 
-// Which IPv4 packets, and what becomes of them. Ranges include both ends; what its bit does not ask for is 0.
-struct weft_rule {
-    // Unique in its set; counters belong to it.
-    uint32_t id;
-    // Lower ones are asked first, among equals the one that comes first. The first that matches decides.
-    uint32_t priority;
-    // `WEFT_MATCH_PROTOCOL` and the others; all that are there must hold.
-    uint32_t conditions;
-    // `WEFT_ACTION_ADMIT` and the others, done before the verdict.
-    uint32_t actions;
-    // Prefixes: addresses in the byte order of the machine.
-    uint32_t source;
-    uint32_t destination;
-    uint8_t source_length;
-    uint8_t destination_length;
-    uint8_t protocol;
-    uint8_t dscp;
-    uint16_t source_ports_first;
-    uint16_t source_ports_last;
-    uint16_t destination_ports_first;
-    uint16_t destination_ports_last;
-    uint8_t icmp_types_first;
-    uint8_t icmp_types_last;
-    uint8_t icmp_codes_first;
-    uint8_t icmp_codes_last;
-    uint8_t tcp_mask;
-    uint8_t tcp_value;
-    // `WEFT_FRAGMENT_WHOLE` and the others.
-    uint8_t fragment;
-    // `WEFT_RULE_PASS` and the others.
-    uint8_t verdict;
-    uint32_t interface;
-    uint32_t target;
-    uint32_t mark;
-    uint32_t set_dscp;
-    uint64_t rate;
-    uint64_t burst;
-};
-
 // An interface whose packets meet a rule set.
 struct weft_attachment {
     uint32_t interface;
@@ -504,12 +445,15 @@ struct weft_rule_set {
     uint32_t size;
     // `WEFT_EXEMPT_ADMITTED` and the others: packets that do not meet the rules.
     uint32_t exempt;
-    // Letters, digits, `-`, `_` and `.`; shown behind `plugin.<plugin>.`.
+    // Letters, digits, `-`, `_` and `.`; shown after `plugin.<plugin>.`.
     const char *name;
-    const struct weft_rule *rules;
+    // A rule on each line, as `classify rule add` takes it, and `admit` among its actions: later packets of the flow, and
+    // its answers, pass sets with `WEFT_EXEMPT_ADMITTED` on this interface.
+    const uint8_t *rules;
+    // Bytes of `rules`.
+    size_t rules_length;
     const struct weft_attachment *attachments;
-    uint32_t rules_length;
-    uint32_t attachments_length;
+    size_t attachments_length;
 };
 
 // What a client asks. Bodies are what is behind `context` (`client_index` in an event), packed, in network byte order as on
@@ -564,6 +508,26 @@ struct weft_api_message {
     void (*forget)(void *user);
 };
 
+// Where an entry of a table is. Good until it goes or is replaced.
+struct weft_found {
+    // Its slot.
+    uint32_t slot;
+    // Which of the entries that had the slot it is; 0: there is none.
+    uint32_t version;
+};
+
+// An entry of a table, as it is shown.
+struct weft_table_entry {
+    // Where it is.
+    struct weft_found found;
+    // When it was last touched.
+    uint32_t seen;
+    // As many words as keys of the table have.
+    uint64_t key[6];
+    // Read by relaxed atomic loads.
+    const uint64_t *value;
+};
+
 // The host's functions. Those with a `buffer` write as much of a text there as `capacity` allows, and return its whole
 // length. All with a `main` are for the main thread, during a call that was given it; those with a
 // `vector` for the worker, during `weft_node.process`.
@@ -591,6 +555,9 @@ struct weft_host {
     int32_t (*add_counter)(struct weft_main *main, const char *name, uint32_t columns);
     // In `init`: registers a timer.
     int32_t (*add_timer)(struct weft_main *main, const struct weft_timer *timer);
+    // In `init`: claims a field of `bytes` bytes (1, 2, 4 or 8) that nodes keep with a packet, and says at which offset of the
+    // packet's `weft_fields` it lies. Who claims the same name and size shares the field. It is 0 in a packet that begins.
+    int32_t (*add_field)(struct weft_main *main, const char *name, uint32_t bytes, uint32_t *offset);
     // In `init`: the words of the plugin's own section of startup.conf.
     size_t (*configuration)(struct weft_main *main, uint8_t *buffer, size_t capacity);
     // The sum of a counter over all workers.
@@ -613,6 +580,9 @@ struct weft_host {
     void (*send)(struct weft_vector *vector, uint16_t node, const uint32_t *buffers, uint32_t count);
     // Frees packets that are not of the vector.
     void (*free)(struct weft_vector *vector, const uint32_t *buffers, uint32_t count);
+    // Has a trace keep a record of the node with a packet of the vector, at most `WEFT_TRACE_BYTES` bytes. Only needed if
+    // `weft_vector.tracing` is not 0, for packets with `WEFT_FLAG_TRACED`; for others nothing happens.
+    void (*trace)(struct weft_vector *vector, const struct weft_metadata *packet, const uint8_t *record, uint32_t length);
     // In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     int32_t (*add_message)(struct weft_main *main, const struct weft_message *message);
     // Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)
@@ -632,6 +602,43 @@ struct weft_host {
     int32_t (*add_api_message)(struct weft_main *main, const struct weft_api_message *message);
     // Sends an event of a message that the plugin answers to the client of a `session`. Refused if that has gone.
     int32_t (*send_event)(struct weft_main *main, uint64_t session, const char *name, const uint8_t *body, size_t length);
+    // Makes a table of at most `capacity` entries, with keys of `key_words` words (1, 2, 3, 5 or 6) and values of
+    // `value_words`. It takes all its memory now. Null if that cannot be; see `why`. Any thread may search, one
+    // writes: whichever the plugin chooses. Searching never waits for the writer.
+    struct weft_table *(*table_new)(struct weft_main *main, uint32_t key_words, uint32_t value_words, uint32_t capacity);
+    // Ends a table. On the main thread; no thread uses it any more (see `defer`).
+    void (*table_free)(struct weft_table *table);
+    // Any thread: finds each of `count` keys, which lie one after the other, and copies their values to `values`, likewise,
+    // unless that is null. The cache misses of the keys overlap.
+    void (*table_find)(const struct weft_table *table,
+                       const uint64_t *keys,
+                       uint32_t count,
+                       struct weft_found *found,
+                       uint64_t *values);
+    // Any thread: notes that an entry was used at `now`, in whatever unit the plugin counts.
+    void (*table_touch)(const struct weft_table *table, struct weft_found found, uint32_t now);
+    // Any thread: where a word of a value lies, to be changed while the entry stays: by relaxed atomic operations. Null if
+    // there is none. Once the entry has gone, it may be another's.
+    uint64_t *(*table_word)(const struct weft_table *table, struct weft_found found, uint32_t word);
+    // Any thread: the first entry whose slot is `from` or higher; 0 if there is none.
+    uint32_t (*table_next)(const struct weft_table *table, uint32_t from, struct weft_table_entry *entry);
+    // Writer: adds an entry, or replaces the value of the one that has the key, in one step for those who search. `found` may
+    // be null. `WEFT_REFUSED` if the table is full.
+    int32_t (*table_put)(struct weft_table *table,
+                         const uint64_t *key,
+                         const uint64_t *value,
+                         uint32_t now,
+                         struct weft_found *found);
+    // Writer: takes an entry out. `WEFT_REFUSED` if there is none.
+    int32_t (*table_remove)(struct weft_table *table, const uint64_t *key);
+    // Writer: looks at the next `slots` slots, from where the call before has ended, and takes out the entries of which `old`
+    // does not say 0. Returns how many.
+    uint32_t (*table_sweep)(struct weft_table *table,
+                            uint32_t slots,
+                            uint32_t (*old)(void *user, const struct weft_table_entry *entry),
+                            void *user);
+    // Writer: entries now.
+    uint32_t (*table_length)(const struct weft_table *table);
 };
 
 // What a plugin exports under the name `weft_plugin`.

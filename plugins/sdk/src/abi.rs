@@ -48,15 +48,25 @@ pub const SEND_EACH: u32 = 1;
 /// next one is dropped, the others go where packets go without the node. The node is not called again.
 pub const SEND_FAILED: u32 = 2;
 
+/// `Node::kind`: runs when packets wait for it and, if it has a period, every so often.
+pub const NODE_INTERNAL: u32 = 0;
+/// `Node::kind`: runs in every turn of the worker, with an empty vector; brings packets in by `Host::allocate` and
+/// `Host::send`.
+pub const NODE_INPUT: u32 = 1;
+
 /// The node that ends packets; `Metadata::reason` says why.
 pub const NODE_DROP: u16 = 0;
 /// No interface.
 pub const NO_INTERFACE: u32 = 0xffff_ffff;
 /// Bytes of a packet buffer.
 pub const SLOT_SIZE: u32 = 2048;
+/// Most bytes of `Host::trace`.
+pub const TRACE_BYTES: u32 = 32;
 /// Most packets of a vector.
 pub const VECTOR_SIZE: u32 = 256;
 
+/// `Metadata::flags`: the packet is followed by a trace.
+pub const FLAG_TRACED: u32 = 1 << 0;
 /// `Metadata::flags`: the packet continues in the buffer `next_segment`.
 pub const FLAG_CHAINED: u32 = 1 << 1;
 /// `Metadata::flags`: the packet's [`Fields`] hold something.
@@ -126,6 +136,12 @@ pub struct Main {
 /// What the host needs to act for a call of `Node::process`.
 #[repr(C)]
 pub struct Worker {
+    _opaque: [u8; 0],
+}
+
+/// A table of the host's; see `Host::table_new`.
+#[repr(C)]
+pub struct Table {
     _opaque: [u8; 0],
 }
 
@@ -209,6 +225,10 @@ pub struct Host {
     pub add_counter: unsafe extern "C" fn(main: *mut Main, name: *const c_char, columns: u32) -> i32,
     /// In `init`: registers a timer.
     pub add_timer: unsafe extern "C" fn(main: *mut Main, timer: *const Timer) -> i32,
+    /// In `init`: claims a field of `bytes` bytes (1, 2, 4 or 8) that nodes keep with a packet, and says at which offset of the
+    /// packet's [`Fields`] it lies. Who claims the same name and size shares the field. It is 0 in a packet that begins.
+    pub add_field:
+        unsafe extern "C" fn(main: *mut Main, name: *const c_char, bytes: u32, offset: *mut u32) -> i32,
     /// In `init`: the words of the plugin's own section of startup.conf.
     pub configuration: unsafe extern "C" fn(main: *mut Main, buffer: *mut u8, capacity: usize) -> usize,
 
@@ -244,6 +264,10 @@ pub struct Host {
     pub send: unsafe extern "C" fn(vector: *mut Vector, node: u16, buffers: *const u32, count: u32),
     /// Frees packets that are not of the vector.
     pub free: unsafe extern "C" fn(vector: *mut Vector, buffers: *const u32, count: u32),
+    /// Has a trace keep a record of the node with a packet of the vector, at most [`TRACE_BYTES`] bytes. Only needed if
+    /// `Vector::tracing` is not 0, for packets with [`FLAG_TRACED`]; for others nothing happens.
+    pub trace:
+        unsafe extern "C" fn(vector: *mut Vector, packet: *const Metadata, record: *const u8, length: u32),
     /// In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     pub add_message: unsafe extern "C" fn(main: *mut Main, message: *const Message) -> i32,
     /// Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)
@@ -276,53 +300,76 @@ pub struct Host {
         body: *const u8,
         length: usize,
     ) -> i32,
+
+    /// Makes a table of at most `capacity` entries, with keys of `key_words` words (1, 2, 3, 5 or 6) and values of
+    /// `value_words`. It takes all its memory now. Null if that cannot be; see `why`. Any thread may search, one
+    /// writes: whichever the plugin chooses. Searching never waits for the writer.
+    pub table_new:
+        unsafe extern "C" fn(main: *mut Main, key_words: u32, value_words: u32, capacity: u32) -> *mut Table,
+    /// Ends a table. On the main thread; no thread uses it any more (see `defer`).
+    pub table_free: unsafe extern "C" fn(table: *mut Table),
+    /// Any thread: finds each of `count` keys, which lie one after the other, and copies their values to `values`, likewise,
+    /// unless that is null. The cache misses of the keys overlap.
+    pub table_find: unsafe extern "C" fn(
+        table: *const Table,
+        keys: *const u64,
+        count: u32,
+        found: *mut Found,
+        values: *mut u64,
+    ),
+    /// Any thread: notes that an entry was used at `now`, in whatever unit the plugin counts.
+    pub table_touch: unsafe extern "C" fn(table: *const Table, found: Found, now: u32),
+    /// Any thread: where a word of a value lies, to be changed while the entry stays: by relaxed atomic operations. Null if
+    /// there is none. Once the entry has gone, it may be another's.
+    pub table_word: unsafe extern "C" fn(table: *const Table, found: Found, word: u32) -> *mut u64,
+    /// Any thread: the first entry whose slot is `from` or higher; 0 if there is none.
+    pub table_next: unsafe extern "C" fn(table: *const Table, from: u32, entry: *mut TableEntry) -> u32,
+    /// Writer: adds an entry, or replaces the value of the one that has the key, in one step for those who search. `found` may
+    /// be null. [`REFUSED`] if the table is full.
+    pub table_put: unsafe extern "C" fn(
+        table: *mut Table,
+        key: *const u64,
+        value: *const u64,
+        now: u32,
+        found: *mut Found,
+    ) -> i32,
+    /// Writer: takes an entry out. [`REFUSED`] if there is none.
+    pub table_remove: unsafe extern "C" fn(table: *mut Table, key: *const u64) -> i32,
+    /// Writer: looks at the next `slots` slots, from where the call before has ended, and takes out the entries of which `old`
+    /// does not say 0. Returns how many.
+    pub table_sweep: unsafe extern "C" fn(
+        table: *mut Table,
+        slots: u32,
+        old: Option<unsafe extern "C" fn(user: *mut c_void, entry: *const TableEntry) -> u32>,
+        user: *mut c_void,
+    ) -> u32,
+    /// Writer: entries now.
+    pub table_length: unsafe extern "C" fn(table: *const Table) -> u32,
 }
 
-/// `Rule::conditions`: the protocol is `protocol`.
-pub const MATCH_PROTOCOL: u32 = 1;
-/// `Rule::conditions`: there are ports, within the ranges.
-pub const MATCH_PORTS: u32 = 2;
-/// `Rule::conditions`: it is ICMP, with type and code within the ranges.
-pub const MATCH_ICMP: u32 = 4;
-/// `Rule::conditions`: it is TCP, and its flags under `tcp_mask` are `tcp_value`.
-pub const MATCH_TCP_FLAGS: u32 = 8;
-/// `Rule::conditions`: the code point is `dscp`.
-pub const MATCH_DSCP: u32 = 16;
-/// `Rule::conditions`: it came in by `interface`.
-pub const MATCH_INTERFACE: u32 = 32;
-/// `Rule::conditions`: it is the part of a datagram that `fragment` says.
-pub const MATCH_FRAGMENT: u32 = 64;
+/// Where an entry of a table is. Good until it goes or is replaced.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// Its slot.
+    pub slot: u32,
+    /// Which of the entries that had the slot it is; 0: there is none.
+    pub version: u32,
+}
 
-/// `Rule::fragment`: all of a datagram.
-pub const FRAGMENT_WHOLE: u8 = 0;
-/// `Rule::fragment`: a part, whichever.
-pub const FRAGMENT_ANY: u8 = 1;
-/// `Rule::fragment`: the first part.
-pub const FRAGMENT_FIRST: u8 = 2;
-/// `Rule::fragment`: a later part, which has no ports.
-pub const FRAGMENT_LATER: u8 = 3;
-
-/// `Rule::actions`: later packets of the flow, and its answers, pass sets with [`EXEMPT_ADMITTED`] on this interface.
-pub const ACTION_ADMIT: u32 = 1;
-/// `Rule::actions`: writes `mark` into the metadata.
-pub const ACTION_MARK: u32 = 2;
-/// `Rule::actions`: writes `set_dscp` into the header.
-pub const ACTION_SET_DSCP: u32 = 4;
-/// `Rule::actions`: drops packets beyond `rate` packets a second and `burst` at once.
-pub const ACTION_POLICE_PACKETS: u32 = 8;
-/// `Rule::actions`: the same, in bytes.
-pub const ACTION_POLICE_BYTES: u32 = 16;
-
-/// `Rule::verdict`: the packet goes on.
-pub const RULE_PASS: u8 = 0;
-/// `Rule::verdict`: it is dropped.
-pub const RULE_DROP: u8 = 1;
-/// `Rule::verdict`: it goes to the host's own stack; not on output.
-pub const RULE_PUNT: u8 = 2;
-/// `Rule::verdict`: the next rule that matches decides.
-pub const RULE_COUNT: u8 = 3;
-/// `Rule::verdict`: it leaves by `target` as it is.
-pub const RULE_REDIRECT: u8 = 4;
+/// An entry of a table, as it is shown.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct TableEntry {
+    /// Where it is.
+    pub found: Found,
+    /// When it was last touched.
+    pub seen: u32,
+    /// As many words as keys of the table have.
+    pub key: [u64; 6],
+    /// Read by relaxed atomic loads.
+    pub value: *const u64,
+}
 
 /// `RuleSet::exempt`: packets of flows that a rule of the interface has admitted, in both directions.
 pub const EXEMPT_ADMITTED: u32 = 1;
@@ -333,47 +380,6 @@ pub const EXEMPT_OWN: u32 = 2;
 pub const DIRECTION_INPUT: u32 = 0;
 /// `Attachment::direction`: packets that leave.
 pub const DIRECTION_OUTPUT: u32 = 1;
-
-/// Which IPv4 packets, and what becomes of them. Ranges include both ends; what its bit does not ask for is 0.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Unique in its set; counters belong to it.
-    pub id: u32,
-    /// Lower ones are asked first, among equals the one that comes first. The first that matches decides.
-    pub priority: u32,
-    /// [`MATCH_PROTOCOL`] and the others; all that are there must hold.
-    pub conditions: u32,
-    /// [`ACTION_ADMIT`] and the others, done before the verdict.
-    pub actions: u32,
-    /// Prefixes: addresses in the byte order of the machine.
-    pub source: u32,
-    pub destination: u32,
-    pub source_length: u8,
-    pub destination_length: u8,
-    pub protocol: u8,
-    pub dscp: u8,
-    pub source_ports_first: u16,
-    pub source_ports_last: u16,
-    pub destination_ports_first: u16,
-    pub destination_ports_last: u16,
-    pub icmp_types_first: u8,
-    pub icmp_types_last: u8,
-    pub icmp_codes_first: u8,
-    pub icmp_codes_last: u8,
-    pub tcp_mask: u8,
-    pub tcp_value: u8,
-    /// [`FRAGMENT_WHOLE`] and the others.
-    pub fragment: u8,
-    /// [`RULE_PASS`] and the others.
-    pub verdict: u8,
-    pub interface: u32,
-    pub target: u32,
-    pub mark: u32,
-    pub set_dscp: u32,
-    pub rate: u64,
-    pub burst: u64,
-}
 
 /// An interface whose packets meet a rule set.
 #[repr(C)]
@@ -391,12 +397,15 @@ pub struct RuleSet {
     pub size: u32,
     /// [`EXEMPT_ADMITTED`] and the others: packets that do not meet the rules.
     pub exempt: u32,
-    /// Letters, digits, `-`, `_` and `.`; shown behind `plugin.<plugin>.`.
+    /// Letters, digits, `-`, `_` and `.`; shown after `plugin.<plugin>.`.
     pub name: *const c_char,
-    pub rules: *const Rule,
+    /// A rule on each line, as `classify rule add` takes it, and `admit` among its actions: later packets of the flow, and
+    /// its answers, pass sets with [`EXEMPT_ADMITTED`] on this interface.
+    pub rules: *const u8,
+    /// Bytes of `rules`.
+    pub rules_length: usize,
     pub attachments: *const Attachment,
-    pub rules_length: u32,
-    pub attachments_length: u32,
+    pub attachments_length: usize,
 }
 
 /// A node of the graph.
@@ -404,7 +413,9 @@ pub struct RuleSet {
 pub struct Node {
     /// Bytes of this structure.
     pub size: u32,
-    /// If not 0: the node runs every so many milliseconds too, with an empty vector.
+    /// [`NODE_INTERNAL`] or [`NODE_INPUT`].
+    pub kind: u32,
+    /// Of an internal node, if not 0: it runs every so many milliseconds too, on every worker, with an empty vector.
     pub period_ms: u32,
     /// Unique in the graph.
     pub name: *const c_char,
@@ -419,12 +430,32 @@ pub struct Node {
     pub open: Option<unsafe extern "C" fn(user: *mut c_void, thread: u32, state: *mut *mut c_void) -> i32>,
     /// Does the work; called by the worker. Returns [`SEND_DEFAULT`], [`SEND_EACH`] or [`SEND_FAILED`].
     pub process: Option<unsafe extern "C" fn(vector: *mut Vector) -> u32>,
+    /// Of an input node: called by the worker before it sleeps, to say what wakes it. Null: packets of the node wait up to
+    /// 100 ms for a worker that sleeps.
+    pub wait: Option<unsafe extern "C" fn(state: *mut c_void, wait: *mut Wait) -> i32>,
     /// Ends the state of a worker; called on the main thread.
     pub close: Option<unsafe extern "C" fn(state: *mut c_void)>,
     /// Prints what a trace has kept of a packet; called on the main thread.
     pub trace: Option<unsafe extern "C" fn(user: *mut c_void, trace: *const Trace, text: *mut Text) -> i32>,
     /// Ends `user`; called on the main thread.
     pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// What wakes a worker for an input node.
+#[repr(C)]
+pub struct Wait {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Not 0: there is work already, do not sleep.
+    pub busy: u32,
+    /// A descriptor that wakes the worker when it can be read; -1: none.
+    pub fd: i32,
+    /// Sleep no longer than this; 0: no bound.
+    pub within_ms: u32,
+    /// With [`PANICKED`]: what has happened.
+    pub failure: *mut Text,
+    /// The host's functions.
+    pub host: *const Host,
 }
 
 /// A reason to drop, or an event, that a node counts.
@@ -628,6 +659,10 @@ pub struct Trace {
     pub fields: *const Fields,
     /// As [`Vector::mark`].
     pub mark: u32,
+    /// Bytes of `record`.
+    pub record_length: u32,
+    /// What the node has told the trace of the packet (`Host::trace`).
+    pub record: *const u8,
 }
 
 /// A thread's numbers of one counter.
@@ -669,6 +704,8 @@ pub struct Vector {
     pub edges_length: u32,
     /// The node that hands packets to the host.
     pub punt: u16,
+    /// Workers: they are numbered from 1 on.
+    pub workers: u16,
     /// Time stamp counter at the begin of the call.
     pub now: u64,
     /// Of this node on this worker.
@@ -689,6 +726,8 @@ pub struct Vector {
     pub fields: *mut Fields,
     /// Where in a packet's [`Fields`] the `uint32_t` is that classifier rules write, and keeps with the packet.
     pub mark: u32,
+    /// Whether packets of the vector are traced.
+    pub tracing: u32,
 }
 
 /// What the graph knows of a packet beside its bytes: the first cache line of a buffer.

@@ -44,8 +44,9 @@
 //! |---|---|
 //! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Message`], [`ApiMessage`] | main |
 //! | [`PluginNode`], [`Vector`], [`Packet`] | a worker, one instance each |
-//! | [`RuleSet`], [`Rule`] | main; workers apply them without a call into the plugin |
-//! | [`Table`] | written on main, read by workers |
+//! | [`RuleSet`] | main; workers apply its rules without a call into the plugin |
+//! | [`Published`] | replaced on main, read by workers |
+//! | [`TableWriter`], [`TableReader`] | one thread writes, any thread searches |
 //!
 //! A panic, wherever it happens, ends in this crate: the plugin is cut out of the graph, and packets go on without it.
 #![deny(unsafe_code)]
@@ -71,6 +72,8 @@ mod panic;
 #[allow(unsafe_code)]
 #[doc(hidden)]
 pub mod plugin;
+#[allow(unsafe_code)]
+mod published;
 mod refusal;
 #[allow(unsafe_code)]
 mod rules;
@@ -85,14 +88,12 @@ pub use api::{ApiError, ApiMessage, Client, Record, SessionId};
 pub use command::{Answer, Words, json_text};
 pub use event::{Changes, Event};
 pub use main_thread::{InterfaceIndex, Level, Main, Route4};
-pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord};
-pub use packet::{Next, Packet};
+pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord, Wait};
+pub use packet::{Field, FieldValue, Next, Packet};
 pub use plugin::{Plugin, State};
+pub use published::{Published, PublishedReader};
 pub use refusal::{Refusal, Result};
-pub use rules::{
-    Action, Direction, Exempt, Fragment, Hits, IcmpMatch, Match, Police, Prefix, Rule, RuleId, RuleSet,
-    TcpFlags, Unit, Verdict as RuleVerdict,
-};
+pub use rules::{Direction, Exempt, Hits, RuleId, RuleSet};
 pub use setup::{Command, Counter, Feature, Message, Setup, Timer};
-pub use table::{Table, TableReader};
+pub use table::{Entry, Found, Full, TableReader, TableWriter};
 pub use vector::{Guard, Row, Vector, Verdict};

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::abi;
 use crate::main_thread::InterfaceIndex;
+use crate::packet::{Field, FieldValue};
 use crate::panic::catch;
 use crate::vector::{Vector, Verdict};
 
@@ -96,12 +97,30 @@ macro_rules! edges {
 pub trait PluginNode: Send + 'static {
     /// Works on a vector: sends each packet on, by [`Vector::each`] and its siblings.
     fn process(&mut self, vector: Vector<'_>) -> Verdict;
+
+    /// Of an input node ([`Node::input`]): what wakes the worker, which is about to sleep.
+    fn wait(&mut self) -> Wait {
+        Wait::default()
+    }
+}
+
+/// What wakes a worker for an input node. By default nothing: packets wait up to 100 ms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wait {
+    /// There is work already: do not sleep.
+    pub busy: bool,
+    /// A descriptor that can be read when there is work. The plugin keeps it open.
+    pub fd: Option<std::os::fd::RawFd>,
+    /// Sleep no longer than this.
+    pub within: Option<std::time::Duration>,
 }
 
 /// What a trace has kept of a packet in a node.
 pub struct TraceRecord<'a> {
     metadata: &'a abi::Metadata,
-    mark: u32,
+    fields: &'a abi::Fields,
+    mark: Field<u32>,
+    record: &'a [u8],
     /// The first bytes, from the current header on, as the node left them.
     pub data: &'a [u8],
 }
@@ -119,7 +138,20 @@ impl TraceRecord<'_> {
 
     /// What a classifier's rule has written.
     pub fn mark(&self) -> u32 {
-        self.mark
+        self.field(self.mark)
+    }
+
+    /// What nodes kept with the packet under a name.
+    pub fn field<T: FieldValue>(&self, field: Field<T>) -> T {
+        // SAFETY: the line is a copy that the trace has.
+        unsafe { field.read(self.metadata, self.fields) }
+    }
+
+    /// What the node has said of the packet ([`crate::Packet::trace`]), if it was so many words.
+    pub fn words<const N: usize>(&self) -> Option<[u32; N]> {
+        let (words, rest) = self.record.as_chunks::<4>();
+        let words: [[u8; 4]; N] = words.try_into().ok().filter(|_| rest.is_empty())?;
+        Some(words.map(u32::from_ne_bytes))
     }
 
     /// Bytes of the packet in its first buffer.
@@ -145,6 +177,7 @@ pub struct Node {
     pub(crate) name: String,
     pub(crate) edges: &'static [&'static str],
     pub(crate) reasons: &'static [ReasonSpec],
+    pub(crate) kind: u32,
     pub(crate) period_ms: u32,
     pub(crate) make: Make,
     pub(crate) trace: Option<TraceFormat>,
@@ -157,10 +190,17 @@ impl Node {
             name: name.to_owned(),
             edges: &[],
             reasons: &[],
+            kind: abi::NODE_INTERNAL,
             period_ms: 0,
             make: Box::new(move |thread| Box::new(make(thread))),
             trace: None,
         }
+    }
+
+    /// A node that brings packets in: it runs in every turn of its worker, with an empty vector, and makes packets by
+    /// [`Vector::originate`]. Before the worker sleeps it says what wakes it ([`PluginNode::wait`]).
+    pub fn input<N: PluginNode>(name: &str, make: impl Fn(Thread) -> N + 'static) -> Node {
+        Node { kind: abi::NODE_INPUT, ..Node::new(name, make) }
     }
 
     /// The nodes that it sends to, beside the next one of its arc and the end of all packets.
@@ -223,6 +263,25 @@ fn failed(raw: *mut abi::Vector, said: &str) -> u32 {
     abi::SEND_FAILED
 }
 
+pub(crate) unsafe extern "C" fn wait(state: *mut c_void, wait: *mut abi::Wait) -> i32 {
+    // SAFETY: the state was made by `open` for the worker that calls.
+    let (node, wait) = unsafe { (&mut *state.cast::<Box<dyn PluginNode>>(), &mut *wait) };
+    match catch(|| node.wait()) {
+        Ok(Wait { busy, fd, within }) => {
+            wait.busy = busy.into();
+            wait.fd = fd.unwrap_or(-1);
+            // 0 is no bound.
+            wait.within_ms = within.map_or(0, |within| within.as_millis().clamp(1, u32::MAX.into()) as u32);
+            abi::OK
+        }
+        Err(said) => {
+            // SAFETY: both are good during this call.
+            unsafe { ((*wait.host).write)(wait.failure, said.as_ptr(), said.len()) };
+            abi::PANICKED
+        }
+    }
+}
+
 pub(crate) unsafe extern "C" fn close(state: *mut c_void) {
     // SAFETY: made by `open`, and closed once.
     let _ = catch(|| drop(unsafe { Box::from_raw(state.cast::<Box<dyn PluginNode>>()) }));
@@ -238,12 +297,12 @@ pub(crate) unsafe extern "C" fn trace(
     let (behaviour, record) = unsafe {
         let trace = &*trace;
         let data = std::slice::from_raw_parts(trace.data, trace.length as usize);
-        let metadata = &*trace.metadata;
-        let mark = match metadata.flags & abi::FLAG_FIELDS {
-            0 => 0,
-            _ => trace.fields.cast::<u8>().add(trace.mark as usize).cast::<u32>().read(),
+        let record = match trace.record_length {
+            0 => &[],
+            length => std::slice::from_raw_parts(trace.record, length as usize),
         };
-        (&*user.cast::<Behaviour>(), TraceRecord { metadata, mark, data })
+        let (metadata, fields, mark) = (&*trace.metadata, &*trace.fields, Field::new(trace.mark));
+        (&*user.cast::<Behaviour>(), TraceRecord { metadata, fields, mark, record, data })
     };
     let Some(format) = behaviour.trace else {
         return abi::OK;

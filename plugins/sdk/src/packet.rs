@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One packet in the hands of a node. Every access stays inside the packet's buffer, whatever the packet claims.
 
+use std::marker::PhantomData;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use crate::abi;
@@ -21,6 +22,8 @@ pub(crate) struct Ways<'v> {
     pub edges: &'v [u16],
     pub events: crate::vector::Row<'v>,
     pub mark: usize,
+    /// For records of a trace; null if no packet is traced.
+    pub tracing: *mut abi::Vector,
     pub reason_base: u16,
     pub punt: u16,
 }
@@ -33,7 +36,94 @@ pub struct Packet<'a> {
     pub(crate) ways: Ways<'a>,
 }
 
+/// A field of a packet, of a number of 1, 2, 4 or 8 bytes: what nodes keep with it by name. See [`crate::Setup::field`].
+#[derive(Debug)]
+pub struct Field<T> {
+    /// Such a number lies there in the packet's fields, aligned.
+    offset: usize,
+    holds: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Field<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Field<T> {}
+
+/// What a field can hold: `u8`, `u16`, `u32` or `u64`.
+pub trait FieldValue: Copy + Default + sealed::Number {}
+
+impl FieldValue for u8 {}
+impl FieldValue for u16 {}
+impl FieldValue for u32 {}
+impl FieldValue for u64 {}
+
+mod sealed {
+    /// Any bits are a value.
+    pub trait Number {}
+    impl Number for u8 {}
+    impl Number for u16 {}
+    impl Number for u32 {}
+    impl Number for u64 {}
+}
+
+impl<T: FieldValue> Field<T> {
+    /// # Safety
+    /// The host says that a field of this size lies at this offset.
+    pub(crate) unsafe fn new(offset: u32) -> Field<T> {
+        Field { offset: offset as usize, holds: PhantomData }
+    }
+
+    /// # Safety
+    /// `fields` can be read if the flags say that they hold something, and nobody writes them.
+    #[inline(always)]
+    pub(crate) unsafe fn read(self, meta: &abi::Metadata, fields: *const abi::Fields) -> T {
+        match meta.flags & abi::FLAG_FIELDS {
+            0 => T::default(),
+            // SAFETY: by the caller and `new`; any bits are a number.
+            _ => unsafe { fields.cast::<u8>().add(self.offset).cast::<T>().read() },
+        }
+    }
+}
+
 impl Packet<'_> {
+    /// What nodes keep with the packet under a name; 0 if nobody has written it.
+    #[inline(always)]
+    pub fn field<T: FieldValue>(&self, field: Field<T>) -> T {
+        // SAFETY: the line is this packet's, and nobody else has it.
+        unsafe { field.read(self.meta, self.fields) }
+    }
+
+    /// Keeps a number with the packet, for those who come after.
+    #[inline(always)]
+    pub fn set_field<T: FieldValue>(&mut self, field: Field<T>, value: T) {
+        // SAFETY: as in `field`; a line without the flag is nobody's.
+        unsafe {
+            if self.meta.flags & abi::FLAG_FIELDS == 0 {
+                self.meta.flags |= abi::FLAG_FIELDS;
+                self.fields.write(abi::Fields { bytes: [0; 64] });
+            }
+            self.fields.cast::<u8>().add(field.offset).cast::<T>().write(value);
+        }
+    }
+
+    /// Has a trace keep what `record` says of this packet in this node ([`crate::Node::trace`] prints it). `record` is only
+    /// called for packets that are traced, and changes nothing else.
+    #[inline(always)]
+    pub fn trace<const N: usize>(&self, record: impl FnOnce() -> [u32; N]) {
+        const { assert!(N * 4 <= abi::TRACE_BYTES as usize, "a trace keeps 8 words") };
+        if !self.ways.tracing.is_null() && self.meta.flags & abi::FLAG_TRACED != 0 {
+            let words = record();
+            // SAFETY: the vector is that of the running call, and the packet is of it.
+            unsafe {
+                let vector = self.ways.tracing;
+                ((*(*vector).host).trace)(vector, &raw const *self.meta, words.as_ptr().cast(), N as u32 * 4);
+            }
+        }
+    }
+
     /// The bytes in this buffer, from the current header on.
     #[inline(always)]
     pub fn data(&self) -> &[u8] {

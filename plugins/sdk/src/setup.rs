@@ -10,6 +10,7 @@ use crate::api::{self, ApiMessage};
 use crate::command::{Answer, Words};
 use crate::main_thread::{Main, text};
 use crate::node::{self, Node, Severity};
+use crate::packet::{Field, FieldValue};
 use crate::panic::catch;
 use crate::plugin::{Plugin, Running, finish};
 use crate::refusal::Result;
@@ -187,6 +188,7 @@ impl<'m, P: Plugin> Setup<'m, P> {
             .collect();
         let described = abi::Node {
             size: size_of::<abi::Node>() as u32,
+            kind: node.kind,
             period_ms: node.period_ms,
             name: name.as_ptr(),
             edges: edges.pointers.as_ptr(),
@@ -194,6 +196,7 @@ impl<'m, P: Plugin> Setup<'m, P> {
             reasons_length: reasons.len() as u32,
             open: Some(node::open),
             process: Some(node::process),
+            wait: (node.kind == abi::NODE_INPUT).then_some(node::wait as _),
             close: Some(node::close),
             trace: node.trace.is_some().then_some(node::trace as _),
             forget: Some(node::forget),
@@ -309,6 +312,19 @@ impl<'m, P: Plugin> Setup<'m, P> {
         self.main.done(code)?;
         self.counters += 1;
         Ok(Counter(self.counters - 1))
+    }
+
+    /// Claims what nodes keep with a packet under a name ([`crate::Packet::field`]). Who claims the same name and type, in this
+    /// plugin or elsewhere, shares it: `mark` is the number that classifier rules write. All fields together have 64 bytes.
+    pub fn field<T: FieldValue>(&mut self, name: &str) -> Result<Field<T>> {
+        let (host, main) = self.main.raw();
+        let name = CString::new(name)?;
+        let mut offset = 0;
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_field)(main, name.as_ptr(), size_of::<T>() as u32, &raw mut offset) };
+        self.main.done(code)?;
+        // SAFETY: the host has said so.
+        Ok(unsafe { Field::new(offset) })
     }
 
     /// The words of the plugin's own section of startup.conf.

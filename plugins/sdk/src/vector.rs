@@ -134,13 +134,38 @@ impl<'v> Vector<'v> {
         let (chain, edges) =
             unsafe { (slice(raw.chain, raw.chain_length), slice(raw.edges, raw.edges_length)) };
         let (reason_base, punt, mark) = (raw.reason_base, raw.punt, raw.mark as usize);
-        Ways { chain, edges, events: self.events(), mark, reason_base, punt }
+        // Only read by what is called with it.
+        let tracing =
+            if raw.tracing == 0 { std::ptr::null_mut() } else { std::ptr::from_ref(raw).cast_mut() };
+        Ways { chain, edges, events: self.events(), mark, tracing, reason_base, punt }
     }
 
     #[inline(always)]
     fn indices(&self) -> &'v [u32] {
         // SAFETY: the host gives `count` indices, which are not written during the call.
         unsafe { slice(self.raw.buffers, self.raw.count.into()) }
+    }
+
+    /// Shows each packet with its place, to gather keys for [`crate::TableReader::find`], say. Sends nothing.
+    #[inline(always)]
+    pub fn look(&mut self, mut see: impl FnMut(usize, &Packet<'_>)) {
+        let (ways, indices) = (self.ways(), self.indices());
+        for (place, &index) in indices.iter().enumerate() {
+            let index = index as usize;
+            // SAFETY: a vector holds each packet once, its packets are this worker's alone, and one `Packet` exists at a time.
+            let packet = unsafe {
+                let slot = self.raw.slots.add(index * abi::SLOT_SIZE as usize);
+                let fields = self.raw.fields.wrapping_add(index);
+                Packet { meta: &mut *self.raw.metadata.add(index), fields, slot, ways }
+            };
+            see(place, &packet);
+        }
+    }
+
+    /// Workers; they are numbered from 1 on.
+    #[inline(always)]
+    pub fn workers(&self) -> u16 {
+        self.raw.workers
     }
 
     /// All packets go on as if the node were not there: on along their arc, or to the first edge.

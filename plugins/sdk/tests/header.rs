@@ -11,7 +11,7 @@ use cbindgen::{Config, DocumentationStyle, Language, LayoutConfig, Style};
 use weft_plugin_sdk::abi;
 
 /// What is only ever pointed to.
-const OPAQUE: [&str; 3] = ["Main", "Worker", "Text"];
+const OPAQUE: [&str; 4] = ["Main", "Worker", "Table", "Text"];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -67,7 +67,7 @@ fn generated() -> String {
              // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = {{ ... }};\n\
              #define WEFT_EXPORT __attribute__((visibility(\"default\")))\n\
              #define WEFT_ALIGNED(n) __attribute__((aligned(n)))\n\n\
-             struct weft_main;\nstruct weft_worker;\nstruct weft_text;\nstruct weft_vector;",
+             struct weft_main;\nstruct weft_worker;\nstruct weft_table;\nstruct weft_text;\nstruct weft_vector;",
             abi::ABI_FINGERPRINT,
         )),
         layout: LayoutConfig { aligned_n: Some("WEFT_ALIGNED".to_owned()), ..LayoutConfig::default() },
@@ -133,23 +133,27 @@ fn c_has_every_field_where_rust_has_it() {
         Plugin as "weft_plugin" { magic, abi_version, size, fingerprint, name, version, summary, depends, init, exit, export_state,
             import_state, event }
         Event as "weft_event" { size, kind, object, changes }
-        Host as "weft_host" { size, abi_version, write, add_node, configuration, counter, defer, allocate, send, free, add_message,
-            define_api, add_api_message, send_event }
+        Host as "weft_host" { size, abi_version, write, add_node, add_field, trace, configuration, counter, defer, allocate, send, free, add_message,
+            define_api, add_api_message, send_event, table_new, table_find, table_length }
         Message as "weft_message" { size, name, user, run, forget }
         ApiMessage as "weft_api_message" { size, name, user, run, forget }
         ApiRequest as "weft_api_request" { size, uid, session, name, name_length, body, length, place, client_index }
         ApiReply as "weft_api_reply" { size, retval, next, body }
-        Node as "weft_node" { size, period_ms, name, edges, reasons, reasons_length, user, open, process, close, trace,
-            forget }
+        Node as "weft_node" { size, kind, period_ms, name, edges, reasons, reasons_length, user, open, process, wait, close,
+            trace, forget }
+        Wait as "weft_wait" { size, busy, fd, within_ms, failure, host }
+        Found as "weft_found" { slot, version }
+        TableEntry as "weft_table_entry" { found, seen, key, value }
+        RuleSet as "weft_rule_set" { size, exempt, name, rules, rules_length, attachments, attachments_length }
         Reason as "weft_reason" { name, text, severity }
         Feature as "weft_feature" { size, arc, node, after, before }
         Command as "weft_command" { size, path, synopsis, help, user, run, forget }
         Timer as "weft_timer" { size, period_ms, user, run, forget }
-        Trace as "weft_trace" { size, length, metadata, data, fields, mark }
+        Trace as "weft_trace" { size, length, metadata, data, fields, mark, record_length, record }
         CounterRow as "weft_counter_row" { cells, length }
         Vector as "weft_vector" { size, count, thread, buffers, nexts, metadata, slots, chain, chain_length, done,
-            reason_base, edges, edges_length, punt, now, state, reasons, reasons_length, counters_length, counters, host,
-            worker, failure, fields, mark }
+            reason_base, edges, edges_length, punt, workers, now, state, reasons, reasons_length, counters_length, counters, host,
+            worker, failure, fields, mark, tracing }
         Metadata as "weft_metadata" { data_offset, length, flags, rx_interface, feature, table, network_offset, link_offset,
             reason, scratch }
         Fields as "weft_fields" { bytes }

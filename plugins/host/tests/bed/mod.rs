@@ -14,7 +14,7 @@ use weft_engine::graph::{NodeDef, Wiring};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
-use weft_plugin_host::plugin::{Host, Plugin};
+use weft_plugin_host::plugin::{Answer, Host, Plugin};
 use weft_plugin_host::{Library, World};
 
 weft_engine::edges! { enum Next { Last => "last" } }
@@ -180,6 +180,14 @@ impl Bed {
             worker.turn();
         }
         assert_eq!(levels(self), before, "every buffer is back");
+    }
+
+    /// What a command of a plugin says to nothing.
+    pub fn answer(&mut self, plugin: &Plugin, path: &str) -> String {
+        match plugin.run(&mut Bare(&mut self.engine), path, "").expect("it answers") {
+            Answer::Now { text, .. } => text,
+            Answer::Later { .. } => panic!("'{path}' answers at once"),
+        }
     }
 
     pub fn last(&mut self) -> Vec<u8> {

@@ -4,14 +4,15 @@
 //! What is counted in `own` is handed over when the plugin is reloaded; the counter in the stats segment goes on by itself.
 #![forbid(unsafe_code)]
 
+mod bring;
 mod messages;
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use weft_plugin_sdk::{
-    Answer, Command, Counter, Feature, Main, Message, Node, Plugin, PluginNode, Result, Setup, State, Table,
-    TableReader, Timer, TraceRecord, Vector, Verdict, Words, reasons, weft_plugin,
+    Answer, Command, Counter, Feature, Field, Main, Message, Node, Plugin, PluginNode, Published,
+    PublishedReader, Result, Setup, State, Timer, TraceRecord, Vector, Verdict, Words, reasons, weft_plugin,
 };
 
 use messages::Messages;
@@ -40,23 +41,27 @@ struct Orders {
 }
 
 struct Probe {
-    orders: Table<Orders>,
+    orders: Published<Orders>,
     packets: Counter,
     ticks: u64,
     /// What earlier incarnations have counted.
     inherited: u64,
     greeting: String,
     messages: Messages,
+    bring: bring::Orders,
 }
 
 impl Plugin for Probe {
     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
-        let orders = Table::new(Orders::default());
+        let orders = Published::new(Orders::default());
         let packets = setup.counter("packets", 1)?;
         let reader = orders.reader();
-        let node = Node::new("probe", move |_| ProbeNode { orders: reader.clone(), packets, seen: 0 });
+        let number = setup.field("probe-number")?;
+        let node =
+            Node::new("probe", move |_| ProbeNode { orders: reader.clone(), packets, number, seen: 0 });
         setup.node(node.reasons::<Reason>().trace(trace))?;
         setup.feature(Feature::new("ip4-unicast", "probe").after(&["ip4-classify"]))?;
+        let bring = bring::register(setup)?;
         setup.timer(Timer::every_ms(10, |probe: &mut Probe, _| {
             probe.ticks += 1;
             Ok(())
@@ -64,7 +69,9 @@ impl Plugin for Probe {
         setup.command(Command::new("show probe", Probe::show).help("What the probe has counted"))?;
         setup.command(
             Command::new("probe", Probe::order)
-                .synopsis("on|off <interface> | panic-at <n> | panic-now | sleep <ms> | drop on|off | event <value>")
+                .synopsis(
+                    "on|off <interface> | panic-at <n> | panic-now | sleep <ms> | drop on|off | event <value> | bring <n>",
+                )
                 .help("Have the probe do what plugins should not do"),
         )?;
         setup.message(Message::new("probe-greeting", Probe::greet))?;
@@ -76,7 +83,7 @@ impl Plugin for Probe {
             words.expect("greeting")?;
             greeting = words.word("a word")?.to_owned();
         }
-        Ok(Probe { orders, packets, ticks: 0, inherited: 0, greeting, messages: Messages::default() })
+        Ok(Probe { orders, packets, ticks: 0, inherited: 0, greeting, messages: Messages::default(), bring })
     }
 
     fn export_state(&mut self) -> Option<State> {
@@ -121,7 +128,7 @@ impl Probe {
 
     fn order(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
         let mut orders = *self.orders.get();
-        match words.word("on, off, panic-at, panic-now, sleep, drop or event")? {
+        match words.word("on, off, panic-at, panic-now, sleep, drop, event or bring")? {
             switch @ ("on" | "off") => {
                 let interface = main.interface(words.word("interface")?)?;
                 words.finish()?;
@@ -138,6 +145,12 @@ impl Probe {
                 let watchers = self.messages.watchers();
                 return Ok(Answer::new(format!("{watchers} clients"), watchers.to_string()));
             }
+            "bring" => {
+                let count = words.parse("number of packets")?;
+                words.finish()?;
+                self.bring.order(count)?;
+                return Ok(Answer::empty());
+            }
             "drop" => orders.drop_all = words.word("on or off")? == "on",
             other => return Err(format!("unknown order {other:?}").into()),
         }
@@ -148,15 +161,17 @@ impl Probe {
 }
 
 struct ProbeNode {
-    orders: TableReader<Orders>,
+    orders: PublishedReader<Orders>,
     packets: Counter,
+    /// The number of the packet on its worker, modulo 2^16.
+    number: Field<u16>,
     seen: u64,
 }
 
 impl PluginNode for ProbeNode {
     fn process(&mut self, vector: Vector<'_>) -> Verdict {
         let orders = *self.orders.read(vector.guard());
-        let (packets, seen) = (vector.counter(self.packets), &mut self.seen);
+        let (packets, number, seen) = (vector.counter(self.packets), self.number, &mut self.seen);
         vector.event(Reason::Vectors, 1);
         if !orders.sleep.is_zero() {
             let begin = Instant::now();
@@ -170,13 +185,21 @@ impl PluginNode for ProbeNode {
                 panic!("packet {seen} was ordered to be one too many");
             }
             packets.add(0, 1);
+            packet.set_field(number, *seen as u16);
+            packet.trace(|| [u32::from(packet.field(number)), packet.length() as u32]);
             if orders.drop_all { packet.drop(Reason::Marked) } else { packet.pass() }
         })
     }
 }
 
 fn trace(record: &TraceRecord<'_>, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "  probed {} bytes from interface {}", record.length(), record.rx_interface())
+    let interface = record.rx_interface();
+    match record.words::<2>() {
+        Some([number, length]) => {
+            writeln!(out, "  probed {length} bytes from interface {interface}, packet {number}")
+        }
+        None => writeln!(out, "  probed {} bytes from interface {interface}", record.length()),
+    }
 }
 
 weft_plugin! { plugin: Probe, name: "probe", summary: "Fails on command" }

@@ -10,7 +10,8 @@ use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
-use weft_classify::{Direction, Rule, RuleId, RuleSet, SetView};
+use weft_classify::text;
+use weft_classify::{Direction, RuleId, RuleSet, SetView};
 use weft_cli::{Args, Candidate, CliError, Command, Reply};
 
 use super::refused;
@@ -30,7 +31,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     };
     vec![
         Command::new("classify rule add", add)
-            .synopsis(format!("<set> {}", rule::SYNOPSIS))
+            .synopsis(format!("<set> {}", text::SYNOPSIS))
             .help("Add a rule to a set, which is made if there is none; lower priorities are asked first")
             .completer(set_first),
         Command::new("classify rule del", delete)
@@ -65,8 +66,9 @@ fn set_names(dataplane: &Dataplane) -> Vec<Candidate> {
 
 fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let set = args.word("rule set")?.to_owned();
-    let mut acquired = Vec::new();
-    let rule = rule::read(args, dataplane, &mut acquired);
+    let mut reader = rule::Reader::new(dataplane);
+    let rule = text::read(args, &mut reader);
+    let acquired = reader.acquired;
     dataplane.change_rules(&acquired, |sets, engine, interfaces| {
         let rule = rule?;
         sets.change(engine, interfaces, &set, |rules| rules.add(rule)).map_err(refused)
@@ -90,9 +92,10 @@ fn replace(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     args.expect("file")?;
     let path = args.word("path")?.to_owned();
     args.finish()?;
-    let text = read_file(&path).map_err(|error| args.reject(format!("{path}: {error}")))?;
-    let mut acquired = Vec::new();
-    let rules = read_rules(dataplane, &path, &text, &mut acquired);
+    let lines = read_file(&path).map_err(|error| args.reject(format!("{path}: {error}")))?;
+    let mut reader = rule::Reader::new(dataplane);
+    let rules = text::read_lines(&path, &lines, &mut reader);
+    let acquired = reader.acquired;
     dataplane.change_rules(&acquired, |sets, engine, interfaces| {
         let rules = rules?;
         let replace = |set: &mut RuleSet| {
@@ -113,34 +116,6 @@ fn read_file(path: &str) -> std::io::Result<String> {
         return Err(std::io::Error::other(problem));
     }
     fs::read_to_string(path)
-}
-
-/// A rule per line; `#` begins a comment. An error says line and column.
-fn read_rules(
-    dataplane: &mut Dataplane,
-    path: &str,
-    text: &str,
-    acquired: &mut Vec<weft_nodes::ip4::NextHopId>,
-) -> Result<Vec<Rule>, CliError> {
-    let mut rules = Vec::new();
-    let mut ids = std::collections::HashMap::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let read = |args: &mut Args<'_>| match args.is_empty() {
-            true => Ok(None),
-            false => rule::read(args, dataplane, acquired).map(Some),
-        };
-        let found = weft_cli::args::read_line(line, read).map_err(|error| {
-            let column = line[..error.position.unwrap_or(0)].chars().count() + 1;
-            CliError::new(format!("{path}:{number}:{column}: {error}"))
-        })?;
-        let Some(rule) = found else { continue };
-        if let Some(first) = ids.insert(rule.id, number) {
-            let message = format!("{path}:{number}:1: rule {} is on line {first} already", rule.id);
-            return Err(CliError::new(message));
-        }
-        rules.push(rule);
-    }
-    Ok(rules)
 }
 
 fn delete_set(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
@@ -237,7 +212,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
     };
     let list = view.rules.iter().map(|rule| {
         let hits = view.hits(rule.id);
-        let (matches, action) = rule::write(rule, dataplane);
+        let (matches, action) = text::write(rule, dataplane);
         let (id, priority) = (rule.id.0, rule.priority.0);
         ShownRule { id, priority, matches, action, packets: hits.packets, bytes: hits.bytes }
     });
