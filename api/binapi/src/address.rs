@@ -72,7 +72,7 @@ impl From<IpAddr> for Address {
 }
 
 impl Prefix {
-    /// Address and length, if the family exists and the length is one of its lengths. Bits behind the length are
+    /// Address and length, if the family exists and the length is one of its lengths. Bits after the length are
     /// as they came.
     pub fn get(&self) -> Option<(IpAddr, u8)> {
         let address = self.address.get()?;

@@ -8,7 +8,7 @@
 
 pub use crate::text::Text;
 
-/// Why a message cannot be read. Offsets count from the first byte behind the header.
+/// Why a message cannot be read. Offsets count from the first byte after the header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error("byte {at}: {left} bytes are left, {expected} or more expected")]

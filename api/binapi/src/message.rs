@@ -46,7 +46,7 @@ pub struct MessageInfo {
     pub crc: u32,
     pub class: Class,
     pub role: Role,
-    /// Fewest bytes behind the header.
+    /// Fewest bytes after the header.
     pub least: usize,
     /// Where `retval` is, from the end of the header.
     pub retval_at: Option<usize>,

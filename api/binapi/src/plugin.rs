@@ -22,7 +22,7 @@ pub fn request<P: Plugin, M: Request>(
     })
 }
 
-/// Answers dumps of one type. `find` finds the first record at or behind a place, and says where it is; places begin at 0.
+/// Answers dumps of one type. `find` finds the first record at or after a place, and says where it is; places begin at 0.
 pub fn dump<P: Plugin, M: Dump>(
     find: impl Fn(&mut P, &mut Main<'_>, &M, u64) -> Option<(u64, M::Details)> + 'static,
 ) -> ApiMessage<P> {
@@ -45,7 +45,7 @@ pub fn send<E: Event>(main: &mut Main<'_>, to: SessionId, event: &E) -> Result<(
     main.send_event(to, E::INFO.name, &body)
 }
 
-/// Bytes behind the message are of no interest.
+/// Bytes after the message are of no interest.
 fn take<M: Message>(body: &[u8]) -> Option<M> {
     M::take(&mut Reader::new(body)).ok()
 }

@@ -27,7 +27,7 @@ impl<const N: usize> Text<N> {
         std::str::from_utf8(&self.0[..end]).ok().filter(|text| text.is_ascii())
     }
 
-    /// Has a zero behind its characters, as definitions ask for.
+    /// Has a zero after its characters, as definitions ask for.
     pub fn is_terminated(&self) -> bool {
         self.0.contains(&0)
     }

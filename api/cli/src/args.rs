@@ -39,7 +39,7 @@ pub struct Args<'a> {
     line: &'a str,
     tokens: &'a [Token],
     next: usize,
-    /// Where an error points when a word is missing: behind the last word, or at the `}`.
+    /// Where an error points when a word is missing: after the last word, or at the `}`.
     end: usize,
     /// Keywords that were asked for at the current word and were not there.
     tried: Vec<&'static str>,

@@ -86,7 +86,7 @@ impl Reply {
         Self(Some(Box::new(Rendered { value, render })))
     }
 
-    /// The answers of several commands, one behind the other; a JSON array.
+    /// The answers of several commands, back to back; a JSON array.
     pub(crate) fn sequence(replies: Vec<Reply>) -> Self {
         Self(Some(Box::new(Sequence(replies))))
     }

@@ -87,7 +87,7 @@ fn quiet() -> Options {
     Options { banner: false, ..Options::default() }
 }
 
-/// What comes behind the preamble, readable.
+/// What comes after the preamble, readable.
 fn said(output: &[u8]) -> String {
     let text = output.strip_prefix(&PREAMBLE).expect("the preamble comes first");
     String::from_utf8(text.to_vec()).unwrap().replace('\0', "<NUL>").replace('\x1b', "<ESC>")

@@ -19,7 +19,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The pause behind the try of a number, counted from 0: between half and all of the interval.
+    /// The pause after the try of a number, counted from 0: between half and all of the interval.
     pub(crate) fn pause(self, tries: u32) -> Duration {
         let interval = self.first.saturating_mul(2_u32.saturating_pow(tries)).min(self.most);
         // The standard library seeds each of these anew.

@@ -80,7 +80,7 @@ impl Client {
     }
 
     async fn send_batch(&self, batch: Batch, flags: WeftBatchFlags) -> Result<Applied, Error> {
-        // One behind the other, so that nothing of another task becomes part of it.
+        // One after the other, so that nothing of another task becomes part of it.
         let begin = Outgoing::new(&WeftBatchBegin { flags: flags | WeftBatchFlags::QUIET })?;
         let mut messages = vec![begin];
         messages.extend(batch.items);

@@ -69,7 +69,7 @@ impl Client {
 
     /// Lists everything. A question that the daemon cannot answer has an empty list for an answer.
     pub async fn dump<M: Dump>(&self, message: &M) -> Result<Vec<M::Details>, Error> {
-        // Dumps have no end of their own: what is behind the ping is.
+        // Dumps have no end of their own: what is after the ping is.
         let messages = vec![Outgoing::new(message)?, Outgoing::new(&ControlPing {})?];
         let mut answers = self.ask(messages, ControlPingReply::INFO).await?;
         let mut all = Vec::new();

@@ -66,7 +66,7 @@ pub fn read<M: Message>(body: &[u8]) -> Result<M, Error> {
 
 pub type Part = Result<Answer, Error>;
 
-/// Messages that are sent one behind the other with the same context, and where their answers go.
+/// Messages that are sent back to back with the same context, and where their answers go.
 pub struct Question {
     pub messages: Vec<Outgoing>,
     /// The message that ends the answer.

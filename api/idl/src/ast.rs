@@ -10,7 +10,7 @@ pub struct Name {
     pub span: Span,
 }
 
-/// A number, word or text behind `=`.
+/// A number, word or text after `=`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Integer(i128),

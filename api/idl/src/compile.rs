@@ -35,7 +35,7 @@ pub struct Module {
     /// All modules whose types can be named here, this one included.
     visible: BTreeSet<usize>,
     pub statements: Vec<Statement>,
-    /// Replies that `autoreply` asks for stand behind their request.
+    /// Replies that `autoreply` asks for stand after their request.
     pub messages: Vec<Resolved>,
 }
 
@@ -48,7 +48,7 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// What is behind the header.
+    /// What is after the header.
     pub fn body(&self) -> &[Field] {
         &self.message.fields[self.class.fields()..]
     }
@@ -165,7 +165,7 @@ impl Api {
         }
     }
 
-    /// Size of fields one behind the other.
+    /// Size of fields back to back.
     pub fn fields_size(&self, fields: &[Field]) -> Size {
         fields.iter().map(|field| self.field_size(field)).fold(
             Size { least: 0, variable: false },

@@ -67,7 +67,7 @@ pub fn tokens(source: &Arc<Source>) -> std::result::Result<Vec<Token<'_>>, Fault
     let mut tokens = Vec::new();
     loop {
         if blank(&mut input).is_err() {
-            // It stopped behind the mark that opens the comment.
+            // It stopped after the mark that opens the comment.
             let end = input.current_token_start();
             return Err(Fault::new(
                 source,

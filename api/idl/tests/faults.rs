@@ -10,7 +10,7 @@ fn sources(files: &[(&str, &str)]) -> Vec<Source> {
     files.iter().map(|(name, text)| Source { name: (*name).into(), text: format!("{HEAD}{text}") }).collect()
 }
 
-/// The fault in the first file; lines count from the one behind the version.
+/// The fault in the first file; lines count from the one after the version.
 fn fault(files: &[(&str, &str)]) -> String {
     let fault = compile(sources(files)).expect_err("this must not compile");
     let (line, column) = fault.position();

@@ -56,7 +56,7 @@ header! {
     NeighborHeader { family: u8, pad: [u8; 3], index: I32, state: U16, flags: u8, kind: u8 }
 }
 header! {
-    /// `struct netconfmsg`, padded to the alignment of the attributes behind it.
+    /// `struct netconfmsg`, padded to the alignment of the attributes after it.
     NetconfHeader { family: u8, pad: [u8; 3] }
 }
 

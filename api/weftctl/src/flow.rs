@@ -46,7 +46,7 @@ enum What {
 
 #[derive(Debug, Args)]
 struct List {
-    /// At most so many
+    /// At most this many
     #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
     limit: usize,
 }
@@ -61,7 +61,7 @@ struct Top {
     rate: bool,
 }
 
-/// Takes `flow ls|get|top` and all behind it out of the arguments; `flow enable` and its like are the daemon's.
+/// Takes `flow ls|get|top` and all after it out of the arguments; `flow enable` and its like are the daemon's.
 pub fn split(arguments: &mut Vec<String>) -> Option<Result<Options, clap::Error>> {
     let ours = |pair: &[String]| pair[0] == "flow" && matches!(pair[1].as_str(), "ls" | "get" | "top");
     let at = arguments.windows(2).position(ours)?;

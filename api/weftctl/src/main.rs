@@ -94,7 +94,7 @@ Examples:
 Exit status: 0 done, 1 a command was refused, 2 no daemon could be asked.";
 
 impl Options {
-    /// Refuses `stats` and `top` behind words of a command: they would run in its place.
+    /// Refuses `stats` and `top` after words of a command: they would run in its place.
     fn checked(self) -> Result<Self, clap::Error> {
         if self.reading.is_some() && !self.words.is_empty() {
             let why = "stats and top cannot stand behind other words; put options behind the command";

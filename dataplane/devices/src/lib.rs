@@ -2,7 +2,7 @@
 //! Packet devices: where frames enter and leave the dataplane.
 //!
 //! - [`af_xdp`]: ports on Linux interfaces, from a veth to a zero-copy NIC;
-//! - [`tap`]: interfaces of the host, for what its stack shall see;
+//! - [`tap`]: interfaces of the host, for what its stack sees;
 //! - [`netdev`], [`netns`]: the Linux interfaces below both;
 //! - [`pg`]: made and replayed packets, a node on either side; [`pcap`]: packets in files.
 //!

@@ -268,7 +268,7 @@ fn into_io(error: pcap_file::PcapError) -> io::Error {
     }
 }
 
-/// All packets of a file, one behind the other.
+/// All packets of a file, back to back.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PacketList {
     bytes: Vec<u8>,

@@ -88,7 +88,7 @@ impl<'a> Context<'a> {
     }
 
     /// As [`Context::each`], for the node that looks at the bytes of received packets first: it fetches them ahead.
-    /// For the nodes behind it that would cost more than it brings (2 clocks per packet).
+    /// For the nodes after it that would cost more than it brings (2 clocks per packet).
     #[inline(always)]
     pub fn each_first(&mut self, frame: &Frame, mut each: impl FnMut(&mut Packet<'_>) -> NodeId) {
         let packets = frame.packets();

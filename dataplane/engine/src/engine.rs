@@ -490,7 +490,7 @@ impl Engine {
         self.domain.reclaim() + self.deferred.len() > 0
     }
 
-    /// Wakes all workers, so that they notice that they shall stop.
+    /// Wakes all workers, so that they notice that they must stop.
     pub fn wake_all(&self) {
         self.workers.iter().for_each(WorkerHandle::wake);
     }

@@ -36,7 +36,7 @@ impl Frame {
         &self.indices[..(self.len as usize).min(FRAME_SIZE)]
     }
 
-    /// What stands `distance` places behind packet `i`, a packet of this frame or not: for prefetching only.
+    /// What stands `distance` places after packet `i`, a packet of this frame or not: for prefetching only.
     #[inline(always)]
     pub(crate) fn ahead(&self, i: usize, distance: usize) -> BufferIndex {
         self.indices[(i % FRAME_SIZE) + distance.min(AHEAD - 1)]

@@ -25,7 +25,7 @@ const FINAL: u32 = 1 << 31;
 /// keys, the lines would not stay in the L1 cache.
 const AHEAD: usize = 16;
 
-/// Sessions are worth a stage of their own if at least one rule in so many is one.
+/// Sessions are worth a stage of their own if at least one rule in this many is one.
 const FEW: usize = 8;
 
 /// What a compiled rule needs beside the rule.
@@ -193,7 +193,7 @@ impl Classifier {
         self.outcomes.get(rank as usize).copied().unwrap_or(Outcome::NONE)
     }
 
-    /// The next matching rule behind one that does not decide.
+    /// The next matching rule after one that does not decide.
     pub(crate) fn next(&self, key: &Key, after: Rank) -> Outcome {
         let session = key.session();
         // A session that was final would have decided already.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the classifier sees of a packet, and a rule in the same terms.
 //!
-//! All header fields that a rule can name are gathered once per packet into a [`Key`] of five words; everything behind
+//! All header fields that a rule can name are gathered once per packet into a [`Key`] of five words; everything after
 //! it (trees, comparison) works on words and knows no protocol. The hash table works on a [`Session`], for which most packets
 //! need no key. A rule becomes a [`Pattern`]: masked values for everything but the ports, which are ranges.
 //!
@@ -60,7 +60,7 @@ pub struct Key {
 impl Key {
     /// Becomes the key of an IPv4 packet that ip4-input has found sound; `None`: it is none.
     ///
-    /// In place, word by word: a key that was returned was copied by wide loads right behind the narrow stores, which no
+    /// In place, word by word: a key that was returned was copied by wide loads right after the narrow stores, which no
     /// store buffer forwards, and cost 10 clocks.
     #[inline(always)]
     pub fn fill(&mut self, packet: &[u8], interface: InterfaceIndex) -> Option<()> {

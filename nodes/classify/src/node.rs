@@ -256,7 +256,7 @@ impl Places {
     }
 }
 
-/// Packets of one interface, one behind the other: what is the same for all of them is not asked of each.
+/// Packets of one interface in a row: what is the same for all of them is looked up once.
 struct Run<'a> {
     packets: &'a [BufferIndex],
     start: usize,
@@ -362,7 +362,7 @@ impl Act<'_> {
         self.rules.add(slot.index(), 1, ip_bytes::<OUTPUT>(packet) as u64);
     }
 
-    /// Rules that do more than one thing, and those behind which the next one decides.
+    /// Rules that do more than one thing, and those after which the next one decides.
     #[inline(never)]
     fn special<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, outcome: Outcome, key: &Key) -> Acted {
         let attached = self.attached.get(interface::<OUTPUT>(packet.meta));

@@ -32,7 +32,7 @@ pub(crate) struct Packet {
     offset: u16,
     more: bool,
     options: bool,
-    /// Bytes behind the IP header.
+    /// Bytes after the IP header.
     payload: usize,
 }
 

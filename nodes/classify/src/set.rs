@@ -50,7 +50,7 @@ impl RuleSet {
         Ok(set)
     }
 
-    /// Adds a rule behind those of the same priority.
+    /// Adds a rule after those of the same priority.
     pub fn add(&mut self, rule: Rule) -> Result<(), RuleError> {
         self.insert(rule)?;
         self.order.sort_unstable();

@@ -60,7 +60,7 @@ impl Lab {
         Lab { bed, sets, tracker }
     }
 
-    /// These rules, and behind them all others are closed to whoever is not answered.
+    /// These rules, and after them all others are closed to whoever is not answered.
     fn guard(&mut self, name: &str, port: usize, direction: Direction, rules: Vec<Rule>) {
         let interface = self.bed.ports[port].index;
         let Bed { engine, interfaces, .. } = &mut self.bed;

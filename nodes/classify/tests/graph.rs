@@ -343,7 +343,7 @@ fn a_trace_names_the_rule_that_decided() {
 fn replacing_a_set_under_traffic_loses_nothing() {
     const PACKETS: u64 = 20_000;
     let mut lab = Lab::new(10_000);
-    // All sets drop everything, by one of three rules that stay, behind none to some hundred others.
+    // All sets drop everything, by one of three rules that stay, after none to some hundred others.
     let set = |round: u32| {
         let host = |n: u32| Ipv4Net::from(Ipv4Addr::from_bits(0x0a00_0000 + n));
         let filler = (0..round % 7 * 100)

@@ -310,7 +310,7 @@ impl<F: Family> Rib<F> {
         Some(RouteView::new(prefix, route, &self.lists))
     }
 
-    /// All routes by address and length; with `after`, those behind that prefix, so that a dump can go on
+    /// All routes by address and length; with `after`, those after that prefix, so that a dump can go on
     /// where it stopped although the table has changed.
     pub fn routes(&self, after: Option<F::Net>) -> impl Iterator<Item = RouteView<'_, F>> {
         let routes = match after {

@@ -35,7 +35,7 @@ impl<const N: usize> Words<N> {
 
     /// Reserves the address space; fails only if the process has none left or may have no more.
     pub fn map() -> io::Result<Self> {
-        // NORESERVE: what is never touched shall not count against the overcommit limit.
+        // NORESERVE: what is never touched must not count against the overcommit limit.
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let mapping = unsafe {
             libc::mmap(

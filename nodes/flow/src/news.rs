@@ -55,7 +55,7 @@ pub enum What {
     Waits {
         /// Bytes of the packet.
         length: u32,
-        /// The first of them, from the IPv4 header on; zeros behind a shorter packet.
+        /// The first of them, from the IPv4 header on; zeros after a shorter packet.
         head: [u8; HEAD],
     },
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a packet to the key of its flow.
 //!
-//! Relies on ip4-input: the bytes begin with a sound IPv4 header. All behind it is a stranger's and is checked.
+//! Relies on ip4-input: the bytes begin with a sound IPv4 header. All after it is a stranger's and is checked.
 
 use weft_flow_map::{Direction, Key};
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, TcpHeader};
@@ -147,7 +147,7 @@ fn query(icmp_type: Icmp4Type) -> Option<(u8, bool)> {
     }
 }
 
-/// The packet that an ICMP error is about: its header and at least 8 bytes behind it (RFC 792).
+/// The packet that an ICMP error is about: its header and at least 8 bytes after it (RFC 792).
 fn embedded(quoted: &[u8], table: u16) -> Option<Parsed> {
     let (ip, _) = Ipv4Header::ref_from_prefix(quoted).ok()?;
     if ip.version() != 4 || ip.header_length() < Ipv4Header::LENGTH || ip.fragment_offset() > 0 {

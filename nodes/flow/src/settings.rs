@@ -147,7 +147,7 @@ impl Settings {
         self.timeouts.of(Protocol::of(flow.key.protocol()), flow.state, false)
     }
 
-    /// Flows that one of so many workers may have.
+    /// Flows that one of this many workers may have.
     pub(crate) fn share(&self, workers: usize) -> usize {
         self.most.map_or(self.flows, |most| most as usize).div_ceil(workers)
     }

@@ -49,7 +49,7 @@ impl Segment {
         self.flags & flag != 0
     }
 
-    /// The sequence number behind the segment; SYN and FIN have one each.
+    /// The sequence number after the segment; SYN and FIN have one each.
     #[inline(always)]
     const fn end(&self) -> u32 {
         let control = (self.flags >> 1 & 1) + (self.flags & 1);

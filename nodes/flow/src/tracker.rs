@@ -82,7 +82,7 @@ pub fn registration() -> Registration<'static> {
 
 impl FlowTracker {
     /// Makes the tables, the node and its place on the `ip4-unicast` arc. `table` has the interfaces, of which there may be
-    /// so many as `interfaces`; `main` is
+    /// as many as `interfaces`; `main` is
     /// woken by workers that have news.
     pub fn new(
         engine: &mut Engine,

@@ -17,7 +17,7 @@ pub enum ArpOperation {
     Reply,
 }
 
-/// The 28 bytes behind the Ethernet header.
+/// The 28 bytes after the Ethernet header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ArpPacket {

@@ -75,7 +75,7 @@ pub struct ParseMacError {
 impl FromStr for MacAddr {
     type Err = ParseMacError;
 
-    /// Takes six groups of two digits behind colons, or three groups of four behind dots.
+    /// Takes six groups of two digits with colons, or three groups of four with dots, between them.
     fn from_str(text: &str) -> Result<Self, ParseMacError> {
         let (separator, width) = if text.contains('.') { ('.', 4) } else { (':', 2) };
         let parse = || {
@@ -213,7 +213,7 @@ impl fmt::Display for VlanId {
     }
 }
 
-/// The 4 bytes behind the type [`EtherType::VLAN`] or [`EtherType::QINQ`].
+/// The 4 bytes after the type [`EtherType::VLAN`] or [`EtherType::QINQ`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct VlanTag {
@@ -250,7 +250,7 @@ impl VlanTag {
     }
 }
 
-/// Where the IPv4 header of a frame begins, behind whatever tags; `None`: it carries something else.
+/// Where the IPv4 header of a frame begins, after whatever tags; `None`: it carries something else.
 #[inline(always)]
 pub fn ip4_offset(frame: &[u8]) -> Option<usize> {
     let (ethernet, mut rest) = EthernetHeader::ref_from_prefix(frame).ok()?;

@@ -4,7 +4,7 @@
 //! Nodes never index into packet bytes: a header is a `#[repr(C)]` struct of unaligned big-endian fields
 //! that zerocopy lays over the bytes, so a view costs one length check and a field one load. A view says
 //! nothing about validity: `ethernet-input`, `arp-input` and `ip4-input` check what they name, once per
-//! packet, and the nodes behind them rely on it.
+//! packet, and the nodes after them rely on it.
 //!
 //! Plain data and pure functions, usable from any thread.
 #![deny(unsafe_code)]

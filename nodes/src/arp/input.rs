@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! arp-input: is this an ARP packet that can be believed, syntactically?
 //!
-//! Start of the `arp` arc; behind this node the buffer holds a whole [`ArpPacket`] for Ethernet and IPv4 whose sender
+//! Start of the `arp` arc; after this node the buffer holds a whole [`ArpPacket`] for Ethernet and IPv4 whose sender
 //! is one station.
 
 use std::fmt;

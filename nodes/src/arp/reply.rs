@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! arp-reply: answers requests for our addresses in place, and tells the main thread who the neighbours are.
 //!
-//! Last node of the `arp` arc. A reply leaves on the interface that the request came in by, in the same buffer, behind
+//! Last node of the `arp` arc. A reply leaves on the interface that the request came in by, in the same buffer, after
 //! the link header of the request with its tags. What is of interest to the host's own neighbour table, replies and
 //! announcements, goes on to punt where the port has a host; its requests left by the same port, so their answers
 //! come here.

@@ -133,7 +133,7 @@ impl Routes<'_> {
         }
     }
 
-    /// Everywhere that the route to an address leads; nowhere if there is no table, or too many one behind the other.
+    /// Everywhere that the route to an address leads; nowhere if there is no table, or too many in a row.
     #[inline(always)]
     fn to(&self, mut table: u32, address: u32) -> &[Forward] {
         for _ in 0..MAX_TABLES {

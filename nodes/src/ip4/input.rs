@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ip4-input: is this a packet that may be forwarded at all (RFC 1812 section 5.2.2)?
 //!
-//! Every malformation has its own reason. A well-formed packet without options passes one branch; behind this
+//! Every malformation has its own reason. A well-formed packet without options passes one branch; after this
 //! node the buffer holds exactly `total_length` bytes from the IPv4 header on, and the header is sound.
 
 use std::fmt;

@@ -75,7 +75,7 @@ fn need(file: &[u8], expected: u64) -> Result<(), ElfError> {
     if expected > found { Err(ElfError::Truncated { found, expected }) } else { Ok(()) }
 }
 
-/// The number of so many bytes; the caller has checked that they are there.
+/// The number of this many bytes; the caller has checked that they are there.
 fn number(file: &[u8], at: u64, bytes: usize) -> u64 {
     let at = at as usize;
     file[at..at + bytes].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))

@@ -11,7 +11,7 @@ use weft_engine::node::{Kind, NodeSpec, ReasonKind, ReasonSpec, Role, Severity};
 
 use crate::registration::{NodeParts, ReasonText};
 
-/// Every node of a plugin has this reason, behind its own.
+/// Every node of a plugin has this reason, after its own.
 const FAILED: ReasonSpec = ReasonSpec {
     kind: ReasonKind::Drop,
     name: "plugin_failed",

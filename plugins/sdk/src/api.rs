@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Messages of the binary API that a plugin answers.
 //!
-//! Here they are bytes: what is behind `context`, as on the wire. The crate `weft-binapi` (feature `plugin`) makes an
+//! Here they are bytes: what is after `context`, as on the wire. The crate `weft-binapi` (feature `plugin`) makes an
 //! [`ApiMessage`] of a function on its types.
 
 use std::ffi::c_void;
@@ -32,10 +32,10 @@ pub struct Client<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ApiError(pub i32);
 
-/// One message of the answer to a dump, and a place behind it, where to go on.
+/// One message of the answer to a dump, and a place after it, where to go on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// What is behind `context`.
+    /// What is after `context`.
     pub body: Vec<u8>,
     /// More than the place that it was asked for with.
     pub next: u64,
@@ -65,7 +65,7 @@ impl<P: Plugin> ApiMessage<P> {
         ApiMessage { name, answer: Answer::Request(Box::new(run)) }
     }
 
-    /// `find` is given a place, 0 at first, and finds the first record there or behind it. In between the client reads, and
+    /// `find` is given a place, 0 at first, and finds the first record there or after it. In between the client reads, and
     /// anything may change.
     pub fn dump(
         name: &'static str,

@@ -6,7 +6,7 @@ use std::str::{FromStr, SplitWhitespace};
 
 use crate::refusal::Result;
 
-/// The words behind a command, from left to right.
+/// The words after a command, from left to right.
 pub struct Words<'a> {
     words: SplitWhitespace<'a>,
     next: Option<&'a str>,

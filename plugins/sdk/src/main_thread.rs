@@ -136,7 +136,7 @@ impl<'m> Main<'m> {
         Ok(Route4 { interface: InterfaceIndex(interface), source: Ipv4Addr::from_bits(source), table })
     }
 
-    /// Sends an event of a message that this plugin answers; refused if the client has gone. `body` is what is behind
+    /// Sends an event of a message that this plugin answers; refused if the client has gone. `body` is what is after
     /// `client_index`.
     pub fn send_event(&mut self, to: SessionId, event: &str, body: &[u8]) -> Result<()> {
         let event = CString::new(event)?;

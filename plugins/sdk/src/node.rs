@@ -215,7 +215,7 @@ impl Node {
         self
     }
 
-    /// Runs it on every worker every so many milliseconds, with an empty vector if no packet waits.
+    /// Runs it on every worker at this interval in milliseconds, with an empty vector if no packet waits.
     pub fn every_ms(mut self, period: u32) -> Node {
         self.period_ms = period;
         self

@@ -66,7 +66,7 @@ pub struct Command<P> {
 }
 
 impl<P: Plugin> Command<P> {
-    /// `path` are its words: "show acl". `run` reads all words behind them, and only then does something.
+    /// `path` are its words: "show acl". `run` reads all words after them, and only then does something.
     pub fn new(
         path: &'static str,
         run: impl Fn(&mut P, &mut Main<'_>, &mut Words<'_>) -> Result<Answer> + 'static,
@@ -303,7 +303,7 @@ impl<'m, P: Plugin> Setup<'m, P> {
         self.main.done(code)
     }
 
-    /// Registers a counter of so many numbers: `/plugins/<plugin>/<name>` in the stats segment.
+    /// Registers a counter of this many numbers: `/plugins/<plugin>/<name>` in the stats segment.
     pub fn counter(&mut self, name: &str, columns: u32) -> Result<Counter> {
         let (host, main) = self.main.raw();
         let name = CString::new(name)?;

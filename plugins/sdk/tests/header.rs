@@ -17,7 +17,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Names behind `keyword` in the source.
+/// Names after `keyword` in the source.
 fn names<'a>(source: &'a str, keyword: &str) -> Vec<&'a str> {
     let lines = source.lines().filter_map(|line| line.strip_prefix(keyword));
     lines.filter_map(|line| line.split([' ', ':', '{']).next()).collect()

@@ -56,7 +56,7 @@ fn size(node: &Node) -> Size {
     Size { width, height: lines * LINE + 12.0 }
 }
 
-/// Stroke width of so many packets per second: tenfold traffic is about 1.5 times as wide, and ten
+/// Stroke width of this many packets per second: tenfold traffic is about 1.5 times as wide, and ten
 /// million still fit between two boxes.
 fn stroke(packets: f64) -> f64 {
     1.2 * (1.0 + packets).powf(0.16)

@@ -6,7 +6,7 @@
 //!
 //! What holds for every client:
 //! - Its messages are handled one at a time, in the order of their arrival, and answered in that order: a client knows
-//!   the end of a dump by the answer to the ping that it has sent behind it.
+//!   the end of a dump by the answer to the ping that it has sent after it.
 //! - It costs a bounded amount of memory. While its answers wait ([`Options::high_water`]), its next message is not
 //!   handled, a dump is not gone on with, and in the end its socket is not read. Only events come unasked: a client
 //!   that lets [`Options::backlog`] bytes pile up when there is one more is cut off.

@@ -32,7 +32,7 @@ struct Queue {
 }
 
 impl Outbox {
-    /// Puts a message behind all others.
+    /// Puts a message after all others.
     pub fn push<M: Message>(&self, envelope: Envelope, message: &M) -> Result<(), EncodeError> {
         let mut queue = self.queue.borrow_mut();
         envelope.frame(message, &mut queue.bytes)?;
@@ -42,7 +42,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts bytes that are a frame behind all others.
+    /// Puts bytes that are a frame after all others.
     pub fn push_frame(&self, frame: &[u8]) {
         let mut queue = self.queue.borrow_mut();
         queue.bytes.extend_from_slice(frame);

@@ -90,7 +90,7 @@ pub trait Guests {
     /// least what is always there.
     fn answer(&mut self, session: &Session, message: &str, body: &[u8]) -> Result<Option<Vec<u8>>, Retval>;
 
-    /// The first record of a dump at or behind a place, as a body, and a place behind it.
+    /// The first record of a dump at or after a place, as a body, and a place after it.
     fn details(
         &mut self,
         session: &Session,
@@ -110,7 +110,7 @@ type GuestAnswer<S> = fn(&mut S, &Session, &str, &[u8]) -> Result<Option<Vec<u8>
 type GuestDetails<S> = fn(&mut S, &Session, &str, &[u8], u64) -> Option<(Vec<u8>, u64)>;
 
 /// What a dump answers with, one by one: between two of them others may have changed the state, so what is kept
-/// meanwhile is a place ("behind this prefix"), and no reference.
+/// meanwhile is a place ("after this prefix"), and no reference.
 pub struct Records<S, T>(Next<S, T>);
 
 type Next<S, T> = Box<dyn FnMut(&mut S) -> Option<T>>;
@@ -135,7 +135,7 @@ pub(super) struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Bytes behind the message are of no interest.
+    /// Bytes after the message are of no interest.
     fn decode<M: Message>(&self) -> Result<M, DecodeError> {
         M::take(&mut Reader::new(self.body))
     }
@@ -293,7 +293,7 @@ impl<S: Transactional> Registry<S> {
     }
 
     /// Lists what is there, from a place that the client names. The handler makes a function that finds the first
-    /// record at or behind a place, and says where it is.
+    /// record at or after a place, and says where it is.
     pub fn stream<M, W>(&mut self, handler: impl Fn(&mut S, &Rc<Session>, &M) -> W + 'static)
     where
         M: Cursor,

@@ -5,7 +5,7 @@
 //! told of those that are handled, and of what they are answered with, and never receive another.
 //!
 //! Guests are those who handle messages for a while: plugins. Theirs are offered as long as they are there. What they
-//! define themselves gets ids behind all others, and an id never means anything else later: a client that has learned it
+//! define themselves gets ids after all others, and an id never means anything else later: a client that has learned it
 //! may send it when the guest is gone, or back.
 
 use std::cell::RefCell;

@@ -41,7 +41,7 @@ const LONGEST: usize = 16;
 pub struct Decoder {
     state: State,
     sequence: Vec<u8>,
-    /// A carriage return was the last byte: a line feed or NUL behind it belongs to it (RFC 854, page 11).
+    /// A carriage return was the last byte: a line feed or NUL after it belongs to it (RFC 854, page 11).
     after_return: bool,
 }
 

@@ -174,7 +174,7 @@ impl Line {
     }
 }
 
-/// Where the cursor is on a terminal so many columns wide, behind a prompt.
+/// Where the cursor is on a terminal this many columns wide, after a prompt.
 #[derive(Debug, Clone, Copy)]
 pub struct Screen {
     pub width: usize,

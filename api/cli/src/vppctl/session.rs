@@ -306,7 +306,7 @@ impl Session {
             return self.raw_answer(&format!("a command has {LONGEST} bytes at most\n"), false);
         }
         let line = String::from_utf8_lossy(&line);
-        // `vppctl` sends "quit" behind a pipe that ended without an end of line; no command ends so by itself.
+        // `vppctl` sends "quit" after a pipe that ended without an end of line; no command ends so by itself.
         let (line, last) = match line.trim_end().strip_suffix("quit") {
             Some(line) if self.mode == Mode::Batch => (line, true),
             _ => (&*line, false),
@@ -399,7 +399,7 @@ impl Session {
         false
     }
 
-    /// Shows an answer, and the prompt behind it.
+    /// Shows an answer, and the prompt after it.
     fn page(&mut self, text: &str) {
         if self.closed {
             return;

@@ -32,7 +32,7 @@ pub const PREAMBLE: [u8; 36] = [
     IAC, DO, NAWS, IAC, SB, NAWS, 1, IAC, SE,
 ];
 
-/// Bytes of a subnegotiation; behind so many without an end, what follows is taken for text.
+/// Bytes of a subnegotiation; after as many without an end, what follows is taken for text.
 const LONGEST: usize = 64;
 
 /// What the client means.

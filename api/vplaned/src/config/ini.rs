@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The INI files of a vplaned installation, as the inih library reads them: sections without regard to case, keys with
-//! it, comments from `;` or `#` at the start of a line and from ` ;` behind a value.
+//! it, comments from `;` or `#` at the start of a line and from ` ;` after a value.
 
 use std::fs;
 use std::path::{Path, PathBuf};

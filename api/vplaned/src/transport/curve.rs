@@ -2,7 +2,7 @@
 //! CURVE certificates in the files that czmq writes.
 //!
 //! vplaned keeps its certificate and those of its dataplanes as czmq files, and administrators copy them about; so ours
-//! are of the same form: the public part in the file named, both keys in the file with `_secret` behind its name.
+//! are of the same form: the public part in the file named, both keys in the file with `_secret` after its name.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};

@@ -147,7 +147,7 @@ impl Message {
     }
 }
 
-/// Attributes one behind the other.
+/// Attributes back to back.
 pub fn nested(attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (kind, value) in attributes {

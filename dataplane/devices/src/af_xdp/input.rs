@@ -74,7 +74,7 @@ impl RxQueue {
         RxQueue { interface, id, rx, polling: false, owed, counts: None }
     }
 
-    /// Has the worker `thread`, which shall poll the queue, count in its rows of `vectors`; without vectors in those of
+    /// Has the worker `thread`, which polls the queue, count in its rows of `vectors`; without vectors in those of
     /// the same as before, if any.
     pub fn count_in(&mut self, vectors: Option<QueueVectors>, thread: ThreadIndex) {
         let vectors = vectors.or_else(|| self.counts.take().map(|counts| counts.vectors));

@@ -168,7 +168,7 @@ fn map_ring<T>(
     let base = NonNull::new(base.cast::<u8>()).filter(|base| base.as_ptr().cast() != libc::MAP_FAILED);
     let base = base.ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel states these offsets for this mapping, whose length covers the slots
-    // behind them.
+    // after them.
     let at = |offset: u64| unsafe { base.add(offset as usize) };
     Ok(RingMemory {
         producer: at(offset.producer).cast(),

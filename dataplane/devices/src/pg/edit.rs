@@ -29,7 +29,7 @@ impl Place {
         (first, (self.bit + self.bits).div_ceil(8) - first)
     }
 
-    /// Bits of the last byte that lie behind the place.
+    /// Bits of the last byte that lie after the place.
     fn shift(self) -> usize {
         (8 - (self.bit + self.bits) % 8) % 8
     }

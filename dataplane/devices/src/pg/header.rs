@@ -19,7 +19,7 @@ pub(super) struct Field {
     pub bit: usize,
     pub bits: usize,
     pub notation: Notation,
-    /// One in the header stands for so many in the description.
+    /// One in the header stands for this many in the description.
     pub unit: u64,
 }
 
@@ -253,7 +253,7 @@ pub(super) const ICMP_CODES: &[(u64, &str, u64)] = &[
     (11, "fragment_reassembly_time_exceeded", 1),
 ];
 
-/// What stands behind a header.
+/// What stands after a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Layer {
     Ethernet,

@@ -19,7 +19,7 @@ use super::template::{Checksum, Description, Length, MAX_CHECKSUMS, Pseudo};
 /// Most bytes that a description can have: what fits the 16-bit lengths of IP and UDP.
 pub(super) const MAX_BYTES: usize = 65535;
 
-/// A header of IP, for the checksum of the header behind it.
+/// A header of IP, for the checksum of the header after it.
 #[derive(Clone, Copy)]
 struct Ip {
     start: usize,

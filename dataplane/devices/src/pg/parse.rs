@@ -87,7 +87,7 @@ pub struct PacketsPerSecond(pub f64);
 /// What `configure` changes; `None` leaves it.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Parameters {
-    /// Stop after so many packets; `Some(None)` never.
+    /// Stop after this many packets; `Some(None)` never.
     pub limit: Option<Option<NonZeroU64>>,
     /// Packets per second; `Some(None)` as fast as possible.
     pub rate: Option<Option<PacketsPerSecond>>,

@@ -483,7 +483,7 @@ impl BufferCache {
         }
     }
 
-    /// Chains `segment` (and what follows it) behind the last segment of `packet`.
+    /// Chains `segment` (and what follows it) after the last segment of `packet`.
     pub fn chain(&mut self, packet: BufferIndex, segment: BufferIndex) {
         // SAFETY: both belong to this worker; the references do not overlap in time.
         unsafe {

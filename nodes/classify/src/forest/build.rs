@@ -268,7 +268,7 @@ impl Builder<'_> {
             return 0.0;
         }
         let squares: u64 = self.counts.iter().map(|&count| u64::from(count).pow(2)).sum();
-        // How many rules stand in the child of an average rule: itself and, by the sample, so many others.
+        // How many rules stand in the child of an average rule: itself and, by the sample, as many others.
         let others = (squares as f64 / f64::from(copies) - 1.0) * rules as f64 / sample.len() as f64;
         let shared = (1.0 + others).max(LANES as f64 / 2.0);
         let gain = (rules as f64 / shared).log2().max(0.0) * f64::from(placed) / sample.len() as f64;

@@ -8,7 +8,7 @@
 //!
 //! A lookup goes tree by tree, and in a tree level by level over the whole vector of packets: a step is some ten instructions
 //! without a branch, and no packet waits for another one's cache miss. A leaf is a node that leads to itself, so all packets
-//! take as many steps as the tree is deep. A tree of which all rules come behind the rule that a packet has found already is not
+//! take as many steps as the tree is deep. A tree of which all rules come after the rule that a packet has found already is not
 //! asked.
 
 mod build;
@@ -138,7 +138,7 @@ impl Forest {
         }
     }
 
-    /// The best rule of a rank above `after` that matches one packet: for those behind a rule that lets the next one
+    /// The best rule of a rank above `after` that matches one packet: for those after a rule that lets the next one
     /// decide.
     pub fn next(&self, key: &Key, after: Rank) -> Rank {
         let mut best = NO_RANK;

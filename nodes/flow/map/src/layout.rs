@@ -132,7 +132,7 @@ impl Entry {
     }
 
     /// Owner: from here to [`Entry::end`] readers must not believe what they see. The fence keeps the stores that follow
-    /// behind the odd sequence.
+    /// after the odd sequence.
     #[inline(always)]
     pub fn begin(&self) {
         self.version.store(self.version.load(Relaxed) + 1, Relaxed);

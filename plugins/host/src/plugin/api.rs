@@ -19,7 +19,7 @@ pub struct ApiQuestion<'a> {
     pub uid: u32,
     /// What it calls itself.
     pub client: &'a str,
-    /// What is behind the header.
+    /// What is after the header.
     pub body: &'a [u8],
     /// Where a dump goes on.
     pub place: u64,
@@ -31,7 +31,7 @@ pub struct ApiAnswer {
     pub retval: i32,
     /// Where a dump goes on.
     pub next: u64,
-    /// What goes behind the header; empty if the plugin has written nothing.
+    /// What goes after the header; empty if the plugin has written nothing.
     pub body: Vec<u8>,
 }
 

@@ -130,7 +130,7 @@ fn add(words: &mut Words<'_>) -> Result<NpfCommand, CommandError> {
     Ok(NpfCommand::AddRule { group, index, rule })
 }
 
-/// What stands behind the number repeats the rule, and does not matter.
+/// What stands after the number repeats the rule, and does not matter.
 fn delete(mut words: Words<'_>) -> Result<NpfCommand, CommandError> {
     let group = group(&mut words)?;
     if words.is_empty() {

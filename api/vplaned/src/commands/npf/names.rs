@@ -155,7 +155,7 @@ impl AttachPoint {
         }
     }
 
-    /// What stands behind the kind.
+    /// What stands after the kind.
     pub fn name(&self) -> String {
         match self {
             AttachPoint::Interface(name) | AttachPoint::Qos(name) => name.clone(),

@@ -69,7 +69,7 @@ pub enum AddressMatch {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProtocolMatch {
-    /// `proto-final`: the transport, behind all extension headers.
+    /// `proto-final`: the transport, after all extension headers.
     Final(u8),
     /// `proto-base`: the number in the IP header.
     Base(u8),

@@ -43,7 +43,7 @@ pub enum Match {
     /// IPv4 packets to this port at any address. Fragments don't match, not even the first: see
     /// `xdp.bpf.c`.
     Service { transport: Transport, port: u16 },
-    /// Frames of this type, or with this type behind a VLAN tag. The type of a VLAN tag itself
+    /// Frames of this type, or with this type after a VLAN tag. The type of a VLAN tag itself
     /// (0x8100, 0x88a8) takes all frames that carry one.
     Type(EtherType),
 }

@@ -79,7 +79,7 @@ fn typed(ethertype: u16) -> Vec<u8> {
     frame
 }
 
-/// `frame` behind VLAN tags of these types.
+/// `frame` after VLAN tags of these types.
 fn tagged(frame: &[u8], tags: &[u16]) -> Vec<u8> {
     let mut out = frame[..12].to_vec();
     for tag in tags {
