@@ -207,7 +207,7 @@ pub struct Session {
     last: Sequence,
     /// A publication beyond the snapshot's end was seen.
     advanced: bool,
-    /// A CONFQUERY is out whose answer says nothing new, but whose refusal says that vplaned was restarted.
+    /// A CONFQUERY is out: its refusal says that vplaned was restarted, its answer that vplaned counts otherwise than we do.
     probing: bool,
     resync_wanted: bool,
     next_report: Option<Instant>,
@@ -217,6 +217,9 @@ pub struct Session {
 }
 
 impl Session {
+    /// [`Session::state_name`] while nobody answers.
+    pub const CONNECTING: &str = "connecting";
+
     /// `console` is the endpoint that CONNECT announces.
     pub fn new(settings: SessionSettings, console: String) -> Session {
         Session {
@@ -395,7 +398,12 @@ impl Session {
                 }
                 None => self.lose(now, LostReason::NoPublisher),
             },
-            (Reply::Conf { .. }, _) if self.probing => self.probing = false,
+            (Reply::Conf { .. }, _) if self.probing => {
+                // vplaned knows us, so its numbers went back while it ran, or one jumped ahead of the others. Which of the
+                // publications since then were new is anybody's guess: the snapshot's end says where they stand.
+                self.probing = false;
+                self.resync(now);
+            }
             (Reply::PortAdded { request, ifindex, name }, _) => self.port_added(now, request, ifindex, name),
             (Reply::PortDeleted { request, deleted }, _) => self.port_deleted(now, request, deleted),
             (Reply::Refused(reply), _) => self.refused(now, reply),
@@ -464,7 +472,7 @@ impl Session {
     pub fn state_name(&self) -> &'static str {
         match self.state {
             State::Idle { .. } => "waiting",
-            State::Dialling => "connecting",
+            State::Dialling => Session::CONNECTING,
             State::Accepting { .. } => "waiting for ACCEPT",
             State::Asking { .. } => "waiting for CONF",
             State::Subscribing { .. } => "subscribing",
