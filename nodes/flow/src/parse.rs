@@ -124,16 +124,27 @@ fn icmp(ip: &Ipv4Header, transport: &[u8], table: u16, relation: Relation) -> Pa
     if icmp.icmp_type.is_error() {
         return embedded(quoted, table).unwrap_or(malformed);
     }
-    let Some((request, answers)) = query(icmp.icmp_type) else {
-        // Router discovery and the like: no query, no answer.
-        let (key, direction) =
-            Key::new((ip.source.get(), 0), (ip.destination.get(), 0), table, ip.protocol.0, icmp.icmp_type.0);
-        return Parsed { key, direction, relation };
+    let (parsed, answers) = message(ip, icmp, table);
+    Parsed { relation: if answers { Relation::Answer } else { relation }, ..parsed }
+}
+
+/// Set in the place of the ICMP type if the endpoint with the higher address asks.
+const HIGH_ASKS: u8 = 0x80;
+
+/// A message of ICMP that is no error, and whether it is an answer. Its type says who asks, and who asks is a part of the key: so
+/// what admits the answers to A's requests does not admit requests of B, whatever identifier they bear. What is no query has no
+/// answer (router discovery, and types unknown): each side's is a flow of its own.
+fn message(ip: &Ipv4Header, icmp: &Icmp4Header, table: u16) -> (Parsed, bool) {
+    let (kind, id, answers) = match query(icmp.icmp_type) {
+        Some((request, answers)) => (request, icmp.rest[0].get(), answers),
+        None => (icmp.icmp_type.0 & !HIGH_ASKS, 0, false),
     };
-    let id = icmp.rest[0].get();
     let (from, to) = ((ip.source.get(), id), (ip.destination.get(), id));
-    let (key, direction) = Key::new(from, to, table, ip.protocol.0, request);
-    Parsed { key, direction, relation: if answers { Relation::Answer } else { relation } }
+    let (_, direction) = Key::new(from, to, table, ip.protocol.0, kind);
+    let high_asks = (direction == Direction::FromHigh) != answers;
+    let kind = if high_asks { kind | HIGH_ASKS } else { kind };
+    let (key, direction) = Key::new(from, to, table, ip.protocol.0, kind);
+    (Parsed { key, direction, relation: Relation::Part }, answers)
 }
 
 /// The type of the request, and whether this is the answer to it: echo, timestamp (RFC 792), information (RFC 792), address
@@ -161,11 +172,8 @@ fn embedded(quoted: &[u8], table: u16) -> Option<Parsed> {
         }
         IpProtocol::ICMP => {
             let (icmp, _) = Icmp4Header::ref_from_prefix(transport).ok()?;
-            let (request, _) = query(icmp.icmp_type)?;
-            let id = icmp.rest[0].get();
-            let (from, to) = ((ip.source.get(), id), (ip.destination.get(), id));
-            let (key, direction) = Key::new(from, to, table, ip.protocol.0, request);
-            Parsed { key, direction, relation: Relation::Error }
+            query(icmp.icmp_type)?;
+            Parsed { relation: Relation::Error, ..message(ip, icmp, table).0 }
         }
         _ => with_ports(ip, 0, 0, table, Relation::Error),
     };
@@ -259,6 +267,29 @@ mod tests {
         }
         let other_table = parse(&ipv4(A, B).udp(1000, 53).build(), 4);
         assert_ne!(other_table.key, parse(&ipv4(A, B).udp(1000, 53).build(), 3).key);
+    }
+
+    #[test]
+    fn the_type_of_an_icmp_message_says_who_asks() {
+        // Requests, their answers (RFC 792, RFC 950), and what is neither.
+        for (request, answer) in [(8, 0), (13, 14), (15, 16), (17, 18)] {
+            let message = |from, to, kind, id| {
+                parse(&ipv4(from, to).icmp4(Icmp4Header::new(Icmp4Type(kind), 0, [id, 1])).build(), 0)
+            };
+            for id in [0, 7, u16::MAX] {
+                let asked = message(A, B, request, id);
+                let answered = message(B, A, answer, id);
+                assert_eq!((asked.key, asked.direction), (answered.key, answered.direction.reverse()));
+                assert_eq!((asked.relation, answered.relation), (Relation::Part, Relation::Answer));
+                // The other side's request of the same identifier, and the answer to that.
+                assert_ne!(message(B, A, request, id).key, asked.key, "type {request}, id {id}");
+                assert_ne!(message(A, B, answer, id).key, asked.key, "type {answer}, id {id}");
+                assert_eq!(message(B, A, request, id).key, message(A, B, answer, id).key);
+            }
+        }
+        let solicitation =
+            |from, to| parse(&ipv4(from, to).icmp4(Icmp4Header::new(Icmp4Type(10), 0, [0, 0])).build(), 0);
+        assert_ne!(solicitation(A, B).key, solicitation(B, A).key);
     }
 
     #[test]
