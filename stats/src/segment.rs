@@ -396,6 +396,14 @@ impl Update<'_> {
             let capacity = storage.capacity;
             return Err(StatsError::Capacity { name: slot.name.to_string(), asked: index + 1, capacity });
         };
+        // In place where it fits, which every text of up to 55 bytes does: so what has a name can always have another, also in
+        // a full segment. Readers that copy it meanwhile notice, as of everything in a step.
+        if let Some(block) = text
+            && block.room() > name.len() as u64
+        {
+            write_text(&segment.memory, block, name);
+            return Ok(());
+        }
         let Some(block) = text_block(&segment.memory, &mut segment.alloc, name) else {
             let vector = slot.name.to_string();
             return Err(segment.full(&vector, name.len() as u64 + 1));
@@ -409,12 +417,15 @@ impl Update<'_> {
 
 /// A vector of bytes that holds `text` and its NUL, or `None` if there is no more memory.
 fn text_block(memory: &SharedMemory, alloc: &mut Allocator, text: &str) -> Option<Block> {
-    let bytes = text.len() as u64 + 1;
-    let block = alloc.allocate(bytes)?;
-    memory.at::<AtomicU64>(block.length()).store(bytes, Relaxed);
+    let block = alloc.allocate(text.len() as u64 + 1)?;
+    write_text(memory, &block, text);
+    Some(block)
+}
+
+fn write_text(memory: &SharedMemory, block: &Block, text: &str) {
+    memory.at::<AtomicU64>(block.length()).store(text.len() as u64 + 1, Relaxed);
     let words: &[AtomicU64] = memory.slice(block.data, block.room() as usize / WORD);
     for (index, word) in words.iter().enumerate() {
         word.store(text_word(text.as_bytes(), index), Relaxed);
     }
-    Some(block)
 }

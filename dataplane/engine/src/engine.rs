@@ -274,14 +274,15 @@ impl Engine {
         if self.arcs.mentions(&info.name) {
             self.publish_arcs();
         }
-        let (counters, links) = (&self.counters, std::mem::take(&mut self.links[id.index()]));
+        let counters = &self.counters;
+        let links = self.links.get_mut(id.index()).map(std::mem::take).unwrap_or_default();
         self.stats.update(|update| {
             links.into_iter().for_each(|link| update.remove(link));
-            let mut unnamed = update.set_name(&counters.node_names, id.index(), DELETED);
+            // Fails only for a name that the segment had no room for in the first place.
+            let _ = update.set_name(&counters.node_names, id.index(), DELETED);
             for (reason, _) in info.reason_ids() {
-                unnamed = unnamed.and(counters.reason_texts.delete(update, reason));
+                let _ = counters.reason_texts.delete(update, reason);
             }
-            debug_assert!(unnamed.is_ok(), "what has a name can have another");
         });
         let edges = self.edges.remove(&mut self.stats, id);
         self.post_all(move |worker| worker.remove(id));
@@ -321,7 +322,12 @@ impl Engine {
             ("clocks", counters.clocks.entry()),
             ("suspends", counters.suspends.entry()),
         ];
-        let links = self.stats.update(|update| {
+        if id.index() >= self.links.len() {
+            self.links.resize_with(id.index() + 1, Vec::new);
+        }
+        // Also what was made before the segment was full is taken away with the node.
+        let links = &mut self.links[id.index()];
+        self.stats.update(|update| {
             for vector in [&counters.calls, &counters.vectors, &counters.clocks, &counters.suspends] {
                 update.set_len(vector, nodes)?;
             }
@@ -329,7 +335,6 @@ impl Engine {
             update.set_name(&counters.node_names, id.index(), &info.name)?;
             update.set_len(&counters.reasons, reasons)?;
             counters.reason_texts.set_len(update, reasons)?;
-            let mut links = Vec::new();
             for (column, entry) in columns {
                 links.push(update.symlink(&format!("/nodes/{stat_name}/{column}"), entry, id.0.into())?);
             }
@@ -338,13 +343,8 @@ impl Engine {
                 links.push(update.symlink(&name, counters.reasons.entry(), reason.0.into())?);
                 counters.reason_texts.set(update, reason, &stat_name, spec)?;
             }
-            Ok::<_, StatsError>(links)
-        })?;
-        if id.index() >= self.links.len() {
-            self.links.resize_with(id.index() + 1, Vec::new);
-        }
-        self.links[id.index()] = links;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The packet field of that name, for whoever registers it with the same type; zero until somebody writes it.

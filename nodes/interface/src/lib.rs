@@ -21,7 +21,7 @@ use thiserror::Error;
 use weft_engine::counters::DELETED;
 use weft_engine::publish::Published;
 use weft_engine::{Engine, InterfaceIndex, NodeId};
-use weft_stats::EntryIndex;
+use weft_stats::{EntryIndex, StatsError};
 
 use weft_headers::MacAddr;
 
@@ -111,6 +111,14 @@ pub enum InterfaceError {
     /// Something stands on it.
     #[error("'{0}' has sub-interfaces; delete them first: {1}")]
     HasSubs(String, String),
+    /// No room for its name among the counters.
+    #[error("no room for the counters of interface '{name}': {error}; see statseg {{ size }}")]
+    Stats {
+        /// The new one.
+        name: String,
+        /// What is full.
+        error: String,
+    },
 }
 
 type OnDelete = Box<dyn FnMut(&mut Engine, InterfaceIndex)>;
@@ -256,7 +264,9 @@ impl Interfaces {
             self.draining.push(false);
         }
         engine.counters.interfaces.zero(index);
-        self.name_counters(engine, index, Some(&interface.name));
+        if let Err(error) = self.name_counters(engine, index, Some(&interface.name)) {
+            return Err(InterfaceError::Stats { name: interface.name, error: error.to_string() });
+        }
         engine.set_transmit(index, interface.tx);
         self.list[index.index()] = Some(interface);
         self.events.push(Event::Added(index));
@@ -266,24 +276,25 @@ impl Interfaces {
 
     /// Names the counters of an interface that comes (`None`: that goes), in one step. The length of the vectors is the
     /// number of indices given out.
-    fn name_counters(&mut self, engine: &mut Engine, index: InterfaceIndex, name: Option<&str>) {
+    fn name_counters(
+        &mut self,
+        engine: &mut Engine,
+        index: InterfaceIndex,
+        name: Option<&str>,
+    ) -> Result<(), StatsError> {
         let (counters, len) = (&engine.counters, self.list.len());
         let links = &mut self.links[index.index()];
-        let linked = engine.stats.update(|update| {
+        let linked = engine.stats.update(|update| -> Result<_, StatsError> {
             links.drain(..).for_each(|link| update.remove(link));
-            let named = counters
-                .interfaces
-                .set_len(update, len)
-                .and_then(|()| update.set_len(&counters.interface_names, len))
-                .and_then(|()| {
-                    update.set_name(&counters.interface_names, index.index(), name.unwrap_or(DELETED))
-                });
-            debug_assert!(named.is_ok(), "the vectors were made for as many interfaces as the limit allows");
-            name.map_or(Ok(()), |name| counters.interfaces.link(update, name, index, links))
-        });
+            counters.interfaces.set_len(update, len)?;
+            update.set_len(&counters.interface_names, len)?;
+            update.set_name(&counters.interface_names, index.index(), name.unwrap_or(DELETED))?;
+            Ok(name.map_or(Ok(()), |name| counters.interfaces.link(update, name, index, links)))
+        })?;
         if let (Err(error), Some(name)) = (linked, name) {
             tracing::warn!("{name} has its counters in /if, but not all of them in /interfaces: {error}");
         }
+        Ok(())
     }
 
     /// Deletes an interface whose routes, next hops and features are gone already.
@@ -313,7 +324,8 @@ impl Interfaces {
             action(engine, index);
         }
         engine.forget_features(index);
-        self.name_counters(engine, index, None);
+        let renamed = self.name_counters(engine, index, None);
+        debug_assert!(renamed.is_ok(), "what has a name can have another that is no longer");
         let freed = Arc::clone(&self.freed);
         engine.after_workers(move |_| {
             if let Ok(mut freed) = freed.lock() {

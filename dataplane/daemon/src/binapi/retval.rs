@@ -33,7 +33,7 @@ pub fn device(error: DeviceError) -> Retval {
 pub fn interface(error: &InterfaceError) -> Retval {
     match error {
         InterfaceError::Duplicate(_) => Retval::IF_ALREADY_EXISTS,
-        InterfaceError::Full { .. } => Retval::LIMIT_EXCEEDED,
+        InterfaceError::Full { .. } | InterfaceError::Stats { .. } => Retval::LIMIT_EXCEEDED,
         InterfaceError::Unknown(_) => Retval::INVALID_SW_IF_INDEX,
         InterfaceError::NotAPort(_) => Retval::INVALID_SW_IF_INDEX,
         InterfaceError::TagsTaken(_) => Retval::VLAN_ALREADY_EXISTS,
