@@ -7,7 +7,7 @@
 //!
 //! | part | modules |
 //! |---|---|
-//! | language | [`tree`] finds the command, [`args`] reads its arguments, [`reply`] carries the answer as text and JSON, [`script`] runs files |
+//! | language | [`tree`] finds the command, [`args`] reads its arguments, [`reply`] carries the answer as text and JSON, [`script`] runs files, one command after the other or as one change |
 //! | socket of `weftctl` | [`protocol`] is the wire format, [`client`] the blocking client, `server` (feature `server`) the daemon's side |
 //! | socket of `vppctl` | [`vppctl`]: the protocol, and (feature `server`) its sockets |
 //!
@@ -16,6 +16,7 @@
 #![deny(unsafe_code)]
 
 pub mod args;
+mod atomic;
 pub mod client;
 mod complete;
 mod error;
@@ -35,6 +36,7 @@ pub mod vppctl;
 mod waiting;
 
 pub use args::Args;
+pub use atomic::{Atomic, End, RefusedSteps};
 pub use complete::{Candidate, Completion};
 pub use error::CliError;
 pub use reply::{Later, Reply};

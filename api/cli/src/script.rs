@@ -6,7 +6,7 @@
 
 use std::{fs, io, path::Path};
 
-use crate::{args::Args, error::CliError, reply::Reply, tree::CommandTree};
+use crate::{args::Args, atomic::End, error::CliError, reply::Reply, tree::CommandTree};
 
 /// `exec` inside `exec` inside ...: deep enough for people, and it ends for a file that runs itself.
 const DEEPEST_NESTING: usize = 8;
@@ -93,23 +93,41 @@ pub enum ScriptError {
     Read { path: String, source: io::Error },
     #[error("cannot read {path}: it is not a regular file")]
     NotAFile { path: String },
-    #[error("{}", self.describe())]
+    #[error("{}", describe(path, line, error))]
     Command { path: String, line: NumberedLine, error: CliError },
     #[error("{path} is not run: {DEEPEST_NESTING} command files are already running each other")]
     TooDeep { path: String },
+    #[error("{path} is not run: there are no commands here that can be made as one change")]
+    NotAtomic { path: String },
+    #[error("{}", describe_all(path, refused))]
+    Refused { path: String, refused: Vec<(NumberedLine, CliError)> },
+    #[error("{path}: {error}")]
+    Whole { path: String, error: CliError },
 }
 
-impl ScriptError {
-    fn describe(&self) -> String {
-        let Self::Command { path, line, error } = self else {
-            return String::new();
-        };
-        let place = format!("{path}:{}: {error}", line.number);
-        match error.excerpt(&line.text) {
-            Some(excerpt) => format!("{place}\n{excerpt}"),
-            None => place,
-        }
+fn describe_all(path: &str, refused: &[(NumberedLine, CliError)]) -> String {
+    let lines: Vec<String> = refused.iter().map(|(line, error)| describe(path, line, error)).collect();
+    lines.join("\n")
+}
+
+/// An error with its place, and an excerpt of the line if one word is to blame.
+fn describe(path: &str, line: &NumberedLine, error: &CliError) -> String {
+    let place = format!("{path}:{}: {error}", line.number);
+    match error.excerpt(&line.text) {
+        Some(excerpt) => format!("{place}\n{excerpt}"),
+        None => place,
     }
+}
+
+/// The text of a command file.
+pub(crate) fn read(path: &Path) -> Result<String, ScriptError> {
+    let name = path.display().to_string();
+    let failed = |source| ScriptError::Read { path: name.clone(), source };
+    // Opening a FIFO would block the main thread, so the type is looked at first.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(ScriptError::NotAFile { path: name });
+    }
+    fs::read_to_string(path).map_err(failed)
 }
 
 impl<C> CommandTree<C> {
@@ -123,12 +141,7 @@ impl<C> CommandTree<C> {
         if depth >= DEEPEST_NESTING {
             return Err(ScriptError::TooDeep { path: name });
         }
-        let read = |source| ScriptError::Read { path: name.clone(), source };
-        // Opening a FIFO would block the main thread, so the type is looked at first.
-        if !fs::metadata(path).map_err(read)?.is_file() {
-            return Err(ScriptError::NotAFile { path: name });
-        }
-        let text = fs::read_to_string(path).map_err(read)?;
+        let text = read(path)?;
         let mut replies = Vec::new();
         for line in logical_lines(&text) {
             match self.execute_nested(state, &line.text, depth + 1) {
@@ -142,10 +155,27 @@ impl<C> CommandTree<C> {
 
     /// The command `exec <file>`.
     pub(crate) fn exec(&self, state: &mut C, args: &mut Args<'_>, depth: usize) -> Result<Reply, CliError> {
-        let path = args.word("file name")?;
+        let (mut atomic, mut dry) = (false, false);
+        while !(args.is_empty() || atomic && dry) {
+            if args.keyword("--atomic") {
+                atomic = true;
+            } else if args.keyword("--dry-run") {
+                dry = true;
+            } else {
+                break;
+            }
+        }
+        let path = Path::new(args.word("file name")?);
         args.finish()?;
-        self.run_file_nested(state, Path::new(path), depth).map_err(|error| match error {
-            ScriptError::Command { .. } => CliError::new(error),
+        let done = match (atomic, dry) {
+            (false, false) => self.run_file_nested(state, path, depth),
+            (_, false) => self.run_file_atomically(state, path, End::Make),
+            (_, true) => self.run_file_atomically(state, path, End::Try),
+        };
+        done.map_err(|error| match error {
+            ScriptError::Command { .. } | ScriptError::Refused { .. } | ScriptError::Whole { .. } => {
+                CliError::new(error)
+            }
             _ => args.reject(error),
         })
     }

@@ -15,6 +15,7 @@ use weft_words::suggest::{nearest, one_of};
 
 use crate::{
     args::Args,
+    atomic::Atomic,
     complete::Candidate,
     error::{CliError, quote},
     help,
@@ -31,6 +32,8 @@ pub struct Command<C> {
     pub(crate) synopsis: String,
     pub(crate) help: String,
     pub(crate) completer: Option<Completer<C>>,
+    /// Whether it can be part of a file that is carried out as one change.
+    pub(crate) is_change: bool,
     action: Action<C>,
 }
 
@@ -51,7 +54,7 @@ impl<C> Command<C> {
     }
 
     fn with_action(path: String, action: Action<C>) -> Self {
-        Self { path, synopsis: String::new(), help: String::new(), completer: None, action }
+        Self { path, synopsis: String::new(), help: String::new(), completer: None, is_change: false, action }
     }
 
     /// The arguments: `<value>`, `[optional]`, `this|that`, keywords as they are.
@@ -78,6 +81,12 @@ impl<C> Command<C> {
         self
     }
 
+    /// Says that the command can be part of a file that is carried out as one change: see [`CommandTree::atomic`].
+    pub fn change(mut self) -> Self {
+        self.is_change = true;
+        self
+    }
+
     /// Path and synopsis.
     pub(crate) fn usage(&self) -> String {
         [self.path.as_str(), &self.synopsis].join(" ").trim_end().to_owned()
@@ -96,6 +105,7 @@ pub enum RegisterError {
 /// All commands.
 pub struct CommandTree<C> {
     pub(crate) root: Node<C>,
+    pub(crate) atomic: Option<Atomic<C>>,
 }
 
 /// A word, and what may follow it.
@@ -152,20 +162,28 @@ impl<C> Default for CommandTree<C> {
 impl<C> CommandTree<C> {
     /// A tree that knows `help` and `exec`.
     pub fn new() -> Self {
-        let mut tree = Self { root: Node::new() };
+        let mut tree = Self { root: Node::new(), atomic: None };
         let built_in = [
             Command::with_action(help::WORD.into(), Action::Help)
                 .synopsis("[<command>]")
                 .help("Explain a command, or list all words that may come first"),
             Command::with_action("exec".into(), Action::Exec)
-                .synopsis("<file>")
-                .help("Run the commands of a file; the first that fails stops it"),
+                .synopsis("[--atomic] [--dry-run] <file>")
+                .help(
+                    "Run the commands of a file; the first that fails stops it. --atomic: all of them in one step, or \
+                     none; --dry-run: only find out whether they could be",
+                ),
         ];
         for command in built_in {
             let word = command.path.clone();
             tree.root.words.insert(word, Node { command: Some(command), words: BTreeMap::new() });
         }
         tree
+    }
+
+    /// Says how the commands of a file are carried out as one change.
+    pub fn atomic(&mut self, atomic: Atomic<C>) {
+        self.atomic = Some(atomic);
     }
 
     /// Adds a command; its path must be free.

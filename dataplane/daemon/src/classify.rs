@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use weft_classify::{Redirect, RuleSets, Verdict};
+use weft_control::Control;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::interface::Interfaces;
 use weft_nodes::ip4::NextHopId;
@@ -59,7 +60,7 @@ impl Dataplane {
         acquired: &[NextHopId],
         change: impl FnOnce(&mut RuleSets, &mut Engine, &Interfaces) -> R,
     ) -> R {
-        let Dataplane { engine, interfaces, router, rule_sets, .. } = self;
+        let Dataplane { control: Control { engine, interfaces, router, .. }, rule_sets, .. } = self;
         Foundation { engine, interfaces, router, rule_sets }.change_rules(acquired, change)
     }
 }

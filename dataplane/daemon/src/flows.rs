@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use weft_control::Control;
 use weft_engine::InterfaceIndex;
 use weft_flow::FlowTracker;
 use weft_flow::news::{News, What};
@@ -51,14 +52,18 @@ impl Dataplane {
     pub fn track_flows(&mut self, interface: InterfaceIndex, mode: Mode) -> Result<()> {
         self.make_tracker()?;
         if let Some(tracker) = &mut self.flows.tracker {
-            tracker.enable(&mut self.engine, interface, mode)?;
+            tracker.enable(&mut self.control.engine, interface, mode)?;
         }
         Ok(())
     }
 
     /// No longer tracks the flows of an interface, but for rules that admit flows.
     pub fn untrack_flows(&mut self, interface: InterfaceIndex) -> Result<()> {
-        let Dataplane { flows: Flows { tracker, admitting, looked_up, .. }, engine, .. } = self;
+        let Dataplane {
+            flows: Flows { tracker, admitting, looked_up, .. },
+            control: Control { engine, .. },
+            ..
+        } = self;
         let Some(tracker) = tracker else { return Ok(()) };
         if admitting.is_empty() {
             tracker.disable(engine, interface)?;
@@ -75,16 +80,17 @@ impl Dataplane {
             let path = self.config.unix.in_runtime_dir(Path::new(SOCKET));
             let listener = StatsListener::bind(&path, self.config.unix.gid.map(|group| group.0))?;
             let (table, settings) = (self.interfaces.published(), self.config.flow);
-            let tracker = FlowTracker::new(&mut self.engine, settings, &table, interfaces, &self.main)?;
+            let tracker =
+                FlowTracker::new(&mut self.control.engine, settings, &table, interfaces, &self.main)?;
             let name = format!("{}_flows", self.config.cpu.thread_prefix);
             match MemoryServer::start(listener, tracker.tables(), name) {
                 Ok(server) => self.flows.server = Some(server),
                 Err(error) => {
-                    tracker.discard(&mut self.engine);
+                    tracker.discard(&mut self.control.engine);
                     return Err(error);
                 }
             }
-            self.rule_sets.admit_by(&mut self.engine, tracker.node());
+            self.rule_sets.admit_by(&mut self.control.engine, tracker.node());
             tracker.set_events(self.flows.logged != (false, false));
             self.flows.tracker = Some(tracker);
         }
@@ -106,7 +112,7 @@ impl Dataplane {
         if !self.flows.admitting.remove(owner) || !self.flows.admitting.is_empty() {
             return;
         }
-        let Dataplane { flows, engine, interfaces, .. } = self;
+        let Dataplane { flows, control: Control { engine, interfaces, .. }, .. } = self;
         for index in std::mem::take(&mut flows.looked_up) {
             // Somebody may have set another mode meanwhile.
             if let Some(tracker) = &mut flows.tracker
@@ -159,7 +165,7 @@ impl Dataplane {
         let id = match self.flows.held.get(&(interface, address)) {
             Some(id) => *id,
             None => {
-                let Dataplane { router, engine, interfaces, .. } = self;
+                let Control { router, engine, interfaces, .. } = &mut self.control;
                 let id = router.hold_next_hop(engine, interfaces, interface, address)?;
                 self.flows.held.insert((interface, address), id);
                 id

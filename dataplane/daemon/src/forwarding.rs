@@ -3,17 +3,17 @@
 
 use std::collections::BTreeSet;
 
+use weft_control::Control;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::{Settings, Tables};
 use weft_nodes::interface::{Changes, Event, Interfaces, Kind};
-use weft_nodes::ip4::{IcmpSettings, MssLimits, Router, RouterError, RouterSettings};
+use weft_nodes::ip4::{IcmpSettings, Router, RouterError, RouterSettings};
 use weft_nodes::neighbor::NeighborSettings;
 use weft_stats::StatsError;
 
 use crate::config::limits::Limits;
-use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 /// Why there is no router.
@@ -67,14 +67,6 @@ pub fn make(
     Ok((router, tables))
 }
 
-impl Subsystem for MssLimits {
-    fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
-        if let Err(error) = self.interface_leaves(cx.engine, cx.interfaces, index) {
-            tracing::error!("limit of TCP segments of interface {index} stays: {error}");
-        }
-    }
-}
-
 /// News handled at once, so that a flood of ARP does not keep the main loop from everything else.
 const NEWS_AT_ONCE: usize = 1024;
 
@@ -83,11 +75,12 @@ impl Dataplane {
     pub fn hear_workers(&mut self) -> bool {
         self.main.drain();
         let mut left = NEWS_AT_ONCE;
-        for ring in &mut self.nodes.notices {
+        let Control { nodes, router, engine, interfaces, .. } = &mut self.control;
+        for ring in &mut nodes.notices {
             while left > 0
                 && let Ok(notice) = ring.pop()
             {
-                self.router.notice(&mut self.engine, &self.interfaces, notice);
+                router.notice(engine, interfaces, notice);
                 left -= 1;
             }
         }
@@ -103,14 +96,14 @@ impl Dataplane {
 
     /// Asks for neighbours, ages them and gives them up.
     pub fn tick_neighbors(&mut self) {
-        self.router.tick(&mut self.engine, &self.interfaces);
+        self.control.router.tick(&mut self.control.engine, &self.control.interfaces);
     }
 
     /// Shows readers the counters of load-balances that are new.
     pub fn publish_route_counters(&mut self) {
         let used = self.router.objects().load_balances.used();
         if used > self.routes.published_len() {
-            let published = self.engine.stats.set_len(&self.routes, used);
+            let published = self.control.engine.stats.set_len(&self.routes, used);
             debug_assert!(published.is_ok(), "the vector was made for all load-balances");
         }
     }
@@ -134,9 +127,7 @@ impl Dataplane {
             if changed.contains(&parent) {
                 continue;
             }
-            if let Err(error) = self.router.interface_changed(&mut self.engine, &self.interfaces, *index) {
-                tracing::error!("routes over {} are not up to date: {error}", self.interface_name(*index));
-            }
+            self.control.reroute(*index);
         }
     }
 }

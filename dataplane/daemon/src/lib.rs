@@ -18,6 +18,7 @@ pub mod args;
 pub mod baseline;
 pub mod binapi;
 pub mod capture;
+mod changes;
 mod classify;
 pub mod cli;
 mod cli_sockets;

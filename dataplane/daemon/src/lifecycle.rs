@@ -27,9 +27,10 @@
 //! Main thread only. A call of a subsystem does not delete or create interfaces and tables.
 
 use weft_classify::RuleSets;
+use weft_control::Control;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::interface::{Changes, Event, InterfaceError, Interfaces, Kind};
-use weft_nodes::ip4::{Router, TableId, TableIndex};
+use weft_nodes::ip4::{Router, TableIndex};
 use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
 
 use crate::ports::DeviceError;
@@ -98,15 +99,12 @@ impl Dataplane {
     /// What all subsystems may use, and all of them, from the bottom up.
     fn subsystems(&mut self) -> (Foundation<'_>, Vec<&mut dyn Subsystem>) {
         let Dataplane {
-            engine,
-            interfaces,
-            router,
+            control: Control { engine, interfaces, router, .. },
             rule_sets,
             baselines,
             devices,
             pg,
             capture,
-            mss,
             flows,
             plugins,
             classify_tables,
@@ -117,7 +115,7 @@ impl Dataplane {
         } = self;
         let mut all: Vec<&mut dyn Subsystem> = vec![baselines, devices, pg];
         all.extend(capture.as_mut().map(|capture| capture as &mut dyn Subsystem));
-        all.extend([mss as &mut dyn Subsystem, flows, plugins, classify_tables, agents]);
+        all.extend([flows as &mut dyn Subsystem, plugins, classify_tables, agents]);
         all.extend(vplaned.as_deref_mut().map(|vplaned| vplaned as &mut dyn Subsystem));
         all.extend(api.as_mut().map(|api| api as &mut dyn Subsystem));
         (Foundation { engine, interfaces, router, rule_sets }, all)
@@ -128,7 +126,7 @@ impl Dataplane {
     pub fn tell_of_changes(&mut self) {
         // What is told may change other interfaces.
         loop {
-            let events = self.interfaces.take_events();
+            let events = self.control.interfaces.take_events();
             if events.is_empty() {
                 return;
             }
@@ -170,12 +168,13 @@ impl Dataplane {
         }
         let (cx, all) = self.subsystems();
         all.iter().try_for_each(|subsystem| subsystem.interface_may_go(cx.interfaces, index))?;
-        let Dataplane { router, engine, interfaces, .. } = self;
+        let Control { router, engine, interfaces, .. } = &mut self.control;
         router.interface_leaves(engine, interfaces, index)?;
+        self.control.interface_leaves(index);
         self.subsystems().0.rules_leave(index);
         self.tell_plugins(PluginEvent::InterfaceRemoving(PluginInterface(index.0)));
         self.tell_of_removal(|subsystem, cx| subsystem.interface_removing(cx, index));
-        self.interfaces.delete(&mut self.engine, index)?;
+        self.control.interfaces.delete(&mut self.control.engine, index)?;
         self.tell_of_removal(|subsystem, cx| subsystem.interface_removed(cx, index));
         self.tell_plugins(PluginEvent::InterfaceRemoved(PluginInterface(index.0)));
         tracing::info!("{name} is deleted");
@@ -194,13 +193,12 @@ impl Dataplane {
         }
     }
 
-    /// Deletes a forwarding table with all its routes. A refusal leaves all as it was.
-    pub fn delete_table(&mut self, id: TableId) -> Result<(), DeviceError> {
-        let table = self.router.table_index(id)?;
-        self.router.delete_table(&mut self.engine, &self.interfaces, id)?;
-        self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, table));
-        self.tell_plugins(PluginEvent::TableRemoved(table.0));
-        Ok(())
+    /// Tells everybody of the tables that change sets have deleted.
+    pub fn tell_of_deleted_tables(&mut self) {
+        for table in self.control.take_deleted_tables() {
+            self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, table));
+            self.tell_plugins(PluginEvent::TableRemoved(table.0));
+        }
     }
 }
 

@@ -294,7 +294,7 @@ impl Dataplane {
         self.publish_route_counters();
         self.tell_of_changes();
         self.announce();
-        let streams = self.pg.poll(&mut self.engine);
+        let streams = self.pg.poll(&mut self.control.engine);
         let captures = self.drain_capture();
         waits || streams || captures
     }
@@ -306,7 +306,7 @@ fn stop(dataplane: &mut Dataplane) -> Result<()> {
     dataplane.unload_all_plugins();
     dataplane.delete_all_interfaces();
     let closed = dataplane.settle(CLOSING, |dataplane| dataplane.devices.closing() == 0);
-    let joined = dataplane.threads.stop(&dataplane.engine, JOINING);
+    let joined = dataplane.threads.stop(&dataplane.control.engine, JOINING);
     if !joined {
         bail!("workers did not end within {} ms", JOINING.as_millis());
     }

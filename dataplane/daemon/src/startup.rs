@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `interfaces { ... }`: made at start in the order of the file; the first that fails ends the start.
+//! `settings { ... }` and `interfaces { ... }`: made at start in the order of the file; the first that fails ends the start.
 
 use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
 
+use weft_control::{ChangeSet, Owner, Purpose, StepError, Value, settings};
+use weft_engine::InterfaceIndex;
+
+use crate::config::Wanted;
 use crate::config::interfaces::Interface;
 use crate::config::{Config, Source};
 use crate::ports::DeviceError;
@@ -12,6 +16,9 @@ use crate::state::Dataplane;
 
 /// Makes all interfaces. An error says where in `source` its interface stands.
 pub fn make_interfaces(dataplane: &mut Dataplane, source: &Source) -> Result<()> {
+    let mut changes = ChangeSet::new(Owner::STARTUP);
+    wanted(dataplane, &mut changes, None, &dataplane.config.settings).context("settings")?;
+    dataplane.change(&changes, Purpose::Make).context("settings")?;
     for interface in dataplane.config.interfaces.clone() {
         let common = interface.common();
         make(dataplane, &interface).map_err(|error| {
@@ -33,21 +40,33 @@ fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), DeviceEr
         Interface::Loopback(loopback) => dataplane.create_loopback(loopback)?,
     };
     let common = interface.common();
+    let mut changes = ChangeSet::new(Owner::STARTUP);
     if let Some(mtu) = common.mtu {
-        dataplane.set_mtu(index, mtu.0.into())?;
+        changes.set(&settings::MTU, index, Value::Number(mtu.0.into()));
     }
-    let Dataplane { router, engine, interfaces, .. } = dataplane;
-    if common.table.0 != 0 {
-        if router.table_index(common.table.0).is_err() {
-            router.add_table(engine, common.table.0, &format!("ipv4-VRF:{}", common.table.0))?;
-        }
-        router.set_table(engine, interfaces, index, common.table.0)?;
+    let table = common.table.0;
+    if table != 0 {
+        changes.add_table(dataplane, table, None)?;
+        changes.set(&settings::TABLE, index, Value::Number(table.into()));
     }
-    for address in &common.addresses {
-        router.add_address(engine, interfaces, index, address.value)?;
-    }
+    wanted(dataplane, &mut changes, Some(index), &common.settings)?;
+    common.addresses.iter().for_each(|address| changes.add_address(index, address.value));
     if common.up {
-        dataplane.set_admin_state(index, true)?;
+        changes.set(&settings::ADMIN_STATE, index, Value::Switch(true));
+    }
+    Ok(dataplane.change(&changes, Purpose::Make)?)
+}
+
+/// Notes what startup.conf sets, of an interface or of all.
+fn wanted(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    index: Option<InterfaceIndex>,
+    settings: &[Wanted],
+) -> Result<(), StepError> {
+    for Wanted { setting, value } in settings {
+        let value = setting.grammar.parse(&value.value, |name| dataplane.interfaces.find(name));
+        changes.set(setting, index, value.map_err(|error| StepError::Value(setting.name, error))?);
     }
     Ok(())
 }

@@ -6,12 +6,14 @@
 //! threads or turns the workers by hand.
 
 use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use weft_classify::RuleSets;
 use weft_cli::CommandTree;
+use weft_control::{ChangeSet, Control};
 use weft_devices::pg::Pg;
 use weft_engine::buffer::{BufferConfig, PageRequest, Pages};
 use weft_engine::counters::{CounterLimits, Counters};
@@ -20,9 +22,9 @@ use weft_engine::trace::Names;
 use weft_engine::wait::Waker;
 use weft_engine::worker::IdlePolicy;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
-use weft_nodes::graph::{Nodes, add_nodes};
+use weft_nodes::graph::add_nodes;
 use weft_nodes::interface::Interfaces;
-use weft_nodes::ip4::{MssLimits, Router};
+use weft_nodes::ip4::MssLimits;
 use weft_stats::CombinedVector;
 
 use crate::baseline::Baselines;
@@ -62,20 +64,14 @@ pub struct NoAnswer(pub String);
 
 /// The one state of the main thread.
 pub struct Dataplane {
-    /// Graph, buffers, counters, and a hold on each worker.
-    pub engine: Engine,
-    /// Interfaces.
-    pub interfaces: Interfaces,
-    /// The built-in nodes.
-    pub nodes: Nodes,
-    /// IPv4: tables, routes, neighbours.
-    pub router: Router,
+    /// What is configured: interfaces, addresses, routes, neighbours, settings.
+    pub control: Control,
     /// `/net/route/to`, by load-balance.
     pub routes: CombinedVector,
+    /// What the commands of a file change that is carried out as one change (`exec --atomic`).
+    pub collected: Option<Box<ChangeSet>>,
     /// Classifier rules.
     pub rule_sets: RuleSets,
-    /// Limits of TCP segments, by interface.
-    pub mss: MssLimits,
     /// What is behind the interfaces.
     pub devices: Devices,
     /// The flow tracker.
@@ -138,13 +134,10 @@ impl Dataplane {
         let counters = engine.counters.rows(ThreadIndex(0));
         let dataplane = Dataplane {
             baselines: Baselines::new(),
-            engine,
-            interfaces,
-            nodes,
-            router,
+            control: Control::new(engine, interfaces, router, nodes, mss),
             routes: tables.routes,
+            collected: None,
             rule_sets,
-            mss,
             devices,
             flows: Flows::default(),
             pg,
@@ -199,6 +192,20 @@ impl Dataplane {
                 answer.map(|answer| (thread, answer)).map_err(|_| NoAnswer(self.plan.name(thread).to_owned()))
             })
             .collect()
+    }
+}
+
+impl Deref for Dataplane {
+    type Target = Control;
+
+    fn deref(&self) -> &Control {
+        &self.control
+    }
+}
+
+impl DerefMut for Dataplane {
+    fn deref_mut(&mut self) -> &mut Control {
+        &mut self.control
     }
 }
 

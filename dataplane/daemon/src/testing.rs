@@ -12,6 +12,7 @@ use crate::log::Recent;
 use crate::state::Dataplane;
 use crate::threads::{Place, Plan, WorkerThreads};
 use crate::topology::Topology;
+use weft_control::Control;
 
 /// A running dataplane.
 pub struct Bed {
@@ -75,7 +76,7 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let Dataplane { threads, engine, .. } = &mut self.dataplane;
+        let Dataplane { threads, control: Control { engine, .. }, .. } = &mut self.dataplane;
         let ended = threads.stop(engine, Duration::from_secs(10));
         if !std::thread::panicking() {
             assert!(ended, "the workers end");

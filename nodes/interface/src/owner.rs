@@ -12,12 +12,16 @@ impl Owner {
     pub const CONNECTED: Owner = Owner(0);
     /// Follows from resolved neighbours.
     pub const NEIGHBOR: Owner = Owner(1);
-    /// The command line and the start-up file.
+    /// The command line, and the command file that is run at start.
     pub const CLI: Owner = Owner(2);
     /// Clients of the binary API, all together; each is an [`Owner::agent`].
     pub const API: Owner = Owner(3);
     /// The vplaned session.
     pub const VPLANED: Owner = Owner(4);
+    /// The sections of startup.conf.
+    pub const STARTUP: Owner = Owner(5);
+    /// What is mirrored from the kernel.
+    pub const KERNEL: Owner = Owner(6);
     /// The first of the plugins; each has its own.
     pub const PLUGIN: Owner = Owner(16);
     /// The first client of the binary API.
@@ -44,6 +48,8 @@ impl fmt::Display for Owner {
             Owner::NEIGHBOR => "neighbor",
             Owner::CLI => "cli",
             Owner::VPLANED => "vplaned",
+            Owner::STARTUP => "startup.conf",
+            Owner::KERNEL => "kernel",
             owner if owner.slot() == Owner::API => "api",
             Owner(other) if *self >= Owner::PLUGIN => return write!(f, "plugin {}", other - Owner::PLUGIN.0),
             Owner(other) => return write!(f, "owner {other}"),

@@ -152,7 +152,8 @@ impl MssLimits {
         Ok(())
     }
 
-    fn get(&self, index: InterfaceIndex) -> u16 {
+    /// The limit of an interface; 0: none.
+    pub fn get(&self, index: InterfaceIndex) -> u16 {
         self.limits.get(index.index()).copied().unwrap_or(0)
     }
 

@@ -44,8 +44,7 @@ pub(super) fn messages<S: Transactional>(registry: &mut Registry<S>) {
 }
 
 impl<S: Transactional> Batch<S> {
-    fn new(flags: WeftBatchFlags, most: usize) -> Self {
-        let transaction = S::Transaction::default();
+    fn new(transaction: S::Transaction, flags: WeftBatchFlags, most: usize) -> Self {
         Batch { flags, transaction, items: Vec::new(), most, bytes: 0, spoilt: false }
     }
 
@@ -66,7 +65,7 @@ impl<S: Transactional> Batch<S> {
     fn commit(&mut self, state: &mut S) -> Result<(), Retval> {
         let dry = self.flags.contains(WeftBatchFlags::DRY_RUN);
         let purpose = if self.spoilt || dry { Purpose::Try } else { Purpose::Make };
-        let outcome = state.commit(std::mem::take(&mut self.transaction), purpose);
+        let outcome = state.commit(&self.transaction, purpose);
         if let Err(Refused { notes, .. }) = &outcome {
             for (note, retval) in notes {
                 let number = self.items.partition_point(|item| item.noted <= *note);
@@ -95,7 +94,8 @@ impl<H: Host> Connection<H> {
             // The open one stays: the client may not have meant to lose it.
             Some(_) => Retval::RSRC_IN_USE.get(),
             None => {
-                *batch = Some(Batch::new(flags, self.options.batch_items));
+                let transaction = self.host.with(|state| state.begin(&self.session));
+                *batch = Some(Batch::new(transaction, flags, self.options.batch_items));
                 0
             }
         };

@@ -35,13 +35,16 @@ const STREAM: Duration = Duration::from_millis(1);
 /// have changed, so that what a note names may be gone. A change by itself is a transaction of one.
 pub trait Transactional: 'static {
     /// What is to be done.
-    type Transaction: Default;
+    type Transaction;
+
+    /// A client is about to change something.
+    fn begin(&mut self, session: &Session) -> Self::Transaction;
 
     /// How much was noted so far.
     fn noted(transaction: &Self::Transaction) -> usize;
 
     /// Does it, or finds out whether it could be done.
-    fn commit(&mut self, transaction: Self::Transaction, purpose: Purpose) -> Result<(), Refused>;
+    fn commit(&mut self, transaction: &Self::Transaction, purpose: Purpose) -> Result<(), Refused>;
 }
 
 /// What a commit is for.
@@ -262,9 +265,9 @@ impl<S: Transactional> Registry<S> {
             }
         });
         let alone = self.answer(move |state: &mut S, session: &Rc<Session>, message: M| {
-            let mut transaction = S::Transaction::default();
+            let mut transaction = state.begin(session);
             let done = handler(state, &mut transaction, session, message)?;
-            state.commit(transaction, Purpose::Make).map_err(|refused| refused.retval)?;
+            state.commit(&transaction, Purpose::Make).map_err(|refused| refused.retval)?;
             Ok(done(state))
         });
         let kept = move |session: &Session, envelope: Envelope| {

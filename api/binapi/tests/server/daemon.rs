@@ -60,11 +60,15 @@ impl Toy {
 impl Transactional for Toy {
     type Transaction = Vec<Wish>;
 
+    fn begin(&mut self, _: &Session) -> Vec<Wish> {
+        Vec::new()
+    }
+
     fn noted(wishes: &Vec<Wish>) -> usize {
         wishes.len()
     }
 
-    fn commit(&mut self, wishes: Vec<Wish>, purpose: Purpose) -> Result<(), Refused> {
+    fn commit(&mut self, wishes: &Vec<Wish>, purpose: Purpose) -> Result<(), Refused> {
         let before = (self.interfaces.clone(), self.routes.clone());
         let refused =
             wishes.iter().enumerate().filter_map(|(note, wish)| Some((note, self.grant(wish).err()?)));

@@ -5,15 +5,17 @@
 use weft_binapi::api::arp::{
     ProxyArpIntfcDetails, ProxyArpIntfcDump, ProxyArpIntfcEnableDisable, ProxyArpIntfcEnableDisableReply,
 };
+use weft_binapi::api::interface_types::InterfaceIndex;
 use weft_binapi::server::{Records, Registry};
+use weft_control::{Value, settings};
 
-use super::transaction::Setting;
+use super::changing;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, transaction, _, ProxyArpIntfcEnableDisable { sw_if_index, enable }| {
-        let index = transaction.interface(dataplane, sw_if_index.0)?;
-        transaction.set(Setting::ProxyArp(index, enable));
+    registry.change(|dataplane, changes, _, ProxyArpIntfcEnableDisable { sw_if_index, enable }| {
+        let index = changing(dataplane, changes, InterfaceIndex(sw_if_index.0))?;
+        changes.set(&settings::PROXY_ARP, index, Value::Switch(enable));
         Ok(|_: &mut _| ProxyArpIntfcEnableDisableReply { retval: 0 })
     });
     registry.dump(|dataplane, _, ProxyArpIntfcDump {}| {

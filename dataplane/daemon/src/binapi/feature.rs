@@ -6,16 +6,22 @@ use weft_binapi::api::feature::{
     FeatureEnableDisable, FeatureEnableDisableReply, FeatureIsEnabled, FeatureIsEnabledReply,
 };
 use weft_binapi::server::Registry;
+use weft_control::Object;
 
-use super::transaction::Setting;
+use super::changing;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, transaction, _, message: FeatureEnableDisable| {
-        let interface = transaction.interface(dataplane, message.sw_if_index.0)?;
+    registry.change(|dataplane, changes, _, message: FeatureEnableDisable| {
+        let interface = changing(dataplane, changes, message.sw_if_index)?;
         let (arc, feature) = known(dataplane, message.arc_name.get(), message.feature_name.get())?;
-        let (arc, feature) = (arc.to_owned(), feature.to_owned());
-        transaction.set(Setting::Feature { arc, interface, feature, on: message.enable });
+        match message.enable {
+            true => changes.enable_feature(interface, arc, feature),
+            false => {
+                let (arc, feature) = (arc.to_owned(), feature.to_owned());
+                changes.delete(Object::Feature { interface, arc, feature });
+            }
+        }
         Ok(|_: &mut _| FeatureEnableDisableReply { retval: 0 })
     });
     registry.query(|dataplane, _, message: FeatureIsEnabled| {

@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 use std::ops::Bound;
-use std::time::Duration;
 
 use weft_binapi::Retval;
 use weft_binapi::api::ethernet_types::MacAddress;
@@ -20,45 +19,31 @@ use weft_binapi::api::ip_neighbor::{
 };
 use weft_binapi::api::ip_types::{Address, AddressFamily};
 use weft_binapi::server::{Clients, Records, Registry, Session, SessionId};
+use weft_control::{Control, Object, Replay, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::ip4::{NeighborNews, Router};
-use weft_nodes::neighbor::{Neighbor, NeighborSettings, NeighborState};
+use weft_nodes::neighbor::{Neighbor, NeighborState};
 
-use super::belongings::{Replay, Thing};
-use super::transaction::Setting;
-use super::{index, ip4};
+use super::{changing, index, ip4};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, transaction, session, IpNeighborAddDel { is_add, neighbor }| {
-        let index = transaction.interface(dataplane, neighbor.sw_if_index.0)?;
+    registry.change(|dataplane, changes, _, IpNeighborAddDel { is_add, neighbor }| {
+        let index = changing(dataplane, changes, neighbor.sw_if_index)?;
         let address = ip4(neighbor.ip_address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)?)?;
-        transaction.set(match is_add {
-            true => {
-                let mac = MacAddr(neighbor.mac_address.0);
-                Setting::Neighbor(index, address, mac, dataplane.agent(session))
-            }
-            false => Setting::NoNeighbor(index, address),
-        });
+        match is_add {
+            true => changes.add_neighbor(index, address, MacAddr(neighbor.mac_address.0)),
+            false => changes.delete(Object::Neighbor(index, address)),
+        }
         Ok(|_: &mut _| IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })
     });
     registry.command(|dataplane, _, IpNeighborReplaceBegin {}| {
-        let all = dataplane.router.neighbors().iter().filter_map(|neighbor| {
-            match (neighbor.state, neighbor.address) {
-                (NeighborState::Static(_), IpAddr::V4(address)) => {
-                    Some(Thing::Neighbor(neighbor.interface, address))
-                }
-                // What was learned ages.
-                _ => None,
-            }
-        });
-        let all = all.collect();
-        dataplane.agents.belongings.begin(Replay::Neighbors, all);
+        dataplane.begin_replay(Replay::Neighbors);
         Ok(IpNeighborReplaceBeginReply { retval: 0 })
     });
     registry.command(|dataplane, _, IpNeighborReplaceEnd {}| {
-        dataplane.end_replay(Replay::Neighbors)?;
+        dataplane.end_replay(Replay::Neighbors);
         Ok(IpNeighborReplaceEndReply { retval: 0 })
     });
     registry.dump(|_, _, IpNeighborDump { sw_if_index, af }| {
@@ -75,25 +60,21 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             u32::MAX => dataplane.interfaces.iter().map(|(index, _)| index).collect(),
             _ => vec![dataplane.api_interface(sw_if_index)?],
         };
-        let Dataplane { router, engine, interfaces, .. } = dataplane;
+        let Control { router, engine, interfaces, .. } = &mut dataplane.control;
         for index in of.into_iter().filter(|_| af == AddressFamily::IP4) {
             router.flush_neighbors(engine, interfaces, index);
         }
         Ok(IpNeighborFlushReply { retval: 0 })
     });
-    registry.command(|dataplane, _, message: IpNeighborConfig| {
+    registry.change(|_, changes, _, message: IpNeighborConfig| {
         // A table that is full makes no room for the new by forgetting the old.
         if message.af != AddressFamily::IP4 || message.recycle {
             return Err(Retval::UNSUPPORTED);
         }
         // Elsewhere 0 stands for no limit, or for no ageing; here is neither.
-        let (limit, age) = match (usize::try_from(message.max_number), message.max_age) {
-            (Ok(0) | Err(_), _) | (_, 0) => return Err(Retval::INVALID_VALUE),
-            (Ok(limit), age) => (limit, Duration::from_secs(age.into())),
-        };
-        let settings = *dataplane.router.neighbors().settings();
-        dataplane.router.configure_neighbors(NeighborSettings { limit, age, ..settings });
-        Ok(IpNeighborConfigReply { retval: 0 })
+        changes.set(&settings::NEIGHBOR_LIMIT, None, Value::Number(message.max_number.into()));
+        changes.set(&settings::NEIGHBOR_AGE, None, Value::Number(message.max_age.into()));
+        Ok(|_: &mut _| IpNeighborConfigReply { retval: 0 })
     });
     registry.query(|dataplane, _, IpNeighborConfigGet { af }| {
         let settings = dataplane.router.neighbors().settings();
@@ -222,7 +203,7 @@ fn watch(
     if enable {
         watchers.push(Watcher { session, pid, address, interface, form });
     }
-    dataplane.router.watch_neighbors(!watchers.is_empty());
+    dataplane.control.router.watch_neighbors(!watchers.is_empty());
     Ok(())
 }
 

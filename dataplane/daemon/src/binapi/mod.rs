@@ -9,7 +9,7 @@
 mod af_xdp;
 mod agents;
 mod arp;
-mod belongings;
+mod changes;
 pub mod classify;
 mod events;
 mod feature;
@@ -19,11 +19,11 @@ mod ip;
 mod ip_neighbor;
 mod pg;
 mod retval;
+mod setting;
 mod tapv2;
 #[cfg(test)]
 mod tests;
 mod tracedump;
-mod transaction;
 mod vlib;
 
 use std::fs;
@@ -36,6 +36,7 @@ use weft_binapi::api::MODULES;
 use weft_binapi::api::ethernet_types;
 use weft_binapi::api::interface_types;
 use weft_binapi::server::{Clients, Host, Options, Registry, Server};
+use weft_control::ChangeSet;
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::Changes;
 
@@ -65,6 +66,7 @@ fn registry() -> Registry<Dataplane> {
     ip_neighbor::register(&mut registry);
     arp::register(&mut registry);
     feature::register(&mut registry);
+    setting::register(&mut registry);
     classify::register(&mut registry);
     graph::register(&mut registry);
     tracedump::register(&mut registry);
@@ -141,7 +143,7 @@ impl Dataplane {
     pub fn announce(&mut self) {
         if let Some(api) = &mut self.api {
             api.announced.announce(&api.clients);
-            api.watchers.announce(&mut self.router, &api.clients);
+            api.watchers.announce(&mut self.control.router, &api.clients);
         }
     }
 
@@ -150,6 +152,15 @@ impl Dataplane {
         let index = InterfaceIndex(index.0);
         self.interfaces.get(index).map(|_| index).ok_or(Retval::INVALID_SW_IF_INDEX)
     }
+}
+
+/// The interface that a change names.
+fn changing(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    index: interface_types::InterfaceIndex,
+) -> Result<InterfaceIndex, Retval> {
+    changes.interface(dataplane, InterfaceIndex(index.0)).map_err(|_| Retval::INVALID_SW_IF_INDEX)
 }
 
 /// An interface, as messages name it.

@@ -12,6 +12,7 @@ use weft_binapi::api::pg::{
     PgDeleteInterfaceReply, PgEnableDisable, PgEnableDisableReply, PgInterfaceFlags, PgInterfaceMode,
 };
 use weft_binapi::server::Registry;
+use weft_control::Control;
 use weft_devices::pg::{Mode, PgError, PgId};
 
 use super::{index, retval};
@@ -46,7 +47,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         // Clients that want all say so with all ones.
         let count = Some(u64::from(message.count)).filter(|_| message.count != u32::MAX);
         let path = message.pcap_file_name.trim_end_matches('\0');
-        let Dataplane { pg, engine, .. } = dataplane;
+        let Dataplane { pg, control: Control { engine, .. }, .. } = dataplane;
         match message.is_enabled {
             true if path.is_empty() => return Err(Retval::INVALID_VALUE),
             true => pg.capture(engine, id, Path::new(path), count).map_err(refusal)?,
@@ -57,7 +58,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.command(|dataplane, _, message: PgEnableDisable| {
         let name = message.stream_name.trim_end_matches('\0');
         let name = Some(name).filter(|name| !name.is_empty());
-        let Dataplane { pg, engine, .. } = dataplane;
+        let Dataplane { pg, control: Control { engine, .. }, .. } = dataplane;
         match message.is_enabled {
             true => pg.enable(engine, name).map_err(refusal)?,
             false => pg.disable(engine, name).map_err(refusal)?,

@@ -3,6 +3,7 @@
 //! number has no room for it.
 
 use weft_binapi::Retval;
+use weft_control::{LinkError, StepError};
 use weft_nodes::interface::InterfaceError;
 use weft_nodes::ip4::{ApplyError, RouteError, RouterError};
 use weft_nodes::neighbor::NeighborError;
@@ -10,11 +11,41 @@ use weft_nodes::neighbor::NeighborError;
 use crate::lifecycle::Refusal;
 use crate::ports::DeviceError;
 
+/// Says in the log why, too.
+pub fn step(error: &StepError) -> Retval {
+    tracing::info!("API: {error}");
+    of(error)
+}
+
+pub fn of(error: &StepError) -> Retval {
+    match error {
+        StepError::Interface(error) => interface(error),
+        StepError::Router(error) => router(error),
+        StepError::Route(error) => route(error),
+        StepError::Feature(_) => Retval::INVALID_VALUE,
+        StepError::Link(LinkError::Netdev(_)) => Retval::SYSCALL_ERROR_1,
+        StepError::Value(..)
+        | StepError::Mtu { .. }
+        | StepError::MacNotUnicast
+        | StepError::NotNumbered(..) => Retval::INVALID_VALUE,
+        StepError::MacOfSub(_) => Retval::INVALID_SW_IF_INDEX,
+        StepError::Unnumbered(..) => Retval::UNSUPPORTED,
+        StepError::NotUnnumbered(_) => Retval::UNEXPECTED_INTF_STATE,
+        StepError::InUse(..) | StepError::TableComesAndGoes(_) => Retval::RSRC_IN_USE,
+        StepError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
+        StepError::OtherLength { .. } => Retval::ADDRESS_LENGTH_MISMATCH,
+        StepError::NoSuchNeighbor { .. } => Retval::NO_SUCH_ENTRY,
+        StepError::TableGone(_) => Retval::NO_SUCH_FIB,
+    }
+}
+
 pub fn device(error: DeviceError) -> Retval {
     tracing::info!("API: {error}");
     match error {
         DeviceError::Interface(error) => interface(&error),
-        DeviceError::Router(error) => router(error),
+        DeviceError::Router(error) => router(&error),
+        DeviceError::Step(error) => of(&error),
+        DeviceError::Changes(refused) => refused.first().map_or(Retval::UNSPECIFIED, of),
         DeviceError::Port(_) | DeviceError::Tap(_) | DeviceError::Netdev(_) | DeviceError::Umem(_) => {
             Retval::SYSCALL_ERROR_1
         }
@@ -24,7 +55,6 @@ pub fn device(error: DeviceError) -> Retval {
         DeviceError::Kind { .. } => Retval::INVALID_SW_IF_INDEX,
         DeviceError::Closing(_) | DeviceError::Refused(Refusal::Moving { .. }) => Retval::BUSY,
         DeviceError::NoQueue { .. } => Retval::INVALID_QUEUE,
-        DeviceError::Mtu { .. } => Retval::INVALID_VALUE,
         DeviceError::HasHost(_) => Retval::IF_ALREADY_EXISTS,
         DeviceError::Settings(_) => Retval::INVALID_ARGUMENT,
     }
@@ -41,8 +71,7 @@ pub fn interface(error: &InterfaceError) -> Retval {
     }
 }
 
-pub fn router(error: RouterError) -> Retval {
-    tracing::info!("API: {error}");
+pub fn router(error: &RouterError) -> Retval {
     match error {
         RouterError::UnknownTable(_) => Retval::NO_SUCH_FIB,
         RouterError::TableExists(_) | RouterError::KindExists(_) => Retval::ENTRY_ALREADY_EXISTS,
@@ -53,9 +82,9 @@ pub fn router(error: RouterError) -> Retval {
         RouterError::AddressInUse { .. } => Retval::DUPLICATE_IF_ADDRESS,
         RouterError::NoSuchAddress { .. } => Retval::ADDRESS_NOT_FOUND_FOR_INTERFACE,
         RouterError::NotUnicast(_) | RouterError::NotANeighbor(_) => Retval::INVALID_VALUE,
-        RouterError::Apply(error) => apply(&error),
-        RouterError::Interface(error) => interface(&error),
-        RouterError::Neighbor(error) => neighbor(&error),
+        RouterError::Apply(error) => apply(error),
+        RouterError::Interface(error) => interface(error),
+        RouterError::Neighbor(error) => neighbor(error),
     }
 }
 
@@ -68,7 +97,7 @@ fn apply(error: &ApplyError) -> Retval {
     }
 }
 
-pub fn route(error: &RouteError) -> Retval {
+fn route(error: &RouteError) -> Retval {
     match error {
         RouteError::HostBits { .. } => Retval::INVALID_PREFIX_LENGTH,
         RouteError::NoPath(_) => Retval::NO_PATHS_IN_ROUTE,

@@ -12,6 +12,7 @@ use weft_binapi::api::tapv2::{
     TapCreateV3Reply, TapDeleteV2, TapDeleteV2Reply, TapFlags,
 };
 use weft_binapi::server::{Records, Registry};
+use weft_control::Control;
 use weft_devices::netdev;
 use weft_engine::InterfaceIndex;
 
@@ -123,7 +124,7 @@ fn create(dataplane: &mut Dataplane, message: &TapCreateV3) -> Result<InterfaceI
         dataplane.delete_interface(index).map_err(retval::device)?;
         return Err(retval::device(error.into()));
     }
-    let Dataplane { interfaces, engine, .. } = dataplane;
+    let Control { interfaces, engine, .. } = &mut dataplane.control;
     let tag = message.tag.trim_end_matches('\0');
     let tagged = interfaces.change(engine, index, |interface| interface.tag = tag.to_owned());
     tagged.map_err(|error| retval::interface(&error))?;

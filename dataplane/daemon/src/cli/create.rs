@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use weft_cli::{Args, CliError, Command, Reply};
+use weft_control::{ChangeSet, Owner, Purpose, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, VlanId};
 use weft_nodes::interface::Kind;
@@ -157,7 +158,7 @@ fn create_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
         } else if args.keyword("hw-addr") {
             mac = Some(args.parse("MAC address")?);
         } else if args.keyword("mtu") {
-            mtu = Some(args.parse::<u32>("number of bytes")?);
+            mtu = Some(args.parse::<u64>("number of bytes")?);
         } else {
             return Err(args.unexpected());
         }
@@ -171,7 +172,9 @@ fn create_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
     let host_name = host_name.map_or_else(|| name.as_str().parse().map_err(refused), Ok)?;
     let tap = Tap { common: common(name), host_name, host_namespace, host_address, mac };
     let index = dataplane.create_tap(&tap).map_err(refused)?;
-    if let Some(Err(error)) = mtu.map(|mtu| dataplane.set_mtu(index, mtu)) {
+    let mut changes = ChangeSet::new(Owner::CLI);
+    mtu.into_iter().for_each(|mtu| changes.set(&settings::MTU, index, Value::Number(mtu)));
+    if let Err(error) = dataplane.change(&changes, Purpose::Make) {
         dataplane.delete_interface(index).map_err(refused)?;
         return Err(refused(error));
     }

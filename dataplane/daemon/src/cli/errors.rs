@@ -43,7 +43,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("clear errors", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let threads = dataplane.plan.places().count() as u16;
-            dataplane.baselines.clear_reasons(&dataplane.engine, threads);
+            dataplane.baselines.clear_reasons(&dataplane.control.engine, threads);
             Ok(Reply::empty())
         })
         .help("Count reasons from zero again"),

@@ -4,9 +4,10 @@
 use serde::Serialize;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply};
+use weft_control::{ChangeSet, Object};
 use weft_engine::feature::{ArcEnd, ArcKey};
 
-use super::refused;
+use super::change;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -47,7 +48,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         })
         .synopsis("[verbose]")
         .help("Feature arcs, and the features of each in their order"),
-        Command::new("set interface feature", set)
+        change("set interface feature", set)
             .synopsis("<interface> <feature> arc <arc> [disable]")
             .help("Let packets of an interface pass a feature, or no longer")
             .completer(|dataplane, words| match words {
@@ -70,15 +71,16 @@ fn offer(dataplane: &Dataplane, names: impl Fn(&str, &[&str]) -> Vec<String>) ->
     all.map(|name| Candidate::new(name, "")).collect()
 }
 
-fn set(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn set(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let interface = super::interface(args, dataplane)?;
     let feature = args.word("feature")?.to_owned();
     args.expect("arc")?;
-    let arc = args.parse_with("feature arc", |name| dataplane.engine.features().arc(name))?;
-    let on = !args.keyword("disable");
-    args.finish()?;
-    dataplane.engine.set_feature(arc, interface, &feature, on).map_err(refused)?;
-    Ok(Reply::empty())
+    let arc = args.word("feature arc")?.to_owned();
+    match args.keyword("disable") {
+        true => changes.delete(Object::Feature { interface, arc, feature }),
+        false => changes.enable_feature(interface, &arc, &feature),
+    }
+    args.finish()
 }
 
 fn render(paths: &Paths) -> String {

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
+use weft_control::Control;
 use weft_flow::FlowTracker;
 use weft_flow::counts::{Count, NAMES};
 use weft_flow::news::{News, What};
@@ -118,7 +119,7 @@ fn verdict(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let mark = if args.keyword("mark") { Some(args.parse("mark")?) } else { None };
     args.finish()?;
     tracker(dataplane)?.get(id).ok_or_else(|| refused(format!("flow {id} has ended")))?;
-    let Dataplane { flows, engine, .. } = dataplane;
+    let Dataplane { flows, control: Control { engine, .. }, .. } = dataplane;
     if let Some(tracker) = &flows.tracker {
         tracker.decide(engine, id, verdict, mark);
     }
@@ -386,7 +387,7 @@ fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
         true => Vec::new(),
         false => tracker.flows().filter(|flow| filter.takes(flow)).map(|flow| flow.id).collect(),
     };
-    let Dataplane { flows, engine, .. } = dataplane;
+    let Dataplane { flows, control: Control { engine, .. }, .. } = dataplane;
     if let Some(tracker) = &flows.tracker {
         match all {
             true => tracker.clear_all(engine),

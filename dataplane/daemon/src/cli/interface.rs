@@ -98,8 +98,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("clear interfaces", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             dataplane.collect_xdp_counters();
-            let all = dataplane.interfaces.iter().map(|(index, _)| index);
-            dataplane.baselines.clear_interfaces(&dataplane.engine.counters, all);
+            let all = dataplane.control.interfaces.iter().map(|(index, _)| index);
+            dataplane.baselines.clear_interfaces(&dataplane.control.engine.counters, all);
             Ok(Reply::empty())
         })
         .help("Count interface counters from zero again"),

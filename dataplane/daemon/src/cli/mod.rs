@@ -25,6 +25,7 @@ pub(crate) mod plugin;
 mod runtime;
 mod script;
 mod set;
+mod settings;
 mod stats;
 mod threads;
 pub mod trace;
@@ -32,7 +33,8 @@ mod version;
 mod vplaned;
 
 use weft_cli::Candidate;
-use weft_cli::{Args, CliError, Command, CommandTree};
+use weft_cli::{Args, Atomic, CliError, Command, CommandTree, End, Reply};
+use weft_control::{ChangeSet, Owner, Purpose, Refused};
 use weft_engine::InterfaceIndex;
 
 use crate::state::Dataplane;
@@ -48,6 +50,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         interface::commands(),
         hardware::commands(),
         set::commands(),
+        settings::commands(),
         ip::commands(),
         create::commands(),
         threads::commands(),
@@ -75,6 +78,24 @@ pub fn tree() -> CommandTree<Dataplane> {
     for command in topics.into_iter().flatten() {
         tree.add(command).expect("command paths are well-formed and differ (a test adds them all)");
     }
+    tree.atomic(Atomic {
+        begin: |dataplane| dataplane.collected = Some(Box::new(ChangeSet::new(Owner::CLI))),
+        steps: |dataplane| dataplane.collected.as_ref().map_or(0, |changes| changes.len()),
+        end: |dataplane, end| {
+            let changes = dataplane.collected.take();
+            let (purpose, changes) = match (end, changes) {
+                (End::Abandon, _) | (_, None) => return Ok(()),
+                (End::Make, Some(changes)) => (Purpose::Make, changes),
+                (End::Try, Some(changes)) => (Purpose::Try, changes),
+            };
+            dataplane.change(&changes, purpose).map_err(|refused| {
+                let Refused { steps, general } = refused;
+                let steps = steps.into_iter().map(|(step, error)| (Some(step), error));
+                let all = steps.chain(general.map(|error| (None, error)));
+                all.map(|(step, error)| (step, CliError::new(error))).collect()
+            })
+        },
+    });
     tree
 }
 
@@ -155,6 +176,25 @@ fn row(cells: impl IntoIterator<Item = String>) -> String {
 /// A number as the C library of VPP writes it: `8.14e0`.
 fn scientific(value: f64, digits: usize) -> String {
     format!("{value:.digits$e}")
+}
+
+/// A command that changes what is configured. The handler only notes what is to be done.
+fn change(
+    path: impl Into<String>,
+    handler: impl Fn(&Dataplane, &mut ChangeSet, &mut Args<'_>) -> Result<(), CliError> + 'static,
+) -> Command<Dataplane> {
+    let run = move |dataplane: &mut Dataplane, args: &mut Args<'_>| {
+        if let Some(mut collected) = dataplane.collected.take() {
+            let noted = handler(dataplane, &mut collected, args);
+            dataplane.collected = Some(collected);
+            return noted.map(|()| Reply::empty());
+        }
+        let mut changes = ChangeSet::new(Owner::CLI);
+        handler(dataplane, &mut changes, args)?;
+        dataplane.change(&changes, Purpose::Make).map_err(refused)?;
+        Ok(Reply::empty())
+    };
+    Command::new(path, run).change()
 }
 
 /// Any error of another crate, as that of a command.

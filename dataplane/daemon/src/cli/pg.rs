@@ -42,7 +42,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator enable-stream", |dataplane: &mut Dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
             args.finish()?;
-            dataplane.pg.enable(&mut dataplane.engine, name.as_deref()).map_err(refused)?;
+            dataplane.pg.enable(&mut dataplane.control.engine, name.as_deref()).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("[<stream>]")
@@ -51,7 +51,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator disable-stream", |dataplane: &mut Dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
             args.finish()?;
-            dataplane.pg.disable(&mut dataplane.engine, name.as_deref()).map_err(refused)?;
+            dataplane.pg.disable(&mut dataplane.control.engine, name.as_deref()).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("[<stream>]")
@@ -60,7 +60,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator delete", |dataplane: &mut Dataplane, args| {
             let name = args.word("stream")?.to_owned();
             args.finish()?;
-            dataplane.pg.delete_stream(&mut dataplane.engine, &name).map_err(refused)?;
+            dataplane.pg.delete_stream(&mut dataplane.control.engine, &name).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("<stream>")
@@ -92,7 +92,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             // Every word that VPP allows here shows more of the same.
             let _ = args.keyword("verbose");
             args.finish()?;
-            dataplane.pg.poll(&mut dataplane.engine);
+            dataplane.pg.poll(&mut dataplane.control.engine);
             let streams = dataplane.pg.streams().map(view).collect();
             Ok(Reply::new(Streams { streams }, render))
         })
@@ -107,8 +107,8 @@ fn new(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
     if let Some(source) = spec.source {
         dataplane.create_pg_interface(source, Mode::default(), None).map_err(refused)?;
     }
-    let find = |name: &str| dataplane.interfaces.find(name);
-    dataplane.pg.new_stream(&dataplane.engine, spec, find).map_err(refused)?;
+    let find = |name: &str| dataplane.control.interfaces.find(name);
+    dataplane.pg.new_stream(&dataplane.control.engine, spec, find).map_err(refused)?;
     Ok(Reply::empty())
 }
 
@@ -117,7 +117,7 @@ fn configure(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, Cl
     let text = if args.at_block() { args.block()?.rest() } else { args.rest() };
     args.finish()?;
     let changes: Parameters = text.parse().map_err(refused)?;
-    dataplane.pg.configure(&mut dataplane.engine, &name, changes).map_err(refused)?;
+    dataplane.pg.configure(&mut dataplane.control.engine, &name, changes).map_err(refused)?;
     Ok(Reply::empty())
 }
 
@@ -125,7 +125,7 @@ fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let id: PgId = args.parse("packet-generator interface")?;
     if args.keyword("disable") {
         args.finish()?;
-        dataplane.pg.end_capture(&mut dataplane.engine, id).map_err(refused)?;
+        dataplane.pg.end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
         return Ok(Reply::empty());
     }
     args.expect("pcap")?;
@@ -134,10 +134,10 @@ fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let disable = args.keyword("disable");
     args.finish()?;
     if disable {
-        dataplane.pg.end_capture(&mut dataplane.engine, id).map_err(refused)?;
+        dataplane.pg.end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
         return Ok(Reply::empty());
     }
-    dataplane.pg.capture(&mut dataplane.engine, id, &path, count).map_err(refused)?;
+    dataplane.pg.capture(&mut dataplane.control.engine, id, &path, count).map_err(refused)?;
     Ok(Reply::empty())
 }
 

@@ -56,7 +56,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("clear runtime", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let threads = dataplane.plan.places().count() as u16;
-            dataplane.baselines.clear_runtime(&dataplane.engine, threads);
+            dataplane.baselines.clear_runtime(&dataplane.control.engine, threads);
             let since = dataplane.started.0.elapsed().as_secs();
             dataplane.engine.stats.last_stats_clear().set(since);
             Ok(Reply::empty())

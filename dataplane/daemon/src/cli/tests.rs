@@ -430,3 +430,86 @@ fn a_feature_that_has_no_node_yet_is_refused_and_its_place_is_known() {
     let text = bed.text("show features verbose");
     assert!(text.contains("ip4-output:\n  [by tx interface, then interface-output]"), "{text}");
 }
+
+/// Runs a command file, which is gone afterwards.
+fn exec(bed: &mut Bed, options: &str, text: &str) -> Result<(), String> {
+    let file = format!("weft-atomic-{}-{:?}", std::process::id(), std::thread::current().id());
+    let path = std::env::temp_dir().join(file);
+    fs::write(&path, text).expect("a file in /tmp");
+    let tree = std::rc::Rc::clone(&bed.dataplane.commands);
+    let done = tree.execute(&mut bed.dataplane, &format!("exec {options} '{}'", path.display()));
+    fs::remove_file(&path).expect("it is there");
+    done.map(drop).map_err(|error| error.message.replace(&path.display().to_string(), "FILE"))
+}
+
+#[test]
+fn a_command_file_is_one_change_or_none() {
+    let mut bed = bed();
+    bed.text("create packet-generator interface pg0");
+    let shown = |bed: &mut Bed| {
+        let commands =
+            ["show interface address", "show ip table", "show ip fib", "show settings", "show ip neighbors"];
+        commands.map(|command| bed.text(command)).concat()
+    };
+    let site = "ip table add 7\nset interface ip table pg0 7\nset interface state pg0 up\n\
+                set interface ip address pg0 192.0.2.1/24\nset interface mtu 1400 pg0\n\
+                ip route add 10.0.0.0/8 table 7 via 192.0.2.9 pg0\n# into it\nip route add 10.0.0.0/8 via table 7\n";
+    let before = shown(&mut bed);
+    exec(&mut bed, "--dry-run", site).expect("it could be made");
+    assert_eq!(shown(&mut bed), before);
+    for (line, reason) in [
+        (
+            "set interface ip address pg0 192.0.2.1/24",
+            "FILE:9: 192.0.2.1 is the address of interface 'pg0' already",
+        ),
+        ("set interface mtu 20 pg0", "FILE:9: MTU 20 of 'pg0': expected 68 to 65535"),
+        ("set ip neighbor pg0 224.0.0.1 02:00:00:00:00:01", "FILE:9: 224.0.0.1 cannot be a neighbour"),
+        ("ip route del 10.9.0.0/16", "FILE:9: cli has no route to 10.9.0.0/16"),
+        ("create loopback interface", "FILE:9: 'create loopback interface' cannot be part of one change"),
+        ("ip route add 10.1.0.0/16 via table 9", "FILE:9: expected table, found \"9\": no IPv4 table 9"),
+    ] {
+        let error = exec(&mut bed, "--atomic", &format!("{site}{line}\n")).expect_err(line);
+        assert!(error.starts_with(reason), "{error}");
+        assert_eq!(shown(&mut bed), before, "{line} leaves nothing behind");
+    }
+    exec(&mut bed, "--atomic", site).expect("all is well");
+    assert!(bed.text("show interface address").contains("192.0.2.1/24 ip4 table-id 7"));
+    assert_eq!(bed.json("show interface pg0")["interfaces"][0]["mtu"], 1400);
+}
+
+#[test]
+fn every_setting_is_set_by_its_commands_and_shown() {
+    let mut bed = bed();
+    for command in ["create loopback interface", "create packet-generator interface pg0", "ip table add 7"] {
+        bed.text(command);
+    }
+    let shown = |bed: &mut Bed, setting: &str| {
+        let json = bed.json("show settings");
+        let all = json["settings"].as_array().expect("a list").clone();
+        let of = |view: &&serde_json::Value| {
+            view["setting"] == setting && view["interface"].as_str().is_none_or(|name| name == "pg0")
+        };
+        let view = all.iter().find(of).unwrap_or_else(|| panic!("{setting} is shown")).clone();
+        (view["value"].as_str().expect("a text").to_owned(), view["owners"].clone())
+    };
+    for setting in weft_control::settings::ALL {
+        use weft_control::Grammar;
+        let value = match setting.grammar {
+            _ if setting.name == "ip-table" => "7".to_owned(),
+            Grammar::Switch { on, off } => if setting.name == "forwarding" { off } else { on }.to_owned(),
+            Grammar::Number { .. } => "777".to_owned(),
+            Grammar::Choice(words) => words[1].to_owned(),
+            Grammar::Text { .. } => "uplink".to_owned(),
+            Grammar::Mac => "02:00:00:00:00:77".to_owned(),
+            Grammar::Interface { .. } => "loop0".to_owned(),
+        };
+        let words = setting.commands[0].pattern.replace("<interface>", "pg0").replace("<value>", &value);
+        bed.text(&words.replace("[packet] ", ""));
+        assert_eq!(shown(&mut bed, setting.name), (value, serde_json::json!(["cli"])), "{words}");
+    }
+    bed.text("clear interface tag pg0");
+    assert_eq!(shown(&mut bed, "tag").0, "");
+    bed.text("set interface unnumbered del pg0");
+    assert_eq!(shown(&mut bed, "unnumbered").0, "none");
+    assert_eq!(bed.refusal("set interface unnumbered del pg0").message, "'pg0' is not unnumbered");
+}

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
+use weft_control::Scope;
 
 use super::{
     af_xdp::{self, AfXdp},
     diagnostic::{Diagnostic, Sink},
     source::{Span, Spanned},
     values::{HostInterface, InterfaceName, MacAddress},
-    words::{Key, Words, key, set, set_some},
+    words::{Key, Wanted, Words, key, set, set_some, with_settings},
 };
 
 /// One interface.
@@ -45,6 +46,8 @@ pub struct Common {
     pub table: TableId,
     pub mtu: Option<Mtu>,
     pub up: bool,
+    /// All other settings.
+    pub settings: Vec<Wanted>,
 }
 
 /// Identifier of a VRF.
@@ -85,7 +88,7 @@ pub(super) const KEYS: &[Key<Vec<Interface>>] = &[
         let host: HostInterface = words.value("network interface", str::parse)?;
         let common = Common::new(InterfaceName::from(&host), words.last_span());
         let mut port = AfXdp::new(host, common);
-        read_group(words, "af_xdp", af_xdp::KEYS, &mut port);
+        read_group(words, "af_xdp", af_xdp::KEYS, &mut port, |port| &mut port.common.settings);
         interfaces.push(Interface::AfXdp(port));
         Ok(())
     }),
@@ -93,7 +96,7 @@ pub(super) const KEYS: &[Key<Vec<Interface>>] = &[
         let host_name: HostInterface = words.value("interface name", str::parse)?;
         let common = Common::new(InterfaceName::from(&host_name), words.last_span());
         let mut tap = Tap { common, host_name, host_namespace: None, host_address: None, mac: None };
-        read_group(words, "tap", TAP_KEYS, &mut tap);
+        read_group(words, "tap", TAP_KEYS, &mut tap, |tap| &mut tap.common.settings);
         interfaces.push(Interface::Tap(tap));
         Ok(())
     }),
@@ -102,15 +105,21 @@ pub(super) const KEYS: &[Key<Vec<Interface>>] = &[
         let name = format!("loop{instance}").parse().expect("letters and digits are a name");
         let common = Common::new(name, words.last_span());
         let mut loopback = Loopback { common, instance, mac: None };
-        read_group(words, "loopback", LOOPBACK_KEYS, &mut loopback);
+        read_group(words, "loopback", LOOPBACK_KEYS, &mut loopback, |it| &mut it.common.settings);
         interfaces.push(Interface::Loopback(loopback));
         Ok(())
     }),
 ];
 
-fn read_group<T>(words: &mut Words<'_>, name: &str, keys: &[Key<T>], target: &mut T) {
+fn read_group<T>(
+    words: &mut Words<'_>,
+    name: &str,
+    keys: &[Key<T>],
+    target: &mut T,
+    settings: fn(&mut T) -> &mut Vec<Wanted>,
+) {
     if let Some(mut inside) = words.optional_group(name) {
-        inside.read(keys, target);
+        inside.read(&with_settings(keys, Scope::Interface, settings), target);
     }
 }
 
@@ -155,7 +164,15 @@ fn interface_address(text: &str) -> Result<Ipv4Net, &'static str> {
 
 impl Common {
     pub(crate) fn new(name: InterfaceName, span: Span) -> Self {
-        Self { name, span, addresses: Vec::new(), table: TableId::default(), mtu: None, up: true }
+        Self {
+            name,
+            span,
+            addresses: Vec::new(),
+            table: TableId::default(),
+            mtu: None,
+            up: true,
+            settings: Vec::new(),
+        }
     }
 
     pub(super) fn read_name(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {

@@ -30,6 +30,7 @@ pub mod values;
 pub mod vplaned;
 mod words;
 
+use weft_control::Scope;
 use weft_words::suggest::nearest;
 
 use self::{diagnostic::Sink, words::Words};
@@ -37,6 +38,7 @@ pub use self::{
     diagnostic::{Diagnostic, Report, Severity},
     source::{Position, Source, SourceError, Span, Spanned},
     token::{Group, Token, Word},
+    words::Wanted,
 };
 
 /// Everything that can be set before the start.
@@ -53,6 +55,8 @@ pub struct Config {
     pub plugins: plugins::Plugins,
     pub statseg: sockets::Statseg,
     pub socksvr: sockets::Socksvr,
+    /// Of the dataplane as a whole.
+    pub settings: Vec<Wanted>,
     /// The controller; absent if there is no such section.
     pub vplaned: Option<vplaned::Vplaned>,
 }
@@ -108,6 +112,15 @@ const SECTIONS: &[Section] = &[
     Section {
         name: "socksvr",
         read: |draft, words| words.read(sockets::SOCKSVR_KEYS, &mut draft.config.socksvr),
+    },
+    Section {
+        name: "settings",
+        read: |draft, words| {
+            words.read(
+                &words::with_settings(&[], Scope::Global, |config: &mut Config| &mut config.settings),
+                &mut draft.config,
+            )
+        },
     },
     Section {
         name: "vplaned",

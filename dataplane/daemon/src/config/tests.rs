@@ -300,7 +300,7 @@ startup.conf:9:1: error: expected the name of a section, found {
 startup.conf:10:1: error: unknown section \"bufers\" (did you mean \"buffers\"?)
   10 | bufers { }
      | ^^^^^^
-     = Weft has the sections unix, cpu, buffers, interfaces, flow, limits, logging, plugins, statseg, socksvr, vplaned, and those of plugins that plugins { plugin NAME { enable } } names
+     = Weft has the sections unix, cpu, buffers, interfaces, flow, limits, logging, plugins, statseg, socksvr, settings, vplaned, and those of plugins that plugins { plugin NAME { enable } } names
 startup.conf:11:29: error: expected emerg, alert, crit, err, error, warn, notice, info, debug or disabled, found \"verbose\"
   11 | logging { default-log-level verbose }
      |                             ^^^^^^^
@@ -508,4 +508,18 @@ fn a_plugin_that_is_named_may_have_a_section() {
     assert_eq!(parsed.config.plugins.sections["acl"], "rules 10 log { all }");
     let report = parse(&Source::from_text("test", "acl { }")).expect_err("it is not named").to_string();
     assert!(report.contains("unknown section \"acl\"") && report.contains("plugin NAME"), "{report}");
+}
+
+#[test]
+fn settings_are_read_by_the_words_of_their_list() {
+    let text = "settings { neighbor-age 60 multipath hrw }
+                interfaces { loopback 0 { ip forwarding disable tag edge } tap t0 { unnumbered loop0 tcp-mss 1300 } }";
+    let config = config(text);
+    let words = |settings: &[super::Wanted]| -> Vec<String> {
+        settings.iter().map(|wanted| format!("{} {}", wanted.setting.conf, wanted.value.value)).collect()
+    };
+    assert_eq!(words(&config.settings), ["neighbor-age 60", "multipath hrw"]);
+    let [loopback, tap] = config.interfaces.as_slice() else { panic!("{:?}", config.interfaces) };
+    assert_eq!(words(&loopback.common().settings), ["ip forwarding disable", "tag edge"]);
+    assert_eq!(words(&tap.common().settings), ["unnumbered loop0", "tcp-mss 1300"]);
 }

@@ -6,6 +6,9 @@
 
 use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
+use weft_control::settings::ALL;
+use weft_control::{Scope, Setting};
+use weft_engine::InterfaceIndex;
 use weft_words::suggest::{nearest, one_of};
 
 use super::{
@@ -23,11 +26,48 @@ pub(super) struct Key<T> {
 
 enum Action<T> {
     Read(fn(&mut T, &mut Words<'_>) -> Result<(), Diagnostic>),
+    /// A setting, and where it is kept.
+    Setting(&'static Setting, fn(&mut T) -> &mut Vec<Wanted>),
     /// Accepted for the sake of existing files.
     Ignore {
         values: usize,
         why: &'static str,
     },
+}
+
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Key<T> {}
+
+impl<T> Clone for Action<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Action<T> {}
+
+/// A setting, and the value that is wanted, which is one but for the names of interfaces: there are none yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub setting: &'static Setting,
+    pub value: Spanned<String>,
+}
+
+/// These keys, and one for each setting that they do not read themselves.
+pub(super) fn with_settings<T>(
+    keys: &[Key<T>],
+    scope: Scope,
+    of: fn(&mut T) -> &mut Vec<Wanted>,
+) -> Vec<Key<T>> {
+    let own = |setting: &Setting| keys.iter().any(|key| key.name == setting.conf);
+    let more = ALL.iter().filter(|setting| setting.scope() == scope && !own(setting));
+    let more = more.map(|setting| Key { name: setting.conf, action: Action::Setting(setting, of) });
+    keys.iter().copied().chain(more).collect()
 }
 
 #[cfg(test)]
@@ -90,6 +130,9 @@ impl<'a> Words<'a> {
                         self.next += words;
                         match key.action {
                             Action::Read(read) => read(target, self),
+                            Action::Setting(setting, of) => {
+                                self.setting(setting).map(|wanted| of(target).push(wanted))
+                            }
                             Action::Ignore { values, why } => self.ignore(key.name, word.span, values, why),
                         }
                     }
@@ -140,7 +183,7 @@ impl<'a> Words<'a> {
         let fitting = || keys.iter().filter(|key| matched(key) == best);
         let known: Vec<&str> = fitting().filter_map(part).collect();
         let expected: Vec<&str> =
-            fitting().filter(|key| matches!(key.action, Action::Read(_))).filter_map(part).collect();
+            fitting().filter(|key| !matches!(key.action, Action::Ignore { .. })).filter_map(part).collect();
         let Some(wrong) = word_at(best) else {
             let span = self.tokens.get(self.next + best).map_or(self.end, Token::span);
             return Err(Diagnostic::error(span, format!("expected {}", one_of(&expected))));
@@ -152,6 +195,17 @@ impl<'a> Words<'a> {
             None => format!("unknown word {:?} in {}", wrong.text, self.within),
         };
         Err(Diagnostic::error(wrong.span, message).help(format!("expected {}", one_of(&expected))))
+    }
+
+    fn setting(&mut self, setting: &'static Setting) -> Result<Wanted, Diagnostic> {
+        let grammar = &setting.grammar;
+        let value = self.spanned(setting.name, |text| {
+            // Whether there is such an interface is known when it is made.
+            let value = grammar.parse(text, |_| Some(InterfaceIndex(0)));
+            let checked = value.and_then(|value| grammar.check(&value));
+            checked.map(|()| text.to_owned()).map_err(|error| format!("expected {}", error.expected))
+        })?;
+        Ok(Wanted { setting, value })
     }
 
     fn ignore(&mut self, name: &str, span: Span, values: usize, why: &str) -> Result<(), Diagnostic> {

@@ -22,6 +22,7 @@ use std::time::SystemTime;
 
 use weft_binapi::message::ModuleInfo;
 use weft_binapi::server::Definitions;
+use weft_control::Control;
 use weft_plugin_host::health::{Failure, Mode};
 use weft_plugin_host::{Event, Host, Library, Plugin, PluginError};
 
@@ -194,8 +195,8 @@ impl Dataplane {
         let modified = modified(&library.path);
         let mut plugin = self.started(library)?;
         let modules = self.check_messages(&plugin)?;
-        plugin.make_counters(&mut self.engine, None)?;
-        let Dataplane { engine, plugins, .. } = self;
+        plugin.make_counters(&mut self.control.engine, None)?;
+        let Dataplane { plugins, control: Control { engine, .. }, .. } = self;
         if let Err(error) = engine.at_once(|engine| plugin.install(&mut plugins.host, engine)) {
             plugin.remove_counters(engine, None);
             self.end(plugin);
@@ -261,9 +262,10 @@ impl Dataplane {
     /// Takes a plugin out of the graph and ends it; says whether that is done already.
     fn remove(&mut self, mut plugin: Plugin) -> bool {
         self.engine.at_once(|engine| plugin.leave(engine));
+        self.forget_lost_features();
         let forgotten = self.set_plugin_rules(&plugin.library.name, &[]);
         debug_assert!(forgotten.is_ok(), "rules can always go: {:?}", forgotten.err());
-        plugin.remove_counters(&mut self.engine, None);
+        plugin.remove_counters(&mut self.control.engine, None);
         self.end(plugin)
     }
 
@@ -325,14 +327,14 @@ impl Dataplane {
         {
             new.import(self, &state)?;
         }
-        new.make_counters(&mut self.engine, Some(old))?;
+        new.make_counters(&mut self.control.engine, Some(old))?;
         let name = old.library.name.clone();
         let rules = self.rule_sets.owned(&weft_plugin_host::rules::owner(&name));
         if let Err(error) = self.set_plugin_rules(&name, new.rules()) {
-            new.remove_counters(&mut self.engine, Some(old));
+            new.remove_counters(&mut self.control.engine, Some(old));
             return Err(PluginsError::Rules(name, error));
         }
-        let Dataplane { engine, plugins: Plugins { host, loaded, .. }, .. } = self;
+        let Dataplane { control: Control { engine, .. }, plugins: Plugins { host, loaded, .. }, .. } = self;
         let replaced = engine.at_once(|engine| {
             let depend = |loaded: &&mut Loaded| loaded.plugin.library.depends.contains(&name);
             let mut others: Vec<_> =

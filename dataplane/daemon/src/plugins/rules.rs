@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 use weft_classify::OwnedSet;
+use weft_control::Control;
 use weft_engine::InterfaceIndex;
 use weft_plugin_host::rules::owner;
 
@@ -19,7 +20,7 @@ impl Dataplane {
         if sets.iter().any(OwnedSet::admits) {
             self.admit_flows(&owner)?;
         }
-        let Dataplane { rule_sets, engine, interfaces, .. } = self;
+        let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = self;
         let done = rule_sets.set_owned(engine, interfaces, &owner, sets);
         if !self.rule_sets.owned(&owner).iter().any(OwnedSet::admits) {
             self.admit_no_flows(&owner);

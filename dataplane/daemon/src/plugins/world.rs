@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use weft_binapi::server::SessionId;
 use weft_classify::{OwnedSet, RuleId};
+use weft_control::{ChangeSet, Object, Owner, Purpose};
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::ip4::Forward;
 use weft_plugin_host::{Route4, World};
@@ -14,7 +15,7 @@ use crate::state::Dataplane;
 
 impl World for Dataplane {
     fn engine(&mut self) -> &mut Engine {
-        &mut self.engine
+        &mut self.control.engine
     }
 
     fn interface(&self, name: &str) -> Option<InterfaceIndex> {
@@ -36,11 +37,15 @@ impl World for Dataplane {
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), String> {
-        if self.interfaces.get(interface).is_none() {
-            return Err(format!("no interface has index {interface}"));
+        let mut changes = ChangeSet::new(Owner::PLUGIN);
+        match on {
+            true => changes.enable_feature(interface, arc, node),
+            false => {
+                let (arc, feature) = (arc.to_owned(), node.to_owned());
+                changes.release(Object::Feature { interface, arc, feature });
+            }
         }
-        let arc = self.engine.features().arc(arc).map_err(|error| error.to_string())?;
-        self.engine.set_feature(arc, interface, node, on).map(drop).map_err(|error| error.to_string())
+        self.change(&changes, Purpose::Make).map_err(|refused| refused.to_string())
     }
 
     /// The first one, if there are several paths.

@@ -145,7 +145,7 @@ impl Dataplane {
                 return Err(error);
             }
         };
-        let counters = XdpCounters::new(&mut self.engine.stats, name, tx.len());
+        let counters = XdpCounters::new(&mut self.control.engine.stats, name, tx.len());
         let numa = port.facts().numa_node.map(|node| node.0);
         let per_queue = counters.as_ref().map(|counters| counters.queues.clone());
         self.serve(receiving, numa, config, per_queue);
@@ -186,7 +186,7 @@ impl Dataplane {
         let link = &port.facts().link;
         let mac = link.mac.map_or(MacAddr::ZERO, |mac| MacAddr(mac.0));
         let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
-        match self.interfaces.create(&mut self.engine, name, Kind::Port, mac, mtu, node) {
+        match self.control.interfaces.create(&mut self.control.engine, name, Kind::Port, mac, mtu, node) {
             Ok(created) => {
                 debug_assert_eq!(created, index);
                 Ok(node)
@@ -218,7 +218,7 @@ impl Dataplane {
             }
             let worker = self.devices.placement.choose(numa, config.workers.as_ref());
             let worker = worker.expect("the list of workers was checked before the port was opened");
-            self.devices.place_queue(&mut self.engine, worker, queue, counters.clone());
+            self.devices.place_queue(&mut self.control.engine, worker, queue, counters.clone());
         }
     }
 

@@ -8,7 +8,7 @@
 //! | module | what |
 //! |---|---|
 //! | `af_xdp`, `tap`, `virtual` | create and delete |
-//! | `change` | state, MTU, MAC address, polling |
+//! | `change` | what change sets ask of Linux interfaces; polling |
 //! | `placement`, `queues` | which worker polls which queue |
 //! | `closing` | devices on their way out |
 //! | `watch` | link state and the kernel's counters |
@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use weft_control::{Refused, StepError};
 use weft_devices::DEVICE_INPUT_ARC;
 use weft_devices::af_xdp::input::{AF_XDP_INPUT, AfXdpInput};
 use weft_devices::af_xdp::memory::BufferMemory;
@@ -111,18 +112,12 @@ pub enum DeviceError {
         /// Its last queue.
         last: u32,
     },
-    /// Packets of that size do not fit.
-    #[error("MTU {mtu} of '{name}': expected 68 to {limit}{why}")]
-    Mtu {
-        /// The interface.
-        name: String,
-        /// What was asked for.
-        mtu: u32,
-        /// The largest.
-        limit: u32,
-        /// Where the limit comes from.
-        why: &'static str,
-    },
+    /// A change of the new interface cannot be noted.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// Changes of the new interface are refused.
+    #[error(transparent)]
+    Changes(#[from] Refused),
     /// Two TAPs for one port.
     #[error("'{0}' has a host interface already")]
     HasHost(String),
@@ -261,13 +256,6 @@ fn namespace_path(text: &str) -> PathBuf {
 }
 
 impl Dataplane {
-    /// Name of an interface, for messages.
-    pub fn interface_name(&self, index: InterfaceIndex) -> String {
-        self.interfaces
-            .get(index)
-            .map_or_else(|| format!("interface {index}"), |interface| interface.name.clone())
-    }
-
     /// That the name is free: to be asked before a device is opened for it.
     fn check_name(&self, name: &InterfaceName) -> Result<(), DeviceError> {
         match self.interfaces.find(name.as_str()) {

@@ -135,7 +135,7 @@ impl Dataplane {
         placed.moving.set(true);
         let (node, moving) = (placed.node, Rc::clone(&placed.moving));
         let returned = Returned::default();
-        take(&mut self.engine, node, interface, Some(queue), &returned);
+        take(&mut self.control.engine, node, interface, Some(queue), &returned);
         let arrived = Rc::clone(&moving);
         self.engine.after_workers(move |engine| {
             for queue in collect(&returned) {

@@ -87,12 +87,14 @@ impl Dataplane {
         let name = config.common.name.as_str();
         let tx = self.add_tap_node(name, Some(index), &tap)?;
         let mac = config.mac.map_or_else(|| made_up_mac(0, index.0), |mac| MacAddr(mac.0));
-        if let Err(error) = self.interfaces.create(&mut self.engine, name, Kind::Port, mac, mtu, tx) {
+        if let Err(error) =
+            self.control.interfaces.create(&mut self.control.engine, name, Kind::Port, mac, mtu, tx)
+        {
             self.engine.remove_node(tx);
             return Err(error.into());
         }
         let worker = self.devices.placement.choose(None, None)?;
-        self.devices.place_tap(&mut self.engine, worker, index, Side::Interface(index), &tap);
+        self.devices.place_tap(&mut self.control.engine, worker, index, Side::Interface(index), &tap);
         tracing::info!("{name}: TAP {} on the host's side", host.name);
         self.devices.list.insert(index, Device::Tap(TapDevice { tap, host }));
         self.watch_link(index);
@@ -150,8 +152,8 @@ impl Dataplane {
         let tx = self.add_tap_node(&host.name, None, &tap)?;
         let worker = self.devices.placement.choose(None, None)?;
         let side = Side::HostOf(port, interface.tx);
-        self.devices.place_tap(&mut self.engine, worker, port, side, &tap);
-        self.interfaces.change(&mut self.engine, port, |interface| interface.host = tx)?;
+        self.devices.place_tap(&mut self.control.engine, worker, port, side, &tap);
+        self.control.interfaces.change(&mut self.control.engine, port, |interface| interface.host = tx)?;
         tracing::info!("{}: its host's side is {}", interface.name, host.name);
         if let Some(Device::AfXdp(device)) = self.devices.list.get_mut(&port) {
             device.host_tap = Some(HostTap { tap, host, tx });
@@ -180,7 +182,7 @@ impl Dataplane {
         if let Some(Device::AfXdp(device)) = self.devices.list.get_mut(&port)
             && let Some(tap) = device.host_tap.take()
         {
-            self.devices.close_host_tap(&mut self.engine, &mut self.interfaces, port, tap);
+            self.devices.close_host_tap(&mut self.control.engine, &mut self.control.interfaces, port, tap);
         }
     }
 }

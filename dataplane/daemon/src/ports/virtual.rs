@@ -45,7 +45,8 @@ impl Dataplane {
         let mac = config.mac.map_or(vpp, |mac| MacAddr(mac.0));
         let (name, tx) = (config.common.name.as_str(), self.nodes.loopback_tx);
         let mtu = config.common.mtu.map_or(LOOPBACK_MTU, |mtu| mtu.0);
-        let index = self.interfaces.create(&mut self.engine, name, Kind::Loopback, mac, mtu, tx)?;
+        let index =
+            self.control.interfaces.create(&mut self.control.engine, name, Kind::Loopback, mac, mtu, tx)?;
         self.devices.list.insert(index, Device::Loopback(instance));
         Ok(index)
     }
@@ -71,7 +72,7 @@ impl Dataplane {
             return Err(DeviceError::Kind { name, is: "a loopback interface", expected: "a port or a TAP" });
         }
         let tags = Tags { outer: Some(sub.outer), inner: sub.inner };
-        Ok(self.interfaces.create_sub(&mut self.engine, port, sub.id, tags)?)
+        Ok(self.control.interfaces.create_sub(&mut self.control.engine, port, sub.id, tags)?)
     }
 
     /// Creates an interface of the packet generator, which is up at once as far as its link is concerned.
@@ -85,14 +86,23 @@ impl Dataplane {
             return Ok(index);
         }
         let index = self.interfaces.next_index();
-        let tx = self.pg.create_interface(&mut self.engine, id, index, mode)?;
+        let tx = self.pg.create_interface(&mut self.control.engine, id, index, mode)?;
         let mac = mac.unwrap_or_else(|| made_up_mac(1, id.0));
-        let created = self.interfaces.create(&mut self.engine, &id.to_string(), Kind::Port, mac, PG_MTU, tx);
+        let created = self.control.interfaces.create(
+            &mut self.control.engine,
+            &id.to_string(),
+            Kind::Port,
+            mac,
+            PG_MTU,
+            tx,
+        );
         if let Err(error) = created {
-            self.pg.interface_leaves(&mut self.engine, index);
+            self.pg.interface_leaves(&mut self.control.engine, index);
             return Err(error.into());
         }
-        self.interfaces.change(&mut self.engine, index, |interface| interface.link_up = true)?;
+        self.control
+            .interfaces
+            .change(&mut self.control.engine, index, |interface| interface.link_up = true)?;
         self.devices.list.insert(index, Device::Pg(id));
         Ok(index)
     }

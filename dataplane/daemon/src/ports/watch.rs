@@ -109,7 +109,10 @@ impl Dataplane {
             Ok(_) if up => tracing::info!("{name}: link is up"),
             Ok(link) => tracing::warn!("{name}: link is down: {} has no carrier", link.name),
         }
-        let changed = self.interfaces.change(&mut self.engine, index, |interface| interface.link_up = up);
+        let changed = self
+            .control
+            .interfaces
+            .change(&mut self.control.engine, index, |interface| interface.link_up = up);
         debug_assert!(changed.is_ok(), "the interface was there just now");
         self.tell_of_changes();
     }

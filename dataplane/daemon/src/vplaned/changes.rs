@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Differences of vplaned's state, made so in the dataplane.
 //!
-//! A difference that cannot be applied is told and left: one bad route must not keep a million good ones out. Routes
-//! are applied in batches; of a batch that is refused the bad ones are taken out.
+//! Differences become change sets of the owner vplaned. One that is refused is told and left out: one bad route must not
+//! keep a million good ones out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
+use weft_control::{ChangeSet, Object, Owner, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
-use weft_nodes::interface::{Interface, Kind};
-use weft_nodes::ip4::{
-    self, Action, ApplyError, DropKind, Owner, Preference, RouterError, SourceCheck, TableId, TableIndex,
-};
+use weft_nodes::interface::Kind;
+use weft_nodes::ip4::{self, Action, DropKind, Preference, SourceCheck, TableId};
 use weft_vplaned::netlink::{IfIndex, RpFilter, TagProtocol};
 use weft_vplaned::store::{self, Change, FibTable, InterfaceKind, PathTarget, Paths, VrfId};
 
@@ -32,10 +31,10 @@ pub struct Failures {
 }
 
 impl Failures {
-    fn add(&mut self, text: impl FnOnce() -> String) {
+    fn add(&mut self, error: impl ToString) {
         self.count += 1;
         if self.first.len() < TOLD {
-            self.first.push(text());
+            self.first.push(error.to_string());
         }
     }
 }
@@ -45,8 +44,6 @@ impl Failures {
 pub struct Bindings {
     interfaces: BTreeMap<IfIndex, (InterfaceIndex, Box<str>)>,
     vrfs: BTreeMap<VrfId, TableId>,
-    /// Neighbours that were configured by vplaned.
-    neighbors: BTreeSet<(InterfaceIndex, Ipv4Addr)>,
 }
 
 impl Bindings {
@@ -70,7 +67,6 @@ impl Bindings {
     /// An interface is deleted; another one will have its index.
     pub fn forget(&mut self, index: InterfaceIndex) {
         self.interfaces.retain(|_, (bound, _)| *bound != index);
-        self.neighbors.retain(|(on, _)| *on != index);
     }
 
     fn of(&self, kernel: IfIndex) -> Option<InterfaceIndex> {
@@ -92,30 +88,14 @@ impl Bindings {
         dataplane: &mut Dataplane,
         changes: impl IntoIterator<Item = Change>,
     ) -> Failures {
-        let mut failures = Failures::default();
-        let mut routes = Routes::default();
+        let mut batch = Batch::new();
         for change in changes {
-            let (table, route) = match &change {
-                Change::Route(table, IpNet::V4(prefix), paths) => {
-                    (*table, self.route(*prefix, Action::Set(Preference::default(), self.paths(paths))))
-                }
-                Change::RouteGone(table, IpNet::V4(prefix)) => (*table, self.route(*prefix, Action::Delete)),
-                _ => {
-                    routes.flush(dataplane, &mut failures);
-                    self.other(dataplane, change, &mut failures);
-                    continue;
-                }
-            };
-            if let Some(table) = self.table(table) {
-                routes.add(dataplane, table, route, &mut failures);
+            if let Err(error) = self.note(dataplane, &mut batch, change) {
+                batch.failures.add(error);
             }
         }
-        routes.flush(dataplane, &mut failures);
-        failures
-    }
-
-    fn route(&self, prefix: Ipv4Net, action: Action) -> ip4::Change {
-        ip4::Change { prefix, owner: Owner::VPLANED, action }
+        batch.commit(dataplane);
+        batch.failures
     }
 
     fn paths(&self, paths: &Paths) -> Vec<ip4::RoutePath> {
@@ -142,30 +122,42 @@ impl Bindings {
         all
     }
 
-    fn other(&mut self, dataplane: &mut Dataplane, change: Change, failures: &mut Failures) {
-        let what = format!("{change:?}");
-        if let Err(error) = self.try_other(dataplane, change) {
-            failures.add(|| format!("{error}; while applying {what}"));
-        }
-    }
-
-    fn try_other(&mut self, dataplane: &mut Dataplane, change: Change) -> Result<(), DeviceError> {
+    fn note(
+        &mut self,
+        dataplane: &mut Dataplane,
+        batch: &mut Batch,
+        change: Change,
+    ) -> Result<(), DeviceError> {
         match change {
+            Change::Route(table, IpNet::V4(prefix), paths) => {
+                if let Some(table) = self.table(table) {
+                    let table = batch.changes.table(dataplane, table)?;
+                    let action = Action::Set(Preference::default(), self.paths(&paths));
+                    batch.changes.route(table, prefix, action);
+                }
+            }
+            Change::RouteGone(table, IpNet::V4(prefix)) => {
+                if let Some(table) = self.table(table) {
+                    let table = batch.changes.table(dataplane, table)?;
+                    batch.changes.route(table, prefix, Action::Delete);
+                }
+            }
             Change::Vrf(vrf) => {
                 let table = vrf.table.0;
                 self.vrfs.insert(vrf.id, table);
-                let Dataplane { router, engine, .. } = dataplane;
-                if router.table_index(table).is_err() {
-                    router.add_table(engine, table, &vrf.name)?;
-                }
+                batch.changes.add_table(dataplane, table, Some(&vrf.name))?;
             }
             Change::VrfGone(vrf) => {
-                let Some(table) = self.vrfs.remove(&vrf) else { return Ok(()) };
-                dataplane.delete_table(table)?;
+                if let Some(table) = self.vrfs.remove(&vrf) {
+                    batch.commit(dataplane);
+                    batch.changes.release(Object::Table(table));
+                    batch.commit(dataplane);
+                }
             }
-            Change::Interface(interface) => self.interface(dataplane, &interface)?,
+            Change::Interface(interface) => self.interface(dataplane, batch, &interface)?,
             Change::InterfaceGone(kernel) => {
                 let Some((index, _)) = self.interfaces.remove(&kernel) else { return Ok(()) };
+                batch.commit(dataplane);
                 match dataplane.interfaces.get(index).map(|interface| interface.kind) {
                     Some(Kind::Sub { .. }) => {
                         dataplane.delete_interface(index)?;
@@ -174,49 +166,36 @@ impl Bindings {
                     }
                     Some(Kind::Port | Kind::Loopback) => {
                         dataplane.delete_host_tap(index);
-                        dataplane.set_forwarding(index, true)?;
-                        dataplane.set_source_check(index, SourceCheck::Off)?;
-                        dataplane.set_admin_state(index, false)?;
+                        for object in dataplane.wanted_on(index, Owner::VPLANED) {
+                            batch.changes.release(object);
+                        }
+                        batch.changes.set(&settings::ADMIN_STATE, index, Value::Switch(false));
                     }
                     None => {}
                 }
             }
             Change::Address(address) => {
-                let (Some(index), IpNet::V4(address)) = (self.of(address.index), address.address) else {
-                    return Ok(());
-                };
-                let Dataplane { router, engine, interfaces, .. } = dataplane;
-                let has = |interface: &Interface| interface.addresses4.contains(&address);
-                if !interfaces.get(index).is_some_and(has) {
-                    router.add_address(engine, interfaces, index, address)?;
+                if let (Some(index), IpNet::V4(address)) = (self.of(address.index), address.address) {
+                    batch.changes.add_address(index, address);
                 }
             }
             Change::AddressGone(address) => {
-                let (Some(index), IpNet::V4(address)) = (self.of(address.index), address.address) else {
-                    return Ok(());
-                };
-                let Dataplane { router, engine, interfaces, .. } = dataplane;
-                router.remove_address(engine, interfaces, index, address)?;
+                if let (Some(index), IpNet::V4(address)) = (self.of(address.index), address.address) {
+                    batch.changes.release(Object::Address(index, address));
+                }
             }
-            // What is only learned the dataplane learns by itself.
             Change::Neighbor(neighbor) => {
-                let (Some(index), IpAddr::V4(address)) = (self.of(neighbor.index), neighbor.address) else {
-                    return Ok(());
-                };
-                let Dataplane { router, engine, interfaces, .. } = dataplane;
-                if neighbor.permanent {
-                    let mac = MacAddr(neighbor.mac.0);
-                    router.set_static_neighbor(engine, interfaces, index, address, mac)?;
-                    self.neighbors.insert((index, address));
-                } else if self.neighbors.remove(&(index, address)) {
-                    router.remove_neighbor(engine, interfaces, index, address);
+                if let (Some(index), IpAddr::V4(address)) = (self.of(neighbor.index), neighbor.address) {
+                    match neighbor.permanent {
+                        true => batch.changes.add_neighbor(index, address, MacAddr(neighbor.mac.0)),
+                        // The dataplane learns by itself what is only learned.
+                        false => batch.changes.release(Object::Neighbor(index, address)),
+                    }
                 }
             }
             Change::NeighborGone(kernel, address) => {
-                let (Some(index), IpAddr::V4(address)) = (self.of(kernel), address) else { return Ok(()) };
-                let Dataplane { router, engine, interfaces, .. } = dataplane;
-                if self.neighbors.remove(&(index, address)) {
-                    router.remove_neighbor(engine, interfaces, index, address);
+                if let (Some(index), IpAddr::V4(address)) = (self.of(kernel), address) {
+                    batch.changes.release(Object::Neighbor(index, address));
                 }
             }
             // IPv6 stays in the store; answering for single addresses is not to be had.
@@ -225,11 +204,17 @@ impl Bindings {
         Ok(())
     }
 
-    fn interface(&mut self, dataplane: &mut Dataplane, wanted: &store::Interface) -> Result<(), DeviceError> {
+    fn interface(
+        &mut self,
+        dataplane: &mut Dataplane,
+        batch: &mut Batch,
+        wanted: &store::Interface,
+    ) -> Result<(), DeviceError> {
         let index = match (self.of(wanted.index), wanted.kind) {
             (Some(index), _) => index,
             (None, InterfaceKind::Vlan { parent, id, protocol }) => {
                 let Some(parent) = self.of(parent) else { return Ok(()) };
+                batch.commit(dataplane);
                 let Some(sub) = stacked(dataplane, parent, id.get(), protocol) else {
                     return Err(DeviceError::Settings(
                         "a frame has two VLAN tags at most, of the ids 1 to 4094",
@@ -241,50 +226,35 @@ impl Bindings {
             (None, InterfaceKind::Port) => return Ok(()),
         };
         self.interfaces.insert(wanted.index, (index, wanted.name.clone()));
-        let Some(now) = dataplane.interfaces.get(index).cloned() else { return Ok(()) };
-        let table = match wanted.vrf {
-            Some(vrf) => self.vrfs.get(&vrf).copied().unwrap_or(0),
-            None => 0,
-        };
-        // One setting that is refused does not keep the others out.
-        let mut result = Ok(());
-        let mut keep = |done: Result<(), DeviceError>| {
-            if result.is_ok() {
-                result = done;
-            }
-        };
-        let Dataplane { router, engine, interfaces, .. } = &mut *dataplane;
-        if router.table_index(table).ok() != Some(now.table4) {
-            keep(router.set_table(engine, interfaces, index, table).map_err(DeviceError::from));
-        }
-        let proxy_arp = wanted.ip4.proxy.unwrap_or(now.proxy_arp);
-        if proxy_arp != now.proxy_arp {
-            let change = |interface: &mut Interface| interface.proxy_arp = proxy_arp;
-            keep(interfaces.change(engine, index, change).map_err(DeviceError::from));
-        }
+        let Some(now) = dataplane.interfaces.get(index) else { return Ok(()) };
         if now.forwarding && wanted.ip4.forwarding == Some(false) {
             let name = &wanted.name;
             tracing::warn!("vplaned: {name} forwards nothing: net.ipv4.conf.{name}.forwarding is 0");
         }
-        keep(dataplane.set_forwarding(index, wanted.ip4.forwarding.unwrap_or(now.forwarding)));
-        let check = wanted.ip4.rp_filter.map_or(now.source_check, |filter| match filter {
+        let table = wanted.vrf.and_then(|vrf| self.vrfs.get(&vrf).copied()).unwrap_or(0);
+        let check = wanted.ip4.rp_filter.map(|filter| match filter {
             RpFilter::Off => SourceCheck::Off,
             RpFilter::Strict => SourceCheck::Strict,
             RpFilter::Loose => SourceCheck::Loose,
         });
-        keep(dataplane.set_source_check(index, check));
-        if wanted.mtu != u32::from(now.mtu) {
-            keep(dataplane.set_mtu(index, wanted.mtu));
+        let port = wanted.kind == InterfaceKind::Port;
+        let mac = wanted.mac.filter(|_| port).map(|mac| Value::Mac(MacAddr(mac.0)));
+        for (setting, value) in [
+            (&settings::TABLE, Some(Value::Number(table.into()))),
+            (&settings::PROXY_ARP, wanted.ip4.proxy.map(Value::Switch)),
+            (&settings::FORWARDING, wanted.ip4.forwarding.map(Value::Switch)),
+            (&settings::SOURCE_CHECK, check.map(settings::source_check)),
+            (&settings::MTU, Some(Value::Number(wanted.mtu.into()))),
+            (&settings::MAC, mac),
+            (&settings::ADMIN_STATE, Some(Value::Switch(wanted.admin_up))),
+        ] {
+            // What it has said already it says again with every change of anything.
+            let said = dataplane.claim_of(&Object::Setting(setting, Some(index)), Owner::VPLANED);
+            if let Some(value) = value.filter(|value| said != Some(value)) {
+                batch.changes.set(setting, index, value);
+            }
         }
-        if let (Some(mac), InterfaceKind::Port) = (wanted.mac, wanted.kind)
-            && mac.0 != now.mac.0
-        {
-            keep(dataplane.set_mac(index, MacAddr(mac.0)));
-        }
-        if wanted.admin_up != now.admin_up {
-            keep(dataplane.set_admin_state(index, wanted.admin_up));
-        }
-        result
+        Ok(())
     }
 }
 
@@ -312,55 +282,22 @@ fn stacked(
     }
 }
 
-/// Routes of one table that wait to be applied together.
-#[derive(Default)]
-struct Routes {
-    table: TableId,
-    changes: Vec<ip4::Change>,
+/// Changes that are made together. What is refused is told, and keeps nothing else out.
+struct Batch {
+    changes: ChangeSet,
+    failures: Failures,
 }
 
-impl Routes {
-    fn add(
-        &mut self,
-        dataplane: &mut Dataplane,
-        table: TableId,
-        change: ip4::Change,
-        failures: &mut Failures,
-    ) {
-        if table != self.table {
-            self.flush(dataplane, failures);
-            self.table = table;
-        }
-        self.changes.push(change);
+impl Batch {
+    fn new() -> Batch {
+        Batch { changes: ChangeSet::new(Owner::VPLANED), failures: Failures::default() }
     }
 
-    fn flush(&mut self, dataplane: &mut Dataplane, failures: &mut Failures) {
-        let mut changes = std::mem::take(&mut self.changes);
-        if changes.is_empty() {
-            return;
-        }
-        let Dataplane { router, engine, interfaces, .. } = dataplane;
-        let index: TableIndex = match router.table_index(self.table) {
-            Ok(index) => index,
-            Err(error) => return failures.add(|| format!("{} routes: {error}", changes.len())),
-        };
-        // A refused batch is tried again without the bad ones, which may be worse the second time (a delete of what
-        // a refused one would have added), but only fewer.
-        while let Err(error) = router.apply(engine, interfaces, index, &changes) {
-            let RouterError::Apply(ApplyError::Refused(refused)) = error else {
-                return failures.add(|| format!("{} routes: {error}", changes.len()));
-            };
-            for (_, error) in &refused {
-                failures.add(|| format!("route: {error}"));
-            }
-            let bad: BTreeSet<usize> = refused.iter().map(|(position, _)| *position).collect();
-            let mut position = 0;
-            changes.retain(|_| {
-                position += 1;
-                !bad.contains(&(position - 1))
-            });
-            if bad.is_empty() || changes.is_empty() {
-                return;
+    fn commit(&mut self, dataplane: &mut Dataplane) {
+        if !self.changes.is_empty() {
+            let changes = std::mem::replace(&mut self.changes, ChangeSet::new(Owner::VPLANED));
+            for (_, error) in dataplane.change_possible(changes) {
+                self.failures.add(error);
             }
         }
     }

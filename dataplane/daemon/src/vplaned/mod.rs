@@ -15,11 +15,14 @@ mod sessions;
 mod settings;
 pub mod task;
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
+use weft_control::ChangeSet;
 use weft_nodes::ip4::Multipath;
 use weft_vplaned::broker::{BrokerCounts, BrokerEvent};
 use weft_vplaned::commands::{CommandError, Ignored, Outcome, Registry, named, text_of};
@@ -370,7 +373,13 @@ impl Dataplane {
 
     fn apply_slice(&mut self, vplaned: &mut Vplaned) -> bool {
         if let Some(multipath) = vplaned.learned.multipath.take() {
-            self.router.set_multipath(&mut self.engine, multipath);
+            let mut changes = ChangeSet::new(weft_control::Owner::VPLANED);
+            changes.set(
+                &weft_control::settings::MULTIPATH,
+                None,
+                weft_control::settings::multipath(multipath),
+            );
+            self.change_possible(changes);
         }
         vplaned.pending.extend(vplaned.learned.changes.drain(..));
         let most = SLICE.min(vplaned.pending.len());

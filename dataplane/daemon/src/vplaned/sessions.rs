@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use weft_control::Control;
 use weft_engine::InterfaceIndex;
 use weft_flow::settings::{Settings, Timeouts};
 use weft_flow_map::{Flow, FlowId, State};
@@ -272,7 +273,7 @@ pub fn session_op(
     let taken = tracker.flows().filter(|flow| filter.takes(flow, &name));
     if clears {
         let ids: Vec<FlowId> = taken.map(|flow| flow.id).collect();
-        let Dataplane { flows, engine, .. } = dataplane;
+        let Dataplane { flows, control: Control { engine, .. }, .. } = dataplane;
         if let Some(tracker) = &flows.tracker {
             tracker.clear(engine, &ids);
         }

@@ -6,12 +6,11 @@
 //! startup.conf says. Main thread.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use weft_control::{ChangeSet, Control, Object, Owner, Setting, Value, settings};
+use weft_engine::InterfaceIndex;
 use weft_flow::settings::Settings as FlowSettings;
 use weft_nodes::interface::GratuitousArp;
-use weft_nodes::ip4::{IcmpRates, Ip4IcmpError};
-use weft_nodes::neighbor::NeighborSettings;
 use weft_vplaned::commands::{
     CommandError, Family, GarpAction, GarpOperation, GratuitousArpSetting, IcmpError, IcmpRateLimitSetting,
     MssClamp, NeighborParameter, NeighborProtocol, NeighborSetting, TcpMssSetting,
@@ -45,8 +44,6 @@ struct Neighbors {
 /// What is in effect, and what was before any command.
 #[derive(Default)]
 pub struct Applied {
-    neighbors: Option<(Neighbors, NeighborSettings)>,
-    icmp: Option<IcmpRates>,
     flow: Option<FlowSettings>,
 }
 
@@ -106,26 +103,31 @@ impl Wanted {
         Ok(())
     }
 
-    fn gratuitous_of(&self, interface: &str) -> GratuitousArp {
-        let drops = |operation| {
+    /// `None`: nothing is said of this interface, nor of all.
+    fn gratuitous_of(&self, interface: &str) -> Option<GratuitousArp> {
+        let said = |operation| {
             let own = self.gratuitous.get(&(Some(interface.to_owned()), operation));
-            own.or_else(|| self.gratuitous.get(&(None, operation))) == Some(&GarpAction::Drop)
+            own.or_else(|| self.gratuitous.get(&(None, operation)))
         };
-        GratuitousArp {
-            ignore_requests: drops(GarpOperation::Request),
-            ignore_replies: drops(GarpOperation::Reply),
-        }
+        let (request, reply) = (said(GarpOperation::Request), said(GarpOperation::Reply));
+        let drops = |action: Option<&GarpAction>| action == Some(&GarpAction::Drop);
+        request.or(reply)?;
+        Some(GratuitousArp { ignore_requests: drops(request), ignore_replies: drops(reply) })
     }
 
-    /// Limits of one worker, of so many.
-    fn icmp_rates(&self, workers: u32) -> IcmpRates {
-        let rate = |error| self.icmp.get(&error).map(|maximum: &u32| maximum.div_ceil(workers));
-        IcmpRates {
-            others: rate(IcmpError::Default),
-            time_exceeded: rate(IcmpError::TimeExceeded),
-            unreachable: rate(IcmpError::DestinationUnreachable),
-            too_big: rate(IcmpError::TooBig),
-        }
+    /// What is wanted of the dataplane as a whole.
+    fn global(&self) -> [(&'static Setting, Option<u64>); 7] {
+        let rate = |error| self.icmp.get(&error).copied().map(u64::from);
+        let Neighbors { limit, unresolved, age } = self.neighbors;
+        [
+            (&settings::NEIGHBOR_LIMIT, limit.map(u64::from)),
+            (&settings::NEIGHBOR_UNRESOLVED, unresolved.map(u64::from)),
+            (&settings::NEIGHBOR_AGE, age.map(u64::from)),
+            (&settings::ICMP_OTHERS, rate(IcmpError::Default)),
+            (&settings::ICMP_TIME_EXCEEDED, rate(IcmpError::TimeExceeded)),
+            (&settings::ICMP_UNREACHABLE, rate(IcmpError::DestinationUnreachable)),
+            (&settings::ICMP_TOO_BIG, rate(IcmpError::TooBig)),
+        ]
     }
 }
 
@@ -141,60 +143,32 @@ fn longest(clamp: MssClamp, mtu: u16) -> u16 {
 impl Dataplane {
     /// Makes the dataplane as commands want it; what is so already is left alone.
     pub(super) fn apply_settings(&mut self, vplaned: &mut Vplaned) {
-        self.apply_neighbors(vplaned);
-        self.apply_icmp(vplaned);
         self.apply_flow(vplaned);
-        let named: Vec<_> = vplaned.bindings.named().map(|(index, name)| (index, name.to_owned())).collect();
-        for (index, name) in named {
+        let mut changes = ChangeSet::new(Owner::VPLANED);
+        let mut want = |setting: &'static Setting, index: Option<InterfaceIndex>, value: Option<Value>| {
+            let object = Object::Setting(setting, index);
+            match (value, self.claim_of(&object, Owner::VPLANED)) {
+                (Some(value), said) if said != Some(&value) => changes.set(setting, index, value),
+                (None, Some(_)) => changes.release(object),
+                _ => {}
+            }
+        };
+        let Vplaned { wanted, bindings, .. } = &*vplaned;
+        for (setting, value) in wanted.global() {
+            want(setting, None, value.map(Value::Number));
+        }
+        for (index, name) in bindings.named() {
             let Some(interface) = self.interfaces.get(index) else { continue };
-            let (gratuitous, mtu) = (interface.gratuitous_arp, interface.mtu);
-            let wanted = vplaned.wanted.gratuitous_of(&name);
-            let mut result = Ok(());
-            if wanted != gratuitous {
-                let Dataplane { interfaces, engine, .. } = &mut *self;
-                result = interfaces
-                    .change(engine, index, |interface| interface.gratuitous_arp = wanted)
-                    .map_err(|error| error.to_string());
-            }
-            let limit = vplaned.wanted.mss.get(&name).map(|clamp| longest(*clamp, mtu));
-            let Dataplane { mss, engine, interfaces, .. } = &mut *self;
-            let clamped = mss.set(engine, interfaces, index, limit).map_err(|error| error.to_string());
-            if let Err(error) = result.and(clamped) {
-                vplaned.complain(format!("{name}: {error}"));
+            let gratuitous = wanted.gratuitous_of(name).map(settings::gratuitous_arp);
+            want(&settings::GRATUITOUS_ARP, Some(index), gratuitous);
+            let limit = wanted.mss.get(name).map(|clamp| longest(*clamp, interface.mtu));
+            want(&settings::MSS, Some(index), limit.map(|limit| Value::Number(limit.into())));
+        }
+        if !changes.is_empty() {
+            for (_, error) in self.change_possible(changes) {
+                vplaned.complain(error.to_string());
             }
         }
-    }
-
-    fn apply_neighbors(&mut self, vplaned: &mut Vplaned) {
-        let wanted = vplaned.wanted.neighbors;
-        let (applied, configured) = *vplaned
-            .applied
-            .neighbors
-            .get_or_insert_with(|| (Neighbors::default(), *self.router.neighbors().settings()));
-        if applied == wanted {
-            return;
-        }
-        vplaned.applied.neighbors = Some((wanted, configured));
-        self.router.configure_neighbors(NeighborSettings {
-            limit: wanted.limit.map_or(configured.limit, |limit| limit as usize),
-            unresolved_limit: wanted.unresolved.map_or(configured.unresolved_limit, |limit| limit as usize),
-            age: wanted.age.map_or(configured.age, |age| Duration::from_secs(age.into())),
-            ..configured
-        });
-    }
-
-    fn apply_icmp(&mut self, vplaned: &mut Vplaned) {
-        let rates = vplaned.wanted.icmp_rates(self.engine.threads().count() as u32);
-        if vplaned.applied.icmp.unwrap_or_default() == rates {
-            return;
-        }
-        vplaned.applied.icmp = Some(rates);
-        let (node, clock) = (self.nodes.ip4_icmp_error, self.engine.clock);
-        self.engine.post_all(move |worker| {
-            if let Some(errors) = worker.node_mut::<Ip4IcmpError>(node) {
-                errors.limits.configure(&clock, rates);
-            }
-        });
     }
 
     fn apply_flow(&mut self, vplaned: &mut Vplaned) {
@@ -203,7 +177,7 @@ impl Dataplane {
         let settings = sessions::settings(&configured, &vplaned.wanted.sessions, &vplaned.filters.store);
         if settings != self.config.flow {
             self.config.flow = settings;
-            let Dataplane { flows, engine, .. } = self;
+            let Dataplane { flows, control: Control { engine, .. }, .. } = self;
             if let Some(tracker) = &mut flows.tracker {
                 tracker.configure(engine, settings);
             }

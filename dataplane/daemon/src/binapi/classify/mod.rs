@@ -19,6 +19,7 @@ use weft_binapi::api::classify::{
 };
 use weft_binapi::server::{Records, Registry};
 use weft_classify::{ClassifyError, Direction, RuleId, RuleSet, RuleSets};
+use weft_control::Control;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::interface::Interfaces;
 
@@ -305,7 +306,7 @@ impl Dataplane {
             (true, None) | (false, Some(true)) => drop(mine),
         }
         if !on {
-            let Dataplane { rule_sets, engine, interfaces, .. } = self;
+            let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = self;
             rule_sets.detach(engine, interfaces, index, direction).map_err(refusal)?;
             return self.drop_unused().map_err(refusal);
         }
@@ -315,14 +316,14 @@ impl Dataplane {
         }
         self.make_set(head)?;
         self.classify_tables.applied.insert(head);
-        let Dataplane { rule_sets, engine, interfaces, .. } = self;
+        let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = self;
         let done = rule_sets.attach(engine, interfaces, &name, index, direction).map_err(refusal);
         self.drop_unused().map_err(refusal)?;
         done
     }
 
     fn drop_unused(&mut self) -> Result<(), ClassifyError> {
-        let Dataplane { classify_tables, rule_sets, engine, interfaces, .. } = self;
+        let Dataplane { classify_tables, rule_sets, control: Control { engine, interfaces, .. }, .. } = self;
         classify_tables.drop_unused(rule_sets, engine, interfaces)
     }
 

@@ -11,28 +11,27 @@ use weft_binapi::api::interface::{
 use weft_binapi::api::ip::{IpUnnumberedDetails, IpUnnumberedDump};
 use weft_binapi::api::ip_types::AddressWithPrefix;
 use weft_binapi::server::{Records, Registry};
+use weft_control::{Object, Replay, Value, settings};
 use weft_engine::InterfaceIndex;
-use weft_nodes::interface::Interface;
 
-use crate::binapi::belongings::{Replay, Thing};
-use crate::binapi::transaction::Setting;
-use crate::binapi::{index, ip4};
+use crate::binapi::{changing, index, ip4};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, transaction, session, message: SwInterfaceAddDelAddress| {
-        let index = transaction.interface(dataplane, message.sw_if_index.0)?;
-        transaction.set(match (message.is_add, message.del_all) {
-            (true, _) => Setting::Address(index, net(&message.prefix)?, dataplane.agent(session)),
-            (false, false) => Setting::NoAddress(index, net(&message.prefix)?),
-            (false, true) => Setting::NoAddresses(index),
-        });
+    registry.change(|dataplane, changes, _, message: SwInterfaceAddDelAddress| {
+        let index = changing(dataplane, changes, message.sw_if_index)?;
+        match (message.is_add, message.del_all) {
+            (true, _) => changes.add_address(index, net(&message.prefix)?),
+            (false, false) => changes.delete(Object::Address(index, net(&message.prefix)?)),
+            (false, true) => changes.delete_addresses(index),
+        }
         Ok(|_: &mut _| SwInterfaceAddDelAddressReply { retval: 0 })
     });
-    registry.change(|dataplane, transaction, _, message: SwInterfaceSetUnnumbered| {
-        let lender = transaction.interface(dataplane, message.sw_if_index.0)?;
-        let index = transaction.interface(dataplane, message.unnumbered_sw_if_index.0)?;
-        transaction.set(Setting::Lender(index, message.is_add.then_some(lender)));
+    registry.change(|dataplane, changes, _, message: SwInterfaceSetUnnumbered| {
+        let lender = changing(dataplane, changes, message.sw_if_index)?;
+        let index = changing(dataplane, changes, message.unnumbered_sw_if_index)?;
+        let value = if message.is_add { Value::Interface(lender) } else { Value::None };
+        changes.set(&settings::UNNUMBERED, index, value);
         Ok(|_: &mut _| SwInterfaceSetUnnumberedReply { retval: 0 })
     });
     registry.dump(|dataplane, _, IpUnnumberedDump { sw_if_index }| {
@@ -45,16 +44,11 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Records::ready(details.collect::<Vec<_>>())
     });
     registry.command(|dataplane, _, SwInterfaceAddressReplaceBegin {}| {
-        let of = |(index, interface): (InterfaceIndex, &Interface)| {
-            let addresses = interface.addresses4.clone();
-            addresses.into_iter().map(move |address| Thing::Address(index, address))
-        };
-        let all = dataplane.interfaces.iter().flat_map(of).collect();
-        dataplane.agents.belongings.begin(Replay::Addresses, all);
+        dataplane.begin_replay(Replay::Addresses);
         Ok(SwInterfaceAddressReplaceBeginReply { retval: 0 })
     });
     registry.command(|dataplane, _, SwInterfaceAddressReplaceEnd {}| {
-        dataplane.end_replay(Replay::Addresses)?;
+        dataplane.end_replay(Replay::Addresses);
         Ok(SwInterfaceAddressReplaceEndReply { retval: 0 })
     });
 }

@@ -12,62 +12,62 @@ use weft_binapi::api::interface::{
 };
 use weft_binapi::api::interface_types::IfStatusFlags;
 use weft_binapi::server::Registry;
+use weft_control::Control;
+use weft_control::{Value, settings};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
 
-use crate::binapi::retval::device;
-use crate::binapi::transaction::Setting;
+use crate::binapi::changing;
+use crate::binapi::retval::step;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, transaction, _, SwInterfaceSetFlags { sw_if_index, flags }| {
-        let index = transaction.interface(dataplane, sw_if_index.0)?;
-        transaction.set(Setting::AdminState(index, flags.contains(IfStatusFlags::ADMIN_UP)));
+    registry.change(|dataplane, changes, _, SwInterfaceSetFlags { sw_if_index, flags }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
+        let up = flags.contains(IfStatusFlags::ADMIN_UP);
+        changes.set(&settings::ADMIN_STATE, index, Value::Switch(up));
         Ok(|_: &mut _| SwInterfaceSetFlagsReply { retval: 0 })
     });
-    registry.change(|dataplane, transaction, _, SwInterfaceSetMtu { sw_if_index, mtu: [all, ip4, _, _] }| {
-        let index = transaction.interface(dataplane, sw_if_index.0)?;
-        transaction.set(Setting::Mtu(index, if ip4 == 0 { all } else { ip4 }));
+    registry.change(|dataplane, changes, _, SwInterfaceSetMtu { sw_if_index, mtu: [all, ip4, _, _] }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
+        let mtu = if ip4 == 0 { all } else { ip4 };
+        changes.set(&settings::MTU, index, Value::Number(mtu.into()));
         Ok(|_: &mut _| SwInterfaceSetMtuReply { retval: 0 })
     });
-    registry.change(|dataplane, transaction, _, HwInterfaceSetMtu { sw_if_index, mtu }| {
-        let index = transaction.interface(dataplane, sw_if_index.0)?;
+    registry.change(|dataplane, changes, _, HwInterfaceSetMtu { sw_if_index, mtu }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
         if let Some(Kind::Sub { .. }) = dataplane.interfaces.get(index).map(|interface| interface.kind) {
             return Err(Retval::INVALID_SW_IF_INDEX);
         }
-        transaction.set(Setting::Mtu(index, mtu.into()));
+        changes.set(&settings::MTU, index, Value::Number(mtu.into()));
         Ok(|_: &mut _| HwInterfaceSetMtuReply { retval: 0 })
     });
-    registry.command(|dataplane, _, SwInterfaceSetMacAddress { sw_if_index, mac_address }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        let mac = MacAddr(mac_address.0);
-        if !mac.is_station() {
-            return Err(Retval::INVALID_VALUE);
-        }
-        dataplane.set_mac(index, mac).map_err(device)?;
-        Ok(SwInterfaceSetMacAddressReply { retval: 0 })
+    registry.change(|dataplane, changes, _, SwInterfaceSetMacAddress { sw_if_index, mac_address }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
+        changes.set(&settings::MAC, index, Value::Mac(MacAddr(mac_address.0)));
+        Ok(|_: &mut _| SwInterfaceSetMacAddressReply { retval: 0 })
     });
     registry.query(|dataplane, _, SwInterfaceGetMacAddress { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
         let mac = dataplane.interfaces.get(index).map(|interface| interface.mac.0).unwrap_or_default();
         Ok(SwInterfaceGetMacAddressReply { retval: 0, mac_address: MacAddress(mac) })
     });
-    registry.change(|dataplane, transaction, _, SwInterfaceTagAddDel { is_add, sw_if_index, tag }| {
-        let index = transaction.interface(dataplane, sw_if_index.0)?;
+    registry.change(|dataplane, changes, _, SwInterfaceTagAddDel { is_add, sw_if_index, tag }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
         let tag = match is_add {
             true => tag.get().filter(|tag| tag.is_ascii()).ok_or(Retval::INVALID_VALUE)?,
             false => "",
         };
-        transaction.set(Setting::Tag(index, tag.to_owned()));
+        changes.set(&settings::TAG, index, Value::Text(tag.to_owned()));
         Ok(|_: &mut _| SwInterfaceTagAddDelReply { retval: 0 })
     });
-    registry.change(|dataplane, transaction, _, SwInterfaceSetTable { sw_if_index, is_ipv6, vrf_id }| {
-        let index = transaction.interface(dataplane, sw_if_index.0)?;
+    registry.change(|dataplane, changes, _, SwInterfaceSetTable { sw_if_index, is_ipv6, vrf_id }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
         if is_ipv6 {
             return Err(Retval::UNSUPPORTED);
         }
-        let table = transaction.table(dataplane, vrf_id)?;
-        transaction.set(Setting::Table(index, table));
+        changes.table(dataplane, vrf_id).map_err(|error| step(&error))?;
+        changes.set(&settings::TABLE, index, Value::Number(vrf_id.into()));
         Ok(|_: &mut _| SwInterfaceSetTableReply { retval: 0 })
     });
     registry.query(|dataplane, _, SwInterfaceGetTable { sw_if_index, is_ipv6 }| {
@@ -84,7 +84,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             u32::MAX => None,
             _ => Some(dataplane.api_interface(sw_if_index)?),
         };
-        let Dataplane { baselines, engine, interfaces, .. } = dataplane;
+        let Dataplane { baselines, control: Control { engine, interfaces, .. }, .. } = dataplane;
         let wanted =
             interfaces.iter().map(|(index, _)| index).filter(|index| only.is_none_or(|only| only == *index));
         baselines.clear_interfaces(&engine.counters, wanted);

@@ -6,9 +6,10 @@ use std::num::NonZeroU16;
 
 use weft_binapi::Retval;
 use weft_binapi::api::fib_types::{FibPath, FibPathNh, FibPathNhProto, FibPathType};
+use weft_control::ChangeSet;
+use weft_engine::InterfaceIndex;
 use weft_nodes::ip4::{AddressRole, DropKind, PathTarget, RoutePath, TableIndex};
 
-use crate::binapi::transaction::Transaction;
 use crate::state::Dataplane;
 
 /// An index that means nothing, as VPP fills it in.
@@ -19,7 +20,7 @@ const NO_LABEL: u32 = 0x10_0000;
 /// A path of a route of `table`.
 pub fn read(
     dataplane: &Dataplane,
-    transaction: &mut Transaction,
+    changes: &mut ChangeSet,
     table: TableIndex,
     path: &FibPath,
 ) -> Result<RoutePath, Retval> {
@@ -28,7 +29,7 @@ pub fn read(
         return Err(Retval::UNSUPPORTED);
     }
     let target = match path.r#type {
-        FibPathType::NORMAL => normal(dataplane, transaction, table, path)?,
+        FibPathType::NORMAL => normal(dataplane, changes, table, path)?,
         FibPathType::LOCAL => PathTarget::Local,
         FibPathType::DROP => PathTarget::Drop(DropKind::Blackhole),
         FibPathType::ICMP_UNREACH => PathTarget::Drop(DropKind::Unreachable),
@@ -41,7 +42,7 @@ pub fn read(
 /// Four kinds in one, told apart by what is given: next hop and interface, one of them, or neither.
 fn normal(
     dataplane: &Dataplane,
-    transaction: &mut Transaction,
+    changes: &mut ChangeSet,
     table: TableIndex,
     path: &FibPath,
 ) -> Result<PathTarget, Retval> {
@@ -50,9 +51,12 @@ fn normal(
     };
     let interface = match path.sw_if_index {
         NONE => None,
-        index => Some(transaction.interface(dataplane, index).map_err(|_| Retval::NO_MATCHING_INTERFACE)?),
+        index => {
+            let found = changes.interface(dataplane, InterfaceIndex(index));
+            Some(found.map_err(|_| Retval::NO_MATCHING_INTERFACE)?)
+        }
     };
-    let mut of_path = || transaction.table(dataplane, path.table_id);
+    let mut of_path = || changes.table(dataplane, path.table_id).map_err(|_| Retval::NO_SUCH_FIB);
     match interface {
         Some(interface) if address.is_unspecified() => Ok(PathTarget::Connected(interface)),
         Some(_) => Ok(PathTarget::Via { address, interface }),

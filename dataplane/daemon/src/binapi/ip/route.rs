@@ -6,30 +6,29 @@ use weft_binapi::Retval;
 use weft_binapi::api::fib_types::FibPath;
 use weft_binapi::api::ip::{IpRouteAddDel, IpRouteAddDelReply, IpRouteAddDelV2, IpRouteAddDelV2Reply};
 use weft_binapi::api::ip_types::Prefix;
-use weft_binapi::server::{Registry, Session};
-use weft_nodes::ip4::{Action, Change, LoadBalanceId, Preference, RoutePath, TableIndex};
+use weft_binapi::server::Registry;
+use weft_control::ChangeSet;
+use weft_nodes::ip4::{Action, LoadBalanceId, Preference, RoutePath, TableIndex};
 
 use super::path;
 use crate::binapi::ip4;
-use crate::binapi::transaction::Transaction;
+use crate::binapi::retval::step;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, transaction, session, message: IpRouteAddDel| {
+    registry.change(|dataplane, changes, _, message: IpRouteAddDel| {
         let how = How { is_add: message.is_add, is_multipath: message.is_multipath };
         let route = &message.route;
-        let place =
-            note(dataplane, transaction, session, how, (route.table_id, &route.prefix, &route.paths))?;
+        let place = note(dataplane, changes, how, (route.table_id, &route.prefix, &route.paths))?;
         Ok(move |dataplane: &mut Dataplane| IpRouteAddDelReply {
             retval: 0,
             stats_index: place.stats_index(dataplane),
         })
     });
-    registry.change(|dataplane, transaction, session, message: IpRouteAddDelV2| {
+    registry.change(|dataplane, changes, _, message: IpRouteAddDelV2| {
         let how = How { is_add: message.is_add, is_multipath: message.is_multipath };
         let route = &message.route;
-        let place =
-            note(dataplane, transaction, session, how, (route.table_id, &route.prefix, &route.paths))?;
+        let place = note(dataplane, changes, how, (route.table_id, &route.prefix, &route.paths))?;
         Ok(move |dataplane: &mut Dataplane| IpRouteAddDelV2Reply {
             retval: 0,
             stats_index: place.stats_index(dataplane),
@@ -61,20 +60,18 @@ impl Place {
 }
 
 fn note(
-    dataplane: &mut Dataplane,
-    transaction: &mut Transaction,
-    session: &Session,
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
     how: How,
     (table, prefix, paths): (u32, &Prefix, &[FibPath]),
 ) -> Result<Place, Retval> {
-    let table = transaction.table(dataplane, table)?;
+    let table = changes.table(dataplane, table).map_err(|error| step(&error))?;
     let prefix = self::prefix(prefix)?;
-    let owner = dataplane.agent(session);
     let mut read = || -> Result<Vec<RoutePath>, Retval> {
         if paths.is_empty() {
             return Err(Retval::NO_PATHS_IN_ROUTE);
         }
-        paths.iter().map(|path| path::read(dataplane, transaction, table, path)).collect()
+        paths.iter().map(|path| path::read(dataplane, changes, table, path)).collect()
     };
     let actions = match how {
         // What paths it has does not matter then.
@@ -88,7 +85,7 @@ fn note(
         }
     };
     for action in actions {
-        transaction.route(table, Change { prefix, owner, action });
+        changes.route(table, prefix, action);
     }
     Ok(Place { table, prefix })
 }

@@ -8,30 +8,30 @@ use weft_binapi::api::ip::{
     IpTableReplaceBeginReply, IpTableReplaceEnd, IpTableReplaceEndReply,
 };
 use weft_binapi::server::{Purpose, Records, Registry, Transactional};
+use weft_control::{ChangeSet, Control};
 use weft_nodes::ip4::{Action, Change, Owner, TableIndex};
 
-use crate::binapi::retval::router;
-use crate::binapi::transaction::Transaction;
+use crate::binapi::retval::{router, step};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, transaction, _, IpTableAddDel { is_add, table }| {
-        add_del(dataplane, transaction, is_add, &table)?;
+    registry.change(|dataplane, changes, _, IpTableAddDel { is_add, table }| {
+        add_del(dataplane, changes, is_add, &table)?;
         Ok(|_: &mut _| IpTableAddDelReply { retval: 0 })
     });
-    registry.change(|dataplane, transaction, _, IpTableAddDelV2 { is_add, table, .. }| {
-        add_del(dataplane, transaction, is_add, &table)?;
+    registry.change(|dataplane, changes, _, IpTableAddDelV2 { is_add, table, .. }| {
+        add_del(dataplane, changes, is_add, &table)?;
         Ok(|_: &mut _| IpTableAddDelV2Reply { retval: 0 })
     });
     // The number has to be known at once.
-    registry.command(|dataplane, _, IpTableAllocate { mut table }| {
+    registry.command(|dataplane, session, IpTableAllocate { mut table }| {
         if table.table_id == u32::MAX {
             let taken = |id: &u32| dataplane.router.table_index(*id).is_ok();
             table.table_id = (1..u32::MAX).find(|id| !taken(id)).ok_or(Retval::LIMIT_EXCEEDED)?;
         }
-        let mut transaction = Transaction::default();
-        add_del(dataplane, &mut transaction, true, &table)?;
-        dataplane.commit(transaction, Purpose::Make).map_err(|refused| refused.retval)?;
+        let mut changes = dataplane.begin(session);
+        add_del(dataplane, &mut changes, true, &table)?;
+        dataplane.commit(&changes, Purpose::Make).map_err(|refused| refused.retval)?;
         Ok(IpTableAllocateReply { retval: 0, table })
     });
     registry.dump(|dataplane, _, IpTableDump {}| {
@@ -68,7 +68,7 @@ fn known(dataplane: &Dataplane, table: &IpTable) -> Result<TableIndex, Retval> {
 /// What is there already is no error, nor is asking for table 0, which is always there.
 fn add_del(
     dataplane: &Dataplane,
-    transaction: &mut Transaction,
+    changes: &mut ChangeSet,
     is_add: bool,
     table: &IpTable,
 ) -> Result<(), Retval> {
@@ -79,19 +79,17 @@ fn add_del(
     match is_add {
         _ if id == 0 => Ok(()),
         true => {
-            let name = match table.name.get().ok_or(Retval::INVALID_VALUE)? {
-                "" => format!("ipv4-VRF:{id}"),
-                name => name.to_owned(),
-            };
-            transaction.add_table(dataplane, id, name)
+            let name = table.name.get().ok_or(Retval::INVALID_VALUE)?;
+            changes.add_table(dataplane, id, Some(name).filter(|name| !name.is_empty()))
         }
-        false => transaction.delete_table(dataplane, id),
+        false => changes.delete_table(dataplane, id),
     }
+    .map_err(|error| step(&error))
 }
 
 /// Deletes what clients have put there.
 fn flush(dataplane: &mut Dataplane, index: TableIndex) -> Result<(), Retval> {
-    let Dataplane { router: routes, engine, interfaces, .. } = dataplane;
+    let Control { router: routes, engine, interfaces, .. } = &mut dataplane.control;
     let rib = &routes.table(index).ok_or(Retval::NO_SUCH_FIB)?.rib;
     let owned = rib.routes(None).flat_map(|route| {
         let of_clients = route.sources().find(|source| source.owner.slot() == Owner::API);
@@ -102,5 +100,5 @@ fn flush(dataplane: &mut Dataplane, index: TableIndex) -> Result<(), Retval> {
         })
     });
     let deletions: Vec<Change> = owned.collect();
-    routes.apply(engine, interfaces, index, &deletions).map(drop).map_err(router)
+    routes.apply(engine, interfaces, index, &deletions).map(drop).map_err(|error| router(&error))
 }

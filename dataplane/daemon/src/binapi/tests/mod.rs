@@ -3,6 +3,8 @@
 
 mod batch;
 mod habits;
+mod model;
+mod owners;
 
 use std::cell::RefCell;
 use std::net::IpAddr;

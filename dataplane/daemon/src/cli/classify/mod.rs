@@ -16,6 +16,7 @@ use weft_cli::{Args, Candidate, CliError, Command, Reply};
 
 use super::refused;
 use crate::state::Dataplane;
+use weft_control::Control;
 
 pub use tables::commands as table_commands;
 
@@ -133,7 +134,7 @@ fn attach(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliEr
     let interface = super::interface(args, dataplane)?;
     let direction = args.one_of(&DIRECTIONS)?;
     args.finish()?;
-    let Dataplane { rule_sets, engine, interfaces, .. } = dataplane;
+    let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = dataplane;
     rule_sets.attach(engine, interfaces, &set, interface, direction).map_err(refused)?;
     Ok(Reply::empty())
 }
@@ -143,7 +144,7 @@ fn detach(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliEr
     let interface = super::interface(args, dataplane)?;
     let direction = args.one_of(&DIRECTIONS)?;
     args.finish()?;
-    let Dataplane { rule_sets, engine, interfaces, .. } = dataplane;
+    let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = dataplane;
     rule_sets.detach(engine, interfaces, interface, direction).map_err(refused)?;
     Ok(Reply::empty())
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use weft_classify::text::{Names, Resolve};
 use weft_cli::{Args, CliError};
+use weft_control::Control;
 use weft_engine::InterfaceIndex;
 use weft_nodes::ip4::NextHopId;
 
@@ -35,7 +36,7 @@ impl Resolve for Reader<'_> {
         let interface = named.or_else(|| on_link(self.dataplane, address)).ok_or_else(|| {
             args.reject(format!("{address} is on the link of no interface; name the interface behind it"))
         })?;
-        let Dataplane { router, engine, interfaces, .. } = &mut *self.dataplane;
+        let Control { router, engine, interfaces, .. } = &mut self.dataplane.control;
         let id = router.hold_next_hop(engine, interfaces, interface, address).map_err(refused)?;
         self.acquired.push(id);
         Ok(id)

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
+use weft_control::{ChangeSet, Owner};
 use weft_nodes::ip4::{DropKind, Forward, ForwardKind, LoadBalanceId, PathTarget, RouteView, TableIndex};
 
 use super::super::{center, row};
@@ -73,7 +74,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
     let (mut table, mut scope, mut detail) = (None, Scope::All, false);
     while !args.is_empty() {
         if args.keyword("table") {
-            table = Some(super::table(args, dataplane)?);
+            table = Some(super::table(args, dataplane, &mut ChangeSet::new(Owner::CLI))?);
         } else if args.keyword("summary") {
             scope = Scope::Summary;
         } else if args.keyword("detail") {

@@ -10,6 +10,7 @@ mod route;
 mod table;
 
 use weft_cli::{Args, CliError, Command};
+use weft_control::ChangeSet;
 use weft_nodes::ip4::TableIndex;
 
 use crate::state::Dataplane;
@@ -29,10 +30,14 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     .collect()
 }
 
-/// Takes the number of a table.
-fn table(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<TableIndex, CliError> {
+/// Takes the number of a table, which may be one that the changes add.
+fn table(
+    args: &mut Args<'_>,
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+) -> Result<TableIndex, CliError> {
     args.parse_with("table", |word| {
         let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
-        dataplane.router.table_index(id).map_err(|error| error.to_string())
+        changes.table(dataplane, id).map_err(|error| error.to_string())
     })
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `set ip multipath`, `show ip multipath`: which flows take which path of a route.
+//! `show ip multipath`: which flows take which path of a route.
 
 use serde::Serialize;
-use weft_cli::{Args, Candidate, CliError, Command, Reply};
-use weft_nodes::ip4::Multipath;
+use weft_cli::{Args, CliError, Command, Reply};
 
 use crate::state::Dataplane;
 
@@ -13,23 +12,7 @@ struct View {
 }
 
 pub fn commands() -> Vec<Command<Dataplane>> {
-    vec![
-        Command::new("set ip multipath", set)
-            .synopsis("resilient|hash-threshold|hrw|modulo-n|disable")
-            .help("How flows are given to the paths of a route")
-            .completer(|_, words| match words {
-                [] => Multipath::NAMES.iter().map(|(name, _)| Candidate::new(*name, "")).collect(),
-                _ => Vec::new(),
-            }),
-        Command::new("show ip multipath", show).help("How flows are given to the paths of a route"),
-    ]
-}
-
-fn set(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let mode = args.one_of(&Multipath::NAMES)?;
-    args.finish()?;
-    dataplane.router.set_multipath(&mut dataplane.engine, mode);
-    Ok(Reply::empty())
+    vec![Command::new("show ip multipath", show).help("How flows are given to the paths of a route")]
 }
 
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {

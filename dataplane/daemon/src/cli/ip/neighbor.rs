@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ip neighbor`, `set ip neighbor`, `show ip neighbors`, `clear ip neighbors`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
+use weft_control::{ChangeSet, Control, Object};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::neighbor::NeighborState;
 
-use super::super::{center, complete_interface, interface, optional_interface, refused, right, row};
+use super::super::{center, change, complete_interface, interface, optional_interface, right, row};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -30,12 +31,12 @@ struct Views {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     let add = |path: &str| {
-        complete_interface(Command::new(path, add), &["static"])
+        complete_interface(change(path, add), &["static"])
             .synopsis("[static] <interface> <address> <mac>")
             .help("Configure a neighbour; it does not age")
     };
     let del = |path: &str| {
-        complete_interface(Command::new(path, del), &[])
+        complete_interface(change(path, del), &[])
             .synopsis("[static] <interface> <address> [<mac>]")
             .help("Forget a neighbour, learned or configured")
     };
@@ -57,36 +58,27 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     ]
 }
 
-fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     // In VPP the word tells such entries from learned ones; what is configured here is always static.
     let _ = args.keyword("static");
     let index = interface(args, dataplane)?;
-    let address: Ipv4Addr = args.parse("IPv4 address")?;
-    let mac: MacAddr = args.parse("MAC address")?;
-    args.finish()?;
-    let Dataplane { router, engine, interfaces, .. } = dataplane;
-    router.set_static_neighbor(engine, interfaces, index, address, mac).map_err(refused)?;
-    Ok(Reply::empty())
+    changes.add_neighbor(index, args.parse("IPv4 address")?, args.parse("MAC address")?);
+    args.finish()
 }
 
-fn del(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let _ = args.keyword("static");
     let index = interface(args, dataplane)?;
-    let address: Ipv4Addr = args.parse("IPv4 address")?;
+    changes.delete(Object::Neighbor(index, args.parse("IPv4 address")?));
     // Whoever repeats the command that made it, with "del", says this too.
     let _: Option<MacAddr> = args.optional("MAC address")?;
-    args.finish()?;
-    let Dataplane { router, engine, interfaces, .. } = dataplane;
-    match router.remove_neighbor(engine, interfaces, index, address) {
-        true => Ok(Reply::empty()),
-        false => Err(refused(format!("{address} is no neighbour on {}", dataplane.interface_name(index)))),
-    }
+    args.finish()
 }
 
 fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let index = interface(args, dataplane)?;
     args.finish()?;
-    let Dataplane { router, engine, interfaces, .. } = dataplane;
+    let Control { router, engine, interfaces, .. } = &mut dataplane.control;
     router.flush_neighbors(engine, interfaces, index);
     Ok(Reply::empty())
 }

@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 
 use ipnet::Ipv4Net;
-use weft_cli::{Args, CliError, Command, Reply};
-use weft_nodes::ip4::{Action, Change, DropKind, Owner, PathTarget, Preference, RoutePath, TableIndex};
+use weft_cli::{Args, CliError, Command};
+use weft_control::ChangeSet;
+use weft_nodes::ip4::{Action, DropKind, PathTarget, Preference, RoutePath, TableIndex};
 
 use super::super::refused;
 use crate::state::Dataplane;
@@ -16,18 +17,18 @@ const SYNOPSIS: &str = "[count <n>] <prefix> [table <id>] [preference <n>] via <
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("ip route add", |dataplane: &mut Dataplane, args| change(dataplane, args, Verb::Add))
+        command("ip route add", Verb::Add)
             .synopsis(SYNOPSIS)
             .help("Add paths to a route; several `via` share the traffic by weight"),
-        Command::new("ip route replace", |dataplane: &mut Dataplane, args| {
-            change(dataplane, args, Verb::Replace)
-        })
-        .synopsis(SYNOPSIS)
-        .help("Make these the paths of a route"),
-        Command::new("ip route del", |dataplane: &mut Dataplane, args| change(dataplane, args, Verb::Delete))
+        command("ip route replace", Verb::Replace).synopsis(SYNOPSIS).help("Make these the paths of a route"),
+        command("ip route del", Verb::Delete)
             .synopsis("[count <n>] <prefix> [table <id>] [via ...]")
             .help("Delete a route, or only these paths of it"),
     ]
+}
+
+fn command(path: &str, verb: Verb) -> Command<Dataplane> {
+    super::super::change(path, move |dataplane, changes, args| note(dataplane, changes, args, verb))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,12 @@ enum Verb {
     Delete,
 }
 
-fn change(dataplane: &mut Dataplane, args: &mut Args<'_>, verb: Verb) -> Result<Reply, CliError> {
+fn note(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+    verb: Verb,
+) -> Result<(), CliError> {
     let count: u32 = if args.keyword("count") { args.parse("number of routes")? } else { 1 };
     let first: Ipv4Net = args.parse("IPv4 prefix")?;
     let mut table = TableIndex(0);
@@ -45,11 +51,11 @@ fn change(dataplane: &mut Dataplane, args: &mut Args<'_>, verb: Verb) -> Result<
     let mut paths = Vec::new();
     loop {
         if args.keyword("table") {
-            table = super::table(args, dataplane)?;
+            table = super::table(args, dataplane, changes)?;
         } else if args.keyword("preference") {
             preference = Preference(args.parse("preference")?);
         } else if args.keyword("via") {
-            paths.push(path(dataplane, args)?);
+            paths.push(path(dataplane, changes, args)?);
         } else {
             break;
         }
@@ -58,7 +64,6 @@ fn change(dataplane: &mut Dataplane, args: &mut Args<'_>, verb: Verb) -> Result<
     if paths.is_empty() && verb != Verb::Delete {
         return Err(args.reject("a route needs a path: expected via"));
     }
-    let mut changes = Vec::with_capacity(count as usize);
     for prefix in
         prefixes(first, count).ok_or_else(|| refused("the prefixes leave the IPv4 address space"))?
     {
@@ -68,11 +73,9 @@ fn change(dataplane: &mut Dataplane, args: &mut Args<'_>, verb: Verb) -> Result<
             Verb::Add => paths.iter().map(|path| Action::AddPath(preference, *path)).collect(),
             Verb::Delete => paths.iter().map(|path| Action::DeletePath(path.target)).collect(),
         };
-        changes.extend(actions.into_iter().map(|action| Change { prefix, owner: Owner::CLI, action }));
+        actions.into_iter().for_each(|action| changes.route(table, prefix, action));
     }
-    let Dataplane { router, engine, interfaces, .. } = dataplane;
-    router.apply(engine, interfaces, table, &changes).map_err(refused)?;
-    Ok(Reply::empty())
+    Ok(())
 }
 
 /// `count` prefixes one behind the other.
@@ -87,8 +90,8 @@ fn prefixes(first: Ipv4Net, count: u32) -> Option<Vec<Ipv4Net>> {
 }
 
 /// What follows `via`.
-fn path(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<RoutePath, CliError> {
-    let mut target = target(dataplane, args)?;
+fn path(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<RoutePath, CliError> {
+    let mut target = target(dataplane, changes, args)?;
     if let PathTarget::Via { interface, .. } = &mut target {
         *interface = args.take_if("interface", |name| dataplane.interfaces.find(name));
     }
@@ -99,7 +102,11 @@ fn path(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<RoutePath, CliErro
     Ok(path)
 }
 
-fn target(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<PathTarget, CliError> {
+fn target(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<PathTarget, CliError> {
     let words = [
         ("drop", PathTarget::Drop(DropKind::Blackhole)),
         ("blackhole", PathTarget::Drop(DropKind::Blackhole)),
@@ -114,7 +121,7 @@ fn target(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<PathTarget, CliE
         }
     }
     if args.keyword("table") || args.keyword("ip4-lookup-in-table") {
-        return Ok(PathTarget::Table(super::table(args, dataplane)?));
+        return Ok(PathTarget::Table(super::table(args, dataplane, changes)?));
     }
     if let Some(address) = args.take_if("next hop", |word| word.parse::<Ipv4Addr>().ok()) {
         return Ok(PathTarget::Via { address, interface: None });

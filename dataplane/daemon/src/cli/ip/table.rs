@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ip table add|del`, `show ip table`, `set interface ip table`.
+//! `ip table add|del`, `show ip table`.
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
 
-use super::super::{complete_interface, refused};
+use super::super::{change, refused};
 use crate::state::Dataplane;
+use weft_control::ChangeSet;
 
 #[derive(Serialize)]
 struct View {
@@ -24,40 +25,23 @@ struct Views {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("ip table add", add).synopsis("<table> [name <name>]").help("Add an IPv4 table (VRF)"),
-        Command::new("ip table del", del).synopsis("<table>").help("Delete an IPv4 table with its routes"),
+        change("ip table add", add).synopsis("<table> [name <name>]").help("Add an IPv4 table (VRF)"),
+        change("ip table del", del).synopsis("<table>").help("Delete an IPv4 table with its routes"),
         Command::new("show ip table", show).help("List IPv4 tables"),
-        complete_interface(Command::new("set interface ip table", set), &[])
-            .synopsis("<interface> <table>")
-            .help("Move an interface without addresses to another IPv4 table"),
     ]
 }
 
-fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let id = args.parse("table")?;
-    let name = match args.keyword("name") {
-        true => args.word("name")?.to_owned(),
-        false => format!("ipv4-VRF:{id}"),
-    };
+    let name = if args.keyword("name") { Some(args.word("name")?) } else { None };
     args.finish()?;
-    dataplane.router.add_table(&mut dataplane.engine, id, &name).map_err(refused)?;
-    Ok(Reply::empty())
+    changes.add_table(dataplane, id, name).map_err(refused)
 }
 
-fn del(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let id = args.parse("table")?;
     args.finish()?;
-    dataplane.delete_table(id).map_err(refused)?;
-    Ok(Reply::empty())
-}
-
-fn set(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let index = super::super::interface(args, dataplane)?;
-    let table = args.parse("table")?;
-    args.finish()?;
-    let Dataplane { router, engine, interfaces, .. } = dataplane;
-    router.set_table(engine, interfaces, index, table).map_err(refused)?;
-    Ok(Reply::empty())
+    changes.delete_table(dataplane, id).map_err(refused)
 }
 
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {

@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use weft_classify::{ClassifyError, Direction, Exempt, Match, Priority, Rule, RuleId, RuleSet, RuleSets};
+use weft_control::Control;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::interface::Interfaces;
 use weft_stats::Combined;
@@ -132,7 +133,7 @@ impl Filters {
             let admitted = dataplane.admit_flows(OWNER);
             admitted.map_err(|error| CommandError::Refused(format!("stateful=y: {error:#}")))?;
         }
-        let Dataplane { rule_sets, engine, interfaces, .. } = dataplane;
+        let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = dataplane;
         let (old, new) = (&self.guards, &wanted);
         let done = rule_sets.at_once(engine, |sets, engine| {
             let done = install(sets, engine, interfaces, old, new);

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is to be changed, by whom. How all of it is done, or nothing, is in `commit`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use weft_engine::InterfaceIndex;
+use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::InterfaceError;
+use weft_nodes::ip4::{Action, Change, Owner, PathTarget, RouterError, TableId, TableIndex};
+
+use crate::Control;
+use crate::error::StepError;
+use crate::settings::Setting;
+use crate::value::Value;
+
+/// Indices from here on are of tables that the change set adds: they have none yet.
+const PLANNED: u32 = 1 << 31;
+
+/// What can be wanted.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Object {
+    /// A feature of an arc, on an interface.
+    Feature {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The arc.
+        arc: String,
+        /// The feature.
+        feature: String,
+    },
+    /// A static neighbour; its value is a MAC address.
+    Neighbor(InterfaceIndex, Ipv4Addr),
+    /// An address of an interface, with its subnet.
+    Address(InterfaceIndex, Ipv4Net),
+    /// A setting, of an interface or of all.
+    Setting(&'static Setting, Option<InterfaceIndex>),
+    /// A forwarding table; its value is its name.
+    Table(TableId),
+}
+
+impl Object {
+    /// The interface that it is on.
+    pub fn interface(&self) -> Option<InterfaceIndex> {
+        match self {
+            Object::Feature { interface, .. }
+            | Object::Neighbor(interface, _)
+            | Object::Address(interface, _) => Some(*interface),
+            Object::Setting(_, interface) => *interface,
+            Object::Table(_) => None,
+        }
+    }
+}
+
+/// One step. Routes come by the million, the rest does not.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Route(TableIndex, Change),
+    Other(Box<Operation>),
+}
+
+/// Anything but a route.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Want(Object, Value),
+    /// For all owners.
+    Delete(Object),
+    /// For the one of the change set.
+    Release(Object),
+    /// All addresses of an interface, for all owners.
+    DeleteAddresses(InterfaceIndex),
+}
+
+/// What one owner wants to change, in order. Each step is judged as if those before it had been made.
+#[derive(Clone, Debug)]
+pub struct ChangeSet {
+    owner: Owner,
+    pub(crate) steps: Vec<Step>,
+    /// What they name: it may be another one when they are made.
+    tables: Vec<(TableId, TableIndex)>,
+    interfaces: BTreeSet<InterfaceIndex>,
+    /// Tables that it adds, in order of their indices from [`PLANNED`].
+    planned: Vec<TableId>,
+    /// Tables that it deletes.
+    deleted: BTreeSet<TableId>,
+}
+
+impl ChangeSet {
+    /// No change of this owner.
+    pub fn new(owner: Owner) -> ChangeSet {
+        ChangeSet {
+            owner,
+            steps: Vec::new(),
+            tables: Vec::new(),
+            interfaces: BTreeSet::new(),
+            planned: Vec::new(),
+            deleted: BTreeSet::new(),
+        }
+    }
+
+    /// Who wants the changes.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Number of steps.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether there is no step.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Keeps some steps, by their places.
+    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let mut place = 0;
+        self.steps.retain(|_| {
+            place += 1;
+            keep(place - 1)
+        });
+    }
+
+    /// Changes the owner's route to a prefix.
+    pub fn route(&mut self, table: TableIndex, prefix: Ipv4Net, action: Action) {
+        self.steps.push(Step::Route(table, Change { prefix, owner: self.owner, action }));
+    }
+
+    /// The owner wants an object.
+    pub fn want(&mut self, object: Object, value: Value) {
+        self.push(Operation::Want(object, value));
+    }
+
+    /// Deletes an object, whoever wants it.
+    pub fn delete(&mut self, object: Object) {
+        self.push(Operation::Delete(object));
+    }
+
+    /// The owner no longer wants an object. That nobody knows of it is no error.
+    pub fn release(&mut self, object: Object) {
+        self.push(Operation::Release(object));
+    }
+
+    /// The owner wants an address.
+    pub fn add_address(&mut self, interface: InterfaceIndex, address: Ipv4Net) {
+        self.want(Object::Address(interface, address), Value::None);
+    }
+
+    /// Deletes all addresses of an interface, whoever wants them.
+    pub fn delete_addresses(&mut self, interface: InterfaceIndex) {
+        self.push(Operation::DeleteAddresses(interface));
+    }
+
+    /// The owner wants a static neighbour.
+    pub fn add_neighbor(&mut self, interface: InterfaceIndex, address: Ipv4Addr, mac: MacAddr) {
+        self.want(Object::Neighbor(interface, address), Value::Mac(mac));
+    }
+
+    /// The owner wants a setting to be so, on an interface or, if it is of none, altogether.
+    pub fn set(
+        &mut self,
+        setting: &'static Setting,
+        interface: impl Into<Option<InterfaceIndex>>,
+        value: Value,
+    ) {
+        self.want(Object::Setting(setting, interface.into()), value);
+    }
+
+    /// The owner wants packets of an interface to pass a feature.
+    pub fn enable_feature(&mut self, interface: InterfaceIndex, arc: &str, feature: &str) {
+        self.want(
+            Object::Feature { interface, arc: arc.to_owned(), feature: feature.to_owned() },
+            Value::None,
+        );
+    }
+
+    fn push(&mut self, operation: Operation) {
+        self.steps.push(Step::Other(Box::new(operation)));
+    }
+
+    /// A table that a route names. It may be one that the change set adds.
+    pub fn table(&mut self, control: &Control, id: TableId) -> Result<TableIndex, StepError> {
+        if self.deleted.contains(&id) {
+            return Err(RouterError::UnknownTable(id).into());
+        }
+        if let Some((_, index)) = self.tables.iter().rfind(|(known, _)| *known == id) {
+            return Ok(*index);
+        }
+        if let Some(place) = self.planned.iter().position(|planned| *planned == id) {
+            return Ok(TableIndex(PLANNED + place as u32));
+        }
+        let index = control.router.table_index(id)?;
+        self.tables.push((id, index));
+        Ok(index)
+    }
+
+    /// The owner wants a table. Without a name it has VPP's.
+    pub fn add_table(&mut self, control: &Control, id: TableId, name: Option<&str>) -> Result<(), StepError> {
+        if self.deleted.contains(&id) {
+            return Err(StepError::TableComesAndGoes(id));
+        }
+        if self.table(control, id).is_err() {
+            self.planned.push(id);
+        }
+        let name = name.map_or_else(|| format!("ipv4-VRF:{id}"), str::to_owned);
+        self.want(Object::Table(id), Value::Text(name));
+        Ok(())
+    }
+
+    /// Deletes a table, whoever wants it.
+    pub fn delete_table(&mut self, control: &Control, id: TableId) -> Result<(), StepError> {
+        if self.table(control, id)?.0 >= PLANNED {
+            return Err(StepError::TableComesAndGoes(id));
+        }
+        self.deleted.insert(id);
+        self.delete(Object::Table(id));
+        Ok(())
+    }
+
+    /// An interface that a step names.
+    pub fn interface(
+        &mut self,
+        control: &Control,
+        index: InterfaceIndex,
+    ) -> Result<InterfaceIndex, StepError> {
+        control.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
+        self.interfaces.insert(index);
+        Ok(index)
+    }
+
+    /// That all is there still that was there when it was noted.
+    pub(crate) fn check(&self, control: &Control) -> Result<(), StepError> {
+        for (id, index) in &self.tables {
+            if control.router.table_index(*id).ok() != Some(*index) {
+                return Err(StepError::TableGone(*id));
+            }
+        }
+        match self.interfaces.iter().find(|index| control.interfaces.get(**index).is_none()) {
+            Some(gone) => Err(InterfaceError::Unknown(*gone).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Tables that are wanted, with the step that says so first and the name that it gives.
+    pub(crate) fn wanted_tables(&self) -> impl Iterator<Item = (usize, TableId, &str)> {
+        let planned = &self.planned;
+        self.steps.iter().enumerate().filter_map(move |(place, step)| match step {
+            Step::Other(operation) if !planned.is_empty() => match &**operation {
+                Operation::Want(Object::Table(id), Value::Text(name)) => Some((place, *id, name.as_str())),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// The steps with the indices that planned tables have by now; and those that name a table which is not to be.
+    pub(crate) fn placed(
+        &self,
+        made: &BTreeMap<TableId, TableIndex>,
+    ) -> (Vec<Step>, Vec<(usize, StepError)>) {
+        let mut refused = Vec::new();
+        let mut steps = self.steps.clone();
+        for (place, step) in steps.iter_mut().enumerate() {
+            let Step::Route(table, change) = step else { continue };
+            for table in std::iter::once(table).chain(tables_of(&mut change.action)) {
+                let Some(planned) = table.0.checked_sub(PLANNED) else { continue };
+                let id = self.planned[planned as usize];
+                match made.get(&id) {
+                    Some(index) => *table = *index,
+                    None => refused.push((place, RouterError::UnknownTable(id).into())),
+                }
+            }
+        }
+        (steps, refused)
+    }
+
+    /// Whether indices of tables have to be filled in by [`ChangeSet::placed`].
+    pub(crate) fn plans_tables(&self) -> bool {
+        !self.planned.is_empty()
+    }
+}
+
+/// Tables that paths lead into.
+fn tables_of(action: &mut Action) -> impl Iterator<Item = &mut TableIndex> {
+    let targets: Vec<&mut PathTarget> = match action {
+        Action::Add(_, paths) | Action::Set(_, paths) => {
+            paths.iter_mut().map(|path| &mut path.target).collect()
+        }
+        Action::AddPath(_, path) | Action::SetPath(_, path) => vec![&mut path.target],
+        Action::DeletePath(target) => vec![target],
+        Action::Delete => Vec::new(),
+    };
+    targets.into_iter().filter_map(|target| match target {
+        PathTarget::Table(table) => Some(table),
+        _ => None,
+    })
+}

@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a change set is made: all of it, or nothing.
+//!
+//! 1. New tables are made: nobody can know them.
+//! 2. Steps are made one after the other on interfaces that workers do not see ([`Interfaces::begin`]) and on claims that
+//!    can be rolled back, so that each is judged as if those before it had been made.
+//! 3. Tables get ready for all routes: those of the change set, and those that follow from addresses.
+//! 4. Linux interfaces below are changed. This is seen outside, and the last that can fail.
+//! 5. All is published: interfaces in one step, then routes, then what follows from both.
+//!
+//! Whatever is refused, the rest is tried nevertheless, so that the caller learns of everything that is wrong; then
+//! everything is made as it was before.
+//!
+//! [`Interfaces::begin`]: weft_nodes::interface::Interfaces::begin
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use weft_engine::InterfaceIndex;
+use weft_engine::feature::FeatureError;
+use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::{Interface, InterfaceError};
+use weft_nodes::ip4::{ApplyError, Change, Owner, Router, RouterError, TableId, TableIndex};
+use weft_nodes::neighbor::NeighborError;
+
+use crate::Control;
+use crate::change_set::{ChangeSet, Object, Operation, Step};
+use crate::error::{Refused, StepError};
+use crate::links::{Links, Undo};
+use crate::settings::Setting;
+use crate::value::{Grammar, Value};
+
+/// What a commit is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To make the changes.
+    Make,
+    /// To know whether they could be made; nobody sees any of them.
+    Try,
+}
+
+impl Control {
+    /// Makes all changes of a set in one step that nobody sees the inside of, or none.
+    pub fn commit(
+        &mut self,
+        links: &dyn Links,
+        changes: &ChangeSet,
+        purpose: Purpose,
+    ) -> Result<(), Refused> {
+        changes.check(self).map_err(Refused::general)?;
+        let mut draft = Draft::default();
+        draft.add_tables(self, changes);
+        let mut refused = std::mem::take(&mut draft.refused);
+        let placed = changes.plans_tables().then(|| {
+            let (steps, lost) = changes.placed(&draft.tables);
+            refused.extend(lost);
+            steps
+        });
+        let lost: BTreeSet<usize> = refused.iter().map(|(step, _)| *step).collect();
+        let steps = placed.as_deref().unwrap_or(&changes.steps);
+        self.interfaces.begin();
+        self.claims.begin();
+        let mut trial = Trial { control: self, links, owner: changes.owner(), step: 0, draft };
+        trial.plan_all(steps);
+        let Trial { mut draft, .. } = trial;
+        draft.refused.extend(refused);
+        let routes = draft.routes(steps, &lost);
+        let mut general = None;
+        match self.router.prepare(&mut self.engine, &routes.tables) {
+            Ok(pending) => {
+                draft.check_deleted_tables(self);
+                let make = purpose == Purpose::Make && draft.refused.is_empty();
+                if make && draft.change_links(links) {
+                    self.interfaces.commit(&mut self.engine);
+                    self.claims.commit();
+                    self.router.publish(&mut self.engine, &self.interfaces, pending);
+                    draft.finish(self, changes.owner());
+                    return Ok(());
+                }
+                self.router.withdraw(&mut self.engine, pending);
+            }
+            Err(errors) => {
+                let (steps, other) = routes.blame(errors);
+                draft.refused.extend(steps);
+                general = other;
+            }
+        }
+        self.interfaces.roll_back();
+        self.claims.roll_back();
+        draft.remove_tables(self);
+        draft.refused.sort_by_key(|(step, _)| *step);
+        draft.refused.dedup_by_key(|(step, _)| *step);
+        match draft.refused.is_empty() && general.is_none() {
+            true => Ok(()),
+            false => Err(Refused { steps: draft.refused, general }),
+        }
+    }
+}
+
+/// What is done when everything has been published. That it can be was checked before.
+type After = Box<dyn FnOnce(&mut Control) -> Result<(), StepError>>;
+
+/// What becomes of a change set that is being tried.
+#[derive(Default)]
+struct Draft {
+    /// Tables that were made for it.
+    tables: BTreeMap<TableId, TableIndex>,
+    /// Routes that follow from addresses, by the step of the address.
+    routes: BTreeMap<usize, (TableIndex, Vec<Change>)>,
+    /// Subnets that interfaces lose.
+    subnets: Vec<(InterfaceIndex, Ipv4Net)>,
+    /// Static neighbours as they are to be.
+    neighbors: BTreeMap<(InterfaceIndex, Ipv4Addr), Option<MacAddr>>,
+    features: BTreeMap<(InterfaceIndex, String, String), bool>,
+    settings: BTreeMap<(&'static Setting, Option<InterfaceIndex>), Value>,
+    mtus: Vec<(usize, InterfaceIndex, u32)>,
+    macs: Vec<(usize, InterfaceIndex, MacAddr)>,
+    after: Vec<(usize, After)>,
+    deleted: Vec<(usize, TableId)>,
+    said: Vec<Object>,
+    refused: Vec<(usize, StepError)>,
+}
+
+/// A change set that is being tried: what a setting may do to make itself part of it.
+pub struct Trial<'a> {
+    control: &'a mut Control,
+    links: &'a dyn Links,
+    owner: Owner,
+    step: usize,
+    draft: Draft,
+}
+
+impl Trial<'_> {
+    /// The state as if the steps so far had been made.
+    pub fn control(&self) -> &Control {
+        self.control
+    }
+
+    /// An interface.
+    pub fn interface(&self, index: InterfaceIndex) -> Result<&Interface, StepError> {
+        Ok(self.control.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?)
+    }
+
+    /// Changes an interface; workers see it when all is published.
+    pub fn change(
+        &mut self,
+        index: InterfaceIndex,
+        change: impl FnOnce(&mut Interface),
+    ) -> Result<(), StepError> {
+        let Control { interfaces, engine, .. } = &mut *self.control;
+        Ok(interfaces.change(engine, index, change)?)
+    }
+
+    /// To be done when everything else has been published. It must not fail then; if it does, the log has it.
+    pub fn after(&mut self, work: impl FnOnce(&mut Control) -> Result<(), StepError> + 'static) {
+        self.draft.after.push((self.step, Box::new(work)));
+    }
+
+    /// What is below interfaces.
+    pub fn links(&self) -> &dyn Links {
+        self.links
+    }
+
+    /// What is below the interface has to carry packets of that size.
+    pub fn carry(&mut self, index: InterfaceIndex, mtu: u32) {
+        self.draft.mtus.push((self.step, index, mtu));
+    }
+
+    /// What is below the interface has to have that address.
+    pub fn link_mac(&mut self, index: InterfaceIndex, mac: MacAddr) {
+        self.draft.macs.push((self.step, index, mac));
+    }
+
+    fn plan_all(&mut self, steps: &[Step]) {
+        for (place, step) in steps.iter().enumerate() {
+            self.step = place;
+            if let Step::Other(operation) = step
+                && let Err(error) = self.plan(operation)
+            {
+                self.draft.refused.push((place, error));
+            }
+        }
+    }
+
+    fn plan(&mut self, operation: &Operation) -> Result<(), StepError> {
+        match operation {
+            Operation::Want(object, value) => {
+                self.want(object, value)?;
+                self.draft.said.push(object.clone());
+                Ok(())
+            }
+            Operation::Delete(object) => self.delete(object),
+            Operation::Release(object) => match self.control.claims.release(object, self.owner) {
+                None => Ok(()),
+                Some((value, last)) => self.let_go(object, value, last),
+            },
+            Operation::DeleteAddresses(index) => {
+                for address in self.interface(*index)?.addresses4.clone() {
+                    self.control.claims.remove(&Object::Address(*index, address));
+                    self.address_goes(*index, address)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the owner has said the object before, and is not just saying everything again.
+    fn says_twice(&self, object: &Object) -> bool {
+        let claims = &self.control.claims;
+        claims.get(object).is_some_and(|entry| entry.has(self.owner))
+            && !claims.is_awaited(object, self.owner)
+    }
+
+    fn want(&mut self, object: &Object, value: &Value) -> Result<(), StepError> {
+        let by_hand = self.owner == Owner::CLI || self.owner.slot() == Owner::API;
+        match object {
+            Object::Address(index, address) => {
+                let interface = self.interface(*index)?;
+                if let Some(lender) = interface.unnumbered {
+                    let lender = self.control.interface_name(lender);
+                    return Err(StepError::Unnumbered(interface.name.clone(), lender));
+                }
+                let has = interface.addresses4.contains(address);
+                if !has || (by_hand && self.says_twice(object)) {
+                    let comes = Router::address_comes(&self.control.interfaces, *index, *address)?;
+                    self.draft.routes.insert(self.step, comes);
+                    self.change(*index, |interface| interface.addresses4.push(*address))?;
+                }
+            }
+            Object::Neighbor(index, address) => {
+                self.interface(*index)?;
+                let &Value::Mac(mac) = value else {
+                    return Err(StepError::MacNotUnicast);
+                };
+                self.neighbor_comes((*index, *address), mac)?;
+            }
+            Object::Table(id) => {
+                if !self.draft.tables.contains_key(id) {
+                    self.control.router.table_index(*id)?;
+                    if self.owner == Owner::CLI && (*id == 0 || self.says_twice(object)) {
+                        return Err(RouterError::TableExists(*id).into());
+                    }
+                }
+            }
+            Object::Feature { interface, arc, feature } => {
+                self.interface(*interface)?;
+                self.feature_is_known(arc, feature)?;
+                if self.control.engine.graph().id(feature).is_none() {
+                    return Err(FeatureError::NotRunning(feature.clone(), arc.clone()).into());
+                }
+                self.draft.features.insert((*interface, arc.clone(), feature.clone()), true);
+            }
+            Object::Setting(setting, index) => {
+                let before = self.current(setting, *index)?;
+                if (&before, value) == (&Value::None, &Value::None)
+                    && let (Grammar::Interface { .. }, Some(index)) = (setting.grammar, *index)
+                {
+                    return Err(StepError::NotUnnumbered(self.control.interface_name(index)));
+                }
+                self.set(setting, *index, value)?;
+                self.control.claims.claim(object, self.owner, value.clone(), || before);
+                return Ok(());
+            }
+        }
+        self.control.claims.claim(object, self.owner, value.clone(), || Value::None);
+        Ok(())
+    }
+
+    fn delete(&mut self, object: &Object) -> Result<(), StepError> {
+        match object {
+            Object::Address(index, address) => {
+                let interface = self.interface(*index)?;
+                let own = interface.addresses4.iter().find(|own| own.addr() == address.addr());
+                if let Some(own) = own.filter(|own| *own != address) {
+                    let (name, own) = (interface.name.clone(), *own);
+                    return Err(StepError::OtherLength { name, found: *address, own });
+                }
+            }
+            Object::Neighbor(index, address) => {
+                self.interface(*index)?;
+                if !self.is_neighbor((*index, *address)) {
+                    let interface = self.control.interface_name(*index);
+                    return Err(StepError::NoSuchNeighbor { interface, address: *address });
+                }
+            }
+            Object::Feature { interface, arc, feature } => {
+                self.interface(*interface)?;
+                self.feature_is_known(arc, feature)?;
+            }
+            Object::Table(id) => drop(self.control.router.table_index(*id)?),
+            Object::Setting(setting, index) => {
+                if self.control.claims.get(object).is_none() {
+                    setting.get(self.control, *index)?;
+                    return Ok(());
+                }
+            }
+        }
+        let base = self.control.claims.remove(object).unwrap_or_default();
+        self.let_go(object, base, true)
+    }
+
+    /// An owner has let go: nobody wants it any more (`last`), or its value is that of another owner.
+    fn let_go(&mut self, object: &Object, value: Value, last: bool) -> Result<(), StepError> {
+        match object {
+            Object::Address(index, address) if last => self.address_goes(*index, *address)?,
+            Object::Neighbor(index, address) => {
+                let mac = match value {
+                    Value::Mac(mac) if !last => Some(mac),
+                    _ => None,
+                };
+                self.draft.neighbors.insert((*index, *address), mac);
+            }
+            Object::Feature { interface, arc, feature } if last => {
+                self.draft.features.insert((*interface, arc.clone(), feature.clone()), false);
+            }
+            Object::Table(id) if last => self.table_goes(*id)?,
+            Object::Setting(setting, index) => self.set(setting, *index, &value)?,
+            Object::Address(..) | Object::Feature { .. } | Object::Table(_) => {}
+        }
+        Ok(())
+    }
+
+    fn set(
+        &mut self,
+        setting: &'static Setting,
+        index: Option<InterfaceIndex>,
+        value: &Value,
+    ) -> Result<(), StepError> {
+        if self.current(setting, index)? == *value {
+            return Ok(());
+        }
+        setting.plan(self, index, value)?;
+        setting.grammar.check(value).map_err(|error| StepError::Value(setting.name, error))?;
+        self.draft.settings.insert((setting, index), value.clone());
+        Ok(())
+    }
+
+    /// What a setting is as if the steps so far had been made.
+    fn current(&self, setting: &'static Setting, index: Option<InterfaceIndex>) -> Result<Value, StepError> {
+        match self.draft.settings.get(&(setting, index)) {
+            Some(value) => Ok(value.clone()),
+            None => setting.get(self.control, index),
+        }
+    }
+
+    fn address_goes(&mut self, index: InterfaceIndex, address: Ipv4Net) -> Result<(), StepError> {
+        let (table, changes) = Router::address_goes(&self.control.interfaces, index, address)?;
+        self.draft.routes.entry(self.step).or_insert_with(|| (table, Vec::new())).1.extend(changes);
+        self.draft.subnets.push((index, address));
+        self.change(index, |interface| interface.addresses4.retain(|other| *other != address))?;
+        // The neighbours of the subnet go with it, but for those that are in another one.
+        let rest = self.interface(index)?.addresses4.clone();
+        let orphan = |neighbor: &Ipv4Addr| {
+            address.contains(neighbor) && !rest.iter().any(|subnet| subnet.contains(neighbor))
+        };
+        let orphans: Vec<Ipv4Addr> = self
+            .control
+            .claims
+            .on(index)
+            .filter_map(|object| match object {
+                Object::Neighbor(_, neighbor) if orphan(neighbor) => Some(*neighbor),
+                _ => None,
+            })
+            .collect();
+        for neighbor in orphans {
+            self.control.claims.remove(&Object::Neighbor(index, neighbor));
+            self.draft.neighbors.insert((index, neighbor), None);
+        }
+        Ok(())
+    }
+
+    fn table_goes(&mut self, id: TableId) -> Result<(), StepError> {
+        if id == 0 {
+            return Err(RouterError::DefaultTable.into());
+        }
+        self.control.router.table_index(id)?;
+        self.draft.deleted.push((self.step, id));
+        Ok(())
+    }
+
+    fn feature_is_known(&self, arc: &str, feature: &str) -> Result<(), StepError> {
+        let all = self.control.engine.features();
+        let index = all.arc(arc)?;
+        match all.has_feature(index, feature) {
+            true => Ok(()),
+            false => {
+                let known = all.list().filter(|view| view.name == arc).flat_map(|view| view.features());
+                let known: Vec<String> = known.map(|feature| feature.node.to_owned()).collect();
+                let (feature, arc, known) = (feature.to_owned(), arc.to_owned(), known.join(", "));
+                Err(FeatureError::UnknownFeature { feature, arc, known }.into())
+            }
+        }
+    }
+
+    fn is_neighbor(&self, key: (InterfaceIndex, Ipv4Addr)) -> bool {
+        match self.draft.neighbors.get(&key) {
+            Some(mac) => mac.is_some(),
+            None => self.control.router.neighbors().get(key.0, IpAddr::V4(key.1)).is_some(),
+        }
+    }
+
+    /// The table cannot try it: what it would refuse is found out here.
+    fn neighbor_comes(&mut self, key: (InterfaceIndex, Ipv4Addr), mac: MacAddr) -> Result<(), StepError> {
+        if !mac.is_station() {
+            return Err(RouterError::Neighbor(NeighborError::NotAStation(mac)).into());
+        }
+        Router::check_neighbor(&self.control.interfaces, key.0, key.1)?;
+        let table = self.control.router.neighbors();
+        let limit = table.settings().limit;
+        if !self.is_neighbor(key) {
+            let is_new = |(key, mac): &(&(InterfaceIndex, Ipv4Addr), &Option<MacAddr>)| {
+                mac.is_some() && table.get(key.0, IpAddr::V4(key.1)).is_none()
+            };
+            if table.len() + self.draft.neighbors.iter().filter(is_new).count() >= limit {
+                return Err(RouterError::Neighbor(NeighborError::Full { limit }).into());
+            }
+        }
+        self.draft.neighbors.insert(key, Some(mac));
+        Ok(())
+    }
+}
+
+impl Draft {
+    fn add_tables(&mut self, control: &mut Control, changes: &ChangeSet) {
+        for (step, id, name) in changes.wanted_tables() {
+            if control.router.table_index(id).is_ok() {
+                continue;
+            }
+            match control.router.add_table(&mut control.engine, id, name) {
+                Ok(index) => drop(self.tables.insert(id, index)),
+                Err(error) => self.refused.push((step, error.into())),
+            }
+        }
+    }
+
+    fn remove_tables(&mut self, control: &mut Control) {
+        let Control { router, engine, interfaces, .. } = control;
+        for (id, _) in std::mem::take(&mut self.tables) {
+            if let Err(error) = router.delete_table(engine, interfaces, id) {
+                tracing::error!("table {id} stays though its change was refused: {error}");
+            }
+        }
+    }
+
+    /// Nothing may lead into a table that goes, when all routes are as they are to be.
+    fn check_deleted_tables(&mut self, control: &Control) {
+        for (step, id) in &self.deleted {
+            let Ok(index) = control.router.table_index(*id) else { continue };
+            let users = control.router.users_of(&control.interfaces, index);
+            if !users.is_empty() {
+                self.refused.push((*step, RouterError::TableInUse(*id, users).into()));
+            }
+        }
+    }
+
+    /// All changes of routes, by table, in the order of the steps.
+    fn routes<'a>(&'a self, steps: &'a [Step], without: &BTreeSet<usize>) -> Routes<'a> {
+        let mut routes = Routes::default();
+        for (place, step) in steps.iter().enumerate() {
+            match step {
+                Step::Route(..) if !without.is_empty() && without.contains(&place) => {}
+                Step::Route(table, change) => routes.add(place, *table, std::slice::from_ref(change)),
+                Step::Other(_) => {
+                    if let Some((table, changes)) = self.routes.get(&place) {
+                        routes.add(place, *table, changes);
+                    }
+                }
+            }
+        }
+        routes
+    }
+
+    /// Changes what is below interfaces; says whether all of it could be changed. If not, all is as it was.
+    fn change_links(&mut self, links: &dyn Links) -> bool {
+        let mut undo: Vec<Undo<'_>> = Vec::new();
+        let mtus = self.mtus.iter().map(|(step, index, mtu)| (*step, links.carry(*index, *mtu)));
+        let macs = self.macs.iter().map(|(step, index, mac)| (*step, links.set_mac(*index, *mac)));
+        for (step, done) in mtus.chain(macs) {
+            match done {
+                Ok(way_back) => undo.push(way_back),
+                Err(error) => {
+                    undo.into_iter().rev().for_each(|way_back| way_back());
+                    self.refused.push((step, error.into()));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// What follows when everything else has been published. Nothing of it was found to be impossible.
+    fn finish(self, control: &mut Control, owner: Owner) {
+        let Control { router, engine, interfaces, .. } = control;
+        for (index, subnet) in self.subnets {
+            router.forget_subnet(engine, interfaces, index, subnet);
+        }
+        for ((index, address), mac) in self.neighbors {
+            match mac {
+                Some(mac) => {
+                    if let Err(error) = router.set_static_neighbor(engine, interfaces, index, address, mac) {
+                        tracing::error!("neighbour {address}: {error}");
+                    }
+                }
+                None => drop(router.remove_neighbor(engine, interfaces, index, address)),
+            }
+        }
+        for ((index, arc, feature), on) in self.features {
+            let arc = control.engine.features().arc(&arc);
+            if let Err(error) = arc.and_then(|arc| control.engine.set_feature(arc, index, &feature, on)) {
+                tracing::error!("feature {feature}: {error}");
+            }
+        }
+        for (step, work) in self.after {
+            if let Err(error) = work(control) {
+                tracing::error!("step {step} of a change of {owner}: {error}");
+            }
+        }
+        for (_, id) in self.deleted {
+            let Control { router, engine, interfaces, .. } = control;
+            let index = router.table_index(id);
+            match index.and_then(|index| router.delete_table(engine, interfaces, id).map(|()| index)) {
+                Ok(index) => control.deleted_tables.push(index),
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        self.said.iter().for_each(|object| control.claims.said(object, owner));
+    }
+}
+
+/// Changes of routes by table, in the order of the steps.
+#[derive(Default)]
+struct Routes<'a> {
+    tables: Vec<(TableIndex, Vec<&'a Change>)>,
+    /// By table and change, the step that it follows from.
+    steps: Vec<Vec<usize>>,
+}
+
+impl<'a> Routes<'a> {
+    fn add(&mut self, step: usize, table: TableIndex, changes: &'a [Change]) {
+        // Few tables, and mostly the one of the change before.
+        let place = self.tables.iter().rposition(|(other, _)| *other == table).unwrap_or_else(|| {
+            self.tables.push((table, Vec::new()));
+            self.steps.push(Vec::new());
+            self.steps.len() - 1
+        });
+        self.tables[place].1.extend(changes);
+        self.steps[place].extend(changes.iter().map(|_| step));
+    }
+
+    /// Finds out which steps the errors of tables are about; and the error that is about none.
+    fn blame(&self, errors: Vec<(usize, RouterError)>) -> (Vec<(usize, StepError)>, Option<StepError>) {
+        let (mut refused, mut general) = (Vec::new(), None);
+        for (place, error) in errors {
+            let steps = &self.steps[place];
+            match error {
+                RouterError::Apply(ApplyError::Refused(changes)) => {
+                    refused.extend(changes.into_iter().map(|(change, error)| (steps[change], error.into())));
+                }
+                RouterError::UnknownTable(id) => {
+                    refused.extend(steps.iter().map(|step| (*step, RouterError::UnknownTable(id).into())));
+                }
+                error => general = Some(error.into()),
+            }
+        }
+        (refused, general)
+    }
+}

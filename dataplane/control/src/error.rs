@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why a change set is refused: typed here, and a return value, a sentence or a report only where it leaves the process.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use thiserror::Error;
+use weft_engine::feature::FeatureError;
+use weft_nodes::interface::InterfaceError;
+use weft_nodes::ip4::{RouteError, RouterError, TableId};
+
+use crate::links::LinkError;
+use crate::value::ValueError;
+
+/// Why one step of a change set cannot be made.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// The registry of interfaces refuses.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// IPv4 refuses.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+    /// A table refuses a route.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// An arc refuses a feature.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+    /// What is below the interface refuses.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// No value of the setting.
+    #[error("{0}: {1}")]
+    Value(&'static str, #[source] ValueError),
+    /// Packets of that size do not fit.
+    #[error("MTU {mtu} of '{name}': expected {least} to {limit}{why}")]
+    Mtu {
+        /// The interface.
+        name: String,
+        /// What was asked for.
+        mtu: u64,
+        /// The smallest.
+        least: u32,
+        /// The largest.
+        limit: u32,
+        /// Where the limit comes from.
+        why: &'static str,
+    },
+    /// A sub-interface has the MAC address of its port.
+    #[error("'{0}' is a sub-interface, expected the port below, whose MAC address it has")]
+    MacOfSub(String),
+    /// Not the address of a station.
+    #[error("an interface needs a unicast address")]
+    MacNotUnicast,
+    /// It has the addresses of another.
+    #[error("'{0}' uses the addresses of '{1}' (unnumbered): it can have none of its own")]
+    Unnumbered(String, String),
+    /// It is not unnumbered, and should no longer be.
+    #[error("'{0}' is not unnumbered")]
+    NotUnnumbered(String),
+    /// Whose addresses are to be used is the interface itself, or has none of its own.
+    #[error("'{0}' cannot use the addresses of '{1}': expected an interface with addresses of its own")]
+    NotNumbered(String, String),
+    /// Others use its addresses.
+    #[error("'{0}' cannot be unnumbered: '{1}' uses its addresses")]
+    InUse(String, String),
+    /// It has addresses of its own.
+    #[error("'{0}' cannot be unnumbered: it has addresses of its own")]
+    HasAddresses(String),
+    /// Another length than the address has.
+    #[error("interface '{name}' has no address {found}; it has {own}")]
+    OtherLength {
+        /// The interface.
+        name: String,
+        /// What was to be deleted.
+        found: Ipv4Net,
+        /// What it has.
+        own: Ipv4Net,
+    },
+    /// Nothing to delete.
+    #[error("{address} is no neighbour on {interface}")]
+    NoSuchNeighbor {
+        /// The interface.
+        interface: String,
+        /// Who is not there.
+        address: Ipv4Addr,
+    },
+    /// A table that the same change set adds cannot be deleted by it, nor the other way round.
+    #[error("IPv4 table {0} cannot come and go in one change")]
+    TableComesAndGoes(TableId),
+    /// It was there when the change was noted.
+    #[error("IPv4 table {0} is another by now")]
+    TableGone(TableId),
+}
+
+/// Why a change set changes nothing.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// The steps that are at fault, in order, each with the first error that it met.
+    pub steps: Vec<(usize, StepError)>,
+    /// An error that is about no step in particular: there is no room for all of it.
+    pub general: Option<StepError>,
+}
+
+impl Refused {
+    pub(crate) fn general(error: impl Into<StepError>) -> Refused {
+        Refused { steps: Vec::new(), general: Some(error.into()) }
+    }
+
+    /// The first error.
+    pub fn first(&self) -> Option<&StepError> {
+        self.steps.first().map(|(_, error)| error).or(self.general.as_ref())
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first() {
+            Some(error) => error.fmt(f),
+            None => f.write_str("nothing was refused"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}

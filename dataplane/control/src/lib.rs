@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is configured, and the one way to change it.
+//!
+//! The command line, the binary API, vplaned, startup.conf and plugins want the same things: addresses, routes,
+//! neighbours, tables, features, settings. Each of them translates what it is told into a [`ChangeSet`]; nobody but
+//! [`Control::commit`] touches a table. So there is one set of rules, and what one front end can do all can.
+//!
+//! - A change set is checked, prepared and published at once, or not at all; or it is only tried. An error names the
+//!   step that it is about ([`Refused`]).
+//! - Every object has owners ([`Owner`]). Two owners can want the same object: it goes when the last one lets it go. Every
+//!   owner can be resynchronised by mark and sweep ([`Control::begin_resync`]).
+//! - Whoever deletes explicitly, as an operator or a client of the API does, deletes for all owners, as in Linux and in
+//!   VPP. Routes are the exception: each owner has a route of its own to a prefix, and deletes that.
+//! - What can be set is listed once, in [`settings`].
+//!
+//! There is no socket here, no text of a front end, and nothing that waits. Everything is done on the main thread.
+
+#![deny(unsafe_code)]
+
+mod change_set;
+mod claims;
+mod commit;
+mod error;
+mod links;
+mod resync;
+pub mod settings;
+mod value;
+
+use weft_engine::{Engine, InterfaceIndex};
+use weft_nodes::graph::Nodes;
+use weft_nodes::interface::Interfaces;
+use weft_nodes::ip4::{IcmpRates, MssLimits, Router, TableIndex};
+
+pub use change_set::{ChangeSet, Object};
+pub use commit::{Purpose, Trial};
+pub use error::{Refused, StepError};
+pub use links::{LinkError, Links, NoLinks, Undo};
+pub use resync::Replay;
+pub use settings::{Scope, Setting};
+pub use value::{Grammar, Value, ValueError};
+pub use weft_nodes::ip4::Owner;
+
+use claims::Claims;
+
+/// The configured state of a dataplane.
+pub struct Control {
+    /// Graph, buffers, counters, and a hold on each worker.
+    pub engine: Engine,
+    /// Interfaces.
+    pub interfaces: Interfaces,
+    /// IPv4: tables, routes, neighbours.
+    pub router: Router,
+    /// The built-in nodes.
+    pub nodes: Nodes,
+    mss: MssLimits,
+    icmp: IcmpRates,
+    claims: Claims,
+    deleted_tables: Vec<TableIndex>,
+}
+
+impl Control {
+    /// Of a dataplane in which nothing is configured yet.
+    pub fn new(
+        engine: Engine,
+        interfaces: Interfaces,
+        router: Router,
+        nodes: Nodes,
+        mss: MssLimits,
+    ) -> Control {
+        Control {
+            engine,
+            interfaces,
+            router,
+            nodes,
+            mss,
+            icmp: IcmpRates::default(),
+            claims: Claims::default(),
+            deleted_tables: Vec::new(),
+        }
+    }
+
+    /// Who wants an object, the one that has its way last.
+    pub fn owners(&self, object: &Object) -> Vec<Owner> {
+        self.claims.get(object).map_or_else(Vec::new, |entry| entry.owners().collect())
+    }
+
+    /// Every object with its owners.
+    pub fn owned(&self) -> impl Iterator<Item = (&Object, Vec<Owner>)> {
+        self.claims.iter().map(|(object, entry)| (object, entry.owners().collect()))
+    }
+
+    /// Tables that change sets have deleted since the last call. Other tables will have their indices.
+    pub fn take_deleted_tables(&mut self) -> Vec<TableIndex> {
+        std::mem::take(&mut self.deleted_tables)
+    }
+
+    /// What an owner has said of an object.
+    pub fn claim_of(&self, object: &Object, owner: Owner) -> Option<&Value> {
+        self.claims.get(object)?.claim_of(owner)
+    }
+
+    /// What an owner wants on an interface.
+    pub fn wanted_on(&self, interface: InterfaceIndex, owner: Owner) -> Vec<Object> {
+        let of_owner = self.claims.iter().filter(|(_, entry)| entry.claim_of(owner).is_some());
+        of_owner
+            .map(|(object, _)| object)
+            .filter(|object| object.interface() == Some(interface))
+            .cloned()
+            .collect()
+    }
+
+    /// Features have left the graph with the plugin that brought them: nobody can want them any more.
+    pub fn forget_lost_features(&mut self) {
+        let features = self.engine.features();
+        self.claims.retain(|object| match object {
+            Object::Feature { arc, feature, .. } => {
+                features.arc(arc).is_ok_and(|arc| features.has_feature(arc, feature))
+            }
+            _ => true,
+        });
+    }
+
+    /// An interface is about to be deleted: nobody wants anything on it any more, since another will have its index.
+    pub fn interface_leaves(&mut self, index: InterfaceIndex) {
+        self.claims.forget(index);
+        let Control { mss, engine, interfaces, .. } = self;
+        if let Err(error) = mss.interface_leaves(engine, interfaces, index) {
+            tracing::warn!("limits of TCP segments of interface {index}: {error}");
+        }
+    }
+
+    /// An interface is another than before: its state, MTU or MAC address.
+    pub fn reroute(&mut self, index: InterfaceIndex) {
+        if let Err(error) = self.router.interface_changed(&mut self.engine, &self.interfaces, index) {
+            tracing::error!("routes over {} are not up to date: {error}", self.interface_name(index));
+        }
+    }
+
+    /// Name of an interface, for messages.
+    pub fn interface_name(&self, index: InterfaceIndex) -> String {
+        let interface = self.interfaces.get(index);
+        interface.map_or_else(|| format!("interface {index}"), |interface| interface.name.clone())
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can be set, listed once. Front ends walk the list: a new setting is a file here and a line in [`ALL`], and
+//! then the command line, startup.conf and the binary API have it, and `docs/settings.md` says so.
+//!
+//! A setting has no code of a front end, only the words by which operators know it: VPP's where VPP has it.
+
+mod admin_state;
+mod forwarding;
+mod gratuitous_arp;
+mod icmp_rates;
+mod mac;
+mod mss;
+mod mtu;
+mod multipath;
+mod neighbors;
+mod proxy_arp;
+mod source_check;
+mod table;
+mod tag;
+mod unnumbered;
+
+use std::cmp::Ordering;
+
+use weft_engine::InterfaceIndex;
+use weft_nodes::interface::InterfaceError;
+
+use crate::Control;
+use crate::commit::Trial;
+use crate::error::StepError;
+use crate::value::{Grammar, Value};
+
+pub use admin_state::ADMIN_STATE;
+pub use forwarding::FORWARDING;
+pub use gratuitous_arp::{GRATUITOUS_ARP, gratuitous_arp};
+pub use icmp_rates::{ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE};
+pub use mac::MAC;
+pub use mss::MSS;
+pub use mtu::MTU;
+pub use multipath::{MULTIPATH, multipath};
+pub use neighbors::{NEIGHBOR_AGE, NEIGHBOR_LIMIT, NEIGHBOR_UNRESOLVED};
+pub use proxy_arp::PROXY_ARP;
+pub use source_check::{SOURCE_CHECK, source_check};
+pub use table::TABLE;
+pub use tag::TAG;
+pub use unnumbered::UNNUMBERED;
+
+/// All settings, by name.
+pub static ALL: &[&Setting] = &[
+    &ADMIN_STATE,
+    &FORWARDING,
+    &GRATUITOUS_ARP,
+    &ICMP_OTHERS,
+    &ICMP_TIME_EXCEEDED,
+    &ICMP_TOO_BIG,
+    &ICMP_UNREACHABLE,
+    &TABLE,
+    &MAC,
+    &MTU,
+    &MULTIPATH,
+    &NEIGHBOR_AGE,
+    &NEIGHBOR_LIMIT,
+    &NEIGHBOR_UNRESOLVED,
+    &PROXY_ARP,
+    &TAG,
+    &MSS,
+    &UNNUMBERED,
+    &SOURCE_CHECK,
+];
+
+/// The setting of a name.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    ALL.iter().find(|setting| setting.name == name).copied()
+}
+
+/// Something that can be set.
+pub struct Setting {
+    /// Its name, for the binary API and the documentation.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub help: &'static str,
+    /// What values it takes.
+    pub grammar: Grammar,
+    /// The commands that set it: `<interface>` and `<value>` stand for what they say, `[word]` may be left out.
+    pub commands: &'static [Words],
+    /// Its key in startup.conf: in an interface's group, or in the section `settings`.
+    pub conf: &'static str,
+    /// VPP's message that sets it. `weft_setting_set` sets all.
+    pub message: Option<&'static str>,
+    /// Topic and words of the command of vplaned that sets it, for the documentation.
+    pub vplaned: Option<&'static str>,
+    pub(crate) scope: ScopeOf,
+}
+
+/// A command that sets a setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// The words.
+    pub pattern: &'static str,
+    /// What it sets if `<value>` is not among the words.
+    pub fixed: Option<fn() -> Value>,
+}
+
+impl Words {
+    const fn new(pattern: &'static str) -> Words {
+        Words { pattern, fixed: None }
+    }
+
+    const fn fixed(pattern: &'static str, value: fn() -> Value) -> Words {
+        Words { pattern, fixed: Some(value) }
+    }
+}
+
+/// What a setting is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Of each interface.
+    Interface,
+    /// Of the dataplane.
+    Global,
+}
+
+pub(crate) enum ScopeOf {
+    Interface {
+        get: fn(&Control, InterfaceIndex) -> Option<Value>,
+        plan: fn(&mut Trial<'_>, InterfaceIndex, &Value) -> Result<(), StepError>,
+    },
+    Global {
+        get: fn(&Control) -> Value,
+        plan: fn(&mut Trial<'_>, &Value) -> Result<(), StepError>,
+    },
+}
+
+impl Setting {
+    /// What it is of.
+    pub fn scope(&self) -> Scope {
+        match self.scope {
+            ScopeOf::Interface { .. } => Scope::Interface,
+            ScopeOf::Global { .. } => Scope::Global,
+        }
+    }
+
+    /// What it is now.
+    pub fn get(&self, control: &Control, index: Option<InterfaceIndex>) -> Result<Value, StepError> {
+        match (&self.scope, index) {
+            (ScopeOf::Interface { get, .. }, index) => {
+                let index = index.unwrap_or(InterfaceIndex::NONE);
+                get(control, index).ok_or_else(|| InterfaceError::Unknown(index).into())
+            }
+            (ScopeOf::Global { get, .. }, _) => Ok(get(control)),
+        }
+    }
+
+    /// Makes another value of it part of a change set.
+    pub(crate) fn plan(
+        &self,
+        trial: &mut Trial<'_>,
+        index: Option<InterfaceIndex>,
+        value: &Value,
+    ) -> Result<(), StepError> {
+        match &self.scope {
+            ScopeOf::Interface { plan, .. } => plan(trial, index.unwrap_or(InterfaceIndex::NONE), value),
+            ScopeOf::Global { plan, .. } => plan(trial, value),
+        }
+    }
+}
+
+impl PartialEq for Setting {
+    fn eq(&self, other: &Setting) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Setting {}
+
+impl PartialOrd for Setting {
+    fn partial_cmp(&self, other: &Setting) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Setting {
+    fn cmp(&self, other: &Setting) -> Ordering {
+        self.name.cmp(other.name)
+    }
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_in_order_and_differ() {
+        assert!(ALL.is_sorted_by(|a, b| a.name < b.name), "{ALL:?}");
+        let keys: BTreeSet<_> =
+            ALL.iter().map(|setting| (setting.scope() == Scope::Global, setting.conf)).collect();
+        assert_eq!(keys.len(), ALL.len(), "no two have one key in startup.conf");
+    }
+
+    #[test]
+    fn every_setting_has_a_command_that_names_what_it_needs() {
+        for setting in ALL {
+            assert!(!setting.commands.is_empty(), "{setting:?}");
+            for words in setting.commands {
+                let has = |part: &str| words.pattern.split(' ').any(|word| word == part);
+                assert_eq!(has("<interface>"), setting.scope() == Scope::Interface, "{}", words.pattern);
+                assert_eq!(has("<value>"), words.fixed.is_none(), "{}", words.pattern);
+            }
+            assert!(setting.help.ends_with(|c: char| c.is_alphanumeric() || c == ')'), "{}", setting.help);
+        }
+    }
+}

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Random changes of five owners through four front ends, with interfaces and tables that go and owners that say everything
+//! again, against a naive model: after each step the tables are the model's, and every object has the owners of the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use proptest::prelude::*;
+use weft_control::{ChangeSet, Object, Owner, Purpose, Value, settings};
+use weft_engine::InterfaceIndex as Index;
+use weft_nodes::headers::MacAddr;
+use weft_nodes::ip4::{Action, DropKind, PathTarget, Preference, RoutePath};
+use weft_nodes::neighbor::NeighborState;
+
+use super::*;
+use crate::vplaned::testing as vplaned;
+
+/// Who changes something: each by its own front end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Who {
+    Cli,
+    /// A client of the binary API.
+    Agent(u16),
+    Vplaned,
+    /// As startup.conf and plugins do it.
+    Startup,
+}
+
+impl Who {
+    /// A delete of theirs is one for all owners.
+    fn by_hand(self) -> bool {
+        matches!(self, Who::Cli | Who::Agent(_))
+    }
+
+    fn owner(self) -> Owner {
+        match self {
+            Who::Cli => Owner::CLI,
+            Who::Agent(number) => Owner::agent(number),
+            Who::Vplaned => Owner::VPLANED,
+            Who::Startup => Owner::STARTUP,
+        }
+    }
+}
+
+/// A change of one object. Numbers are of the interface, the subnet, the table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum What {
+    Address(u32, u8),
+    Neighbor(u32, u8, u8),
+    Table(u32),
+    Route(u32, u8),
+    Mtu(u32, u16),
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add(Who, What),
+    Delete(Who, What),
+    /// An interface is deleted and made again.
+    Again(u32),
+    /// It says these things again, and nothing else.
+    Resync(Who, Vec<What>),
+}
+
+const INTERFACES: u32 = 2;
+const TABLES: [u32; 2] = [7, 8];
+const MTU: u16 = 9000;
+
+fn address(subnet: u8) -> Ipv4Net {
+    format!("10.0.{subnet}.1/24").parse().expect("a prefix")
+}
+
+fn host(subnet: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, subnet, 9)
+}
+
+fn to(number: u8) -> Ipv4Net {
+    format!("20.{number}.0.0/16").parse().expect("a prefix")
+}
+
+fn mac(number: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, number])
+}
+
+/// What should be there.
+#[derive(Default)]
+struct Model {
+    /// Who wants an address, in the order in which they said so.
+    addresses: BTreeMap<(u32, u8), Vec<Who>>,
+    neighbors: BTreeMap<(u32, u8), Vec<(Who, u8)>>,
+    tables: BTreeMap<u32, Vec<Who>>,
+    /// Clients of the API share their routes.
+    routes: BTreeSet<(u32, u8, Owner)>,
+    mtus: BTreeMap<u32, Vec<(Who, u16)>>,
+}
+
+fn claim<T>(claims: &mut Vec<(Who, T)>, who: Who, value: T) {
+    claims.retain(|(other, _)| *other != who);
+    claims.push((who, value));
+}
+
+impl Model {
+    /// Whether it is refused; if not, it is done. `again`: while `who` says everything again.
+    fn add(&mut self, who: Who, what: What, again: bool) -> bool {
+        match what {
+            What::Address(interface, subnet) => {
+                let elsewhere =
+                    self.addresses.keys().any(|(other, theirs)| *theirs == subnet && *other != interface);
+                let owners = self.addresses.get(&(interface, subnet));
+                let twice = owners.is_some_and(|owners| owners.contains(&who)) && who.by_hand() && !again;
+                if elsewhere || twice {
+                    return false;
+                }
+                let owners = self.addresses.entry((interface, subnet)).or_default();
+                owners.retain(|other| *other != who);
+                owners.push(who);
+            }
+            What::Neighbor(interface, subnet, mac) => {
+                claim(self.neighbors.entry((interface, subnet)).or_default(), who, mac);
+            }
+            What::Table(id) => {
+                let owners = self.tables.entry(id).or_default();
+                if who == Who::Cli && owners.contains(&who) && !again {
+                    return false;
+                }
+                owners.retain(|other| *other != who);
+                owners.push(who);
+            }
+            What::Route(table, number) => {
+                if table != 0 && !self.tables.contains_key(&table) {
+                    return false;
+                }
+                self.routes.insert((table, number, who.owner().slot()));
+            }
+            What::Mtu(interface, mtu) => claim(self.mtus.entry(interface).or_default(), who, mtu),
+        }
+        true
+    }
+
+    fn delete(&mut self, who: Who, what: What) -> bool {
+        match what {
+            What::Address(interface, subnet) => {
+                let key = (interface, subnet);
+                match self.addresses.get_mut(&key) {
+                    None => return !who.by_hand(),
+                    Some(owners) if !who.by_hand() => owners.retain(|other| *other != who),
+                    Some(owners) => owners.clear(),
+                }
+                self.drop_address(key);
+            }
+            What::Neighbor(interface, subnet, _) => {
+                let key = (interface, subnet);
+                match self.neighbors.get_mut(&key) {
+                    None => return !who.by_hand(),
+                    Some(owners) if !who.by_hand() => owners.retain(|(other, _)| *other != who),
+                    Some(owners) => owners.clear(),
+                }
+                self.neighbors.retain(|_, owners| !owners.is_empty());
+            }
+            What::Table(id) => {
+                match self.tables.get_mut(&id) {
+                    None => return !who.by_hand(),
+                    Some(owners) if !who.by_hand() => owners.retain(|other| *other != who),
+                    Some(owners) => owners.clear(),
+                }
+                self.drop_table(id);
+            }
+            What::Route(table, number) => return self.routes.remove(&(table, number, who.owner().slot())),
+            What::Mtu(interface, _) => {
+                if let Some(owners) = self.mtus.get_mut(&interface) {
+                    owners.retain(|(other, _)| *other != who);
+                }
+                self.mtus.retain(|_, owners| !owners.is_empty());
+            }
+        }
+        true
+    }
+
+    /// Neighbours of a subnet go with its last address.
+    fn drop_address(&mut self, key: (u32, u8)) {
+        if self.addresses.get(&key).is_some_and(Vec::is_empty) {
+            self.addresses.remove(&key);
+            self.neighbors.remove(&key);
+        }
+    }
+
+    fn drop_table(&mut self, id: u32) {
+        if self.tables.get(&id).is_some_and(Vec::is_empty) {
+            self.tables.remove(&id);
+            self.routes.retain(|(table, ..)| *table != id);
+        }
+    }
+
+    fn again(&mut self, interface: u32) {
+        self.addresses.retain(|(on, _), _| *on != interface);
+        self.neighbors.retain(|(on, _), _| *on != interface);
+        self.mtus.remove(&interface);
+    }
+
+    fn resync(&mut self, who: Who, said: &[What]) {
+        let kept: Vec<bool> = said.iter().map(|what| self.add(who, *what, true)).collect();
+        let said: BTreeSet<What> =
+            said.iter().zip(kept).filter(|(_, kept)| *kept).map(|(what, _)| *what).collect();
+        let neighbors: BTreeSet<(u32, u8)> = said
+            .iter()
+            .filter_map(|what| match what {
+                What::Neighbor(interface, subnet, _) => Some((*interface, *subnet)),
+                _ => None,
+            })
+            .collect();
+        for claims in self.mtus.iter_mut().filter_map(|(interface, claims)| {
+            let same = |what: &What| matches!(what, What::Mtu(on, _) if on == interface);
+            (!said.iter().any(same)).then_some(claims)
+        }) {
+            claims.retain(|(other, _)| *other != who);
+        }
+        self.mtus.retain(|_, claims| !claims.is_empty());
+        for (key, claims) in &mut self.neighbors {
+            if !neighbors.contains(key) {
+                claims.retain(|(other, _)| *other != who);
+            }
+        }
+        self.neighbors.retain(|_, claims| !claims.is_empty());
+        for key in self.addresses.keys().copied().collect::<Vec<_>>() {
+            if !said.contains(&What::Address(key.0, key.1))
+                && let Some(owners) = self.addresses.get_mut(&key)
+            {
+                owners.retain(|other| *other != who);
+                self.drop_address(key);
+            }
+        }
+        for id in TABLES {
+            if !said.contains(&What::Table(id))
+                && let Some(owners) = self.tables.get_mut(&id)
+            {
+                owners.retain(|other| *other != who);
+                self.drop_table(id);
+            }
+        }
+        let slot = who.owner().slot();
+        // Clients share a slot, but each sweeps what it has said itself; of those of the test one has routes.
+        if who == Who::Agent(1) {
+            return;
+        }
+        self.routes
+            .retain(|(table, number, owner)| *owner != slot || said.contains(&What::Route(*table, *number)));
+    }
+
+    fn check(&self, dataplane: &Dataplane) {
+        let interfaces = || (0..INTERFACES).filter_map(|on| Some((on, dataplane.interfaces.get(Index(on))?)));
+        let found: BTreeSet<(u32, Ipv4Net)> = interfaces()
+            .flat_map(|(on, it)| it.addresses4.iter().map(move |address| (on, *address)))
+            .collect();
+        let expected = self.addresses.keys().map(|(on, subnet)| (*on, address(*subnet)));
+        assert_eq!(found, expected.collect());
+        for ((on, subnet), owners) in &self.addresses {
+            let object = Object::Address(Index(*on), address(*subnet));
+            let owners: Vec<Owner> = owners.iter().map(|who| who.owner()).collect();
+            assert_eq!(dataplane.owners(&object), owners, "{object:?}");
+        }
+        let found: BTreeMap<(u32, std::net::IpAddr), MacAddr> = dataplane
+            .router
+            .neighbors()
+            .iter()
+            .filter_map(|neighbor| match neighbor.state {
+                NeighborState::Static(mac) => Some(((neighbor.interface.0, neighbor.address), mac)),
+                _ => None,
+            })
+            .collect();
+        let effective =
+            |claims: &Vec<(Who, u8)>| claims.last().map(|(_, number)| mac(*number)).expect("never empty");
+        let expected = self
+            .neighbors
+            .iter()
+            .map(|((on, subnet), claims)| ((*on, host(*subnet).into()), effective(claims)));
+        assert_eq!(found, expected.collect());
+        let tables: BTreeSet<u32> = dataplane.router.tables().map(|(_, table)| table.id).collect();
+        assert_eq!(tables, self.tables.keys().copied().chain([0]).collect());
+        for (id, owners) in &self.tables {
+            let owners: Vec<Owner> = owners.iter().map(|who| who.owner()).collect();
+            assert_eq!(dataplane.owners(&Object::Table(*id)), owners, "table {id}");
+        }
+        let mut found = BTreeSet::new();
+        for (_, table) in dataplane.router.tables() {
+            for route in table.rib.routes(None).filter(|route| route.prefix().addr().octets()[0] == 20) {
+                let number = route.prefix().addr().octets()[1];
+                found.extend(route.sources().map(|source| (table.id, number, source.owner.slot())));
+            }
+        }
+        assert_eq!(found, self.routes);
+        for (on, interface) in interfaces() {
+            let expected = self.mtus.get(&on).and_then(|claims| claims.last()).map_or(MTU, |(_, mtu)| *mtu);
+            assert_eq!(interface.mtu, expected, "interface {on}");
+        }
+        let wanted = self.addresses.len() + self.neighbors.len() + self.tables.len() + self.mtus.len();
+        let known =
+            |object: &&Object| !matches!(object, Object::Setting(setting, _) if **setting != settings::MTU);
+        let count = dataplane.owned().map(|(object, _)| object).filter(known).count();
+        assert_eq!(count, wanted, "objects with owners: {:?}", dataplane.owned().collect::<Vec<_>>());
+    }
+}
+
+/// The four front ends.
+struct Fronts {
+    served: Served,
+    agents: Vec<Client>,
+}
+
+impl Fronts {
+    fn with<R>(&self, work: impl FnOnce(&mut Dataplane) -> R) -> R {
+        self.served.bed.with(work)
+    }
+
+    /// Says whether it was done.
+    async fn change(&self, who: Who, what: What, add: bool) -> bool {
+        match who {
+            Who::Cli => {
+                let command = cli(what, add);
+                self.served.client.request(&CliInband { cmd: command.as_str().into() }).await.is_ok()
+            }
+            Who::Agent(number) => self.by_message(&self.agents[usize::from(number)], what, add).await,
+            Who::Vplaned => self.with(|dataplane| vplaned::change(dataplane, what_vplaned_says(what, add))),
+            Who::Startup => self.with(|dataplane| {
+                let mut changes = ChangeSet::new(Owner::STARTUP);
+                note(dataplane, &mut changes, what, add) && dataplane.change(&changes, Purpose::Make).is_ok()
+            }),
+        }
+    }
+
+    async fn by_message(&self, client: &Client, what: What, is_add: bool) -> bool {
+        let index = |on| InterfaceIndex(on);
+        match what {
+            What::Address(on, subnet) => {
+                let prefix = prefix(&address(subnet).to_string());
+                let message =
+                    SwInterfaceAddDelAddress { sw_if_index: index(on), is_add, del_all: false, prefix };
+                client.request(&message).await.is_ok()
+            }
+            What::Neighbor(on, subnet, number) => {
+                let neighbor = IpNeighbor {
+                    sw_if_index: index(on),
+                    flags: IpNeighborFlags::STATIC,
+                    mac_address: weft_binapi::api::ethernet_types::MacAddress(mac(number).0),
+                    ip_address: IpAddr::V4(host(subnet)).into(),
+                };
+                client.request(&IpNeighborAddDel { is_add, neighbor }).await.is_ok()
+            }
+            What::Table(table_id) => {
+                let table = IpTable { table_id, ..IpTable::default() };
+                client.request(&IpTableAddDel { is_add, table }).await.is_ok()
+            }
+            What::Route(table, number) => {
+                let path = FibPath { r#type: FibPathType::DROP, ..FibPath::default() };
+                let mut message = route(is_add, &to(number).to_string(), vec![path]);
+                message.route.table_id = table;
+                client.request(&message).await.is_ok()
+            }
+            What::Mtu(on, mtu) if is_add => {
+                let message = SwInterfaceSetMtu { sw_if_index: index(on), mtu: [mtu.into(), 0, 0, 0] };
+                client.request(&message).await.is_ok()
+            }
+            What::Mtu(on, _) => {
+                let name = "mtu".into();
+                let message =
+                    weft_binapi::api::weft_setting::WeftSettingUnset { sw_if_index: index(on), name };
+                client.request(&message).await.is_ok()
+            }
+        }
+    }
+
+    async fn resync(&self, who: Who, said: &[What]) {
+        match who {
+            Who::Agent(number) => {
+                let client = &self.agents[usize::from(number)];
+                client.request(&WeftResyncBegin {}).await.expect("nobody else resynchronises");
+                for what in said {
+                    self.by_message(client, *what, true).await;
+                }
+                client.request(&WeftResyncEnd {}).await.expect("it has begun");
+            }
+            _ => {
+                self.with(|dataplane| dataplane.begin_resync(who.owner()));
+                for what in said {
+                    self.change(who, *what, true).await;
+                }
+                self.with(|dataplane| dataplane.end_resync(who.owner()).map(drop)).expect("there is room");
+            }
+        }
+    }
+}
+
+fn cli(what: What, add: bool) -> String {
+    let del = if add { "" } else { "del " };
+    let verb = if add { "add" } else { "del" };
+    match what {
+        What::Address(on, subnet) => format!("set interface ip address {del}pg{on} {}", address(subnet)),
+        What::Neighbor(on, subnet, number) => {
+            format!("set ip neighbor {del}pg{on} {} {}", host(subnet), mac(number))
+        }
+        What::Table(id) => format!("ip table {verb} {id}"),
+        What::Route(table, number) if add => {
+            format!("ip route replace {} table {table} via drop", to(number))
+        }
+        What::Route(table, number) => format!("ip route del {} table {table}", to(number)),
+        What::Mtu(on, mtu) => format!("set interface mtu {mtu} pg{on}"),
+    }
+}
+
+fn what_vplaned_says(what: What, add: bool) -> vplaned::Said {
+    match what {
+        What::Address(on, subnet) => vplaned::Said::Address(on, address(subnet), add),
+        What::Neighbor(on, subnet, number) => vplaned::Said::Neighbor(on, host(subnet), mac(number), add),
+        What::Table(id) => vplaned::Said::Vrf(id, add),
+        What::Route(_, number) => vplaned::Said::Blackhole(to(number), add),
+        What::Mtu(on, mtu) => {
+            vplaned::Said::Setting(&settings::MTU, on, add.then_some(Value::Number(mtu.into())))
+        }
+    }
+}
+
+fn note(dataplane: &Dataplane, changes: &mut ChangeSet, what: What, add: bool) -> bool {
+    let object = match what {
+        What::Address(on, subnet) => Object::Address(Index(on), address(subnet)),
+        What::Neighbor(on, subnet, _) => Object::Neighbor(Index(on), host(subnet)),
+        What::Table(id) => Object::Table(id),
+        What::Mtu(on, _) => Object::Setting(&settings::MTU, Some(Index(on))),
+        What::Route(table, number) => {
+            let Ok(table) = changes.table(dataplane, table) else { return false };
+            let path = RoutePath::new(PathTarget::Drop(DropKind::Blackhole));
+            let action = if add { Action::Set(Preference::default(), vec![path]) } else { Action::Delete };
+            changes.route(table, to(number), action);
+            return true;
+        }
+    };
+    match (what, add) {
+        (_, false) => changes.release(object),
+        (What::Table(id), true) => return changes.add_table(dataplane, id, None).is_ok(),
+        (What::Neighbor(_, _, number), true) => changes.want(object, Value::Mac(mac(number))),
+        (What::Mtu(_, mtu), true) => changes.want(object, Value::Number(mtu.into())),
+        (_, true) => changes.want(object, Value::None),
+    }
+    true
+}
+
+/// One agent has routes: clients share theirs, so that what one has said is not another's to sweep.
+fn can(who: Who, what: What) -> bool {
+    match (who, what) {
+        (Who::Agent(1), What::Route(..)) => false,
+        // A VRF of vplaned's has its routes; this test gives it the main table's.
+        (Who::Vplaned, What::Route(table, _)) => table == 0,
+        _ => true,
+    }
+}
+
+fn who() -> impl Strategy<Value = Who> {
+    prop_oneof![
+        Just(Who::Cli),
+        Just(Who::Agent(0)),
+        Just(Who::Agent(1)),
+        Just(Who::Vplaned),
+        Just(Who::Startup)
+    ]
+}
+
+fn what() -> impl Strategy<Value = What> {
+    let on = 0..INTERFACES;
+    prop_oneof![
+        4 => (on.clone(), 0..3u8).prop_map(|(on, subnet)| What::Address(on, subnet)),
+        3 => (on.clone(), 0..3u8, 1..4u8).prop_map(|(on, subnet, mac)| What::Neighbor(on, subnet, mac)),
+        2 => proptest::sample::select(&TABLES).prop_map(What::Table),
+        3 => (proptest::sample::select(&[0, 7, 8]), 0..2u8).prop_map(|(table, number)| What::Route(table, number)),
+        2 => (on, 1400..1403u16).prop_map(|(on, mtu)| What::Mtu(on, mtu)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (who(), what()).prop_map(|(who, what)| Step::Add(who, what)),
+        4 => (who(), what()).prop_map(|(who, what)| Step::Delete(who, what)),
+        1 => (0..INTERFACES).prop_map(Step::Again),
+        1 => (
+            prop_oneof![Just(Who::Agent(0)), Just(Who::Agent(1)), Just(Who::Startup)],
+            proptest::collection::vec(what(), 0..4),
+        ).prop_map(|(who, said)| Step::Resync(who, said)),
+    ]
+}
+
+async fn run(fronts: &Fronts, steps: Vec<Step>) {
+    let mut model = Model::default();
+    for step in steps {
+        match &step {
+            Step::Add(who, what) if can(*who, *what) => {
+                let done = fronts.change(*who, *what, true).await;
+                assert_eq!(done, model.add(*who, *what, false), "{step:?}");
+            }
+            // The command line says another value, and lets none go.
+            Step::Delete(Who::Cli, What::Mtu(..)) => continue,
+            Step::Delete(who, what) if can(*who, *what) => {
+                let done = fronts.change(*who, *what, false).await;
+                assert_eq!(done, model.delete(*who, *what), "{step:?}");
+            }
+            Step::Again(on) => {
+                fronts.with(|dataplane| {
+                    dataplane.delete_interface(Index(*on)).expect("nothing stands on it");
+                    // Its index is free when the workers have forgotten it.
+                    dataplane.settle(std::time::Duration::from_secs(10), |dataplane| {
+                        dataplane.poll();
+                        dataplane.interfaces.next_index() == Index(*on)
+                    });
+                    ports(dataplane, *on);
+                });
+                model.again(*on);
+            }
+            Step::Resync(who, said) => {
+                let said: Vec<What> = said.iter().copied().filter(|what| can(*who, *what)).collect();
+                fronts.resync(*who, &said).await;
+                model.resync(*who, &said);
+            }
+            Step::Add(..) | Step::Delete(..) => continue,
+        }
+        fronts.with(|dataplane| model.check(dataplane));
+    }
+}
+
+/// Makes a port, which vplaned knows too.
+fn ports(dataplane: &mut Dataplane, on: u32) {
+    use weft_devices::pg::{Mode, PgId};
+    let index = dataplane.create_pg_interface(PgId(on), Mode::Ethernet, None).expect("a port");
+    assert_eq!(index, Index(on));
+    vplaned::bind(dataplane, index);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn four_front_ends_and_a_naive_model_agree(steps in proptest::collection::vec(step(), 1..60)) {
+        serve(&[], |served| async move {
+            served.bed.with(|dataplane| {
+                vplaned::begin(dataplane);
+                (0..INTERFACES).for_each(|on| ports(dataplane, on));
+            });
+            let agents = vec![served.another("first").await, served.another("second").await];
+            let fronts = Fronts { served, agents };
+            // Numbers are given in the order in which agents change something.
+            for (agent, number) in fronts.agents.iter().zip([7, 8]) {
+                let add = |is_add| IpTableAddDel { is_add, table: IpTable { table_id: number, ..IpTable::default() } };
+                agent.request(&add(true)).await.expect("a table");
+                agent.request(&add(false)).await.expect("it is there");
+            }
+            run(&fronts, steps).await;
+        });
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Objects that several want: an agent of the API, the operator, vplaned, startup.conf.
+
+use weft_control::{ChangeSet, Object, Owner, Purpose};
+
+use super::*;
+
+const PORT: &[&str] = &["create packet-generator interface pg0", "set interface state pg0 up"];
+const ADDRESS: &str = "10.60.0.1/24";
+
+fn add(text: &str) -> SwInterfaceAddDelAddress {
+    SwInterfaceAddDelAddress { is_add: true, prefix: prefix(text), ..Default::default() }
+}
+
+async fn resync_with_nothing(agent: &Client) -> u32 {
+    agent.request(&WeftResyncBegin {}).await.unwrap();
+    agent.request(&WeftResyncEnd {}).await.unwrap().removed
+}
+
+#[test]
+fn an_agents_resync_leaves_what_the_operator_has_made_anew() {
+    serve(PORT, |served| async move {
+        let agent = served.another("agent").await;
+        agent.request(&add(ADDRESS)).await.unwrap();
+        served.cli(&format!("set interface ip address del pg0 {ADDRESS}")).await;
+        assert!(!served.cli("show interface address").await.contains(ADDRESS), "deleted for all");
+        served.cli(&format!("set interface ip address pg0 {ADDRESS}")).await;
+        assert_eq!(resync_with_nothing(&agent).await, 0);
+        assert!(served.cli("show interface address").await.contains(ADDRESS));
+    });
+}
+
+#[test]
+fn what_two_want_goes_with_the_last_of_them() {
+    for other in [Owner::CLI, Owner::STARTUP, Owner::VPLANED, Owner::PLUGIN] {
+        let mut bed = Bed::new("", 1);
+        PORT.iter().for_each(|command| drop(bed.text(command)));
+        let dataplane = &mut bed.dataplane;
+        let index = dataplane.interfaces.find("pg0").unwrap();
+        let agent = Owner::agent(0);
+        let host = "10.60.0.9".parse().unwrap();
+        let mac = |last| weft_nodes::headers::MacAddr([2, 0, 0, 0, 0, last]);
+        for (owner, last) in [(agent, 1), (other, 2)] {
+            let mut changes = ChangeSet::new(owner);
+            changes.add_address(index, ADDRESS.parse().unwrap());
+            changes.add_neighbor(index, host, mac(last));
+            dataplane.change(&changes, Purpose::Make).unwrap();
+        }
+        let known = |dataplane: &Dataplane| {
+            let neighbor = dataplane.router.neighbors().get(index, host.into());
+            let addresses = dataplane.interfaces.get(index).map(|it| it.addresses4.len());
+            (addresses.unwrap(), neighbor.and_then(|neighbor| neighbor.state.mac()))
+        };
+        assert_eq!(known(dataplane), (1, Some(mac(2))), "the last one has its way");
+        dataplane.begin_resync(agent);
+        let removed = dataplane.end_resync(agent).unwrap();
+        assert_eq!((removed, known(dataplane)), (0, (1, Some(mac(2)))), "{other} still wants both");
+        let mut changes = ChangeSet::new(other);
+        changes.release(Object::Neighbor(index, host));
+        changes.release(Object::Address(index, ADDRESS.parse().unwrap()));
+        dataplane.change(&changes, Purpose::Make).unwrap();
+        assert_eq!(known(dataplane), (0, None));
+        assert_eq!(
+            dataplane.owned().count(),
+            1,
+            "pg0 is up by the command line: {:?}",
+            dataplane.owned().last()
+        );
+    }
+}
+
+#[test]
+fn a_setting_falls_back_to_what_the_other_owner_said() {
+    serve(PORT, |served| async move {
+        let agent = served.another("agent").await;
+        served.cli("set interface mtu 1500 pg0").await;
+        agent
+            .request(&SwInterfaceSetMtu { sw_if_index: InterfaceIndex(0), mtu: [1400, 0, 0, 0] })
+            .await
+            .unwrap();
+        agent
+            .request(&SwInterfaceTagAddDel { is_add: true, sw_if_index: InterfaceIndex(0), tag: "x".into() })
+            .await
+            .unwrap();
+        let shown = served.cli("show settings pg0").await;
+        assert!(
+            shown
+                .lines()
+                .any(|line| line.contains(" mtu ") && line.ends_with("1400                    cli, api")),
+            "{shown}"
+        );
+        assert_eq!(resync_with_nothing(&agent).await, 1, "the tag; the MTU is the operator's again");
+        let shown = served.cli("show settings pg0").await;
+        assert!(
+            shown.lines().any(|line| line.contains(" mtu ") && line.ends_with("1500                    cli")),
+            "{shown}"
+        );
+        assert!(!shown.contains(" x "), "nobody wants the tag: {shown}");
+    });
+}
+
+#[test]
+fn an_interface_that_uses_the_addresses_of_another_has_none_of_its_own() {
+    serve(&[PORT, LOOP0].concat(), |served| async move {
+        served.cli("set interface unnumbered pg0 use loop0").await;
+        assert_eq!(served.refusal(add(ADDRESS)).await, Retval::UNSUPPORTED);
+    });
+    let mut bed = Bed::new("", 1);
+    [PORT, LOOP0].concat().iter().for_each(|command| drop(bed.text(command)));
+    bed.text("set interface unnumbered pg0 use loop0");
+    let refusal = bed.refusal(&format!("set interface ip address pg0 {ADDRESS}"));
+    assert_eq!(
+        refusal.message,
+        "'pg0' uses the addresses of 'loop0' (unnumbered): it can have none of its own"
+    );
+    let index = bed.dataplane.interfaces.find("pg0").unwrap();
+    for owner in [Owner::STARTUP, Owner::VPLANED, Owner::PLUGIN] {
+        let mut changes = ChangeSet::new(owner);
+        changes.add_address(index, ADDRESS.parse().unwrap());
+        bed.dataplane.change(&changes, Purpose::Make).expect_err("it is unnumbered");
+    }
+    bed.refusal("set interface unnumbered loop0 use pg0");
+    bed.text("set interface unnumbered del pg0");
+    bed.text(&format!("set interface ip address pg0 {ADDRESS}"));
+    let refusal = bed.refusal("set interface unnumbered pg0 use loop0");
+    assert_eq!(refusal.message, "'pg0' cannot be unnumbered: it has addresses of its own");
+}
+
+#[test]
+fn a_static_neighbour_is_a_host() {
+    let mut bed = Bed::new("", 1);
+    LOOP0.iter().for_each(|command| drop(bed.text(command)));
+    for address in ["224.0.0.5", "255.255.255.255", "0.0.0.0", "127.0.0.1"] {
+        let refusal = bed.refusal(&format!("set ip neighbor loop0 {address} 02:00:00:00:00:01"));
+        assert_eq!(
+            refusal.message,
+            format!(
+                "{address} cannot be a neighbour: expected a unicast address that is neither this host's own nor that of a subnet or its broadcast"
+            )
+        );
+    }
+    bed.refusal("set ip neighbor loop0 192.0.2.9 01:00:5e:00:00:01");
+}
+
+#[test]
+fn every_setting_has_a_message() {
+    use weft_binapi::api::weft_setting::*;
+    serve(&[PORT, LOOP0].concat(), |served| async move {
+        let pg0 = InterfaceIndex(0);
+        let all = InterfaceIndex(u32::MAX);
+        let set = |sw_if_index, name: &str, value: &str| WeftSettingSet {
+            sw_if_index,
+            name: name.into(),
+            value: value.into(),
+        };
+        let get = |sw_if_index, name: &str| WeftSettingGet { sw_if_index, name: name.into() };
+        for (place, name, value) in [
+            (pg0, "tcp-mss", "1300"),
+            (pg0, "gratuitous-arp", "ignore"),
+            (pg0, "urpf", "strict"),
+            (pg0, "unnumbered", "loop0"),
+            (all, "icmp-rate-too-big", "100"),
+            (all, "multipath", "hrw"),
+        ] {
+            served.ask(set(place, name, value)).await;
+            assert_eq!(served.ask(get(place, name)).await.value, value);
+        }
+        for (message, retval) in [
+            (set(pg0, "nothing", "1"), Retval::NO_SUCH_ENTRY),
+            (set(pg0, "multipath", "hrw"), Retval::INVALID_SW_IF_INDEX),
+            (set(all, "tcp-mss", "1300"), Retval::INVALID_SW_IF_INDEX),
+            (set(pg0, "tcp-mss", "little"), Retval::INVALID_VALUE),
+            (set(pg0, "tcp-mss", "70000"), Retval::INVALID_VALUE),
+            (set(pg0, "mtu", "20"), Retval::INVALID_VALUE),
+        ] {
+            assert_eq!(served.refusal(message.clone()).await, retval, "{message:?}");
+        }
+        served.ask(WeftSettingUnset { sw_if_index: pg0, name: "urpf".into() }).await;
+        let shown = served.client.dump(&WeftSettingDump { sw_if_index: pg0 }).await.unwrap();
+        let of = |name: &str| {
+            let found = shown.iter().find(|one| one.name.get() == Some(name)).unwrap();
+            (found.value.clone(), found.owners.get().unwrap_or_default().to_owned())
+        };
+        assert_eq!(of("urpf"), ("off".into(), String::new()));
+        assert_eq!(of("tcp-mss"), ("1300".into(), "api".into()));
+        assert_eq!(of("admin-state"), ("up".into(), "cli".into()));
+    });
+}

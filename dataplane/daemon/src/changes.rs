@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where change sets meet what the daemon has beside: the devices that interfaces stand on, and whoever keeps something by
+//! the index of a table that goes.
+
+use weft_control::{ChangeSet, Control, Owner, Purpose, Refused, Replay, StepError};
+
+use crate::ports::Devices;
+use crate::state::Dataplane;
+
+impl Dataplane {
+    /// Makes all changes of a set, or none; or finds out whether they could be made.
+    pub fn change(&mut self, changes: &ChangeSet, purpose: Purpose) -> Result<(), Refused> {
+        self.by_control(|control, devices| control.commit(devices, changes, purpose))
+    }
+
+    /// Makes what can be made of a set; returns the steps that were refused.
+    pub fn change_possible(&mut self, changes: ChangeSet) -> Vec<(usize, StepError)> {
+        self.by_control(|control, devices| control.commit_possible(devices, changes))
+    }
+
+    /// See [`Control::end_resync`].
+    pub fn end_resync(&mut self, owner: Owner) -> Result<usize, StepError> {
+        self.by_control(|control, devices| control.end_resync(devices, owner))
+    }
+
+    /// See [`Control::end_replay`].
+    pub fn end_replay(&mut self, replay: Replay) -> usize {
+        self.by_control(|control, devices| control.end_replay(devices, replay))
+    }
+
+    fn by_control<R>(&mut self, work: impl FnOnce(&mut Control, &Devices) -> R) -> R {
+        let result = work(&mut self.control, &self.devices);
+        self.tell_of_changes();
+        self.tell_of_deleted_tables();
+        result
+    }
+}

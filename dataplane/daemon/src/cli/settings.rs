@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The commands of all settings, from the list of them; and `show settings`.
+
+use serde::Serialize;
+use weft_cli::{Args, Candidate, CliError, Command, Reply};
+use weft_control::settings::{ALL, Words};
+use weft_control::{ChangeSet, Grammar, Object, Setting, Value};
+use weft_engine::InterfaceIndex;
+
+use super::{change, interface_names, left, optional_interface, row};
+use crate::state::Dataplane;
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    let set = ALL.iter().flat_map(|setting| setting.commands.iter().map(|words| command(setting, *words)));
+    let show = Command::new("show settings", show)
+        .synopsis("[<interface>]")
+        .help("What is set, and who wants it so: the owner that has its way comes last")
+        .completer(|dataplane, words| if words.is_empty() { interface_names(dataplane) } else { Vec::new() });
+    set.chain([show]).collect()
+}
+
+/// A word of a pattern.
+#[derive(Clone, Copy)]
+enum Part {
+    Interface,
+    Value,
+    Keyword(&'static str),
+    Optional(&'static str),
+}
+
+fn parts(pattern: &'static str) -> (String, Vec<Part>) {
+    let (mut path, mut parts) = (Vec::new(), Vec::new());
+    for word in pattern.split(' ') {
+        let optional = word.strip_prefix('[').and_then(|word| word.strip_suffix(']'));
+        match (word, optional) {
+            ("<interface>", _) => parts.push(Part::Interface),
+            ("<value>", _) => parts.push(Part::Value),
+            (_, Some(word)) => parts.push(Part::Optional(word)),
+            (word, None) if parts.is_empty() => path.push(word),
+            (word, None) => parts.push(Part::Keyword(word)),
+        }
+    }
+    (path.join(" "), parts)
+}
+
+fn command(setting: &'static Setting, words: Words) -> Command<Dataplane> {
+    let (path, parts) = parts(words.pattern);
+    let synopsis: Vec<String> = parts
+        .iter()
+        .map(|part| match part {
+            Part::Interface => "<interface>".to_owned(),
+            Part::Value => setting.grammar.synopsis(),
+            Part::Keyword(word) => (*word).to_owned(),
+            Part::Optional(word) => format!("[{word}]"),
+        })
+        .collect();
+    let offered = parts.clone();
+    change(path, move |dataplane, changes, args| note(dataplane, changes, args, setting, words, &parts))
+        .synopsis(synopsis.join(" "))
+        .help(setting.help)
+        .completer(move |dataplane, words| {
+            let needed = offered.iter().filter(|part| !matches!(part, Part::Optional(_)));
+            match needed.skip(words.len()).next() {
+                Some(Part::Interface) => interface_names(dataplane),
+                Some(Part::Value) => values(dataplane, &setting.grammar),
+                Some(Part::Keyword(word) | Part::Optional(word)) => vec![Candidate::new(*word, "")],
+                None => Vec::new(),
+            }
+        })
+}
+
+fn values(dataplane: &Dataplane, grammar: &Grammar) -> Vec<Candidate> {
+    let words: Vec<&str> = match grammar {
+        Grammar::Switch { on, off } => vec![on, off],
+        Grammar::Choice(words) => words.to_vec(),
+        Grammar::Number { none, .. } => none.iter().copied().collect(),
+        Grammar::Interface { .. } => return interface_names(dataplane),
+        Grammar::Text { .. } | Grammar::Mac => Vec::new(),
+    };
+    words.into_iter().map(|word| Candidate::new(word, "")).collect()
+}
+
+fn note(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+    setting: &'static Setting,
+    words: Words,
+    parts: &[Part],
+) -> Result<(), CliError> {
+    let (mut index, mut value) = (None, words.fixed.map(|value| value()));
+    for part in parts {
+        match part {
+            Part::Interface => index = Some(super::interface(args, dataplane)?),
+            Part::Value => value = Some(read(dataplane, args, &setting.grammar)?),
+            Part::Keyword(word) => args.expect(word)?,
+            Part::Optional(word) => drop(args.keyword(word)),
+        }
+    }
+    args.finish()?;
+    changes.set(setting, index, value.unwrap_or_default());
+    Ok(())
+}
+
+fn read(dataplane: &Dataplane, args: &mut Args<'_>, grammar: &Grammar) -> Result<Value, CliError> {
+    match *grammar {
+        Grammar::Switch { on, off } => args.one_of(&[(on, true), (off, false)]).map(Value::Switch),
+        Grammar::Choice(words) => {
+            let choices: Vec<(&'static str, usize)> = words.iter().copied().zip(0..).collect();
+            args.one_of(&choices).map(Value::Choice)
+        }
+        Grammar::Number { none: Some(none), .. } if args.keyword(none) => Ok(Value::None),
+        Grammar::Number { what, .. } => args.parse(what).map(Value::Number),
+        Grammar::Text { what, .. } => args.word(what).map(|text| Value::Text(text.to_owned())),
+        Grammar::Mac => args.parse("MAC address").map(Value::Mac),
+        Grammar::Interface { none } if args.keyword(none) => Ok(Value::None),
+        Grammar::Interface { .. } => super::interface(args, dataplane).map(Value::Interface),
+    }
+}
+
+#[derive(Serialize)]
+struct View {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<String>,
+    setting: &'static str,
+    value: String,
+    owners: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Views {
+    settings: Vec<View>,
+}
+
+fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let only = optional_interface(args, dataplane)?;
+    let all = dataplane.settings().filter(|(_, index)| only.is_none() || *index == only);
+    let mut settings: Vec<View> =
+        all.filter_map(|(setting, index)| view(dataplane, setting, index)).collect();
+    settings.sort_by(|a, b| a.interface.cmp(&b.interface));
+    Ok(Reply::new(Views { settings }, render))
+}
+
+fn view(dataplane: &Dataplane, setting: &'static Setting, index: Option<InterfaceIndex>) -> Option<View> {
+    let value = setting.get(dataplane, index).ok()?;
+    let owners = dataplane.owners(&Object::Setting(setting, index));
+    Some(View {
+        interface: index.map(|index| dataplane.interface_name(index)),
+        setting: setting.name,
+        value: setting.grammar.text(&value, &dataplane.interfaces),
+        owners: owners.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn render(views: &Views) -> String {
+    let line = |interface: &str, setting: &str, value: &str, owners: &str| {
+        row([left(interface, 20), left(setting, 26), left(value, 24), owners.to_owned()])
+    };
+    let lines = views.settings.iter().map(|view| {
+        line(view.interface.as_deref().unwrap_or("-"), view.setting, &view.value, &view.owners.join(", "))
+    });
+    std::iter::once(line("Interface", "Setting", "Value", "Owners")).chain(lines).collect()
+}
