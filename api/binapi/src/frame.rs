@@ -98,7 +98,10 @@ pub struct TooLong {
     pub most: u32,
 }
 
-/// Bytes as they come, messages as they are complete. Holds no more than has arrived.
+/// Bytes that are kept at hand for the next message.
+const KEPT: usize = 64 << 10;
+
+/// Bytes as they come, messages as they are complete. Holds no more than about twice what has arrived.
 #[derive(Debug)]
 pub struct Frames {
     buffer: Vec<u8>,
@@ -117,7 +120,21 @@ impl Frames {
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         self.buffer.drain(..self.start);
         self.start = 0;
+        // One long message does not cost its memory for as long as the client stays.
+        if self.buffer.capacity() > KEPT && self.buffer.len() < KEPT / 2 {
+            self.buffer.shrink_to(KEPT);
+        }
         &mut self.buffer
+    }
+
+    /// Bytes of memory that are held.
+    pub fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Whether a part of a message has arrived.
+    pub fn is_halfway(&self) -> bool {
+        self.start < self.buffer.len()
     }
 
     /// The next message that is complete. A frame without a message is skipped.

@@ -26,6 +26,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
+use weft_background::Rights;
 use weft_words::suggest::{nearest, one_of};
 
 use crate::{
@@ -43,11 +44,17 @@ pub struct Args<'a> {
     end: usize,
     /// Keywords that were asked for at the current word and were not there.
     tried: Vec<&'static str>,
+    rights: &'a Rights,
 }
 
 impl<'a> Args<'a> {
-    pub(crate) fn new(line: &'a str, tokens: &'a [Token]) -> Self {
-        Self { line, tokens, next: 0, end: line.trim_end().len(), tried: Vec::new() }
+    pub(crate) fn new(line: &'a str, tokens: &'a [Token], rights: &'a Rights) -> Self {
+        Self { line, tokens, next: 0, end: line.trim_end().len(), tried: Vec::new(), rights }
+    }
+
+    /// Whose rights decide about the files that the command names.
+    pub fn rights(&self) -> &'a Rights {
+        self.rights
     }
 
     /// Whether all words have been read.
@@ -151,6 +158,7 @@ impl<'a> Args<'a> {
             next: 0,
             end: self.tokens[close].span.start,
             tried: Vec::new(),
+            rights: self.rights,
         };
         self.next = close + 1;
         self.tried.clear();
@@ -179,9 +187,14 @@ impl<'a> Args<'a> {
 
     /// An error about the word that was read last: it is well-formed, but does not do.
     pub fn reject(&self, message: impl Display) -> CliError {
+        CliError { message: message.to_string(), ..self.place() }
+    }
+
+    /// Where [`Args::reject`] points, for an error that is found later: its message is empty.
+    pub fn place(&self) -> CliError {
         match self.next.checked_sub(1).and_then(|last| self.tokens.get(last)) {
-            Some(token) => CliError::at(message, self.line, token.span),
-            None => CliError::new(message),
+            Some(token) => CliError::at("", self.line, token.span),
+            None => CliError::new(""),
         }
     }
 
@@ -230,7 +243,7 @@ pub fn read_line<T>(
     read: impl FnOnce(&mut Args<'_>) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
     let tokens = tokenize(line)?;
-    read(&mut Args::new(line, &tokens))
+    read(&mut Args::new(line, &tokens, &Rights::Daemon))
 }
 
 #[cfg(test)]

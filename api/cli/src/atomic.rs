@@ -8,11 +8,12 @@
 
 use std::path::Path;
 
+use weft_background::Rights;
+
 use crate::{
     error::CliError,
-    reply::Reply,
-    script::{NumberedLine, ScriptError, logical_lines, read},
-    token::{Token, tokenize},
+    script::{NumberedLine, ScriptError, logical_lines},
+    token::tokenize,
     tree::CommandTree,
 };
 
@@ -40,21 +41,35 @@ pub struct Atomic<C> {
     pub end: fn(&mut C, End) -> Result<(), RefusedSteps>,
 }
 
-impl<C> CommandTree<C> {
-    /// Carries out the commands of the file `path` as one change.
-    pub fn run_file_atomically(&self, state: &mut C, path: &Path, end: End) -> Result<Reply, ScriptError> {
-        let name = path.display().to_string();
+impl<C> Clone for Atomic<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Atomic<C> {}
+
+impl<C: 'static> CommandTree<C> {
+    /// Carries out the commands of a file, `text`, as one change. All of it is one turn: between two of them others would collect
+    /// too, and see a part of it.
+    pub(crate) fn run_as_one(
+        &self,
+        state: &mut C,
+        path: &Path,
+        text: String,
+        rights: &Rights,
+        end: End,
+    ) -> Result<(), ScriptError> {
         let Some(atomic) = &self.atomic else {
-            return Err(ScriptError::NotAtomic { path: name });
+            return Err(ScriptError::NotAtomic(path.to_owned()));
         };
-        let text = read(path)?;
-        let lines: Vec<NumberedLine> = logical_lines(&text).collect();
+        let lines: Vec<NumberedLine> = logical_lines(text).collect();
         let mut refused: Vec<(NumberedLine, CliError)> = Vec::new();
         // Of each line, how many steps there are with it.
         let mut steps = Vec::new();
         (atomic.begin)(state);
         for line in &lines {
-            if let Err(error) = self.collect(state, &line.text) {
+            if let Err(error) = self.collect(state, &line.text, rights) {
                 refused.push((line.clone(), error));
             }
             steps.push((atomic.steps)(state));
@@ -71,26 +86,30 @@ impl<C> CommandTree<C> {
             }
         }
         match (refused.is_empty(), general) {
-            (true, None) => Ok(Reply::empty()),
-            (true, Some(error)) => Err(ScriptError::Whole { path: name, error }),
-            (false, _) => Err(ScriptError::Refused { path: name, refused }),
+            (true, None) => Ok(()),
+            (true, Some(error)) => Err(ScriptError::Whole { path: path.to_owned(), error }),
+            (false, _) => Err(ScriptError::Refused { path: path.to_owned(), refused }),
         }
     }
 
-    fn collect(&self, state: &mut C, line: &str) -> Result<(), CliError> {
+    fn collect(&self, state: &mut C, line: &str, rights: &Rights) -> Result<(), CliError> {
         let tokens = tokenize(line)?;
-        if tokens.is_empty() {
+        let Some(first) = tokens.first() else {
             return Ok(());
-        }
+        };
         let walk = self.walk(&tokens);
-        if walk.node.command.as_ref().is_some_and(|command| !command.is_change) {
+        let refused = || {
             let message = format!("'{}' cannot be part of one change", walk.path.join(" "));
-            return Err(tokens.first().map_or_else(
-                || CliError::new(&message),
-                |first: &Token| CliError::at(&message, line, first.span),
-            ));
+            Err(CliError::at(message, line, first.span))
+        };
+        if walk.node.command.as_ref().is_some_and(|command| !command.is_change) {
+            return refused();
         }
-        self.execute_nested(state, line, 0).map(drop)
+        // Turns would come after the end of the change.
+        match self.start_nested(state, line, rights, 0)?.is_work() {
+            true => refused(),
+            false => Ok(()),
+        }
     }
 }
 
@@ -99,7 +118,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{Args, Command};
+    use crate::{Args, Command, Reply};
 
     /// Adds words to a list; `bad` is refused when all is made.
     #[derive(Default)]
@@ -172,6 +191,25 @@ mod tests {
             Err("FILE:2: a bad word\nFILE:3: a bad word".into())
         );
         assert_eq!(exec("dry-bad", "--atomic --dry-run", "add bad"), Err("FILE:1: a bad word".into()));
+    }
+
+    #[test]
+    fn only_regular_files_and_with_the_rights_of_the_client() {
+        let path = std::env::temp_dir().join(format!("weft-cli-atomic-{}-rights", std::process::id()));
+        fs::write(&path, "add a").unwrap();
+        let (tree, mut words) = (tree(), Words::default());
+        for options in ["--atomic", "--dry-run"] {
+            let mut fails = |path: &Path, rights: &Rights| {
+                let work =
+                    tree.start(&mut words, &format!("exec {options} {}", path.display()), rights).unwrap();
+                work.finish(&mut words).err().expect("it is not read").message
+            };
+            assert!(fails(&path, &Rights::Stranger).contains("a client of TCP has none"));
+            let device = fails(Path::new("/dev/zero"), &Rights::Daemon);
+            assert_eq!(device, "cannot read /dev/zero: it is a device, not a regular file");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(words.list.is_empty() && words.collected.is_none());
     }
 
     #[test]

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_first_words() {
         let expected = "  \
-  exec  Run the commands of a file; the first that fails stops it
+  exec  Run the commands of a file; the first that fails stops it. --atomic: all of them in one step, or none; --dry-run: only find out whether they could be
   help  Explain a command, or list all words that may come first
   set   { interface }
   show  { interface | interfaces-all | version }

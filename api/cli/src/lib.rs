@@ -18,6 +18,8 @@
 pub mod args;
 mod atomic;
 pub mod client;
+#[cfg(feature = "server")]
+mod clients;
 mod complete;
 mod error;
 mod help;
@@ -39,5 +41,6 @@ pub use args::Args;
 pub use atomic::{Atomic, End, RefusedSteps};
 pub use complete::{Candidate, Completion};
 pub use error::CliError;
-pub use reply::{Later, Reply};
+pub use reply::{Later, Reply, Slice, Turn};
 pub use tree::{Command, CommandTree};
+pub use weft_background::Rights;

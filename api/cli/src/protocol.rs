@@ -31,7 +31,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Completion, error::CliError, reply::Reply};
+use crate::{Completion, error::CliError};
 
 /// Version of this protocol. Both sides must have the same.
 pub const VERSION: u32 = 1;
@@ -121,12 +121,14 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Box<RawVa
 }
 
 impl Response {
-    /// The answer to a command in the form that was asked for.
-    pub fn reply(id: u64, reply: &Reply, json: bool) -> Self {
-        if !json {
-            return Self { id: Some(id), ok: true, text: Some(reply.to_text()), ..Self::default() };
-        }
-        match reply.to_json() {
+    /// The answer to a command as text.
+    pub fn text(id: u64, text: String) -> Self {
+        Self { id: Some(id), ok: true, text: Some(text), ..Self::default() }
+    }
+
+    /// The same as JSON, if it can be expressed so.
+    pub fn json(id: u64, json: serde_json::Result<Box<RawValue>>) -> Self {
+        match json {
             Ok(json) => Self { id: Some(id), ok: true, json: Some(json), ..Self::default() },
             Err(error) => {
                 let message = format!("this answer cannot be expressed as JSON: {error}");
@@ -154,6 +156,7 @@ pub fn to_line(message: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reply;
 
     fn line(message: &impl Serialize) -> String {
         String::from_utf8(to_line(message).unwrap()).unwrap()
@@ -174,12 +177,12 @@ mod tests {
 
     #[test]
     fn responses_on_the_wire() {
-        let reply = Reply::new(7, |n| format!("{n} packets"));
+        let reply = || Reply::new(7, |n| format!("{n} packets"));
         assert_eq!(
-            line(&Response::reply(1, &reply, false)),
+            line(&Response::text(1, reply().to_text())),
             "{\"id\":1,\"ok\":true,\"text\":\"7 packets\\n\"}\n"
         );
-        assert_eq!(line(&Response::reply(1, &reply, true)), "{\"id\":1,\"ok\":true,\"json\":7}\n");
+        assert_eq!(line(&Response::json(1, reply().to_json())), "{\"id\":1,\"ok\":true,\"json\":7}\n");
         let refused = CliError { message: "m".into(), word: Some("w".into()), position: Some(3) };
         assert_eq!(
             line(&Response::error(Some(1), refused)),
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn null_is_an_answer() {
-        let wire = line(&Response::reply(1, &Reply::empty(), true));
+        let wire = line(&Response::json(1, Reply::empty().to_json()));
         assert_eq!(wire, "{\"id\":1,\"ok\":true,\"json\":null}\n");
         let back: Response = serde_json::from_str(&wire).unwrap();
         assert_eq!(back.json.unwrap().get(), "null");
@@ -199,7 +202,7 @@ mod tests {
     #[test]
     fn values_that_json_cannot_hold_are_an_error() {
         let map = std::collections::BTreeMap::from([((1, 2), 3)]);
-        let response = Response::reply(1, &Reply::new(map, |_| String::new()), true);
+        let response = Response::json(1, Reply::new(map, |_| String::new()).to_json());
         assert!(!response.ok && response.json.is_none() && response.error.is_some());
     }
 

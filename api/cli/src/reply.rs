@@ -2,12 +2,58 @@
 //! An answer is one value that is shown as text *or* as JSON, so that the two can never disagree.
 //!
 //! Nothing is formatted before the client has said which of the two it wants.
+//!
+//! A command that takes long gives way: its answer is work ([`Reply::in_turns`]) that whoever runs the command does a turn at a
+//! time, and between two turns others have theirs. No turn takes longer than [`SLICE`], and nothing of the state is held between
+//! two of them, since anything may have changed. What such a command answers is long too, so it is rendered on another thread.
+
+use std::any::Any;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::error::CliError;
+
+/// How long a turn of a long command takes, about.
+pub const SLICE: Duration = Duration::from_millis(4);
+
 /// What a command has to say.
-pub struct Reply(Option<Box<dyn Answer>>);
+pub struct Reply(Content);
+
+enum Content {
+    Nothing,
+    Answer(Box<dyn Answer>),
+    Work(Work),
+}
+
+/// What is left to do of a command.
+type Work = Box<dyn FnMut(&mut dyn Any) -> Turn>;
+
+/// What a turn has come to.
+pub enum Turn {
+    /// There is more to do.
+    More,
+    /// Something else has to happen first, on another thread: there is nothing to do for some milliseconds.
+    Waits,
+    /// That was all.
+    Done(Result<Reply, CliError>),
+}
+
+/// The time of a turn.
+pub struct Slice(Instant);
+
+impl Slice {
+    /// Begins now.
+    pub fn begin() -> Slice {
+        Slice(Instant::now())
+    }
+
+    /// Whether others should have their turn.
+    pub fn is_over(&self) -> bool {
+        self.0.elapsed() >= SLICE
+    }
+}
 
 /// An answer that a command gives later, since the thread that it runs on does not wait for anything.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,7 +66,7 @@ pub struct Later {
     pub name: String,
 }
 
-trait Answer {
+trait Answer: Send {
     fn text(&self) -> String;
     fn json(&self) -> serde_json::Result<Box<RawValue>>;
     fn later(&self) -> Option<&Later> {
@@ -48,7 +94,7 @@ struct Rendered<T, F> {
     render: F,
 }
 
-impl<T: Serialize, F: Fn(&T) -> String> Answer for Rendered<T, F> {
+impl<T: Serialize + Send, F: Fn(&T) -> String + Send> Answer for Rendered<T, F> {
     fn text(&self) -> String {
         (self.render)(&self.value)
     }
@@ -58,53 +104,23 @@ impl<T: Serialize, F: Fn(&T) -> String> Answer for Rendered<T, F> {
     }
 }
 
-struct Sequence(Vec<Reply>);
+struct Sequence(Vec<Rendering>);
 
 impl Answer for Sequence {
     fn text(&self) -> String {
-        self.0.iter().map(Reply::to_text).collect()
+        self.0.iter().map(Rendering::to_text).collect()
     }
 
     fn json(&self) -> serde_json::Result<Box<RawValue>> {
-        let items = self.0.iter().map(Reply::to_json).collect::<serde_json::Result<Vec<_>>>()?;
+        let items = self.0.iter().map(Rendering::to_json).collect::<serde_json::Result<Vec<_>>>()?;
         serde_json::value::to_raw_value(&items)
     }
 }
 
-impl Reply {
-    /// The command did what it was told and has nothing to show: no text, JSON `null`.
-    pub fn empty() -> Self {
-        Self(None)
-    }
+/// A finished answer, which another thread may put into words.
+pub struct Rendering(Option<Box<dyn Answer>>);
 
-    /// `value` as JSON, `render(&value)` as text.
-    pub fn new<T, F>(value: T, render: F) -> Self
-    where
-        T: Serialize + 'static,
-        F: Fn(&T) -> String + 'static,
-    {
-        Self(Some(Box::new(Rendered { value, render })))
-    }
-
-    /// The answers of several commands, back to back; a JSON array.
-    pub(crate) fn sequence(replies: Vec<Reply>) -> Self {
-        Self(Some(Box::new(Sequence(replies))))
-    }
-
-    /// The answer comes later: whoever can wait asks the service for it (`Service::later`).
-    pub fn later(later: Later) -> Self {
-        Self(Some(Box::new(later)))
-    }
-
-    /// Whether the answer comes later.
-    pub fn is_later(&self) -> Option<&Later> {
-        self.0.as_ref()?.later()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
+impl Rendering {
     /// Whole lines: text that is not empty ends in a newline.
     pub fn to_text(&self) -> String {
         let mut text = self.0.as_ref().map_or_else(String::new, |answer| answer.text());
@@ -120,6 +136,96 @@ impl Reply {
             Some(answer) => answer.json(),
             None => serde_json::value::to_raw_value(&()),
         }
+    }
+}
+
+impl Reply {
+    /// The command did what it was told and has nothing to show: no text, JSON `null`.
+    pub fn empty() -> Self {
+        Self(Content::Nothing)
+    }
+
+    /// `value` as JSON, `render(&value)` as text.
+    pub fn new<T, F>(value: T, render: F) -> Self
+    where
+        T: Serialize + Send + 'static,
+        F: Fn(&T) -> String + Send + 'static,
+    {
+        Self(Content::Answer(Box::new(Rendered { value, render })))
+    }
+
+    /// The answers of several commands, back to back; a JSON array.
+    pub(crate) fn sequence(replies: Vec<Reply>) -> Self {
+        Self(Content::Answer(Box::new(Sequence(replies.into_iter().map(Reply::rendering).collect()))))
+    }
+
+    /// The answer comes later: whoever can wait asks the service for it (`Service::later`).
+    pub fn later(later: Later) -> Self {
+        Self(Content::Answer(Box::new(later)))
+    }
+
+    /// The command does its work in turns, on a state of type `C`; the last turn gives the answer.
+    pub fn in_turns<C: 'static>(mut turn: impl FnMut(&mut C) -> Turn + 'static) -> Self {
+        Self(Content::Work(Box::new(move |state| match state.downcast_mut::<C>() {
+            Some(state) => turn(state),
+            None => Turn::Done(Err(CliError::new("this command belongs to another program"))),
+        })))
+    }
+
+    /// Whether the answer comes later.
+    pub fn is_later(&self) -> Option<&Later> {
+        match &self.0 {
+            Content::Answer(answer) => answer.later(),
+            _ => None,
+        }
+    }
+
+    /// Whether there is work left ([`Reply::turn`]).
+    pub fn is_work(&self) -> bool {
+        matches!(self.0, Content::Work(_))
+    }
+
+    /// Does a turn of the work. What is no work is done.
+    pub fn turn<C: 'static>(&mut self, state: &mut C) -> Turn {
+        match &mut self.0 {
+            Content::Work(work) => work(state),
+            _ => Turn::Done(Ok(std::mem::replace(self, Reply::empty()))),
+        }
+    }
+
+    /// Does all the work at once: for those who have nothing else to do.
+    pub fn finish<C: 'static>(mut self, state: &mut C) -> Result<Reply, CliError> {
+        while self.is_work() {
+            match self.turn(state) {
+                Turn::More => {}
+                Turn::Waits => std::thread::sleep(Duration::from_millis(1)),
+                Turn::Done(Ok(reply)) => self = reply,
+                Turn::Done(Err(error)) => return Err(error),
+            }
+        }
+        Ok(self)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        matches!(self.0, Content::Nothing)
+    }
+
+    /// The answer alone. Work that is not finished says nothing.
+    pub fn rendering(self) -> Rendering {
+        match self.0 {
+            Content::Answer(answer) => Rendering(Some(answer)),
+            Content::Nothing | Content::Work(_) => Rendering(None),
+        }
+    }
+
+    /// As [`Rendering::to_text`].
+    pub fn to_text(self) -> String {
+        self.rendering().to_text()
+    }
+
+    /// As [`Rendering::to_json`].
+    pub fn to_json(self) -> serde_json::Result<Box<RawValue>> {
+        self.rendering().to_json()
     }
 }
 
@@ -151,9 +257,30 @@ mod tests {
 
     #[test]
     fn several() {
-        let both = Reply::sequence(vec![version(), version()]);
+        let both = Reply::sequence(vec![version(), version()]).rendering();
         assert_eq!(both.to_text(), "weft 0.1\nweft 0.1\n");
         let json = both.to_json().unwrap();
         assert_eq!(json.get(), r#"[{"name":"weft","minor":1},{"name":"weft","minor":1}]"#);
+    }
+
+    #[test]
+    fn work_is_done_in_turns_on_the_state_that_it_was_made_for() {
+        let count = |most: u32| {
+            Reply::in_turns(move |state: &mut u32| {
+                *state += 1;
+                if *state < most { Turn::More } else { Turn::Done(Ok(version())) }
+            })
+        };
+        let (mut state, mut work) = (0u32, count(3));
+        assert!(work.is_work() && !work.is_empty());
+        assert!(matches!(work.turn(&mut state), Turn::More));
+        assert_eq!(state, 1);
+        assert_eq!(work.finish(&mut state).unwrap().to_text(), "weft 0.1\n");
+        assert_eq!(state, 3);
+        // Work whose answer is work.
+        let outer = Reply::in_turns(move |_: &mut u32| Turn::Done(Ok(count(5))));
+        assert_eq!(outer.finish(&mut state).unwrap().to_text(), "weft 0.1\n");
+        assert_eq!(state, 5);
+        assert!(count(9).finish(&mut String::new()).is_err());
     }
 }

@@ -3,10 +3,23 @@
 //!
 //! One command per line; `#` starts a comment; a backslash at the end of a line joins the next one.
 //! The first command that fails stops the file, so that nothing is built on a missing piece.
+//!
+//! A file is read on a thread of its own, with the rights of whoever names it, and run a turn at a time.
 
-use std::{fs, io, path::Path};
+use std::path::{Path, PathBuf};
 
-use crate::{args::Args, atomic::End, error::CliError, reply::Reply, tree::CommandTree};
+use weft_background::{Background, Rights, file, file::FileError};
+
+use crate::{
+    args::Args,
+    atomic::End,
+    error::CliError,
+    reply::{Reply, Slice, Turn},
+    tree::CommandTree,
+};
+
+/// Bytes of a command file: some 300,000 routes.
+const LONGEST: u64 = 16 << 20;
 
 /// `exec` inside `exec` inside ...: deep enough for people, and it ends for a file that runs itself.
 const DEEPEST_NESTING: usize = 8;
@@ -72,118 +85,217 @@ fn continued(line: &str) -> Option<&str> {
     (!escaped).then_some(joined)
 }
 
-/// All commands of `text`.
-pub fn logical_lines(text: &str) -> impl Iterator<Item = NumberedLine> {
-    let mut joiner = LineJoiner::default();
-    let mut lines = text.lines();
+/// All commands of a text.
+pub fn logical_lines(text: impl Into<String>) -> impl Iterator<Item = NumberedLine> {
+    let (mut text, mut at, mut joiner) = (text.into(), 0, LineJoiner::default());
     std::iter::from_fn(move || {
-        for line in lines.by_ref() {
-            if let Some(line) = joiner.push(line) {
-                return Some(line);
+        while at < text.len() {
+            let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1);
+            let line = joiner.push(&text[at..end]);
+            at = end;
+            if line.is_some() {
+                return line;
             }
         }
+        text = String::new();
+        at = 0;
         joiner.finish()
     })
 }
 
 /// Why a command file stopped.
 #[derive(Debug, thiserror::Error)]
-pub enum ScriptError {
-    #[error("cannot read {path}: {source}")]
-    Read { path: String, source: io::Error },
-    #[error("cannot read {path}: it is not a regular file")]
-    NotAFile { path: String },
+pub(crate) enum ScriptError {
+    #[error(transparent)]
+    Read(#[from] FileError),
     #[error("{}", describe(path, line, error))]
-    Command { path: String, line: NumberedLine, error: CliError },
-    #[error("{path} is not run: {DEEPEST_NESTING} command files are already running each other")]
-    TooDeep { path: String },
-    #[error("{path} is not run: there are no commands here that can be made as one change")]
-    NotAtomic { path: String },
+    Command { path: PathBuf, line: NumberedLine, error: CliError },
+    #[error("{} is not run: {DEEPEST_NESTING} command files are already running each other", .0.display())]
+    TooDeep(PathBuf),
+    #[error("{} is not run: there are no commands here that can be made as one change", .0.display())]
+    NotAtomic(PathBuf),
     #[error("{}", describe_all(path, refused))]
-    Refused { path: String, refused: Vec<(NumberedLine, CliError)> },
-    #[error("{path}: {error}")]
-    Whole { path: String, error: CliError },
+    Refused { path: PathBuf, refused: Vec<(NumberedLine, CliError)> },
+    #[error("{}: {error}", path.display())]
+    Whole { path: PathBuf, error: CliError },
 }
 
-fn describe_all(path: &str, refused: &[(NumberedLine, CliError)]) -> String {
+fn describe_all(path: &Path, refused: &[(NumberedLine, CliError)]) -> String {
     let lines: Vec<String> = refused.iter().map(|(line, error)| describe(path, line, error)).collect();
     lines.join("\n")
 }
 
 /// An error with its place, and an excerpt of the line if one word is to blame.
-fn describe(path: &str, line: &NumberedLine, error: &CliError) -> String {
-    let place = format!("{path}:{}: {error}", line.number);
+fn describe(path: &Path, line: &NumberedLine, error: &CliError) -> String {
+    let place = format!("{}:{}: {error}", path.display(), line.number);
     match error.excerpt(&line.text) {
         Some(excerpt) => format!("{place}\n{excerpt}"),
         None => place,
     }
 }
 
-/// The text of a command file.
-pub(crate) fn read(path: &Path) -> Result<String, ScriptError> {
-    let name = path.display().to_string();
-    let failed = |source| ScriptError::Read { path: name.clone(), source };
-    // Opening a FIFO would block the main thread, so the type is looked at first.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(ScriptError::NotAFile { path: name });
-    }
-    fs::read_to_string(path).map_err(failed)
+/// How the commands of a file are carried out.
+#[derive(Clone, Copy)]
+enum How {
+    /// A turn at a time.
+    OneByOne,
+    /// As one change, in a single turn: nobody sees a part of it.
+    AsOne(End),
 }
 
-impl<C> CommandTree<C> {
-    /// Runs the commands of the file `path`.
-    pub fn run_file(&self, state: &mut C, path: &Path) -> Result<Reply, ScriptError> {
-        self.run_file_nested(state, path, 0)
+/// The command `exec <file>`.
+pub(crate) fn exec<C: 'static>(
+    tree: &CommandTree<C>,
+    args: &mut Args<'_>,
+    depth: usize,
+) -> Result<Reply, CliError> {
+    let (mut atomic, mut dry) = (false, false);
+    while !(args.is_empty() || atomic && dry) {
+        if args.keyword("--atomic") {
+            atomic = true;
+        } else if args.keyword("--dry-run") {
+            dry = true;
+        } else {
+            break;
+        }
+    }
+    let how = match (atomic, dry) {
+        (false, false) => How::OneByOne,
+        (true, false) => How::AsOne(End::Make),
+        (_, true) => How::AsOne(End::Try),
+    };
+    let path = PathBuf::from(args.word("file name")?);
+    args.finish()?;
+    let place = args.place();
+    Ok(run(tree, (path, how), args.rights(), depth, move |error| match error {
+        // The word is in the file, not in the command.
+        ScriptError::Command { .. } | ScriptError::Refused { .. } | ScriptError::Whole { .. } => {
+            CliError::new(error)
+        }
+        _ => CliError { message: error.to_string(), ..place.clone() },
+    }))
+}
+
+impl<C: 'static> CommandTree<C> {
+    /// Runs the commands of a file. The answer is work, a turn at a time.
+    pub fn run_file(&self, path: &Path, rights: &Rights) -> Reply {
+        run(self, (path.to_owned(), How::OneByOne), rights, 0, CliError::new)
+    }
+}
+
+fn run<C: 'static>(
+    tree: &CommandTree<C>,
+    (path, how): (PathBuf, How),
+    rights: &Rights,
+    depth: usize,
+    put: impl Fn(ScriptError) -> CliError + 'static,
+) -> Reply {
+    let mut script =
+        Script { stage: Stage::Named, path, how, rights: rights.clone(), depth, replies: Vec::new() };
+    let tree = tree.clone();
+    Reply::in_turns(move |state: &mut C| match script.turn(&tree, state) {
+        Ok(Progress::More) => Turn::More,
+        Ok(Progress::Waits) => Turn::Waits,
+        Ok(Progress::Done) => Turn::Done(Ok(script.answer())),
+        Err(error) => Turn::Done(Err(put(error))),
+    })
+}
+
+/// A file that is being run.
+struct Script {
+    path: PathBuf,
+    how: How,
+    rights: Rights,
+    /// How many are being run around it.
+    depth: usize,
+    stage: Stage,
+    replies: Vec<Reply>,
+}
+
+enum Stage {
+    Named,
+    Reading(Background<Result<String, FileError>>),
+    Running { lines: Box<dyn Iterator<Item = NumberedLine>>, current: Option<(NumberedLine, Reply)> },
+}
+
+enum Progress {
+    More,
+    Waits,
+    Done,
+}
+
+impl Script {
+    fn turn<C: 'static>(&mut self, tree: &CommandTree<C>, state: &mut C) -> Result<Progress, ScriptError> {
+        let slice = Slice::begin();
+        match &mut self.stage {
+            Stage::Named if self.depth >= DEEPEST_NESTING => Err(ScriptError::TooDeep(self.path.clone())),
+            Stage::Named if matches!(self.how, How::AsOne(_)) && tree.atomic.is_none() => {
+                Err(ScriptError::NotAtomic(self.path.clone()))
+            }
+            Stage::Named => {
+                let path = self.path.clone();
+                let read = Background::start(&self.rights, move || file::read_text(&path, LONGEST));
+                self.stage = Stage::Reading(read.map_err(FileError::from)?);
+                Ok(Progress::Waits)
+            }
+            Stage::Reading(read) => match read.poll().map_err(|error| FileError::Thread(error.into()))? {
+                None => Ok(Progress::Waits),
+                Some(text) if let How::AsOne(end) = self.how => {
+                    tree.run_as_one(state, &self.path, text?, &self.rights, end)?;
+                    Ok(Progress::Done)
+                }
+                Some(text) => {
+                    self.stage = Stage::Running { lines: Box::new(logical_lines(text?)), current: None };
+                    Ok(Progress::More)
+                }
+            },
+            Stage::Running { lines, current } => {
+                while !slice.is_over() {
+                    let (line, mut reply) = match current.take() {
+                        Some(current) => current,
+                        None => {
+                            let Some(line) = lines.next() else {
+                                return Ok(Progress::Done);
+                            };
+                            let depth = self.depth + 1;
+                            match tree.start_nested(state, &line.text, &self.rights, depth) {
+                                Ok(reply) => (line, reply),
+                                Err(error) => return Err(self.failed(line, error)),
+                            }
+                        }
+                    };
+                    match reply.turn(state) {
+                        Turn::Done(Ok(reply)) if reply.is_work() => *current = Some((line, reply)),
+                        Turn::Done(Ok(reply)) if reply.is_empty() => {}
+                        Turn::Done(Ok(reply)) => self.replies.push(reply),
+                        Turn::Done(Err(error)) => return Err(self.failed(line, error)),
+                        Turn::More => *current = Some((line, reply)),
+                        Turn::Waits => {
+                            *current = Some((line, reply));
+                            return Ok(Progress::Waits);
+                        }
+                    }
+                }
+                Ok(Progress::More)
+            }
+        }
     }
 
-    fn run_file_nested(&self, state: &mut C, path: &Path, depth: usize) -> Result<Reply, ScriptError> {
-        let name = path.display().to_string();
-        if depth >= DEEPEST_NESTING {
-            return Err(ScriptError::TooDeep { path: name });
+    fn answer(&mut self) -> Reply {
+        match self.how {
+            How::OneByOne => Reply::sequence(std::mem::take(&mut self.replies)),
+            How::AsOne(_) => Reply::empty(),
         }
-        let text = read(path)?;
-        let mut replies = Vec::new();
-        for line in logical_lines(&text) {
-            match self.execute_nested(state, &line.text, depth + 1) {
-                Ok(reply) if reply.is_empty() => {}
-                Ok(reply) => replies.push(reply),
-                Err(error) => return Err(ScriptError::Command { path: name, line, error }),
-            }
-        }
-        Ok(Reply::sequence(replies))
     }
 
-    /// The command `exec <file>`.
-    pub(crate) fn exec(&self, state: &mut C, args: &mut Args<'_>, depth: usize) -> Result<Reply, CliError> {
-        let (mut atomic, mut dry) = (false, false);
-        while !(args.is_empty() || atomic && dry) {
-            if args.keyword("--atomic") {
-                atomic = true;
-            } else if args.keyword("--dry-run") {
-                dry = true;
-            } else {
-                break;
-            }
-        }
-        let path = Path::new(args.word("file name")?);
-        args.finish()?;
-        let done = match (atomic, dry) {
-            (false, false) => self.run_file_nested(state, path, depth),
-            (_, false) => self.run_file_atomically(state, path, End::Make),
-            (_, true) => self.run_file_atomically(state, path, End::Try),
-        };
-        done.map_err(|error| match error {
-            ScriptError::Command { .. } | ScriptError::Refused { .. } | ScriptError::Whole { .. } => {
-                CliError::new(error)
-            }
-            _ => args.reject(error),
-        })
+    fn failed(&self, line: NumberedLine, error: CliError) -> ScriptError {
+        ScriptError::Command { path: self.path.clone(), line, error }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::fs;
 
     use super::*;
     use crate::tree::tests::{toy, toy_tree};
@@ -228,10 +340,10 @@ mod tests {
     fn a_file_runs_to_its_end() {
         let file = File::new("good", "# set-up\nset interface state \\\n eth0 up\nshow version\n");
         let (tree, mut toy) = (toy_tree(), toy());
-        let reply = tree.run_file(&mut toy, &file.0).unwrap();
-        assert_eq!(toy.log, ["eth0 up"]);
-        assert_eq!(reply.to_text(), "weft 0.1\n");
-        assert_eq!(reply.to_json().unwrap().get(), r#"["0.1"]"#);
+        let mut run = || tree.execute(&mut toy, &format!("exec {}", file.0.display())).unwrap();
+        assert_eq!(run().to_text(), "weft 0.1\n");
+        assert_eq!(run().to_json().unwrap().get(), r#"["0.1"]"#);
+        assert_eq!(toy.log, ["eth0 up", "eth0 up"]);
     }
 
     #[test]
@@ -261,14 +373,35 @@ mod tests {
         assert_eq!(error.message, "cannot read /nonexistent/file: No such file or directory (os error 2)");
         assert_eq!(error.position, Some(5));
         let error = tree.execute(&mut toy, "exec /tmp").err().unwrap();
-        assert_eq!(error.message, "cannot read /tmp: it is not a regular file");
+        assert_eq!(error.message, "cannot read /tmp: it is a directory, not a regular file");
     }
 
     #[test]
     fn a_file_that_runs_itself_ends() {
         let file = File::new("self", "");
         fs::write(&file.0, format!("exec {}", file.0.display())).unwrap();
-        let error = toy_tree().run_file(&mut toy(), &file.0).err().unwrap();
+        let error = toy_tree().run_file(&file.0, &Rights::Daemon).finish(&mut toy()).err().unwrap();
         assert!(error.to_string().contains("already running each other"), "{error}");
+    }
+
+    #[test]
+    fn a_long_file_gives_way_and_a_file_without_an_end_is_not_read() {
+        let file = File::new("long", &"show version\n".repeat(200_000));
+        let (mut reply, mut toy, mut turns) = (toy_tree().run_file(&file.0, &Rights::Daemon), toy(), 0);
+        let end = loop {
+            match reply.turn(&mut toy) {
+                Turn::Done(end) => break end,
+                Turn::More => turns += 1,
+                Turn::Waits => std::thread::yield_now(),
+            }
+        };
+        assert!(turns > 1, "{turns} turns");
+        assert_eq!(end.unwrap().to_text().lines().count(), 200_000);
+
+        let error =
+            toy_tree().run_file(Path::new("/dev/zero"), &Rights::Daemon).finish(&mut toy).err().unwrap();
+        assert_eq!(error.message, "cannot read /dev/zero: it is a device, not a regular file");
+        let refused = toy_tree().run_file(&file.0, &Rights::Stranger).finish(&mut toy).err().unwrap();
+        assert!(refused.message.contains("a client of TCP has none"), "{refused}");
     }
 }

@@ -14,19 +14,22 @@ use std::{cell::RefCell, fmt, io, net::SocketAddr, path::Path, rc::Rc, time::Dur
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::{UnixListener, UnixStream},
+    task::yield_now,
     time::sleep,
 };
 use tracing::{debug, info, warn};
+use weft_background::Rights;
 use weft_sockets::SocketFile;
 
 use crate::{
     Completion,
+    clients::{Clients, MADE_ROOM, Ticket},
     error::CliError,
     protocol::{self, Hello, Request, Response},
-    reply::{Later, Reply},
+    reply::{Later, Rendering, Reply, Turn},
     socket::{listen_at, send_all},
     tree::CommandTree,
-    waiting::{PERIOD, Waiting},
+    waiting::{Next, Waiting},
 };
 
 pub use weft_sockets::BindError;
@@ -41,10 +44,19 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Who is at the other end of `stream`.
-    pub(crate) fn of(stream: &UnixStream) -> io::Result<Peer> {
+    /// Who is at the other end of `stream`, and what rights that gives.
+    pub(crate) fn of(stream: &UnixStream) -> io::Result<(Peer, Rights)> {
         let cred = stream.peer_cred()?;
-        Ok(Peer::Local { pid: cred.pid(), uid: cred.uid(), gid: cred.gid() })
+        let (uid, gid) = (cred.uid(), cred.gid());
+        Ok((Peer::Local { pid: cred.pid(), uid, gid }, Rights::of_peer(stream, uid, gid)?))
+    }
+
+    /// The user, if the kernel knows.
+    pub(crate) fn uid(self) -> Option<u32> {
+        match self {
+            Peer::Local { uid, .. } => Some(uid),
+            Peer::Remote(_) => None,
+        }
     }
 }
 
@@ -60,8 +72,10 @@ impl fmt::Display for Peer {
 
 /// What stands behind the socket.
 pub trait Service {
-    /// Runs a command. Called on the main thread and must not block.
-    fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError>;
+    /// Begins a command. Called on the main thread and must not block. Files are opened with `rights`.
+    fn execute(&self, peer: Peer, rights: &Rights, command: &str) -> Result<Reply, CliError>;
+    /// Does a turn of what is left of a command.
+    fn turn(&self, work: &mut Reply) -> Turn;
     /// Puts the error of a command as VPP does it.
     fn vpp_error(&self, command: &str, error: &CliError) -> String;
     /// Gives an answer that was to come later, or one that is still to come. Must not block either.
@@ -80,8 +94,8 @@ pub struct Shared<C> {
     pub state: Rc<RefCell<C>>,
 }
 
-impl<C> Service for Shared<C> {
-    fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError> {
+impl<C: 'static> Service for Shared<C> {
+    fn execute(&self, peer: Peer, rights: &Rights, command: &str) -> Result<Reply, CliError> {
         debug!(%peer, command, "CLI command");
         // A task that keeps the state borrowed while it waits is at fault, and this client is not
         // the one to be punished by a panic.
@@ -89,7 +103,14 @@ impl<C> Service for Shared<C> {
             .state
             .try_borrow_mut()
             .map_err(|_| CliError::new("the main thread is changing its state: try again"))?;
-        self.tree.execute(&mut state, command)
+        self.tree.start(&mut state, command, rights)
+    }
+
+    fn turn(&self, work: &mut Reply) -> Turn {
+        match self.state.try_borrow_mut() {
+            Ok(mut state) => work.turn(&mut *state),
+            Err(_) => Turn::Waits,
+        }
     }
 
     fn vpp_error(&self, command: &str, error: &CliError) -> String {
@@ -113,7 +134,7 @@ pub struct Options {
     pub prompt: Option<String>,
     /// Group that may use the socket beside the owner; the file mode is 0660.
     pub group: Option<u32>,
-    /// Connections at a time; one more is refused with a sentence.
+    /// Connections at a time; for one more, another one makes room that is idle.
     pub max_clients: usize,
     /// How long a client may leave an answer where it is.
     pub write_timeout: Duration,
@@ -149,7 +170,7 @@ impl Server {
 
     /// Serves clients until dropped. Must run inside a [`tokio::task::LocalSet`].
     pub async fn serve(self, service: Rc<dyn Service>) {
-        let clients = Rc::new(());
+        let clients = Clients::new(self.options.max_clients);
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -161,18 +182,32 @@ impl Server {
                 }
             };
             let options = self.options.clone();
-            let session = Session { stream: BufReader::new(stream), options };
-            let connected = Rc::strong_count(&clients) - 1;
-            if connected >= self.options.max_clients {
-                tokio::task::spawn_local(session.refuse_crowd());
+            let (peer, rights) = match Peer::of(&stream) {
+                Ok(known) => known,
+                Err(error) => {
+                    warn!(%error, "a CLI client without credentials is refused");
+                    continue;
+                }
+            };
+            let Some(ticket) = clients.enter(peer.uid()) else {
+                tokio::task::spawn_local(refuse_crowd(stream, options));
                 continue;
-            }
-            let (ticket, service) = (clients.clone(), service.clone());
-            tokio::task::spawn_local(async move {
-                session.run(service.as_ref()).await;
-                drop(ticket);
-            });
+            };
+            let session = Session { stream: BufReader::new(stream), options, ticket };
+            let service = service.clone();
+            tokio::task::spawn_local(async move { session.run(service.as_ref(), peer, &rights).await });
         }
+    }
+}
+
+/// All are busy.
+async fn refuse_crowd(mut stream: UnixStream, options: Rc<Options>) {
+    let most = options.max_clients;
+    info!(most, "one CLI client too many");
+    let error = CliError::new(format!("{most} clients are connected and busy, and no more are allowed"));
+    if let Ok(line) = protocol::to_line(&Response::error(None, error)) {
+        // Nobody is left to tell if this fails.
+        let _ = send_all(&mut stream, &line, options.write_timeout).await;
     }
 }
 
@@ -180,33 +215,19 @@ impl Server {
 struct Session {
     stream: BufReader<UnixStream>,
     options: Rc<Options>,
+    ticket: Ticket,
 }
 
 impl Session {
-    async fn run(mut self, service: &dyn Service) {
-        let peer = match Peer::of(self.stream.get_ref()) {
-            Ok(peer) => peer,
-            Err(error) => {
-                warn!(%error, "a CLI client without credentials is refused");
-                return;
-            }
-        };
+    async fn run(mut self, service: &dyn Service, peer: Peer, rights: &Rights) {
         info!(%peer, "CLI client connected");
-        match self.talk(service, peer).await {
+        match self.talk(service, peer, rights).await {
             Ok(()) => debug!(%peer, "CLI client left"),
             Err(error) => info!(%peer, %error, "CLI client lost"),
         }
     }
 
-    async fn refuse_crowd(mut self) {
-        let most = self.options.max_clients;
-        info!(most, "one CLI client too many");
-        let error = CliError::new(format!("{most} clients are connected, and no more are allowed"));
-        // Nobody is left to tell if this fails.
-        let _ = self.send(&Response::error(None, error)).await;
-    }
-
-    async fn talk(&mut self, service: &dyn Service, peer: Peer) -> io::Result<()> {
+    async fn talk(&mut self, service: &dyn Service, peer: Peer, rights: &Rights) -> io::Result<()> {
         let prompt = self.options.prompt.clone();
         let server = Hello { prompt, ..Hello::new(self.options.program.as_str()) };
         let Some(line) = self.read_line().await? else { return Ok(()) };
@@ -224,12 +245,17 @@ impl Session {
         while let Some(line) = self.read_line().await? {
             let response = match Request::from_line(&line) {
                 Ok(Request::Run { id, command, json }) => {
-                    let answer = match service.execute(peer, &command) {
-                        Ok(reply) => self.wait(service, reply).await?,
-                        refused => refused,
+                    self.ticket.set_busy(true);
+                    let answer = match service.execute(peer, rights, &command) {
+                        Ok(reply) => self.wait(service, reply, id, json).await?,
+                        Err(refused) => Err(refused),
                     };
+                    self.ticket.set_busy(false);
                     match answer {
-                        Ok(reply) => Response::reply(id, &reply, json),
+                        Ok(line) => {
+                            self.send_line(&line?).await?;
+                            continue;
+                        }
                         Err(error) => Response::error(Some(id), error),
                     }
                 }
@@ -243,23 +269,40 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for an answer that comes later, as long as the client does.
-    async fn wait(&mut self, service: &dyn Service, reply: Reply) -> io::Result<Result<Reply, CliError>> {
-        let Some(mut waiting) = Waiting::new(service, &reply) else {
-            return Ok(Ok(reply));
+    /// The line of an answer; one that is not there at once is waited for, as long as the client does.
+    async fn wait(
+        &mut self,
+        service: &dyn Service,
+        reply: Reply,
+        id: u64,
+        json: bool,
+    ) -> io::Result<Result<serde_json::Result<Vec<u8>>, CliError>> {
+        let render = move |answer: &Rendering| {
+            protocol::to_line(&match json {
+                true => Response::json(id, answer.to_json()),
+                false => Response::text(id, answer.to_text()),
+            })
+        };
+        let mut waiting = match Waiting::new(service, reply, render) {
+            Ok(line) => return Ok(Ok(line)),
+            Err(waiting) => waiting,
         };
         loop {
-            // A client that sends its next request already is still there; one that has gone reads as the end. When
-            // something is in the buffer, nothing can be known: it waits for its answer.
-            let gone = tokio::select! {
-                gone = Self::end_of(&mut self.stream) => gone?,
-                () = sleep(PERIOD) => false,
-            };
-            if gone {
-                return Err(io::ErrorKind::ConnectionAborted.into());
-            }
-            if let Some(answer) = waiting.poll() {
-                return Ok(answer);
+            match waiting.poll() {
+                Next::Ready(answer) => return Ok(answer),
+                Next::Turn => yield_now().await,
+                Next::Pause(pause) if waiting.is_patient() => sleep(pause).await,
+                Next::Pause(pause) => {
+                    // A client that sends its next request already is still there; one that has gone reads as the end. When
+                    // something is in the buffer, nothing can be known: it waits for its answer.
+                    let gone = tokio::select! {
+                        gone = Self::end_of(&mut self.stream) => gone?,
+                        () = sleep(pause) => false,
+                    };
+                    if gone {
+                        return Err(io::ErrorKind::ConnectionAborted.into());
+                    }
+                }
             }
         }
     }
@@ -276,6 +319,15 @@ impl Session {
     async fn read_line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         loop {
+            let cut = tokio::select! {
+                filled = self.stream.fill_buf() => filled.map(|_| false)?,
+                () = self.ticket.cut() => true,
+            };
+            if cut {
+                self.send_line(&protocol::to_line(&Response::error(None, CliError::new(MADE_ROOM)))?).await?;
+                return Ok(None);
+            }
+            // There is something, or it is the end.
             let available = self.stream.fill_buf().await?;
             if available.is_empty() {
                 return Ok(None);
@@ -297,7 +349,13 @@ impl Session {
     }
 
     async fn send(&mut self, message: &impl serde::Serialize) -> io::Result<()> {
-        let line = protocol::to_line(message)?;
-        send_all(self.stream.get_mut(), &line, self.options.write_timeout).await
+        self.send_line(&protocol::to_line(message)?).await
+    }
+
+    async fn send_line(&mut self, line: &[u8]) -> io::Result<()> {
+        tokio::select! {
+            sent = send_all(self.stream.get_mut(), line, self.options.write_timeout) => sent,
+            () = self.ticket.cut() => Err(io::Error::new(io::ErrorKind::ConnectionAborted, MADE_ROOM)),
+        }
     }
 }

@@ -32,12 +32,14 @@ pub(crate) async fn send_all(
         match timeout(patience, stream.write(rest)).await {
             Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => rest = &rest[written?..],
-            Err(_) => {
-                let seconds = patience.as_secs_f64();
-                let message = format!("it took nothing of its answer for {seconds} seconds");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
-            }
+            Err(_) => return Err(took_nothing(patience)),
         }
     }
     Ok(())
+}
+
+/// Why a client is given up.
+pub(crate) fn took_nothing(patience: Duration) -> io::Error {
+    let seconds = patience.as_secs_f64();
+    io::Error::new(io::ErrorKind::TimedOut, format!("it took nothing of its answer for {seconds} seconds"))
 }

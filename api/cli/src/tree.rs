@@ -9,8 +9,9 @@
 //! The tree belongs to the thread that owns the state `C`; handlers run on it one at a time and
 //! must not block.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
+use weft_background::Rights;
 use weft_words::suggest::{nearest, one_of};
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     error::{CliError, quote},
     help,
     reply::Reply,
+    script,
     token::{Span, Token, tokenize},
 };
 
@@ -40,7 +42,7 @@ pub struct Command<C> {
 enum Action<C> {
     Run(Handler<C>),
     Help,
-    /// Runs a file of commands; needs the tree itself.
+    /// Runs a file of commands.
     Exec,
 }
 
@@ -100,12 +102,20 @@ pub enum RegisterError {
     Duplicate(String),
     #[error("{0:?} is no command path: expected words of a-z, 0-9, '-' or '_' between single blanks")]
     BadPath(String),
+    #[error("commands are being run: {0:?} comes too late")]
+    InUse(String),
 }
 
-/// All commands.
+/// All commands. A clone is the same tree: whoever runs a long command holds one.
 pub struct CommandTree<C> {
-    pub(crate) root: Node<C>,
+    pub(crate) root: Rc<Node<C>>,
     pub(crate) atomic: Option<Atomic<C>>,
+}
+
+impl<C> Clone for CommandTree<C> {
+    fn clone(&self) -> Self {
+        Self { root: Rc::clone(&self.root), atomic: self.atomic }
+    }
 }
 
 /// A word, and what may follow it.
@@ -162,7 +172,7 @@ impl<C> Default for CommandTree<C> {
 impl<C> CommandTree<C> {
     /// A tree that knows `help` and `exec`.
     pub fn new() -> Self {
-        let mut tree = Self { root: Node::new(), atomic: None };
+        let mut root = Node::new();
         let built_in = [
             Command::with_action(help::WORD.into(), Action::Help)
                 .synopsis("[<command>]")
@@ -176,9 +186,9 @@ impl<C> CommandTree<C> {
         ];
         for command in built_in {
             let word = command.path.clone();
-            tree.root.words.insert(word, Node { command: Some(command), words: BTreeMap::new() });
+            root.words.insert(word, Node { command: Some(command), words: BTreeMap::new() });
         }
-        tree
+        Self { root: Rc::new(root), atomic: None }
     }
 
     /// Says how the commands of a file are carried out as one change.
@@ -194,7 +204,9 @@ impl<C> CommandTree<C> {
         if !command.path.split(' ').all(word_is_good) {
             return Err(RegisterError::BadPath(command.path));
         }
-        let mut node = &mut self.root;
+        let Some(mut node) = Rc::get_mut(&mut self.root) else {
+            return Err(RegisterError::InUse(command.path));
+        };
         for word in command.path.split(' ') {
             node = node.words.entry(word.to_owned()).or_insert_with(Node::new);
         }
@@ -203,45 +215,6 @@ impl<C> CommandTree<C> {
         }
         node.command = Some(command);
         Ok(())
-    }
-
-    /// Runs one command. An empty line, or one with nothing but a comment, does nothing.
-    pub fn execute(&self, state: &mut C, line: &str) -> Result<Reply, CliError> {
-        self.execute_nested(state, line, 0)
-    }
-
-    /// `depth`: how many command files are being run around this line.
-    pub(crate) fn execute_nested(&self, state: &mut C, line: &str, depth: usize) -> Result<Reply, CliError> {
-        let tokens = tokenize(line)?;
-        match tokens.as_slice() {
-            [] => Ok(Reply::empty()),
-            [words @ .., last] if last.keyword() == Some("?") => self.help(line, words),
-            words => self.dispatch(state, line, words, depth),
-        }
-    }
-
-    fn dispatch(&self, state: &mut C, line: &str, tokens: &[Token], depth: usize) -> Result<Reply, CliError> {
-        let walk = self.walk(tokens);
-        let rest = &tokens[walk.path.len()..];
-        let Some(command) = &walk.node.command else {
-            return Err(self.no_command(line, &walk, rest));
-        };
-        let mut args = Args::new(line, rest);
-        match &command.action {
-            Action::Run(handler) => handler(state, &mut args).map_err(|error| {
-                // `show interface adress`: taken for a name, and meant as a sub-command.
-                match rest.first() {
-                    Some(first) if error.position == Some(first.span.start) => {
-                        let words = walk.node.words.keys().map(String::as_str);
-                        let meant = first.keyword().and_then(|word| nearest(word, words));
-                        error.did_you_mean(meant)
-                    }
-                    _ => error,
-                }
-            }),
-            Action::Help => self.help(line, rest),
-            Action::Exec => self.exec(state, &mut args, depth),
-        }
     }
 
     /// Follows the words of `tokens` as far as they name sub-commands.
@@ -276,6 +249,67 @@ impl<C> CommandTree<C> {
         let message = format!("unknown word {quoted}, expected {}", one_of(&expected));
         CliError::at(message, line, token.span)
             .did_you_mean(token.keyword().and_then(|word| nearest(word, expected)))
+    }
+}
+
+/// A line that is being run.
+struct Line<'a> {
+    text: &'a str,
+    rights: &'a Rights,
+    depth: usize,
+}
+
+impl<C: 'static> CommandTree<C> {
+    /// Runs one command to its end, with the daemon's rights to files. An empty line, or one with nothing but a comment, does
+    /// nothing.
+    pub fn execute(&self, state: &mut C, line: &str) -> Result<Reply, CliError> {
+        self.start(state, line, &Rights::Daemon)?.finish(state)
+    }
+
+    /// Begins a command; what is left to do of it is in the answer ([`Reply::turn`]). Files that it names are opened with `rights`.
+    pub fn start(&self, state: &mut C, line: &str, rights: &Rights) -> Result<Reply, CliError> {
+        self.start_nested(state, line, rights, 0)
+    }
+
+    /// `depth`: how many command files are being run around this line.
+    pub(crate) fn start_nested(
+        &self,
+        state: &mut C,
+        line: &str,
+        rights: &Rights,
+        depth: usize,
+    ) -> Result<Reply, CliError> {
+        let tokens = tokenize(line)?;
+        match tokens.as_slice() {
+            [] => Ok(Reply::empty()),
+            [words @ .., last] if last.keyword() == Some("?") => self.help(line, words),
+            words => self.dispatch(state, Line { text: line, rights, depth }, words),
+        }
+    }
+
+    fn dispatch(&self, state: &mut C, line: Line<'_>, tokens: &[Token]) -> Result<Reply, CliError> {
+        let Line { text: line, rights, depth } = line;
+        let walk = self.walk(tokens);
+        let rest = &tokens[walk.path.len()..];
+        let Some(command) = &walk.node.command else {
+            return Err(self.no_command(line, &walk, rest));
+        };
+        let mut args = Args::new(line, rest, rights);
+        match &command.action {
+            Action::Run(handler) => handler(state, &mut args).map_err(|error| {
+                // `show interface adress`: taken for a name, and meant as a sub-command.
+                match rest.first() {
+                    Some(first) if error.position == Some(first.span.start) => {
+                        let words = walk.node.words.keys().map(String::as_str);
+                        let meant = first.keyword().and_then(|word| nearest(word, words));
+                        error.did_you_mean(meant)
+                    }
+                    _ => error,
+                }
+            }),
+            Action::Help => self.help(line, rest),
+            Action::Exec => script::exec(self, &mut args, depth),
+        }
     }
 }
 

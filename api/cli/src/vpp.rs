@@ -4,13 +4,9 @@
 use crate::{error::CliError, token::scan, tree::CommandTree};
 
 impl<C> CommandTree<C> {
-    /// Runs a command. An error is put as VPP does it, by the words of the command and what it could not read, so that
-    /// scripts find their `unknown input`; what was expected stands in a second line.
-    pub fn run_as_vpp(&self, state: &mut C, line: &str) -> Result<String, String> {
-        self.execute(state, line).map(|reply| reply.to_text()).map_err(|error| self.vpp_error(line, &error))
-    }
-
-    pub(crate) fn vpp_error(&self, line: &str, error: &CliError) -> String {
+    /// Puts an error as VPP does it, by the words of the command and what it could not read, so that scripts find their
+    /// `unknown input`; what was expected stands in a second line.
+    pub fn vpp_error(&self, line: &str, error: &CliError) -> String {
         let tokens = scan(line);
         let mut place = self.walk(&tokens).path.join(" ");
         if !place.is_empty() {
@@ -36,10 +32,12 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::Reply;
     use crate::tree::tests::{toy, toy_tree};
 
     fn run(line: &str) -> Result<String, String> {
-        toy_tree().run_as_vpp(&mut toy(), line)
+        let tree = toy_tree();
+        tree.execute(&mut toy(), line).map(Reply::to_text).map_err(|error| tree.vpp_error(line, &error))
     }
 
     #[test]

@@ -1,44 +1,140 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A client that waits for an answer that comes later (`Reply::later`): the thread that commands run on waits for nothing,
-//! so whoever serves the client asks for it now and then. Main thread, as all servers.
+//! An answer that is not there at once: the thread that commands run on waits for nothing, so whoever serves the client comes back
+//! for it. Main thread, as all servers.
+//!
+//! There are three kinds: one that somebody gives later (`Reply::later`), work that is done a turn at a time (`Reply::in_turns`),
+//! and a long answer that another thread puts into words.
 
 use std::time::Duration;
 
+use weft_background::Background;
+
 use crate::{
     error::CliError,
-    reply::{Later, Reply},
+    reply::{Later, Rendering, Reply, Turn},
     server::Service,
 };
 
-/// How often an answer is asked for.
+/// How often an answer is asked for that somebody else gives.
 pub(crate) const PERIOD: Duration = Duration::from_millis(20);
+/// How often another thread is asked.
+const SOON: Duration = Duration::from_millis(2);
 
-/// Somebody waits for an answer; the command is told when that ends without one, also when the server ends.
-pub(crate) struct Waiting<'s> {
+/// What there is to do now.
+pub(crate) enum Next<T> {
+    /// The answer, given once.
+    Ready(Result<T, CliError>),
+    /// To ask again, after others have had their turn.
+    Turn,
+    /// To ask again after this time.
+    Pause(Duration),
+}
+
+type Render<T> = Box<dyn FnOnce(&Rendering) -> T + Send>;
+
+/// Somebody waits for an answer as a `T`; the command is told when that ends without one, also when the server ends.
+pub(crate) struct Waiting<'s, T> {
     service: &'s dyn Service,
-    later: Option<Later>,
+    /// Until it is used.
+    render: Option<Render<T>>,
+    stage: Stage<T>,
 }
 
-impl<'s> Waiting<'s> {
-    /// If `reply` is one that comes later.
-    pub fn new(service: &'s dyn Service, reply: &Reply) -> Option<Waiting<'s>> {
-        reply.is_later().map(|later| Waiting { service, later: Some(later.clone()) })
+enum Stage<T> {
+    Later(Later),
+    Work(Reply),
+    Words(Background<T>),
+    Over,
+}
+
+impl<'s, T: Send + 'static> Waiting<'s, T> {
+    /// For an answer that `render` puts into words. One that is there already is given at once.
+    pub fn new(
+        service: &'s dyn Service,
+        reply: Reply,
+        render: impl FnOnce(&Rendering) -> T + Send + 'static,
+    ) -> Result<T, Waiting<'s, T>> {
+        let stage = match reply.is_later() {
+            Some(later) => Stage::Later(later.clone()),
+            None if reply.is_work() => Stage::Work(reply),
+            None => return Ok(render(&reply.rendering())),
+        };
+        Err(Waiting { service, render: Some(Box::new(render)), stage })
     }
 
-    /// The answer, once it is there. It is given once.
-    pub fn poll(&mut self) -> Option<Result<Reply, CliError>> {
-        let answer = self.service.later(self.later.as_ref()?);
-        if answer.as_ref().is_ok_and(|reply| reply.is_later().is_some()) {
-            return None;
+    /// Whether somebody who leaves takes the command with him. What changes something a turn at a time is finished.
+    pub fn is_patient(&self) -> bool {
+        !matches!(self.stage, Stage::Later(_))
+    }
+
+    pub fn poll(&mut self) -> Next<T> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Later(later) => match self.service.later(&later) {
+                Ok(reply) if reply.is_later().is_some() => {
+                    self.stage = Stage::Later(later);
+                    Next::Pause(PERIOD)
+                }
+                answer => Next::Ready(answer.and_then(|reply| Ok(self.render()?(&reply.rendering())))),
+            },
+            Stage::Work(mut work) => match self.service.turn(&mut work) {
+                Turn::Done(Ok(reply)) => {
+                    if let Some(later) = reply.is_later() {
+                        self.stage = Stage::Later(later.clone());
+                        return Next::Turn;
+                    }
+                    if reply.is_work() {
+                        self.stage = Stage::Work(reply);
+                        return Next::Turn;
+                    }
+                    self.put_into_words(reply.rendering())
+                }
+                Turn::Done(Err(error)) => Next::Ready(Err(error)),
+                Turn::More => {
+                    self.stage = Stage::Work(work);
+                    Next::Turn
+                }
+                Turn::Waits => {
+                    self.stage = Stage::Work(work);
+                    Next::Pause(SOON)
+                }
+            },
+            Stage::Words(words) => match words.poll() {
+                Ok(Some(words)) => Next::Ready(Ok(words)),
+                Ok(None) => {
+                    self.stage = Stage::Words(words);
+                    Next::Pause(SOON)
+                }
+                Err(error) => Next::Ready(Err(CliError::new(error))),
+            },
+            Stage::Over => Next::Ready(Err(CliError::new(GIVEN))),
         }
-        self.later = None;
-        Some(answer)
+    }
+
+    /// On another thread, which also gives its memory back: an answer of a hundred megabytes takes a second.
+    fn put_into_words(&mut self, answer: Rendering) -> Next<T> {
+        let render = match self.render() {
+            Ok(render) => render,
+            Err(error) => return Next::Ready(Err(error)),
+        };
+        match Background::spawn(move || render(&answer)) {
+            Ok(words) => {
+                self.stage = Stage::Words(words);
+                Next::Pause(SOON)
+            }
+            Err(error) => Next::Ready(Err(CliError::new(format!("no thread for the answer: {error}")))),
+        }
+    }
+
+    fn render(&mut self) -> Result<Render<T>, CliError> {
+        self.render.take().ok_or_else(|| CliError::new(GIVEN))
     }
 }
 
-impl Drop for Waiting<'_> {
+const GIVEN: &str = "the answer was given already";
+
+impl<T> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
-        if let Some(later) = &self.later {
+        if let Stage::Later(later) = &self.stage {
             self.service.cancel(later);
         }
     }

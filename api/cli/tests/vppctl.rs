@@ -60,7 +60,10 @@ impl Shell for Toy {
     fn run(&mut self, command: &str) -> Option<String> {
         match command.trim() {
             "later" => None,
-            command => Some(self.tree.run_as_vpp(&mut self.sum, command).unwrap_or_else(|error| error)),
+            command => Some(match self.tree.execute(&mut self.sum, command) {
+                Ok(reply) => reply.to_text(),
+                Err(error) => self.tree.vpp_error(command, &error),
+            }),
         }
     }
 
@@ -377,13 +380,35 @@ fn many_clients_at_a_time() {
 }
 
 #[test]
-fn one_too_many_is_told() {
-    let daemon = Daemon::start("crowd", 1);
-    let mut first = daemon.connect();
-    first.read_exact(&mut [0; 36]).unwrap();
-    let mut refusal = String::new();
-    daemon.connect().read_to_string(&mut refusal).unwrap();
-    assert_eq!(refusal, "1 clients are connected, and no more are allowed\r\n");
+fn idle_clients_make_room_for_one_more() {
+    let daemon = Daemon::start("crowd", 2);
+    let mut idle = [daemon.connect(), daemon.connect()];
+    idle.iter_mut().for_each(|stream| stream.read_exact(&mut [0; 36]).unwrap());
+    assert_eq!(one_shot(daemon.connect(), "show version"), "weft 1\r\n");
+    let mut told = String::new();
+    idle[0].read_to_string(&mut told).unwrap();
+    assert!(told.ends_with("this one was idle for the longest time\r\n"), "{told}");
+    // The other one is still served.
+    idle[1].write_all(&[VPPCTL, b"show version\nquit\n"].concat()).unwrap();
+    told.clear();
+    idle[1].read_to_string(&mut told).unwrap();
+    assert!(told.ends_with("weft 1\r\n\0"), "{told:?}");
+}
+
+#[test]
+fn a_long_pipe_is_read_while_its_answers_wait() {
+    let daemon = Daemon::start("pipe", 2);
+    let mut stream = daemon.connect();
+    stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    let commands = 50_000;
+    // More than the buffers of the socket hold of either, and none of it is read before all of it is sent.
+    stream.write_all(VPPCTL).unwrap();
+    stream.write_all(&b"show version\n".repeat(commands)).unwrap();
+    stream.write_all(b"quit\n").unwrap();
+    let mut output = Vec::new();
+    stream.read_to_end(&mut output).unwrap();
+    let answers = output.split(|byte| *byte == 0).filter(|answer| answer.ends_with(b"weft 1\r\n")).count();
+    assert_eq!(answers, commands);
 }
 
 #[test]

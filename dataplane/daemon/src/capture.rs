@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use rtrb::RingBuffer;
+use weft_background::Rights;
 use weft_devices::pcap::{CaptureWriter, Existing, LinkType, PcapError, PcapWriter};
 use weft_engine::InterfaceIndex;
 use weft_engine::trace::CaptureFilter;
@@ -50,9 +51,16 @@ impl Subsystem for Capture {
 }
 
 impl Dataplane {
-    /// Begins a capture of up to `max` packets into a new file. The caller has checked that none is at work.
-    pub fn start_capture(&mut self, path: &Path, filter: CaptureFilter, max: u64) -> Result<(), PcapError> {
-        let writer = PcapWriter::create(path, LinkType::Ethernet, Existing::Replace)?;
+    /// Begins a capture of up to `max` packets into a new file, which is made with the rights of whoever asks. The caller has
+    /// checked that none is at work.
+    pub fn start_capture(
+        &mut self,
+        path: &Path,
+        rights: &Rights,
+        filter: CaptureFilter,
+        max: u64,
+    ) -> Result<(), PcapError> {
+        let writer = PcapWriter::create_as(rights, path, LinkType::Ethernet, Existing::Replace)?;
         let threads: Vec<_> = self.engine.threads().collect();
         let (producers, consumers): (Vec<_>, Vec<_>) = threads.iter().map(|_| RingBuffer::new(RING)).unzip();
         for (thread, ring) in threads.into_iter().zip(producers) {

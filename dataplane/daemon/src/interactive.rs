@@ -8,6 +8,7 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::rc::Rc;
 
 use tokio::sync::mpsc::unbounded_channel;
+use weft_cli::Rights;
 
 use crate::main_loop::{End, Main};
 
@@ -32,7 +33,13 @@ pub async fn serve(main: Main) {
         if matches!(line.trim(), "quit" | "q" | "exit") {
             break;
         }
-        match main.with(|dataplane| Rc::clone(&dataplane.commands).execute(dataplane, &line)) {
+        let begun =
+            main.with(|dataplane| Rc::clone(&dataplane.commands).start(dataplane, &line, &Rights::Daemon));
+        let answer = match begun {
+            Ok(reply) => main.finish(reply).await,
+            Err(error) => Err(error),
+        };
+        match answer {
             Ok(reply) => say(&reply.to_text()),
             Err(error) => say(&match error.excerpt(&line) {
                 Some(excerpt) => format!("{excerpt}\n{error}\n"),

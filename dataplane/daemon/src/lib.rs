@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`args`], [`config`] | what the operator wants before the start |
-//! | [`topology`], [`threads`], [`process`], [`log`] | the process: cores, threads, files, messages |
+//! | [`topology`], [`threads`], [`process`], [`log`], [`crash`] | the process: cores, threads, files, messages, its last words |
 //! | [`state`] | the one state of the main thread |
 //! | [`ports`], [`forwarding`], [`news`] | devices, interfaces, tables, neighbours |
 //! | [`lifecycle`] | who hears when an interface or a table comes, changes and goes |
@@ -23,6 +23,8 @@ mod classify;
 pub mod cli;
 mod cli_sockets;
 pub mod config;
+pub mod crash;
+pub mod error;
 pub mod flows;
 pub mod forwarding;
 pub mod gauges;
@@ -38,6 +40,8 @@ pub mod ports;
 pub mod process;
 pub mod startup;
 pub mod state;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod testing;
 pub mod threads;

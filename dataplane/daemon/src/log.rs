@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The log: to standard error and a file, and the last lines in memory for `show logging`.
 //!
+//! The file is opened again on SIGHUP, so that logrotate(8) can move it away. A file that cannot be opened is a warning, as in VPP:
+//! a router without a log is better than none.
+//!
 //! Only the main thread (and the helper that closes devices) logs; workers count instead.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -21,6 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, layer};
 
 use crate::config::logging::{self, Logging};
+use crate::crash;
 
 /// One line of the log.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -146,27 +150,80 @@ fn plain<S: Subscriber + for<'a> LookupSpan<'a>>() -> fmt::Layer<S> {
     fmt::layer().with_target(false).with_ansi(false)
 }
 
-/// Starts logging; `file` is appended to. Once per process.
-pub fn start(logging: &Logging, file: Option<&Path>) -> Result<Recent> {
+/// The file, which can be another one of the same name from one line to the next.
+pub struct LogFile {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<File> {
+        OpenOptions::new().create(true).append(true).open(path)
+    }
+
+    /// Opens the file anew; if that fails, the old one is written to as before.
+    pub fn reopen(&self) {
+        match (LogFile::open(&self.path), self.file.lock()) {
+            (Ok(new), Ok(mut file)) => {
+                crash::log_to(&new);
+                *file = new;
+            }
+            (Err(error), _) => {
+                tracing::warn!("cannot open the log {} again: {error}", self.path.display());
+                return;
+            }
+            (Ok(_), Err(_)) => return,
+        }
+        tracing::info!("the log is opened again");
+    }
+}
+
+impl io::Write for &LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.lock().map_err(|_| io::ErrorKind::Other)?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.lock().map_err(|_| io::ErrorKind::Other)?.flush()
+    }
+}
+
+/// A log at work.
+pub struct Log {
+    /// Its last lines.
+    pub recent: Recent,
+    /// Its file, if there is one.
+    pub file: Option<Arc<LogFile>>,
+}
+
+/// Starts logging; `path` is appended to. Once per process.
+pub fn start(logging: &Logging, path: Option<&Path>) -> Result<Log> {
     let recent = Recent::new(logging.size as usize);
     let levels = Levels::new(logging);
     let keep = |levels: Levels| FilterFn::new(move |metadata| levels.keep(metadata));
-    let file = match file {
-        None => None,
-        Some(path) => {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            let file = file.with_context(|| format!("cannot open the log {}", path.display()))?;
-            let levels = levels.clone();
-            let keep = FilterFn::new(move |metadata| metadata.target() == COMMANDS || levels.keep(metadata));
-            Some(plain().with_writer(Arc::new(file)).with_filter(keep))
+    let opened = path.map(|path| (path, LogFile::open(path)));
+    let file = match &opened {
+        Some((path, Ok(file))) => {
+            crash::log_to(file);
+            let file = file.try_clone().context("the log")?;
+            Some(Arc::new(LogFile { path: path.to_path_buf(), file: Mutex::new(file) }))
         }
+        _ => None,
     };
+    let to_file = file.clone().map(|file| {
+        let levels = levels.clone();
+        let keep = FilterFn::new(move |metadata| metadata.target() == COMMANDS || levels.keep(metadata));
+        plain().with_writer(file).with_filter(keep)
+    });
     tracing_subscriber::registry()
-        .with(file)
+        .with(to_file)
         .with(recent.clone().with_filter(keep(levels.clone())))
         .with(plain().with_writer(io::stderr).with_filter(keep(levels)))
         .try_init()?;
-    Ok(recent)
+    if let Some((path, Err(error))) = opened {
+        tracing::warn!("cannot open the log {}, so there is none: {error}", path.display());
+    }
+    Ok(Log { recent, file })
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use weft_daemon::args::Args;
+use weft_daemon::config::check::Findings;
 use weft_daemon::config::{self, Parsed};
-use weft_daemon::main_loop;
 use weft_daemon::os::{Role, daemonise};
+use weft_daemon::topology::Topology;
+use weft_daemon::{crash, main_loop};
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -17,7 +19,7 @@ fn main() -> ExitCode {
         // The daemon in the background has said why.
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{}", weft_daemon::error::sentence(&error));
             ExitCode::FAILURE
         }
     }
@@ -34,8 +36,13 @@ fn run(args: &Args) -> Result<bool> {
         eprintln!("{warnings}");
     }
     if args.check_config.is_some() {
-        println!("{}: ok", source.name());
-        return Ok(true);
+        let Findings { errors, warnings } = config::check::machine(&config, &Topology::read()?);
+        warnings.iter().for_each(|warning| eprintln!("{}: warning: {warning}", source.name()));
+        errors.iter().for_each(|error| eprintln!("{}: error: {error}", source.name()));
+        if errors.is_empty() {
+            println!("{}: ok", source.name());
+        }
+        return Ok(errors.is_empty());
     }
     let starting = match config.unix.nodaemon || config.unix.interactive {
         true => None,
@@ -44,6 +51,7 @@ fn run(args: &Args) -> Result<bool> {
             Role::Daemon(starting) => Some(starting),
         },
     };
+    crash::install();
     main_loop::run(config, &source, starting)?;
     Ok(true)
 }

@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use weft_cli::server::{Peer, Service, Shared};
-use weft_cli::{CliError, Completion, Later, Reply};
+use weft_cli::{CliError, Completion, Later, Reply, Rights, Turn};
 use weft_stats::StatsListener;
 
 use crate::binapi::Api;
 use crate::cli_sockets::Sockets;
 use crate::config::{Config, Source};
-use crate::log::Recent;
+use crate::error::sentence;
+use crate::log::Log;
 use crate::memory_server::MemoryServer;
 use crate::os::Starting;
 use crate::process::{EndSignals, PidFile, make_runtime_dir};
@@ -31,6 +32,8 @@ use crate::{binapi, cli, interactive, log, news, plugins, startup, vplaned};
 
 /// Pause between two looks at what waits for the workers.
 const SETTLING: Duration = Duration::from_millis(2);
+/// Pause between two looks at what a command waits for.
+const WAITING: Duration = Duration::from_millis(2);
 /// How often links are looked at.
 const WATCH: Duration = Duration::from_millis(500);
 /// How long ports may take to close when the daemon ends: a zero-copy port takes a second.
@@ -69,6 +72,18 @@ impl Main {
         look(&self.state.borrow())
     }
 
+    /// Does all the work of a command, a turn at a time.
+    pub async fn finish(&self, mut reply: Reply) -> Result<Reply, CliError> {
+        while reply.is_work() {
+            match self.with(|dataplane| reply.turn(dataplane)) {
+                Turn::More => yield_now().await,
+                Turn::Waits => sleep(WAITING).await,
+                Turn::Done(answer) => reply = answer?,
+            }
+        }
+        Ok(reply)
+    }
+
     /// Ends the daemon.
     pub fn end(&self, why: End) {
         // Fails only when it ends already.
@@ -91,10 +106,16 @@ impl Commands {
 }
 
 impl Service for Commands {
-    fn execute(&self, peer: Peer, command: &str) -> Result<Reply, CliError> {
-        let result = self.shared().execute(peer, command);
+    fn execute(&self, peer: Peer, rights: &Rights, command: &str) -> Result<Reply, CliError> {
+        let result = self.shared().execute(peer, rights, command);
         self.changed.notify_one();
         result
+    }
+
+    fn turn(&self, work: &mut Reply) -> Turn {
+        let turn = self.shared().turn(work);
+        self.changed.notify_one();
+        turn
     }
 
     fn vpp_error(&self, command: &str, error: &CliError) -> String {
@@ -136,10 +157,12 @@ async fn serve(
     config: Config,
     source: &Source,
     plan: Plan,
-    log: Recent,
+    log: Log,
     starting: Option<Starting>,
 ) -> Result<()> {
     let mut signals = EndSignals::catch()?;
+    EndSignals::reopen_on_hangup(log.file)?;
+    let log = log.recent;
     // The sockets first: they tell whether another daemon runs here, before anything is taken from it.
     let cli = Sockets::bind(&config)?;
     let stats = bind_stats(&config)?;
@@ -158,18 +181,21 @@ async fn serve(
     let main = Main { state: Rc::clone(&state), changed: Rc::default(), end };
     let result = match result {
         Ok(_until_end) => {
-            attend(&main, cli);
-            spawn_local(api.serve(main.clone()));
-            if let Some(session) = session {
-                spawn_local(vplaned::task::serve(main.clone(), session));
-            }
-            live(&main, starting, async {
+            attend(&main);
+            let serve = || {
+                serve_commands(&main, cli);
+                spawn_local(api.serve(main.clone()));
+                if let Some(session) = session {
+                    spawn_local(vplaned::task::serve(main.clone(), session));
+                }
+            };
+            let end = async {
                 tokio::select! {
                     signal = signals.next() => End::Asked(signal),
                     Some(why) = ended.recv() => why,
                 }
-            })
-            .await
+            };
+            live(&main, starting, serve, end).await
         }
         Err(error) => Err(error),
     };
@@ -177,15 +203,33 @@ async fn serve(
     result.and(stopped)
 }
 
-/// From the first command to the end.
-async fn live(main: &Main, starting: Option<Starting>, end: impl Future<Output = End>) -> Result<()> {
-    if let Err(error) = main.with(startup::run_commands) {
-        tracing::error!("{error:#}");
-    }
+/// From the first command to the end. Nobody is served before the commands of the start have been run: who is answered finds what they
+/// have made. They can be ended, though.
+async fn live(
+    main: &Main,
+    starting: Option<Starting>,
+    serve: impl FnOnce(),
+    end: impl Future<Output = End>,
+) -> Result<()> {
+    let mut end = std::pin::pin!(end);
+    let early = tokio::select! {
+        done = startup::run_commands(main) => {
+            if let Err(error) = done {
+                tracing::error!("{}", sentence(&error));
+            }
+            None
+        }
+        early = &mut end => Some(early),
+    };
+    serve();
     if let Some(starting) = starting {
         starting.done().context("go into the background")?;
     }
-    match end.await {
+    let end = match early {
+        Some(end) => end,
+        None => end.await,
+    };
+    match end {
         End::Asked(by) => {
             tracing::info!("ends: {by}");
             Ok(())
@@ -218,7 +262,8 @@ fn begin(
 
 fn bind_stats(config: &Config) -> Result<StatsListener> {
     let path = config.unix.in_runtime_dir(&config.statseg.socket);
-    Ok(StatsListener::bind(&path, config.unix.gid.map(|group| group.0))?)
+    let group = config.statseg.gid.or(config.unix.gid);
+    Ok(StatsListener::bind(&path, group.map(|group| group.0))?)
 }
 
 fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<MemoryServer> {
@@ -226,16 +271,20 @@ fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<MemoryS
     MemoryServer::start(listener, [dataplane.engine.stats.fd()], name)
 }
 
-/// Starts the tasks that serve others and look after the dataplane.
-fn attend(main: &Main, cli: Sockets) {
-    let service = Commands { state: Rc::clone(&main.state), changed: Rc::clone(&main.changed) };
-    cli.serve(Rc::new(service));
+/// Starts the tasks that look after the dataplane.
+fn attend(main: &Main) {
     spawn_local(settle(main.clone()));
     spawn_local(or_end(main.clone(), news::hear(main.clone())));
     spawn_local(news::tick(main.clone()));
     spawn_local(watch(main.clone()));
     spawn_local(plugins::watch::tick(main.clone()));
     spawn_local(collect(main.clone()));
+}
+
+/// Takes commands, from sockets and from the terminal.
+fn serve_commands(main: &Main, cli: Sockets) {
+    let service = Commands { state: Rc::clone(&main.state), changed: Rc::clone(&main.changed) };
+    cli.serve(Rc::new(service));
     if main.with(|dataplane| dataplane.config.unix.interactive) {
         spawn_local(interactive::serve(main.clone()));
     }

@@ -3,9 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_local;
+
+use crate::log::LogFile;
 
 /// Makes the runtime directory, if it is not there.
 pub fn make_runtime_dir(path: &Path) -> Result<()> {
@@ -41,11 +45,26 @@ impl EndSignals {
         let kinds = [
             ("SIGTERM", SignalKind::terminate()),
             ("SIGINT", SignalKind::interrupt()),
-            ("SIGHUP", SignalKind::hangup()),
             ("SIGQUIT", SignalKind::quit()),
         ];
         let signals = kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?)));
         Ok(EndSignals(signals.collect::<std::io::Result<_>>().context("catch signals")?))
+    }
+
+    /// Opens the log again at each SIGHUP; that is all that the signal does. Must run inside a `LocalSet`.
+    pub fn reopen_on_hangup(log: Option<Arc<LogFile>>) -> Result<()> {
+        let mut hangup = signal(SignalKind::hangup()).context("catch SIGHUP")?;
+        spawn_local(async move {
+            while hangup.recv().await.is_some() {
+                match &log {
+                    Some(log) => log.reopen(),
+                    None => {
+                        tracing::info!("SIGHUP: there is no log to open again; nothing else is read again")
+                    }
+                }
+            }
+        });
+        Ok(())
     }
 
     /// The name of the next one.

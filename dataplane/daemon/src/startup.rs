@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `settings { ... }` and `interfaces { ... }`: made at start in the order of the file; the first that fails ends the start.
 
-use std::rc::Rc;
-
 use anyhow::{Context, Result, anyhow};
 
+use weft_cli::Rights;
 use weft_control::{ChangeSet, Owner, Purpose, StepError, Value, settings};
 use weft_engine::InterfaceIndex;
 
 use crate::config::Wanted;
 use crate::config::interfaces::Interface;
 use crate::config::{Config, Source};
+use crate::main_loop::Main;
 use crate::ports::DeviceError;
 use crate::state::Dataplane;
 
@@ -85,12 +85,15 @@ pub fn log_memory(dataplane: &Dataplane, config: &Config) {
     );
 }
 
-/// Runs the command file of `startup-config`. As in VPP, a command that fails stops the file, not the daemon.
-pub fn run_commands(dataplane: &mut Dataplane) -> Result<()> {
-    let Some(file) = dataplane.config.unix.startup_config.clone() else {
+/// Runs the command file of `startup-config`, a turn at a time. As in VPP, a command that fails stops the file, not the daemon.
+pub async fn run_commands(main: &Main) -> Result<()> {
+    let work = main.look(|dataplane| {
+        let unix = &dataplane.config.unix;
+        let path = unix.in_runtime_dir(unix.startup_config.as_ref()?);
+        Some(dataplane.commands.run_file(&path, &Rights::Daemon))
+    });
+    let Some(work) = work else {
         return Ok(());
     };
-    let path = dataplane.config.unix.in_runtime_dir(&file);
-    let tree = Rc::clone(&dataplane.commands);
-    tree.run_file(dataplane, &path).map(drop).context("startup-config")
+    main.finish(work).await.map(drop).context("startup-config")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use weft_cli::{CliError, Reply};
 
-use crate::config::{Source, parse};
+use crate::config::{Config, Source, parse};
 use crate::log::Recent;
 use crate::state::Dataplane;
 use crate::threads::{Place, Plan, WorkerThreads};
@@ -23,6 +23,15 @@ impl Bed {
     /// As `config` says, with so many workers, which share the cores that there are.
     pub fn new(config: &str, workers: usize) -> Bed {
         let config = parse(&Source::from_text("test", config)).expect("a good configuration").config;
+        Bed::make(config, workers).expect("memory for a dataplane")
+    }
+
+    /// With one worker; `None` if the configuration does not do.
+    pub fn of(config: Config) -> Option<Bed> {
+        Bed::make(config, 1).ok()
+    }
+
+    fn make(config: Config, workers: usize) -> anyhow::Result<Bed> {
         let cores: Vec<_> = Topology::read().expect("this machine has cores").cores().into_iter().collect();
         let place = |name: String, number: usize| Place {
             name,
@@ -34,14 +43,14 @@ impl Bed {
             main: place("weft_main".into(), 0),
             workers: (0..workers).map(|number| place(format!("weft_wk_{number}"), number + 1)).collect(),
         };
-        let (mut dataplane, workers) =
-            Dataplane::new(config, plan, Recent::default()).expect("memory for a dataplane");
+        let (mut dataplane, workers) = Dataplane::new(config, plan, Recent::default())?;
         dataplane.threads =
             WorkerThreads::start(workers, &dataplane.plan.workers).expect("threads for the workers");
-        Bed { dataplane }
+        Ok(Bed { dataplane })
     }
 
-    fn execute(&mut self, command: &str) -> Result<Reply, CliError> {
+    /// What a command answers, or why it does not.
+    pub fn execute(&mut self, command: &str) -> Result<Reply, CliError> {
         let tree = Rc::clone(&self.dataplane.commands);
         tree.execute(&mut self.dataplane, command)
     }

@@ -45,7 +45,7 @@ pub struct Plan {
 impl Plan {
     /// What `cpu { ... }` means on this machine.
     pub fn new(cpu: &Cpu, topology: &Topology) -> Result<Plan> {
-        let placement = cpu.place(&topology.cores())?;
+        let placement = cpu.place(topology.mask(), &topology.cores())?;
         if placement.workers.contains(&placement.main) {
             // Fine while the worker sleeps; one that polls leaves the main thread half a core.
             tracing::warn!("core {} runs the main thread and a worker", placement.main);

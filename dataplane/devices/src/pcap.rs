@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +19,7 @@ use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPa
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
+use weft_background::{Background, Rights};
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::trace::{Captured, Direction, Names};
 
@@ -45,6 +46,20 @@ pub enum PcapError {
         path: PathBuf,
         /// What is wrong.
         reason: pcap_file::PcapError,
+    },
+    /// No file whose packets can be kept.
+    #[error("pcap file: {0}")]
+    File(#[from] weft_background::file::FileError),
+    /// No thread, or one that has not got the rights.
+    #[error("pcap file: {0}")]
+    Thread(#[from] io::Error),
+    /// More than are kept.
+    #[error("pcap file '{}': more than {most} packets", .path.display())]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        most: usize,
     },
     /// A record that does not fit.
     #[error("pcap file '{}', packet {number}: {reason}", .path.display())]
@@ -136,6 +151,32 @@ pub struct PcapWriter {
 }
 
 impl PcapWriter {
+    /// Makes the file with the rights of whoever asks for it. That takes as long as a file system takes to make a file.
+    pub fn create_as(
+        rights: &Rights,
+        path: &Path,
+        link: LinkType,
+        existing: Existing,
+    ) -> Result<Self, PcapError> {
+        let path = path.to_owned();
+        let made = Background::start(rights, move || PcapWriter::create(&path, link, existing))?;
+        made.wait().map_err(io::Error::from)?
+    }
+
+    /// Whether the file can be made: makes it and takes it away again.
+    pub fn try_create(rights: &Rights, path: &Path) -> Result<(), PcapError> {
+        let path = path.to_owned();
+        let tried = Background::start(rights, move || {
+            PcapWriter::create(&path, LinkType::Ethernet, Existing::Refuse)?;
+            std::fs::remove_file(&path).map_err(|error| PcapError::Io {
+                path: path.clone(),
+                action: "remove it",
+                error,
+            })
+        })?;
+        tried.wait().map_err(io::Error::from)?
+    }
+
     /// Makes the file, readable by its owner and group only: it holds other people's packets.
     pub fn create(path: &Path, link: LinkType, existing: Existing) -> Result<Self, PcapError> {
         use std::os::unix::fs::OpenOptionsExt;
@@ -268,6 +309,10 @@ fn into_io(error: pcap_file::PcapError) -> io::Error {
     }
 }
 
+/// Bytes of a file whose packets are kept in memory, and how many they may be.
+const LARGEST: u64 = 1 << 30;
+const MOST: usize = 10_000_000;
+
 /// All packets of a file, back to back.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PacketList {
@@ -277,21 +322,21 @@ pub struct PacketList {
 }
 
 impl PacketList {
-    /// Reads a classic pcap file of either byte order and resolution.
+    /// Reads a classic pcap file of either byte order and resolution. It takes its time, so the main thread has another thread
+    /// do it.
     pub fn read(path: &Path) -> Result<Self, PcapError> {
-        let file = File::open(path).map_err(|error| PcapError::Io {
-            path: path.to_owned(),
-            action: "open it",
-            error,
-        })?;
-        let mut reader =
-            PcapReader::new(file).map_err(|reason| PcapError::Format { path: path.to_owned(), reason })?;
+        let file = weft_background::file::open(path, LARGEST)?;
+        let mut reader = PcapReader::new(file.take(LARGEST))
+            .map_err(|reason| PcapError::Format { path: path.to_owned(), reason })?;
         let mut list = PacketList::default();
         // The raw record: the checked one refuses packets that were cut when they were captured.
         while let Some(packet) = reader.next_raw_packet() {
             let number = list.len() + 1;
             let packet =
                 packet.map_err(|reason| PcapError::Packet { path: path.to_owned(), number, reason })?;
+            if list.len() == MOST {
+                return Err(PcapError::TooMany { path: path.to_owned(), most: MOST });
+            }
             list.push(&packet.data);
         }
         Ok(list)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use weft_devices::pcap::{CaptureWriter, Existing, LinkType, PacketList, PcapWriter};
-use weft_devices::pg::{Mode, Pg, PgError, PgId, StreamStatus};
+use weft_devices::pg::{Mode, Pg, PgError, PgId, StreamSpec, StreamStatus};
 use weft_engine::buffer::{BufferCache, BufferConfig};
 use weft_engine::clock::Clock;
 use weft_engine::context::Context;
@@ -128,7 +128,9 @@ impl Bed {
     }
 
     fn add(&mut self, text: &str) -> Result<String, PgError> {
-        self.pg.new_stream(&self.engine, text.parse()?, |name| match name {
+        let spec: StreamSpec = text.parse()?;
+        let recorded = spec.pcap().map(PacketList::read).transpose()?;
+        self.pg.new_stream(&self.engine, spec, recorded, |name| match name {
             "pg0" => Some(PG0),
             "pg1" => Some(PG1),
             "pg2" => Some(InterfaceIndex(2)),

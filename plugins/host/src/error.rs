@@ -21,9 +21,9 @@ pub enum PluginError {
         /// Said by the system.
         error: std::io::Error,
     },
-    /// It is a directory, a device, ...
-    #[error("{}: expected a regular file", .0.display())]
-    NotAFile(PathBuf),
+    /// It is a directory, a FIFO, a device, or longer than any plugin.
+    #[error(transparent)]
+    File(#[from] weft_background::file::FileError),
     /// Somebody else's.
     #[error("{path} belongs to user {uid}, expected root or the user that Weft runs as", path = path.display())]
     Owner {
@@ -87,6 +87,14 @@ pub enum PluginError {
         path: PathBuf,
         /// Of the plugin.
         found: u64,
+    },
+    /// A plugin in a file of another name, by which nothing would find it.
+    #[error("{path} holds the plugin '{name}': rename the file to {name}.so", path = path.display())]
+    FileName {
+        /// The file.
+        path: PathBuf,
+        /// The plugin.
+        name: String,
     },
     /// The descriptor makes no sense.
     #[error("{path}: the descriptor is damaged: {problem}", path = path.display())]

@@ -11,11 +11,16 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use weft_background::file;
+
 use crate::elf;
 use crate::error::PluginError;
 
 /// Bits of the mode that let others than the owner write.
 const WRITABLE: u32 = 0o022;
+
+/// Bytes of a plugin: with all its debug information, a large one has some tens of megabytes.
+const LARGEST: u64 = 512 << 20;
 
 /// A file that may be loaded.
 pub struct Image {
@@ -27,14 +32,10 @@ impl Image {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Image, PluginError> {
         let refused = |error| PluginError::Read { path: path.to_owned(), error };
-        let mut file = File::open(path).map_err(refused)?;
-        let found = file.metadata().map_err(refused)?;
-        if !found.is_file() {
-            return Err(PluginError::NotAFile(path.to_owned()));
-        }
-        trusted(path, &found)?;
+        let file = file::open(path, LARGEST)?;
+        trusted(path, &file.metadata().map_err(refused)?)?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(refused)?;
+        file.take(LARGEST).read_to_end(&mut bytes).map_err(refused)?;
         elf::check(&bytes).map_err(|error| PluginError::Elf { path: path.to_owned(), error })?;
         Ok(Image { path: path.to_owned(), bytes })
     }

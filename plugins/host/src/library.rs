@@ -121,7 +121,7 @@ unsafe fn describe(path: &Path, found: *const abi::Plugin, code: Arc<Code>) -> R
         return Err(damaged(&format!("expected a name of at most 32 of a-z, 0-9, - and _, found {name:?}")));
     }
     if path.file_stem().is_none_or(|stem| stem != name.as_str()) {
-        return Err(damaged(&format!("the plugin is called '{name}', so expected the file name {name}.so")));
+        return Err(PluginError::FileName { path: path.to_owned(), name });
     }
     let init = plugin.init.ok_or_else(|| damaged("it has no init"))?;
     Ok(Library {

@@ -19,7 +19,7 @@ use crate::api::vpe::{ShowVersion, ShowVersionReply, ShowVpeSystemTime, ShowVpeS
 use crate::api::vpe_types::Timestamp;
 use crate::retval::Retval;
 
-use super::registry::{Handler, Registry, Transactional};
+use super::registry::{Handler, Progress, Registry, Running, Transactional};
 use super::session::Session;
 
 /// What [`ShowVersion`] tells.
@@ -36,11 +36,11 @@ pub struct Version {
 pub struct CliFailure(pub String);
 
 /// A state that knows the program it belongs to.
-pub trait Program {
+pub trait Program: Sized {
     fn version(&self) -> Version;
 
     /// Runs a command as the command line does, for [`CliInband`].
-    fn run_command(&mut self, session: &Session, command: &str) -> Result<String, CliFailure>;
+    fn run_command(&mut self, session: &Session, command: &str) -> Running<Self, Result<String, CliFailure>>;
 }
 
 impl<S: Transactional + Program> Registry<S> {
@@ -60,12 +60,16 @@ impl<S: Transactional + Program> Registry<S> {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| Retval::UNSPECIFIED)?;
             Ok(ShowVpeSystemTimeReply { retval: 0, vpe_system_time: Timestamp(since.as_secs_f64()) })
         });
-        self.query(|state, session, CliInband { cmd }| {
-            let (retval, reply) = match state.run_command(session, cmd.trim()) {
-                Ok(output) => (0, output),
-                Err(CliFailure(output)) => (Retval::UNSPECIFIED.get(), output),
-            };
-            Ok(CliInbandReply { retval, reply })
+        self.lengthy(|state, session, CliInband { cmd }| {
+            let mut running = state.run_command(session, cmd.trim());
+            Box::new(move |state| match running(state) {
+                Progress::More => Progress::More,
+                Progress::Waits => Progress::Waits,
+                Progress::Done(Ok(reply)) => Progress::Done(CliInbandReply { retval: 0, reply }),
+                Progress::Done(Err(CliFailure(reply))) => {
+                    Progress::Done(CliInbandReply { retval: Retval::UNSPECIFIED.get(), reply })
+                }
+            })
         });
         // By these a client finds out how numbers with a point are sent.
         self.query(|_, _, GetF64EndianValue { f64_one }| {

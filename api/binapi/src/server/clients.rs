@@ -8,6 +8,8 @@ use std::rc::Rc;
 use crate::frame::{ClientIndex, MessageId};
 use crate::message::{Class, Event, ModuleInfo};
 
+use weft_background::Rights;
+
 use super::Options;
 use super::session::{Peer, Session, SessionId};
 use super::table::{Full, Table};
@@ -24,6 +26,8 @@ struct Shared {
     table: Rc<Table>,
     sessions: RefCell<BTreeMap<SessionId, Rc<Session>>>,
     next: Cell<u64>,
+    /// Bytes of memory for messages that are coming in.
+    incoming: Cell<usize>,
     trace: RefCell<Trace>,
 }
 
@@ -53,17 +57,40 @@ pub enum NoEvent {
     Short,
 }
 
+/// What a client's unfinished message takes of the memory that all of them together may have. Given back when it is dropped.
+pub(super) struct Share {
+    clients: Clients,
+    bytes: usize,
+}
+
+impl Share {
+    /// It takes so much now; says how much all take.
+    pub fn set(&mut self, bytes: usize) -> usize {
+        let incoming = &self.clients.0.incoming;
+        incoming.set(incoming.get() - self.bytes + bytes);
+        self.bytes = bytes;
+        incoming.get()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Clients {
     pub(super) fn new(table: Rc<Table>) -> Self {
         Self(Rc::new(Shared {
             table,
             sessions: RefCell::default(),
             next: Cell::new(1),
+            incoming: Cell::new(0),
             trace: RefCell::default(),
         }))
     }
 
-    pub(super) fn enter(&self, peer: Peer, options: &Options) -> Rc<Session> {
+    pub(super) fn enter(&self, peer: (Peer, Rights), options: &Options) -> Rc<Session> {
         let mut sessions = self.0.sessions.borrow_mut();
         let id = SessionId(self.0.next.replace(self.0.next.get() + 1));
         let taken: BTreeSet<u32> = sessions.values().map(|session| session.index.0 & !SOCKET).collect();
@@ -76,6 +103,11 @@ impl Clients {
 
     pub(super) fn leave(&self, id: SessionId) {
         self.0.sessions.borrow_mut().remove(&id);
+    }
+
+    /// A share of the memory for messages that are coming in, of nothing yet.
+    pub(super) fn share(&self) -> Share {
+        Share { clients: self.clone(), bytes: 0 }
     }
 
     /// Clients that are connected.

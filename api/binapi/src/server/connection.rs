@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use crate::codec::DecodeError;
@@ -16,12 +16,16 @@ use crate::message::{MessageInfo, Role};
 use crate::retval::Retval;
 
 use super::batch::Batch;
-use super::registry::{Ask, BatchStep, Change, Handler, Handlers, Host, Producer, Question};
+use super::registry::{Ask, BatchStep, Change, Handler, Handlers, Host, Producer, Question, Step};
 use super::session::Session;
 use super::{Clients, Options};
 
 /// Bytes that are asked for at once.
 const READ: usize = 16 << 10;
+/// Bytes for its message that every client may have, however much the others take.
+const SMALL: usize = 4 * READ;
+/// Pause between two looks at what an answer waits for.
+const WAITING: Duration = Duration::from_millis(2);
 /// How long a client that has finished may take to read its last answers.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -45,6 +49,10 @@ enum End {
     Cut,
     #[error("{0}")]
     TooLong(#[from] TooLong),
+    #[error("the rest of a message did not come within {} s", .0.as_secs())]
+    Halfway(Duration),
+    #[error("unfinished messages of all clients take more than {0} bytes")]
+    Incoming(usize),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -80,6 +88,7 @@ impl<H: Host> Connection<H> {
 
     async fn receive(&self) -> End {
         let mut frames = Frames::new(self.options.longest);
+        let mut share = self.clients.share();
         let mut batch = None;
         let mut turn = Instant::now();
         loop {
@@ -102,11 +111,23 @@ impl<H: Host> Connection<H> {
                     turn = Instant::now();
                 }
             }
-            if let Err(error) = self.stream.readable().await {
+            let more = match frames.is_halfway() {
+                true => match timeout(self.options.halfway, self.stream.readable()).await {
+                    Ok(more) => more,
+                    Err(_) => return self.cut_off(End::Halfway(self.options.halfway)),
+                },
+                false => self.stream.readable().await,
+            };
+            if let Err(error) = more {
                 return error.into();
             }
             let buffer = frames.buffer();
             buffer.reserve(READ);
+            let memory = frames.memory();
+            if share.set(memory) > self.options.incoming && memory > SMALL {
+                return self.cut_off(End::Incoming(self.options.incoming));
+            }
+            let buffer = frames.buffer();
             match self.stream.try_read_buf(buffer) {
                 Ok(0) => return End::Closed,
                 Ok(_) => {}
@@ -115,6 +136,11 @@ impl<H: Host> Connection<H> {
             }
             turn = Instant::now();
         }
+    }
+
+    fn cut_off(&self, why: End) -> End {
+        info!(session = %self.session.id(), %why, "an API client is cut off");
+        why
     }
 
     async fn handle(&self, message: &[u8], batch: &mut Option<Batch<H::State>>) {
@@ -222,14 +248,14 @@ impl<H: Host> Connection<H> {
                 let mut place = 0;
                 self.produce(Box::new(move |state, session| {
                     if !session.table.is_guest(id) {
-                        return false;
+                        return Step::Done;
                     }
                     let Some((record, behind)) = next(state, session, info.name, &body, place) else {
-                        return false;
+                        return Step::Done;
                     };
                     let is_further = behind > place;
                     place = behind;
-                    session.answer_body(details, context, &record).is_ok() && is_further
+                    Step::more_if(session.answer_body(details, context, &record).is_ok() && is_further)
                 }))
                 .await;
             }
@@ -243,19 +269,23 @@ impl<H: Host> Connection<H> {
         let outbox = &self.session.outbox;
         loop {
             let turn = Instant::now();
-            let more = self.host.with(|state| {
-                while producer(state, &self.session) {
-                    if outbox.backlog() > self.options.high_water || turn.elapsed() > self.options.slice {
-                        return true;
+            let step = self.host.with(|state| {
+                loop {
+                    let step = producer(state, &self.session);
+                    let full = outbox.backlog() > self.options.high_water;
+                    if step != Step::More || full || turn.elapsed() > self.options.slice {
+                        return step;
                     }
                 }
-                false
             });
-            if !more {
-                return;
+            match step {
+                Step::Done => return,
+                Step::Waits => sleep(WAITING).await,
+                Step::More => {
+                    outbox.drained_to(self.options.high_water).await;
+                    yield_now().await;
+                }
             }
-            outbox.drained_to(self.options.high_water).await;
-            yield_now().await;
         }
     }
 

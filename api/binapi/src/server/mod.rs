@@ -31,12 +31,13 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tracing::{info, warn};
+use weft_background::Rights;
 use weft_sockets::{Kind, SocketFile};
 
 pub use builtin::{CliFailure, Program, Version};
 pub use clients::{ClientInfo, Clients, NoEvent};
 pub use definitions::{Definitions, catalogued};
-pub use registry::{Guests, Host, Purpose, Records, Refused, Registry, Transactional};
+pub use registry::{Guests, Host, Progress, Purpose, Records, Refused, Registry, Running, Transactional};
 pub use session::{Peer, Session, SessionId};
 pub use table::Full;
 pub use trace::Traced;
@@ -57,6 +58,11 @@ pub struct Options {
     pub max_clients: usize,
     /// Bytes of the longest message that is taken.
     pub longest: u32,
+    /// Bytes of memory for messages of all clients that have arrived in part: one that needs more while others take so much is cut
+    /// off.
+    pub incoming: usize,
+    /// How long the rest of a message may take to come.
+    pub halfway: Duration,
     /// Bytes of waiting answers at which a client is not served further until it has read some.
     pub high_water: usize,
     /// Bytes of waiting answers at which an event cuts a client off.
@@ -75,6 +81,8 @@ impl Default for Options {
             group: None,
             max_clients: 1024,
             longest: 16 << 20,
+            incoming: 256 << 20,
+            halfway: Duration::from_secs(30),
             high_water: 256 << 10,
             backlog: 4 << 20,
             slice: Duration::from_millis(1),
@@ -130,7 +138,14 @@ impl<S: Transactional> Server<S> {
                 continue;
             }
             let peer = match stream.peer_cred() {
-                Ok(cred) => Peer { pid: cred.pid(), uid: cred.uid(), gid: cred.gid() },
+                Ok(cred) => {
+                    let peer = Peer { pid: cred.pid(), uid: cred.uid(), gid: cred.gid() };
+                    Rights::of_peer(&stream, peer.uid, peer.gid).map(|rights| (peer, rights))
+                }
+                Err(error) => Err(error),
+            };
+            let peer = match peer {
+                Ok(known) => known,
                 Err(error) => {
                     warn!(%error, "an API client without credentials is refused");
                     continue;

@@ -10,6 +10,7 @@
 //! | [`command`](Registry::command) | a reply | refused: it cannot be undone |
 //! | [`change`](Registry::change) | a reply | kept until the commit |
 //! | [`dump`](Registry::dump) | details | done at once |
+//! | [`lengthy`](Registry::lengthy) | a reply, after many turns | done at once |
 //! | [`stream`](Registry::stream) | details and a reply that says where to go on | done at once |
 //! | [`subscription`](Registry::subscription) | a reply, later events | done at once |
 
@@ -144,8 +145,38 @@ impl Question<'_> {
     }
 }
 
-/// Sends the next part of an answer; says whether there is more.
-pub(super) type Producer<S> = Box<dyn FnMut(&mut S, &Session) -> bool>;
+/// Sends the next part of an answer.
+pub(super) type Producer<S> = Box<dyn FnMut(&mut S, &Session) -> Step>;
+
+/// What came of an attempt to send a part of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// There is more.
+    More,
+    /// There is more, but not now.
+    Waits,
+    /// That was the last.
+    Done,
+}
+
+impl Step {
+    pub fn more_if(more: bool) -> Step {
+        if more { Step::More } else { Step::Done }
+    }
+}
+
+/// What a turn of something long has come to.
+pub enum Progress<T> {
+    /// There is more to do.
+    More,
+    /// Another thread has to be waited for.
+    Waits,
+    /// It is done.
+    Done(T),
+}
+
+/// Something long, done a turn at a time: between two of them others have theirs.
+pub type Running<S, T> = Box<dyn FnMut(&mut S) -> Progress<T>>;
 
 type Kept = Box<dyn Fn(&Session, Envelope)>;
 type Lost<S> = Box<dyn Fn(&mut S, &Session)>;
@@ -288,9 +319,9 @@ impl<S: Transactional> Registry<S> {
             Ok(Box::new(move |state, session| match (records.0)(state) {
                 Some(details) => {
                     session.answer(details_id, context, &details);
-                    true
+                    Step::More
                 }
-                None => false,
+                None => Step::Done,
             }))
         })));
     }
@@ -318,7 +349,7 @@ impl<S: Transactional> Registry<S> {
             Ok(Box::new(move |state, session| {
                 let Some((place, details)) = found.take() else {
                     session.reply(reply_id, context, &M::reply(retval, u32::MAX));
-                    return false;
+                    return Step::Done;
                 };
                 session.answer(details_id, context, &details);
                 found = place.checked_add(1).and_then(|next| find(state, next));
@@ -326,9 +357,29 @@ impl<S: Transactional> Registry<S> {
                     Some((next, _)) if Instant::now() > deadline => {
                         let reply = M::reply(Retval::EAGAIN.get(), *next);
                         session.reply(reply_id, context, &reply);
-                        false
+                        Step::Done
                     }
-                    _ => true,
+                    _ => Step::More,
+                }
+            }))
+        })));
+    }
+
+    /// Does something long, a turn at a time; the last turn makes the reply.
+    pub fn lengthy<M: Request>(
+        &mut self,
+        begin: impl Fn(&mut S, &Rc<Session>, M) -> Running<S, M::Reply> + 'static,
+    ) {
+        let reply_id = self.table.id(M::Reply::INFO.name);
+        self.put::<M>(Handler::Produce(Box::new(move |state, session, question| {
+            let context = question.envelope.context;
+            let mut running = begin(state, session, question.decode()?);
+            Ok(Box::new(move |state, session| match running(state) {
+                Progress::More => Step::More,
+                Progress::Waits => Step::Waits,
+                Progress::Done(reply) => {
+                    session.reply(reply_id, context, &reply);
+                    Step::Done
                 }
             }))
         })));

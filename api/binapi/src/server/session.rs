@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 use tracing::{info, warn};
+use weft_background::Rights;
 
 use crate::frame::{ClientIndex, Context, Envelope, MessageId};
 use crate::message::{Event, Message, Reply};
@@ -39,6 +40,7 @@ pub struct Session {
     id: SessionId,
     pub(super) index: ClientIndex,
     peer: Peer,
+    rights: Rights,
     pub(super) name: RefCell<String>,
     pub(super) table: Rc<Table>,
     pub(super) outbox: Outbox,
@@ -57,7 +59,7 @@ impl Session {
     pub(super) fn new(
         id: SessionId,
         index: ClientIndex,
-        peer: Peer,
+        (peer, rights): (Peer, Rights),
         table: Rc<Table>,
         backlog: usize,
     ) -> Self {
@@ -65,6 +67,7 @@ impl Session {
             id,
             index,
             peer,
+            rights,
             name: RefCell::default(),
             table,
             outbox: Outbox::default(),
@@ -87,6 +90,11 @@ impl Session {
 
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Whose rights decide about the files that its messages name.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// What the client calls itself; empty before it has said so.

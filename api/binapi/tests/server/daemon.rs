@@ -19,8 +19,8 @@ use weft_binapi::api::interface_types::{IfStatusFlags, InterfaceIndex};
 use weft_binapi::api::ip::IpRouteAddDel;
 use weft_binapi::api::ip::IpRouteAddDelReply;
 use weft_binapi::server::{
-    CliFailure, Clients, Options, Program, Purpose, Records, Refused, Registry, Server, Session,
-    Transactional, Version,
+    CliFailure, Clients, Options, Program, Progress, Purpose, Records, Refused, Registry, Running, Server,
+    Session, Transactional, Version,
 };
 
 /// Interfaces by index, routes by their prefix, and what clients have left behind.
@@ -91,9 +91,11 @@ impl Program for Toy {
         Version { program: "weft".into(), version: "0.1.0-µ".into(), ..Version::default() }
     }
 
-    fn run_command(&mut self, session: &Session, command: &str) -> Result<String, CliFailure> {
+    /// `turns` takes a hundred of them.
+    fn run_command(&mut self, session: &Session, command: &str) -> Running<Toy, Result<String, CliFailure>> {
         let clients = self.clients.as_ref().unwrap();
-        match command {
+        let mut turns = if command == "turns" { 100 } else { 0 };
+        let mut answer = Some(match command {
             "show backlog" => {
                 let others = clients.list().into_iter().filter(|client| client.id != session.id());
                 Ok(others.map(|client| format!("{} {}\n", client.name, client.backlog)).collect())
@@ -101,8 +103,16 @@ impl Program for Toy {
             "show lost" => Ok(self.lost.join(" ")),
             "show clients" => Ok(clients.len().to_string()),
             "show routes" => Ok(format!("{} routes, {} commits", self.routes.len(), self.commits)),
+            "turns" => Ok("done".to_owned()),
             _ => Err(CliFailure(format!("unknown command: {command}"))),
-        }
+        });
+        Box::new(move |_| match turns {
+            0 => Progress::Done(answer.take().expect("it is asked for once")),
+            _ => {
+                turns -= 1;
+                if turns % 2 == 0 { Progress::More } else { Progress::Waits }
+            }
+        })
     }
 }
 

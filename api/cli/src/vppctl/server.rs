@@ -1,30 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sockets behind `unix { cli-listen ... }`.
 //!
-//! As in [`crate::server`], each client is a task of the main thread. It reads 4 KiB at most, and only when all that came
-//! before has been answered and the answers are gone: a client costs at most one answer of memory, and one that takes
-//! nothing for [`Settings::write_timeout`] is let go.
+//! As in [`crate::server`], each client is a task of the main thread. `vppctl` sends all of a pipe before it reads an answer, so
+//! what it sends is read while answers wait, and answers are kept, up to some megabytes of both; then nothing more is run until the
+//! client has read. A client that takes nothing for [`Settings::write_timeout`] while answers wait for it is let go.
 
-use std::{io, net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
+use std::{future::pending, io, net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     net::{TcpListener, UnixListener},
-    time::{sleep, timeout},
+    task::yield_now,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
+use weft_background::Rights;
 use weft_sockets::SocketFile;
 
 use super::{Options, Session, Shell};
 use crate::{
-    CliError, Completion, Reply,
+    Completion,
+    clients::{Clients, MADE_ROOM, Ticket},
+    reply::Rendering,
     server::{Peer, Service},
-    socket::{listen_at, send_all},
-    waiting::{PERIOD, Waiting},
+    socket::{listen_at, send_all, took_nothing},
+    waiting::{Next, Waiting},
 };
 
+/// How long a client may take to hear why it has to go.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a client may take to close after the end.
 const LINGER: Duration = Duration::from_secs(10);
+/// Bytes of answers that others are added to, rather than sent after them.
+const JOINED: usize = 64 << 10;
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +47,7 @@ pub struct Settings {
     pub session: Options,
     /// Group that may use a socket file beside its owner; its mode is 0660.
     pub group: Option<u32>,
-    /// Connections at a time; one more is refused with a sentence.
+    /// Connections at a time; for one more, another one makes room that is idle.
     pub max_clients: usize,
     /// How long a client may leave an answer where it is.
     pub write_timeout: Duration,
@@ -95,17 +103,17 @@ impl Server {
 
     /// Serves clients until dropped. Must run inside a [`tokio::task::LocalSet`].
     pub async fn serve(self, service: Rc<dyn Service>) {
-        let clients = Rc::new(());
+        let clients = Clients::new(self.settings.max_clients);
         loop {
             let start = |stream, peer| self.start(stream, peer, &clients, &service);
             let accepted = match &self.listener {
                 Listener::Unix(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => Peer::of(&stream).map(|peer| start(Box::new(stream), peer)),
+                    Ok((stream, _)) => Peer::of(&stream).map(|known| start(Box::new(stream), known)),
                     Err(error) => Err(error),
                 },
-                Listener::Tcp(listener) => {
-                    listener.accept().await.map(|(stream, from)| start(Box::new(stream), Peer::Remote(from)))
-                }
+                Listener::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
+                    start(Box::new(stream), (Peer::Remote(from), Rights::Stranger));
+                }),
             };
             if let Err(error) = accepted {
                 // Out of descriptors or memory: the next turn may find some, but not at once.
@@ -115,27 +123,32 @@ impl Server {
         }
     }
 
-    fn start(&self, mut stream: Box<dyn Stream>, peer: Peer, clients: &Rc<()>, service: &Rc<dyn Service>) {
+    fn start(
+        &self,
+        mut stream: Box<dyn Stream>,
+        (peer, rights): (Peer, Rights),
+        clients: &Rc<Clients>,
+        service: &Rc<dyn Service>,
+    ) {
         let settings = Rc::clone(&self.settings);
         let most = settings.max_clients;
-        if Rc::strong_count(clients) > most {
+        let Some(ticket) = clients.enter(peer.uid()) else {
             info!(most, "one CLI client too many");
-            let refusal = format!("{most} clients are connected, and no more are allowed\r\n");
+            let refusal = format!("{most} clients are connected and busy, and no more are allowed\r\n");
             tokio::task::spawn_local(async move {
                 // Nobody is left to tell if this fails.
                 let _ = send_all(&mut stream, refusal.as_bytes(), settings.write_timeout).await;
             });
             return;
-        }
-        let (ticket, service) = (Rc::clone(clients), Rc::clone(service));
+        };
+        let service = Rc::clone(service);
         tokio::task::spawn_local(async move {
             info!(%peer, "CLI client connected");
-            let mut shell = Remote { peer, service: service.as_ref(), waiting: None };
-            match talk(&mut stream, &settings, &mut shell).await {
+            let mut shell = Remote { peer, rights, service: service.as_ref(), waiting: None };
+            match talk(stream, &settings, &mut shell, &ticket).await {
                 Ok(()) => debug!(%peer, "CLI client left"),
                 Err(error) => info!(%peer, %error, "CLI client lost"),
             }
-            drop(ticket);
         });
     }
 }
@@ -146,37 +159,82 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 struct Remote<'a> {
     peer: Peer,
+    rights: Rights,
     service: &'a dyn Service,
     /// The command whose answer is to come.
-    waiting: Option<(String, Waiting<'a>)>,
+    waiting: Option<(String, Waiting<'a, String>)>,
 }
 
 impl Remote<'_> {
-    fn text(&self, command: &str, answer: Result<Reply, CliError>) -> String {
-        match answer {
-            Ok(reply) => reply.to_text(),
-            Err(error) => self.service.vpp_error(command, &error),
+    /// What there is to do about the answer that is to come; the answer itself once it is there.
+    fn poll(&mut self) -> Next<String> {
+        let Some((_, waiting)) = &mut self.waiting else {
+            return Next::Ready(Ok(String::new()));
+        };
+        let next = waiting.poll();
+        let Next::Ready(answer) = next else {
+            return next;
+        };
+        let command = self.waiting.take().map(|(command, _)| command).unwrap_or_default();
+        Next::Ready(Ok(answer.unwrap_or_else(|error| self.service.vpp_error(&command, &error))))
+    }
+}
+
+/// What is to be done for a client next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Work {
+    /// More of the same, when others have had their turn.
+    Now,
+    /// More, after this time.
+    After(Duration),
+    /// To wait until the client sends something or reads something; until it has been silent for so long.
+    Input(Option<Duration>),
+    /// To send what is left, and to part.
+    Over,
+}
+
+impl Remote<'_> {
+    /// Goes on with what the client has sent: a command, or a turn of one. `ended`: it sends nothing more. `unread`: bytes of
+    /// answers that it has not read.
+    fn work(&mut self, session: &mut Session, ended: bool, unread: usize) -> Work {
+        if session.is_waiting() {
+            match self.poll() {
+                Next::Ready(text) => session.answered(&text.unwrap_or_default()),
+                Next::Turn => return Work::Now,
+                Next::Pause(pause) => return Work::After(pause),
+            }
+        }
+        match session {
+            _ if session.is_closed() => Work::Over,
+            _ if session.is_behind(unread) => Work::Input(None),
+            _ if session.step(self) || session.is_waiting() => Work::Now,
+            _ if session.is_closed() => Work::Over,
+            _ if ended => {
+                session.end(self);
+                Work::Now
+            }
+            _ => Work::Input(session.patience()),
         }
     }
 
-    /// The answer that was to come, once it is there.
-    fn poll(&mut self) -> Option<String> {
-        let answer = self.waiting.as_mut()?.1.poll()?;
-        let (command, _) = self.waiting.take()?;
-        Some(self.text(&command, answer))
+    /// Whether the command goes on when the client has gone.
+    fn is_patient(&self) -> bool {
+        self.waiting.as_ref().is_none_or(|(_, waiting)| waiting.is_patient())
     }
 }
 
 impl Shell for Remote<'_> {
     fn run(&mut self, command: &str) -> Option<String> {
-        let answer = self.service.execute(self.peer, command);
-        let waiting = answer.as_ref().ok().and_then(|reply| Waiting::new(self.service, reply));
-        match waiting {
-            Some(waiting) => {
+        let reply = match self.service.execute(self.peer, &self.rights, command) {
+            Ok(reply) => reply,
+            Err(error) => return Some(self.service.vpp_error(command, &error)),
+        };
+        match Waiting::new(self.service, reply, Rendering::to_text) {
+            Ok(text) => Some(text),
+            Err(waiting) => {
                 self.waiting = Some((command.to_owned(), waiting));
                 None
             }
-            None => Some(self.text(command, answer)),
         }
     }
 
@@ -185,53 +243,103 @@ impl Shell for Remote<'_> {
     }
 }
 
-async fn talk(stream: &mut dyn Stream, settings: &Settings, shell: &mut Remote<'_>) -> io::Result<()> {
+async fn talk(
+    stream: Box<dyn Stream>,
+    settings: &Settings,
+    shell: &mut Remote<'_>,
+    ticket: &Ticket,
+) -> io::Result<()> {
     let mut session = Session::new(settings.session.clone());
-    let mut buffer = [0; 4096];
-    let mut stream = stream;
+    let (mut reader, mut writer) = split(stream);
+    let mut buffer = vec![0; 16 << 10];
+    let mut answers = Answers { bytes: Vec::new(), sent: 0, moved: Instant::now() };
+    let mut ended = false;
     loop {
-        let output = std::mem::take(session.output());
-        send_all(&mut stream, &output, settings.write_timeout).await?;
-        if session.is_closed() {
+        let work = shell.work(&mut session, ended, answers.left());
+        answers.take(session.output());
+        if work == Work::Over {
+            send_all(&mut writer, answers.rest(), settings.write_timeout).await?;
             // A client that is gone by now has all it wanted.
-            let _ = timeout(LINGER, part(&mut stream)).await;
+            let _ = timeout(LINGER, part(&mut reader.unsplit(writer))).await;
             return Ok(());
         }
-        if session.is_waiting() {
-            if let Some(answer) = shell.poll() {
-                session.answered(&answer);
-            } else if session.is_full() {
-                sleep(PERIOD).await;
-            } else if let Ok(count) = timeout(PERIOD, stream.read(&mut buffer)).await {
-                match count? {
-                    0 => return Ok(()),
-                    count => session.feed(&buffer[..count]),
-                }
-                if session.take_interrupt() {
-                    shell.waiting = None;
-                    session.answered("");
-                }
+        let busy = matches!(work, Work::Now | Work::After(_));
+        ticket.set_busy(busy);
+        let (has_answers, has_room) = (answers.left() > 0, !ended && !session.is_full());
+        let pause = async {
+            match work {
+                Work::Now => yield_now().await,
+                Work::After(pause) => sleep(pause).await,
+                // With answers on their way, the client is not silent: it has not read them yet.
+                Work::Input(Some(patience)) if !has_answers => sleep(patience).await,
+                Work::Input(_) | Work::Over => pending().await,
             }
-            continue;
-        }
-        if session.step(shell) || !session.output().is_empty() || session.is_closed() {
-            continue;
-        }
-        let read = stream.read(&mut buffer);
-        let count = match session.patience() {
-            None => read.await?,
-            Some(patience) => match timeout(patience, read).await {
-                Ok(count) => count?,
-                Err(_) => {
-                    session.expire(shell);
-                    continue;
+        };
+        tokio::select! {
+            biased;
+            count = writer.write(answers.rest()), if has_answers => match count? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => answers.went(count),
+            },
+            count = reader.read(&mut buffer), if has_room => match count? {
+                0 if session.is_waiting() && !shell.is_patient() => return Ok(()),
+                0 => ended = true,
+                count => {
+                    session.feed(&buffer[..count]);
+                    if session.is_waiting() && session.take_interrupt() {
+                        shell.waiting = None;
+                        session.answered("");
+                    }
                 }
             },
-        };
-        match count {
-            0 => session.end(shell),
-            count => session.feed(&buffer[..count]),
+            () = sleep_until(answers.moved + settings.write_timeout), if has_answers => {
+                return Err(took_nothing(settings.write_timeout));
+            }
+            () = ticket.cut(), if !busy => {
+                send_all(&mut writer, format!("{MADE_ROOM}\r\n").as_bytes(), FAREWELL).await?;
+                return Ok(());
+            }
+            () = pause => if let Work::Input(Some(_)) = work {
+                session.expire(shell);
+            },
         }
+    }
+}
+
+/// Answers that the client has not taken yet.
+struct Answers {
+    bytes: Vec<u8>,
+    /// How many of them have gone.
+    sent: usize,
+    /// When the client took something, or there was nothing for it.
+    moved: Instant,
+}
+
+impl Answers {
+    /// Adds what a session says; all answers that wait are sent together.
+    fn take(&mut self, output: &mut Vec<u8>) {
+        if self.left() == 0 {
+            self.moved = Instant::now();
+            self.sent = 0;
+            self.bytes = std::mem::take(output);
+        } else if !output.is_empty() && self.left() < output.len() + JOINED {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+            self.bytes.append(output);
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    fn went(&mut self, count: usize) {
+        self.sent += count;
+        self.moved = Instant::now();
     }
 }
 

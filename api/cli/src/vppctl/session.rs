@@ -19,6 +19,10 @@ const NAMING: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_millis(400);
 /// Bytes of a line that is not edited here.
 const LONGEST: usize = 1 << 16;
+/// Bytes of commands that are taken in advance, and of answers that are kept while the client does not read: `vppctl` sends all of
+/// a pipe before it reads any answer, and a client costs no more than both.
+const MOST_INPUT: usize = 4 << 20;
+const MOST_OUTPUT: usize = 4 << 20;
 /// Rows and columns of a terminal that does not say, and the most that it may say.
 const DEFAULT_SIZE: (usize, usize) = (80, 24);
 const LARGEST: usize = 512;
@@ -164,7 +168,12 @@ impl Session {
 
     /// Whether the client has sent as much as is kept for later.
     pub fn is_full(&self) -> bool {
-        self.input.len() >= LONGEST
+        self.input.len() >= MOST_INPUT
+    }
+
+    /// Whether as many answers wait as are kept for a client that does not read; `more` bytes of them are elsewhere.
+    pub fn is_behind(&self, more: usize) -> bool {
+        self.output.len() + more >= MOST_OUTPUT
     }
 
     /// Whether a person who waits for an answer has had enough: takes what came up to `^C`.
@@ -267,11 +276,14 @@ impl Session {
 
     /// Sends text; NUL means something else to `vppctl`.
     fn say(&mut self, text: &str) {
-        for byte in text.bytes().filter(|byte| *byte != 0) {
-            if byte == b'\n' && self.mode != Mode::Lines {
-                self.output.push(b'\r');
+        let end = if self.mode == Mode::Lines { "\n" } else { "\r\n" };
+        // A line at a time: an answer may have a hundred megabytes.
+        for line in text.split_inclusive('\n') {
+            let (words, ended) = line.strip_suffix('\n').map_or((line, false), |words| (words, true));
+            words.split('\0').for_each(|part| self.output.extend_from_slice(part.as_bytes()));
+            if ended {
+                self.output.extend_from_slice(end.as_bytes());
             }
-            self.output.push(byte);
         }
     }
 

@@ -42,7 +42,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         dataplane.delete_interface(index).map_err(retval::device)?;
         Ok(PgDeleteInterfaceReply { retval: 0 })
     });
-    registry.command(|dataplane, _, message: PgCapture| {
+    registry.command(|dataplane, session, message: PgCapture| {
         let id = PgId(message.interface_id.0);
         // Clients that want all say so with all ones.
         let count = Some(u64::from(message.count)).filter(|_| message.count != u32::MAX);
@@ -50,7 +50,9 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         let Dataplane { pg, control: Control { engine, .. }, .. } = dataplane;
         match message.is_enabled {
             true if path.is_empty() => return Err(Retval::INVALID_VALUE),
-            true => pg.capture(engine, id, Path::new(path), count).map_err(refusal)?,
+            true => {
+                pg.capture_as(engine, id, (Path::new(path), session.rights()), count).map_err(refusal)?;
+            }
             false => pg.end_capture(engine, id).map_err(refusal)?,
         }
         Ok(PgCaptureReply { retval: 0 })

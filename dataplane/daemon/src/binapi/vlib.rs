@@ -3,12 +3,14 @@
 
 use std::rc::Rc;
 
+use weft_background::Background;
 use weft_binapi::Retval;
 use weft_binapi::api::vlib::{
     GetNextIndex, GetNextIndexReply, GetNodeIndex, GetNodeIndexReply, ShowThreads, ShowThreadsReply,
     ThreadData,
 };
-use weft_binapi::server::{CliFailure, Program, Registry, Session, Version};
+use weft_binapi::server::{CliFailure, Program, Progress, Registry, Running, Session, Version};
+use weft_cli::{CliError, Reply, Turn};
 use weft_engine::ThreadIndex;
 
 use crate::cli;
@@ -43,8 +45,73 @@ impl Program for Dataplane {
         }
     }
 
-    fn run_command(&mut self, _: &Session, command: &str) -> Result<String, CliFailure> {
-        Rc::clone(&self.commands).run_as_vpp(self, command).map_err(CliFailure)
+    fn run_command(
+        &mut self,
+        session: &Session,
+        command: &str,
+    ) -> Running<Dataplane, Result<String, CliFailure>> {
+        let (tree, command) = (Rc::clone(&self.commands), command.to_owned());
+        let mut stage = Stage::Answer(tree.start(self, &command, session.rights()));
+        Box::new(move |dataplane| match stage.turn(dataplane) {
+            Progress::Done(Err(error)) => Progress::Done(Err(CliFailure(tree.vpp_error(&command, &error)))),
+            Progress::Done(Ok(text)) => Progress::Done(Ok(text)),
+            Progress::More => Progress::More,
+            Progress::Waits => Progress::Waits,
+        })
+    }
+}
+
+/// How far a command is.
+enum Stage {
+    Answer(Result<Reply, CliError>),
+    Work(Reply),
+    /// The answer of a long command is long: another thread puts it into words.
+    Words(Background<String>),
+    Over,
+}
+
+impl Stage {
+    fn turn(&mut self, dataplane: &mut Dataplane) -> Progress<Result<String, CliError>> {
+        match std::mem::replace(self, Stage::Over) {
+            Stage::Answer(Ok(reply)) if reply.is_work() => {
+                *self = Stage::Work(reply);
+                Progress::More
+            }
+            Stage::Answer(answer) => Progress::Done(answer.map(Reply::to_text)),
+            Stage::Work(mut work) => match work.turn(dataplane) {
+                Turn::More => {
+                    *self = Stage::Work(work);
+                    Progress::More
+                }
+                Turn::Waits => {
+                    *self = Stage::Work(work);
+                    Progress::Waits
+                }
+                Turn::Done(Ok(reply)) if !reply.is_work() => {
+                    let answer = reply.rendering();
+                    match Background::spawn(move || answer.to_text()) {
+                        Ok(words) => {
+                            *self = Stage::Words(words);
+                            Progress::Waits
+                        }
+                        Err(error) => Progress::Done(Err(CliError::new(error))),
+                    }
+                }
+                Turn::Done(answer) => {
+                    *self = Stage::Answer(answer);
+                    Progress::More
+                }
+            },
+            Stage::Words(words) => match words.poll() {
+                Ok(None) => {
+                    *self = Stage::Words(words);
+                    Progress::Waits
+                }
+                Ok(Some(text)) => Progress::Done(Ok(text)),
+                Err(error) => Progress::Done(Err(CliError::new(error))),
+            },
+            Stage::Over => Progress::Done(Err(CliError::new("the answer was given already"))),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use weft_nodes::headers::IpProtocol;
 use weft_nodes::interface::Kind;
 
 use super::{complete_interface, interface, left, refused, right, row};
+use crate::error::sentence;
 use crate::state::Dataplane;
 
 /// Flows that `show flow` lists unless told otherwise.
@@ -61,7 +62,7 @@ fn enable(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliEr
         false => Mode::Track,
     };
     args.finish()?;
-    dataplane.track_flows(index, mode).map_err(|error| refused(format!("{error:#}")))?;
+    dataplane.track_flows(index, mode).map_err(|error| refused(sentence(&error)))?;
     Ok(Reply::empty())
 }
 

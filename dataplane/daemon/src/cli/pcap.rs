@@ -112,6 +112,6 @@ fn begin(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
         return Err(CliError::new("a packet capture is running already: 'pcap trace off' ends it"));
     }
     let path = Path::new(DIRECTORY).join(file.unwrap_or_else(|| format!("{words}.pcap")));
-    dataplane.start_capture(&path, filter, max).map_err(refused)?;
+    dataplane.start_capture(&path, args.rights(), filter, max).map_err(refused)?;
     Ok(Reply::empty())
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `packet-generator ...`: streams of made packets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use weft_background::Background;
 use weft_cli::Candidate;
-use weft_cli::{Args, CliError, Command, Reply};
+use weft_cli::{Args, CliError, Command, Reply, Turn};
+use weft_devices::pcap::PacketList;
 use weft_devices::pg::{Mode, Parameters, PgId, StreamSpec, StreamStatus};
 
 use super::{center, left, refused};
@@ -104,12 +106,30 @@ fn new(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
     let text = if args.at_block() { args.block()?.rest() } else { args.rest() };
     args.finish()?;
     let spec: StreamSpec = text.parse().map_err(refused)?;
+    let Some(path) = spec.pcap().map(Path::to_owned) else {
+        add(dataplane, spec, None)?;
+        return Ok(Reply::empty());
+    };
+    let reading = Background::start(args.rights(), move || PacketList::read(&path)).map_err(refused)?;
+    let mut spec = Some(spec);
+    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| match reading.poll() {
+        Ok(None) => Turn::Waits,
+        Ok(Some(Ok(packets))) => Turn::Done(match spec.take() {
+            Some(spec) => add(dataplane, spec, Some(packets)).map(|()| Reply::empty()),
+            None => Ok(Reply::empty()),
+        }),
+        Ok(Some(Err(error))) => Turn::Done(Err(refused(error))),
+        Err(error) => Turn::Done(Err(refused(error))),
+    }))
+}
+
+fn add(dataplane: &mut Dataplane, spec: StreamSpec, recorded: Option<PacketList>) -> Result<(), CliError> {
     if let Some(source) = spec.source {
         dataplane.create_pg_interface(source, Mode::default(), None).map_err(refused)?;
     }
     let find = |name: &str| dataplane.control.interfaces.find(name);
-    dataplane.pg.new_stream(&dataplane.control.engine, spec, find).map_err(refused)?;
-    Ok(Reply::empty())
+    dataplane.pg.new_stream(&dataplane.control.engine, spec, recorded, find).map_err(refused)?;
+    Ok(())
 }
 
 fn configure(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
@@ -137,7 +157,8 @@ fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
         dataplane.pg.end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
         return Ok(Reply::empty());
     }
-    dataplane.pg.capture(&mut dataplane.control.engine, id, &path, count).map_err(refused)?;
+    let target = (path.as_path(), args.rights());
+    dataplane.pg.capture_as(&mut dataplane.control.engine, id, target, count).map_err(refused)?;
     Ok(Reply::empty())
 }
 

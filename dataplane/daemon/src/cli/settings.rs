@@ -59,8 +59,8 @@ fn command(setting: &'static Setting, words: Words) -> Command<Dataplane> {
         .synopsis(synopsis.join(" "))
         .help(setting.help)
         .completer(move |dataplane, words| {
-            let needed = offered.iter().filter(|part| !matches!(part, Part::Optional(_)));
-            match needed.skip(words.len()).next() {
+            let mut needed = offered.iter().filter(|part| !matches!(part, Part::Optional(_)));
+            match needed.nth(words.len()) {
                 Some(Part::Interface) => interface_names(dataplane),
                 Some(Part::Value) => values(dataplane, &setting.grammar),
                 Some(Part::Keyword(word) | Part::Optional(word)) => vec![Candidate::new(*word, "")],

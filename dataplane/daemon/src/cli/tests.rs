@@ -478,6 +478,32 @@ fn a_command_file_is_one_change_or_none() {
 }
 
 #[test]
+fn counted_routes_are_part_of_one_change_up_to_a_limit() {
+    let mut bed = bed();
+    let file = "ip table add 7\nip route add count 2000 10.0.0.0/24 table 7 via drop\n";
+    exec(&mut bed, "--dry-run", file).expect("it could be made");
+    exec(&mut bed, "--atomic", file).expect("all is well");
+    let routes = |bed: &mut Bed| bed.json("show ip fib table 7 summary")["tables"][0]["prefixes"].as_u64();
+    let there = routes(&mut bed);
+    assert!(there >= Some(2000), "{there:?}");
+    let line = "ip route add count 300000 11.0.0.0/32 table 7 via drop\n";
+    let error = exec(&mut bed, "--atomic", &format!("{line}{line}")).expect_err("they are too many");
+    assert!(error.starts_with("FILE:2: 600000 paths are too many for one change"), "{error}");
+    assert_eq!(routes(&mut bed), there);
+    // One by one they come in portions, of which each looks at the table again.
+    exec(&mut bed, "", "ip route del count 2000 10.0.0.0/24 table 7\n").expect("all is well");
+    assert_eq!(routes(&mut bed), there.map(|there| there - 2000));
+    let error = exec(
+        &mut bed,
+        "",
+        "ip route add count 600 10.0.0.0/24 table 7 via drop\n\
+                                    ip route del count 700 10.0.0.0/24 table 7\n",
+    );
+    let error = error.expect_err("100 of them are not there");
+    assert!(error.contains("512 prefixes before it are done"), "{error}");
+}
+
+#[test]
 fn every_setting_is_set_by_its_commands_and_shown() {
     let mut bed = bed();
     for command in ["create loopback interface", "create packet-generator interface pg0", "ip table add 7"] {

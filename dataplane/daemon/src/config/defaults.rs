@@ -123,6 +123,7 @@ impl Default for Statseg {
     fn default() -> Self {
         Self {
             socket: "stats.sock".into(),
+            gid: None,
             size: Bytes(32 << 20),
             update_interval: Duration::from_secs(1),
             per_node_counters: false,

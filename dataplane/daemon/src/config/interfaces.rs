@@ -13,7 +13,7 @@ use super::{
     af_xdp::{self, AfXdp},
     diagnostic::{Diagnostic, Sink},
     source::{Span, Spanned},
-    values::{HostInterface, InterfaceName, MacAddress},
+    values::{HostInterface, InterfaceName, MacAddress, prefix},
     words::{Key, Wanted, Words, key, set, set_some, with_settings},
 };
 
@@ -151,13 +151,13 @@ pub(super) const LOOPBACK_KEYS: &[Key<Loopback>] = &[
 const ADDRESS: &str = "IPv4 address with prefix length";
 
 /// An address that an interface may have, such as 192.0.2.1/24.
-fn interface_address(text: &str) -> Result<Ipv4Net, &'static str> {
-    let address: Ipv4Net = text.parse().map_err(|_| "write 192.0.2.1/24")?;
+fn interface_address(text: &str) -> Result<Ipv4Net, String> {
+    let address = prefix(text)?;
     let ip = address.addr();
     // RFC 3021: a /31 has no network or broadcast address.
     let is_reserved = address.prefix_len() < 31 && (ip == address.network() || ip == address.broadcast());
     if ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified() || is_reserved {
-        return Err("this is no address of a host");
+        return Err("this is no address of a host".into());
     }
     Ok(address)
 }

@@ -12,6 +12,7 @@
 
 pub mod af_xdp;
 pub mod buffers;
+pub mod check;
 pub mod cpu;
 pub mod defaults;
 mod diagnostic;

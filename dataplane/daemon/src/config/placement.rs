@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `cpu { ... }` means on a machine: a core for each thread.
 //!
-//! Main is on the named core or the first that the process may use; workers follow on the next
-//! ones. Only when nothing was asked for may a machine with one core run both threads on it.
+//! Main is on the named core or the first of the affinity mask; workers follow on the next ones of the mask, and when these do
+//! not do, on the other cores that the process may use. A named core may be any that the process may use; `relative` counts in
+//! the mask. Only when nothing was asked for may a machine with one core run both threads on it.
 
 use std::collections::BTreeSet;
 
@@ -40,20 +41,27 @@ pub enum PlacementError {
 }
 
 impl Cpu {
-    /// A core for each thread, of those that the process may use (sched_getaffinity(2)).
-    pub fn place(&self, allowed: &BTreeSet<Core>) -> Result<Placement, PlacementError> {
-        let first = *allowed.first().ok_or(PlacementError::NoCore)?;
+    /// A core for each thread, of those that the process may use; the ones of its affinity `mask` (sched_getaffinity(2)) first.
+    pub fn place(
+        &self,
+        mask: &BTreeSet<Core>,
+        allowed: &BTreeSet<Core>,
+    ) -> Result<Placement, PlacementError> {
+        let first = *mask.first().or(allowed.first()).ok_or(PlacementError::NoCore)?;
+        let countable = if self.relative { mask } else { allowed };
         let main = match self.main_core {
-            Some(core) => self.resolve(core, allowed)?,
+            Some(core) => self.resolve(core, countable)?,
             None => first,
         };
         let workers = match &self.workers {
             Workers::On(cores) => {
-                cores.iter().map(|core| self.resolve(*core, allowed)).collect::<Result<Vec<_>, _>>()?
+                cores.iter().map(|core| self.resolve(*core, countable)).collect::<Result<Vec<_>, _>>()?
             }
             Workers::Count(count) => {
-                let free: Vec<Core> = allowed
+                let beyond = allowed.difference(mask).filter(|_| !self.relative);
+                let free: Vec<Core> = mask
                     .iter()
+                    .chain(beyond)
                     .skip(self.skip_cores as usize)
                     .copied()
                     .filter(|core| *core != main)
@@ -107,9 +115,14 @@ mod tests {
     use crate::config::{Source, parse, values::core_list};
 
     fn place(cpu: &str, allowed: &str) -> Result<(u32, Vec<u32>), String> {
+        place_in(cpu, allowed, allowed)
+    }
+
+    fn place_in(cpu: &str, mask: &str, allowed: &str) -> Result<(u32, Vec<u32>), String> {
         let source = Source::from_text("f", format!("cpu {{ {cpu} }}"));
         let cpu = parse(&source).map_err(|report| report.to_string())?.config.cpu;
-        let placement = cpu.place(&core_list(allowed).unwrap()).map_err(|error| error.to_string())?;
+        let (mask, allowed) = (core_list(mask).unwrap(), core_list(allowed).unwrap());
+        let placement = cpu.place(&mask, &allowed).map_err(|error| error.to_string())?;
         Ok((placement.main.0, placement.workers.iter().map(|core| core.0).collect()))
     }
 
@@ -130,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn the_mask_says_which_cores_come_first_and_is_no_limit() {
+        assert_eq!(place_in("", "4-7", "0-7"), Ok((4, vec![5])));
+        assert_eq!(place_in("main-core 0 corelist-workers 1,5", "4-7", "0-7"), Ok((0, vec![1, 5])));
+        assert_eq!(place_in("workers 4", "4-6", "0-7"), Ok((4, vec![5, 6, 0, 1])));
+        assert_eq!(place_in("relative main-core 1 corelist-workers 0", "4-5", "0-7"), Ok((5, vec![4])));
+        assert!(place_in("relative main-core 2", "4-5", "0-7").unwrap_err().contains("2 cores"));
+        assert!(place_in("relative workers 2", "4-5", "0-7").unwrap_err().contains("1 are free"));
+    }
+
+    #[test]
     fn what_the_machine_has_not() {
         let fails = |cpu: &str, allowed: &str| place(cpu, allowed).unwrap_err();
         assert_eq!(
@@ -142,6 +165,6 @@ mod tests {
         );
         assert_eq!(fails("workers 4", "0-3"), "cpu: 4 workers need as many cores beside main's; 3 are free");
         assert!(fails("main-core 0 workers 1 skip-cores 9", "0-3").contains("0 are free"));
-        assert_eq!(Cpu::default().place(&BTreeSet::new()), Err(PlacementError::NoCore));
+        assert_eq!(Cpu::default().place(&BTreeSet::new(), &BTreeSet::new()), Err(PlacementError::NoCore));
     }
 }

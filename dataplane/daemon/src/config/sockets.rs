@@ -4,8 +4,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
+    unix::{Gid, group},
     values::Bytes,
-    words::{Key, ignored, key, set},
+    words::{Key, ignored, key, set, set_some},
 };
 
 /// The stats segment.
@@ -13,6 +14,8 @@ use super::{
 pub struct Statseg {
     /// As written; relative to the runtime directory.
     pub socket: PathBuf,
+    /// Who may read it, beside root; without one, whoever may use the other sockets.
+    pub gid: Option<Gid>,
     pub size: Bytes,
     /// How often gauges are brought up to date; counters always are.
     pub update_interval: Duration,
@@ -32,6 +35,7 @@ const SEGMENT: std::ops::RangeInclusive<u64> = 1 << 20..=64 << 30;
 
 pub(super) const STATSEG_KEYS: &[Key<Statseg>] = &[
     key("socket-name", |statseg, words| set(&mut statseg.socket, words.path())),
+    key("gid", |statseg, words| set_some(&mut statseg.gid, words.value("group", group))),
     key("size", |statseg, words| {
         let read = |text: &str| match text.parse()? {
             size @ Bytes(bytes) if SEGMENT.contains(&bytes) => Ok(size),
@@ -42,7 +46,14 @@ pub(super) const STATSEG_KEYS: &[Key<Statseg>] = &[
     key("update-interval", |statseg, words| {
         set(&mut statseg.update_interval, words.value("number of seconds", seconds))
     }),
-    key("per-node-counters", |statseg, words| set(&mut statseg.per_node_counters, words.switch())),
+    key("per-node-counters", |statseg, words| {
+        // VPP reads on in the middle of a word, and files that it has taken for years have none between the two.
+        if words.keyword("onupdate-interval") {
+            statseg.per_node_counters = true;
+            return set(&mut statseg.update_interval, words.value("number of seconds", seconds));
+        }
+        set(&mut statseg.per_node_counters, words.switch())
+    }),
     // VPP's packaged file says so instead of naming the default socket.
     key("default", |_, _| Ok(())),
     ignored("page-size", 1, "the segment is a memfd of ordinary pages"),

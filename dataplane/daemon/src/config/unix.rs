@@ -112,7 +112,7 @@ fn cli_listen(text: &str) -> Result<CliListen, &'static str> {
 }
 
 /// A group by number or name.
-fn group(text: &str) -> Result<Gid, String> {
+pub(super) fn group(text: &str) -> Result<Gid, String> {
     if let Ok(number) = text.parse() {
         return Ok(Gid(number));
     }

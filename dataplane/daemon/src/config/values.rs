@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Values that several sections share. Each reader says why it refuses a word.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
+
+use ipnet::Ipv4Net;
 
 /// Highest number of a core: `cpu_set_t` of the C library ends there (CPU_SETSIZE, sched.h).
 pub const LAST_CORE: u32 = 1023;
@@ -83,6 +85,15 @@ pub fn core_mask(text: &str) -> Result<BTreeSet<Core>, &'static str> {
         Some(Core(last)) if *last > LAST_CORE => Err("this mask names cores above 1023"),
         Some(_) => Ok(cores),
     }
+}
+
+/// An IPv4 prefix, as `192.0.2.0/24`; says which half of it is wrong.
+pub fn prefix(text: &str) -> Result<Ipv4Net, String> {
+    let (address, length) = text.split_once('/').ok_or("a prefix has the form 192.0.2.0/24")?;
+    let address: Ipv4Addr = address.parse().map_err(|_| format!("{address:?} is no IPv4 address"))?;
+    let length = length.parse().ok().filter(|length| *length <= 32);
+    let length = length.ok_or("the length of an IPv4 prefix is 0 to 32")?;
+    Ipv4Net::new(address, length).map_err(|error| error.to_string())
 }
 
 /// Readers of the stats segment decode names as ASCII.
@@ -184,6 +195,14 @@ impl FromStr for MacAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_says_which_half_of_it_is_wrong() {
+        assert_eq!(prefix("192.0.2.0/24"), Ok("192.0.2.0/24".parse().unwrap()));
+        assert_eq!(prefix("10.0.0.0/33").unwrap_err(), "the length of an IPv4 prefix is 0 to 32");
+        assert_eq!(prefix("10.0.0/8").unwrap_err(), "\"10.0.0\" is no IPv4 address");
+        assert_eq!(prefix("10.0.0.0").unwrap_err(), "a prefix has the form 192.0.2.0/24");
+    }
 
     #[test]
     fn sizes() {

@@ -386,6 +386,11 @@ impl Dataplane {
         for error in refused {
             tracing::error!("plugins: {error}");
         }
+        for name in search::unknown(&self.config.plugins) {
+            tracing::warn!(
+                "plugins {{ plugin {name} }} has no effect: there is no such plugin in plugins {{ path }}"
+            );
+        }
         for name in found {
             match self.load_plugin(&name) {
                 // It came with another one, which depends on it.

@@ -74,9 +74,55 @@ pub fn all(settings: &Plugins) -> (BTreeSet<String>, Vec<SearchError>) {
     (names, refused)
 }
 
+/// The name that VPP gives to the file of a plugin: `acl_plugin.so` for `acl`.
+fn vpp_stem(name: &str) -> String {
+    let name = stem(name);
+    name.strip_suffix("_plugin").map_or(name.clone(), str::to_owned)
+}
+
+/// Entries of the settings that name no plugin, by whatever spelling.
+pub fn unknown(settings: &Plugins) -> Vec<&str> {
+    let files = settings.path.iter().flat_map(fs::read_dir).flatten().flatten();
+    let files: BTreeSet<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let known =
+        |name: &str| [stem(name), vpp_stem(name)].iter().any(|name| files.contains(&format!("{name}.so")));
+    settings.plugins.keys().map(String::as_str).filter(|name| !known(name)).collect()
+}
+
 fn wanted(settings: &Plugins, file: &str) -> bool {
-    let switch = settings.plugins.get(file).or_else(|| settings.plugins.get(&stem(file)));
+    let name = stem(file);
+    let exact = settings.plugins.get(file).or_else(|| settings.plugins.get(&name));
+    let by_vpp =
+        || settings.plugins.iter().find(|(named, _)| vpp_stem(named) == name).map(|(_, switch)| switch);
+    let switch = exact.or_else(by_vpp);
     file.ends_with(".so")
         && settings.name_filter.as_ref().is_none_or(|filter| file.contains(filter))
         && switch.map_or(settings.enabled, |switch| *switch == Switch::Enable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_are_found_by_the_names_of_vpps_files_too() {
+        let folder = std::env::temp_dir().join(format!("weft-plugins-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for file in ["acl.so", "ping.so", "policer.so"] {
+            fs::write(folder.join(file), "").unwrap();
+        }
+        let switches = [
+            ("acl_plugin.so", Switch::Disable),
+            ("ping", Switch::Disable),
+            ("dpdk_plugin.so", Switch::Disable),
+        ];
+        let settings = Plugins {
+            path: vec![folder.clone()],
+            plugins: switches.map(|(name, switch)| (name.to_owned(), switch)).into(),
+            ..Plugins::default()
+        };
+        assert_eq!(all(&settings).0, BTreeSet::from(["policer".to_owned()]));
+        assert_eq!(unknown(&settings), ["dpdk_plugin.so"]);
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

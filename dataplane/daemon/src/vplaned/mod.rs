@@ -41,6 +41,8 @@ use crate::state::Dataplane;
 
 pub use self::console::console;
 
+/// Topics that every vplaned publishes, of what stays with the kernel: no news on a healthy start.
+const HARMLESS_TOPICS: [&str; 1] = ["tc_qdisc"];
 /// Words of topics that are remembered; further ones are counted together.
 const MOST_TOPICS: usize = 64;
 /// Differences applied at once: a few milliseconds' work. The end of a snapshot may leave a million.
@@ -188,8 +190,7 @@ impl Vplaned {
 
     /// Tells what became of a command, unless it was carried out.
     fn judge(&mut self, word: &str, data: &[u8], outcome: Outcome) {
-        let shown =
-            text_of(data).map_or_else(|| format!("protobuf under {word:?}"), |text| format!("{text:?}"));
+        let shown = shown(data).unwrap_or_else(|| format!("under {word:?}"));
         match outcome {
             Outcome::Applied => return,
             Outcome::Ignored { name, first } => {
@@ -200,7 +201,10 @@ impl Vplaned {
             }
             Outcome::Failed(CommandError::Neither { found }) => {
                 if count(&mut self.unknown, word) {
-                    self.complain(format!("topic {word:?} means nothing here: {found}"));
+                    match HARMLESS_TOPICS.contains(&word) {
+                        true => tracing::debug!("vplaned: topic {word:?} is left to the kernel"),
+                        false => self.complain(format!("topic {word:?} means nothing here: {found}")),
+                    }
                 }
                 return;
             }
@@ -215,8 +219,8 @@ impl Vplaned {
     }
 
     fn failed(&mut self, data: &[u8], why: &str) {
-        let shown = text_of(data).unwrap_or("protobuf");
-        self.complain(format!("command {shown:?}: {why}"));
+        let shown = shown(data).unwrap_or_default();
+        self.complain(format!("command {shown}: {why}"));
         self.tell_failed(data);
     }
 
@@ -235,6 +239,12 @@ impl Vplaned {
         tracing::warn!("vplaned: {text}");
         self.last_error = Some(text);
     }
+}
+
+/// A command as the log names it: its text, or the type of its envelope.
+fn shown(data: &[u8]) -> Option<String> {
+    let text = text_of(data).map(|text| format!("{text:?}"));
+    text.or_else(|| named(data).map(|(name, _)| format!("protobuf {name:?}")))
 }
 
 /// Counts a name from outside; says whether it is new.
@@ -427,7 +437,7 @@ impl Dataplane {
         let done = filters.commit(self, bindings);
         self.apply_settings(vplaned);
         if let Err(error) = done {
-            vplaned.complain(format!("packet filters stay as they were: {error}"));
+            vplaned.complain(format!("packet filters: {error}"));
             vplaned.report_failed("npf-cfg commit");
         }
     }

@@ -79,6 +79,7 @@ pub async fn serve(main: Main, opened: Opened) {
     // Before the first message: vplaned deletes the TAP of a port that is not registered when a snapshot is asked for.
     main.with(|dataplane| dataplane.look_after_vplaned());
     hand_over(&main, &mut client);
+    let mut absence = Absence::default();
     // Whether all that was heard is applied.
     let mut settled = true;
     loop {
@@ -108,6 +109,7 @@ pub async fn serve(main: Main, opened: Opened) {
         }
         hand_over(&main, &mut client);
         let status = status(&mut client, &endpoints, broker.as_ref());
+        absence.look(&status, Instant::now());
         main.with(|dataplane| {
             if let Some(vplaned) = &mut dataplane.vplaned {
                 vplaned.status = status;
@@ -115,6 +117,42 @@ pub async fn serve(main: Main, opened: Opened) {
         });
         // Others have a turn even while there is always something.
         yield_now().await;
+    }
+}
+
+/// A controller that does not answer: one that is not there leaves no trace, since ZeroMQ goes on trying in silence.
+#[derive(Default)]
+struct Absence {
+    since: Option<Instant>,
+    told: bool,
+    refused: u64,
+}
+
+impl Absence {
+    /// How long a controller may take before it is missed.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Tells each once, until the controller is there.
+    fn look(&mut self, status: &Status, now: Instant) {
+        if status.refused > self.refused {
+            if self.refused == 0 {
+                tracing::warn!(
+                    "vplaned: {} or its publisher does not admit the certificate of this dataplane, or has another one than \
+                     is configured",
+                    status.request
+                );
+            }
+            self.refused = status.refused;
+        }
+        if status.state != Session::CONNECTING {
+            *self = Absence { refused: self.refused, ..Absence::default() };
+            return;
+        }
+        let since = *self.since.get_or_insert(now);
+        if !self.told && now.saturating_duration_since(since) >= Self::PATIENCE {
+            self.told = true;
+            tracing::warn!("vplaned: nobody answers at {}; it is tried for ever", status.request);
+        }
     }
 }
 

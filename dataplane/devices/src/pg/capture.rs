@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use weft_background::Rights;
 use weft_engine::clock::{Clock, Tsc};
 
 use super::output::{RECORD_HEADER, Tap};
@@ -19,6 +20,7 @@ const RING: usize = 8 << 20;
 /// A capture, on the main thread.
 pub(super) struct Capture {
     path: PathBuf,
+    rights: Rights,
     interface: String,
     link: LinkType,
     /// Packets that are still wanted.
@@ -42,23 +44,22 @@ pub struct CaptureStatus {
 }
 
 impl Capture {
-    /// A capture into `path`, and a tap for each of `workers`.
+    /// A capture into a file that somebody wants, and a tap for each of `workers`.
     pub fn new(
-        path: &Path,
+        (path, rights): (&Path, &Rights),
         interface: String,
         link: LinkType,
         count: u64,
         workers: usize,
         clock: Clock,
     ) -> Result<(Capture, Vec<Tap>), PcapError> {
-        if path.symlink_metadata().is_ok() {
-            return Err(PcapError::Exists(path.to_owned()));
-        }
+        PcapWriter::try_create(rights, path)?;
         let lost = Arc::new(AtomicU64::new(0));
         let (producers, rings): (Vec<_>, _) = (0..workers).map(|_| rtrb::RingBuffer::new(RING)).unzip();
         let taps = producers.into_iter().map(|ring| Tap { ring, lost: Arc::clone(&lost) }).collect();
         let capture = Capture {
             path: path.to_owned(),
+            rights: rights.clone(),
             interface,
             link,
             left: count,
@@ -88,7 +89,10 @@ impl Capture {
             waiting = waiting.saturating_sub(RECORD_HEADER + length);
             let writer = match &mut self.writer {
                 Some(writer) => writer,
-                none => none.insert(PcapWriter::create(&self.path, self.link, Existing::Refuse)?),
+                none => {
+                    let made = PcapWriter::create_as(&self.rights, &self.path, self.link, Existing::Refuse)?;
+                    none.insert(made)
+                }
             };
             let seen = Seen { interface: &self.interface, direction: 2, comment: None };
             writer.write(wall.at(at), length, &self.packet, seen)?;

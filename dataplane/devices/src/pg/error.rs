@@ -43,6 +43,9 @@ pub enum PgError {
     /// A name that no node has.
     #[error("found '{0}', expected a graph node or an interface")]
     NoSuchNode(String),
+    /// Packets cannot be given to the node.
+    #[error("found '{0}', expected a node that packets can be given to: an input node only brings them in")]
+    NoEntry(String),
     /// Nowhere to go.
     #[error("output interface or node not given: expected 'source pgN', 'interface IF' or 'node NODE'")]
     NoDestination,

@@ -33,9 +33,11 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::Path;
 
+use weft_background::Rights;
 use weft_engine::engine::Engine;
 use weft_engine::graph::NodeDef;
 use weft_engine::ids::{InterfaceIndex, NodeId, ThreadIndex};
+use weft_engine::node::Kind;
 
 use capture::Capture;
 pub use capture::CaptureStatus;
@@ -87,6 +89,14 @@ fn first_header(node: &str) -> Layer {
         _ if node.starts_with("ip4-") => Layer::Ip4,
         _ if node.starts_with("ip6-") => Layer::Ip6,
         _ => Layer::Ethernet,
+    }
+}
+
+/// A node that packets may be given to. An input node brings packets in and takes none: it would keep the buffers for good.
+fn entry(engine: &Engine, node: NodeId, name: &str) -> Result<NodeId, PgError> {
+    match engine.graph().node(node) {
+        Some(info) if info.spec.kind == Kind::Input => Err(PgError::NoEntry(name.to_owned())),
+        _ => Ok(node),
     }
 }
 
@@ -174,11 +184,13 @@ impl Pg {
         self.interfaces.iter().map(|(id, interface)| (*id, interface.index))
     }
 
-    /// Adds a stream, stopped; returns its name. `interface` finds an interface by name.
+    /// Adds a stream, stopped; returns its name. `interface` finds an interface by name. `recorded` are the packets of the file
+    /// that the stream names ([`StreamSpec::pcap`]), if it names one.
     pub fn new_stream(
         &mut self,
         engine: &Engine,
         spec: StreamSpec,
+        recorded: Option<PacketList>,
         interface: impl Fn(&str) -> Option<InterfaceIndex>,
     ) -> Result<String, PgError> {
         let name = spec.name.unwrap_or_else(|| format!("stream{}", self.next_id));
@@ -205,7 +217,7 @@ impl Pg {
                     let mode = of_pg.map_or(Mode::Ethernet, |interface| interface.mode);
                     (by_name(&format!("{name}-tx"))?, first_header(mode.input()))
                 }
-                None => (by_name(&name)?, first_header(&name)),
+                None => (entry(engine, by_name(&name)?, &name)?, first_header(&name)),
             },
             None if rx == InterfaceIndex::NONE => return Err(PgError::NoDestination),
             None => (by_name(mode.input())?, first_header(mode.input())),
@@ -214,10 +226,9 @@ impl Pg {
         let plan = match spec.packets {
             Packets::Data(text) => Plan::Template(text.parse(first)?),
             Packets::Pcap(path) => {
-                let packets = PacketList::read(&path)?;
-                if packets.is_empty() {
+                let Some(packets) = recorded.filter(|packets| !packets.is_empty()) else {
                     return Err(PgError::EmptyPcap(path));
-                }
+                };
                 let once = NonZeroU64::new(packets.len() as u64);
                 parameters.limit = Some(parameters.limit.flatten().or(once));
                 Plan::replay(packets)
@@ -279,8 +290,7 @@ impl Pg {
         Ok(())
     }
 
-    /// Captures what is sent to an interface into a new file, at most `count` packets of it. Ends the capture
-    /// that the interface has.
+    /// As [`Pg::capture_as`], with the daemon's rights.
     pub fn capture(
         &mut self,
         engine: &mut Engine,
@@ -288,11 +298,23 @@ impl Pg {
         path: &Path,
         count: Option<u64>,
     ) -> Result<(), PgError> {
+        self.capture_as(engine, id, (path, &Rights::Daemon), count)
+    }
+
+    /// Captures what is sent to an interface into a new file, which is made with the rights of whoever asks, at most `count`
+    /// packets of it. Ends the capture that the interface has.
+    pub fn capture_as(
+        &mut self,
+        engine: &mut Engine,
+        id: PgId,
+        file: (&Path, &Rights),
+        count: Option<u64>,
+    ) -> Result<(), PgError> {
         self.end_capture(engine, id)?;
         let interface = self.interfaces.get_mut(&id).ok_or(PgError::NoSuchPgInterface(id))?;
         let (link, workers) = (interface.mode.link(), engine.threads().count());
         let count = count.unwrap_or(u64::MAX);
-        let (capture, taps) = Capture::new(path, id.to_string(), link, count, workers, engine.clock)?;
+        let (capture, taps) = Capture::new(file, id.to_string(), link, count, workers, engine.clock)?;
         interface.capture = Some(capture);
         for (thread, tap) in engine.threads().zip(taps) {
             set_tap(engine, thread, interface.output, Some(tap));

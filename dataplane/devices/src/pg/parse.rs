@@ -6,7 +6,7 @@
 //! packet itself is parsed when the stream is made ([`super::Pg::new_stream`]). Runs on the main thread.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use weft_engine::frame::FRAME_SIZE;
@@ -142,6 +142,16 @@ pub struct StreamSpec {
     pub worker: usize,
     /// Most packets at once.
     pub max_frame: usize,
+}
+
+impl StreamSpec {
+    /// The file that its packets are in, if they are.
+    pub fn pcap(&self) -> Option<&Path> {
+        match &self.packets {
+            Packets::Pcap(path) => Some(path),
+            Packets::Data(_) => None,
+        }
+    }
 }
 
 impl FromStr for Parameters {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use weft_background::Rights;
 use weft_binapi::Retval;
 use weft_binapi::api::interface::{PcapTraceOff, PcapTraceOffReply, PcapTraceOn, PcapTraceOnReply};
 use weft_binapi::api::interface_types;
@@ -14,8 +15,8 @@ use crate::cli::pcap::DIRECTORY;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, message: PcapTraceOn| {
-        begin(dataplane, &message)?;
+    registry.command(|dataplane, session, message: PcapTraceOn| {
+        begin(dataplane, session.rights(), &message)?;
         Ok(PcapTraceOnReply { retval: 0 })
     });
     registry.command(|dataplane, _, PcapTraceOff {}| match dataplane.stop_capture() {
@@ -28,7 +29,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
 }
 
-fn begin(dataplane: &mut Dataplane, message: &PcapTraceOn) -> Result<(), Retval> {
+fn begin(dataplane: &mut Dataplane, rights: &Rights, message: &PcapTraceOn) -> Result<(), Retval> {
     // Neither of the two chooses packets here.
     if message.filter || message.error.get() != Some("") {
         return Err(Retval::UNSUPPORTED);
@@ -55,7 +56,7 @@ fn begin(dataplane: &mut Dataplane, message: &PcapTraceOn) -> Result<(), Retval>
         return Err(Retval::VALUE_EXIST);
     }
     let path = Path::new(DIRECTORY).join(name);
-    dataplane.start_capture(&path, filter, message.max_packets.into()).map_err(|error| {
+    dataplane.start_capture(&path, rights, filter, message.max_packets.into()).map_err(|error| {
         tracing::info!("API: {error}");
         Retval::CANNOT_CREATE_PCAP_FILE
     })

@@ -5,6 +5,7 @@ use weft_cli::{Args, CliError, Command};
 use weft_control::{ChangeSet, Object};
 
 use super::super::{change, complete_interface};
+use crate::config::values::prefix;
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
@@ -22,7 +23,7 @@ fn set(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
         changes.delete_addresses(index);
         return args.finish();
     }
-    let address = args.parse("IPv4 address with prefix length")?;
+    let address = args.parse_with("IPv4 address with prefix length", prefix)?;
     match del {
         true => changes.delete(Object::Address(index, address)),
         false => changes.add_address(index, address),

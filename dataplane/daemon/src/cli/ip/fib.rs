@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `show ip fib`: what workers forward by, and whose routes it comes from.
 
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
-use weft_cli::{Args, CliError, Command, Reply};
+use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
 use weft_control::{ChangeSet, Owner};
 use weft_nodes::ip4::{DropKind, Forward, ForwardKind, LoadBalanceId, PathTarget, RouteView, TableIndex};
 
 use super::super::{center, row};
+use crate::config::values::prefix;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
 struct Source {
     owner: String,
-    preference: u32,
+    /// `None`: the least preferred, which is what a route has that says nothing of it.
+    preference: Option<u32>,
     installed: bool,
     paths: Vec<String>,
 }
@@ -45,6 +48,9 @@ struct Table {
     routes: Option<Vec<Route>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by_length: Option<Vec<(u8, usize)>>,
+    /// Of a table whose routes are all shown, the last one so far; `None`: there are no more to show.
+    #[serde(skip)]
+    after: Option<Option<Ipv4Net>>,
 }
 
 #[derive(Serialize)]
@@ -82,17 +88,54 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
         } else if let Some(address) = args.take_if("IPv4 address", |word| word.parse().ok()) {
             (scope, detail) = (Scope::Match(address), true);
         } else {
-            (scope, detail) = (Scope::Prefix(args.parse("IPv4 prefix")?), true);
+            (scope, detail) = (Scope::Prefix(args.parse_with("IPv4 prefix", prefix)?), true);
         }
     }
-    let tables = dataplane
-        .router
-        .tables()
-        .filter(|(index, _)| table.is_none_or(|table| table == *index))
-        .map(|(index, _)| view(dataplane, index, &scope))
-        .collect::<Option<Vec<Table>>>()
-        .ok_or_else(|| CliError::new("there is no such table"))?;
-    Ok(Reply::new(Tables { tables, detail }, render))
+    let indices: Vec<TableIndex> = dataplane.router.tables().map(|(index, _)| index).collect();
+    let mut left = indices
+        .into_iter()
+        .filter(move |index| table.is_none_or(|table| table == *index))
+        .collect::<VecDeque<_>>();
+    let (mut tables, mut current) = (Vec::new(), None::<(TableIndex, Table)>);
+    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
+        let slice = Slice::begin();
+        while !slice.is_over() {
+            if let Some((index, table)) = current.take() {
+                match more(dataplane, index, table, &slice) {
+                    (table, true) => current = Some((index, table)),
+                    (table, false) => tables.push(table),
+                }
+                continue;
+            }
+            let Some(index) = left.pop_front() else {
+                let tables = std::mem::take(&mut tables);
+                return Turn::Done(Ok(Reply::new(Tables { tables, detail }, render)));
+            };
+            // One that was deleted meanwhile is not shown.
+            current = view(dataplane, index, &scope).map(|table| (index, table));
+        }
+        Turn::More
+    }))
+}
+
+/// Goes on with a table whose routes are all shown; says whether there are more. Between two turns routes come and go: those
+/// are shown that are there when their turn has come.
+fn more(dataplane: &Dataplane, index: TableIndex, mut shown: Table, slice: &Slice) -> (Table, bool) {
+    let (Some(after), Some(table)) = (shown.after, dataplane.router.table(index)) else {
+        return (shown, false);
+    };
+    let mut last = None;
+    let mut routes = shown.routes.take().unwrap_or_default();
+    for route in table.rib.routes(after) {
+        last = Some(route.prefix());
+        routes.push(show_route(dataplane, route));
+        if slice.is_over() {
+            break;
+        }
+    }
+    shown.routes = Some(routes);
+    shown.after = last.map(Some);
+    (shown, last.is_some())
 }
 
 fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table> {
@@ -101,7 +144,7 @@ fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table
     let route = |view: RouteView<'_>| show_route(dataplane, view);
     let (mut routes, mut by_length) = (None, None);
     match scope {
-        Scope::All => routes = Some(rib.routes(None).map(route).collect()),
+        Scope::All => routes = Some(Vec::new()),
         Scope::Prefix(prefix) => routes = Some(rib.get(*prefix).map(route).into_iter().collect()),
         Scope::Match(address) => routes = Some(rib.longest_match(*address).map(route).into_iter().collect()),
         Scope::Summary => {
@@ -120,6 +163,7 @@ fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table
         interfaces: dataplane.interfaces.iter().filter(|(_, interface)| interface.table4 == index).count(),
         routes,
         by_length,
+        after: matches!(scope, Scope::All).then_some(None),
     })
 }
 
@@ -138,7 +182,7 @@ fn show_route(dataplane: &Dataplane, route: RouteView<'_>) -> Route {
         .sources()
         .map(|source| Source {
             owner: source.owner.to_string(),
-            preference: source.preference.0,
+            preference: Some(source.preference.0).filter(|preference| *preference != u32::MAX),
             installed: installed && source.load_balance == id,
             paths: source
                 .paths
@@ -246,13 +290,13 @@ fn render_table(out: &mut String, table: &Table, detail: bool) -> std::fmt::Resu
         writeln!(out, "{}", route.prefix)?;
         if detail || route.buckets.is_empty() {
             for source in &route.sources {
-                writeln!(
-                    out,
-                    "  {} preference {}{}",
-                    source.owner,
-                    source.preference,
-                    if source.installed { ", installed" } else { "" }
-                )?;
+                let installed = if source.installed { ", installed" } else { "" };
+                match source.preference {
+                    Some(preference) => {
+                        writeln!(out, "  {} preference {preference}{installed}", source.owner)?
+                    }
+                    None => writeln!(out, "  {}{installed}", source.owner)?,
+                }
                 source.paths.iter().try_for_each(|path| writeln!(out, "    {path}"))?;
             }
         }

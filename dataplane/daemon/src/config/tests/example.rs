@@ -12,7 +12,9 @@ use crate::config::{
     flow,
     interfaces::{self, Interface, TableId},
     limits::{self, Limits},
-    logging, plugins, sockets, unix,
+    logging, plugins,
+    sockets::{self, Statseg},
+    unix,
     values::Core,
     vplaned,
     words::Key,
@@ -71,7 +73,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!(config.flow, Default::default());
     assert_eq!(config.limits, Limits::default());
     assert_eq!(logging::Logging { classes: Default::default(), ..config.logging }, Default::default());
-    assert_eq!(config.statseg, Default::default());
+    assert_eq!(Statseg { gid: None, ..config.statseg }, Statseg::default());
     assert_eq!(config.socksvr, Default::default());
     let mut vplaned = config.vplaned.expect("switched on");
     assert!(vplaned.dataplane_config.take().is_some() && vplaned.controller_config.take().is_some());

@@ -2,8 +2,12 @@
 //! Packet filters of vplaned: what `npf-cfg` wants becomes rule sets of the classifier.
 //!
 //! Each interface with rules has one set per direction, named `npf.<interface>.<in|out>`, closed by a rule that drops what
-//! no other has met. A commit compiles all of it aside, checks it, and then shows workers everything at once; what is
-//! refused leaves the filters as they were. Interfaces may come later than their rules.
+//! no other has met. A commit compiles all of it aside, and then shows workers everything at once. Interfaces may come later
+//! than their rules.
+//!
+//! A direction of an interface whose rules cannot be honoured is closed: nothing passes it until they are mended, and the commit is
+//! refused by name. It is never open, nor as it was before: what vplaned wants has the same effect whenever it is heard, so a
+//! restart changes nothing. Other directions and interfaces are not affected.
 //!
 //! A stateful rule admits flows (`docs/flow-tracker.md`): as long as there is one, all interfaces look their packets' flows
 //! up, and the other direction of its interface is closed to all but answers. Main thread.
@@ -25,6 +29,7 @@ use weft_vplaned::commands::npf::{AttachPoint, GroupClass, NpfCommand, Ruleset, 
 
 use self::compile::{Compiled, compile};
 use super::changes::Bindings;
+use crate::error::sentence;
 use crate::state::Dataplane;
 
 pub use self::show::{clear, show};
@@ -124,15 +129,20 @@ impl Filters {
         }
     }
 
-    /// Puts what is wanted into effect, or says why not and changes nothing.
+    /// Puts what is wanted into effect. What cannot be honoured closes the direction that it is for, and is said.
     pub fn commit(&mut self, dataplane: &mut Dataplane, bindings: &Bindings) -> Result<(), CommandError> {
         self.interfaces = bindings.named().map(|(index, name)| (index, name.to_owned())).collect();
-        let wanted = self.plan(dataplane)?;
-        let stateful = wanted.values().any(|guard| guard.rules.iter().any(|(rule, _)| rule.stateful));
-        if stateful {
-            let admitted = dataplane.admit_flows(OWNER);
-            admitted.map_err(|error| CommandError::Refused(format!("stateful=y: {error:#}")))?;
+        let mut refusals = Vec::new();
+        let mut wanted = self.plan(dataplane, &mut refusals);
+        let has_state = |guard: &Guard| guard.rules.iter().any(|(rule, _)| rule.stateful);
+        let stateful = wanted.values().any(has_state);
+        if stateful && let Err(error) = dataplane.admit_flows(OWNER) {
+            refusals.push(CommandError::Refused(format!("stateful=y: {}", sentence(&error))));
+            for guard in wanted.values_mut().filter(|guard| has_state(guard)) {
+                guard.close();
+            }
         }
+        self.make_fit(dataplane, &mut wanted, &mut refusals)?;
         let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = dataplane;
         let (old, new) = (&self.guards, &wanted);
         let done = rule_sets.at_once(engine, |sets, engine| {
@@ -144,16 +154,19 @@ impl Filters {
             }
             done
         });
-        done.map_err(|error| CommandError::Refused(error.to_string()))?;
+        done.map_err(|error| CommandError::Refused(format!("{error}; packet filters stay as they were")))?;
         self.guards = wanted;
         if !stateful {
             dataplane.admit_no_flows(OWNER);
         }
-        Ok(())
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(together(refusals)),
+        }
     }
 
     /// What is to be attached where.
-    fn plan(&self, dataplane: &Dataplane) -> Result<BTreeMap<Key, Guard>, CommandError> {
+    fn plan(&self, dataplane: &Dataplane, refusals: &mut Vec<CommandError>) -> BTreeMap<Key, Guard> {
         let mut compiled: BTreeMap<Key, (Ruleset, Vec<Compiled>)> = BTreeMap::new();
         for (at, groups) in self.store.rulesets() {
             let (AttachPoint::Interface(name), Some(direction)) = (&at.point, direction(at.ruleset)) else {
@@ -162,11 +175,16 @@ impl Filters {
             if groups.is_empty() {
                 continue;
             }
-            let rules = compile(&self.store, &groups)?;
+            let rules = compile(&self.store, &groups).unwrap_or_else(|error| {
+                refusals.push(closes(error, name, at.ruleset));
+                Vec::new()
+            });
             let Some((index, _)) = self.interfaces.iter().find(|(_, its)| its == name) else { continue };
-            if let Some((other, _)) = compiled.insert((*index, direction), (at.ruleset, rules)) {
-                let what = format!("{}: {} beside {other}", at.point, at.ruleset);
-                return Err(CommandError::Unsupported(what));
+            let key = (*index, direction);
+            if let Some((other, _)) = compiled.insert(key, (at.ruleset, rules)) {
+                let what = CommandError::Unsupported(format!("{}: {} beside {other}", at.point, at.ruleset));
+                refusals.push(closes(what, name, at.ruleset));
+                compiled.insert(key, (at.ruleset, Vec::new()));
             }
         }
         // Whoever may be answered here is answered, and nobody else passes.
@@ -180,26 +198,47 @@ impl Filters {
                 compiled.entry((index, other)).or_insert_with(|| (ruleset, Vec::new()));
             }
         }
-        let guards: Result<BTreeMap<Key, Guard>, CommandError> = compiled
-            .into_iter()
-            .map(|(key, (ruleset, rules))| Ok((key, self.guard(dataplane, key, ruleset, rules)?)))
-            .collect();
-        let guards = guards?;
-        let fresh = guards.values().map(|guard| {
-            let known = dataplane.rule_sets.get(&guard.name);
-            guard
-                .set
-                .iter()
-                .filter(|rule| known.as_ref().is_none_or(|set| set.rules.get(rule.id).is_none()))
-                .count()
-        });
-        let (fresh, room) = (fresh.sum::<usize>(), dataplane.rule_sets.room());
-        if fresh > room {
-            return Err(CommandError::Refused(format!(
-                "{fresh} more classifier rules, and room for {room}: limits {{ classify-rules }}"
-            )));
+        let mut guards = BTreeMap::new();
+        for (key, (ruleset, rules)) in compiled {
+            let guard = self.guard(dataplane, key, ruleset, rules).or_else(|error| {
+                refusals.push(closes(error, &dataplane.interface_name(key.0), ruleset));
+                self.guard(dataplane, key, ruleset, Vec::new())
+            });
+            // It fails again where somebody else's rules are, which are in force.
+            guards.extend(guard.ok().map(|guard| (key, guard)));
         }
-        Ok(guards)
+        guards
+    }
+
+    /// Closes the directions with the most new rules until the others have room.
+    fn make_fit(
+        &self,
+        dataplane: &Dataplane,
+        wanted: &mut BTreeMap<Key, Guard>,
+        refusals: &mut Vec<CommandError>,
+    ) -> Result<(), CommandError> {
+        let fresh = |guard: &Guard| {
+            let known = dataplane.rule_sets.get(&guard.name);
+            let is_known = |rule: &&Rule| known.as_ref().is_some_and(|set| set.rules.get(rule.id).is_some());
+            guard.set.iter().filter(|rule| !is_known(rule)).count()
+        };
+        let room = dataplane.rule_sets.room();
+        loop {
+            let needed: usize = wanted.values().map(fresh).sum();
+            if needed <= room {
+                return Ok(());
+            }
+            let what =
+                format!("{needed} more classifier rules, and room for {room}: limits {{ classify-rules }}");
+            match wanted.values_mut().max_by_key(|guard| fresh(guard)) {
+                Some(largest) if !largest.rules.is_empty() => {
+                    refusals
+                        .push(CommandError::Refused(format!("{what}; {} lets nothing pass", largest.name)));
+                    largest.close();
+                }
+                _ => return Err(CommandError::Refused(format!("{what}; packet filters stay as they were"))),
+            }
+        }
     }
 
     /// Rules that were there before keep their ids, and so their counters.
@@ -245,13 +284,7 @@ impl Filters {
             }));
             listed.push((rule, ids));
         }
-        let last = weft_classify::Action::only(weft_classify::Verdict::Drop);
-        kept.push(Rule {
-            id: DEFAULT,
-            priority: Priority(u32::MAX),
-            matches: Match::default(),
-            action: last,
-        });
+        kept.push(last());
         let mut set = RuleSet::of(kept).map_err(|error| CommandError::Refused(error.to_string()))?;
         let admitted = matches!(ruleset, Ruleset::FirewallIn | Ruleset::FirewallOut);
         set.exempt = Exempt { admitted, own: true };
@@ -275,6 +308,48 @@ impl Filters {
         let live = |(name, _): &(String, RuleId)| sets.get(name).is_some();
         self.logged.retain(|key, _| live(key));
         self.cleared.retain(|key, _| live(key));
+    }
+}
+
+impl Guard {
+    /// Nothing passes but what is exempt.
+    fn close(&mut self) {
+        self.rules.clear();
+        let exempt = self.set.exempt;
+        self.set = RuleSet::of(vec![last()]).unwrap_or_default();
+        self.set.exempt = exempt;
+    }
+}
+
+/// Drops what no other rule has met.
+fn last() -> Rule {
+    Rule {
+        id: DEFAULT,
+        priority: Priority(u32::MAX),
+        matches: Match::default(),
+        action: weft_classify::Action::only(weft_classify::Verdict::Drop),
+    }
+}
+
+/// A refusal, and what it means for the interface.
+fn closes(error: CommandError, interface: &str, ruleset: Ruleset) -> CommandError {
+    let means = format!("{interface} lets nothing pass by {ruleset} until that is mended");
+    match error {
+        CommandError::Unsupported(what) => CommandError::Unsupported(format!("{what}; {means}")),
+        CommandError::Refused(what) => CommandError::Refused(format!("{what}; {means}")),
+        other => CommandError::Refused(format!("{other}; {means}")),
+    }
+}
+
+/// All that is refused, as one.
+fn together(refusals: Vec<CommandError>) -> CommandError {
+    let mut refusals = refusals.into_iter();
+    let first = refusals.next();
+    let more: String = refusals.map(|error| format!(". {error}")).collect();
+    match first {
+        Some(CommandError::Unsupported(what)) => CommandError::Unsupported(what + &more),
+        Some(first) => CommandError::Refused(format!("{first}{more}")),
+        None => CommandError::Refused(more),
     }
 }
 

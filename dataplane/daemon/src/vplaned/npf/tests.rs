@@ -178,31 +178,59 @@ fn a_stateful_rule_closes_the_other_direction_to_all_but_answers() {
 }
 
 #[test]
-fn a_commit_that_is_refused_leaves_all_filters_as_they_were() {
+fn rules_that_cannot_be_honoured_close_their_direction_and_no_other() {
     let mut stand = Stand::new();
+    let other = stand.bed.dataplane.create_pg_interface(PgId(1), Mode::Ethernet, None);
+    let ifindex = weft_vplaned::netlink::IfIndex::new(9).expect("not 0");
+    stand.vplaned().bindings.bind(ifindex, other.expect("a second port"), "dp0p1s1");
     stand.npf(&WEB);
     stand.npf(&["npf-cfg commit"]);
-    let before = stand.verdicts(SET);
-    stand.npf(&[
-        "npf-cfg add fw:WEB 5 action=accept",
-        "npf-cfg add fw:WEB 15 action=drop ttl=1",
-        "npf-cfg commit",
-    ]);
-    assert_eq!(stand.failed(), ["npf-cfg commit"]);
-    let error = stand.vplaned().last_error.clone().expect("it is told");
-    assert!(error.contains("not supported: fw:WEB rule 15: ttl="), "{error}");
-    assert_eq!(stand.verdicts(SET), before);
-    // Also for what is unknown when it is said.
-    stand.npf(&[
-        "npf-cfg delete fw:WEB 15",
-        "npf-cfg add fw:WEB 25 action=drop rproc=policer(1)",
-        "npf-cfg commit",
-    ]);
-    assert_eq!(stand.failed(), ["npf-cfg add fw:WEB 25 action=drop rproc=policer(1)", "npf-cfg commit"]);
-    assert_eq!(stand.verdicts(SET), before);
-    stand.npf(&["npf-cfg delete fw:WEB 25", "npf-cfg commit"]);
-    assert_eq!(stand.failed(), [""; 0]);
-    assert_ne!(stand.verdicts(SET), before);
+    let good = stand.verdicts(SET);
+    let closed = Some(vec![Verdict::Drop]);
+    for bad in ["action=drop ttl=1", "action=drop rproc=policer(1)"] {
+        let rule = format!("npf-cfg add fw:WEB 15 {bad}");
+        stand.npf(&["npf-cfg add fw:WEB 5 action=accept", &rule, "npf-cfg commit"]);
+        assert!(stand.failed().contains(&"npf-cfg commit".to_owned()));
+        let error = stand.vplaned().last_error.clone().expect("it is told");
+        assert!(error.contains("not supported: fw:WEB rule 15: "), "{error}");
+        assert!(error.contains("dp0p0s4 lets nothing pass by fw-in until that is mended"), "{error}");
+        assert_eq!(stand.verdicts(SET), closed);
+        // Another interface follows what is wanted for it.
+        stand.npf(&[
+            "npf-cfg add fw:B 10 action=accept proto-final=6",
+            "npf-cfg attach interface:dp0p1s1 fw-in fw:B",
+            "npf-cfg commit",
+        ]);
+        assert_eq!(stand.failed(), ["npf-cfg commit"]);
+        assert_eq!(stand.verdicts("npf.pg1.in"), Some(vec![Verdict::Pass, Verdict::Drop]));
+        assert_eq!(stand.verdicts(SET), closed);
+        stand.npf(&[
+            "npf-cfg detach interface:dp0p1s1 fw-in fw:B",
+            "npf-cfg delete fw:WEB 15",
+            "npf-cfg delete fw:WEB 5",
+            "npf-cfg commit",
+        ]);
+        assert_eq!((stand.failed(), stand.verdicts("npf.pg1.in")), (Vec::new(), None));
+        assert_eq!(stand.verdicts(SET), good);
+    }
+}
+
+#[test]
+fn a_restart_has_the_filters_that_were_there_before_it() {
+    let bad = "npf-cfg add fw:WEB 15 action=drop rproc=policer(1)";
+    let mut before = Stand::new();
+    before.npf(&WEB);
+    before.npf(&["npf-cfg commit", bad, "npf-cfg commit"]);
+    // vplaned stores commands, and a new daemon hears them in a snapshot.
+    let mut after = Stand::new();
+    after.bed.dataplane.hear_vplaned([Event::SnapshotBegin]);
+    after.npf(&WEB);
+    after.npf(&[bad]);
+    let took = std::time::Duration::ZERO;
+    after.bed.dataplane.hear_vplaned([Event::SnapshotEnd { messages: 4, took }]);
+    assert_eq!(after.verdicts(SET), Some(vec![Verdict::Drop]));
+    assert_eq!(after.verdicts(SET), before.verdicts(SET));
+    assert_eq!(after.failed(), [bad, "npf-cfg commit"]);
 }
 
 #[test]
@@ -227,6 +255,7 @@ fn other_attach_points_and_classes_are_refused_by_name() {
     assert_eq!(stand.failed(), ["npf-cfg commit"]);
     let error = stand.vplaned().last_error.clone().expect("it is told");
     assert!(error.contains("interface:dp0p0s4: fw-in beside acl-in"), "{error}");
+    assert_eq!(stand.verdicts(SET), Some(vec![Verdict::Drop]));
 }
 
 #[test]

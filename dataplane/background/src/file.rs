@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Files that others name.
+//!
+//! To be called on a thread that may wait ([`crate::Background`]): a disk, or a server of the network, takes its time.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refuses.
+    #[error("cannot read {}: {error}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        error: io::Error,
+    },
+    /// A directory, a FIFO, a device.
+    #[error("cannot read {}: it is {found}, not a regular file", .path.display())]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// Longer than is read.
+    #[error("cannot read {}: it has more than {most} bytes", .path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        most: u64,
+    },
+    /// There is no thread to be had, or it has not got the rights.
+    #[error(transparent)]
+    Thread(#[from] io::Error),
+    /// No text.
+    #[error("cannot read {}: byte {at} is not UTF-8", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        at: usize,
+    },
+}
+
+/// Opens a regular file of `most` bytes at most. What the name leads to is looked at after it was opened, so that nobody can
+/// change it in between, and opening a FIFO does not wait for its writer.
+pub fn open(path: &Path, most: u64) -> Result<File, FileError> {
+    let failed = |error| FileError::Io { path: path.to_owned(), error };
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+    let file = file.map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(FileError::NotRegular { path: path.to_owned(), found: kind(found.file_type()) });
+    }
+    if found.len() > most {
+        return Err(FileError::TooLong { path: path.to_owned(), most });
+    }
+    Ok(file)
+}
+
+/// Reads a regular file of `most` bytes at most. A file that grows meanwhile, or that says nothing of its size as those of /proc,
+/// is held to the limit all the same.
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    let mut file = open(path, most)?.take(most + 1);
+    file.read_to_end(&mut bytes).map_err(|error| FileError::Io { path: path.to_owned(), error })?;
+    if bytes.len() as u64 > most {
+        return Err(FileError::TooLong { path: path.to_owned(), most });
+    }
+    Ok(bytes)
+}
+
+/// As [`read`], text.
+pub fn read_text(path: &Path, most: u64) -> Result<String, FileError> {
+    String::from_utf8(read(path, most)?)
+        .map_err(|error| FileError::NotText { path: path.to_owned(), at: error.utf8_error().valid_up_to() })
+}
+
+fn kind(found: std::fs::FileType) -> &'static str {
+    match found {
+        _ if found.is_dir() => "a directory",
+        _ if found.is_fifo() => "a FIFO",
+        _ if found.is_socket() => "a socket",
+        _ if found.is_char_device() || found.is_block_device() => "a device",
+        _ => "something else",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::Background;
+    use crate::rights::{Rights, User};
+
+    /// A folder of its own for a test, gone with it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("weft-background-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn only_regular_files_and_no_more_than_the_limit() {
+        let folder = Folder::new("kinds");
+        let fifo = folder.0.join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        // Does not wait for a writer.
+        let error = read(&fifo, 10).unwrap_err();
+        assert!(matches!(error, FileError::NotRegular { found: "a FIFO", .. }), "{error}");
+        assert!(matches!(read(&folder.0, 10), Err(FileError::NotRegular { found: "a directory", .. })));
+        let device = read(Path::new("/dev/zero"), 10);
+        assert!(matches!(device, Err(FileError::NotRegular { found: "a device", .. })));
+        // Of no size, it says, and endless or not: it is held to the limit.
+        assert!(matches!(read(Path::new("/proc/self/maps"), 10), Err(FileError::TooLong { most: 10, .. })));
+
+        let file = folder.0.join("file");
+        std::fs::write(&file, [b'x'; 11]).unwrap();
+        assert!(matches!(read(&file, 10), Err(FileError::TooLong { most: 10, .. })));
+        assert_eq!(read(&file, 11).unwrap().len(), 11);
+        std::fs::write(&file, b"ab\xff").unwrap();
+        assert!(matches!(read_text(&file, 11), Err(FileError::NotText { at: 2, .. })));
+        assert!(matches!(read(&folder.0.join("none"), 1), Err(FileError::Io { .. })));
+    }
+
+    #[test]
+    fn a_file_is_read_and_made_with_the_rights_of_whoever_asks() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let folder = Folder::new("rights");
+        if std::fs::metadata(&folder.0).unwrap().uid() != 0 {
+            eprintln!("skipped: only root can take the rights of others");
+            return;
+        }
+        std::fs::set_permissions(&folder.0, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let secret = folder.0.join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        let read_as = |rights: Rights| {
+            let secret = secret.clone();
+            Background::start(&rights, move || read_text(&secret, 100)).unwrap().wait().unwrap()
+        };
+        let user =
+            |gid, groups: &[u32]| Rights::User(Arc::new(User { uid: 65534, gid, groups: groups.to_vec() }));
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read_as(Rights::Daemon).unwrap(), "secret");
+        assert!(read_as(user(65534, &[])).is_err());
+        assert!(read_as(user(65534, &[0])).is_err());
+        assert!(matches!(read_as(Rights::Stranger), Err(FileError::Thread(_))));
+        // By one of its groups.
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read_as(user(65534, &[])).is_err());
+        assert_eq!(read_as(user(65534, &[0])).unwrap(), "secret");
+        assert_eq!(read_as(user(0, &[])).unwrap(), "secret");
+        // What it makes belongs to it, and this thread has kept its own rights.
+        let made = folder.0.join("made");
+        let path = made.clone();
+        let work = move || File::create(path);
+        Background::start(&user(65534, &[]), work).unwrap().wait().unwrap().unwrap();
+        assert_eq!(std::fs::metadata(&made).unwrap().uid(), 65534);
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
+    }
+}
