@@ -208,7 +208,7 @@ def test_packets_go_past_a_disabled_plugin(network, folder):
 
 def test_an_input_node_wakes_its_worker(network, folder):
     folder.add("probe")
-    weft = network(workers=2, more=settings(folder)).weft
+    weft = network(workers=2, first_worker_core=0, more=settings(folder)).weft
     for count in (1, 200):
         before = weft.errors().get(("probe-input", "packets that the probe has brought"), 0)
         weft.cli(f"probe bring {count}")

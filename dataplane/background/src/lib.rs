@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the main thread has other threads do, because it waits for nothing: everybody's commands, messages and timers run on it.
 //!
-//! [`Background`] is a piece of work on a thread of its own, whose result is polled for. [`file`] reads and makes the files that
+//! [`Background`] is a piece of work on a thread of its own, whose result is polled for. [`mod@file`] reads and makes the files that
 //! others name: only regular ones, no more than a limit, and with the rights of whoever asks ([`Rights`]), not with the daemon's.
 //!
 //! May be used from any thread; nothing here is global. A thread per piece of work costs some 30 us, and is the only way to open a

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A dataplane with workers on threads of their own, for unit tests: no namespace, no socket, no right is needed.
 
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::Value;
 use weft_cli::{CliError, Reply};
 
@@ -14,9 +17,13 @@ use crate::threads::{Place, Plan, WorkerThreads};
 use crate::topology::Topology;
 use weft_control::Control;
 
-/// A running dataplane.
+/// Beds of this process so far, for the name of each one's folder.
+static BEDS: AtomicU32 = AtomicU32::new(0);
+
+/// A running dataplane. Its runtime directory is a folder of its own, which goes with it.
 pub struct Bed {
     pub dataplane: Dataplane,
+    folder: PathBuf,
 }
 
 impl Bed {
@@ -31,7 +38,11 @@ impl Bed {
         Bed::make(config, 1).ok()
     }
 
-    fn make(config: Config, workers: usize) -> anyhow::Result<Bed> {
+    fn make(mut config: Config, workers: usize) -> anyhow::Result<Bed> {
+        let number = BEDS.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("weft-bed-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).context("a folder in the temporary directory")?;
+        config.unix.runtime_dir = folder.clone();
         let cores: Vec<_> = Topology::read().expect("this machine has cores").cores().into_iter().collect();
         let place = |name: String, number: usize| Place {
             name,
@@ -46,7 +57,7 @@ impl Bed {
         let (mut dataplane, workers) = Dataplane::new(config, plan, Recent::default())?;
         dataplane.threads =
             WorkerThreads::start(workers, &dataplane.plan.workers).expect("threads for the workers");
-        Ok(Bed { dataplane })
+        Ok(Bed { dataplane, folder })
     }
 
     /// What a command answers, or why it does not.
@@ -87,6 +98,8 @@ impl Drop for Bed {
     fn drop(&mut self) {
         let Dataplane { threads, control: Control { engine, .. }, .. } = &mut self.dataplane;
         let ended = threads.stop(engine, Duration::from_secs(10));
+        // Whatever a test leaves there is its own.
+        let _ = std::fs::remove_dir_all(&self.folder);
         if !std::thread::panicking() {
             assert!(ended, "the workers end");
         }

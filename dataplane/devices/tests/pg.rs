@@ -458,7 +458,7 @@ fn wrong_commands_are_refused_with_a_sentence() {
         (UDP.to_owned(), "output interface or node not given"),
         ("source pg0 data { IP4: x }".to_owned(), "failed to parse packet data from 'x': line 1, column 24"),
         ("source pg0 size 20-20 data { hex 0x00 }".replace("0x00", &"00".repeat(21)), "total header size 21"),
-        (format!("source pg0 pcap {}", file.display()), "cannot open it"),
+        (format!("source pg0 pcap {}", file.display()), "cannot read"),
         (format!("source pg0 pcap {}", empty.display()), "holds no packet"),
     ] {
         let error = bed.add(&text).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A rule in words: `id 10 priority 100 src 10.0.0.0/8 dst any proto tcp dport 80-443 action drop`.
 //!
-//! The one text form of rules: of commands, of files, and of plugins. What [`read`] understands, [`write`] says; the words of
+//! The one text form of rules: of commands, of files, and of plugins. What [`read`] understands, [`write()`] says; the words of
 //! a match come in any order, those of an action last. Main thread.
 
 use std::collections::HashMap;

@@ -120,6 +120,7 @@ fn fill(segment: &mut Segment) {
     name(segment, "/sys/reason/names", &["ip4-lookup/no_route"]);
     name(segment, "/sys/reason/sentences", &["no route to \"there\""]);
     name(segment, "/sys/reason/severities", &["error"]);
+    name(segment, "/sys/reason/kinds", &["drop"]);
     count(segment, "/node/errors", &[1]);
     count(segment, "/sys/workers", &[100, 60, 5, 4000]);
     segment.scalar("/sys/clocks_per_second").expect("there is room").set(2_600_000_000);

@@ -163,6 +163,15 @@ pub enum LostReason {
     Transport(String),
 }
 
+/// Why vplaned is asked whether it still knows us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    /// Without a port there is nothing else that keeps the session alive.
+    KeepAlive,
+    /// A publication bore a number that is known already, and not for the reason that a snapshot gives.
+    Numbers,
+}
+
 /// Where the conversation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -207,8 +216,8 @@ pub struct Session {
     last: Sequence,
     /// A publication beyond the snapshot's end was seen.
     advanced: bool,
-    /// A CONFQUERY is out: its refusal says that vplaned was restarted, its answer that vplaned counts otherwise than we do.
-    probing: bool,
+    /// A CONFQUERY is out, and why. Its refusal says that vplaned was restarted.
+    probe: Option<Probe>,
     resync_wanted: bool,
     next_report: Option<Instant>,
     backoff: Backoff,
@@ -230,7 +239,7 @@ impl Session {
             ports: Ports::new(settings.first_request),
             last: Sequence::default(),
             advanced: false,
-            probing: false,
+            probe: None,
             resync_wanted: false,
             next_report: None,
             backoff: Backoff::new(settings.timing.backoff),
@@ -359,8 +368,7 @@ impl Session {
         self.counts.duplicates += 1;
         // Right after a snapshot this is what queued meanwhile. Later it is either nothing, or a restarted
         // vplaned that counts from 1 again: that one does not know us.
-        if self.advanced && !self.probing {
-            self.probing = true;
+        if self.advanced && self.probe.replace(Probe::Numbers).is_none() {
             self.send(Request::ConfQuery);
         }
     }
@@ -398,11 +406,12 @@ impl Session {
                 }
                 None => self.lose(now, LostReason::NoPublisher),
             },
-            (Reply::Conf { .. }, _) if self.probing => {
+            (Reply::Conf { .. }, _) if self.probe.is_some() => {
                 // vplaned knows us, so its numbers went back while it ran, or one jumped ahead of the others. Which of the
                 // publications since then were new is anybody's guess: the snapshot's end says where they stand.
-                self.probing = false;
-                self.resync(now);
+                if self.probe.take() == Some(Probe::Numbers) {
+                    self.resync(now);
+                }
             }
             (Reply::PortAdded { request, ifindex, name }, _) => self.port_added(now, request, ifindex, name),
             (Reply::PortDeleted { request, deleted }, _) => self.port_deleted(now, request, deleted),
@@ -446,7 +455,7 @@ impl Session {
         self.state = State::Idle { until: Some(now + retry_in) };
         self.ports.forget();
         self.publisher = None;
-        self.probing = false;
+        self.probe = None;
         self.resync_wanted = false;
         self.next_report = None;
         self.counts.lost += 1;

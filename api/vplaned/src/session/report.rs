@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::types::{Counters, Link, PortNumber};
 use crate::wire::Request;
 
-use super::{Event, Session, State};
+use super::{Event, Probe, Session, State};
 
 impl Session {
     /// Tells a port's link; does nothing while vplaned cannot know the port.
@@ -48,8 +48,8 @@ impl Session {
         }
         self.next_report = Some(now + self.settings.timing.report);
         // With nothing to report, this keeps the session alive. vplaned answers it at any time.
-        if self.ports.registered() == 0 && !self.probing && self.state == State::Ready {
-            self.probing = true;
+        if self.ports.registered() == 0 && self.probe.is_none() && self.state == State::Ready {
+            self.probe = Some(Probe::KeepAlive);
             self.send(Request::ConfQuery);
         }
         self.event(Event::ReportDue);

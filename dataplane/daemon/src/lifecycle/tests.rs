@@ -76,9 +76,7 @@ fn one_flow(bed: &mut Bed) -> Flow {
 
 #[test]
 fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
-    let folder = std::env::temp_dir().join(format!("weft-lifecycle-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder for the socket of flows");
-    let mut bed = Bed::new(&format!("unix {{ runtime-dir {} }}", folder.display()), 1);
+    let mut bed = Bed::new("", 1);
     for command in [
         "create packet-generator interface pg0 hw-addr 02:00:00:00:00:07",
         "ip table add 7",
@@ -98,15 +96,16 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     let of_seven = bed.dataplane.router.table_index(7).expect("it was added");
     assert_eq!(u32::from(flow.key.table()), of_seven.0);
     bed.text(&format!("flow verdict {} redirect table 9", flow.id));
-    bed.text("ip table del 9");
-    let ended = |bed: &mut Bed, what: &str, holds: fn(&[Flow]) -> bool| {
+    let comes = |bed: &mut Bed, what: &str, holds: fn(&[Flow]) -> bool| {
         let done = bed.dataplane.settle(Duration::from_secs(10), |dataplane| {
             let tracker = dataplane.flows.tracker.as_ref().expect("flows are tracked");
             holds(&tracker.flows().collect::<Vec<_>>())
         });
         assert!(done, "{what}");
     };
-    ended(&mut bed, "it leads nowhere", |flows| flows[0].verdict == Verdict::Drop);
+    comes(&mut bed, "its worker has the verdict", |flows| matches!(flows[0].verdict, Verdict::Table(_)));
+    bed.text("ip table del 9");
+    comes(&mut bed, "it leads nowhere", |flows| flows[0].verdict == Verdict::Drop);
     bed.text("ip table add 8");
     assert_eq!(bed.dataplane.router.table_index(8).ok(), Some(of_nine), "the index is given out again");
     for command in
@@ -114,8 +113,5 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     {
         bed.text(command);
     }
-    ended(&mut bed, "it was seen in table 7", <[Flow]>::is_empty);
-    drop(bed);
-    // The folder is of this test alone.
-    let _ = std::fs::remove_dir_all(folder);
+    comes(&mut bed, "it was seen in table 7", <[Flow]>::is_empty);
 }

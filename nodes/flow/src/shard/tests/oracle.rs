@@ -61,6 +61,8 @@ struct OracleFlow {
 struct Name {
     protocol: u8,
     ends: [(Ipv4Addr, u16); 2],
+    /// Of a query of ICMP: who asks.
+    asks: Option<(Ipv4Addr, u16)>,
 }
 
 pub struct Oracle {
@@ -95,7 +97,12 @@ impl Oracle {
         let (from, to) = (end(sent.from, ports[0]), end(sent.to, ports[1]));
         let mut ends = [from, to];
         ends.sort();
-        let name = Name { protocol, ends };
+        let asks = match sent.what {
+            Kind::Ping => Some(from),
+            Kind::Pong => Some(to),
+            Kind::Udp | Kind::Gre | Kind::Tcp(_) => None,
+        };
+        let name = Name { protocol, ends, asks };
         let endpoint = |(address, port)| Endpoint { address, port };
         let (from, to) = (endpoint(from), endpoint(to));
         let segment = match &sent.what {
