@@ -333,7 +333,7 @@ def test_files_that_are_refused(network, folder):
     minimal(folder, "new", fingerprint="0x123ull")
     assert "built with other headers of version 0 of the plugin ABI: their fingerprint is 0x123, expected" in refused("new")
     minimal(folder, "other", called="someone")
-    assert "the plugin is called 'someone', so expected the file name someone.so" in refused("other")
+    assert "other.so holds the plugin 'someone': rename the file to someone.so" in refused("other")
     open_to_all = minimal(folder, "open")
     open_to_all.chmod(0o757)
     assert "can be written by others" in refused("open")
