@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rules that admit flows, with the tracker that remembers them: answers pass, strangers do not.
 
-#[allow(dead_code)]
-#[path = "../../tests/graph/bed/mod.rs"]
-mod bed;
-
 use proptest::prelude::*;
 use weft_classify::{
     Action, Direction, Exempt, Match, PortRange, Priority, Rule, RuleId, RuleSet, RuleSets, Verdict,
@@ -15,7 +11,7 @@ use weft_flow::settings::{Mode, Settings};
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, TcpFlags};
 
-use bed::Bed;
+use weft_testing::Bed;
 
 const SYN: TcpFlags = TcpFlags::SYN;
 const ACK: TcpFlags = TcpFlags::ACK;

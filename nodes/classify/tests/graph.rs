@@ -2,10 +2,6 @@
 //! Rules in the graph: crafted packets in, exact bytes, counters and reasons out. The bed of weft-nodes checks the
 //! conservation law and the buffer pool after every test.
 
-#[allow(dead_code)]
-#[path = "../../tests/graph/bed/mod.rs"]
-mod bed;
-
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 
@@ -23,7 +19,7 @@ use weft_nodes::ip4::NextHopId;
 use weft_stats::Combined;
 use zerocopy::FromBytes;
 
-use bed::Bed;
+use weft_testing::Bed;
 
 const SET: &str = "edge";
 
@@ -162,7 +158,7 @@ fn a_frame_is_redirected_to_a_port_as_it_is() {
 fn a_packet_is_redirected_to_a_next_hop() {
     let mut lab = Lab::with([]);
     let [p0, p1] = lab.bed.ports;
-    let back: NextHopId = lab.bed.objects.next_hops.find(p0.index, p0.peer.into()).unwrap();
+    let back: NextHopId = lab.bed.next_hop(p0.index, p0.peer);
     lab.replace([rule(1, to_port(9), Verdict::Redirect(Redirect::NextHop(back)))]).unwrap();
     lab.send(9);
     let expected = p0.outgoing().ipv4(p0.peer, p1.peer).ttl(63).udp(1000, 9).build();
@@ -285,7 +281,7 @@ fn counters_stay_with_the_rule_and_limits_are_errors() {
 fn rules_of_an_interface_go_with_it() {
     let mut lab = Lab::new(64);
     let [p0, p1] = lab.bed.ports;
-    let behind: NextHopId = lab.bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
+    let behind: NextHopId = lab.bed.next_hop(p1.index, p1.peer);
     lab.replace([
         rule(1, Match { interface: Some(p1.index), ..Match::default() }, Verdict::Drop),
         rule(2, Match::default(), Verdict::Redirect(Redirect::Interface(p1.index))),

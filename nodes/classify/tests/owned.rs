@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rule sets of one owner, replaced together, while packets meet them.
 
-#[allow(dead_code)]
-#[path = "../../tests/graph/bed/mod.rs"]
-mod bed;
-
 use weft_classify::{
     Action, ClassifyError, Direction, Match, OwnedSet, PortRange, Priority, Rule, RuleId, RuleSet, RuleSets,
     Verdict,
 };
 use weft_engine::InterfaceIndex;
 
-use bed::Bed;
+use weft_testing::Bed;
 
 const OWNER: &str = "plugin.test";
 const LIMIT: usize = 8;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::ip4::{DropKind, PathTarget, SourceCheck};
 
-use crate::bed::{Bed, DEFAULT, ip};
+use weft_testing::{Bed, DEFAULT, ip};
 
 fn check(bed: &mut Bed, check: SourceCheck) {
     let (admission, index) = (bed.nodes.admission, bed.ports[0].index);
@@ -22,7 +22,7 @@ fn from(bed: &mut Bed, source: Ipv4Addr, destination: Ipv4Addr) -> Packet {
 fn sources_are_believed_as_rfc_3704_says() {
     let mut bed = Bed::new();
     let [p0, p1] = bed.ports;
-    let via = |port: crate::bed::Port| PathTarget::Via { address: port.peer, interface: Some(port.index) };
+    let via = |port: weft_testing::Port| PathTarget::Via { address: port.peer, interface: Some(port.index) };
     bed.route(DEFAULT, "20.0.0.0/24", &[via(p0)]);
     bed.route(DEFAULT, "20.0.1.0/24", &[via(p1)]);
     bed.route(DEFAULT, "20.0.2.0/24", &[via(p0), via(p1)]);

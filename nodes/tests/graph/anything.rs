@@ -10,7 +10,7 @@ use weft_nodes::headers::{ArpOperation, ArpPacket, EtherType, MacAddr, VlanId};
 use weft_nodes::interface::Tags;
 use weft_nodes::ip4::PathTarget;
 
-use crate::bed::{Bed, DEFAULT, Port, ip};
+use weft_testing::{Bed, DEFAULT, Port, ip};
 
 /// Addresses with something special about each.
 const ADDRESSES: [&str; 14] = [
@@ -103,12 +103,12 @@ proptest! {
         let mut bed = Bed::with(Settings { hold, ..Settings::default() });
         let [p0, p1] = bed.ports;
         let loopback = bed.loopback("loop0", MacAddr([2, 0, 0, 0, 7, 1]));
-        bed.address(loopback, DEFAULT, "10.7.0.1/24");
+        bed.address(loopback, "10.7.0.1/24");
         let id = |id| VlanId::new(id).unwrap();
         let tags = Tags { outer: Some((EtherType::QINQ, id(20))), inner: Some(id(30)) };
         let sub = bed.interfaces.create_sub(&mut bed.engine, p1.index, 20, tags).unwrap();
-        bed.address(sub, DEFAULT, "10.0.20.1/24");
-        bed.resolve(DEFAULT, sub, ip("10.0.20.2"), p1.peer_mac);
+        bed.address(sub, "10.0.20.1/24");
+        bed.resolve(sub, ip("10.0.20.2"), p1.peer_mac);
         let via = |port: Port| PathTarget::Via { address: port.peer, interface: Some(port.index) };
         bed.route(DEFAULT, "192.0.2.0/24", &[via(p0), via(p1)]);
         bed.change(p1.index, |interface| interface.mtu = mtu);
@@ -122,7 +122,7 @@ proptest! {
             match i % 100 {
                 33 => bed.run(),
                 66 => {
-                    bed.resolve(DEFAULT, p1.index, ip("10.0.1.9"), p1.peer_mac);
+                    bed.resolve(p1.index, ip("10.0.1.9"), p1.peer_mac);
                     bed.run();
                 }
                 99 => {

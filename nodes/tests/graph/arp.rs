@@ -14,7 +14,7 @@ use weft_nodes::ip4::{DropKind, PathTarget};
 use weft_nodes::neighbor::Evidence;
 use zerocopy::IntoBytes;
 
-use crate::bed::{Bed, DEFAULT, Port, ip};
+use weft_testing::{Bed, DEFAULT, Port, ip};
 
 const ETHERNET: usize = 14;
 
@@ -55,7 +55,7 @@ fn a_reply_wears_the_tags_of_the_request() {
     let id = |id| VlanId::new(id).unwrap();
     let tags = Tags { outer: Some((EtherType::QINQ, id(20))), inner: Some(id(30)) };
     let sub = bed.interfaces.create_sub(&mut bed.engine, p1.index, 20, tags).unwrap();
-    bed.address(sub, DEFAULT, "10.0.20.1/24");
+    bed.address(sub, "10.0.20.1/24");
     let peer = ip("10.0.20.2");
     bed.pass(1, &p1.incoming().qinq(20).vlan(30).arp(request((p1.peer_mac, peer), ip("10.0.20.1"))));
     let answer = ArpPacket::new(ArpOperation::Reply, (p1.mac, ip("10.0.20.1")), (p1.peer_mac, peer));
@@ -178,7 +178,7 @@ fn proxy_arp_answers_for_what_lies_behind() {
         bed.counted(&[("arp-reply/proxy_replies_sent", 1)]);
     }
     // On the link where the question comes from, by a neighbour there, nowhere, unknown, and no host at all.
-    bed.resolve(DEFAULT, p0.index, ip("10.0.0.9"), MacAddr([2, 0, 0, 0, 0, 9]));
+    bed.resolve(p0.index, ip("10.0.0.9"), MacAddr([2, 0, 0, 0, 0, 9]));
     for target in
         ["10.0.0.8", "10.0.0.9", "10.0.0.130", "10.0.0.209", "192.0.2.1", "10.0.0.255", "10.0.1.255"]
     {

@@ -7,7 +7,7 @@ use weft_nodes::headers::build::{Packet, ethernet};
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
 use weft_nodes::interface::Tags;
 
-use crate::bed::{Bed, DEFAULT, ip};
+use weft_testing::{Bed, ip};
 
 const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 9, 9]);
 
@@ -20,8 +20,8 @@ fn tags(outer: (EtherType, u16), inner: Option<u16>) -> Tags {
 fn sub(bed: &mut Bed, n: u8, tags: Tags) -> InterfaceIndex {
     let port = bed.ports[1];
     let sub = bed.interfaces.create_sub(&mut bed.engine, port.index, n.into(), tags).unwrap();
-    bed.address(sub, DEFAULT, &format!("10.0.{n}.1/24"));
-    bed.resolve(DEFAULT, sub, ip(&format!("10.0.{n}.2")), port.peer_mac);
+    bed.address(sub, &format!("10.0.{n}.1/24"));
+    bed.resolve(sub, ip(&format!("10.0.{n}.2")), port.peer_mac);
     bed.run();
     sub
 }

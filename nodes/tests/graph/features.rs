@@ -12,7 +12,7 @@ use weft_engine::{Context, InterfaceIndex, NodeId, ReasonId};
 use weft_nodes::headers::{ArpOperation, ArpPacket, MacAddr};
 use weft_nodes::ip4::MssLimits;
 
-use crate::bed::Bed;
+use weft_testing::Bed;
 
 static FEATURE: NodeSpec = NodeSpec::internal("test-feature");
 
@@ -130,7 +130,7 @@ fn a_trace_tells_the_way_of_a_packet() {
     bed.receive(0, &frame(64));
     bed.receive(0, &frame(1));
     bed.run();
-    let id = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap().0;
+    let id = bed.next_hop(p1.index, p1.peer).0;
     let header = |ttl, checksum: &str| {
         format!(
             "  UDP: 10.0.0.2 -> 10.0.1.2\n    tos 0x00, ttl {ttl}, length 28, checksum 0x{checksum}\n    \

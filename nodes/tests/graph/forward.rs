@@ -12,9 +12,9 @@ use weft_nodes::context::{IpContext, LOCALLY_ORIGINATED};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::headers::build::{Packet, ipv4};
 use weft_nodes::interface::Kind;
-use weft_nodes::ip4::{Egress, Forward, ForwardKind, NextHopId, PathTarget, Resolution, Rewrite};
+use weft_nodes::ip4::{Forward, NextHopId, PathTarget, Rewrite};
 
-use crate::bed::{Bed, DEFAULT, InterfaceCounts, ip};
+use weft_testing::{Bed, DEFAULT, InterfaceCounts, ip};
 
 #[test]
 fn a_packet_is_forwarded_with_one_hop_less() {
@@ -28,7 +28,7 @@ fn a_packet_is_forwarded_with_one_hop_less() {
     let expected = InterfaceCounts { rx: 1, ip4: 1, ..InterfaceCounts::default() };
     assert_eq!(bed.interface(p0.index), expected);
     assert_eq!(bed.interface(p1.index), InterfaceCounts { tx: 1, ..InterfaceCounts::default() });
-    let route = bed.ribs[0].get("10.0.1.2/32".parse().unwrap()).unwrap();
+    let route = bed.table(DEFAULT).rib.get("10.0.1.2/32".parse().unwrap()).unwrap();
     let id = route.load_balance().0;
     let used = bed.tables.routes.get(ThreadIndex(1), id as usize);
     assert_eq!((used.packets, used.bytes), (1, received.build().len() as u64 - 14));
@@ -72,16 +72,20 @@ fn what_cannot_be_sent_has_a_reason() {
     bed.counted(&[("ip4-rewrite/no_headroom", 1)]);
     let to_all = p0.incoming().macs(p0.peer_mac, MacAddr::BROADCAST).ipv4(p0.peer, p1.peer).udp(1, 2);
     bed.dies(0, &to_all.build(), "ip4-rewrite/link_broadcast");
+    // Found its next hop when the interface was still up.
+    let Bed { router, engine, interfaces, .. } = &mut bed;
+    let peer = router.hold_next_hop(engine, interfaces, p1.index, p1.peer).unwrap();
     bed.change(p1.index, |interface| interface.admin_up = false);
-    let good = p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2);
-    bed.dies(0, &good.build(), "ip4-rewrite/interface_down");
+    bed.place("ip4-rewrite", &packet, HEADROOM, |meta| meta.set_next_hop(peer.0));
+    bed.run();
+    bed.counted(&[("ip4-rewrite/interface_down", 1)]);
 }
 
 #[test]
 fn flows_spread_over_two_ports_and_stay() {
     let mut bed = Bed::new();
     let [p0, p1] = bed.ports;
-    let via = |port: crate::bed::Port| PathTarget::Via { address: port.peer, interface: Some(port.index) };
+    let via = |port: weft_testing::Port| PathTarget::Via { address: port.peer, interface: Some(port.index) };
     bed.route(DEFAULT, "192.0.2.0/24", &[via(p0), via(p1)]);
     let mut ports = BTreeMap::new();
     for round in 0..2 {
@@ -103,9 +107,8 @@ fn two_tables_may_have_the_same_addresses() {
     let [p0, p1] = bed.ports;
     // Each port becomes a customer of its own, with 10.9.0.0/24 behind a loopback of its own.
     let red = bed.add_table();
-    bed.change(p1.index, |interface| interface.addresses4.clear());
-    bed.address(p1.index, red, "10.0.1.1/24");
-    bed.resolve(red, p1.index, p1.peer, p1.peer_mac);
+    bed.move_to(red, p1.index);
+    bed.resolve(p1.index, p1.peer, p1.peer_mac);
     for (table, port) in [(DEFAULT, p0), (red, p1)] {
         let via = PathTarget::Via { address: port.peer, interface: Some(port.index) };
         bed.route(table, "10.9.0.0/24", &[via]);
@@ -160,9 +163,10 @@ impl Node for Onward {
 fn a_route_can_lead_to_any_node_with_a_number() {
     let mut bed = Bed::new();
     let [p0, p1] = bed.ports;
-    let peer = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
+    let peer = bed.next_hop(p1.index, p1.peer);
     let onward = Onward::add(&mut bed, None);
-    let object = Forward::new(ForwardKind::to(onward), peer.0);
+    let kind = bed.router.register_kind("onward", onward).unwrap();
+    let object = Forward::new(kind, peer.0);
     bed.route(DEFAULT, "192.0.2.0/24", &[PathTarget::Object(object)]);
     let packet = |frame: Packet, ttl| frame.ipv4(p0.peer, ip("192.0.2.1")).ttl(ttl).udp(1, 2);
     bed.pass(0, &packet(p0.incoming(), 64));
@@ -173,19 +177,17 @@ fn a_route_can_lead_to_any_node_with_a_number() {
 fn a_tunnel_is_an_adjacency_on_an_adjacency() {
     let mut bed = Bed::new();
     let [p0, p1] = bed.ports;
-    let peer = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
+    let peer = bed.next_hop(p1.index, p1.peer);
     let onward = Onward::add(&mut bed, Some(peer));
     let tunnel =
         bed.interfaces.create(&mut bed.engine, "tunnel0", Kind::Port, MacAddr::ZERO, 1400, onward).unwrap();
     bed.change(tunnel, |tunnel| (tunnel.admin_up, tunnel.link_up) = (true, true));
     let far = ip("172.16.0.2");
     bed.route(DEFAULT, "192.0.2.0/24", &[PathTarget::Via { address: far, interface: Some(tunnel) }]);
-    let id = bed.objects.next_hops.find(tunnel, far.into()).unwrap();
     // UDP in IPv4, and a header and an Ethernet header of the tunnel's own, as VXLAN has it.
     let encapsulation = ipv4(ip("10.0.1.1"), p1.peer).udp(4789, 4789).payload(&[7; 22]).build();
-    let rewrite = Resolution::Complete(Rewrite::of(&encapsulation).unwrap());
-    let egress = Egress::of(&bed.interfaces, tunnel);
-    bed.objects.next_hops.resolve(&mut bed.engine.domain, id, rewrite, egress);
+    let rewrite = Rewrite::of(&encapsulation).unwrap();
+    bed.router.set_encapsulation(&mut bed.engine, &bed.interfaces, tunnel, rewrite);
     let inner =
         |frame: Packet, ttl| frame.ipv4(p0.peer, ip("192.0.2.1")).ttl(ttl).udp(1, 2).payload(b"inner");
     bed.pass(0, &inner(p0.incoming(), 64));

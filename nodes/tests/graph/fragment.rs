@@ -6,7 +6,7 @@ use weft_nodes::context::IpContext;
 use weft_nodes::headers::Ipv4Header;
 use weft_nodes::headers::build::{Packet, ipv4};
 
-use crate::bed::{Bed, MTU};
+use weft_testing::{Bed, MTU};
 
 #[test]
 fn too_long_a_packet_leaves_in_pieces_that_fit() {
@@ -64,7 +64,7 @@ fn what_cannot_be_cut_has_a_reason() {
 fn a_packet_that_fits_after_all_goes_whole() {
     let mut bed = Bed::new();
     let [p0, p1] = bed.ports;
-    let id = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
+    let id = bed.next_hop(p1.index, p1.peer);
     let packet = |frame: Packet, ttl| frame.ipv4(p0.peer, p1.peer).ttl(ttl).udp(1, 2);
     bed.place("ip4-frag", &packet(p0.incoming(), 64).build()[14..], HEADROOM, |meta| meta.set_next_hop(id.0));
     bed.run();

@@ -11,9 +11,9 @@ use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::{Packet, ipv4};
 use weft_nodes::headers::{EtherType, Icmp4Header, Icmp4Type, MacAddr, VlanId};
 use weft_nodes::interface::Tags;
-use weft_nodes::ip4::{PathTarget, Resolution};
+use weft_nodes::ip4::PathTarget;
 
-use crate::bed::{Bed, DEFAULT, ip, wanted};
+use weft_testing::{Bed, DEFAULT, ip, wanted};
 
 const NEW: &str = "10.0.1.9";
 const NEW_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 9]);
@@ -46,7 +46,7 @@ fn packets_wait_for_a_host_on_the_link_and_leave_in_order() {
     assert_eq!(bed.worker.in_flight(), 5);
     assert_eq!(bed.notices(), [wanted(p1.index, ip(NEW))]);
     bed.counted(&[("ip4-arp/requests", 1)]);
-    bed.resolve(DEFAULT, p1.index, ip(NEW), NEW_MAC);
+    bed.resolve(p1.index, ip(NEW), NEW_MAC);
     bed.run();
     let sent = bed.sent(1);
     assert_eq!(numbers(&sent), [0, 1, 2, 3, 4]);
@@ -92,28 +92,28 @@ fn packets_wait_for_a_next_hop() {
     // To the router itself, by another way to the same queue.
     bed.pass(0, &numbered(&bed, NEW, 3));
     assert_eq!(bed.notices(), [wanted(p1.index, ip(NEW))]);
-    bed.resolve(DEFAULT, p1.index, ip(NEW), NEW_MAC);
+    bed.resolve(p1.index, ip(NEW), NEW_MAC);
     bed.run();
     assert_eq!(numbers(&bed.sent(1)), [1, 2, 3]);
 }
 
 #[test]
 fn a_resolved_next_hop_holds_nobody_but_behind_others() {
-    let mut bed = Bed::new();
+    let mut bed = Bed::detached(Settings::default());
     let p1 = bed.ports[1];
-    let known = bed.objects.next_hops.find(p1.index, p1.peer.into()).unwrap();
+    let known = bed.next_hop(p1.index, p1.peer);
     let packet = |number| ipv4(ip("10.0.0.2"), ip("10.0.1.2")).udp(1, 2).payload(&[number]).build();
     bed.place("ip4-arp", &packet(1), HEADROOM, |meta| meta.set_next_hop(known.0));
     bed.run();
     assert_eq!(numbers(&bed.sent(1)), [1]);
-    // It changes its mind while packets wait, and a release is on its way.
-    let before = bed.objects.next_hops.get(known).unwrap();
-    let (complete, egress) = (before.resolution.clone(), before.egress);
-    let domain = &mut bed.engine.domain;
-    bed.objects.next_hops.resolve(domain, known, Resolution::Incomplete, egress);
+    // It goes and comes back while packets wait, and a release is on its way.
+    let Bed { router, engine, interfaces, .. } = &mut bed;
+    let held = router.hold_next_hop(engine, interfaces, p1.index, p1.peer).unwrap();
+    assert_eq!(held, known);
+    assert!(router.remove_neighbor(engine, interfaces, p1.index, p1.peer));
     bed.place("ip4-arp", &packet(2), HEADROOM, |meta| meta.set_next_hop(known.0));
     bed.run();
-    bed.objects.next_hops.resolve(&mut bed.engine.domain, known, complete, egress);
+    assert_eq!(bed.resolve(p1.index, p1.peer, p1.peer_mac), known);
     bed.place("ip4-arp", &packet(3), HEADROOM, |meta| meta.set_next_hop(known.0));
     bed.run();
     assert_eq!(bed.worker.in_flight(), 2);
@@ -159,7 +159,7 @@ fn of_too_many_for_one_neighbour_the_latest_stay() {
     }
     bed.run();
     bed.counted(&[("ip4-arp/neighbor_queue_full", 297), ("ip4-arp/requests", 1)]);
-    bed.resolve(DEFAULT, p1.index, ip(NEW), NEW_MAC);
+    bed.resolve(p1.index, ip(NEW), NEW_MAC);
     bed.run();
     assert_eq!(numbers(&bed.sent(1)), [41, 42, 43]);
 }
@@ -177,7 +177,7 @@ fn a_scan_fills_the_queues_and_no_more() {
     // Who waits already may renew its packet.
     bed.pass(0, &numbered(&bed, "10.0.1.10", 99));
     bed.counted(&[("ip4-arp/neighbor_queue_full", 1)]);
-    bed.resolve(DEFAULT, p1.index, ip("10.0.1.10"), NEW_MAC);
+    bed.resolve(p1.index, ip("10.0.1.10"), NEW_MAC);
     bed.run();
     assert_eq!((numbers(&bed.sent(1)), bed.worker.in_flight()), (vec![99], 9));
     let held = bed.nodes.held;
@@ -199,9 +199,13 @@ fn what_cannot_wait_has_a_reason() {
     bed.route(DEFAULT, "10.3.0.0/24", &[PathTarget::Connected(p1.index)]);
     bed.change(p1.index, |interface| interface.addresses4.push("10.3.0.1/24".parse().unwrap()));
     bed.dies(0, &numbered(&bed, "10.3.0.255", 0).build(), "ip4-arp/directed_broadcast");
-    let frame = numbered(&bed, NEW, 0).build();
+    // Found its next hop when the interface was still up.
+    let Bed { router, engine, interfaces, .. } = &mut bed;
+    let unknown = router.hold_next_hop(engine, interfaces, p1.index, ip(NEW)).unwrap();
     bed.change(p1.index, |interface| interface.link_up = false);
-    bed.dies(0, &frame, "ip4-arp/interface_down");
+    bed.place("ip4-arp", &packet, HEADROOM, |meta| meta.set_next_hop(unknown.0));
+    bed.run();
+    bed.counted(&[("ip4-arp/interface_down", 1)]);
     assert_eq!(bed.notices(), []);
 }
 

@@ -8,7 +8,7 @@ use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, MacAddr};
 use weft_nodes::ip4::{DropKind, IcmpRates, IcmpSettings, Ip4IcmpError, PathTarget};
 
-use crate::bed::{Bed, DEFAULT, Port, ip};
+use weft_testing::{Bed, DEFAULT, Port, ip};
 
 /// The error that the peer of `port` gets from `source` about the frame that it sent; the first error of a router has
 /// identification 1.

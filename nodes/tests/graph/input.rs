@@ -6,7 +6,7 @@ use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::checksum;
 use weft_nodes::ip4::{DropKind, PathTarget, TableIndex};
 
-use crate::bed::{Bed, DEFAULT, ip};
+use weft_testing::{Bed, DEFAULT, ip};
 
 const ETHERNET: usize = 14;
 

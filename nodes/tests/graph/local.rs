@@ -6,7 +6,7 @@ use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, MacAddr, TcpFlags};
 use weft_nodes::ip4::PathTarget;
 
-use crate::bed::{Bed, DEFAULT, ip};
+use weft_testing::{Bed, DEFAULT, ip};
 
 fn echo_reply(identifier: u16, sequence: u16) -> Icmp4Header {
     Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [identifier, sequence])
@@ -35,7 +35,7 @@ fn a_link_of_two_addresses_has_no_broadcast() {
     let mut bed = Bed::new();
     let p0 = bed.ports[0];
     let loopback = bed.loopback("loop0", MacAddr([2, 0, 0, 0, 7, 1]));
-    bed.address(loopback, DEFAULT, "10.7.0.1/31");
+    bed.address(loopback, "10.7.0.1/31");
     bed.pass(0, &p0.incoming().ipv4(p0.peer, ip("10.7.0.1")).ping(7, 1));
     let reply = p0.outgoing().ipv4(ip("10.7.0.1"), p0.peer).icmp4(echo_reply(7, 1));
     assert_eq!(bed.only(0), reply.build());
@@ -57,9 +57,8 @@ fn a_reply_takes_the_table_of_the_interface() {
     let mut bed = Bed::new();
     let p1 = bed.ports[1];
     let red = bed.add_table();
-    bed.change(p1.index, |interface| interface.addresses4.clear());
-    bed.address(p1.index, red, "10.0.1.1/24");
-    bed.resolve(red, p1.index, p1.peer, p1.peer_mac);
+    bed.move_to(red, p1.index);
+    bed.resolve(p1.index, p1.peer, p1.peer_mac);
     // The address of the default table is reached by a leaked route.
     bed.route(red, "10.0.0.1/32", &[PathTarget::Table(DEFAULT)]);
     bed.pass(1, &p1.incoming().ipv4(p1.peer, ip("10.0.0.1")).ping(1, 1));

@@ -7,7 +7,7 @@ use weft_nodes::headers::build::ethernet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, MacAddr};
 use weft_nodes::interface::Tags;
 
-use crate::bed::{Bed, DEFAULT, ip, wanted};
+use weft_testing::{Bed, ip, wanted};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 7, 1]);
 
@@ -16,7 +16,7 @@ fn its_address_answers_and_its_subnet_is_empty() {
     let mut bed = Bed::new();
     let [p0, _] = bed.ports;
     let loopback = bed.loopback("loop0", MAC);
-    bed.address(loopback, DEFAULT, "10.7.0.1/24");
+    bed.address(loopback, "10.7.0.1/24");
     bed.pass(0, &p0.incoming().ipv4(p0.peer, ip("10.7.0.1")).ping(1, 1));
     let reply = Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [1, 1]);
     assert_eq!(bed.only(0), p0.outgoing().ipv4(ip("10.7.0.1"), p0.peer).icmp4(reply).build());
@@ -38,7 +38,7 @@ fn what_it_sends_to_itself_it_receives() {
     let mut bed = Bed::new();
     let [p0, p1] = bed.ports;
     let loopback = bed.loopback("loop0", MAC);
-    bed.address(loopback, DEFAULT, "10.7.0.1/24");
+    bed.address(loopback, "10.7.0.1/24");
     let frame = ethernet().macs(MAC, MAC).ipv4(p0.peer, p1.peer).udp(1, 2).build();
     bed.place("loopback-tx", &frame, HEADROOM, |meta| meta.tx_interface = loopback);
     bed.run();

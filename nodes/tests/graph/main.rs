@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The whole graph of this crate, inline: crafted packets in, exact bytes and exact counter deltas out.
 //!
-//! What holds after every test, whatever it did, stands in [`bed`].
+//! What holds after every test, whatever it did, stands in `weft_testing`.
 
 mod admission;
 mod anything;
 mod arp;
-mod bed;
 mod ethernet;
 mod features;
 mod forward;

@@ -6,7 +6,7 @@ use weft_nodes::headers::{IpProtocol, Ipv4Header, TcpFlags, TcpHeader};
 use weft_nodes::ip4::MssLimits;
 use zerocopy::FromBytes;
 
-use crate::bed::Bed;
+use weft_testing::Bed;
 
 const ETHERNET: usize = 14;
 const TCP: usize = ETHERNET + Ipv4Header::LENGTH;

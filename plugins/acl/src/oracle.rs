@@ -5,10 +5,6 @@
 //!
 //! Fields have few values, so that rules overlap and packets hit.
 
-#[allow(dead_code)]
-#[path = "../../../nodes/tests/graph/bed/mod.rs"]
-mod bed;
-
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
@@ -23,10 +19,10 @@ use weft_nodes::headers::{Icmp4Header, Icmp4Type, TcpFlags as Flags};
 use weft_plugin_host::World;
 use weft_plugin_sdk::{Direction, InterfaceIndex};
 
-use self::bed::Bed;
 use crate::compile::rule_sets;
 use crate::model::{At, Lists, Number};
 use crate::rule::{ANY, ICMP, Permission, Rule, TCP, TcpFlags};
+use weft_testing::Bed;
 
 const UDP: u8 = 17;
 const GRE: u8 = 47;

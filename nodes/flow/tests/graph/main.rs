@@ -3,8 +3,5 @@
 //!
 //! The router is that of the built-in nodes; it checks the conservation law and the pool after every test.
 
-#[path = "../../../tests/graph/bed/mod.rs"]
-#[allow(dead_code)]
-mod bed;
 mod router;
 mod workers;

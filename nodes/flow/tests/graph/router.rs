@@ -11,9 +11,7 @@ use weft_flow_map::{Flow, State, Verdict};
 use weft_nodes::context::MARK;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, MacAddr, TcpFlags};
-use weft_nodes::ip4::TableIndex;
-
-use crate::bed::Bed;
+use weft_testing::Bed;
 
 struct Tracked {
     bed: Bed,
@@ -236,8 +234,7 @@ fn a_verdict_may_redirect_past_the_routes() {
         let packet = p0.incoming().ipv4(p0.peer, [203, 0, 113, 9]).udp(1000, 53);
         it.bed.pass(0, &packet);
         let flow = it.only_flow();
-        let main = TableIndex(0);
-        let next_hop = it.bed.resolve(main, p1.index, p1.peer, MacAddr([2, 0, 0, 0, 7, 7]));
+        let next_hop = it.bed.resolve(p1.index, p1.peer, MacAddr([2, 0, 0, 0, 7, 7]));
         let verdict = match to {
             "next hop" => Verdict::NextHop(next_hop.0),
             _ => Verdict::Interface(p1.index.0),

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A router of two ports on the test's own thread: frames in, exact frames and exact counters out.
 //!
+//! It is the daemon's router ([`Router`]) with the nodes of `weft-nodes`, one worker that a test turns by hand, and ports
+//! without hardware. For tests only, of every crate that brings nodes.
+//!
 //! When a bed is dropped it checks the conservation law, after whatever the test has done:
 //!
 //! ```text
@@ -19,24 +22,22 @@ mod devices;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rtrb::Consumer;
 use weft_engine::buffer::{BufferConfig, Metadata};
 use weft_engine::clock::Clock;
 use weft_engine::node::ReasonKind;
-use weft_engine::publish::Slab;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
 use weft_nodes::arp::NeighborNotice;
 use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
+use weft_nodes::headers::MacAddr;
 use weft_nodes::headers::build::{Packet, ethernet};
-use weft_nodes::headers::{EtherType, MacAddr};
-use weft_nodes::interface::{Interface, Interfaces, Kind, Tags};
+use weft_nodes::interface::{Interface, Interfaces, Kind};
 use weft_nodes::ip4::{
-    Action, Change, Egress, Fib, LoadBalances, NextHopId, NextHops, Objects, Owner, PathTarget, Preference,
-    Resolution, Rewrite, Rib, RibSettings, RoutePath, TableIndex, VlanTags,
+    Action, Change, NextHopId, Objects, Owner, PathTarget, Preference, RoutePath, Router, RouterSettings,
+    Table, TableIndex,
 };
 
 use devices::{Sink, Source};
@@ -55,11 +56,15 @@ const BUFFERS: usize = 2048;
 /// A port with a host on its link.
 #[derive(Clone, Copy)]
 pub struct Port {
+    /// As an interface.
     pub index: InterfaceIndex,
+    /// Its own MAC address.
     pub mac: MacAddr,
+    /// Its own address.
     pub address: Ipv4Addr,
     /// The neighbour that is known at the start.
     pub peer: Ipv4Addr,
+    /// Its MAC address.
     pub peer_mac: MacAddr,
     tx: NodeId,
     host: NodeId,
@@ -77,18 +82,24 @@ impl Port {
     }
 }
 
+/// The router and what a test needs of it.
 pub struct Bed {
+    /// With one worker.
     pub engine: Engine,
+    /// Turned by [`Bed::run`].
     pub worker: Worker,
+    /// Of `weft-nodes`.
     pub nodes: Nodes,
+    /// The two ports, and what a test adds.
     pub interfaces: Interfaces,
-    pub objects: Objects,
-    pub ribs: Vec<Rib>,
+    /// The main thread's side of forwarding.
+    pub router: Router,
     /// `p0`, 10.0.0.1/24, with 10.0.0.2 on its link, and `p1`, 10.0.1.1/24, with 10.0.1.2.
     pub ports: [Port; 2],
+    /// Wakes the main thread.
     pub main: Waker,
+    /// What the nodes read.
     pub tables: Tables,
-    fibs: Slab<Arc<Fib>>,
     source: NodeId,
     injected: u64,
     loopbacks: Vec<InterfaceIndex>,
@@ -96,20 +107,37 @@ pub struct Bed {
     seen: BTreeMap<String, u64>,
 }
 
+/// An address from its text.
 pub fn ip(text: &str) -> Ipv4Addr {
     text.parse().expect("an address")
 }
 
+/// Of every interface.
 pub const MTU: u16 = 1500;
 /// The forwarding table of both ports.
 pub const DEFAULT: TableIndex = TableIndex(0);
 
+impl Default for Bed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Bed {
+    /// A router with the settings of a daemon without configuration.
     pub fn new() -> Bed {
         Self::with(Settings::default())
     }
 
+    /// A router with these settings.
     pub fn with(settings: Settings) -> Bed {
+        let mut bed = Self::detached(settings);
+        bed.router.attach(bed.nodes.held);
+        bed
+    }
+
+    /// A router that does not tell workers to send on what waits for a neighbour: the test does.
+    pub fn detached(settings: Settings) -> Bed {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, BUFFERS)], ..BufferConfig::default() },
             stats_size: 4 << 20,
@@ -117,19 +145,19 @@ impl Bed {
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config).expect("an engine");
+        let sizes =
+            RouterSettings { tables: 8, load_balances: 256, next_hops: 256, ..RouterSettings::default() };
+        let mut router = Router::new(&mut engine, sizes).expect("a router");
         let mut interfaces = Interfaces::new(&engine, 64);
-        let objects = Objects {
-            next_hops: NextHops::new(&engine.domain, 256),
-            load_balances: LoadBalances::new(&mut engine.domain, 256),
-        };
-        let fibs = Slab::new(&engine.domain, 8);
         let main = Waker::new().expect("an eventfd");
+        let routes = engine.stats.combined("/net/route/to", 257, 257).expect("room in the segment");
+        router.count_in(routes.clone());
         let tables = Tables {
             interfaces: interfaces.published(),
-            fibs: fibs.reader(),
-            load_balances: objects.load_balances.reader(),
-            next_hops: objects.next_hops.reader(),
-            routes: engine.stats.combined("/net/route/to", 257, 257).expect("room in the segment"),
+            fibs: router.fibs(),
+            load_balances: router.objects().load_balances.reader(),
+            next_hops: router.objects().next_hops.reader(),
+            routes,
             settings,
             main: main.clone(),
         };
@@ -142,24 +170,18 @@ impl Bed {
             engine,
             nodes,
             interfaces,
-            objects,
-            ribs: Vec::new(),
+            router,
             ports,
             main,
             tables,
-            fibs,
             source,
             injected: 0,
             loopbacks: Vec::new(),
             seen: BTreeMap::new(),
         };
-        let table = bed.add_table();
         for port in bed.ports {
-            bed.address(port.index, table, &format!("{}/24", port.address));
-            bed.resolve(table, port.index, port.peer, port.peer_mac);
-        }
-        for all in ["255.255.255.255/32", "224.0.0.0/4"] {
-            bed.route(table, all, &[PathTarget::Local]);
+            bed.address(port.index, &format!("{}/24", port.address));
+            bed.resolve(port.index, port.peer, port.peer_mac);
         }
         bed.run();
         bed
@@ -167,82 +189,69 @@ impl Bed {
 
     /// Another forwarding table.
     pub fn add_table(&mut self) -> TableIndex {
-        let rib = Rib::new(RibSettings::default()).expect("address space for a table");
-        let index = self.fibs.insert(&mut self.engine.domain, rib.fib()).ok().expect("room for a table");
-        self.ribs.push(rib);
-        TableIndex(index)
+        let id = self.router.tables().count() as u32;
+        self.router.add_table(&mut self.engine, id, "test").expect("room for a table")
+    }
+
+    /// A forwarding table.
+    pub fn table(&self, table: TableIndex) -> &Table {
+        self.router.table(table).expect("the table exists")
+    }
+
+    /// Next hops and load-balances.
+    pub fn objects(&self) -> &Objects {
+        self.router.objects()
     }
 
     /// Sets a route.
     pub fn route(&mut self, table: TableIndex, prefix: &str, targets: &[PathTarget]) {
-        self.route_of(Owner::CLI, table, prefix, targets);
-    }
-
-    fn route_of(&mut self, owner: Owner, table: TableIndex, prefix: &str, targets: &[PathTarget]) {
         let paths = targets.iter().map(|target| RoutePath::new(*target)).collect();
         let change = Change {
             prefix: prefix.parse().expect("a prefix"),
-            owner,
+            owner: Owner::CLI,
             action: Action::Set(Preference::default(), paths),
         };
-        let domain = &mut self.engine.domain;
-        self.ribs[table.0 as usize].apply(&mut self.objects, domain, &[change]).expect("a route");
+        self.router.apply(&mut self.engine, &self.interfaces, table, &[change]).expect("a route");
     }
 
-    /// Gives an interface an address and sets it up, with the routes that follow.
-    pub fn address(&mut self, interface: InterfaceIndex, table: TableIndex, address: &str) {
-        let net: ipnet::Ipv4Net = address.parse().expect("an address with its prefix length");
-        self.change(interface, |interface| {
-            interface.addresses4.push(net);
-            interface.table4 = table;
-            (interface.admin_up, interface.link_up) = (true, true);
-        });
-        let connected = |bed: &mut Bed, prefix: String, target| {
-            bed.route_of(Owner::CONNECTED, table, &prefix, &[target]);
-        };
-        connected(self, net.trunc().to_string(), PathTarget::Connected(interface));
-        connected(self, format!("{}/32", net.addr()), PathTarget::Local);
-        if net.prefix_len() < 31 {
-            connected(self, format!("{}/32", net.broadcast()), PathTarget::Local);
+    /// Gives an interface an address and sets it up.
+    pub fn address(&mut self, interface: InterfaceIndex, address: &str) {
+        self.change(interface, |interface| (interface.admin_up, interface.link_up) = (true, true));
+        let net = address.parse().expect("an address with its prefix length");
+        self.router.add_address(&mut self.engine, &mut self.interfaces, interface, net).expect("an address");
+    }
+
+    /// Moves an interface, with its addresses, to another table. Its neighbours are unknown there.
+    pub fn move_to(&mut self, table: TableIndex, interface: InterfaceIndex) {
+        let Bed { engine, router, interfaces, .. } = self;
+        let id = router.table(table).expect("the table exists").id;
+        let addresses = interfaces.get(interface).expect("the interface exists").addresses4.clone();
+        for address in &addresses {
+            router.remove_address(engine, interfaces, interface, *address).expect("it has the address");
+        }
+        router.set_table(engine, interfaces, interface, id).expect("an interface without addresses");
+        for address in addresses {
+            router.add_address(engine, interfaces, interface, address).expect("nobody has it there");
         }
     }
 
+    /// Changes an interface, and what follows.
     pub fn change(&mut self, interface: InterfaceIndex, change: impl FnOnce(&mut Interface)) {
         self.interfaces.change(&mut self.engine, interface, change).expect("the interface exists");
-        let hops = &mut self.objects.next_hops;
-        let known: Vec<_> =
-            hops.iter().map(|(id, hop)| (id, hop.interface, hop.resolution.clone())).collect();
-        for (id, interface, resolution) in known {
-            let egress = Egress::of(&self.interfaces, interface);
-            hops.resolve(&mut self.engine.domain, id, resolution, egress);
-        }
+        self.router.interface_changed(&mut self.engine, &self.interfaces, interface).expect("what follows");
     }
 
-    /// What the main thread does when a neighbour has answered: next hop, route, release.
-    pub fn resolve(
-        &mut self,
-        table: TableIndex,
-        interface: InterfaceIndex,
-        address: Ipv4Addr,
-        mac: MacAddr,
-    ) -> NextHopId {
-        let target = PathTarget::Via { address, interface: Some(interface) };
-        self.route_of(Owner::NEIGHBOR, table, &format!("{address}/32"), &[target]);
-        let id = self.objects.next_hops.find(interface, address.into()).expect("the route made it");
-        let own = self.interfaces.get(interface).expect("the interface exists");
-        let tags = match own.kind {
-            Kind::Sub { tags: Tags { outer: Some((_, id)), inner: None }, .. } => VlanTags::single(id),
-            Kind::Sub { tags: Tags { outer: Some((_, outer)), inner: Some(inner) }, .. } => {
-                VlanTags::double(outer, inner)
-            }
-            _ => VlanTags::NONE,
-        };
-        let rewrite = Rewrite::new(mac, own.mac, tags, EtherType::IPV4);
-        let (egress, resolution) = (Egress::of(&self.interfaces, interface), Resolution::Complete(rewrite));
-        self.objects.next_hops.resolve(&mut self.engine.domain, id, resolution, egress);
-        let held = self.nodes.held;
-        self.engine.post_all(move |worker| held.release(worker, interface, address.into(), id));
-        id
+    /// A neighbour that is known from now on; its next hop.
+    pub fn resolve(&mut self, interface: InterfaceIndex, address: Ipv4Addr, mac: MacAddr) -> NextHopId {
+        self.router
+            .set_static_neighbor(&mut self.engine, &self.interfaces, interface, address, mac)
+            .expect("a neighbour");
+        self.next_hop(interface, address)
+    }
+
+    /// The next hop of a neighbour that is known or has a route.
+    pub fn next_hop(&self, interface: InterfaceIndex, address: Ipv4Addr) -> NextHopId {
+        self.objects().next_hops.find(interface, address.into()).expect("a next hop")
     }
 
     /// Gives a port a host's side.
@@ -251,6 +260,7 @@ impl Bed {
         self.change(index, |interface| interface.host = host);
     }
 
+    /// A loopback, which is down and has no address.
     pub fn loopback(&mut self, name: &str, mac: MacAddr) -> InterfaceIndex {
         let tx = self.nodes.loopback_tx;
         let loopback = self.interfaces.create(&mut self.engine, name, Kind::Loopback, mac, MTU, tx);
@@ -264,6 +274,7 @@ impl Bed {
         self.receive_bytes(port, frame.build());
     }
 
+    /// The same, from its bytes.
     pub fn receive_bytes(&mut self, port: usize, bytes: Vec<u8>) {
         let index = self.ports[port].index;
         self.worker.node_mut::<Source>(self.source).expect("the source").frames.push((index, bytes));
@@ -436,12 +447,18 @@ impl Bed {
     }
 }
 
+/// Packets of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct InterfaceCounts {
+    /// Received.
     pub rx: u64,
+    /// Transmitted.
     pub tx: u64,
+    /// Dropped after they came in by it.
     pub drops: u64,
+    /// Handed to the host.
     pub punt: u64,
+    /// IPv4 among those received.
     pub ip4: u64,
 }
 
