@@ -94,7 +94,7 @@ impl Node for EthernetInput {
                     packet.meta.set_table(plain.table);
                     input.next.to(Next::Ip4)
                 }
-                _ => input.other(packet),
+                _ => input.other(&mut packet.aside()),
             }
         });
     }

@@ -117,7 +117,7 @@ impl Node for Ip4Input {
             }
             run += 1;
             if !is_plain(packet)
-                && let Some(reason) = check(packet)
+                && let Some(reason) = check(&mut packet.aside())
             {
                 return reasons.drop(packet, reason);
             }

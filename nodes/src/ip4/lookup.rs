@@ -94,7 +94,7 @@ impl Node for Ip4Lookup {
         // per packet passes between the stages. With `LoadBalance::next_hop`, 3 clocks less than a table for each packet.
         let table = cx.buffers.packet(first).meta.table();
         let Some(fib) = lookup.tables.get(table) else {
-            return cx.each(frame, |packet| lookup.alone(packet));
+            return cx.each(frame, |packet| lookup.alone(&mut packet.aside()));
         };
         let fib: &Fib = fib;
         cx.pipeline(
@@ -108,7 +108,7 @@ impl Node for Ip4Lookup {
                 _ => lookup.prefetch_alone(packet),
             },
             |packet, destination| match destination {
-                ALONE => lookup.alone(packet),
+                ALONE => lookup.alone(&mut packet.aside()),
                 _ => lookup.one(packet, fib, destination),
             },
         );
@@ -138,7 +138,7 @@ impl Lookup<'_> {
             packet.meta.set_next_hop(next_hop.0);
             return self.next.to(Next::Rewrite);
         }
-        self.other(packet, load_balance, destination)
+        self.other(&mut packet.aside(), load_balance, destination)
     }
 
     /// Ahead of [`Lookup::alone`], as for the others.

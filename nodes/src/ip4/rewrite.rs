@@ -112,7 +112,7 @@ impl Rewrite<'_> {
             checksum::decrement_ttl(ip);
             return self.transmit(packet, next_hop, link);
         }
-        self.special(packet, next_hop)
+        self.special(&mut packet.aside(), next_hop)
     }
 
     /// Link header in front, and out.
@@ -120,18 +120,17 @@ impl Rewrite<'_> {
     fn transmit(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> NodeId {
         let complete = match link {
             LinkHeader::Untagged(header) => packet.prepend_header(header),
-            _ => self.prepend_other(packet, next_hop, link),
+            _ => self.prepend_other(&mut packet.aside(), next_hop, link),
         };
         if !complete {
             return self.reasons.drop(packet, Reason::NoHeadroom);
         }
-        packet.meta.link_offset = packet.meta.data_offset() as u16;
         packet.meta.tx_interface = next_hop.interface;
         self.arc.start(next_hop.interface, packet).unwrap_or(next_hop.egress.tx)
     }
 
-    /// A header with tags belongs to a sub-interface, anything else to a tunnel, for which no device counts. Out of line: in the loop, its copies and
-    /// counters cost all other packets half a clock.
+    /// A header with tags belongs to a sub-interface, anything else to a tunnel, for which no device counts. Out of line:
+    /// in the loop, its copies and counters cost all other packets half a clock.
     #[cold]
     #[inline(never)]
     fn prepend_other(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> bool {

@@ -760,7 +760,7 @@ pub struct Metadata {
     pub trace: u32,
     /// Offset of the network header in the slot.
     pub network_offset: u16,
-    /// Offset of the first byte of its link header; of the network header itself if there is none.
+    /// Offset of the first byte of the link header that it came with; of the network header itself if it came without one.
     pub link_offset: u16,
     /// Offset of the transport header in the slot; 0: no node has read the network header yet.
     pub transport_offset: u16,
