@@ -85,6 +85,7 @@ impl Node for Source {
         }
         self.left -= count;
         cx.send_from_device(self.arc, from, self.sink, &packets[..count]);
+        crate::settle();
     }
 }
 

@@ -77,18 +77,7 @@ impl Node for Source {
         }
         self.left -= count;
         cx.send(self.next.to(Next::Ethernet), &packets[..count]);
-        finish();
-    }
-}
-
-/// Waits until all that came before is done, so that it is not on the account of the first node: the processor is some
-/// hundred instructions ahead of the clock that it reads.
-fn finish() {
-    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: LFENCE is part of every x86-64.
-    unsafe {
-        std::arch::x86_64::_mm_lfence();
+        crate::settle();
     }
 }
 

@@ -112,6 +112,7 @@ impl Node for Source {
         }
         self.left -= count;
         cx.send_from_device(self.arc, PORT, self.sink, &packets[..count]);
+        crate::settle();
     }
 }
 

@@ -58,3 +58,14 @@ fn main() -> Result<()> {
         What::Acl(options) => acl::run(&options),
     }
 }
+
+/// Waits until all that came before is done, so that it is not on the account of the node that is measured: the processor is some
+/// hundred instructions ahead of the clock that it reads.
+fn settle() {
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: LFENCE is part of every x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_lfence();
+    }
+}

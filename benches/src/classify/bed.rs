@@ -57,6 +57,7 @@ impl Node for Source {
         }
         self.left -= count;
         cx.send(first, &indices[..count]);
+        crate::settle();
     }
 }
 
