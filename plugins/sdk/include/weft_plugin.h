@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0x1a5986bcb686b9f2ull
+#define WEFT_ABI_FINGERPRINT 0xcf40f173be573cd4ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -199,7 +199,7 @@ struct WEFT_ALIGNED(64) weft_metadata {
     uint32_t trace;
     // Offset of the network header in the slot.
     uint16_t network_offset;
-    // Offset of the first byte of its link header; of the network header itself if there is none.
+    // Offset of the first byte of the link header that it came with; of the network header itself if it came without one.
     uint16_t link_offset;
     // Offset of the transport header in the slot; 0: no node has read the network header yet.
     uint16_t transport_offset;
