@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ethernet-input: from a frame on a port to a packet on an interface.
+//! ethernet-input and ethernet-end-of-arc: from a frame on a port to a packet on an interface.
 //!
-//! Decides whether the frame is for this station, which (sub-)interface it belongs to, and which protocol
-//! goes on with it. After this node `rx_interface` is the sub-interface, `table` its forwarding table, and the
-//! link header is taken off but still in the buffer (from `link_offset` to `network_offset`), for punt and capture.
+//! The first decides whether the frame is for this station and which (sub-)interface it belongs to. After it,
+//! `rx_interface` is the sub-interface, `table` its forwarding table, and the link header is taken off but still in the
+//! buffer (from `link_offset` to `network_offset`), for punt and capture. Then the packet passes the `ethernet` arc of
+//! its interface, at whose end the second node stands. Where no feature is, the first does the second's work: it hands
+//! the packet to the node that handles its EtherType.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +13,12 @@ use std::sync::Arc;
 use weft_engine::Context;
 use weft_engine::buffer::Packet;
 use weft_engine::counters::Counters;
+use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
-use weft_engine::ids::{InterfaceIndex, NodeId};
+use weft_engine::ids::{ArcId, InterfaceIndex, NodeId};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
+use weft_engine::registry::{Handlers, RegistryId};
 use weft_engine::trace::{Names, TraceRecord};
 
 use crate::context::{IpContext, LINK_BROADCAST};
@@ -22,8 +26,8 @@ use crate::headers::{EtherType, EthernetHeader, VlanTag};
 use crate::interface::{Entry, InterfaceTable, Tags};
 
 weft_engine::edges! {
-    /// Where frames go.
-    pub enum Next { Ip4 => "ip4-input", Arp => "arp-input", Punt => "punt" }
+    /// Where frames go that no node handles.
+    pub enum Next { Punt => "punt" }
 }
 
 weft_engine::drops! {
@@ -35,6 +39,8 @@ weft_engine::drops! {
         Down = "interface_down", Error;
         /// interface does not exist (any more)
         NoInterface = "no_interface", Error;
+        /// source MAC address is a group's: no station sends from there (IEEE 802 section 8.2.2)
+        GroupSource = "multicast_source", Error;
         /// destination MAC address is another station's
         NotForUs = "l3_mac_mismatch", Info;
         /// no sub-interface has the VLAN tags of the frame
@@ -47,8 +53,23 @@ weft_engine::drops! {
 }
 
 /// Descriptor of ethernet-input.
-pub static ETHERNET_INPUT: NodeSpec =
-    NodeSpec::internal("ethernet-input").next(Next::NAMES).drops(Reason::ALL).trace(format);
+pub static ETHERNET_INPUT: NodeSpec = NodeSpec::internal("ethernet-input")
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .punts(&["unknown_vlan", "unknown_ethertype", "ip4_not_enabled"])
+    .trace(format);
+
+weft_engine::drops! {
+    /// Why packets end after the features of `ethernet`.
+    pub enum EndReason {
+        /// interface does not exist (any more)
+        NoInterface = "no_interface", Error;
+        /// no handler for this EtherType, and no host interface to punt to
+        UnknownType = "unknown_ethertype", Info;
+        /// IPv4 is not enabled on the interface (it has no address), and there is no host interface to punt to
+        Ip4Disabled = "ip4_not_enabled", Error;
+    }
+}
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(
@@ -60,10 +81,21 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
     )
 }
 
+/// Descriptor of ethernet-end-of-arc.
+pub static ETHERNET_END: NodeSpec = NodeSpec::internal("ethernet-end-of-arc")
+    .next(Next::NAMES)
+    .drops(EndReason::ALL)
+    .punts(&["unknown_ethertype", "ip4_not_enabled"])
+    .trace(format);
+
 /// One worker's instance.
 pub struct EthernetInput {
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
+    /// The `ethernet` arc.
+    pub arc: ArcId,
+    /// Who handles which EtherType.
+    pub types: RegistryId,
     /// Edges.
     pub next: Nexts<Next>,
     /// Reasons.
@@ -74,6 +106,8 @@ impl Node for EthernetInput {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let input = Input {
             table: self.interfaces.read(cx.guard()),
+            arc: cx.arcs().arc(self.arc),
+            types: cx.handlers(self.types),
             counters: cx.counters,
             next: self.next,
             reasons: self.reasons,
@@ -87,12 +121,12 @@ impl Node for EthernetInput {
             }
             match packet.header::<EthernetHeader>() {
                 Some(ethernet)
-                    if ethernet.destination_key() == plain.station
+                    if ethernet.stations_key() == plain.station
                         && ethernet.ether_type() == EtherType::IPV4 =>
                 {
                     packet.advance(EthernetHeader::LENGTH);
                     packet.meta.set_table(plain.table);
-                    input.next.to(Next::Ip4)
+                    plain.next
                 }
                 _ => input.other(&mut packet.aside()),
             }
@@ -102,6 +136,8 @@ impl Node for EthernetInput {
 
 struct Input<'a> {
     table: &'a InterfaceTable,
+    arc: ArcStart<'a>,
+    types: Handlers<'a>,
     counters: &'a Counters,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
@@ -111,21 +147,27 @@ struct Input<'a> {
 /// `network_offset` for them.)
 #[derive(Clone, Copy)]
 struct Plain {
-    /// [`EthernetHeader::destination_key`] of our address.
+    /// [`EthernetHeader::stations_key`] of our address.
     station: u64,
     table: u32,
+    /// Who handles IPv4.
+    next: NodeId,
 }
 
 impl Plain {
     /// Matches no packet.
-    const NONE: Plain = Plain { station: 1, table: 0 };
+    const NONE: Plain = Plain { station: 1, table: 0, next: NodeId::DROP };
 }
 
 impl Input<'_> {
     #[cold]
     fn plain(&self, interface: InterfaceIndex) -> Plain {
-        match self.table.get(interface) {
-            Some(entry) if entry.up && entry.ip4 => Plain { station: entry.mac.key(), table: entry.table4.0 },
+        match (self.table.get(interface), self.types.get(EtherType::IPV4.0)) {
+            (Some(entry), Some(next))
+                if entry.up && entry.accepts(EtherType::IPV4) && self.arc.place(interface).is_none() =>
+            {
+                Plain { station: entry.mac.key(), table: entry.table4.0, next }
+            }
             _ => Plain::NONE,
         }
     }
@@ -137,11 +179,15 @@ impl Input<'_> {
             return self.reasons.drop(packet, Reason::Truncated);
         };
         let (destination, ether_type) = (ethernet.destination, ethernet.ether_type());
+        let from_group = ethernet.source.is_multicast();
         let Some(interface) = self.table.get(packet.meta.rx_interface) else {
             return self.reasons.drop(packet, Reason::NoInterface);
         };
         if !interface.up {
             return self.reasons.drop(packet, Reason::Down);
+        }
+        if from_group {
+            return self.reasons.drop(packet, Reason::GroupSource);
         }
         if destination != interface.mac {
             if !destination.is_multicast() {
@@ -155,7 +201,7 @@ impl Input<'_> {
         self.classify(packet, interface, ether_type, EthernetHeader::LENGTH)
     }
 
-    /// Takes `link` bytes off and chooses the protocol.
+    /// Takes `link` bytes off, and hands the packet to the features of its interface or to who handles it.
     fn classify(
         &self,
         packet: &mut Packet<'_>,
@@ -166,16 +212,19 @@ impl Input<'_> {
         packet.advance(link);
         packet.meta.set_network_here(link);
         packet.meta.set_table(interface.table4.0);
-        let (next, otherwise) = match ether_type {
-            EtherType::IPV4 if interface.ip4 => return self.next.to(Next::Ip4),
-            EtherType::ARP if interface.ip4 => return self.next.to(Next::Arp),
-            EtherType::IPV4 | EtherType::ARP => (Next::Punt, Reason::Ip4Disabled),
-            _ => (Next::Punt, Reason::UnknownType),
-        };
-        if interface.host == NodeId::DROP {
-            return self.reasons.drop(packet, otherwise);
+        if let Some(first) = self.arc.start(packet.meta.rx_interface, packet) {
+            return first;
         }
-        self.next.to(next)
+        match handler(self.types, interface, ether_type) {
+            Ok(node) => node,
+            Err(Unhandled::Type) => self.punt(packet, Reason::UnknownType),
+            Err(Unhandled::Disabled) => self.punt(packet, Reason::Ip4Disabled),
+        }
+    }
+
+    fn punt(&self, packet: &mut Packet<'_>, why: Reason) -> NodeId {
+        packet.meta.reason = self.reasons.id(why);
+        self.next.to(Next::Punt)
     }
 
     /// One or two tags: finds the sub-interface.
@@ -208,11 +257,8 @@ impl Input<'_> {
         }
         let found = port.subs.get(&tags).and_then(|sub| Some((*sub, self.table.get(*sub)?)));
         let Some((index, sub)) = found else {
-            if port.host != NodeId::DROP {
-                // The host may have the VLAN.
-                return self.next.to(Next::Punt);
-            }
-            return self.reasons.drop(packet, Reason::UnknownVlan);
+            // The host may have the VLAN.
+            return self.punt(packet, Reason::UnknownVlan);
         };
         if !sub.up {
             return self.reasons.drop(packet, Reason::Down);
@@ -221,4 +267,63 @@ impl Input<'_> {
         self.counters.interfaces.rx.add(index.index(), 1, length);
         self.classify(packet, sub, ether_type, link)
     }
+}
+
+/// Why nobody handles a packet.
+enum Unhandled {
+    /// Nobody knows its EtherType.
+    Type,
+    /// Its interface does not take it.
+    Disabled,
+}
+
+/// The node that handles packets of an EtherType which arrive on an interface.
+fn handler(types: Handlers<'_>, interface: &Entry, ether_type: EtherType) -> Result<NodeId, Unhandled> {
+    match types.get(ether_type.0) {
+        Some(node) if interface.accepts(ether_type) => Ok(node),
+        Some(_) => Err(Unhandled::Disabled),
+        None => Err(Unhandled::Type),
+    }
+}
+
+/// One worker's instance of ethernet-end-of-arc.
+pub struct EthernetEnd {
+    /// The interfaces.
+    pub interfaces: Arc<Published<InterfaceTable>>,
+    /// Who handles which EtherType.
+    pub types: RegistryId,
+    /// Edges.
+    pub next: Nexts<Next>,
+    /// Reasons.
+    pub reasons: ReasonBase<EndReason>,
+}
+
+impl Node for EthernetEnd {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (interfaces, types) = (self.interfaces.read(cx.guard()), cx.handlers(self.types));
+        let (reasons, punt) = (self.reasons, self.next.to(Next::Punt));
+        cx.each(frame, |packet| {
+            let Some(interface) = interfaces.get(packet.meta.rx_interface) else {
+                return reasons.drop(packet, EndReason::NoInterface);
+            };
+            let why = match handler(types, interface, ether_type(packet)) {
+                Ok(node) => return node,
+                Err(Unhandled::Type) => EndReason::UnknownType,
+                Err(Unhandled::Disabled) => EndReason::Ip4Disabled,
+            };
+            packet.meta.reason = reasons.id(why);
+            punt
+        });
+    }
+}
+
+/// The last two bytes of the link header, which ethernet-input has taken off.
+fn ether_type(packet: &mut Packet<'_>) -> EtherType {
+    let back = packet.meta.data_offset().saturating_sub(packet.meta.network_offset.into()) + 2;
+    if !packet.prepend(back) {
+        return EtherType(0);
+    }
+    let found = packet.data().first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes));
+    packet.advance(back);
+    EtherType(found)
 }

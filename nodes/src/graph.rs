@@ -16,11 +16,14 @@ use weft_engine::wait::Waker;
 use weft_engine::{BufferIndex, Engine, InterfaceIndex, NodeId, Worker};
 use weft_stats::CombinedVector;
 
-use crate::arcs::{self, ARP_ARC, INTERFACE_OUTPUT_ARC, IP4_LOCAL_ARC, IP4_OUTPUT_ARC, IP4_UNICAST_ARC};
+use crate::arcs::{
+    self, ARP_ARC, ETHERNET_ARC, INTERFACE_OUTPUT_ARC, IP4_DROP_ARC, IP4_LOCAL_ARC, IP4_MULTICAST_ARC,
+    IP4_OUTPUT_ARC, IP4_PUNT_ARC, IP4_UNICAST_ARC,
+};
 use crate::arp::{
     ARP_INPUT, ARP_REPLY, ArpInput, ArpReply, HoldSettings, IP4_ARP, Ip4Arp, NeighborNotice, NoticeSender,
 };
-use crate::ethernet::{ETHERNET_INPUT, EthernetInput};
+use crate::ethernet::{ETHERNET_END, ETHERNET_INPUT, EthernetEnd, EthernetInput};
 use crate::interface::{InterfaceTable, Interfaces};
 use crate::ip4::{
     AdmissionNodes, Fib, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOCAL_ONLY,
@@ -30,6 +33,7 @@ use crate::ip4::{
 };
 use crate::loopback::{LOOPBACK_TX, LoopbackTx};
 use crate::punt::{PUNT, Punt};
+use crate::registries::{self, ETHER_TYPES, IP4_PROTOCOLS, PUNT_REASONS, UDP4_PORTS};
 
 /// What an operator can set.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +119,21 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
 
     let nodes = vec![
         NodeDef::new(&ETHERNET_INPUT, |w| {
-            Box::new(EthernetInput { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
+            Box::new(EthernetInput {
+                interfaces: interfaces(),
+                arc: w.arc(&ETHERNET_ARC),
+                types: w.registry(&ETHER_TYPES),
+                next: w.nexts(),
+                reasons: w.reasons(),
+            })
+        }),
+        NodeDef::new(&ETHERNET_END, |w| {
+            Box::new(EthernetEnd {
+                interfaces: interfaces(),
+                types: w.registry(&ETHER_TYPES),
+                next: w.nexts(),
+                reasons: w.reasons(),
+            })
         }),
         NodeDef::new(&ARP_INPUT, |w| {
             Box::new(ArpInput { arc: w.arc(&ARP_ARC), next: w.nexts(), reasons: w.reasons() })
@@ -134,6 +152,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         NodeDef::new(&IP4_INPUT, |w| {
             Box::new(Ip4Input {
                 arc: w.arc(&IP4_UNICAST_ARC),
+                multicast: w.arc(&IP4_MULTICAST_ARC),
                 received: received.row(w.thread()),
                 next: w.nexts(),
                 reasons: w.reasons(),
@@ -153,6 +172,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
                 tables: tables.fibs.clone(),
                 load_balances: tables.load_balances.clone(),
                 routes: tables.routes.row(w.thread()),
+                arcs: [w.arc(&IP4_DROP_ARC), w.arc(&IP4_PUNT_ARC)],
                 next: w.nexts(),
                 reasons: w.reasons(),
             })
@@ -185,6 +205,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
                 interfaces: interfaces(),
                 limits: IcmpLimits::new(&clock, tables.settings.icmp),
                 identification: 0,
+                drops: w.arc(&IP4_DROP_ARC),
                 next: w.nexts(),
                 reasons: w.reasons(),
                 events: w.events(),
@@ -194,17 +215,28 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         NodeDef::new(&IP4_LOCAL_END, |w| {
             Box::new(Ip4LocalEnd {
                 interfaces: interfaces(),
+                registries: [&IP4_PROTOCOLS, &UDP4_PORTS, &PUNT_REASONS].map(|it| w.registry(it)),
+                arcs: [w.arc(&IP4_DROP_ARC), w.arc(&IP4_PUNT_ARC)],
                 next: w.nexts(),
                 reasons: w.reasons(),
                 events: w.events(),
             })
         }),
-        NodeDef::new(&PUNT, |w| Box::new(Punt { interfaces: interfaces(), reasons: w.reasons() })),
+        NodeDef::new(&PUNT, |w| {
+            Box::new(Punt {
+                wanted: w.registry(&PUNT_REASONS),
+                interfaces: interfaces(),
+                reasons: w.reasons(),
+            })
+        }),
         NodeDef::new(&LOOPBACK_TX, |w| {
             Box::new(LoopbackTx { interfaces: interfaces(), next: w.nexts(), reasons: w.reasons() })
         }),
     ];
-    engine.register(BUILT_IN, Registration { arcs: arcs::all(), nodes, ..Registration::default() })?;
+    engine.register(
+        BUILT_IN,
+        Registration { arcs: arcs::all(), registries: registries::all(), nodes, ..Registration::default() },
+    )?;
     let id = |spec: &NodeSpec| engine.graph().id(spec.name).expect("the node was added just now");
     Ok(Nodes {
         admission: AdmissionNodes::new(engine),

@@ -20,6 +20,7 @@ pub mod graph;
 pub mod ip4;
 pub mod loopback;
 pub mod punt;
+pub mod registries;
 mod segments;
 
 pub use weft_fib::neighbor;

@@ -5,6 +5,11 @@
 //! link header that it came with, tags included, to the node of the host's side of its port. Headers were only taken
 //! off on the way here, not overwritten, so they are still in the buffer. This node ends nothing, hence no
 //! `Role::Punt`: the one that transmits to the host does.
+//!
+//! A packet says why it comes here by a reason of the node that sends it, one of those that the node's descriptor lists
+//! ([`NodeSpec::punts`]). A node that wants packets of a reason says so ([`crate::registries::PUNT_REASONS`]) and gets
+//! them, from their network header on, in place of the host. Where there is no host interface either, they are dropped
+//! for that reason.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,8 +18,9 @@ use weft_engine::buffer::Packet;
 use weft_engine::frame::Frame;
 use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
+use weft_engine::registry::RegistryId;
 use weft_engine::trace::{Names, TraceRecord};
-use weft_engine::{Context, NodeId};
+use weft_engine::{Context, NodeId, ReasonId};
 
 use crate::interface::InterfaceTable;
 
@@ -42,6 +48,8 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
 
 /// One worker's instance.
 pub struct Punt {
+    /// Who wants packets in place of the host.
+    pub wanted: RegistryId,
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
     /// Reasons.
@@ -51,15 +59,24 @@ pub struct Punt {
 impl Node for Punt {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (interfaces, reasons) = (self.interfaces.read(cx.guard()), self.reasons);
-        let counters = cx.counters;
+        let (counters, wanted) = (cx.counters, cx.handlers(self.wanted));
         cx.each(frame, |packet| {
             let rx = packet.meta.rx_interface;
             let Some(interface) = interfaces.get(rx) else {
                 return reasons.drop(packet, Reason::NoInterface);
             };
-            if interface.host == NodeId::DROP {
-                return reasons.drop(packet, Reason::NoHost);
+            let why = packet.meta.reason;
+            if let Some(node) = wanted.get(why.0) {
+                packet.meta.reason = ReasonId::default();
+                return node;
             }
+            if interface.host == NodeId::DROP {
+                return match why == ReasonId::default() {
+                    true => reasons.drop(packet, Reason::NoHost),
+                    false => NodeId::DROP,
+                };
+            }
+            packet.meta.reason = ReasonId::default();
             restore_link_header(packet);
             counters.interfaces.punt.add(rx.index(), 1);
             interface.host

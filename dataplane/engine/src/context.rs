@@ -15,6 +15,7 @@ use crate::frame::{FRAME_SIZE, Frame, Frames, group_by_next};
 use crate::handoff::Handoff;
 use crate::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::qsbr::Guard;
+use crate::registry::{Handlers, Registries, RegistryId};
 use crate::trace::{Details, Recorder, Trace};
 
 /// How far ahead metadata and header of received packets are fetched: a line that another core has just written.
@@ -40,6 +41,7 @@ pub struct Context<'a> {
     pub(crate) input: bool,
     pub(crate) guard: Guard<'a>,
     pub(crate) arcs: &'a Arcs,
+    pub(crate) registries: &'a Registries,
     pub(crate) frames: &'a mut Frames,
     pub(crate) recorder: &'a mut Recorder,
     pub(crate) details: &'a Details,
@@ -65,6 +67,12 @@ impl<'a> Context<'a> {
     #[inline(always)]
     pub fn arcs(&self) -> &'a Arcs {
         self.arcs
+    }
+
+    /// Who handles what, by one registry.
+    #[inline(always)]
+    pub fn handlers(&self, registry: RegistryId) -> Handlers<'a> {
+        self.registries.table(registry)
     }
 
     /// By what the node tells the trace more of the packets of `frame` than their metadata says.

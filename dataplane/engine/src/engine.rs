@@ -20,6 +20,7 @@ use crate::graph::{BUILT_IN, Graph, GraphError, NodeDef, Registration, Wiring};
 use crate::handoff;
 use crate::ids::{ArcId, InterfaceIndex, NodeId, ThreadIndex};
 use crate::qsbr::Domain;
+use crate::registry::{Handles, RegistryError, RegistryList, RegistrySpec};
 use crate::wait::Waker;
 use crate::worker::{IdlePolicy, Worker, WorkerHandle, WorkerParts};
 
@@ -104,6 +105,7 @@ pub struct Engine {
     graph: Graph,
     edges: EdgeRegistry,
     arcs: ArcRegistry,
+    registries: RegistryList,
     context: ContextRegistry,
     workers: Vec<WorkerHandle>,
     deferred: Vec<Waiting>,
@@ -154,6 +156,7 @@ impl Engine {
             graph: Graph::new(config.limits.nodes, config.limits.reasons),
             edges,
             arcs: ArcRegistry::default(),
+            registries: RegistryList::default(),
             context: ContextRegistry::default(),
             workers: handles,
             deferred: Vec::new(),
@@ -180,6 +183,11 @@ impl Engine {
         &self.arcs
     }
 
+    /// Who handles which numbers.
+    pub fn registries(&self) -> &RegistryList {
+        &self.registries
+    }
+
     /// The threads of the workers.
     pub fn threads(&self) -> impl Iterator<Item = ThreadIndex> + use<> {
         (1..=self.workers.len() as u16).map(ThreadIndex)
@@ -196,39 +204,76 @@ impl Engine {
         owner: &str,
         registration: Registration<'_>,
     ) -> Result<Vec<NodeId>, GraphError> {
-        let Registration { arcs, nodes, features, later } = registration;
+        let Registration { arcs, registries, nodes, features, handles, later } = registration;
         let specs = nodes.iter().map(|def| (def.name.as_str(), def.spec));
-        let specs = specs.chain(later.iter().map(|spec| (spec.name, *spec)));
         let places: Vec<(&str, FeatureSpec<'_>)> = specs
+            .clone()
+            .chain(later.iter().map(|spec| (spec.name, *spec)))
             .flat_map(|(node, spec)| spec.features.iter().map(move |place| (node, *place)))
             .chain(features)
             .collect();
-        if arcs.is_empty() && places.is_empty() && !nodes.iter().any(|def| self.arcs.mentions(&def.name)) {
+        let handles: Vec<(String, Handles<'_>)> = specs
+            .flat_map(|(node, spec)| spec.handles.iter().map(move |entry| (node, *entry)))
+            .chain(handles)
+            .map(|(node, entry)| (node.to_owned(), entry))
+            .collect();
+        let is_end = |def: &NodeDef<'_>| self.arcs.mentions(&def.name);
+        if arcs.is_empty()
+            && registries.is_empty()
+            && places.is_empty()
+            && handles.is_empty()
+            && !nodes.iter().any(is_end)
+        {
             return self.adopt_nodes(owner, nodes);
         }
         self.graph.check(owner, &nodes)?;
-        let before = self.arcs.clone();
-        let placed = self.place(owner, &arcs, &places);
-        let result = placed.map_err(GraphError::from).and_then(|()| self.adopt_nodes(owner, nodes));
+        let before = (self.arcs.clone(), self.registries.clone());
+        let placed = self.place(owner, &arcs, &registries, &places);
+        let adopted = placed.and_then(|()| self.adopt_nodes(owner, nodes));
+        let result = adopted.and_then(|ids| match self.handle(owner, &handles) {
+            Ok(()) => Ok(ids),
+            Err(error) => {
+                ids.into_iter().for_each(|id| self.remove_node(id));
+                Err(error.into())
+            }
+        });
         match result {
-            Ok(_) => self.publish_arcs(),
-            Err(_) => self.arcs = before,
+            Ok(_) => {
+                self.publish_arcs();
+                self.publish_registries();
+            }
+            Err(_) => {
+                (self.arcs, self.registries) = before;
+                self.publish_arcs();
+            }
         }
         result
     }
 
-    /// Adds arcs, and features to these and others.
+    /// Adds arcs and registries, and features to these and other arcs.
     fn place(
         &mut self,
         owner: &str,
         arcs: &[ArcSpec<'_>],
+        registries: &[RegistrySpec<'_>],
         places: &[(&str, FeatureSpec<'_>)],
-    ) -> Result<(), FeatureError> {
+    ) -> Result<(), GraphError> {
         for spec in arcs {
             self.arcs.add_arc(owner, spec)?;
         }
+        for spec in registries {
+            self.registries.add(spec)?;
+        }
         for (node, place) in places {
             self.arcs.add_feature(owner, node, place)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, owner: &str, handles: &[(String, Handles<'_>)]) -> Result<(), RegistryError> {
+        let graph = &self.graph;
+        for (node, entry) in handles {
+            self.registries.handle(owner, node, entry, |name| graph.find_reason(name))?;
         }
         Ok(())
     }
@@ -250,8 +295,8 @@ impl Engine {
         for (worker, thread) in self.workers.iter_mut().zip(1u16..) {
             let mut adopted = Vec::with_capacity(ids.len());
             for (def, &node) in defs.iter_mut().zip(&ids) {
-                let (graph, arcs) = (&self.graph, &self.arcs);
-                let wiring = Wiring { graph, arcs, node, thread: ThreadIndex(thread) };
+                let (graph, arcs, registries) = (&self.graph, &self.arcs, &self.registries);
+                let wiring = Wiring { graph, arcs, registries, node, thread: ThreadIndex(thread) };
                 adopted.push((node, def.spec, (def.make)(&wiring)));
             }
             let edges = Arc::clone(&edges);
@@ -273,6 +318,9 @@ impl Engine {
         };
         if self.arcs.mentions(&info.name) {
             self.publish_arcs();
+        }
+        if self.registries.forget(&info.name) {
+            self.publish_registries();
         }
         let counters = &self.counters;
         let links = self.links.get_mut(id.index()).map(std::mem::take).unwrap_or_default();
@@ -420,6 +468,11 @@ impl Engine {
     fn publish_arcs(&mut self) {
         let arcs = self.arcs.build(|name| self.graph.id(name));
         self.post_all(move |worker| worker.set_arcs(Arc::clone(&arcs)));
+    }
+
+    fn publish_registries(&mut self) {
+        let registries = self.registries.build(|name| self.graph.id(name));
+        self.post_all(move |worker| worker.set_registries(Arc::clone(&registries)));
     }
 
     /// Makes several changes that each worker adopts as one: no packet passes between the first and the last of them.

@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
 use crate::ids::{ArcId, NodeId, ReasonId, ThreadIndex};
 use crate::node::{Drops, Edges, Events, Nexts, Node, NodeSpec, ReasonBase, ReasonSpec};
+use crate::registry::{Handles, RegistryError, RegistryId, RegistryList, RegistrySpec};
 
 /// The owner of what the daemon brings itself.
 pub const BUILT_IN: &str = "weft";
@@ -49,6 +50,9 @@ pub enum GraphError {
     /// No place on an arc.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// Not what a registry has, or somebody else's.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 /// Makes the instance for each worker.
@@ -83,10 +87,14 @@ impl<'a> NodeDef<'a> {
 pub struct Registration<'a> {
     /// Points of the graph where features can be added.
     pub arcs: Vec<ArcSpec<'a>>,
-    /// Nodes, which may name each other. Their descriptors say on which arcs they are features.
+    /// What nodes ask who handles packets of a number.
+    pub registries: Vec<RegistrySpec<'a>>,
+    /// Nodes, which may name each other. Their descriptors say on which arcs they are features, and what they handle.
     pub nodes: Vec<NodeDef<'a>>,
     /// Places on arcs that no descriptor has: the node, and where.
     pub features: Vec<(&'a str, FeatureSpec<'a>)>,
+    /// Entries of registries that no descriptor has, likewise.
+    pub handles: Vec<(&'a str, Handles<'a>)>,
     /// Descriptors of nodes that are made when they are first needed: their features have their places from now on.
     pub later: Vec<&'static NodeSpec>,
 }
@@ -95,6 +103,7 @@ pub struct Registration<'a> {
 pub struct Wiring<'g> {
     pub(crate) graph: &'g Graph,
     pub(crate) arcs: &'g ArcRegistry,
+    pub(crate) registries: &'g RegistryList,
     pub(crate) node: NodeId,
     pub(crate) thread: ThreadIndex,
 }
@@ -136,6 +145,11 @@ impl Wiring<'_> {
     /// A feature arc; one without features if nobody has registered it.
     pub fn arc(&self, spec: &ArcSpec<'_>) -> ArcId {
         self.arcs.arc(spec.name).unwrap_or(ArcId(u8::MAX))
+    }
+
+    /// A registry; an empty one if nobody has declared it.
+    pub fn registry(&self, spec: &RegistrySpec<'_>) -> RegistryId {
+        self.registries.find(spec.name).unwrap_or(RegistryId::NONE)
     }
 
     /// The node's drop reasons; `R` is the enum whose list stands in the descriptor.
@@ -306,6 +320,13 @@ impl Graph {
     /// A reason.
     pub fn reason(&self, id: ReasonId) -> Option<&ReasonInfo> {
         self.reasons.get(id.index())
+    }
+
+    /// A reason by the name that `show errors` gives it: `<node>/<reason>`.
+    pub fn find_reason(&self, name: &str) -> Option<ReasonId> {
+        let (node, reason) = name.rsplit_once('/')?;
+        let info = self.node(self.id(node)?)?;
+        info.reason_ids().find(|(_, spec)| spec.name == reason).map(|(id, _)| id)
     }
 
     /// All reasons, by id, with the name of their node (`None`: the node is gone).

@@ -22,6 +22,7 @@ pub mod node;
 pub mod prefetch;
 pub mod publish;
 pub mod qsbr;
+pub mod registry;
 mod sync;
 pub mod trace;
 pub mod wait;

@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::feature::FeatureSpec;
 use crate::frame::Frame;
 use crate::ids::{NodeId, ReasonId};
+use crate::registry::Handles;
 use crate::trace::TraceFormat;
 use crate::wait::WaitSet;
 
@@ -275,6 +276,10 @@ pub struct NodeSpec {
     pub next: &'static [&'static str],
     /// Arcs that it is a feature of, and its places there.
     pub features: &'static [FeatureSpec<'static>],
+    /// Packets of which numbers are handed to it.
+    pub handles: &'static [Handles<'static>],
+    /// Names of its reasons for which packets go to the host rather than nowhere.
+    pub punts: &'static [&'static str],
     /// Why packets end in it. (Those of a plugin's node are all here, whatever they say of themselves.)
     pub drops: &'static [ReasonSpec],
     /// What else it counts.
@@ -285,8 +290,18 @@ pub struct NodeSpec {
 
 impl NodeSpec {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        let role = Role::Transit;
-        NodeSpec { name, kind, role, next: &[], features: &[], drops: &[], events: &[], trace: None }
+        NodeSpec {
+            name,
+            kind,
+            role: Role::Transit,
+            next: &[],
+            features: &[],
+            handles: &[],
+            punts: &[],
+            drops: &[],
+            events: &[],
+            trace: None,
+        }
     }
 
     /// A node that brings packets in.
@@ -320,6 +335,18 @@ impl NodeSpec {
     /// The arcs that it is a feature of.
     pub const fn features(mut self, places: &'static [FeatureSpec<'static>]) -> Self {
         self.features = places;
+        self
+    }
+
+    /// What it handles: entries of registries.
+    pub const fn handles(mut self, entries: &'static [Handles<'static>]) -> Self {
+        self.handles = entries;
+        self
+    }
+
+    /// Its reasons, by name, for which packets go to the host if there is one, and are dropped otherwise.
+    pub const fn punts(mut self, reasons: &'static [&'static str]) -> Self {
+        self.punts = reasons;
         self
     }
 

@@ -27,6 +27,7 @@ use crate::handoff::Handoff;
 use crate::ids::{EdgeIndex, InterfaceIndex, NodeId, ThreadIndex};
 use crate::node::{Kind, Node, NodeSpec, Role};
 use crate::qsbr::Reader;
+use crate::registry::Registries;
 use crate::trace::{CaptureFilter, Captured};
 use crate::trace::{Details, Direction, Recorder, TraceRecord};
 use crate::wait::{WaitSet, Waker};
@@ -143,6 +144,7 @@ pub struct Worker {
     counters: Counters,
     reader: Reader,
     arcs: Arc<Arcs>,
+    registries: Arc<Registries>,
     recorder: Recorder,
     details: Details,
     edges: EdgeCounts,
@@ -176,6 +178,7 @@ impl Worker {
             counters: parts.counters,
             reader,
             arcs: Arc::default(),
+            registries: Arc::default(),
             recorder: Recorder::new(parts.clock),
             details: Details::default(),
             edges: parts.edges,
@@ -293,6 +296,7 @@ impl Worker {
             input: *input,
             guard: self.reader.guard(),
             arcs: &self.arcs,
+            registries: &self.registries,
             frames: &mut self.frames,
             recorder: &mut self.recorder,
             details: &self.details,
@@ -346,6 +350,7 @@ impl Worker {
             input: *input,
             guard: self.reader.guard(),
             arcs: &self.arcs,
+            registries: &self.registries,
             frames: &mut self.frames,
             recorder: &mut self.recorder,
             details: &self.details,
@@ -441,6 +446,10 @@ impl Worker {
 
     pub(crate) fn set_arcs(&mut self, arcs: Arc<Arcs>) {
         self.arcs = arcs;
+    }
+
+    pub(crate) fn set_registries(&mut self, registries: Arc<Registries>) {
+        self.registries = registries;
     }
 
     /// The instance of a node, to change it or to ask it.

@@ -39,11 +39,11 @@ impl MacAddr {
         self.0[0] & 1 != 0
     }
 
-    /// The address as one number, to be compared with [`EthernetHeader::destination_key`].
+    /// The address as one number, to be compared with [`EthernetHeader::stations_key`].
     #[inline(always)]
     pub const fn key(self) -> u64 {
         let [a, b, c, d, e, f] = self.0;
-        u64::from_le_bytes([0, 0, a, b, c, d, e, f])
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) << 15
     }
 
     /// Whether this may be the address of a station: an individual address, and not all zeros.
@@ -169,12 +169,13 @@ impl EthernetHeader {
         EthernetHeader { destination, source, ether_type: U16::new(ether_type.0) }
     }
 
-    /// [`MacAddr::key`] of the destination, by one load.
+    /// [`MacAddr::key`] of the destination, by one load. With the group bit of the source in its highest bit, so it is no
+    /// address's key if the source is a group.
     #[inline(always)]
-    pub fn destination_key(&self) -> u64 {
+    pub fn stations_key(&self) -> u64 {
         let bytes: &[u8; Self::LENGTH] = zerocopy::transmute_ref!(self);
         let [a, b, c, d, e, f, g, h, ..] = *bytes;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]) << 16
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) << 15
     }
 
     /// What follows this header.

@@ -72,6 +72,15 @@ impl Entry {
         self.addresses4.iter().any(|own| own.addr() == address)
     }
 
+    /// Whether packets of an EtherType are taken here, if somebody handles it: IPv4 and ARP need an address.
+    #[inline]
+    pub fn accepts(&self, ether_type: EtherType) -> bool {
+        match ether_type {
+            EtherType::IPV4 | EtherType::ARP => self.ip4,
+            _ => true,
+        }
+    }
+
     /// Whether it is a sub-interface.
     pub fn is_sub(&self) -> bool {
         self.tags.outer.is_some()

@@ -14,7 +14,8 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::trace::{Names, TraceRecord};
 use zerocopy::FromBytes;
 
-use crate::headers::ArpPacket;
+use crate::headers::{ArpPacket, EtherType};
+use crate::registries::ETHER_TYPES;
 
 weft_engine::edges! {
     /// Where packets go that no feature takes.
@@ -36,8 +37,11 @@ weft_engine::drops! {
 }
 
 /// Descriptor of arp-input.
-pub static ARP_INPUT: NodeSpec =
-    NodeSpec::internal("arp-input").next(Next::NAMES).drops(Reason::ALL).trace(format_arp);
+pub static ARP_INPUT: NodeSpec = NodeSpec::internal("arp-input")
+    .handles(&[ETHER_TYPES.number(EtherType::ARP.0)])
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .trace(format_arp);
 
 /// Prints the ARP packet of a record.
 pub(super) fn format_arp(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {

@@ -18,13 +18,14 @@ use weft_engine::clock::{Clock, Tsc};
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
-use weft_engine::{BufferIndex, Context, InterfaceIndex};
+use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex};
 use weft_token_bucket::{Moment, TokenBucket};
 use zerocopy::IntoBytes;
 use zerocopy::network_endian::{U16, U32};
 
 use super::TableIndex;
 use super::input::format_header;
+use crate::arcs::drop_by;
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::checksum::Sum;
 use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header};
@@ -241,6 +242,8 @@ pub struct Ip4IcmpError {
     pub limits: IcmpLimits,
     /// Of the last error: fragments of different errors must not be taken for one datagram's.
     pub identification: u16,
+    /// The `ip4-drop` arc.
+    pub drops: ArcId,
     /// Edges.
     pub next: Nexts<Next>,
     /// Reasons.
@@ -254,13 +257,15 @@ impl Node for Ip4IcmpError {
         let interfaces = self.interfaces.read(cx.guard());
         let (limits, identification) = (&mut self.limits, &mut self.identification);
         let (reasons, events, counters, now) = (self.reasons, self.events, cx.counters, cx.now);
+        let drops = cx.arcs().arc(self.drops);
         let (mut errors, mut count) = ([BufferIndex::default(); FRAME_SIZE], 0);
         cx.each_or_keep(frame, |buffers, index| {
             let mut packet = buffers.packet(index);
             let Some((error, cause, sent)) = IcmpError::of(&packet) else {
-                return Some(reasons.drop(&mut packet, Reason::Unmarked));
+                reasons.drop(&mut packet, Reason::Unmarked);
+                return Some(drop_by(drops, &mut packet));
             };
-            let next = reasons.drop(&mut packet, cause);
+            reasons.drop(&mut packet, cause);
             let event = if !may_answer(&packet, interfaces) {
                 Event::NotAllowed
             } else if !limits.take(sent, now) {
@@ -279,7 +284,7 @@ impl Node for Ip4IcmpError {
                 Event::NoSource
             };
             events.count(counters, event, 1);
-            Some(next)
+            Some(drop_by(drops, &mut buffers.packet(index)))
         });
         cx.send(self.next.to(Next::Lookup), &errors[..count]);
     }

@@ -16,7 +16,8 @@ use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{Context, InterfaceIndex};
 use weft_stats::SimpleRow;
 
-use crate::headers::{Ipv4Header, checksum};
+use crate::headers::{EtherType, Ipv4Header, checksum};
+use crate::registries::ETHER_TYPES;
 
 weft_engine::edges! {
     /// Where packets go that no feature takes.
@@ -44,8 +45,11 @@ weft_engine::drops! {
 }
 
 /// Descriptor of ip4-input.
-pub static IP4_INPUT: NodeSpec =
-    NodeSpec::internal("ip4-input").next(Next::NAMES).drops(Reason::ALL).trace(format_header);
+pub static IP4_INPUT: NodeSpec = NodeSpec::internal("ip4-input")
+    .handles(&[ETHER_TYPES.number(EtherType::IPV4.0)])
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .trace(format_header);
 
 /// Prints the IPv4 header of a record, as the nodes of this family do.
 pub(crate) fn format_header(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
@@ -71,7 +75,8 @@ pub(crate) fn format_header(record: &TraceRecord, _: &dyn Names, out: &mut dyn f
     )
 }
 
-/// First octets of addresses that no source has (RFC 1812 section 5.3.7 and RFC 6890).
+/// First octets of addresses that no source has (RFC 1812 section 5.3.7 and RFC 6890). Nor is a packet to one of them like
+/// most others.
 static BAD_SOURCE: [bool; 256] = octets(224);
 /// And no destination.
 static BAD_DESTINATION: [bool; 256] = octets(240);
@@ -92,6 +97,8 @@ const fn octets(first: usize) -> [bool; 256] {
 pub struct Ip4Input {
     /// The `ip4-unicast` arc.
     pub arc: ArcId,
+    /// The `ip4-multicast` arc.
+    pub multicast: ArcId,
     /// `/if/ip4`: received IPv4 packets by interface.
     pub received: SimpleRow,
     /// Edges.
@@ -103,7 +110,7 @@ pub struct Ip4Input {
 impl Node for Ip4Input {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (arc, reasons, received) = (cx.arcs().arc(self.arc), self.reasons, &self.received);
-        let lookup = self.next.to(Next::Lookup);
+        let (lookup, multicast) = (self.next.to(Next::Lookup), cx.arcs().arc(self.multicast));
         // Packets of one interface come in runs: one count and one look at its features for each run.
         let (mut interface, mut run) = (InterfaceIndex::NONE, 0);
         let mut features = Place::none(lookup);
@@ -116,10 +123,14 @@ impl Node for Ip4Input {
                 features = arc.place(rx).unwrap_or(Place::none(lookup));
             }
             run += 1;
-            if !is_plain(packet)
-                && let Some(reason) = check(&mut packet.aside())
-            {
-                return reasons.drop(packet, reason);
+            if !is_plain(packet) {
+                if let Some(reason) = check(&mut packet.aside()) {
+                    return reasons.drop(packet, reason);
+                }
+                let ip = packet.header::<Ipv4Header>();
+                if ip.is_some_and(|ip| ip.destination().is_multicast()) {
+                    return multicast.place(rx).unwrap_or(Place::none(lookup)).enter(packet);
+                }
             }
             features.enter(packet)
         });
@@ -127,7 +138,7 @@ impl Node for Ip4Input {
     }
 }
 
-/// Whether everything is right with a packet of the common shape: no options, no padding, one segment.
+/// Whether everything is right with a packet of the common shape: no options, no padding, one segment, to one host.
 #[inline(always)]
 fn is_plain(packet: &Packet<'_>) -> bool {
     let Some(ip) = packet.header::<Ipv4Header>() else {
@@ -136,7 +147,7 @@ fn is_plain(packet: &Packet<'_>) -> bool {
     // Packets in several buffers are left to `check`: for all others, their length is one load less.
     ip.version_ihl == Ipv4Header::PLAIN
         && usize::from(ip.total_length.get()) == packet.length()
-        && !(is_bad(&BAD_SOURCE, ip.source()) | is_bad(&BAD_DESTINATION, ip.destination()))
+        && !(is_bad(&BAD_SOURCE, ip.source()) | is_bad(&BAD_SOURCE, ip.destination()))
         && checksum::is_valid_ip4(ip)
 }
 

@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ip4-local and ip4-local-end-of-arc: packets for this host.
 //!
-//! The first is the start of the arc of the same name, the second is where its features lead. A ping is answered in
-//! place, so a router answers at the rate at which it forwards and without its host. Everything else is the host's
-//! business. Where there is no host, the sender is told that nobody listens, as a host would tell it (RFC 1122 section
-//! 3.2.2.1); but nothing is ever said about a broadcast.
+//! The first is the start of the arc of the same name, the second is where its features lead. It hands packets to the
+//! nodes that handle their protocol or UDP port. A ping is answered in place, so a router answers at the rate at which it
+//! forwards and without its host. Everything else is the host's business. Where there is no host, the sender is told that
+//! nobody listens, as a host would tell it (RFC 1122 section 3.2.2.1); but nothing is ever said about a broadcast.
 
 use std::sync::Arc;
 
 use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::counters::Counters;
+use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
+use weft_engine::registry::{Handlers, RegistryId};
 use weft_engine::{BufferIndex, Context, NodeId};
+use zerocopy::FromBytes;
 
 use super::TableIndex;
 use super::icmp_error::IcmpError;
 use super::input::format_header;
+use crate::arcs::drop_by;
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
-use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, checksum};
+use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, UdpHeader, checksum};
 use crate::interface::{Entry, InterfaceTable};
 use crate::segments;
 
@@ -71,6 +75,10 @@ weft_engine::drops! {
         NoHostIcmp = "icmp_no_host", Info;
         /// TCP, and there is no host interface to punt to
         NoHostTcp = "tcp_no_host", Info;
+        /// UDP to a port that nobody handles, and there is no host interface to punt to
+        NoHostUdp = "udp_no_host", Info;
+        /// of a protocol that nobody handles, and there is no host interface to punt to
+        NoHostProtocol = "protocol_no_host", Info;
     }
 }
 
@@ -87,6 +95,14 @@ pub static IP4_LOCAL_END: NodeSpec = NodeSpec::internal("ip4-local-end-of-arc")
     .next(EndNext::NAMES)
     .drops(Reason::ALL)
     .events(Event::ALL)
+    .punts(&[
+        "broadcast_no_host",
+        "fragment_no_host",
+        "icmp_no_host",
+        "tcp_no_host",
+        "udp_no_host",
+        "protocol_no_host",
+    ])
     .trace(format_header);
 
 /// RFC 1700 "IP TIME TO LIVE PARAMETER".
@@ -96,6 +112,10 @@ const TTL: u8 = 64;
 pub struct Ip4LocalEnd {
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
+    /// Who handles which protocol, which UDP port, and what would be punted.
+    pub registries: [RegistryId; 3],
+    /// The `ip4-drop` and `ip4-punt` arcs.
+    pub arcs: [ArcId; 2],
     /// Edges.
     pub next: Nexts<EndNext>,
     /// Reasons.
@@ -106,8 +126,14 @@ pub struct Ip4LocalEnd {
 
 impl Node for Ip4LocalEnd {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let ([protocols, ports, punted], [drops, punts]) = (self.registries, self.arcs);
         let end = End {
             interfaces: self.interfaces.read(cx.guard()),
+            protocols: cx.handlers(protocols),
+            ports: cx.handlers(ports),
+            punted: cx.handlers(punted),
+            drops: cx.arcs().arc(drops),
+            punts: cx.arcs().arc(punts),
             counters: cx.counters,
             next: self.next,
             reasons: self.reasons,
@@ -119,6 +145,11 @@ impl Node for Ip4LocalEnd {
 
 struct End<'a> {
     interfaces: &'a InterfaceTable,
+    protocols: Handlers<'a>,
+    ports: Handlers<'a>,
+    punted: Handlers<'a>,
+    drops: ArcStart<'a>,
+    punts: ArcStart<'a>,
     counters: &'a Counters,
     next: Nexts<EndNext>,
     reasons: ReasonBase<Reason>,
@@ -131,40 +162,66 @@ impl End<'_> {
         let (Some(interface), Some(ip)) =
             (self.interfaces.get(packet.meta.rx_interface), packet.header::<Ipv4Header>())
         else {
-            return self.reasons.drop(&mut packet, Reason::NoInterface);
+            return self.drop(&mut packet, Reason::NoInterface);
         };
         let table = TableIndex(packet.meta.table());
-        if !self.interfaces.is_unicast4(table, ip.destination()) {
-            return self.punt(&mut packet, interface, Reason::NoHostBroadcast);
+        let (protocol, is_fragment) = (ip.protocol, ip.is_fragment());
+        let is_unicast = self.interfaces.is_unicast4(table, ip.destination());
+        if is_unicast && packet.meta.flags & LINK_BROADCAST != 0 {
+            return self.drop(&mut packet, Reason::LinkBroadcast);
         }
-        if packet.meta.flags & LINK_BROADCAST != 0 {
-            return self.reasons.drop(&mut packet, Reason::LinkBroadcast);
+        if !is_fragment && let Some(node) = self.handler(&packet, protocol) {
+            return node;
         }
-        if ip.is_fragment() {
-            return self.punt(&mut packet, interface, Reason::NoHostFragment);
+        if !is_unicast {
+            return self.punt(&mut packet, Reason::NoHostBroadcast);
         }
-        let protocol = ip.protocol;
+        if is_fragment {
+            return self.punt(&mut packet, Reason::NoHostFragment);
+        }
         if is_ping(&packet) {
             return self.answer(buffers, index, interface);
         }
-        if interface.host != NodeId::DROP {
-            return self.next.to(EndNext::Punt);
-        }
-        let error = match protocol {
-            IpProtocol::ICMP => return self.reasons.drop(&mut packet, Reason::NoHostIcmp),
-            IpProtocol::TCP => return self.reasons.drop(&mut packet, Reason::NoHostTcp),
-            IpProtocol::UDP => IcmpError::PORT_UNREACHABLE,
-            _ => IcmpError::PROTOCOL_UNREACHABLE,
+        let (why, error) = match protocol {
+            IpProtocol::ICMP => return self.punt(&mut packet, Reason::NoHostIcmp),
+            IpProtocol::TCP => return self.punt(&mut packet, Reason::NoHostTcp),
+            IpProtocol::UDP => (Reason::NoHostUdp, IcmpError::PORT_UNREACHABLE),
+            _ => (Reason::NoHostProtocol, IcmpError::PROTOCOL_UNREACHABLE),
         };
+        if interface.host != NodeId::DROP || self.punted.get(self.reasons.id(why).0).is_some() {
+            return self.punt(&mut packet, why);
+        }
         error.mark(&mut packet);
         self.next.to(EndNext::IcmpError)
     }
 
-    fn punt(&self, packet: &mut Packet<'_>, interface: &Entry, otherwise: Reason) -> NodeId {
-        if interface.host == NodeId::DROP {
-            return self.reasons.drop(packet, otherwise);
+    /// The node that handles a packet's protocol or, if none does, its UDP port.
+    fn handler(&self, packet: &Packet<'_>, protocol: IpProtocol) -> Option<NodeId> {
+        if let Some(node) = self.protocols.get(protocol.0.into()) {
+            return Some(node);
         }
-        self.next.to(EndNext::Punt)
+        if self.ports.is_empty() || protocol != IpProtocol::UDP {
+            return None;
+        }
+        let (ip, _) = packet.split::<Ipv4Header>()?;
+        let (udp, _) = UdpHeader::ref_from_prefix(packet.data().get(ip.header_length()..)?).ok()?;
+        let length = usize::from(udp.length.get());
+        let there = packet.meta.total_length() - ip.header_length();
+        (UdpHeader::LENGTH..=there).contains(&length).then_some(())?;
+        self.ports.get(udp.destination_port.get())
+    }
+
+    #[cold]
+    fn drop(&self, packet: &mut Packet<'_>, reason: Reason) -> NodeId {
+        self.reasons.drop(packet, reason);
+        drop_by(self.drops, packet)
+    }
+
+    /// To the host, or to whoever wants it; nowhere for this reason if there is none.
+    fn punt(&self, packet: &mut Packet<'_>, why: Reason) -> NodeId {
+        packet.meta.reason = self.reasons.id(why);
+        let punt = self.next.to(EndNext::Punt);
+        self.punts.start(packet.meta.rx_interface, packet).unwrap_or(punt)
     }
 
     /// Makes the echo request a reply (RFC 792): same data, same header but for addresses and TTL.
@@ -172,11 +229,11 @@ impl End<'_> {
         let intact = segments::sum(buffers, index, Ipv4Header::LENGTH).is_valid();
         let mut packet = buffers.packet(index);
         if !intact {
-            return self.reasons.drop(&mut packet, Reason::Checksum);
+            return self.drop(&mut packet, Reason::Checksum);
         }
         let headers = packet.split_mut::<Ipv4Header>();
         let Some((ip, Some(icmp))) = headers.map(|(ip, rest)| (ip, rest.first_chunk_mut())) else {
-            return self.reasons.drop(&mut packet, Reason::Truncated);
+            return self.drop(&mut packet, Reason::Truncated);
         };
         let icmp: &mut [u8; Icmp4Header::LENGTH] = icmp;
         let icmp: &mut Icmp4Header = zerocopy::transmute_mut!(icmp);

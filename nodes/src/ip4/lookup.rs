@@ -9,16 +9,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use weft_engine::buffer::Packet;
+use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
-use weft_engine::{Context, InterfaceIndex, NodeId};
+use weft_engine::{ArcId, Context, InterfaceIndex, NodeId};
 use weft_stats::CombinedRow;
 
 use super::flow_hash::flow_hash;
 use super::icmp_error::IcmpError;
 use super::{DropKind, Fib, Forward, ForwardKind, LoadBalance};
+use crate::arcs::drop_by;
 use crate::context::{IpContext, LOCALLY_ORIGINATED};
 use crate::headers::Ipv4Header;
 
@@ -71,6 +73,8 @@ pub struct Ip4Lookup {
     pub load_balances: SlabReader<LoadBalance>,
     /// `/net/route/to`: packets and bytes by load-balance.
     pub routes: CombinedRow,
+    /// The `ip4-drop` and `ip4-punt` arcs.
+    pub arcs: [ArcId; 2],
     /// Edges.
     pub next: Nexts<Next>,
     /// Reasons.
@@ -84,6 +88,8 @@ impl Node for Ip4Lookup {
             tables: self.tables.read(guard),
             load_balances: self.load_balances.read(guard),
             routes: &self.routes,
+            drops: cx.arcs().arc(self.arcs[0]),
+            punts: cx.arcs().arc(self.arcs[1]),
             next: self.next,
             reasons: self.reasons,
         };
@@ -122,6 +128,8 @@ struct Lookup<'a> {
     tables: SlabView<'a, Arc<Fib>>,
     load_balances: SlabView<'a, LoadBalance>,
     routes: &'a CombinedRow,
+    drops: ArcStart<'a>,
+    punts: ArcStart<'a>,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
 }
@@ -131,7 +139,7 @@ impl Lookup<'_> {
     fn one(&self, packet: &mut Packet<'_>, fib: &Fib, destination: u32) -> NodeId {
         let id = fib.lookup(destination);
         let Some(load_balance) = self.load_balances.get(id.0) else {
-            return self.reasons.drop(packet, Reason::NoTable);
+            return self.drop(&mut packet.aside(), Reason::NoTable);
         };
         self.routes.add(id.0 as usize, 1, packet.meta.total_length() as u64);
         if let Some(next_hop) = load_balance.next_hop() {
@@ -159,7 +167,7 @@ impl Lookup<'_> {
                 let destination = ip.destination.get();
                 self.one(packet, fib, destination)
             }
-            _ => self.reasons.drop(packet, Reason::NoTable),
+            _ => self.drop(packet, Reason::NoTable),
         }
     }
 
@@ -181,16 +189,22 @@ impl Lookup<'_> {
             };
             packet.meta.set_table(table.0);
             let Some(fib) = self.tables.get(table.0) else {
-                return self.reasons.drop(packet, Reason::NoTable);
+                return self.drop(packet, Reason::NoTable);
             };
             let id = fib.lookup(destination);
             let Some(load_balance) = self.load_balances.get(id.0) else {
-                return self.reasons.drop(packet, Reason::NoTable);
+                return self.drop(packet, Reason::NoTable);
             };
             self.routes.add(id.0 as usize, 1, packet.meta.total_length() as u64);
             forward = load_balance.pick_with(|| self.flow_hash(packet));
         }
-        self.reasons.drop(packet, Reason::TableLoop)
+        self.drop(packet, Reason::TableLoop)
+    }
+
+    #[cold]
+    fn drop(&self, packet: &mut Packet<'_>, reason: Reason) -> NodeId {
+        self.reasons.drop(packet, reason);
+        drop_by(self.drops, packet)
     }
 
     /// By kind: see [`weft_fib::ForwardKind`].
@@ -209,15 +223,18 @@ impl Lookup<'_> {
             ForwardKind::LOCAL => self.next.to(Next::Local),
             // The host gets what a port has received, with its link header; this has none.
             ForwardKind::PUNT if packet.meta.flags & LOCALLY_ORIGINATED != 0 => {
-                self.reasons.drop(packet, Reason::NotForPunt)
+                self.drop(packet, Reason::NotForPunt)
             }
-            ForwardKind::PUNT => self.next.to(Next::Punt),
+            ForwardKind::PUNT => {
+                let punt = self.next.to(Next::Punt);
+                self.punts.start(packet.meta.rx_interface, packet).unwrap_or(punt)
+            }
             kind => match (kind.node(), kind.dropped()) {
                 (Some(node), _) => {
                     packet.meta.set_next_hop(object);
                     node
                 }
-                (None, Some(DropKind::Blackhole)) => self.reasons.drop(packet, Reason::Blackhole),
+                (None, Some(DropKind::Blackhole)) => self.drop(packet, Reason::Blackhole),
                 (None, dropped) => {
                     let error = match dropped {
                         Some(DropKind::Prohibit) => IcmpError::ADMIN_PROHIBITED,

@@ -34,6 +34,14 @@ fn frames_that_are_not_for_us_end_here() {
     bed.dies(0, &good.build()[..13], "ethernet-input/truncated");
     let other = ethernet().macs(p0.peer_mac, STRANGER).ipv4(p0.peer, p1.peer).udp(1, 2);
     bed.dies(0, &other.build(), "ethernet-input/l3_mac_mismatch");
+    // No station sends from a group's address, be the frame for us, for another one, or for all.
+    let group = MacAddr([1, 0, 0x5e, 0, 0, 5]);
+    for source in [group, MacAddr::BROADCAST] {
+        for destination in [p0.mac, STRANGER, group] {
+            let forged = ethernet().macs(source, destination).ipv4(p0.peer, p1.peer).udp(1, 2);
+            bed.dies(0, &forged.build(), "ethernet-input/multicast_source");
+        }
+    }
     let ip6 = p0.incoming().ipv6([1u16; 8], [2; 8]);
     bed.dies(0, &ip6.build(), "ethernet-input/unknown_ethertype");
     let unknown = p0.incoming().vlan(7).ipv4(p0.peer, p1.peer);
@@ -47,7 +55,7 @@ fn frames_that_are_not_for_us_end_here() {
     bed.dies(0, &good.build(), "ethernet-input/interface_down");
     bed.change(p0.index, |interface| (interface.link_up, interface.addresses4) = (true, vec![]));
     bed.dies(0, &good.build(), "ethernet-input/ip4_not_enabled");
-    assert_eq!(bed.interface(p0.index).drops, 9);
+    assert_eq!(bed.interface(p0.index).drops, 15);
     bed.interfaces.delete(&mut bed.engine, p0.index).unwrap();
     bed.dies(0, &good.build(), "ethernet-input/no_interface");
 }

@@ -9,10 +9,11 @@ use weft_engine::graph::{Graph, NodeDef, Registration};
 use weft_engine::node::{Node, NodeSpec};
 use weft_engine::trace::Names;
 use weft_engine::{Context, InterfaceIndex, NodeId, ReasonId};
-use weft_nodes::headers::{ArpOperation, ArpPacket, MacAddr};
+use weft_nodes::headers::build::{Packet, ethernet};
+use weft_nodes::headers::{ArpOperation, ArpPacket, MacAddr, TcpFlags};
 use weft_nodes::ip4::MssLimits;
 
-use weft_testing::Bed;
+use weft_testing::{Bed, ip};
 
 static FEATURE: NodeSpec = NodeSpec::internal("test-feature");
 
@@ -91,6 +92,73 @@ fn local_packets_and_arp_have_arcs_too() {
         bed.pass(0, &p0.incoming().arp(request));
         assert_eq!((bed.only(0).len(), seen(&mut bed, node)), (42, seen_there), "{arc}");
     }
+}
+
+/// How often a feature on each of these arcs of the first port sees a frame that it receives.
+fn seen_on(arcs: &[&str], host: bool, frame: &Packet) -> Vec<usize> {
+    let on_one = |arc: &&str| {
+        let mut bed = Bed::new();
+        if host {
+            bed.with_host(0);
+        }
+        let interface = bed.ports[0].index;
+        let node = enable(&mut bed, arc, interface);
+        bed.pass(0, frame);
+        seen(&mut bed, node)
+    };
+    arcs.iter().map(on_one).collect()
+}
+
+#[test]
+fn each_arc_sees_the_packets_that_it_is_for() {
+    let [p0, p1] = Bed::new().ports;
+    let arcs = [
+        "ethernet",
+        "arp",
+        "ip4-unicast",
+        "ip4-multicast",
+        "ip4-local",
+        "ip4-punt",
+        "ip4-drop",
+        "error-drop",
+    ];
+    let to = |destination: &str| p0.incoming().ipv4(p0.peer, ip(destination)).udp(1, 2);
+    let request = ArpPacket::new(ArpOperation::Request, (p0.peer_mac, p0.peer), (MacAddr::ZERO, p0.address));
+    let ssh = p0.incoming().ipv4(p0.peer, p0.address).tcp(1, 22, TcpFlags::SYN);
+    let group = ethernet().macs(p0.peer_mac, MacAddr([1, 0, 0x5e, 0, 0, 5]));
+    let group = group.ipv4(p0.peer, ip("224.0.0.5"));
+    let cases = [
+        ("forwarded", false, to(&p1.peer.to_string()), [1, 0, 1, 0, 0, 0, 0, 0]),
+        ("ARP", false, p0.incoming().arp(request), [1, 1, 0, 0, 0, 0, 0, 0]),
+        ("no route", false, to("203.0.113.1"), [1, 0, 1, 0, 0, 0, 1, 1]),
+        ("malformed", false, to("127.0.0.1"), [1, 0, 0, 0, 0, 0, 0, 1]),
+        ("nobody listens", false, to(&p0.address.to_string()), [1, 0, 1, 0, 1, 0, 1, 1]),
+        ("to the host", true, ssh.clone(), [1, 0, 1, 0, 1, 1, 0, 0]),
+        ("no host", false, ssh, [1, 0, 1, 0, 1, 1, 0, 1]),
+        ("multicast", true, group.payload(b"hello"), [1, 0, 1, 1, 1, 1, 0, 0]),
+        ("unknown EtherType", false, p0.incoming().ipv6([1u16; 8], [2; 8]), [1, 0, 0, 0, 0, 0, 0, 1]),
+        ("another station", false, p0.outgoing().ipv4(p0.peer, p1.peer).udp(1, 2), [0, 0, 0, 0, 0, 0, 0, 1]),
+    ];
+    for (what, host, frame, expected) in cases {
+        assert_eq!(seen_on(&arcs, host, &frame), expected, "{what}: {arcs:?}");
+    }
+}
+
+#[test]
+fn features_of_ethernet_see_packets_as_their_handlers_would() {
+    let mut bed = Bed::new();
+    let [p0, p1] = bed.ports;
+    let node = enable(&mut bed, "ethernet", p0.index);
+    bed.pass(0, &p0.incoming().vlan(0).ipv4(p0.peer, p1.peer).udp(1, 2));
+    assert_eq!(bed.only(1), p1.outgoing().ipv4(p0.peer, p1.peer).ttl(63).udp(1, 2).build());
+    bed.dies(0, &p0.incoming().ipv6([1u16; 8], [2; 8]).build(), "ethernet-end-of-arc/unknown_ethertype");
+    bed.change(p0.index, |interface| interface.addresses4 = vec![]);
+    let plain = p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2).build();
+    bed.dies(0, &plain, "ethernet-end-of-arc/ip4_not_enabled");
+    bed.with_host(0);
+    bed.receive_bytes(0, plain.clone());
+    bed.run();
+    assert_eq!((bed.punted(0), seen(&mut bed, node)), (vec![plain], 4));
 }
 
 struct Shown<'a>(&'a Graph);

@@ -16,3 +16,4 @@ mod input;
 mod local;
 mod loopback;
 mod mss;
+mod registries;

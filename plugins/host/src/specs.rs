@@ -60,6 +60,8 @@ impl Specs {
                 role: Role::Transit,
                 // The host registers them, by what the plugin says of each.
                 features: &[],
+                handles: &[],
+                punts: &[],
                 next: description.edges.iter().map(|edge| leak(edge)).collect::<Vec<_>>().leak(),
                 drops: reasons.chain([FAILED]).collect::<Vec<_>>().leak(),
                 events: &[],

@@ -22,6 +22,7 @@ mod node;
 pub(crate) mod pcap;
 mod pg;
 pub(crate) mod plugin;
+mod registries;
 mod runtime;
 mod script;
 mod set;
@@ -61,6 +62,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         drops::commands(),
         node::commands(),
         features::commands(),
+        registries::commands(),
         classify::commands(),
         classify::table_commands(),
         flow::commands(),

@@ -41,6 +41,9 @@ fn every_show_answers_as_text_and_as_json() {
         "node ip4-lookup",
         "graph",
         "features",
+        "registrations",
+        "registrations ethertype",
+        "punt reasons",
         "trace",
         "logging",
         "statistics segment",
@@ -538,4 +541,18 @@ fn every_setting_is_set_by_its_commands_and_shown() {
     bed.text("set interface unnumbered del pg0");
     assert_eq!(shown(&mut bed, "unnumbered").0, "none");
     assert_eq!(bed.refusal("set interface unnumbered del pg0").message, "'pg0' is not unnumbered");
+}
+
+#[test]
+fn who_handles_what_is_shown() {
+    let mut bed = bed();
+    let entries = bed.json("show registrations")["registrations"].clone();
+    let entries = entries.as_array().expect("a list").clone();
+    let of = |key: &str| entries.iter().find(|entry| entry["key"] == key).map(|entry| entry["node"].clone());
+    assert_eq!(of("0x0800"), Some("ip4-input".into()));
+    assert_eq!(of("0x0806"), Some("arp-input".into()));
+    let error = bed.refusal("show registrations port");
+    assert!(error.message.contains("there are: ethertype, ip4-protocol, udp4-port, punt-reason"), "{error}");
+    let text = bed.text("show punt reasons");
+    assert!(text.contains("ethernet-input/unknown_ethertype"), "{text}");
 }
