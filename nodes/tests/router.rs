@@ -251,6 +251,36 @@ fn an_interface_that_goes_takes_its_routes_and_neighbours_along() {
 }
 
 #[test]
+fn an_interface_that_cannot_go_stays_as_it_was() {
+    let mut bed = Bed::new();
+    let (p0, p1) = (bed.port("p0", "10.0.0.1/24"), bed.port("p1", "10.0.1.1/24"));
+    let via = |host: [u8; 4], interface| {
+        RoutePath::new(PathTarget::Via { address: Ipv4Addr::from(host), interface: Some(interface) })
+    };
+    let set = |prefix: &str, paths| {
+        let action = Action::Set(Preference::default(), paths);
+        Change { prefix: net(prefix), owner: Owner::CLI, action }
+    };
+    let both = set("192.0.2.0/24", vec![via([10, 0, 0, 2], p0), via([10, 0, 1, 2], p1)]);
+    bed.router.apply(&mut bed.engine, &bed.interfaces, MAIN, &[both]).unwrap();
+    // Without its path over p1 that route has paths like no other, and there is no room for them.
+    let full = (3..).find_map(|host| {
+        let change = set(&format!("198.51.100.{host}/32"), vec![via([10, 0, 0, host], p0)]);
+        bed.router.apply(&mut bed.engine, &bed.interfaces, MAIN, &[change]).err()
+    });
+    assert!(matches!(full, Some(RouterError::Apply(_))));
+    let seen = |bed: &Bed| {
+        let addresses = bed.interfaces.get(p1).map(|interface| interface.addresses4.clone());
+        (addresses, ["10.0.1.1", "10.0.1.9", "192.0.2.1"].map(|address| bed.forward(address)))
+    };
+    let before = seen(&bed);
+    assert_eq!(before.1[1], Some(Forward::glean(p1)));
+    let refused = bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1);
+    assert!(matches!(refused, Err(RouterError::Apply(_))), "{refused:?}");
+    assert_eq!(seen(&bed), before);
+}
+
+#[test]
 fn tables_are_apart() {
     let mut bed = Bed::new();
     let red = bed.router.add_table(&mut bed.engine, 7, "red").unwrap();

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use weft_engine::{Engine, InterfaceIndex};
 
-use super::{Router, RouterError};
+use super::{PendingChanges, Router, RouterError};
 use crate::interface::{Interfaces, LinkState};
-use crate::ip4::{Action, Change, PathTarget, Rewrite};
+use crate::ip4::{Action, Change, Owner, PathTarget, Rewrite, Rib, TableIndex};
 
 impl Router {
     /// The interface (or the port below it) went up or down, or has another MTU or MAC address.
@@ -54,52 +54,64 @@ impl Router {
         }
     }
 
-    /// The interface is about to be deleted: takes away its addresses, its neighbours and all paths over it.
+    /// The interface is about to be deleted: takes away its addresses, its neighbours and all paths over it; or, on an
+    /// error, nothing.
     pub fn interface_leaves(
         &mut self,
         engine: &mut Engine,
         interfaces: &mut Interfaces,
         index: InterfaceIndex,
     ) -> Result<(), RouterError> {
-        let addresses =
-            interfaces.get(index).map(|interface| interface.addresses4.clone()).unwrap_or_default();
-        for address in addresses {
-            self.remove_address(engine, interfaces, index, address)?;
+        interfaces.begin();
+        match self.prepare_leaving(engine, interfaces, index) {
+            Ok(pending) => {
+                interfaces.commit(engine);
+                self.publish(engine, interfaces, pending);
+            }
+            Err(error) => {
+                interfaces.roll_back();
+                return Err(error);
+            }
         }
         self.forget_link(engine, interfaces, index, true);
         self.encapsulations.remove(&index);
-        for table in self.tables.iter_mut().flatten() {
-            let over_it = |target: &PathTarget| match target {
-                PathTarget::Via { interface, .. } => *interface == Some(index),
-                PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => {
-                    *interface == index
-                }
-                PathTarget::Local
-                | PathTarget::Punt
-                | PathTarget::Drop(_)
-                | PathTarget::Table(_)
-                | PathTarget::Object(_) => false,
-            };
-            let deletions: Vec<Change> = table
-                .rib
-                .routes(None)
-                .flat_map(|route| {
-                    let prefix = route.prefix();
-                    route.sources().flat_map(move |source| {
-                        let targets: Vec<_> =
-                            source.paths.iter().map(|path| path.target).filter(over_it).collect();
-                        targets.into_iter().map(move |target| Change {
-                            prefix,
-                            owner: source.owner,
-                            action: Action::DeletePath(target),
-                        })
-                    })
-                })
-                .collect();
-            table.rib.apply(&mut self.objects, &mut engine.domain, &deletions)?;
-        }
         // The next interface with this index begins anew.
-        self.set_interface(engine, index, LinkState::Up)
+        let forgotten = self.set_interface(engine, index, LinkState::Up);
+        debug_assert!(forgotten.is_ok(), "no path leads there any more: {:?}", forgotten.err());
+        Ok(())
+    }
+
+    /// Takes the addresses away, in the transaction that is under way, and gets ready to take all paths away.
+    fn prepare_leaving(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        index: InterfaceIndex,
+    ) -> Result<PendingChanges, RouterError> {
+        let interface = interfaces.get(index).cloned();
+        let home = interface.as_ref().map(|interface| interface.table4);
+        let mut own = Vec::new();
+        for address in interface.map(|interface| interface.addresses4).unwrap_or_default() {
+            own.extend(Router::address_goes(interfaces, index, address)?.1);
+            interfaces.change(engine, index, |interface| {
+                interface.addresses4.retain(|other| *other != address);
+            })?;
+        }
+        let mut changes: Vec<(TableIndex, Vec<Change>)> = Vec::new();
+        for (table, entry) in self.tables() {
+            let mut gone = paths_over(&entry.rib, index);
+            if home == Some(table) {
+                // Those that follow from its addresses are among its own.
+                gone.retain(|change| change.owner != Owner::CONNECTED);
+                gone.append(&mut own);
+            }
+            if !gone.is_empty() {
+                changes.push((table, gone));
+            }
+        }
+        let tables: Vec<(TableIndex, Vec<&Change>)> =
+            changes.iter().map(|(table, changes)| (*table, changes.iter().collect())).collect();
+        self.prepare(engine, &tables).map_err(|mut errors| errors.swap_remove(0).1)
     }
 
     fn set_interface(
@@ -160,5 +172,32 @@ pub(super) fn interfaces_of<'a>(changes: impl IntoIterator<Item = &'a Change>) -
         .into_iter()
         .flat_map(|change| change.action.added())
         .filter_map(|path| over(&path.target))
+        .collect()
+}
+
+/// The deletions of all paths of a table over an interface.
+fn paths_over(rib: &Rib, index: InterfaceIndex) -> Vec<Change> {
+    let over_it = |target: &PathTarget| match target {
+        PathTarget::Via { interface, .. } => *interface == Some(index),
+        PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => *interface == index,
+        PathTarget::Local
+        | PathTarget::Punt
+        | PathTarget::Drop(_)
+        | PathTarget::Table(_)
+        | PathTarget::Object(_) => false,
+    };
+    rib.routes(None)
+        .flat_map(|route| {
+            let prefix = route.prefix();
+            route.sources().flat_map(move |source| {
+                let targets: Vec<_> =
+                    source.paths.iter().map(|path| path.target).filter(over_it).collect();
+                targets.into_iter().map(move |target| Change {
+                    prefix,
+                    owner: source.owner,
+                    action: Action::DeletePath(target),
+                })
+            })
+        })
         .collect()
 }
