@@ -8,7 +8,7 @@ use weft_engine::wait::Waker;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::{Settings, Tables};
-use weft_nodes::interface::{Changes, Event, Interfaces, Kind};
+use weft_nodes::interface::{Changes, Event, Interface, Interfaces};
 use weft_nodes::ip4::{IcmpSettings, Router, RouterError, RouterSettings};
 use weft_nodes::neighbor::NeighborSettings;
 use weft_stats::StatsError;
@@ -120,11 +120,8 @@ impl Dataplane {
             .collect();
         for index in &changed {
             // The router has the sub-interfaces of a port follow it.
-            let parent = match self.interfaces.get(*index).map(|interface| interface.kind) {
-                Some(Kind::Sub { parent, .. }) => parent,
-                _ => InterfaceIndex::NONE,
-            };
-            if changed.contains(&parent) {
+            let parent = self.interfaces.get(*index).and_then(Interface::parent);
+            if parent.is_some_and(|parent| changed.contains(&parent)) {
                 continue;
             }
             self.control.reroute(*index);

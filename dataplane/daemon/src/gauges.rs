@@ -161,7 +161,7 @@ impl Dataplane {
 
     /// Brings the gauges and the kernel's counters up to date.
     pub fn update_gauges(&mut self) {
-        self.collect_xdp_counters();
+        self.collect_device_counters();
         self.engine.stats.heartbeat().set(self.engine.stats.heartbeat().get() + 1);
         let pools = self.buffer_pools();
         for (gauges, pool) in self.gauges.pools.iter().zip(&pools) {

@@ -29,7 +29,7 @@
 use weft_classify::RuleSets;
 use weft_control::Control;
 use weft_engine::{Engine, InterfaceIndex};
-use weft_nodes::interface::{Changes, Event, InterfaceError, Interfaces, Kind};
+use weft_nodes::interface::{Changes, Event, InterfaceError, Interfaces};
 use weft_nodes::ip4::{Router, TableIndex};
 use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
 
@@ -184,8 +184,8 @@ impl Dataplane {
     /// Deletes all interfaces, when the daemon ends: those that stand on others first.
     pub fn delete_all_interfaces(&mut self) {
         let mut all: Vec<_> =
-            self.interfaces.iter().map(|(index, interface)| (interface.kind, index)).collect();
-        all.sort_by_key(|(kind, index)| (!matches!(kind, Kind::Sub { .. }), *index));
+            self.interfaces.iter().map(|(index, interface)| (interface.parent().is_none(), index)).collect();
+        all.sort_unstable();
         for (_, index) in all {
             if let Err(error) = self.delete_interface(index) {
                 tracing::warn!("{error}");

@@ -34,11 +34,7 @@ pub fn make_interfaces(dataplane: &mut Dataplane, source: &Source) -> Result<()>
 }
 
 fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), DeviceError> {
-    let index = match interface {
-        Interface::AfXdp(port) => dataplane.create_af_xdp(port)?,
-        Interface::Tap(tap) => dataplane.create_tap(tap)?,
-        Interface::Loopback(loopback) => dataplane.create_loopback(loopback)?,
-    };
+    let index = interface.create(dataplane)?;
     let common = interface.common();
     let mut changes = ChangeSet::new(Owner::STARTUP);
     if let Some(mtu) = common.mtu {

@@ -4,12 +4,19 @@
 //! - [`af_xdp`]: ports on Linux interfaces, from a veth to a zero-copy NIC;
 //! - [`tap`]: interfaces of the host, for what its stack sees;
 //! - [`netdev`], [`netns`]: the Linux interfaces below both;
+//! - [`device`]: what the main thread knows of a device of any kind; [`closing`]: devices on their way out;
 //! - [`pg`]: made and replayed packets, a node on either side; [`pcap`]: packets in files.
 //!
 //! The modules but the last two are leaves: they face the kernel and know neither buffers nor graph.
 //! All set-up is the main thread's; a worker gets the halves of a socket and drives them without locks.
 
 pub mod af_xdp;
+#[deny(unsafe_code)]
+pub mod closing;
+#[deny(unsafe_code)]
+pub mod device;
+#[deny(unsafe_code)]
+pub mod loopback;
 pub mod netdev;
 pub mod netns;
 #[deny(unsafe_code)]

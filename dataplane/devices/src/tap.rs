@@ -10,6 +10,8 @@
 //! The interface lives as long as the value. Reading and writing take `&self`, never block, and may
 //! be done by different threads; each call moves one whole frame.
 
+#[deny(unsafe_code)]
+pub mod device;
 pub mod input;
 pub mod output;
 

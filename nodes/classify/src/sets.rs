@@ -19,7 +19,7 @@ use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_flow::admission::{self, ADMITTED_IN, ADMITTED_OUT};
 use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use weft_nodes::context::{LOCALLY_ORIGINATED, MARK};
-use weft_nodes::interface::{InterfaceTable, Interfaces, Kind};
+use weft_nodes::interface::{InterfaceTable, Interfaces};
 use weft_nodes::ip4::NextHopId;
 use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
 
@@ -545,7 +545,7 @@ fn check_targets(name: &str, rules: &RuleSet, interfaces: &Interfaces) -> Result
     for rule in rules.iter() {
         if let Verdict::Redirect(Redirect::Interface(to)) = rule.action.verdict {
             let target = interfaces.get(to).ok_or(ClassifyError::Interface(to))?;
-            if let Kind::Sub { .. } = target.kind {
+            if target.parent().is_some() {
                 return Err(ClassifyError::SubInterface(name.to_owned(), rule.id, target.name.clone()));
             }
         }

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod events;
+mod kind;
 mod owner;
 mod settings;
 mod table;
@@ -26,27 +27,10 @@ use weft_stats::{EntryIndex, StatsError};
 use weft_headers::MacAddr;
 
 pub use events::{Changes, Event};
+pub use kind::Kind;
 pub use owner::Owner;
 pub use settings::{GratuitousArp, LinkState, SourceCheck, TableIndex};
 pub use table::{Entry, InterfaceTable, Tags};
-
-/// What an interface is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// A device.
-    Port,
-    /// Always up, reaches nobody: holds addresses.
-    Loopback,
-    /// The frames of a port that carry these tags.
-    Sub {
-        /// The port.
-        parent: InterfaceIndex,
-        /// Number in the name: `<port>.<number>`.
-        id: u32,
-        /// What the frames carry.
-        tags: Tags,
-    },
-}
 
 /// An interface, as the main thread knows it.
 #[derive(Clone, Debug)]
@@ -196,7 +180,7 @@ impl Interfaces {
                 tag: String::new(),
                 mac,
                 admin_up: false,
-                link_up: kind == Kind::Loopback,
+                link_up: kind.is_always_up(),
                 mtu,
                 table4: TableIndex(0),
                 addresses4: Vec::new(),
@@ -220,11 +204,10 @@ impl Interfaces {
         tags: Tags,
     ) -> Result<InterfaceIndex, InterfaceError> {
         let port = self.get(parent).ok_or(InterfaceError::Unknown(parent))?.clone();
-        if let Kind::Sub { .. } = port.kind {
+        if port.parent().is_some() {
             return Err(InterfaceError::NotAPort(port.name));
         }
-        let same = |other: &Interface| matches!(other.kind, Kind::Sub { parent: p, tags: t, .. } if p == parent && t == tags);
-        if let Some((_, other)) = self.iter().find(|(_, other)| same(other)) {
+        if let Some((_, other)) = self.subs(parent).find(|(_, other)| other.tags() == tags) {
             return Err(InterfaceError::TagsTaken(other.name.clone()));
         }
         self.insert(
@@ -426,9 +409,7 @@ impl Interfaces {
 
     /// The sub-interfaces of a port.
     pub fn subs(&self, port: InterfaceIndex) -> impl Iterator<Item = (InterfaceIndex, &Interface)> {
-        self.iter().filter(
-            move |(_, interface)| matches!(interface.kind, Kind::Sub { parent, .. } if parent == port),
-        )
+        self.iter().filter(move |(_, interface)| interface.parent() == Some(port))
     }
 
     /// Whether packets can pass: up by the operator and by the link, and so is the port below.
@@ -439,12 +420,20 @@ impl Interfaces {
     /// The lower one of its own state and that of the port below. An interface that does not exist is down.
     pub fn state(&self, index: InterfaceIndex) -> LinkState {
         match self.get(index) {
-            Some(interface) if interface.admin_up => match interface.kind {
-                Kind::Sub { parent, .. } => self.state(parent),
-                Kind::Port | Kind::Loopback if interface.link_up => LinkState::Up,
-                Kind::Port | Kind::Loopback => LinkState::NoCarrier,
+            Some(interface) if interface.admin_up => match interface.parent() {
+                Some(parent) => self.state(parent),
+                None if interface.link_up => LinkState::Up,
+                None => LinkState::NoCarrier,
             },
             _ => LinkState::Down,
+        }
+    }
+
+    /// Whether the link is up: its own, or that of the port below.
+    pub fn link_is_up(&self, interface: &Interface) -> bool {
+        match interface.parent() {
+            None => interface.link_up,
+            Some(parent) => self.get(parent).is_some_and(|port| self.link_is_up(port)),
         }
     }
 
@@ -458,17 +447,8 @@ impl Interfaces {
         let interface = self.get(index)?;
         let lender = interface.unnumbered.and_then(|lender| self.get(lender));
         let addresses4 = lender.unwrap_or(interface).addresses4.clone().into_boxed_slice();
-        let (port, tags) = match interface.kind {
-            Kind::Sub { parent, tags, .. } => (parent, tags),
-            Kind::Port | Kind::Loopback => (index, Tags::default()),
-        };
-        let subs = self
-            .subs(index)
-            .filter_map(|(sub, interface)| match interface.kind {
-                Kind::Sub { tags, .. } => Some((tags, sub)),
-                Kind::Port | Kind::Loopback => None,
-            })
-            .collect();
+        let (port, tags) = (interface.parent().unwrap_or(index), interface.tags());
+        let subs = self.subs(index).map(|(sub, interface)| (interface.tags(), sub)).collect();
         // The host's side of a port sees the tags, so it serves the sub-interfaces too.
         let host = self.get(port).map_or(NodeId::DROP, |port| port.host);
         Some(Entry {

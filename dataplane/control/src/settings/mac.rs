@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The MAC address of a port, of its sub-interfaces, and of the Linux interface below.
 
-use weft_nodes::interface::Kind;
-
 use super::{ScopeOf, Setting, Words};
 use crate::error::StepError;
 use crate::value::{Grammar, Value};
@@ -20,7 +18,7 @@ pub static MAC: Setting = Setting {
         get: |control, index| Some(Value::Mac(control.interfaces.get(index)?.mac)),
         plan: |trial, index, value| {
             let interface = trial.interface(index)?;
-            if let Kind::Sub { .. } = interface.kind {
+            if interface.parent().is_some() {
                 return Err(StepError::MacOfSub(interface.name.clone()));
             }
             let mac = match value {

@@ -6,11 +6,11 @@ use std::num::NonZeroU32;
 use weft_binapi::Retval;
 use weft_binapi::api::af_xdp::{AfXdpCreateV3, AfXdpCreateV3Reply, AfXdpDelete, AfXdpDeleteReply, AfXdpMode};
 use weft_binapi::server::Registry;
+use weft_devices::af_xdp::device::AF_XDP;
 
 use super::{common, index, retval};
 use crate::config::af_xdp::{AfXdp, Queues, RingSize, ZeroCopy, ring_size};
 use crate::config::values::HostInterface;
-use crate::ports::Device;
 use crate::state::Dataplane;
 
 /// All queues that there are, as VPP's client writes it.
@@ -24,7 +24,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, AfXdpDelete { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        if !matches!(dataplane.devices.get(index), Some(Device::AfXdp(_))) {
+        if !dataplane.devices.is(index, &AF_XDP) {
             return Err(Retval::INVALID_SW_IF_INDEX);
         }
         dataplane.delete_interface(index).map_err(retval::device)?;

@@ -13,10 +13,10 @@ use weft_binapi::api::pg::{
 };
 use weft_binapi::server::Registry;
 use weft_control::Control;
+use weft_devices::pg::device::PG;
 use weft_devices::pg::{Mode, PgError, PgId};
 
 use super::{index, retval};
-use crate::ports::Device;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -36,7 +36,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, PgDeleteInterface { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        if !matches!(dataplane.devices.get(index), Some(Device::Pg(_))) {
+        if !dataplane.devices.is(index, &PG) {
             return Err(Retval::INVALID_SW_IF_INDEX);
         }
         dataplane.delete_interface(index).map_err(retval::device)?;

@@ -14,12 +14,12 @@ use weft_binapi::api::tapv2::{
 use weft_binapi::server::{Records, Registry};
 use weft_control::Control;
 use weft_devices::netdev;
+use weft_devices::tap::device::{TAP, TapDevice};
 use weft_engine::InterfaceIndex;
 
 use super::{common, index, retval, station};
 use crate::config::interfaces::{Mtu, Tap};
 use crate::config::values::HostInterface;
-use crate::ports::{Device, TapDevice};
 use crate::state::Dataplane;
 
 /// What the kernel's side of a TAP cannot do here.
@@ -37,19 +37,16 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, TapDeleteV2 { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        if !matches!(dataplane.devices.get(index), Some(Device::Tap(_))) {
+        if !dataplane.devices.is(index, &TAP) {
             return Err(Retval::INVALID_SW_IF_INDEX);
         }
         dataplane.delete_interface(index).map_err(retval::device)?;
         Ok(TapDeleteV2Reply { retval: 0 })
     });
     registry.dump(|dataplane, _, SwInterfaceTapV2Dump { sw_if_index }| {
-        let taps = dataplane.devices.iter().filter_map(|(place, device)| match device {
-            Device::Tap(tap) if sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0 => {
-                Some(details(dataplane, place, tap))
-            }
-            _ => None,
-        });
+        let wanted = |place: &InterfaceIndex| sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0;
+        let taps = dataplane.devices.all::<TapDevice>().filter(|(place, _)| wanted(place));
+        let taps = taps.map(|(place, tap)| details(dataplane, place, tap));
         Records::ready(taps.collect::<Vec<_>>())
     });
 }
@@ -118,7 +115,7 @@ fn create(dataplane: &mut Dataplane, message: &TapCreateV3) -> Result<InterfaceI
     }
     let host_mac = message.host_mac_addr_set.then(|| station(message.host_mac_addr)).transpose()?;
     let index = dataplane.create_tap(&tap).map_err(retval::device)?;
-    if let (Some(mac), Some(Device::Tap(device))) = (host_mac, dataplane.devices.get(index))
+    if let (Some(mac), Some(device)) = (host_mac, dataplane.devices.get_as::<TapDevice>(index))
         && let Err(error) = device.tap.netdev().set_mac(netdev::MacAddr(mac.0))
     {
         dataplane.delete_interface(index).map_err(retval::device)?;

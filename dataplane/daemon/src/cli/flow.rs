@@ -14,7 +14,7 @@ use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
 use weft_flow_map::{Flow, FlowId, State, Verdict};
 use weft_nodes::headers::IpProtocol;
-use weft_nodes::interface::Kind;
+use weft_nodes::interface::Interface;
 
 use super::{complete_interface, interface, left, refused, right, row};
 use crate::error::sentence;
@@ -98,13 +98,11 @@ fn redirect(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Verdict, C
         }
         To::Interface => {
             let index = interface(args, dataplane)?;
-            let kind = dataplane.interfaces.get(index).map(|interface| interface.kind);
-            match kind {
-                // Tags would be needed.
-                Some(Kind::Sub { .. }) => {
-                    Err(refused("expected a port, or a next hop behind the sub-interface"))
-                }
-                _ => Ok(Verdict::Interface(index.0)),
+            let tags = dataplane.interfaces.get(index).map(Interface::tags);
+            match tags.is_some_and(|tags| tags.length() > 0) {
+                // They would be needed.
+                true => Err(refused("expected a port, or a next hop behind the sub-interface")),
+                false => Ok(Verdict::Interface(index.0)),
             }
         }
     }

@@ -48,7 +48,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             Command::new("show interface", |dataplane: &mut Dataplane, args| {
                 let only = optional_interface(args, dataplane)?;
                 // What the kernel has counted of this very moment, not of the last update.
-                dataplane.collect_xdp_counters();
+                dataplane.collect_device_counters();
                 let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
                 let mut interfaces: Vec<View> = dataplane
                     .interfaces
@@ -97,7 +97,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         .help("Features that packets of an interface pass"),
         Command::new("clear interfaces", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            dataplane.collect_xdp_counters();
+            dataplane.collect_device_counters();
             let all = dataplane.control.interfaces.iter().map(|(index, _)| index);
             dataplane.baselines.clear_interfaces(&dataplane.control.engine.counters, all);
             Ok(Reply::empty())
@@ -244,7 +244,11 @@ struct Placement {
 }
 
 fn placement(dataplane: &Dataplane) -> Placement {
-    let node = |id| dataplane.engine.graph().node(id).map_or_else(String::new, |node| node.name.clone());
+    let node = |index| {
+        let input = dataplane.devices.get(index).and_then(|device| device.input());
+        let info = input.and_then(|id| dataplane.engine.graph().node(id));
+        info.map_or_else(String::new, |node| node.name.clone())
+    };
     let mut queues: Vec<Queue> = dataplane
         .devices
         .placement
@@ -254,7 +258,7 @@ fn placement(dataplane: &Dataplane) -> Placement {
             queue: placed.queue.0,
             thread: dataplane.plan.name(thread(placed.worker)).to_owned(),
             thread_index: thread(placed.worker).0,
-            node: node(placed.node),
+            node: node(placed.interface),
             mode: if placed.polling { "polling" } else { "adaptive" },
         })
         .collect();

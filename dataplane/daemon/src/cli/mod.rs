@@ -9,7 +9,7 @@ mod api_trace;
 mod buffers;
 mod classify;
 mod clock;
-mod create;
+pub(crate) mod create;
 mod drops;
 mod errors;
 mod features;
@@ -20,7 +20,7 @@ mod ip;
 mod log;
 mod node;
 pub(crate) mod pcap;
-mod pg;
+pub(crate) mod pg;
 pub(crate) mod plugin;
 mod registries;
 mod runtime;
@@ -38,6 +38,7 @@ use weft_cli::{Args, Atomic, CliError, Command, CommandTree, End, Reply};
 use weft_control::{ChangeSet, Owner, Purpose, Refused};
 use weft_engine::InterfaceIndex;
 
+use crate::ports::KINDS;
 use crate::state::Dataplane;
 
 /// Of this build.
@@ -68,7 +69,6 @@ pub fn tree() -> CommandTree<Dataplane> {
         flow::commands(),
         trace::commands(),
         pcap::commands(),
-        pg::commands(),
         plugin::commands(),
         log::commands(),
         stats::commands(),
@@ -77,7 +77,8 @@ pub fn tree() -> CommandTree<Dataplane> {
         api_trace::commands(),
     ];
     let mut tree = CommandTree::new();
-    for command in topics.into_iter().flatten() {
+    let devices = KINDS.iter().flat_map(|kind| (kind.commands)());
+    for command in topics.into_iter().flatten().chain(devices) {
         tree.add(command).expect("command paths are well-formed and differ (a test adds them all)");
     }
     tree.atomic(Atomic {
@@ -102,7 +103,7 @@ pub fn tree() -> CommandTree<Dataplane> {
 }
 
 /// Takes the name of an interface.
-fn interface(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<InterfaceIndex, CliError> {
+pub(crate) fn interface(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<InterfaceIndex, CliError> {
     args.parse_with("interface", |name| dataplane.interfaces.find(name).ok_or("there is no such interface"))
 }
 
@@ -122,7 +123,10 @@ fn node(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<weft_engine::NodeI
 }
 
 /// Offers interfaces for the first argument, and the words of the synopsis behind it.
-fn complete_interface(command: Command<Dataplane>, keywords: &'static [&'static str]) -> Command<Dataplane> {
+pub(crate) fn complete_interface(
+    command: Command<Dataplane>,
+    keywords: &'static [&'static str],
+) -> Command<Dataplane> {
     command.completer(move |dataplane, words| match words {
         [] => interface_names(dataplane),
         _ => keywords.iter().map(|word| Candidate::new(*word, "")).collect(),
@@ -200,7 +204,7 @@ fn change(
 }
 
 /// Any error of another crate, as that of a command.
-fn refused(error: impl ToString) -> CliError {
+pub(crate) fn refused(error: impl ToString) -> CliError {
     CliError::new(error)
 }
 

@@ -8,10 +8,10 @@ use weft_background::Background;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply, Turn};
 use weft_devices::pcap::PacketList;
+use weft_devices::pg::device::PG;
 use weft_devices::pg::{Mode, Parameters, PgId, StreamSpec, StreamStatus};
 
 use super::{center, left, refused};
-use crate::ports::Device;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -80,7 +80,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .help("Make an interface that streams come from and captures are made on"),
         Command::new("delete packet-generator interface", |dataplane: &mut Dataplane, args| {
             let index = super::interface(args, dataplane)?;
-            let is_pg = matches!(dataplane.devices.get(index), Some(Device::Pg(_)));
+            let is_pg = dataplane.devices.is(index, &PG);
             if !is_pg {
                 return Err(args.reject("this is no packet-generator interface"));
             }

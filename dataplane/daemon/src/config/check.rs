@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{Config, cpu::Workers, interfaces::Interface};
+use super::{Config, cpu::Workers};
 use crate::topology::Topology;
 
 /// What is wrong with a configuration on this machine.
@@ -30,7 +30,7 @@ pub fn machine(config: &Config, topology: &Topology) -> Findings {
         }
     };
     for interface in &config.interfaces {
-        check_interface(interface, workers, &mut found);
+        interface.check(workers, &mut found);
     }
     let unix = &config.unix;
     let folder = |path: &Path| path.parent().is_none_or(|folder| folder.is_dir());
@@ -70,26 +70,6 @@ pub fn machine(config: &Config, topology: &Topology) -> Findings {
             .push(format!("unix {{ startup-config }}: there is no file {path}, so no command will be run"));
     }
     found
-}
-
-fn check_interface(interface: &Interface, workers: usize, found: &mut Findings) {
-    let Interface::AfXdp(port) = interface else {
-        return;
-    };
-    let name = port.common.name.as_str();
-    if let Some(worker) = port.workers.iter().flatten().find(|worker| worker.0 as usize >= workers) {
-        found.errors.push(format!(
-            "interfaces {{ af_xdp {name} {{ workers }} }}: there is no worker {}: there are {workers}, counted from 0",
-            worker.0
-        ));
-    }
-    // One in another namespace cannot be seen from here.
-    if port.netns.is_none() && !Path::new("/sys/class/net").join(port.host.as_str()).exists() {
-        found.warnings.push(format!(
-            "interfaces {{ af_xdp {name} }}: there is no network interface {} at this moment",
-            port.host.as_str()
-        ));
-    }
 }
 
 #[cfg(test)]

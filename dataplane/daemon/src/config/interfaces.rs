@@ -4,34 +4,100 @@
 //! VPP has no such section (its interfaces come by CLI and API); the words are those of its
 //! commands: `create interface af_xdp`, `create tap`, `create loopback interface`.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use weft_control::Scope;
+use weft_engine::InterfaceIndex;
 
 use super::{
     af_xdp::{self, AfXdp},
+    check::Findings,
     diagnostic::{Diagnostic, Sink},
     source::{Span, Spanned},
     values::{HostInterface, InterfaceName, MacAddress, prefix},
     words::{Key, Wanted, Words, key, set, set_some, with_settings},
 };
+use crate::ports::{DeviceError, KINDS};
+use crate::state::Dataplane;
 
-/// One interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interface {
-    AfXdp(AfXdp),
-    Tap(Tap),
-    Loopback(Loopback),
+/// What the file says of an interface whose device is of some kind. Cheap to copy.
+#[derive(Debug, Clone)]
+pub struct Interface(Arc<dyn Definition>);
+
+/// What a kind of device wants to know of an interface, beside what all have.
+pub trait Settings: Any + Debug + PartialEq + Send + Sync {
+    /// What every interface has.
+    fn common(&self) -> &Common;
+
+    /// Makes the device and the interface on it, which is down.
+    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError>;
+
+    /// What would be in its way on this machine, which has as many workers.
+    fn check(&self, _workers: usize, _found: &mut Findings) {}
 }
 
+/// The same, of whatever kind.
+trait Definition: Any + Debug + Send + Sync {
+    fn common(&self) -> &Common;
+    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError>;
+    fn check(&self, workers: usize, found: &mut Findings);
+    fn is(&self, other: &dyn Definition) -> bool;
+}
+
+impl<S: Settings> Definition for S {
+    fn common(&self) -> &Common {
+        Settings::common(self)
+    }
+
+    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
+        Settings::create(self, dataplane)
+    }
+
+    fn check(&self, workers: usize, found: &mut Findings) {
+        Settings::check(self, workers, found);
+    }
+
+    fn is(&self, other: &dyn Definition) -> bool {
+        (other as &dyn Any).downcast_ref::<S>() == Some(self)
+    }
+}
+
+impl PartialEq for Interface {
+    fn eq(&self, other: &Interface) -> bool {
+        self.0.is(&*other.0)
+    }
+}
+
+impl Eq for Interface {}
+
 impl Interface {
+    /// An interface of that kind.
+    pub fn new(settings: impl Settings) -> Interface {
+        Interface(Arc::new(settings))
+    }
+
+    /// What every interface has.
     pub fn common(&self) -> &Common {
-        match self {
-            Self::AfXdp(AfXdp { common, .. })
-            | Self::Tap(Tap { common, .. })
-            | Self::Loopback(Loopback { common, .. }) => common,
-        }
+        self.0.common()
+    }
+
+    /// Makes it. It is down.
+    pub fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
+        self.0.create(dataplane)
+    }
+
+    /// What would be in its way on this machine, which has as many workers.
+    pub fn check(&self, workers: usize, found: &mut Findings) {
+        self.0.check(workers, found);
+    }
+
+    /// Its settings, if it is of that kind.
+    pub fn settings<S: Settings>(&self) -> Option<&S> {
+        (&*self.0 as &dyn Any).downcast_ref()
     }
 }
 
@@ -82,36 +148,45 @@ pub struct Loopback {
 /// Loopbacks are numbered as VPP numbers them, up to 16384 (vnet/ethernet/interface.c).
 pub(crate) const LAST_LOOPBACK: u32 = 16383;
 
-pub(super) const KEYS: &[Key<Vec<Interface>>] = &[
-    key("af_xdp", |interfaces, words| {
-        words.keyword("host-if");
-        let host: HostInterface = words.value("network interface", str::parse)?;
-        let common = Common::new(InterfaceName::from(&host), words.last_span());
-        let mut port = AfXdp::new(host, common);
-        read_group(words, "af_xdp", af_xdp::KEYS, &mut port, |port| &mut port.common.settings);
-        interfaces.push(Interface::AfXdp(port));
-        Ok(())
-    }),
-    key("tap", |interfaces, words| {
-        let host_name: HostInterface = words.value("interface name", str::parse)?;
-        let common = Common::new(InterfaceName::from(&host_name), words.last_span());
-        let mut tap = Tap { common, host_name, host_namespace: None, host_address: None, mac: None };
-        read_group(words, "tap", TAP_KEYS, &mut tap, |tap| &mut tap.common.settings);
-        interfaces.push(Interface::Tap(tap));
-        Ok(())
-    }),
-    key("loopback", |interfaces, words| {
-        let instance = words.number("loopback", 0..=LAST_LOOPBACK)?;
-        let name = format!("loop{instance}").parse().expect("letters and digits are a name");
-        let common = Common::new(name, words.last_span());
-        let mut loopback = Loopback { common, instance, mac: None };
-        read_group(words, "loopback", LOOPBACK_KEYS, &mut loopback, |it| &mut it.common.settings);
-        interfaces.push(Interface::Loopback(loopback));
-        Ok(())
-    }),
-];
+/// The words of all kinds.
+pub(super) fn keys() -> Vec<Key<Vec<Interface>>> {
+    KINDS.iter().flat_map(|kind| kind.keys).copied().collect()
+}
 
-fn read_group<T>(
+/// `af_xdp <interface> [{ ... }]`
+pub(crate) const AF_XDP: Key<Vec<Interface>> = key("af_xdp", |interfaces, words| {
+    words.keyword("host-if");
+    let host: HostInterface = words.value("network interface", str::parse)?;
+    let common = Common::new(InterfaceName::from(&host), words.last_span());
+    let mut port = AfXdp::new(host, common);
+    read_group(words, "af_xdp", af_xdp::KEYS, &mut port, |port| &mut port.common.settings);
+    interfaces.push(Interface::new(port));
+    Ok(())
+});
+
+/// `tap <interface> [{ ... }]`
+pub(crate) const TAP: Key<Vec<Interface>> = key("tap", |interfaces, words| {
+    let host_name: HostInterface = words.value("interface name", str::parse)?;
+    let common = Common::new(InterfaceName::from(&host_name), words.last_span());
+    let mut tap = Tap { common, host_name, host_namespace: None, host_address: None, mac: None };
+    read_group(words, "tap", TAP_KEYS, &mut tap, |tap| &mut tap.common.settings);
+    interfaces.push(Interface::new(tap));
+    Ok(())
+});
+
+/// `loopback <number> [{ ... }]`
+pub(crate) const LOOPBACK: Key<Vec<Interface>> = key("loopback", |interfaces, words| {
+    let instance = words.number("loopback", 0..=LAST_LOOPBACK)?;
+    let name = format!("loop{instance}").parse().expect("letters and digits are a name");
+    let common = Common::new(name, words.last_span());
+    let mut loopback = Loopback { common, instance, mac: None };
+    read_group(words, "loopback", LOOPBACK_KEYS, &mut loopback, |it| &mut it.common.settings);
+    interfaces.push(Interface::new(loopback));
+    Ok(())
+});
+
+/// Reads the group of words of one interface, if there is one.
+pub(crate) fn read_group<T>(
     words: &mut Words<'_>,
     name: &str,
     keys: &[Key<T>],
@@ -175,27 +250,27 @@ impl Common {
         }
     }
 
-    pub(super) fn read_name(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+    pub(crate) fn read_name(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
         set(&mut self.name, words.value("interface name", str::parse))?;
         self.span = words.last_span();
         Ok(())
     }
 
-    pub(super) fn read_address(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+    pub(crate) fn read_address(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
         self.addresses.push(words.spanned(ADDRESS, interface_address)?);
         Ok(())
     }
 
-    pub(super) fn read_table(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+    pub(crate) fn read_table(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
         set(&mut self.table, words.number("table", 0..=u32::MAX).map(TableId))
     }
 
     /// RFC 791: every link carries 68 bytes; a packet has 65535 at most.
-    pub(super) fn read_mtu(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+    pub(crate) fn read_mtu(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
         set_some(&mut self.mtu, words.number("MTU", 68..=u16::MAX).map(Mtu))
     }
 
-    pub(super) fn read_state(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+    pub(crate) fn read_state(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
         set(&mut self.up, words.one_of(&[("up", true), ("down", false)]))
     }
 }

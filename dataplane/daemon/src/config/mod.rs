@@ -15,7 +15,7 @@ pub mod buffers;
 pub mod check;
 pub mod cpu;
 pub mod defaults;
-mod diagnostic;
+pub mod diagnostic;
 pub mod flow;
 mod foreign;
 pub mod interfaces;
@@ -29,7 +29,7 @@ mod token;
 pub mod unix;
 pub mod values;
 pub mod vplaned;
-mod words;
+pub mod words;
 
 use weft_control::Scope;
 use weft_words::suggest::nearest;
@@ -100,7 +100,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "buffers", read: |draft, words| words.read(buffers::KEYS, &mut draft.config.buffers) },
     Section {
         name: "interfaces",
-        read: |draft, words| words.read(interfaces::KEYS, &mut draft.config.interfaces),
+        read: |draft, words| words.read(&interfaces::keys(), &mut draft.config.interfaces),
     },
     Section { name: "flow", read: |draft, words| words.read(flow::KEYS, &mut draft.config.flow) },
     Section { name: "limits", read: |draft, words| words.read(limits::KEYS, &mut draft.config.limits) },

@@ -11,7 +11,7 @@ use super::{
     af_xdp::{AfXdp, Filter, Match, Mode, Queues, RingSize, Transport, WorkerNumber, ZeroCopy},
     buffers::{Buffers, NumaNode, PageSize},
     cpu::{Cpu, Idle, Priority, Scheduler, Workers},
-    interfaces::{Interface, Mtu, TableId},
+    interfaces::{Loopback, Mtu, TableId, Tap},
     limits::Limits,
     logging::Level,
     plugins::Switch,
@@ -176,11 +176,13 @@ fn interfaces() {
             tap tap0 { host-if-name weft0 host-ns green host-ip4-addr 203.0.113.2/31 hw-addr 02:fe:00:00:00:01 }
         }",
     );
-    let [Interface::AfXdp(lan), Interface::AfXdp(eth1), Interface::Loopback(loopback), Interface::Tap(tap)] =
-        config.interfaces.as_slice()
-    else {
+    let [lan, eth1, loopback, tap] = config.interfaces.as_slice() else {
         panic!("{:?}", config.interfaces);
     };
+    let lan = lan.settings::<AfXdp>().expect("a port");
+    let eth1 = eth1.settings::<AfXdp>().expect("a port");
+    let loopback = loopback.settings::<Loopback>().expect("a loopback");
+    let tap = tap.settings::<Tap>().expect("a TAP");
     assert_eq!((lan.host.as_str(), lan.common.name.as_str()), ("eth0", "lan0"));
     assert_eq!(lan.queues, Queues::Count(NonZeroU32::new(4).unwrap()));
     assert_eq!((lan.zero_copy, lan.mode), (ZeroCopy::Off, Mode::Native));

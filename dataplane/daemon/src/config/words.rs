@@ -18,7 +18,7 @@ use super::{
 };
 
 /// A key of a section that is kept in a `T`.
-pub(super) struct Key<T> {
+pub struct Key<T> {
     /// One word or several: `default data-size`.
     pub name: &'static str,
     action: Action<T>,
@@ -79,7 +79,7 @@ impl<T> Key<T> {
 }
 
 /// A key whose value is kept.
-pub(super) const fn key<T>(
+pub(crate) const fn key<T>(
     name: &'static str,
     read: fn(&mut T, &mut Words<'_>) -> Result<(), Diagnostic>,
 ) -> Key<T> {
@@ -87,35 +87,35 @@ pub(super) const fn key<T>(
 }
 
 /// A key of VPP with `values` words behind it, which gets a warning.
-pub(super) const fn ignored<T>(name: &'static str, values: usize, why: &'static str) -> Key<T> {
+pub(crate) const fn ignored<T>(name: &'static str, values: usize, why: &'static str) -> Key<T> {
     Key { name, action: Action::Ignore { values, why } }
 }
 
 /// Keeps a value that was read, or hands on why it was not.
-pub(super) fn set<T>(slot: &mut T, value: Result<T, Diagnostic>) -> Result<(), Diagnostic> {
+pub(crate) fn set<T>(slot: &mut T, value: Result<T, Diagnostic>) -> Result<(), Diagnostic> {
     *slot = value?;
     Ok(())
 }
 
 /// Like [`set`], for a setting that has no default.
-pub(super) fn set_some<T>(slot: &mut Option<T>, value: Result<T, Diagnostic>) -> Result<(), Diagnostic> {
+pub(crate) fn set_some<T>(slot: &mut Option<T>, value: Result<T, Diagnostic>) -> Result<(), Diagnostic> {
     *slot = Some(value?);
     Ok(())
 }
 
 /// A cursor over the tokens of a group.
-pub(super) struct Words<'a> {
+pub struct Words<'a> {
     tokens: &'a [Token],
     next: usize,
     /// Where a missing word is reported.
     end: Span,
     /// Path of the group for messages: `interfaces af_xdp`.
     within: String,
-    pub sink: &'a Sink,
+    pub(super) sink: &'a Sink,
 }
 
 impl<'a> Words<'a> {
-    pub fn new(tokens: &'a [Token], end: Span, within: impl Into<String>, sink: &'a Sink) -> Self {
+    pub(super) fn new(tokens: &'a [Token], end: Span, within: impl Into<String>, sink: &'a Sink) -> Self {
         Self { tokens, next: 0, end, within: within.into(), sink }
     }
 

@@ -1,58 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //! AF_XDP ports: from the words of the configuration to queues on workers, and back to an untouched Linux interface.
 //!
-//! The order of the steps is the point. Coming: open (no frame arrives yet), transmit node, interface, fill rings,
-//! queues to their workers, and only then let frames in. Going: nothing new in, then away with what leads packets
-//! there, then collect both halves of every queue, and close.
+//! The order of the steps is the point: open (no frame arrives yet), transmit node, interface, fill rings, queues to their
+//! workers, and only then let frames in. How a port goes, the device knows ([`XdpDevice`]).
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod cli;
 
+use std::path::Path;
+use std::sync::Arc;
+
+use weft_devices::af_xdp::device::{AF_XDP, XdpCounters, XdpDevice, join, split};
 use weft_devices::af_xdp::input::{QueueVectors, RxQueue};
 use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
-use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, Queue, Rung};
+use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, Rung};
 use weft_devices::af_xdp::program::{Arp, EtherType, Filter, Match, Transport};
-use weft_devices::af_xdp::socket::{BusyPoll, QueueId, RingSizes};
+use weft_devices::af_xdp::socket::{BusyPoll, RingSizes};
+use weft_devices::closing::HostKey;
 use weft_engine::graph::NodeDef;
-use weft_engine::{BufferIndex, InterfaceIndex, NodeId};
+use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
 
-use super::queues::{Returned, collect};
-use super::watch::XdpCounters;
-use super::{Device, DeviceError, Devices, HostKey, HostTap};
+use super::{DeviceError, DeviceWords, host_key};
 use crate::config::af_xdp::{self, AfXdp, Mode, Queues, ZeroCopy};
-use crate::lifecycle::Foundation;
+use crate::config::check::Findings;
+use crate::config::interfaces::{self, Common, Settings};
 use crate::state::Dataplane;
 
 /// Packets per poll if only the time is given; the kernel's own NAPI weight (NAPI_POLL_WEIGHT, linux/netdevice.h).
 const BUSY_POLL_BUDGET: u32 = 64;
-
-/// A port on queues of a Linux interface.
-pub struct XdpDevice {
-    pub(super) port: AfXdpPort,
-    /// Per queue. Worker N sends on queue N modulo their number.
-    tx: Vec<TxQueue>,
-    pub(super) host: HostKey,
-    pub(super) counters: Option<XdpCounters>,
-    pub(super) host_tap: Option<HostTap>,
-}
-
-impl XdpDevice {
-    /// The open port.
-    pub fn port(&self) -> &AfXdpPort {
-        &self.port
-    }
-
-    /// Queues in each direction.
-    pub fn queues(&self) -> usize {
-        self.tx.len()
-    }
-
-    /// The host's side of the port.
-    pub fn host_tap(&self) -> Option<&HostTap> {
-        self.host_tap.as_ref()
-    }
-}
 
 /// What the words of the configuration mean for a device.
 fn port_config(config: &AfXdp, host: &HostKey) -> Result<AfXdpConfig, DeviceError> {
@@ -89,7 +65,7 @@ fn port_config(config: &AfXdp, host: &HostKey) -> Result<AfXdpConfig, DeviceErro
         (None, None) => None,
     };
     Ok(AfXdpConfig {
-        namespace: host.namespace.clone(),
+        namespace: host.namespace().map(Into::into),
         queues: match config.queues {
             Queues::All => None,
             Queues::Count(count) => Some(count.get()),
@@ -122,13 +98,43 @@ fn filter(filter: &af_xdp::Filter) -> Filter {
     Filter::Pinhole { matches: matches.collect(), arp: if *take_arp { Arp::Take } else { Arp::Pass } }
 }
 
+/// Ports on Linux interfaces.
+pub(super) const WORDS: DeviceWords = DeviceWords { keys: &[interfaces::AF_XDP], commands: cli::commands };
+
+impl Settings for AfXdp {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
+        dataplane.create_af_xdp(self)
+    }
+
+    fn check(&self, workers: usize, found: &mut Findings) {
+        let name = self.common.name.as_str();
+        if let Some(worker) = self.workers.iter().flatten().find(|worker| worker.0 as usize >= workers) {
+            found.errors.push(format!(
+                "interfaces {{ af_xdp {name} {{ workers }} }}: there is no worker {}: there are {workers}, counted from 0",
+                worker.0
+            ));
+        }
+        // One in another namespace cannot be seen from here.
+        if self.netns.is_none() && !Path::new("/sys/class/net").join(self.host.as_str()).exists() {
+            found.warnings.push(format!(
+                "interfaces {{ af_xdp {name} }}: there is no network interface {} at this moment",
+                self.host.as_str()
+            ));
+        }
+    }
+}
+
 impl Dataplane {
     /// Opens a port, and lets its frames in. The interface is down.
     ///
     /// Takes as long as the kernel does, some 50 ms, and up to 2 s if the Linux interface is just being released.
     pub fn create_af_xdp(&mut self, config: &AfXdp) -> Result<InterfaceIndex, DeviceError> {
         self.check_name(&config.common.name)?;
-        let host = HostKey::new(&config.host, config.netns.as_deref());
+        let host = host_key(&config.host, config.netns.as_deref());
         let port_config = port_config(config, &host)?;
         self.devices.placement.choose(None, config.workers.as_ref())?;
         self.wait_until_closed(&host)?;
@@ -153,9 +159,10 @@ impl Dataplane {
         for advice in port.advice() {
             tracing::warn!("{advice}");
         }
-        tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name, port.rung(), tx.len());
-        let device = XdpDevice { port, tx, host, counters, host_tap: None };
-        self.devices.list.insert(index, Device::AfXdp(Box::new(device)));
+        tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name(), port.rung(), tx.len());
+        let (input, max_mtu) = (self.devices.af_xdp_input, self.devices.umem.max_mtu());
+        let device = XdpDevice { port, tx, host, counters, host_tap: None, input, max_mtu };
+        self.devices.add(index, device);
         let finished = started.map_err(DeviceError::from).and_then(|()| match &config.host_tap {
             Some(tap) => self.create_host_tap(index, tap).map(drop),
             None => Ok(()),
@@ -224,68 +231,8 @@ impl Dataplane {
 
     /// The port of an interface.
     pub fn xdp_device(&self, index: InterfaceIndex) -> Result<&XdpDevice, DeviceError> {
-        self.device(index, "an AF_XDP port", |device| match device {
-            Device::AfXdp(device) => Some(&**device),
-            _ => None,
-        })
+        self.device(index, &AF_XDP)
     }
-}
-
-impl Devices {
-    pub(super) fn close_af_xdp(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex, device: XdpDevice) {
-        let XdpDevice { mut port, tx, host, counters, host_tap } = device;
-        port.stop();
-        if let Some(tap) = host_tap {
-            self.close_host_tap(cx.engine, cx.interfaces, index, tap);
-        }
-        if let Some(counters) = counters {
-            counters.remove(&mut cx.engine.stats);
-        }
-        // The workers' hold of the transmit queues ends with the node.
-        let mut name = String::new();
-        if let Some(interface) = cx.interfaces.get(index) {
-            cx.engine.remove_node(interface.tx);
-            name.clone_from(&interface.name);
-        }
-        let returned: Returned = self.take_queues(cx.engine, index);
-        let buffers = Arc::clone(&cx.engine.buffers);
-        self.closing.begin(cx.engine, host, move || {
-            let reclaimed = port.close(join(collect(&returned), tx));
-            let mut cache = buffers.cache(0);
-            reclaimed.chunks.iter().for_each(|chunk| cache.give_back(BufferIndex(chunk.0)));
-            if reclaimed.lost > 0 {
-                tracing::warn!(
-                    "{name}: the kernel did not give back {} frames that it was to send; their buffers are not used again",
-                    reclaimed.lost
-                );
-            }
-        });
-    }
-}
-
-/// The two halves of each queue.
-fn split(index: InterfaceIndex, queues: Vec<Queue>) -> (Vec<RxQueue>, Vec<TxQueue>) {
-    queues
-        .into_iter()
-        .map(|Queue { id, rx, tx }| (RxQueue::new(index, id, rx), Arc::new(Mutex::new(tx))))
-        .unzip()
-}
-
-/// Puts them together again, when no worker has either half.
-fn join(mut receiving: Vec<RxQueue>, tx: Vec<TxQueue>) -> Vec<Queue> {
-    receiving.sort_by_key(|queue| queue.id);
-    let mut receiving = receiving.into_iter().peekable();
-    let mut queues = Vec::new();
-    for (id, tx) in (0..).map(QueueId).zip(tx) {
-        let rx = receiving.next_if(|queue| queue.id == id);
-        match (rx, Arc::into_inner(tx)) {
-            (Some(RxQueue { rx, .. }), Some(tx)) => {
-                queues.push(Queue { id, rx, tx: tx.into_inner().unwrap_or_else(PoisonError::into_inner) });
-            }
-            _ => tracing::error!("queue {} was not given back by its worker; its buffers are lost", id.0),
-        }
-    }
-    queues
 }
 
 #[cfg(test)]
@@ -296,10 +243,8 @@ mod tests {
     fn read(text: &str) -> Result<AfXdpConfig, String> {
         let source = Source::from_text("f", format!("interfaces {{ af_xdp eth0 {{ {text} }} }}"));
         let config = parse(&source).map_err(|report| report.to_string())?.config;
-        let Some(Interface::AfXdp(port)) = config.interfaces.first() else {
-            return Err("no port".into());
-        };
-        let host = HostKey::new(&port.host, port.netns.as_deref());
+        let port = config.interfaces.first().and_then(Interface::settings::<AfXdp>).ok_or("no port")?;
+        let host = host_key(&port.host, port.netns.as_deref());
         port_config(port, &host).map_err(|error| error.to_string())
     }
 

@@ -2,21 +2,19 @@
 //! What changes on devices that exist: what change sets ask of the Linux interfaces below, and polling.
 
 use weft_control::{LinkError, Links, Undo};
-use weft_devices::af_xdp::input::AfXdpInput;
+use weft_devices::af_xdp::device::AF_XDP;
 use weft_devices::netdev::{self, Netdev};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 
-use super::{Device, DeviceError, Devices};
+use super::{DeviceError, Devices};
 use crate::state::Dataplane;
 
 impl Links for Devices {
     fn largest_mtu(&self, index: InterfaceIndex) -> (u32, &'static str) {
         match self.get(index) {
-            Some(Device::AfXdp(_)) => {
-                (self.umem.max_mtu(), ", the largest that fits a buffer with two VLAN tags")
-            }
-            _ => (u16::MAX.into(), ""),
+            Some(device) => device.mtu_limit(),
+            None => (u16::MAX.into(), ""),
         }
     }
 
@@ -40,7 +38,9 @@ impl Links for Devices {
 
     fn set_mac(&self, index: InterfaceIndex, mac: MacAddr) -> Result<Undo<'_>, LinkError> {
         // The other side of a TAP is another station, with an address of its own.
-        let Some(Device::AfXdp(_)) = self.get(index) else { return Ok(Box::new(|| {})) };
+        if !self.get(index).is_some_and(|device| device.shares_mac()) {
+            return Ok(Box::new(|| {}));
+        }
         let mut before: Vec<(&Netdev, netdev::MacAddr)> = Vec::new();
         let as_before = |before: &[(&Netdev, netdev::MacAddr)]| {
             for (netdev, mac) in before {
@@ -74,33 +74,21 @@ fn carry_as_before(before: &[(&Netdev, u32)]) {
 impl Devices {
     /// The Linux interfaces that an interface stands for: that of the device, and the host's side of a port.
     fn netdevs(&self, index: InterfaceIndex) -> Vec<&Netdev> {
-        match self.get(index) {
-            Some(Device::AfXdp(device)) => {
-                let host = device.host_tap.as_ref().map(|host| host.tap.netdev());
-                [Some(device.port.netdev()), host].into_iter().flatten().collect()
-            }
-            Some(Device::Tap(device)) => vec![device.tap.netdev()],
-            _ => Vec::new(),
-        }
+        self.get(index).map(|device| device.netdevs()).unwrap_or_default()
     }
 }
 
 impl Dataplane {
     /// Whether the workers that serve a port never sleep.
     pub fn set_polling(&mut self, index: InterfaceIndex, polling: bool) -> Result<(), DeviceError> {
-        self.xdp_device(index)?;
-        let mut node = None;
-        for placed in self.devices.placement.of_mut(index) {
-            placed.polling = polling;
-            node = Some(placed.node);
+        let name = self.interface_name(index);
+        let Dataplane { devices, control, .. } = self;
+        let device = devices.get(index);
+        if !device.is_some_and(|device| device.set_polling(&mut control.engine, index, polling)) {
+            let is = device.map_or("a sub-interface", |device| device.kind().sentence);
+            return Err(DeviceError::Kind { name, is, expected: AF_XDP.sentence });
         }
-        if let Some(node) = node {
-            self.engine.post_all(move |worker| {
-                if let Some(input) = worker.node_mut::<AfXdpInput>(node) {
-                    input.set_polling(index, polling);
-                }
-            });
-        }
+        devices.placement.of_mut(index).for_each(|placed| placed.polling = polling);
         Ok(())
     }
 }

@@ -7,33 +7,42 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `af_xdp`, `tap`, `virtual` | create and delete |
+//! | `af_xdp`, `tap`, `loopback`, `pg` | the kinds of devices: their words, and how they come |
+//! | `sub` | sub-interfaces |
 //! | `change` | what change sets ask of Linux interfaces; polling |
 //! | `placement`, `queues` | which worker polls which queue |
-//! | `closing` | devices on their way out |
+//! | `closing` | waits for devices on their way out |
 //! | `watch` | link state and the kernel's counters |
 
 mod af_xdp;
 mod change;
 mod closing;
+mod loopback;
+#[cfg(test)]
+#[path = "../../../../tests/extend/device/null.rs"]
+mod null;
+mod pg;
 pub mod placement;
 mod queues;
+mod sub;
 mod tap;
-mod r#virtual;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use weft_cli::Command;
 use weft_control::{Refused, StepError};
 use weft_devices::DEVICE_INPUT_ARC;
 use weft_devices::af_xdp::input::{AF_XDP_INPUT, AfXdpInput};
 use weft_devices::af_xdp::memory::BufferMemory;
 use weft_devices::af_xdp::port::PortError;
 use weft_devices::af_xdp::umem::{KERNEL_HEADROOM, Umem, UmemError};
-use weft_devices::netdev::{LinkName, NetdevError};
-use weft_devices::pg::{PgError, PgId};
+use weft_devices::closing::{Closing, HostKey};
+use weft_devices::device::{Device, DeviceKind, Leaving};
+use weft_devices::netdev::NetdevError;
+use weft_devices::pg::PgError;
 use weft_devices::tap::TapError;
 use weft_devices::tap::input::{TAP_INPUT, TapInput};
 use weft_engine::buffer::HEADROOM;
@@ -44,14 +53,31 @@ use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{InterfaceError, Interfaces};
 use weft_nodes::ip4::RouterError;
 
+use crate::config::interfaces::Interface;
 use crate::config::values::{HostInterface, InterfaceName};
+use crate::config::words::Key;
 use crate::lifecycle::{Foundation, Refusal, Subsystem};
 use crate::state::Dataplane;
-pub use af_xdp::XdpDevice;
-use closing::Closing;
 use placement::{NoWorker, Placement};
-pub use tap::{HostTap, TapDevice};
-pub use r#virtual::SubInterface;
+pub use sub::SubInterface;
+
+/// What a kind of device brings to the front ends. What it does, [`Device`] says.
+pub struct DeviceWords {
+    /// Its words in `interfaces { ... }`.
+    pub keys: &'static [Key<Vec<Interface>>],
+    /// Its commands.
+    pub commands: fn() -> Vec<Command<Dataplane>>,
+}
+
+/// All kinds of devices: a new one is a folder and a line here.
+pub const KINDS: &[DeviceWords] = &[
+    af_xdp::WORDS,
+    tap::WORDS,
+    loopback::WORDS,
+    pg::WORDS,
+    #[cfg(test)]
+    null::WORDS,
+];
 
 /// Why a device cannot be what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -126,33 +152,9 @@ pub enum DeviceError {
     Settings(&'static str),
 }
 
-/// What is behind an interface.
-pub enum Device {
-    /// Queues of a Linux interface.
-    AfXdp(Box<XdpDevice>),
-    /// A TAP whose other side is the host's.
-    Tap(TapDevice),
-    /// Nothing; with the number in its name.
-    Loopback(u32),
-    /// The packet generator.
-    Pg(PgId),
-}
-
-impl Device {
-    /// What it is, for messages and `show hardware-interfaces`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Device::AfXdp(_) => "an AF_XDP port",
-            Device::Tap(_) => "a TAP",
-            Device::Loopback(_) => "a loopback interface",
-            Device::Pg(_) => "a packet-generator interface",
-        }
-    }
-}
-
 /// All devices, and the nodes that read from them.
 pub struct Devices {
-    list: BTreeMap<InterfaceIndex, Device>,
+    list: BTreeMap<InterfaceIndex, Box<dyn Device>>,
     umem: Umem,
     af_xdp_input: NodeId,
     tap_input: NodeId,
@@ -186,13 +188,33 @@ impl Devices {
     }
 
     /// The device of an interface; sub-interfaces have none of their own.
-    pub fn get(&self, index: InterfaceIndex) -> Option<&Device> {
-        self.list.get(&index)
+    pub fn get(&self, index: InterfaceIndex) -> Option<&dyn Device> {
+        self.list.get(&index).map(|device| &**device)
+    }
+
+    /// The device of an interface, if it is of that type.
+    pub fn get_as<D: Device>(&self, index: InterfaceIndex) -> Option<&D> {
+        self.get(index)?.downcast_ref()
+    }
+
+    /// Whether the device of an interface is of that kind.
+    pub fn is(&self, index: InterfaceIndex, kind: &DeviceKind) -> bool {
+        self.get(index).is_some_and(|device| device.kind() == kind)
+    }
+
+    /// Adds the device of an interface.
+    pub(crate) fn add(&mut self, index: InterfaceIndex, device: impl Device) {
+        self.list.insert(index, Box::new(device));
     }
 
     /// All devices.
-    pub fn iter(&self) -> impl Iterator<Item = (InterfaceIndex, &Device)> {
-        self.list.iter().map(|(index, device)| (*index, device))
+    pub fn iter(&self) -> impl Iterator<Item = (InterfaceIndex, &dyn Device)> {
+        self.list.iter().map(|(index, device)| (*index, &**device))
+    }
+
+    /// All devices of that type.
+    pub fn all<D: Device>(&self) -> impl Iterator<Item = (InterfaceIndex, &D)> {
+        self.iter().filter_map(|(index, device)| Some((index, device.downcast_ref()?)))
     }
 
     /// Devices that helpers are still closing.
@@ -213,41 +235,18 @@ impl Subsystem for Devices {
     }
 
     fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
-        match self.list.remove(&index) {
-            Some(Device::AfXdp(device)) => self.close_af_xdp(cx, index, *device),
-            Some(Device::Tap(device)) => self.close_tap(cx, index, device),
-            // The packet generator has its interfaces itself.
-            Some(Device::Loopback(_) | Device::Pg(_)) | None => {}
+        if let (Some(device), Some(interface)) = (self.list.remove(&index), cx.interfaces.get(index)) {
+            let (name, tx) = (interface.name.clone(), interface.tx);
+            let (engine, closing) = (&mut *cx.engine, &mut self.closing);
+            device.close(&mut Leaving { engine, closing, interface: index, name, tx });
         }
         self.placement.forget(index);
     }
 }
 
-/// A Linux interface and its namespace: the same one is not opened twice.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HostKey {
-    name: String,
-    namespace: Option<PathBuf>,
-}
-
-impl HostKey {
-    /// The name of the Linux interface.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its namespace, if it is not that of the daemon.
-    pub fn namespace(&self) -> Option<&Path> {
-        self.namespace.as_deref()
-    }
-
-    fn new(host: &HostInterface, namespace: Option<&str>) -> Self {
-        HostKey { name: host.as_str().to_owned(), namespace: namespace.map(namespace_path) }
-    }
-
-    fn link_name(&self) -> Result<LinkName, NetdevError> {
-        self.name.parse()
-    }
+/// The Linux interface that the words of the configuration name.
+fn host_key(host: &HostInterface, namespace: Option<&str>) -> HostKey {
+    HostKey::new(host.as_str(), namespace.map(namespace_path))
 }
 
 /// A network namespace: a name below /run/netns, or a path.
@@ -264,18 +263,13 @@ impl Dataplane {
         }
     }
 
-    /// The device of an interface, which must be of the kind that `pick` takes.
-    pub fn device<'a, T>(
-        &'a self,
-        index: InterfaceIndex,
-        expected: &'static str,
-        pick: impl FnOnce(&'a Device) -> Option<T>,
-    ) -> Result<T, DeviceError> {
+    /// The device of an interface, which must be of that type and kind.
+    pub fn device<D: Device>(&self, index: InterfaceIndex, kind: &DeviceKind) -> Result<&D, DeviceError> {
         let device = self.devices.get(index);
-        device.and_then(pick).ok_or_else(|| DeviceError::Kind {
+        device.and_then(|device| device.downcast_ref()).ok_or_else(|| DeviceError::Kind {
             name: self.interface_name(index),
-            is: device.map_or("a sub-interface", Device::kind),
-            expected,
+            is: device.map_or("a sub-interface", |device| device.kind().sentence),
+            expected: kind.sentence,
         })
     }
 }
@@ -286,3 +280,6 @@ fn made_up_mac(kind: u8, number: u32) -> MacAddr {
     let [a, b, c, d] = number.to_be_bytes();
     MacAddr([0x02, 0xfe ^ kind, a, b, c, d])
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use weft_devices::af_xdp::socket::QueueId;
-use weft_engine::{InterfaceIndex, NodeId, ThreadIndex};
+use weft_engine::{InterfaceIndex, ThreadIndex};
 
 use crate::config::af_xdp::WorkerNumber;
 
@@ -25,8 +25,6 @@ pub struct Placed {
     pub interface: InterfaceIndex,
     /// Its queue.
     pub queue: QueueId,
-    /// The input node that reads it.
-    pub node: NodeId,
     /// Who runs that node.
     pub worker: WorkerNumber,
     /// The worker never sleeps for the sake of this queue.
@@ -37,8 +35,8 @@ pub struct Placed {
 
 impl Placed {
     /// A queue that has arrived.
-    pub fn new(interface: InterfaceIndex, queue: QueueId, node: NodeId, worker: WorkerNumber) -> Self {
-        Placed { interface, queue, node, worker, polling: false, moving: Rc::default() }
+    pub fn new(interface: InterfaceIndex, queue: QueueId, worker: WorkerNumber) -> Self {
+        Placed { interface, queue, worker, polling: false, moving: Rc::default() }
     }
 }
 
@@ -129,7 +127,7 @@ mod tests {
     use super::*;
 
     fn placed(interface: u32, queue: u32, worker: WorkerNumber) -> Placed {
-        Placed::new(InterfaceIndex(interface), QueueId(queue), NodeId(1), worker)
+        Placed::new(InterfaceIndex(interface), QueueId(queue), worker)
     }
 
     fn place(placement: &mut Placement, interface: u32, numa: Option<u32>, queues: u32) -> Vec<u32> {

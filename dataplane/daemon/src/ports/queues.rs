@@ -2,59 +2,21 @@
 //! Queues and TAPs on their way to workers, between them, and back.
 
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use weft_devices::af_xdp::input::{AfXdpInput, QueueVectors, RxQueue};
+use weft_devices::af_xdp::device::{AF_XDP, give};
+use weft_devices::af_xdp::input::{QueueVectors, RxQueue};
 use weft_devices::af_xdp::socket::QueueId;
 use weft_devices::tap::Tap;
-use weft_devices::tap::input::{Side, TapInput};
-use weft_engine::{Engine, InterfaceIndex, NodeId};
+use weft_devices::tap::device::place;
+use weft_devices::tap::input::Side;
+use weft_engine::{Engine, InterfaceIndex};
 
 use super::placement::{Placed, thread};
 use super::{DeviceError, Devices};
 use crate::config::af_xdp::WorkerNumber;
 use crate::lifecycle::Refusal;
 use crate::state::{Dataplane, PATIENCE};
-
-/// Receive queues that workers have given up.
-pub(super) type Returned = Arc<Mutex<Vec<RxQueue>>>;
-
-/// What was returned so far.
-pub(super) fn collect(returned: &Returned) -> Vec<RxQueue> {
-    std::mem::take(&mut *returned.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn give(
-    engine: &mut Engine,
-    node: NodeId,
-    worker: WorkerNumber,
-    mut queue: RxQueue,
-    counters: Option<QueueVectors>,
-) {
-    queue.count_in(counters, thread(worker));
-    engine.post(thread(worker), move |worker| {
-        if let Some(input) = worker.node_mut::<AfXdpInput>(node) {
-            input.add(queue);
-        }
-    });
-}
-
-/// Has workers give up the queues of an interface, or one of them.
-fn take(
-    engine: &mut Engine,
-    node: NodeId,
-    interface: InterfaceIndex,
-    queue: Option<QueueId>,
-    returned: &Returned,
-) {
-    let returned = Arc::clone(returned);
-    engine.post_all(move |worker| {
-        if let Some(input) = worker.node_mut::<AfXdpInput>(node) {
-            let queues = input.take(interface, queue);
-            returned.lock().unwrap_or_else(PoisonError::into_inner).extend(queues);
-        }
-    });
-}
 
 impl Devices {
     /// Hands a receive queue to its worker.
@@ -65,17 +27,8 @@ impl Devices {
         queue: RxQueue,
         counters: Option<QueueVectors>,
     ) {
-        let node = self.af_xdp_input;
-        self.placement.add(Placed::new(queue.interface, queue.id, node, worker));
-        give(engine, node, worker, queue, counters);
-    }
-
-    /// Has all workers give up the queues of an interface; they are in `Returned` when all have.
-    pub(super) fn take_queues(&mut self, engine: &mut Engine, interface: InterfaceIndex) -> Returned {
-        let returned = Returned::default();
-        take(engine, self.af_xdp_input, interface, None, &returned);
-        self.placement.forget(interface);
-        returned
+        self.placement.add(Placed::new(queue.interface, queue.id, worker));
+        give(engine, self.af_xdp_input, thread(worker), queue, counters);
     }
 
     /// Has a worker read a TAP.
@@ -87,26 +40,10 @@ impl Devices {
         side: Side,
         tap: &Arc<Tap>,
     ) {
-        let node = self.tap_input;
         if let Side::Interface(_) = side {
-            self.placement.add(Placed::new(interface, QueueId(0), node, worker));
+            self.placement.add(Placed::new(interface, QueueId(0), worker));
         }
-        let tap = Arc::clone(tap);
-        engine.post(thread(worker), move |worker| {
-            if let Some(input) = worker.node_mut::<TapInput>(node) {
-                input.add(side, tap);
-            }
-        });
-    }
-
-    /// Has the workers forget a TAP.
-    pub(super) fn take_tap(&self, engine: &mut Engine, side: Side) {
-        let node = self.tap_input;
-        engine.post_all(move |worker| {
-            if let Some(input) = worker.node_mut::<TapInput>(node) {
-                input.remove(side);
-            }
-        });
+        place(engine, self.tap_input, thread(worker), side, tap);
     }
 }
 
@@ -119,11 +56,17 @@ impl Dataplane {
         to: WorkerNumber,
     ) -> Result<(), DeviceError> {
         self.devices.placement.check(to)?;
-        self.xdp_device(interface)?;
         let name = self.interface_name(interface);
-        let last = self.devices.placement.of_mut(interface).map(|placed| placed.queue.0).max();
-        let Some(placed) = self.devices.placement.find_mut(interface, queue) else {
-            return Err(DeviceError::NoQueue { name, queue: queue.0, last: last.unwrap_or(0) });
+        let Dataplane { devices: Devices { list, placement, .. }, control, .. } = &mut *self;
+        let last = placement.of(interface).map(|placed| placed.queue.0).max();
+        let Some(device) = list.get(&interface) else {
+            return Err(DeviceError::Kind { name, is: "a sub-interface", expected: AF_XDP.sentence });
+        };
+        let Some(last) = last else {
+            return Err(DeviceError::Kind { name, is: device.kind().sentence, expected: AF_XDP.sentence });
+        };
+        let Some(placed) = placement.find_mut(interface, queue) else {
+            return Err(DeviceError::NoQueue { name, queue: queue.0, last });
         };
         if placed.moving.get() {
             return Err(Refusal::Moving { name, queue: queue.0 }.into());
@@ -131,18 +74,15 @@ impl Dataplane {
         if placed.worker == to {
             return Ok(());
         }
+        let (moving, arrived) = (Rc::clone(&placed.moving), Rc::clone(&placed.moving));
+        let done = Box::new(move || arrived.set(false));
+        moving.set(true);
+        if !device.move_queue(&mut control.engine, interface, queue.0, thread(to), done) {
+            moving.set(false);
+            let is = device.kind().sentence;
+            return Err(DeviceError::Kind { name, is, expected: AF_XDP.sentence });
+        }
         placed.worker = to;
-        placed.moving.set(true);
-        let (node, moving) = (placed.node, Rc::clone(&placed.moving));
-        let returned = Returned::default();
-        take(&mut self.control.engine, node, interface, Some(queue), &returned);
-        let arrived = Rc::clone(&moving);
-        self.engine.after_workers(move |engine| {
-            for queue in collect(&returned) {
-                give(engine, node, to, queue, None);
-            }
-            arrived.set(false);
-        });
         // Nobody polls the queue meanwhile, so this does not wait for the next round of the main loop. A worker that
         // is late hands it over later all the same.
         self.settle(PATIENCE, |_| !moving.get());

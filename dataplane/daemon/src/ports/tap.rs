@@ -4,68 +4,38 @@
 //! The host's side has the MAC address of its port, so that the host's stack takes what Weft punts to it, and lives in
 //! the network namespace of the port's Linux interface, in whose place it stands.
 
+mod cli;
+
 use std::sync::Arc;
 
+use weft_control::Control;
+use weft_devices::af_xdp::device::XdpDevice;
+use weft_devices::closing::HostKey;
 use weft_devices::netdev;
+use weft_devices::tap::device::{HostTap, TapDevice};
 use weft_devices::tap::input::Side;
 use weft_devices::tap::output::{TAP_OUTPUT, TapOutput};
 use weft_devices::tap::{Tap, TapConfig};
 use weft_engine::graph::NodeDef;
-use weft_engine::{Engine, InterfaceIndex, NodeId};
+use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{Interfaces, Kind};
+use weft_nodes::interface::Kind;
 
-use super::{Device, DeviceError, Devices, HostKey, made_up_mac};
-use crate::config::interfaces;
+use super::{DeviceError, DeviceWords, host_key, made_up_mac};
+use crate::config::interfaces::{self, Common, Settings};
 use crate::config::values::HostInterface;
-use crate::lifecycle::Foundation;
 use crate::state::Dataplane;
 
-/// A TAP that is an interface.
-pub struct TapDevice {
-    /// The open TAP.
-    pub tap: Arc<Tap>,
-    /// Its other side.
-    pub host: HostKey,
-}
+/// TAPs.
+pub(super) const WORDS: DeviceWords = DeviceWords { keys: &[interfaces::TAP], commands: cli::commands };
 
-/// The host's side of a port.
-pub struct HostTap {
-    /// The open TAP.
-    pub tap: Arc<Tap>,
-    host: HostKey,
-    /// Hands packets to it.
-    tx: NodeId,
-}
-
-impl Devices {
-    pub(super) fn close_tap(
-        &mut self,
-        cx: &mut Foundation<'_>,
-        index: InterfaceIndex,
-        TapDevice { tap, host }: TapDevice,
-    ) {
-        self.take_tap(cx.engine, Side::Interface(index));
-        if let Some(interface) = cx.interfaces.get(index) {
-            cx.engine.remove_node(interface.tx);
-        }
-        self.closing.begin(cx.engine, host, move || drop(tap));
+impl Settings for interfaces::Tap {
+    fn common(&self) -> &Common {
+        &self.common
     }
 
-    pub(super) fn close_host_tap(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &mut Interfaces,
-        port: InterfaceIndex,
-        HostTap { tap, host, tx }: HostTap,
-    ) {
-        if let Some(interface) = interfaces.get(port) {
-            self.take_tap(engine, Side::HostOf(port, interface.tx));
-        }
-        // Fails only if the port is gone, and then nobody refers to its host's side.
-        let _ = interfaces.change(engine, port, |interface| interface.host = NodeId::DROP);
-        engine.remove_node(tx);
-        self.closing.begin(engine, host, move || drop(tap));
+    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
+        dataplane.create_tap(self)
     }
 }
 
@@ -73,10 +43,10 @@ impl Dataplane {
     /// Creates a TAP with an interface on it, which is down.
     pub fn create_tap(&mut self, config: &interfaces::Tap) -> Result<InterfaceIndex, DeviceError> {
         self.check_name(&config.common.name)?;
-        let host = HostKey::new(&config.host_name, config.host_namespace.as_deref());
+        let host = host_key(&config.host_name, config.host_namespace.as_deref());
         self.wait_until_closed(&host)?;
         let tap = Tap::create(&TapConfig {
-            namespace: host.namespace.clone(),
+            namespace: host.namespace().map(Into::into),
             mtu: config.common.mtu.map(|mtu| mtu.0.into()),
             address: config.host_address,
             ..TapConfig::new(host.link_name()?)
@@ -95,8 +65,9 @@ impl Dataplane {
         }
         let worker = self.devices.placement.choose(None, None)?;
         self.devices.place_tap(&mut self.control.engine, worker, index, Side::Interface(index), &tap);
-        tracing::info!("{name}: TAP {} on the host's side", host.name);
-        self.devices.list.insert(index, Device::Tap(TapDevice { tap, host }));
+        tracing::info!("{name}: TAP {} on the host's side", host.name());
+        let input = self.devices.tap_input;
+        self.devices.add(index, TapDevice { tap, host, input });
         self.watch_link(index);
         Ok(index)
     }
@@ -116,11 +87,11 @@ impl Dataplane {
     /// Gives a port a host's side: what Weft does not handle itself goes to the host's stack through it, and
     /// what the host sends into it leaves by the port.
     pub fn create_host_tap(&mut self, port: InterfaceIndex, name: &HostInterface) -> Result<(), DeviceError> {
-        let namespace = self.xdp_device(port)?.host.namespace.clone();
-        let host = HostKey { name: name.as_str().to_owned(), namespace };
+        let namespace = self.xdp_device(port)?.host.namespace().map(Into::into);
+        let host = HostKey::new(name.as_str(), namespace);
         self.give_host_tap(port, host, |host, mac, mtu| {
             Ok(Tap::create(&TapConfig {
-                namespace: host.namespace.clone(),
+                namespace: host.namespace().map(Into::into),
                 mac: Some(netdev::MacAddr(mac.0)),
                 mtu: Some(mtu.into()),
                 ..TapConfig::new(host.link_name()?)
@@ -130,7 +101,7 @@ impl Dataplane {
 
     /// Makes a persistent TAP that somebody else made the host's side of a port.
     pub fn attach_host_tap(&mut self, port: InterfaceIndex, name: &str) -> Result<(), DeviceError> {
-        let host = HostKey { name: name.to_owned(), namespace: None };
+        let host = HostKey::new(name, None);
         self.give_host_tap(port, host, |host, _, _| Ok(Tap::attach(&host.link_name()?)?))
     }
 
@@ -149,40 +120,41 @@ impl Dataplane {
         }
         self.wait_until_closed(&host)?;
         let tap = Arc::new(open(&host, interface.mac, interface.mtu)?);
-        let tx = self.add_tap_node(&host.name, None, &tap)?;
+        let tx = self.add_tap_node(host.name(), None, &tap)?;
         let worker = self.devices.placement.choose(None, None)?;
         let side = Side::HostOf(port, interface.tx);
         self.devices.place_tap(&mut self.control.engine, worker, port, side, &tap);
         self.control.interfaces.change(&mut self.control.engine, port, |interface| interface.host = tx)?;
-        tracing::info!("{}: its host's side is {}", interface.name, host.name);
-        if let Some(Device::AfXdp(device)) = self.devices.list.get_mut(&port) {
-            device.host_tap = Some(HostTap { tap, host, tx });
+        tracing::info!("{}: its host's side is {}", interface.name, host.name());
+        let input = self.devices.tap_input;
+        if let Some(device) = self.xdp_device_mut(port) {
+            device.host_tap = Some(HostTap { tap, host, tx, input });
         }
         Ok(())
     }
 
     /// The name of a port's host's side.
     pub fn host_tap_name(&self, port: InterfaceIndex) -> Option<&str> {
-        match self.devices.get(port) {
-            Some(Device::AfXdp(device)) => Some(device.host_tap.as_ref()?.host.name.as_str()),
-            _ => None,
-        }
+        Some(self.devices.get_as::<XdpDevice>(port)?.host_tap.as_ref()?.host.name())
     }
 
     /// The port whose host's side has this name.
     pub fn port_of_host_tap(&self, name: &str) -> Option<InterfaceIndex> {
-        self.devices.iter().find_map(|(index, device)| match device {
-            Device::AfXdp(device) if device.host_tap.as_ref()?.host.name == name => Some(index),
-            _ => None,
-        })
+        let has = |device: &XdpDevice| device.host_tap.as_ref().is_some_and(|tap| tap.host.name() == name);
+        self.devices.all::<XdpDevice>().find(|(_, device)| has(device)).map(|(index, _)| index)
     }
 
     /// Takes the host's side of a port away.
     pub fn delete_host_tap(&mut self, port: InterfaceIndex) {
-        if let Some(Device::AfXdp(device)) = self.devices.list.get_mut(&port)
-            && let Some(tap) = device.host_tap.take()
-        {
-            self.devices.close_host_tap(&mut self.control.engine, &mut self.control.interfaces, port, tap);
-        }
+        let Some(tap) = self.xdp_device_mut(port).and_then(|device| device.host_tap.take()) else { return };
+        let Some(tx) = self.interfaces.get(port).map(|interface| interface.tx) else { return };
+        let Dataplane { control: Control { interfaces, engine, .. }, devices, .. } = self;
+        let changed = interfaces.change(engine, port, |interface| interface.host = NodeId::DROP);
+        debug_assert!(changed.is_ok(), "it was there just now");
+        tap.close(engine, &mut devices.closing, port, tx);
+    }
+
+    fn xdp_device_mut(&mut self, port: InterfaceIndex) -> Option<&mut XdpDevice> {
+        self.devices.list.get_mut(&port)?.downcast_mut()
     }
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 use weft_engine::InterfaceIndex;
-use weft_nodes::interface::{Interface, Kind};
+use weft_nodes::interface::Interface;
 use weft_nodes::ip4::{AddressRole, DropKind, Owner, PathTarget, RouteView, TableIndex};
 use weft_nodes::neighbor::NeighborState;
 use weft_vplaned::commands::Words;
@@ -111,10 +111,7 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
     let kernel = vplaned.and_then(|vplaned| vplaned.bindings.kernel_of(index));
     let counters = dataplane.counters_of(index);
     let up = dataplane.interfaces.is_up(index);
-    let parent = match entry.kind {
-        Kind::Sub { parent, .. } => Some(name_of(dataplane, parent)),
-        Kind::Port | Kind::Loopback => None,
-    };
+    let parent = entry.parent().map(|parent| name_of(dataplane, parent));
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     let routed = !entry.addresses4.is_empty() || entry.unnumbered.is_some();
     let address = |address: &Ipv4Net| json::Address::Inet {
@@ -138,11 +135,7 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
         ip6_mc_forwarding: 0,
         dp_id: vplaned.map_or(0, |vplaned| vplaned.status.dataplane.0),
         ether: MacAddr(entry.mac.0),
-        kind: match entry.kind {
-            Kind::Port => "ether",
-            Kind::Sub { .. } => "vlan",
-            Kind::Loopback => "loopback",
-        },
+        kind: entry.kind.link_type(),
         eth_info: None,
         link: json::LinkState { up, duplex: None, speed: None },
         addresses: json::Addresses(entry.addresses4.iter().map(address).collect()),

@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weft_devices::af_xdp::device::XdpDevice;
 use weft_engine::InterfaceIndex;
-use weft_nodes::interface::Kind;
 use weft_vplaned::netlink::{IfIndex, MacAddr};
 use weft_vplaned::types::{Counters, Duplex, Link, PortDescription, PortNumber};
 
 use super::{Tell, Vplaned};
 use crate::lifecycle::{Foundation, Subsystem};
-use crate::ports::Device;
 use crate::state::Dataplane;
 
 struct Port {
@@ -56,12 +55,7 @@ impl Subsystem for Vplaned {
 
 impl Dataplane {
     pub(super) fn look_at_ports(&mut self, vplaned: &mut Vplaned) {
-        let present: Vec<InterfaceIndex> = self
-            .devices
-            .iter()
-            .filter(|(_, device)| matches!(device, Device::AfXdp(_)))
-            .map(|(index, _)| index)
-            .collect();
+        let present: Vec<InterfaceIndex> = self.devices.all::<XdpDevice>().map(|(index, _)| index).collect();
         for index in present {
             match vplaned.ports.number_of(index) {
                 Some(number) => self.report_if_changed(vplaned, number),
@@ -90,7 +84,7 @@ impl Dataplane {
     fn describe(&self, index: InterfaceIndex, port: PortNumber) -> Option<PortDescription> {
         let device = self.xdp_device(index).ok()?;
         let interface = self.interfaces.get(index)?;
-        let netdev = device.port().netdev();
+        let netdev = device.port.netdev();
         let driver = netdev.driver().ok()?;
         Some(PortDescription {
             port,
@@ -152,8 +146,7 @@ impl Dataplane {
             vplaned.tells.push(Tell::Link(*number, self.link(port.index)));
         }
         for (index, name) in vplaned.bindings.named() {
-            let is_sub =
-                self.interfaces.get(index).is_some_and(|entry| matches!(entry.kind, Kind::Sub { .. }));
+            let is_sub = self.interfaces.get(index).is_some_and(|entry| entry.parent().is_some());
             if is_sub {
                 vplaned.tells.push(Tell::Counters(name.to_owned(), self.counters_of(index)));
             }

@@ -6,6 +6,8 @@
 //! frames come here, [`preflight`] tells beforehand what can't work, and [`port`] puts it together.
 //! Why these are our own: docs/decisions/0001-own-af-xdp-rings.md.
 
+#[deny(unsafe_code)]
+pub mod device;
 pub mod input;
 pub mod memory;
 pub mod output;

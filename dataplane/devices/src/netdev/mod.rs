@@ -134,6 +134,19 @@ impl Netdev {
         self.call("read the link", link::query(&self.route, &self.name))
     }
 
+    /// Whether its link is up, and if not, why. An interface that has gone is down for good.
+    ///
+    /// # Errors
+    /// A sentence's end.
+    pub fn is_up(&self) -> Result<(), String> {
+        match self.link() {
+            Ok(link) if link.up && link.carrier => Ok(()),
+            Ok(link) if !link.up => Err(format!("{} was set down", link.name)),
+            Ok(link) => Err(format!("{} has no carrier", link.name)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// The link with the kernel's number `index` in the same namespace, if there is one.
     pub(crate) fn neighbour(&self, index: LinkIndex) -> Option<Self> {
         let name = link::name_of(&self.route, index).ok()?;

@@ -16,6 +16,7 @@
 
 mod capture;
 mod control;
+pub mod device;
 mod edit;
 mod error;
 mod header;

@@ -190,8 +190,7 @@ fn paths_over(rib: &Rib, index: InterfaceIndex) -> Vec<Change> {
         .flat_map(|route| {
             let prefix = route.prefix();
             route.sources().flat_map(move |source| {
-                let targets: Vec<_> =
-                    source.paths.iter().map(|path| path.target).filter(over_it).collect();
+                let targets: Vec<_> = source.paths.iter().map(|path| path.target).filter(over_it).collect();
                 targets.into_iter().map(move |target| Change {
                     prefix,
                     owner: source.owner,

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::graph::HeldPackets;
 use crate::headers::{EtherType, MacAddr};
-use crate::interface::{Interface, Interfaces, Kind, Tags};
+use crate::interface::{Interface, Interfaces, Tags};
 use crate::neighbor::{NeighborSettings, Neighbors};
 pub use error::RouterError;
 pub use tables::{PendingChanges, Users};
@@ -232,8 +232,9 @@ fn connected(prefix: Ipv4Net, action: Action) -> Change {
 }
 
 fn vlan_tags(interface: &Interface) -> VlanTags {
-    let Kind::Sub { tags: Tags { outer, inner }, .. } = interface.kind else {
+    let Tags { outer, inner } = interface.tags();
+    if outer.is_none() {
         return VlanTags::NONE;
-    };
+    }
     VlanTags::new(outer, inner.map(|id| (EtherType::VLAN, id)))
 }

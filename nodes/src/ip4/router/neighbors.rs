@@ -12,7 +12,7 @@ use crate::arp::{NeighborNotice, request_frame};
 use crate::context::LOCALLY_ORIGINATED;
 use crate::graph::HeldPackets;
 use crate::headers::MacAddr;
-use crate::interface::{InterfaceError, Interfaces, Kind, Tags};
+use crate::interface::{InterfaceError, Interfaces};
 use crate::ip4::{
     Action, ApplyError, Change, NextHopId, Owner, PathTarget, Preference, RoutePath, TableIndex,
 };
@@ -274,11 +274,7 @@ fn send_request(
     let Some(sender) = on_link.or(lender.addresses4.first()) else {
         return;
     };
-    let tags = match interface.kind {
-        Kind::Sub { tags, .. } => tags,
-        Kind::Port | Kind::Loopback => Tags::default(),
-    };
-    let frame = request_frame((interface.mac, sender.addr()), target, to, tags);
+    let frame = request_frame((interface.mac, sender.addr()), target, to, interface.tags());
     let tx = interface.tx;
     // Any worker can transmit; the first one always exists.
     engine.post(ThreadIndex(1), move |worker| {

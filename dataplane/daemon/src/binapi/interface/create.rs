@@ -10,13 +10,14 @@ use weft_binapi::api::interface::{
 };
 use weft_binapi::api::interface_types::SubIfFlags;
 use weft_binapi::server::Registry;
+use weft_devices as devices;
+use weft_devices::loopback::LOOPBACK;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, VlanId};
-use weft_nodes::interface::Kind;
 
 use crate::binapi::{common, index, retval, station};
 use crate::config::interfaces::{LAST_LOOPBACK, Loopback};
-use crate::ports::{Device, SubInterface};
+use crate::ports::SubInterface;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -30,7 +31,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, DeleteLoopback { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        if !matches!(dataplane.devices.get(index), Some(Device::Loopback(_))) {
+        if !dataplane.devices.is(index, &LOOPBACK) {
             return Err(Retval::INVALID_SW_IF_INDEX);
         }
         dataplane.delete_interface(index).map_err(retval::device)?;
@@ -51,8 +52,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, DeleteSubif { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        let kind = dataplane.interfaces.get(index).map(|interface| interface.kind);
-        if !matches!(kind, Some(Kind::Sub { .. })) {
+        if dataplane.interfaces.get(index).is_none_or(|interface| interface.parent().is_none()) {
             return Err(Retval::INVALID_SUB_SW_IF_INDEX);
         }
         dataplane.delete_interface(index).map_err(retval::device)?;
@@ -67,8 +67,7 @@ fn loopback(
 ) -> Result<InterfaceIndex, Retval> {
     let mac = if mac.0 == [0; 6] { None } else { Some(station(mac)?) };
     let free = |dataplane: &Dataplane, number: u32| {
-        let taken = |device: &Device| matches!(device, Device::Loopback(other) if *other == number);
-        !dataplane.devices.iter().any(|(_, device)| taken(device))
+        !dataplane.devices.all::<devices::loopback::Loopback>().any(|(_, other)| other.instance == number)
     };
     let instance = match instance {
         None => dataplane.free_loopback(),

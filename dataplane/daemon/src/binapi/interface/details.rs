@@ -5,12 +5,12 @@ use weft_binapi::api::ethernet_types::MacAddress;
 use weft_binapi::api::interface::{SwInterfaceDetails, SwInterfaceDump};
 use weft_binapi::api::interface_types::{IfStatusFlags, IfType, SubIfFlags};
 use weft_binapi::server::{Records, Registry};
+use weft_devices::device::Device;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::EtherType;
-use weft_nodes::interface::{Interface, Interfaces, Kind};
+use weft_nodes::interface::{Interface, Interfaces};
 
 use crate::binapi::index;
-use crate::ports::Device;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -47,11 +47,12 @@ fn details(dataplane: &Dataplane, place: InterfaceIndex, interface: &Interface) 
         tag: interface.tag.as_str().into(),
         ..SwInterfaceDetails::default()
     };
-    if let Kind::Sub { parent, id, tags } = interface.kind {
+    if let Some(parent) = interface.parent() {
+        let tags = interface.tags();
         details.r#type = IfType::SUB;
         details.sup_sw_if_index = parent.0;
         details.interface_dev_type = device_type(dataplane.devices.get(parent)).into();
-        details.sub_id = id;
+        details.sub_id = interface.kind.sub_id().unwrap_or(0);
         let mut flags = SubIfFlags::EXACT_MATCH;
         if let Some((kind, vlan)) = tags.outer {
             details.sub_outer_vlan_id = vlan.get();
@@ -72,27 +73,17 @@ fn details(dataplane: &Dataplane, place: InterfaceIndex, interface: &Interface) 
 
 /// Up by the operator, up by the link: that of the port below for a sub-interface.
 pub fn flags(interfaces: &Interfaces, interface: &Interface) -> IfStatusFlags {
-    let link = match interface.kind {
-        Kind::Sub { parent, .. } => interfaces.get(parent).is_some_and(|port| port.link_up),
-        Kind::Port | Kind::Loopback => interface.link_up,
-    };
     let mut flags = IfStatusFlags(0);
     if interface.admin_up {
         flags = flags | IfStatusFlags::ADMIN_UP;
     }
-    if link {
+    if interfaces.link_is_up(interface) {
         flags = flags | IfStatusFlags::LINK_UP;
     }
     flags
 }
 
-/// VPP's names of device classes, by which clients tell interfaces apart.
-fn device_type(device: Option<&Device>) -> &'static str {
-    match device {
-        Some(Device::AfXdp(_)) => "AF_XDP interface",
-        Some(Device::Tap(_)) => "tap",
-        Some(Device::Loopback(_)) => "Loopback",
-        Some(Device::Pg(_)) => "pg",
-        None => "",
-    }
+/// VPP's name of the device class.
+fn device_type(device: Option<&dyn Device>) -> &'static str {
+    device.map_or("", |device| device.kind().class)
 }

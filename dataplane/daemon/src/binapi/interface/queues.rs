@@ -9,7 +9,6 @@ use weft_binapi::api::interface::{
 use weft_binapi::api::interface_types::RxMode;
 use weft_binapi::server::{Records, Registry};
 use weft_devices::af_xdp::socket::QueueId;
-use weft_nodes::interface::Kind;
 
 use crate::binapi::{index, retval};
 use crate::config::af_xdp::WorkerNumber;
@@ -41,7 +40,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, SwInterfaceSetRxMode { sw_if_index, mode, .. }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        if let Some(Kind::Sub { .. }) = dataplane.interfaces.get(index).map(|interface| interface.kind) {
+        if dataplane.interfaces.get(index).is_some_and(|interface| interface.parent().is_some()) {
             return Err(Retval::INVALID_VALUE);
         }
         let polling = match mode {

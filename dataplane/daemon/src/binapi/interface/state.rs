@@ -15,7 +15,6 @@ use weft_binapi::server::Registry;
 use weft_control::Control;
 use weft_control::{Value, settings};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Kind;
 
 use crate::binapi::changing;
 use crate::binapi::retval::step;
@@ -36,7 +35,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.change(|dataplane, changes, _, HwInterfaceSetMtu { sw_if_index, mtu }| {
         let index = changing(dataplane, changes, sw_if_index)?;
-        if let Some(Kind::Sub { .. }) = dataplane.interfaces.get(index).map(|interface| interface.kind) {
+        if dataplane.interfaces.get(index).is_some_and(|interface| interface.parent().is_some()) {
             return Err(Retval::INVALID_SW_IF_INDEX);
         }
         changes.set(&settings::MTU, index, Value::Number(mtu.into()));

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `create tap`, `delete tap`.
+
+use weft_cli::{Args, CliError, Command, Reply};
+use weft_control::{ChangeSet, Owner, Purpose, Value, settings};
+use weft_devices::tap::device::TAP;
+
+use crate::cli::create::{common, created, delete};
+use crate::cli::{complete_interface, interface, refused};
+use crate::config::interfaces::Tap;
+use crate::config::values::{HostInterface, InterfaceName};
+use crate::state::Dataplane;
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    vec![
+        Command::new("create tap", create_tap)
+            .synopsis(
+                "[id <n>] [host-if-name <name>] [name <interface>] [host-ns <namespace>] [host-ip4-addr <address>] \
+                 [hw-addr <mac>] [mtu <bytes>] | host-if-name <name> punt <port>",
+            )
+            .help("Make an interface whose other side is the host's, or the host's side of a port"),
+        complete_interface(Command::new("delete tap", delete_tap), &[])
+            .synopsis("<interface>")
+            .help("Delete a TAP, or the host's side of a port"),
+    ]
+}
+
+fn create_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let (mut name, mut host_name) = (None::<InterfaceName>, None::<HostInterface>);
+    let (mut host_namespace, mut host_address, mut mac, mut mtu) = (None, None, None, None);
+    while !args.is_empty() {
+        if args.keyword("host-if-name") {
+            host_name = Some(args.parse("interface name")?);
+        } else if let (Some(host_name), true) = (&host_name, args.keyword("punt")) {
+            let port = interface(args, dataplane)?;
+            args.finish()?;
+            dataplane.create_host_tap(port, host_name).map_err(refused)?;
+            return Ok(Reply::empty());
+        } else if args.keyword("id") {
+            name = Some(tap_name(args.parse("number")?)?);
+        } else if args.keyword("name") {
+            name = Some(args.parse("interface name")?);
+        } else if args.keyword("host-ns") {
+            host_namespace = Some(args.word("network namespace")?.to_owned());
+        } else if args.keyword("host-ip4-addr") {
+            host_address = Some(args.parse("IPv4 address with prefix length")?);
+        } else if args.keyword("hw-addr") {
+            mac = Some(args.parse("MAC address")?);
+        } else if args.keyword("mtu") {
+            mtu = Some(args.parse::<u64>("number of bytes")?);
+        } else {
+            return Err(args.unexpected());
+        }
+    }
+    let name = match (name, &host_name) {
+        (Some(name), _) => name,
+        (None, Some(host)) => InterfaceName::from(host),
+        (None, None) => free_tap(dataplane)?,
+    };
+    // As in VPP, the host's side has the same name if nothing else is said.
+    let host_name = host_name.map_or_else(|| name.as_str().parse().map_err(refused), Ok)?;
+    let tap = Tap { common: common(name), host_name, host_namespace, host_address, mac };
+    let index = dataplane.create_tap(&tap).map_err(refused)?;
+    let mut changes = ChangeSet::new(Owner::CLI);
+    mtu.into_iter().for_each(|mtu| changes.set(&settings::MTU, index, Value::Number(mtu)));
+    if let Err(error) = dataplane.change(&changes, Purpose::Make) {
+        dataplane.delete_interface(index).map_err(refused)?;
+        return Err(refused(error));
+    }
+    Ok(created(dataplane, index))
+}
+
+fn tap_name(id: u32) -> Result<InterfaceName, CliError> {
+    format!("tap{id}").parse().map_err(refused)
+}
+
+/// The first of `tap0`, `tap1`, ... that nobody has.
+fn free_tap(dataplane: &Dataplane) -> Result<InterfaceName, CliError> {
+    let free = |id: &u32| dataplane.interfaces.find(&format!("tap{id}")).is_none();
+    tap_name((0..).find(free).unwrap_or(u32::MAX))
+}
+
+fn delete_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let port = args.take_if("host's side of a port", |name| dataplane.port_of_host_tap(name));
+    if let Some(port) = port {
+        args.finish()?;
+        dataplane.delete_host_tap(port);
+        return Ok(Reply::empty());
+    }
+    delete(dataplane, args, &TAP, "TAP")
+}
