@@ -112,6 +112,14 @@ def test_a_direction_with_a_rule_that_is_refused_is_closed(net):
     poll_until(lambda: net.double.events() == [bad, "npf-cfg commit"], SECONDS, "both are reported")
     assert not connects(a, b, WEB + 1) and not connects(a, b, WEB), "never open"
     assert "fw:WEB rule 15: rproc=policer" in net.weft.log_text()
+    assert rules(net) == {}, "none of its rules is in effect"
+    corrected = f"action=drop proto-final=6 dst-port={WEB + 1}"
+    send(net, f"npf-cfg add fw:WEB 15 {corrected}", "npf-cfg commit")
+    assert connects(a, b, WEB) and not connects(a, b, WEB + 1), "as the rules say"
+    shown = rules(net)
+    assert set(shown) == {"10", "15", "20", "30"}
+    assert shown["15"]["config"] == corrected and shown["15"]["packets"] > 0 and shown["20"]["packets"] > 0
+    assert net.double.events() == [bad, "npf-cfg commit"], "nothing else was refused"
 
 
 def test_sessions_are_shown_and_cleared(net):

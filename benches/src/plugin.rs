@@ -62,7 +62,7 @@ impl World for Bare<'_> {
         None
     }
 
-    fn set_feature(&mut self, arc: &str, _: &str, _: InterfaceIndex, _: bool) -> Result<(), String> {
+    fn set_feature(&mut self, _: &str, arc: &str, _: &str, _: InterfaceIndex, _: bool) -> Result<(), String> {
         Err(format!("nobody enables features of {arc} here"))
     }
 

@@ -92,7 +92,8 @@ impl<C: 'static> CommandTree<C> {
         }
     }
 
-    fn collect(&self, state: &mut C, line: &str, rights: &Rights) -> Result<(), CliError> {
+    /// Runs a command while the state collects changes; one that does anything else is refused.
+    pub fn collect(&self, state: &mut C, line: &str, rights: &Rights) -> Result<(), CliError> {
         let tokens = tokenize(line)?;
         let Some(first) = tokens.first() else {
             return Ok(());

@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
+use weft_classify::{Direction, RuleId};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::InterfaceError;
@@ -12,6 +14,7 @@ use weft_nodes::ip4::{Action, Change, Owner, PathTarget, RouterError, TableId, T
 
 use crate::Control;
 use crate::error::StepError;
+use crate::rules::RulesOf;
 use crate::settings::Setting;
 use crate::value::Value;
 
@@ -36,6 +39,12 @@ pub enum Object {
     Address(InterfaceIndex, Ipv4Net),
     /// A setting, of an interface or of all.
     Setting(&'static Setting, Option<InterfaceIndex>),
+    /// That packets of an interface meet a rule set; its value is the set's name.
+    Attachment(InterfaceIndex, Direction),
+    /// A rule of a set.
+    Rule(Arc<str>, RuleId),
+    /// A rule set; its value says who does not meet it.
+    RuleSet(Arc<str>),
     /// A forwarding table; its value is its name.
     Table(TableId),
 }
@@ -46,9 +55,10 @@ impl Object {
         match self {
             Object::Feature { interface, .. }
             | Object::Neighbor(interface, _)
-            | Object::Address(interface, _) => Some(*interface),
+            | Object::Address(interface, _)
+            | Object::Attachment(interface, _) => Some(*interface),
             Object::Setting(_, interface) => *interface,
-            Object::Table(_) => None,
+            Object::Table(_) | Object::Rule(..) | Object::RuleSet(_) => None,
         }
     }
 }
@@ -70,6 +80,8 @@ pub(crate) enum Operation {
     Release(Object),
     /// All addresses of an interface, for all owners.
     DeleteAddresses(InterfaceIndex),
+    /// All that the owner has in a set.
+    Rules(RulesOf),
 }
 
 /// What one owner wants to change, in order. Each step is judged as if those before it had been made.
@@ -176,7 +188,7 @@ impl ChangeSet {
         );
     }
 
-    fn push(&mut self, operation: Operation) {
+    pub(crate) fn push(&mut self, operation: Operation) {
         self.steps.push(Step::Other(Box::new(operation)));
     }
 

@@ -6,7 +6,9 @@
 //! has the value that it had before the first claim.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use weft_classify::RuleId;
 use weft_engine::InterfaceIndex;
 use weft_nodes::ip4::Owner;
 
@@ -122,6 +124,23 @@ impl Claims {
         self.entries.remove(object).map(|entry| entry.base)
     }
 
+    /// Drops claims by their objects and values, and objects that nobody claims then.
+    pub fn drop_claims(&mut self, goes: impl Fn(&Object, &Value) -> bool) {
+        let concerned =
+            |(object, entry): &(&Object, &Entry)| entry.claims.iter().any(|(_, value)| goes(object, value));
+        let objects: Vec<Object> =
+            self.entries.iter().filter(concerned).map(|(object, _)| object.clone()).collect();
+        for object in objects {
+            self.keep(&object);
+            if let Some(entry) = self.entries.get_mut(&object) {
+                entry.claims.retain(|(_, value)| !goes(&object, value));
+                if entry.claims.is_empty() {
+                    self.entries.remove(&object);
+                }
+            }
+        }
+    }
+
     /// Drops objects that are gone.
     pub fn retain(&mut self, stays: impl Fn(&Object) -> bool) {
         self.entries.retain(|object, _| stays(object));
@@ -140,6 +159,31 @@ impl Claims {
     /// These are to be said again. A replay that was under way is forgotten.
     pub fn await_again(&mut self, replay: Replay, objects: BTreeSet<Object>) {
         self.awaited.insert(replay, objects);
+    }
+
+    /// All claims on rules of a set.
+    pub fn rules_of(&self, set: &Arc<str>) -> impl Iterator<Item = (&Object, &Entry)> {
+        let rule = |id| Object::Rule(Arc::clone(set), RuleId(id));
+        self.entries.range(rule(0)..=rule(u32::MAX))
+    }
+
+    /// Rules that are about an interface, by who wants them so.
+    pub fn rules_naming(&self, interface: InterfaceIndex) -> BTreeMap<Owner, Vec<(Arc<str>, RuleId)>> {
+        let mut naming: BTreeMap<Owner, Vec<(Arc<str>, RuleId)>> = BTreeMap::new();
+        for (object, entry) in &self.entries {
+            let Object::Rule(set, id) = object else { continue };
+            for (owner, value) in &entry.claims {
+                if matches!(value, Value::Rule(rule) if rule.names(interface)) {
+                    naming.entry(*owner).or_default().push((Arc::clone(set), *id));
+                }
+            }
+        }
+        naming
+    }
+
+    /// What an owner has said of an object.
+    pub fn claim_of(&self, object: &Object, owner: Owner) -> Option<&Value> {
+        self.get(object)?.claim_of(owner)
     }
 
     /// What an owner claims.

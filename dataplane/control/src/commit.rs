@@ -13,6 +13,8 @@
 //!
 //! [`Interfaces::begin`]: weft_nodes::interface::Interfaces::begin
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -30,6 +32,7 @@ use crate::error::{Refused, StepError};
 use crate::links::{Links, Undo};
 use crate::settings::Setting;
 use crate::value::{Grammar, Value};
+use rules::RulesDraft;
 
 /// What a commit is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +68,7 @@ impl Control {
         trial.plan_all(steps);
         let Trial { mut draft, .. } = trial;
         draft.refused.extend(refused);
+        draft.rules.prepare(self, &mut draft.refused);
         let routes = draft.routes(steps, &lost);
         let mut general = None;
         match self.router.prepare(&mut self.engine, &routes.tables) {
@@ -72,6 +76,8 @@ impl Control {
                 draft.check_deleted_tables(self);
                 let make = purpose == Purpose::Make && draft.refused.is_empty();
                 if make && draft.change_links(links) {
+                    // Rules first: what comes by an interface that is up finds those that it is to meet.
+                    std::mem::take(&mut draft.rules).commit(self);
                     self.interfaces.commit(&mut self.engine);
                     self.claims.commit();
                     self.router.publish(&mut self.engine, &self.interfaces, pending);
@@ -86,6 +92,7 @@ impl Control {
                 general = other;
             }
         }
+        draft.rules.roll_back(self);
         self.interfaces.roll_back();
         self.claims.roll_back();
         draft.remove_tables(self);
@@ -113,6 +120,7 @@ struct Draft {
     /// Static neighbours as they are to be.
     neighbors: BTreeMap<(InterfaceIndex, Ipv4Addr), Option<MacAddr>>,
     features: BTreeMap<(InterfaceIndex, String, String), bool>,
+    rules: RulesDraft,
     settings: BTreeMap<(&'static Setting, Option<InterfaceIndex>), Value>,
     mtus: Vec<(usize, InterfaceIndex, u32)>,
     macs: Vec<(usize, InterfaceIndex, MacAddr)>,
@@ -191,10 +199,13 @@ impl Trial<'_> {
                 Ok(())
             }
             Operation::Delete(object) => self.delete(object),
-            Operation::Release(object) => match self.control.claims.release(object, self.owner) {
-                None => Ok(()),
-                Some((value, last)) => self.let_go(object, value, last),
-            },
+            Operation::Rules(rules) => self.rules_come(rules),
+            Operation::Release(object) => {
+                if let Object::RuleSet(set) = object {
+                    self.release_rules(set)?;
+                }
+                self.release(object)
+            }
             Operation::DeleteAddresses(index) => {
                 for address in self.interface(*index)?.addresses4.clone() {
                     self.control.claims.remove(&Object::Address(*index, address));
@@ -205,6 +216,14 @@ impl Trial<'_> {
         }
     }
 
+    /// The owner no longer wants an object. That nobody knows of it is no error.
+    fn release(&mut self, object: &Object) -> Result<(), StepError> {
+        match self.control.claims.release(object, self.owner) {
+            None => Ok(()),
+            Some((value, last)) => self.let_go(object, value, last),
+        }
+    }
+
     /// Whether the owner has said the object before, and is not just saying everything again.
     fn says_twice(&self, object: &Object) -> bool {
         let claims = &self.control.claims;
@@ -212,9 +231,21 @@ impl Trial<'_> {
             && !claims.is_awaited(object, self.owner)
     }
 
+    /// Whether the owner is somebody who says each object once, and wants to hear if it is there already.
+    fn by_hand(&self) -> bool {
+        self.owner == Owner::CLI || self.owner.slot() == Owner::API
+    }
+
     fn want(&mut self, object: &Object, value: &Value) -> Result<(), StepError> {
-        let by_hand = self.owner == Owner::CLI || self.owner.slot() == Owner::API;
         match object {
+            Object::Rule(set, id) => return self.rule_comes(set, *id, value),
+            Object::RuleSet(set) => {
+                self.set_comes(set, None);
+                return Ok(());
+            }
+            Object::Attachment(interface, direction) => {
+                return self.attachment_comes((*interface, *direction), value);
+            }
             Object::Address(index, address) => {
                 let interface = self.interface(*index)?;
                 if let Some(lender) = interface.unnumbered {
@@ -222,7 +253,7 @@ impl Trial<'_> {
                     return Err(StepError::Unnumbered(interface.name.clone(), lender));
                 }
                 let has = interface.addresses4.contains(address);
-                if !has || (by_hand && self.says_twice(object)) {
+                if !has || (self.by_hand() && self.says_twice(object)) {
                     let comes = Router::address_comes(&self.control.interfaces, *index, *address)?;
                     self.draft.routes.insert(self.step, comes);
                     self.change(*index, |interface| interface.addresses4.push(*address))?;
@@ -289,6 +320,9 @@ impl Trial<'_> {
                 self.feature_is_known(arc, feature)?;
             }
             Object::Table(id) => drop(self.control.router.table_index(*id)?),
+            Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
+                self.check_deleted_rules(object)?
+            }
             Object::Setting(setting, index) => {
                 if self.control.claims.get(object).is_none() {
                     setting.get(self.control, *index)?;
@@ -316,6 +350,9 @@ impl Trial<'_> {
             }
             Object::Table(id) if last => self.table_goes(*id)?,
             Object::Setting(setting, index) => self.set(setting, *index, &value)?,
+            Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
+                self.rules_let_go(object, &value, last)?;
+            }
             Object::Address(..) | Object::Feature { .. } | Object::Table(_) => {}
         }
         Ok(())

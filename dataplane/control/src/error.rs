@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use thiserror::Error;
+use weft_classify::ClassifyError;
 use weft_engine::feature::FeatureError;
 use weft_nodes::interface::InterfaceError;
 use weft_nodes::ip4::{RouteError, RouterError, TableId};
@@ -28,6 +29,12 @@ pub enum StepError {
     /// An arc refuses a feature.
     #[error(transparent)]
     Feature(#[from] FeatureError),
+    /// The classifier refuses.
+    #[error(transparent)]
+    Classify(#[from] ClassifyError),
+    /// Not what [`crate::ChangeSet::replace_rule_sets`] takes.
+    #[error("rule set '{0}': expected a name of its own, and an interface to which it is attached")]
+    OwnSet(String),
     /// What is below the interface refuses.
     #[error(transparent)]
     Link(#[from] LinkError),

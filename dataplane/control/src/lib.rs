@@ -23,9 +23,11 @@ mod commit;
 mod error;
 mod links;
 mod resync;
+mod rules;
 pub mod settings;
 mod value;
 
+use weft_classify::{Rule, RuleSets};
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::graph::Nodes;
 use weft_nodes::interface::Interfaces;
@@ -36,6 +38,7 @@ pub use commit::{Purpose, Trial};
 pub use error::{Refused, StepError};
 pub use links::{LinkError, Links, NoLinks, Undo};
 pub use resync::Replay;
+pub use rules::WantedRule;
 pub use settings::{Scope, Setting};
 pub use value::{Grammar, Value, ValueError};
 pub use weft_nodes::ip4::Owner;
@@ -52,6 +55,8 @@ pub struct Control {
     pub router: Router,
     /// The built-in nodes.
     pub nodes: Nodes,
+    /// Classifier rules.
+    pub rule_sets: RuleSets,
     mss: MssLimits,
     icmp: IcmpRates,
     claims: Claims,
@@ -65,6 +70,7 @@ impl Control {
         interfaces: Interfaces,
         router: Router,
         nodes: Nodes,
+        rule_sets: RuleSets,
         mss: MssLimits,
     ) -> Control {
         Control {
@@ -72,6 +78,7 @@ impl Control {
             interfaces,
             router,
             nodes,
+            rule_sets,
             mss,
             icmp: IcmpRates::default(),
             claims: Claims::default(),
@@ -99,6 +106,14 @@ impl Control {
         self.claims.get(object)?.claim_of(owner)
     }
 
+    /// Whether an owner wants a rule of some kind.
+    pub fn wants_rules(&self, owner: Owner, kind: impl Fn(&Rule) -> bool) -> bool {
+        self.claims.iter().any(|(_, entry)| match entry.claim_of(owner) {
+            Some(Value::Rule(rule)) => kind(&rule.rule),
+            _ => false,
+        })
+    }
+
     /// What an owner wants on an interface.
     pub fn wanted_on(&self, interface: InterfaceIndex, owner: Owner) -> Vec<Object> {
         let of_owner = self.claims.iter().filter(|(_, entry)| entry.claim_of(owner).is_some());
@@ -121,7 +136,8 @@ impl Control {
     }
 
     /// An interface is about to be deleted: nobody wants anything on it any more, since another will have its index.
-    pub fn interface_leaves(&mut self, index: InterfaceIndex) {
+    pub fn interface_leaves(&mut self, links: &dyn Links, index: InterfaceIndex) {
+        self.rules_leave(links, index);
         self.claims.forget(index);
         let Control { mss, engine, interfaces, .. } = self;
         if let Err(error) = mss.interface_leaves(engine, interfaces, index) {

@@ -99,7 +99,12 @@ impl Control {
                 Object::Neighbor(index, address) => {
                     self.router.neighbors().get(*index, (*address).into()).is_some()
                 }
-                Object::Table(_) | Object::Feature { .. } | Object::Setting(..) => true,
+                Object::Table(_)
+                | Object::Feature { .. }
+                | Object::Setting(..)
+                | Object::Attachment(..)
+                | Object::Rule(..)
+                | Object::RuleSet(_) => true,
             };
             match replay {
                 _ if !is_there => {}

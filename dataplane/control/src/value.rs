@@ -5,11 +5,15 @@
 //! binary API by string; and the documentation says of each setting what it can be.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use thiserror::Error;
+use weft_classify::Exempt;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Interfaces;
+
+use crate::rules::WantedRule;
 
 /// A value of a setting, or what is known of an object beside that it is wanted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -29,6 +33,10 @@ pub enum Value {
     Mac(MacAddr),
     /// Another interface.
     Interface(InterfaceIndex),
+    /// Who does not meet a rule set.
+    Exempt(Exempt),
+    /// A rule.
+    Rule(Arc<WantedRule>),
 }
 
 /// What values a setting takes.
@@ -162,6 +170,7 @@ impl Grammar {
             (_, Value::Choice(place)) => place.to_string(),
             (_, Value::Text(text)) => text.clone(),
             (_, Value::Mac(mac)) => mac.to_string(),
+            (_, Value::Exempt(_) | Value::Rule(_)) => String::new(),
         }
     }
 

@@ -90,7 +90,8 @@ impl Dataplane {
                     return Err(error);
                 }
             }
-            self.rule_sets.admit_by(&mut self.control.engine, tracker.node());
+            let Control { rule_sets, engine, .. } = &mut self.control;
+            rule_sets.admit_by(engine, tracker.node());
             tracker.set_events(self.flows.logged != (false, false));
             self.flows.tracker = Some(tracker);
         }

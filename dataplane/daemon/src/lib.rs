@@ -19,7 +19,6 @@ pub mod baseline;
 pub mod binapi;
 pub mod capture;
 mod changes;
-mod classify;
 pub mod cli;
 mod cli_sockets;
 pub mod config;

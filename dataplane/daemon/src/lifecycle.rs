@@ -26,7 +26,6 @@
 //!
 //! Main thread only. A call of a subsystem does not delete or create interfaces and tables.
 
-use weft_classify::RuleSets;
 use weft_control::Control;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::interface::{Changes, Event, InterfaceError, Interfaces};
@@ -44,8 +43,6 @@ pub struct Foundation<'a> {
     pub interfaces: &'a mut Interfaces,
     /// Tables, routes, neighbours.
     pub router: &'a mut Router,
-    /// Classifier rules.
-    pub rule_sets: &'a mut RuleSets,
 }
 
 /// Why an interface cannot be deleted or changed now.
@@ -100,14 +97,11 @@ impl Dataplane {
     fn subsystems(&mut self) -> (Foundation<'_>, Vec<&mut dyn Subsystem>) {
         let Dataplane {
             control: Control { engine, interfaces, router, .. },
-            rule_sets,
             baselines,
             devices,
             pg,
             capture,
             flows,
-            plugins,
-            classify_tables,
             agents,
             vplaned,
             api,
@@ -115,10 +109,10 @@ impl Dataplane {
         } = self;
         let mut all: Vec<&mut dyn Subsystem> = vec![baselines, devices, pg];
         all.extend(capture.as_mut().map(|capture| capture as &mut dyn Subsystem));
-        all.extend([flows as &mut dyn Subsystem, plugins, classify_tables, agents]);
+        all.extend([flows as &mut dyn Subsystem, agents]);
         all.extend(vplaned.as_deref_mut().map(|vplaned| vplaned as &mut dyn Subsystem));
         all.extend(api.as_mut().map(|api| api as &mut dyn Subsystem));
-        (Foundation { engine, interfaces, router, rule_sets }, all)
+        (Foundation { engine, interfaces, router }, all)
     }
 
     /// Tells everybody what has come and changed since the last call. Whoever has created or changed interfaces calls this
@@ -170,8 +164,7 @@ impl Dataplane {
         all.iter().try_for_each(|subsystem| subsystem.interface_may_go(cx.interfaces, index))?;
         let Control { router, engine, interfaces, .. } = &mut self.control;
         router.interface_leaves(engine, interfaces, index)?;
-        self.control.interface_leaves(index);
-        self.subsystems().0.rules_leave(index);
+        self.control.interface_leaves(&self.devices, index);
         self.tell_plugins(PluginEvent::InterfaceRemoving(PluginInterface(index.0)));
         self.tell_of_removal(|subsystem, cx| subsystem.interface_removing(cx, index));
         self.control.interfaces.delete(&mut self.control.engine, index)?;

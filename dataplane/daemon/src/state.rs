@@ -70,8 +70,6 @@ pub struct Dataplane {
     pub routes: CombinedVector,
     /// What the commands of a file change that is carried out as one change (`exec --atomic`).
     pub collected: Option<Box<ChangeSet>>,
-    /// Classifier rules.
-    pub rule_sets: RuleSets,
     /// What is behind the interfaces.
     pub devices: Devices,
     /// The flow tracker.
@@ -134,10 +132,9 @@ impl Dataplane {
         let counters = engine.counters.rows(ThreadIndex(0));
         let dataplane = Dataplane {
             baselines: Baselines::new(),
-            control: Control::new(engine, interfaces, router, nodes, mss),
+            control: Control::new(engine, interfaces, router, nodes, rule_sets, mss),
             routes: tables.routes,
             collected: None,
-            rule_sets,
             devices,
             flows: Flows::default(),
             pg,

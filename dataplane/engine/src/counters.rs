@@ -8,9 +8,7 @@ use weft_stats::{
     CombinedRow, CombinedVector, EntryIndex, NameVector, Segment, SimpleRow, SimpleVector, StatsError, Update,
 };
 
-use crate::graph::NodeInfo;
 use crate::ids::{InterfaceIndex, NodeId, ReasonId, ThreadIndex};
-use crate::node::ReasonSpec;
 
 /// How many things can be counted; each is a setting (`limits { ... }` in startup.conf).
 #[derive(Clone, Debug)]
@@ -180,20 +178,19 @@ impl ReasonTexts {
             .try_for_each(|texts| update.set_len(*texts, len))
     }
 
-    /// Says what a reason of `node` means.
+    /// Says what a reason means: its name with that of its node, a sentence, how severe it is, and its kind.
     pub(crate) fn set(
         &self,
         update: &mut Update<'_>,
         id: ReasonId,
-        node: &str,
-        reason: &ReasonSpec,
+        [name, sentence, severity, kind]: [&str; 4],
     ) -> Result<(), StatsError> {
-        update.set_name(&self.names, id.index(), &format!("{node}/{}", reason.name))?;
+        update.set_name(&self.names, id.index(), name)?;
         // Clients decode ASCII only; a plugin may write more.
-        let sentence = reason.text.trim().replace(|c: char| !c.is_ascii() || c == '\0', "?");
+        let sentence = sentence.trim().replace(|c: char| !c.is_ascii() || c == '\0', "?");
         update.set_name(&self.sentences, id.index(), &sentence)?;
-        update.set_name(&self.severities, id.index(), reason.severity.word())?;
-        update.set_name(&self.kinds, id.index(), reason.kind.word())
+        update.set_name(&self.severities, id.index(), severity)?;
+        update.set_name(&self.kinds, id.index(), kind)
     }
 
     /// Its node has gone.
@@ -261,11 +258,11 @@ impl CounterVectors {
     }
 
     /// A node begins at zero.
-    pub(crate) fn zero(&self, node: NodeId, info: &NodeInfo) {
+    pub(crate) fn zero(&self, node: NodeId, reasons: impl Iterator<Item = ReasonId>) {
         for vector in [&self.calls, &self.vectors, &self.clocks, &self.suspends] {
             vector.zero(node.index());
         }
-        info.reason_ids().for_each(|(reason, _)| self.reasons.zero(reason.index()));
+        reasons.for_each(|reason| self.reasons.zero(reason.index()));
     }
 
     /// The rows of one thread. One owner per thread.

@@ -29,8 +29,8 @@ crate::drops! {
     }
 }
 
-/// The reason of a packet that met a removed node; the drop node is registered first, so its ids are fixed.
-pub(crate) const NODE_REMOVED: ReasonId = ReasonId(Reason::NodeRemoved as u16);
+// The drop node is registered first, so the ids of its reasons are fixed.
+const _: () = assert!(ReasonId::NODE_REMOVED.0 == Reason::NodeRemoved as u16);
 
 /// Samples that are kept.
 const SAMPLES: usize = 128;

@@ -363,7 +363,7 @@ impl Engine {
         let nodes = self.graph.len();
         let stat_name = info.name.replace('/', "_");
         // What an earlier node of this id has counted stood until now; no worker counts there any more.
-        counters.zero(id, info);
+        counters.zero(id, info.reason_ids().map(|(reason, _)| reason));
         let columns = [
             ("calls", counters.calls.entry()),
             ("vectors", counters.vectors.entry()),
@@ -389,7 +389,9 @@ impl Engine {
             for (reason, spec) in info.reason_ids() {
                 let name = format!("/err/{stat_name}/{}", spec.name);
                 links.push(update.symlink(&name, counters.reasons.entry(), reason.0.into())?);
-                counters.reason_texts.set(update, reason, &stat_name, spec)?;
+                let name = format!("{stat_name}/{}", spec.name);
+                let texts = [&name, spec.text, spec.severity.word(), spec.kind.word()];
+                counters.reason_texts.set(update, reason, texts)?;
             }
             Ok(())
         })

@@ -44,6 +44,12 @@ id! {
     /// A drop reason or event counter of some node; indexes `/node/errors` in the stats segment.
     ReasonId(u16)
 }
+
+impl ReasonId {
+    /// Of a packet that met a removed node: see the drop node.
+    pub(crate) const NODE_REMOVED: ReasonId = ReasonId(1);
+}
+
 id! {
     /// An edge of the graph; indexes `/sys/edge/packets` in the stats segment.
     EdgeIndex(u16)

@@ -19,12 +19,11 @@ use crate::buffer::{BufferCache, DROPPING, HEADROOM, Metadata};
 use crate::clock::{Clock, Tsc};
 use crate::context::Context;
 use crate::counters::{Counters, WorkerColumn};
-use crate::drop::NODE_REMOVED;
 use crate::edges::{Edge, EdgeCounts};
 use crate::feature::Arcs;
 use crate::frame::{FRAME_SIZE, Frame, Frames};
 use crate::handoff::Handoff;
-use crate::ids::{EdgeIndex, InterfaceIndex, NodeId, ThreadIndex};
+use crate::ids::{EdgeIndex, InterfaceIndex, NodeId, ReasonId, ThreadIndex};
 use crate::node::{Kind, Node, NodeSpec, Role};
 use crate::qsbr::Reader;
 use crate::registry::Registries;
@@ -325,7 +324,7 @@ impl Worker {
     #[cold]
     fn drop_frame(&mut self, id: NodeId, frame: &Frame) {
         for &index in frame.packets() {
-            self.buffers.packet(index).meta.reason = NODE_REMOVED;
+            self.buffers.packet(index).meta.reason = ReasonId::NODE_REMOVED;
         }
         if id == NodeId::DROP {
             // A worker whose graph is empty.

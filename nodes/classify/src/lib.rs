@@ -42,5 +42,5 @@ pub use rule::{
     Action, Dscp, Exempt, FlagsMatch, Fragment, IcmpMatch, Match, MatchError, Police, PoliceUnit, PortRange,
     Priority, Redirect, Rule, RuleId, Verdict,
 };
-pub use set::{RuleError, RuleSet};
-pub use sets::{ClassifyError, NewError, OwnedSet, RuleSets, SetView};
+pub use set::{OwnedSet, RuleError, RuleSet};
+pub use sets::{ClassifyError, NewError, RuleSets, SetView};

@@ -5,7 +5,9 @@
 
 use hashbrown::HashMap;
 use thiserror::Error;
+use weft_engine::InterfaceIndex;
 
+use crate::attachment::Direction;
 use crate::rule::{Exempt, MatchError, Priority, Rule, RuleId};
 
 /// Why a set cannot be what was asked.
@@ -96,6 +98,24 @@ impl RuleSet {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
+    }
+}
+
+/// A set as its owner wants it, and where it is attached: somewhere at least.
+#[derive(Clone, Debug)]
+pub struct OwnedSet {
+    /// Its name, which begins with that of the owner and a dot.
+    pub name: String,
+    /// Its rules.
+    pub rules: RuleSet,
+    /// Whose packets meet them.
+    pub attached: Vec<(InterfaceIndex, Direction)>,
+}
+
+impl OwnedSet {
+    /// Whether a rule of it admits flows.
+    pub fn admits(&self) -> bool {
+        self.rules.iter().any(|rule| rule.action.admit)
     }
 }
 

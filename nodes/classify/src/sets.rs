@@ -5,12 +5,10 @@
 //! changed nothing. A rule keeps its counter and its policer as long as its id stays in the set, whatever else changes;
 //! the counter of a rule that goes is used again only after all workers have left the old set behind.
 
-mod owned;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use thiserror::Error;
 use weft_engine::feature::FeatureError;
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef};
@@ -20,7 +18,6 @@ use weft_flow::admission::{self, ADMITTED_IN, ADMITTED_OUT};
 use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use weft_nodes::context::{LOCALLY_ORIGINATED, MARK};
 use weft_nodes::interface::{InterfaceTable, Interfaces};
-use weft_nodes::ip4::NextHopId;
 use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
 
 use crate::action::{MOST_SLOTS, Slot};
@@ -30,8 +27,6 @@ use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 use crate::policer::Policer;
 use crate::rule::{Exempt, Redirect, RuleId, Verdict};
 use crate::set::{RuleError, RuleSet};
-
-pub use self::owned::OwnedSet;
 
 /// Why the classifier cannot do what was asked.
 #[derive(Debug, Error)]
@@ -67,10 +62,7 @@ pub enum ClassifyError {
         "rule {1} of set '{0}' redirects to sub-interface '{2}': expected a port, or a next hop behind it"
     )]
     SubInterface(String, RuleId, String),
-    /// Not what [`RuleSets::set_owned`] takes.
-    #[error("rule set '{0}': expected an owner's own name, once, and an interface to which it is attached")]
-    Owned(String),
-    /// Somebody else's rules, or the same owner's twice.
+    /// Somebody else's rules.
     #[error("'{interface}' has rules in this direction already: set '{set}'")]
     Taken {
         /// The interface.
@@ -123,15 +115,19 @@ pub struct RuleSets {
     output: ArcId,
     input: ArcId,
     tracker: Option<NodeId>,
-    /// While several changes are made at once.
-    pending: Option<Pending>,
+    transaction: Option<Transaction>,
 }
 
-/// What is done when all changes are made: features to be set, and slots that no set has any more.
+/// What a transaction has changed.
 #[derive(Default)]
-struct Pending {
+struct Transaction {
+    /// Sets as they were before it.
+    sets: BTreeMap<String, Option<Set>>,
+    attached: BTreeMap<(InterfaceIndex, Direction), Option<String>>,
+    /// What is to be set when workers can find the rules.
     features: Vec<(ArcId, InterfaceIndex, &'static str, bool)>,
-    slots: Vec<Slot>,
+    /// Slots of rules that have gone in it, and may have come in it.
+    gone: Vec<Slot>,
 }
 
 /// A set, for whoever shows it.
@@ -199,7 +195,7 @@ impl RuleSets {
             output: engine.features().arc(INTERFACE_OUTPUT_ARC.name)?,
             input: engine.features().arc(IP4_UNICAST_ARC.name)?,
             tracker: None,
-            pending: None,
+            transaction: None,
         })
     }
 
@@ -239,11 +235,11 @@ impl RuleSets {
         let set = Set { index, rules, slots, policers, classifier: Arc::new(classifier) };
         let old = self.sets.insert(name.to_owned(), set);
         self.publish(engine);
-        if let Some(old) = old {
-            let kept = &self.sets[name].slots;
-            let gone = old.slots.into_iter().filter(|(id, _)| !kept.contains_key(id)).map(|(_, slot)| slot);
-            self.release(engine, gone.collect());
-        }
+        let kept = &self.sets[name].slots;
+        let gone = old.iter().flat_map(|old| &old.slots).filter(|(id, _)| !kept.contains_key(*id));
+        let gone = gone.map(|(_, slot)| *slot).collect();
+        self.keep_before(name, old);
+        self.release(engine, gone);
         Ok(answer)
     }
 
@@ -259,7 +255,9 @@ impl RuleSets {
             return Err(ClassifyError::SetAttached(name.to_owned(), interface.to_owned()));
         }
         let set = self.sets.remove(name).ok_or_else(|| ClassifyError::UnknownSet(name.to_owned()))?;
-        self.release(engine, set.slots.into_values().collect());
+        let slots = set.slots.values().copied().collect();
+        self.keep_before(name, Some(set));
+        self.release(engine, slots);
         Ok(())
     }
 
@@ -277,7 +275,10 @@ impl RuleSets {
             check_output(name, &set.rules)?;
         }
         let feature = self.feature(interfaces, interface, direction)?;
-        self.attached.insert((interface, direction), name.to_owned());
+        let before = self.attached.insert((interface, direction), name.to_owned());
+        if let Some(transaction) = &mut self.transaction {
+            transaction.attached.entry((interface, direction)).or_insert(before);
+        }
         // The rules first: a packet that finds the feature finds them too.
         self.publish(engine);
         self.set_feature(engine, feature, interface, true)?;
@@ -293,47 +294,16 @@ impl RuleSets {
         direction: Direction,
     ) -> Result<(), ClassifyError> {
         let feature = self.feature(interfaces, interface, direction)?;
-        if self.attached.remove(&(interface, direction)).is_none() {
+        let Some(set) = self.attached.remove(&(interface, direction)) else {
             let name = interfaces.get(interface).map_or("?", |interface| &interface.name);
             return Err(ClassifyError::NotAttached(name.to_owned()));
+        };
+        if let Some(transaction) = &mut self.transaction {
+            transaction.attached.entry((interface, direction)).or_insert(Some(set));
         }
         self.set_feature(engine, feature, interface, false)?;
         self.publish(engine);
         Ok(())
-    }
-
-    /// An interface is about to be deleted: detaches its rules, and deletes all rules that name it, for its index will be
-    /// another interface's. `on_it` says whether a next hop is behind it. Returns the deleted rules with their set.
-    pub fn interface_leaves(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &Interfaces,
-        leaving: InterfaceIndex,
-        on_it: impl Fn(NextHopId) -> bool,
-    ) -> Vec<(String, RuleId)> {
-        for direction in [Direction::Input, Direction::Output] {
-            // An error says that nothing was attached.
-            let _ = self.detach(engine, interfaces, leaving, direction);
-        }
-        let mut deleted = Vec::new();
-        for (name, set) in &self.sets {
-            let naming = set.rules.iter().filter(|rule| {
-                let to = match rule.action.verdict {
-                    Verdict::Redirect(Redirect::Interface(to)) => to == leaving,
-                    Verdict::Redirect(Redirect::NextHop(next_hop)) => on_it(next_hop),
-                    _ => false,
-                };
-                to || rule.matches.interface == Some(leaving)
-            });
-            deleted.extend(naming.map(|rule| (name.clone(), rule.id)));
-        }
-        for chunk in deleted.chunk_by(|(a, _), (b, _)| a == b) {
-            let result = self.change(engine, interfaces, &chunk[0].0, |rules| {
-                chunk.iter().try_for_each(|(_, id)| rules.remove(*id).map(|_| ()))
-            });
-            debug_assert!(result.is_ok(), "rules that are there can be deleted: {:?}", result.err());
-        }
-        deleted
     }
 
     /// All sets by name.
@@ -433,8 +403,8 @@ impl RuleSets {
 
     /// Slots whose rules are gone: to be used again when no worker can count in them any more.
     fn release(&mut self, engine: &mut Engine, mut slots: Vec<Slot>) {
-        if let Some(pending) = &mut self.pending {
-            pending.slots.append(&mut slots);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.gone.append(&mut slots);
         }
         if slots.is_empty() {
             return;
@@ -453,23 +423,60 @@ impl RuleSets {
         self.publish(engine);
     }
 
-    /// Does several changes so that workers see none of them, or all: `change` makes them one by one, and what it did before
-    /// an error remains to be undone by it.
-    pub fn at_once<R>(
-        &mut self,
-        engine: &mut Engine,
-        change: impl FnOnce(&mut RuleSets, &mut Engine) -> R,
-    ) -> R {
-        self.pending = Some(Pending::default());
-        let result = change(self, engine);
-        let Pending { features, slots } = self.pending.take().unwrap_or_default();
+    /// Begins a transaction: until it ends, what is changed is seen here, and not by workers. [`RuleSets::commit`] or
+    /// [`RuleSets::roll_back`] must follow.
+    pub fn begin(&mut self) {
+        self.transaction = Some(Transaction::default());
+    }
+
+    /// Lets workers see all changes of the transaction, in one step.
+    pub fn commit(&mut self, engine: &mut Engine) {
+        let Some(Transaction { features, gone, .. }) = self.transaction.take() else { return };
         self.publish(engine);
         for (arc, interface, node, on) in features {
             // The names were found when the change was made.
             let _ = engine.set_feature(arc, interface, node, on);
         }
+        self.release_unused(engine, gone);
+    }
+
+    /// Makes everything as it was before the transaction.
+    pub fn roll_back(&mut self, engine: &mut Engine) {
+        let Some(Transaction { sets, attached, mut gone, .. }) = self.transaction.take() else { return };
+        for (at, set) in attached {
+            match set {
+                Some(set) => drop(self.attached.insert(at, set)),
+                None => drop(self.attached.remove(&at)),
+            }
+        }
+        for (name, before) in sets {
+            let now = match before {
+                Some(before) => self.sets.insert(name, before),
+                None => self.sets.remove(&name),
+            };
+            gone.extend(now.iter().flat_map(|now| now.slots.values()));
+        }
+        self.release_unused(engine, gone);
+    }
+
+    /// A rule that has gone and come again in a transaction that was rolled back has its slot as before.
+    fn release_unused(&mut self, engine: &mut Engine, mut slots: Vec<Slot>) {
+        if slots.is_empty() {
+            return;
+        }
+        let used: HashSet<u32> =
+            self.sets.values().flat_map(|set| set.slots.values()).map(|slot| slot.0).collect();
+        slots.retain(|slot| !used.contains(&slot.0));
         self.release(engine, slots);
-        result
+    }
+
+    /// In a transaction: a set is another than `before` from now on.
+    fn keep_before(&mut self, name: &str, before: Option<Set>) {
+        if let Some(transaction) = &mut self.transaction
+            && !transaction.sets.contains_key(name)
+        {
+            transaction.sets.insert(name.to_owned(), before);
+        }
     }
 
     fn set_feature(
@@ -479,8 +486,8 @@ impl RuleSets {
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), FeatureError> {
-        match &mut self.pending {
-            Some(pending) => pending.features.push((arc, interface, node, on)),
+        match &mut self.transaction {
+            Some(transaction) => transaction.features.push((arc, interface, node, on)),
             None => drop(engine.set_feature(arc, interface, node, on)?),
         }
         Ok(())
@@ -493,7 +500,7 @@ impl RuleSets {
     }
 
     fn publish(&self, engine: &mut Engine) {
-        if self.pending.is_some() {
+        if self.transaction.is_some() {
             return;
         }
         let mut attachments = Attachments::default();

@@ -247,16 +247,19 @@ fn several_changes_at_once_are_seen_together_or_not_at_all() {
     let room = lab.sets.room();
     let port = lab.bed.ports[0].index;
     let Bed { engine, interfaces, .. } = &mut lab.bed;
-    lab.sets.at_once(engine, |sets, engine| {
-        for (name, direction) in [("in", Direction::Input), ("out", Direction::Output)] {
-            let change = sets.change(engine, interfaces, name, |set| {
-                *set = RuleSet::of(closed())?;
-                Ok(())
-            });
-            change.unwrap();
-            sets.attach(engine, interfaces, name, port, direction).unwrap();
-        }
-    });
+    lab.sets.begin();
+    for (name, direction) in [("in", Direction::Input), ("out", Direction::Output)] {
+        let change = lab.sets.change(engine, interfaces, name, |set| {
+            *set = RuleSet::of(closed())?;
+            Ok(())
+        });
+        change.unwrap();
+        lab.sets.attach(engine, interfaces, name, port, direction).unwrap();
+    }
+    lab.bed.run();
+    lab.passes(0, |ip| ip.udp(1, 2));
+    let Bed { engine, .. } = &mut lab.bed;
+    lab.sets.commit(engine);
     lab.bed.run();
     assert_eq!(lab.sets.room(), room - 2);
     lab.denied(0, |ip| ip.udp(1, 2), "ip4-classify");

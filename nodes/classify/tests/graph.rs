@@ -277,28 +277,6 @@ fn counters_stay_with_the_rule_and_limits_are_errors() {
     assert!(lab.sets.change(engine, interfaces, "a b", |_| Ok(())).is_err());
 }
 
-#[test]
-fn rules_of_an_interface_go_with_it() {
-    let mut lab = Lab::new(64);
-    let [p0, p1] = lab.bed.ports;
-    let behind: NextHopId = lab.bed.next_hop(p1.index, p1.peer);
-    lab.replace([
-        rule(1, Match { interface: Some(p1.index), ..Match::default() }, Verdict::Drop),
-        rule(2, Match::default(), Verdict::Redirect(Redirect::Interface(p1.index))),
-        rule(3, Match::default(), Verdict::Redirect(Redirect::NextHop(behind))),
-        rule(4, to_port(7), Verdict::Drop),
-    ])
-    .unwrap();
-    lab.attach(1, Direction::Input).unwrap();
-    let Bed { engine, interfaces, .. } = &mut lab.bed;
-    let gone = lab.sets.interface_leaves(engine, interfaces, p1.index, |hop| hop == behind);
-    assert_eq!(gone.iter().map(|(_, id)| id.0).collect::<Vec<_>>(), [1, 2, 3]);
-    assert_eq!(lab.sets.get(SET).unwrap().rules.len(), 1);
-    assert_eq!(lab.sets.attached().count(), 0);
-    lab.attach(0, Direction::Input).unwrap();
-    assert_eq!(lab.sets.attached().next(), Some((p0.index, Direction::Input, SET)));
-}
-
 struct Shown<'a>(&'a Graph);
 
 impl Names for Shown<'_> {

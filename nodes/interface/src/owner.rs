@@ -29,6 +29,11 @@ impl Owner {
     /// How many clients of the binary API can be told apart.
     pub const AGENTS: u16 = 1 << 15;
 
+    /// One of the plugins.
+    pub const fn plugin(number: u16) -> Owner {
+        Owner(Self::PLUGIN.0 + number % (Self::AGENT - Self::PLUGIN.0))
+    }
+
     /// One of [`Owner::AGENTS`] clients of the binary API. Each says again what is its own, but they share their routes
     /// ([`Owner::slot`]): what one has made another may change, as it is used to.
     pub const fn agent(number: u16) -> Owner {

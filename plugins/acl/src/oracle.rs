@@ -166,6 +166,7 @@ impl World for Nowhere {
         &mut self,
         _: &str,
         _: &str,
+        _: &str,
         _: weft_engine::InterfaceIndex,
         _: bool,
     ) -> Result<(), String> {
@@ -204,7 +205,16 @@ fn lab(lists: &Lists) -> (Bed, RuleSets, FlowTracker) {
             OwnedSet { name: format!("plugin.acl.{}", set.name), rules, attached: attached.collect() }
         })
         .collect();
-    sets.set_owned(&mut bed.engine, &bed.interfaces, "plugin.acl", &owned).unwrap();
+    for OwnedSet { name, rules, attached } in owned {
+        let change = |set: &mut weft_classify::RuleSet| {
+            *set = rules;
+            Ok(())
+        };
+        sets.change(&mut bed.engine, &bed.interfaces, &name, change).unwrap();
+        for (interface, direction) in attached {
+            sets.attach(&mut bed.engine, &bed.interfaces, &name, interface, direction).unwrap();
+        }
+    }
     bed.run();
     (bed, sets, tracker)
 }

@@ -130,7 +130,14 @@ mod tests {
             None
         }
 
-        fn set_feature(&mut self, _: &str, _: &str, _: InterfaceIndex, _: bool) -> Result<(), String> {
+        fn set_feature(
+            &mut self,
+            _: &str,
+            _: &str,
+            _: &str,
+            _: InterfaceIndex,
+            _: bool,
+        ) -> Result<(), String> {
             Err("nothing is enabled here".to_owned())
         }
 

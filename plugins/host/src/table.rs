@@ -229,7 +229,7 @@ unsafe extern "C" fn set_feature(
     let (call, arc, node) = unsafe { (call(main), foreign::text(arc), foreign::text(node)) };
     let done = match (arc, node) {
         (Some(arc), Some(node)) if call.nodes.contains(&node) => {
-            call.world.set_feature(&arc, &node, InterfaceIndex(interface), on != 0)
+            call.world.set_feature(call.plugin, &arc, &node, InterfaceIndex(interface), on != 0)
         }
         (_, node) => {
             Err(format!("'{}' is no node that this plugin has in the graph", node.unwrap_or_default()))

@@ -18,9 +18,10 @@ pub trait World {
     fn interface_name(&self, interface: InterfaceIndex) -> Option<String>;
     /// The first interface with an index of at least `from`.
     fn next_interface(&self, from: InterfaceIndex) -> Option<InterfaceIndex>;
-    /// Enables or disables a feature on an interface; an error is a sentence.
+    /// Has a plugin enable or disable a feature on an interface; an error is a sentence.
     fn set_feature(
         &mut self,
+        plugin: &str,
         arc: &str,
         node: &str,
         interface: InterfaceIndex,

@@ -1,11 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Changes that clients want, by themselves or in batches: each is a change set of the agent that the client is.
 
-use weft_binapi::server::{Purpose, Refused, Session, Transactional};
+use std::rc::Rc;
+
+use weft_binapi::Retval;
+use weft_binapi::api::weft_change::{WeftChange, WeftChangeReply};
+use weft_binapi::server::{Purpose, Refused, Registry, Session, Transactional};
 use weft_control::ChangeSet;
 
 use super::retval;
 use crate::state::Dataplane;
+
+pub fn register(registry: &mut Registry<Dataplane>) {
+    registry.change(|dataplane, changes, session, WeftChange { command }| {
+        let tree = Rc::clone(&dataplane.commands);
+        let so_far = std::mem::replace(changes, ChangeSet::new(changes.owner()));
+        dataplane.collected = Some(Box::new(so_far));
+        let noted = tree.collect(dataplane, &command, session.rights());
+        if let Some(collected) = dataplane.collected.take() {
+            *changes = *collected;
+        }
+        noted.map_err(|error| {
+            tracing::info!("API: {command:?}: {error}");
+            Retval::INVALID_VALUE
+        })?;
+        Ok(|_: &mut _| WeftChangeReply { retval: 0 })
+    });
+}
 
 impl Transactional for Dataplane {
     type Transaction = ChangeSet;

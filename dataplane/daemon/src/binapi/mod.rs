@@ -67,6 +67,7 @@ fn registry() -> Registry<Dataplane> {
     arp::register(&mut registry);
     feature::register(&mut registry);
     setting::register(&mut registry);
+    changes::register(&mut registry);
     classify::register(&mut registry);
     graph::register(&mut registry);
     tracedump::register(&mut registry);

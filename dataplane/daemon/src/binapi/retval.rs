@@ -3,6 +3,7 @@
 //! number has no room for it.
 
 use weft_binapi::Retval;
+use weft_classify::ClassifyError;
 use weft_control::{LinkError, StepError};
 use weft_nodes::interface::InterfaceError;
 use weft_nodes::ip4::{ApplyError, RouteError, RouterError};
@@ -22,7 +23,8 @@ pub fn of(error: &StepError) -> Retval {
         StepError::Interface(error) => interface(error),
         StepError::Router(error) => router(error),
         StepError::Route(error) => route(error),
-        StepError::Feature(_) => Retval::INVALID_VALUE,
+        StepError::Classify(error) => classify(error),
+        StepError::Feature(_) | StepError::OwnSet(_) => Retval::INVALID_VALUE,
         StepError::Link(LinkError::Netdev(_)) => Retval::SYSCALL_ERROR_1,
         StepError::Value(..)
         | StepError::Mtu { .. }
@@ -36,6 +38,16 @@ pub fn of(error: &StepError) -> Retval {
         StepError::OtherLength { .. } => Retval::ADDRESS_LENGTH_MISMATCH,
         StepError::NoSuchNeighbor { .. } => Retval::NO_SUCH_ENTRY,
         StepError::TableGone(_) => Retval::NO_SUCH_FIB,
+    }
+}
+
+fn classify(error: &ClassifyError) -> Retval {
+    match error {
+        ClassifyError::Full { .. } | ClassifyError::Stats(_) => Retval::LIMIT_EXCEEDED,
+        ClassifyError::SetAttached(..) => Retval::RSRC_IN_USE,
+        ClassifyError::NotAttached(_) => Retval::NO_SUCH_ENTRY,
+        ClassifyError::Interface(_) => Retval::INVALID_INTERFACE,
+        _ => Retval::INVALID_VALUE,
     }
 }
 

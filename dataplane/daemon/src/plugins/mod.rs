@@ -126,6 +126,8 @@ pub struct Plugins {
     definitions: Definitions,
     /// Files whose change was seen in the last look: they may still be written to.
     changing: BTreeMap<String, SystemTime>,
+    /// Names of all that were ever loaded: each has a number, as an owner of what it wants.
+    numbers: Vec<String>,
 }
 
 impl Plugins {
@@ -262,9 +264,7 @@ impl Dataplane {
     /// Takes a plugin out of the graph and ends it; says whether that is done already.
     fn remove(&mut self, mut plugin: Plugin) -> bool {
         self.engine.at_once(|engine| plugin.leave(engine));
-        self.forget_lost_features();
-        let forgotten = self.set_plugin_rules(&plugin.library.name, &[]);
-        debug_assert!(forgotten.is_ok(), "rules can always go: {:?}", forgotten.err());
+        self.forget_plugin(&plugin.library.name);
         plugin.remove_counters(&mut self.control.engine, None);
         self.end(plugin)
     }
@@ -329,7 +329,8 @@ impl Dataplane {
         }
         new.make_counters(&mut self.control.engine, Some(old))?;
         let name = old.library.name.clone();
-        let rules = self.rule_sets.owned(&weft_plugin_host::rules::owner(&name));
+        let owner = self.plugin_owner(&name);
+        let rules = self.rule_sets_of(owner);
         if let Err(error) = self.set_plugin_rules(&name, new.rules()) {
             new.remove_counters(&mut self.control.engine, Some(old));
             return Err(PluginsError::Rules(name, error));

@@ -1,39 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rules of plugins. They belong to the plugin's name, not to one of its incarnations: a reload leaves no moment without
-//! rules, and an unload leaves no rules.
+//! What a plugin wants. Each plugin is an owner, by its name, not by one of its incarnations: a reload leaves no moment without
+//! its rules, and an unload leaves nothing behind.
 
 use anyhow::Result;
 use weft_classify::OwnedSet;
-use weft_control::Control;
-use weft_engine::InterfaceIndex;
-use weft_plugin_host::rules::owner;
+use weft_control::{ChangeSet, Owner, Purpose};
 
-use super::Plugins;
-use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 impl Dataplane {
+    /// The owner that a plugin is.
+    pub(super) fn plugin_owner(&mut self, plugin: &str) -> Owner {
+        let numbers = &mut self.plugins.numbers;
+        let number = match numbers.iter().position(|name| name == plugin) {
+            Some(number) => number,
+            None => {
+                numbers.push(plugin.to_owned());
+                numbers.len() - 1
+            }
+        };
+        Owner::plugin(number as u16)
+    }
+
     /// The rule sets of a plugin are these from now on, or, on an error, those that they were. Flows are looked up as long as
     /// one of the rules admits flows.
     pub(super) fn set_plugin_rules(&mut self, plugin: &str, sets: &[OwnedSet]) -> Result<()> {
-        let owner = owner(plugin);
+        let owner = self.plugin_owner(plugin);
+        let mut changes = ChangeSet::new(owner);
+        changes.replace_rule_sets(&self.control, sets)?;
         if sets.iter().any(OwnedSet::admits) {
-            self.admit_flows(&owner)?;
+            self.admit_flows(plugin)?;
         }
-        let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = self;
-        let done = rule_sets.set_owned(engine, interfaces, &owner, sets);
-        if !self.rule_sets.owned(&owner).iter().any(OwnedSet::admits) {
-            self.admit_no_flows(&owner);
+        let done = self.change(&changes, Purpose::Make);
+        let admits = self.control.wants_rules(owner, |rule| rule.action.admit);
+        if !admits {
+            self.admit_no_flows(plugin);
         }
         Ok(done?)
     }
-}
 
-impl Subsystem for Plugins {
-    /// Rule sets of plugins that no interface has any more are deleted.
-    fn interface_removed(&mut self, cx: &mut Foundation<'_>, _: InterfaceIndex) {
-        for owner in self.names().map(owner) {
-            cx.rule_sets.forget_unattached(cx.engine, cx.interfaces, &owner);
+    /// A plugin has left the graph: nobody wants any more what it wanted.
+    pub(super) fn forget_plugin(&mut self, plugin: &str) {
+        self.forget_lost_features();
+        let owner = self.plugin_owner(plugin);
+        self.begin_resync(owner);
+        if let Err(error) = self.end_resync(owner) {
+            tracing::error!("plugin '{plugin}': {error}");
         }
+        self.admit_no_flows(plugin);
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use weft_binapi::server::SessionId;
 use weft_classify::{OwnedSet, RuleId};
-use weft_control::{ChangeSet, Object, Owner, Purpose};
+use weft_control::{ChangeSet, Object, Purpose};
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::ip4::Forward;
 use weft_plugin_host::{Route4, World};
@@ -32,12 +32,13 @@ impl World for Dataplane {
 
     fn set_feature(
         &mut self,
+        plugin: &str,
         arc: &str,
         node: &str,
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), String> {
-        let mut changes = ChangeSet::new(Owner::PLUGIN);
+        let mut changes = ChangeSet::new(self.plugin_owner(plugin));
         match on {
             true => changes.enable_feature(interface, arc, node),
             false => {

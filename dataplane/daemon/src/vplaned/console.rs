@@ -76,7 +76,8 @@ fn table_id(dataplane: &Dataplane, table: TableIndex) -> u32 {
 
 fn npf_op(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
     let shows = words.one_of(&[("show", true), ("clear", false)])?;
-    let Dataplane { vplaned, rule_sets, .. } = dataplane;
+    let Dataplane { vplaned, control, .. } = dataplane;
+    let rule_sets = &control.rule_sets;
     let Some(vplaned) = vplaned else { return Err(Failure("there is no vplaned\n".to_owned())) };
     match shows {
         true => text(&npf::show(&vplaned.filters, rule_sets, words)?),

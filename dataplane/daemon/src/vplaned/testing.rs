@@ -25,6 +25,8 @@ pub enum Said {
     Blackhole(Ipv4Net, bool),
     /// As a command sets it, or no longer.
     Setting(&'static Setting, u32, Option<Value>),
+    /// Rules, as a commit of packet filters puts them.
+    Changes(ChangeSet),
 }
 
 fn kernel(index: u32) -> IfIndex {
@@ -77,6 +79,7 @@ pub fn change(dataplane: &mut Dataplane, said: Said) -> bool {
             Change::Route(FibTable::MAIN, prefix.into(), paths)
         }
         Said::Blackhole(prefix, false) => Change::RouteGone(FibTable::MAIN, prefix.into()),
+        Said::Changes(changes) => return dataplane.change_possible(changes).is_empty(),
         Said::Setting(setting, on, value) => {
             let mut changes = ChangeSet::new(Owner::VPLANED);
             let index = InterfaceIndex(on);

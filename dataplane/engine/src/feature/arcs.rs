@@ -9,8 +9,7 @@ use std::ops::Range;
 
 use super::ArcKey;
 use crate::buffer::{Metadata, Packet};
-use crate::drop::NODE_REMOVED;
-use crate::ids::{ArcId, InterfaceIndex, NodeId};
+use crate::ids::{ArcId, InterfaceIndex, NodeId, ReasonId};
 
 /// In [`Metadata::feature`]: the rest is not a place in a chain, but the number of the arc.
 const PARKED: u32 = 1 << 31;
@@ -136,7 +135,7 @@ impl Arcs {
             }
         }
         if end == NodeId::DROP {
-            packet.meta.reason = NODE_REMOVED;
+            packet.meta.reason = ReasonId::NODE_REMOVED;
         }
         end
     }

@@ -567,7 +567,7 @@ mod tests {
             shorter.park(packet);
             registry.forget(both);
             assert_eq!(registry.build(ids).resume(NodeId(3), packet), NodeId::DROP);
-            assert_eq!(packet.meta.reason, crate::drop::NODE_REMOVED);
+            assert_eq!(packet.meta.reason, crate::ids::ReasonId::NODE_REMOVED);
         });
     }
 

@@ -69,7 +69,7 @@ impl World for Bare<'_> {
         None
     }
 
-    fn set_feature(&mut self, _: &str, _: &str, _: InterfaceIndex, _: bool) -> Result<(), String> {
+    fn set_feature(&mut self, _: &str, _: &str, _: &str, _: InterfaceIndex, _: bool) -> Result<(), String> {
         Err("there is no interface".to_owned())
     }
 

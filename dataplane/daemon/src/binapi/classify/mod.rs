@@ -18,14 +18,13 @@ use weft_binapi::api::classify::{
     OutputAclSetInterfaceReply,
 };
 use weft_binapi::server::{Records, Registry};
-use weft_classify::{ClassifyError, Direction, RuleId, RuleSet, RuleSets};
-use weft_control::Control;
-use weft_engine::{Engine, InterfaceIndex};
-use weft_nodes::interface::Interfaces;
+use weft_classify::{Direction, RuleId, RuleSet};
+use weft_control::{ChangeSet, Object, Owner, Purpose, Refused};
+use weft_engine::InterfaceIndex;
 
 pub use self::table::{NONE, Session, Table};
 use self::table::{VECTOR, chain, rules, verdict};
-use crate::lifecycle::{Foundation, Subsystem};
+use crate::binapi::retval;
 use crate::state::Dataplane;
 
 /// More tables than anybody can keep apart.
@@ -35,8 +34,6 @@ const MOST_TABLES: usize = 4096;
 #[derive(Clone, Default)]
 pub struct Tables {
     tables: BTreeMap<u32, Table>,
-    /// Those that a rule set was made of.
-    applied: BTreeSet<u32>,
     last_session: u32,
 }
 
@@ -44,35 +41,6 @@ impl Tables {
     /// All of them, by index.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Table)> {
         self.tables.iter().map(|(index, table)| (*index, table))
-    }
-
-    /// Deletes the rules of tables that no interface asks any more.
-    fn drop_unused(
-        &mut self,
-        sets: &mut RuleSets,
-        engine: &mut Engine,
-        interfaces: &Interfaces,
-    ) -> Result<(), ClassifyError> {
-        let used: BTreeSet<String> = sets.attached().map(|(_, _, set)| set.to_owned()).collect();
-        let applied = self.applied.iter().copied();
-        let unused: Vec<u32> = applied.filter(|head| !used.contains(&set_name(*head))).collect();
-        for head in unused {
-            self.applied.remove(&head);
-            match sets.delete(engine, interfaces, &set_name(head)) {
-                // The operator was quicker.
-                Ok(()) | Err(ClassifyError::UnknownSet(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Subsystem for Tables {
-    fn interface_removed(&mut self, cx: &mut Foundation<'_>, _: InterfaceIndex) {
-        if let Err(error) = self.drop_unused(cx.rule_sets, cx.engine, cx.interfaces) {
-            tracing::error!("API: {error}");
-        }
     }
 }
 
@@ -194,7 +162,7 @@ impl Dataplane {
     }
 
     fn delete_tables(&mut self, head: u32, with_chain: bool) -> Result<(), Retval> {
-        let Tables { tables, applied, .. } = &self.classify_tables;
+        let (tables, applied) = (&self.classify_tables.tables, self.applied());
         let going = if with_chain { chain(tables, head) } else { vec![head] };
         if !tables.contains_key(&head) {
             return Err(Retval::NO_SUCH_TABLE);
@@ -251,31 +219,34 @@ impl Dataplane {
         change: impl FnOnce(&mut Tables) -> Result<(), Retval>,
     ) -> Result<(), Retval> {
         let before = self.classify_tables.clone();
-        let changed = change(&mut self.classify_tables).and_then(|()| self.make_rules());
+        let changed = change(&mut self.classify_tables).and_then(|()| {
+            let mut changes = ChangeSet::new(Owner::API);
+            self.applied().into_iter().try_for_each(|head| self.note_set(&mut changes, head))?;
+            self.change_rules(&changes)
+        });
         if changed.is_err() {
             self.classify_tables = before;
-            // They were there a moment ago.
-            self.make_rules()?;
         }
         changed
     }
 
-    /// Brings the rule sets of all applied tables up to date.
-    fn make_rules(&mut self) -> Result<(), Retval> {
-        let heads: Vec<u32> = self.classify_tables.applied.iter().copied().collect();
-        heads.into_iter().try_for_each(|head| self.make_set(head))
+    /// Tables that interfaces ask.
+    fn applied(&self) -> BTreeSet<u32> {
+        let all = self.classify_tables.tables.keys().copied();
+        all.filter(|head| self.wants_set(&set_name(*head))).collect()
     }
 
-    fn make_set(&mut self, head: u32) -> Result<(), Retval> {
+    /// Notes the rules that a chain of tables stands for.
+    fn note_set(&self, changes: &mut ChangeSet, head: u32) -> Result<(), Retval> {
         let rules = rules(&self.classify_tables.tables, head)?;
         let set = RuleSet::of(rules).map_err(|_| Retval::INVALID_VALUE)?;
-        let changed = self.change_rules(&[], |sets, engine, interfaces| {
-            sets.change(engine, interfaces, &set_name(head), |rules| {
-                *rules = set;
-                Ok(())
-            })
-        });
-        changed.map_err(refusal)
+        changes.set_rule_set(&set_name(head), &set);
+        Ok(())
+    }
+
+    fn change_rules(&mut self, changes: &ChangeSet) -> Result<(), Retval> {
+        let refused = |refused: Refused| refused.first().map_or(Retval::UNSPECIFIED, retval::step);
+        self.change(changes, Purpose::Make).map_err(refused)
     }
 
     fn set_acl(
@@ -305,32 +276,31 @@ impl Dataplane {
             (false, None | Some(false)) => return Err(Retval::NO_SUCH_ENTRY),
             (true, None) | (false, Some(true)) => drop(mine),
         }
-        if !on {
-            let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = self;
-            rule_sets.detach(engine, interfaces, index, direction).map_err(refusal)?;
-            return self.drop_unused().map_err(refusal);
+        let mut changes = ChangeSet::new(Owner::API);
+        if on {
+            if self.rule_sets.get(&name).is_some_and(|_| !self.wants_set(&name)) {
+                return Err(Retval::RSRC_IN_USE);
+            }
+            self.note_set(&mut changes, head)?;
+            changes.attach(&name, index, direction);
+        } else {
+            changes.delete(Object::Attachment(index, direction));
+            if self.rule_sets.attached().filter(|(.., set)| *set == name).count() == 1 {
+                changes.delete(Object::RuleSet(name.as_str().into()));
+            }
         }
-        let is_new = !self.classify_tables.applied.contains(&head);
-        if is_new && self.rule_sets.get(&name).is_some() {
-            return Err(Retval::RSRC_IN_USE);
-        }
-        self.make_set(head)?;
-        self.classify_tables.applied.insert(head);
-        let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = self;
-        let done = rule_sets.attach(engine, interfaces, &name, index, direction).map_err(refusal);
-        self.drop_unused().map_err(refusal)?;
-        done
+        self.change_rules(&changes)
     }
 
-    fn drop_unused(&mut self) -> Result<(), ClassifyError> {
-        let Dataplane { classify_tables, rule_sets, control: Control { engine, interfaces, .. }, .. } = self;
-        classify_tables.drop_unused(rule_sets, engine, interfaces)
+    /// Whether a rule set is one of the API's, and not the operator's.
+    fn wants_set(&self, name: &str) -> bool {
+        self.owners(&Object::RuleSet(name.into())).contains(&Owner::API)
     }
 
     /// Packets that a session has met, wherever its table is applied.
     pub fn session_hits(&self, session: &Session) -> u64 {
-        let sets =
-            self.classify_tables.applied.iter().filter_map(|head| self.rule_sets.get(&set_name(*head)));
+        let applied = self.applied();
+        let sets = applied.iter().filter_map(|head| self.rule_sets.get(&set_name(*head)));
         sets.filter(|set| set.rules.get(session.id).is_some()).map(|set| set.hits(session.id).packets).sum()
     }
 
@@ -338,17 +308,6 @@ impl Dataplane {
     pub fn applied_table(&self, index: InterfaceIndex, direction: Direction) -> Option<u32> {
         let mut attached = self.rule_sets.attached();
         let (_, _, set) = attached.find(|(there, way, _)| (*there, *way) == (index, direction))?;
-        self.classify_tables.applied.iter().copied().find(|head| set_name(*head) == set)
-    }
-}
-
-fn refusal(error: ClassifyError) -> Retval {
-    tracing::info!("API: {error}");
-    match error {
-        ClassifyError::Full { .. } | ClassifyError::Stats(_) => Retval::LIMIT_EXCEEDED,
-        ClassifyError::SetAttached(..) => Retval::RSRC_IN_USE,
-        ClassifyError::NotAttached(_) => Retval::NO_SUCH_ENTRY,
-        ClassifyError::Interface(_) => Retval::INVALID_INTERFACE,
-        _ => Retval::INVALID_VALUE,
+        self.applied().into_iter().find(|head| set_name(*head) == set)
     }
 }

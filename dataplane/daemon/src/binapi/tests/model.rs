@@ -51,6 +51,10 @@ enum What {
     Table(u32),
     Route(u32, u8),
     Mtu(u32, u16),
+    /// A rule of the one set, and the port that it is about.
+    Rule(u8, u16),
+    /// The set, on what comes in.
+    Attachment(u32),
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +70,7 @@ enum Step {
 const INTERFACES: u32 = 2;
 const TABLES: [u32; 2] = [7, 8];
 const MTU: u16 = 9000;
+const SET: &str = "edge";
 
 fn address(subnet: u8) -> Ipv4Net {
     format!("10.0.{subnet}.1/24").parse().expect("a prefix")
@@ -93,6 +98,12 @@ struct Model {
     /// Clients of the API share their routes.
     routes: BTreeSet<(u32, u8, Owner)>,
     mtus: BTreeMap<u32, Vec<(Who, u16)>>,
+    rules: BTreeMap<u8, Vec<(Who, u16)>>,
+    /// Who wants the set: all that have a rule in it, or had one.
+    set: Vec<Who>,
+    attached: BTreeMap<u32, Vec<Who>>,
+    /// Rules that who says everything again has not mentioned yet.
+    awaited: BTreeSet<u8>,
 }
 
 fn claim<T>(claims: &mut Vec<(Who, T)>, who: Who, value: T) {
@@ -134,6 +145,31 @@ impl Model {
                 self.routes.insert((table, number, who.owner().slot()));
             }
             What::Mtu(interface, mtu) => claim(self.mtus.entry(interface).or_default(), who, mtu),
+            What::Rule(id, port) => {
+                let awaited = again && self.awaited.remove(&id);
+                if who.by_hand() && self.rules.contains_key(&id) && !awaited {
+                    return false;
+                }
+                if !self.set.contains(&who) {
+                    self.set.push(who);
+                }
+                let claims = self.rules.entry(id).or_default();
+                if claims.last() != Some(&(who, port)) {
+                    // Who has its way with the same rule already keeps it.
+                    let same = claims.last().is_some_and(|(_, last)| *last == port);
+                    if !(same && claims.contains(&(who, port))) {
+                        claim(claims, who, port);
+                    }
+                }
+            }
+            What::Attachment(interface) => {
+                if self.set.is_empty() {
+                    return false;
+                }
+                let owners = self.attached.entry(interface).or_default();
+                owners.retain(|other| *other != who);
+                owners.push(who);
+            }
         }
         true
     }
@@ -173,8 +209,35 @@ impl Model {
                 }
                 self.mtus.retain(|_, owners| !owners.is_empty());
             }
+            What::Rule(id, _) => match self.rules.get_mut(&id) {
+                None => return !who.by_hand(),
+                Some(_) if who.by_hand() => drop(self.rules.remove(&id)),
+                Some(_) => self.release_rule(id, who),
+            },
+            What::Attachment(interface) => match self.attached.get_mut(&interface) {
+                None => return !who.by_hand(),
+                Some(_) if who.by_hand() => drop(self.attached.remove(&interface)),
+                Some(owners) => {
+                    owners.retain(|other| *other != who);
+                    self.attached.retain(|_, owners| !owners.is_empty());
+                }
+            },
         }
         true
+    }
+
+    fn release_rule(&mut self, id: u8, who: Who) {
+        if let Some(claims) = self.rules.get_mut(&id) {
+            claims.retain(|(other, _)| *other != who);
+        }
+        self.rules.retain(|_, claims| !claims.is_empty());
+    }
+
+    /// Unless it is attached, the set goes with the last one who wants it.
+    fn release_set(&mut self, who: Who) {
+        if self.set != [who] || self.attached.is_empty() {
+            self.set.retain(|other| *other != who);
+        }
     }
 
     /// Neighbours of a subnet go with its last address.
@@ -196,9 +259,23 @@ impl Model {
         self.addresses.retain(|(on, _), _| *on != interface);
         self.neighbors.retain(|(on, _), _| *on != interface);
         self.mtus.remove(&interface);
+        if self.attached.remove(&interface).is_some() && self.attached.is_empty() {
+            for who in self.set.clone().into_iter().filter(|who| *who != Who::Cli) {
+                self.rules
+                    .keys()
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|id| self.release_rule(id, who));
+                self.release_set(who);
+            }
+        }
     }
 
     fn resync(&mut self, who: Who, said: &[What]) {
+        let mine = |claims: &[(Who, u16)]| claims.iter().any(|(other, _)| *other == who);
+        self.awaited = self.rules.iter().filter(|(_, claims)| mine(claims)).map(|(id, _)| *id).collect();
+        let (had_rules, had_set) = (self.awaited.clone(), self.set.contains(&who));
         let kept: Vec<bool> = said.iter().map(|what| self.add(who, *what, true)).collect();
         let said: BTreeSet<What> =
             said.iter().zip(kept).filter(|(_, kept)| *kept).map(|(what, _)| *what).collect();
@@ -222,6 +299,25 @@ impl Model {
             }
         }
         self.neighbors.retain(|_, claims| !claims.is_empty());
+        for on in 0..INTERFACES {
+            if !said.contains(&What::Attachment(on))
+                && let Some(owners) = self.attached.get_mut(&on)
+            {
+                owners.retain(|other| *other != who);
+            }
+        }
+        self.attached.retain(|_, owners| !owners.is_empty());
+        let rules: BTreeSet<u8> = said
+            .iter()
+            .filter_map(|what| match what {
+                What::Rule(id, _) => Some(*id),
+                _ => None,
+            })
+            .collect();
+        had_rules.difference(&rules).for_each(|id| self.release_rule(*id, who));
+        if had_set && rules.is_empty() {
+            self.release_set(who);
+        }
         for key in self.addresses.keys().copied().collect::<Vec<_>>() {
             if !said.contains(&What::Address(key.0, key.1))
                 && let Some(owners) = self.addresses.get_mut(&key)
@@ -293,7 +389,25 @@ impl Model {
             let expected = self.mtus.get(&on).and_then(|claims| claims.last()).map_or(MTU, |(_, mtu)| *mtu);
             assert_eq!(interface.mtu, expected, "interface {on}");
         }
+        let set = dataplane.rule_sets.get(SET);
+        assert_eq!(set.is_some(), !self.set.is_empty(), "{:?}", self.set);
+        let found: BTreeMap<u8, String> = set
+            .iter()
+            .flat_map(|view| view.rules.iter())
+            .map(|rule| (rule.id.0 as u8, format!("{:?}", rule.matches.destination_ports)))
+            .collect();
+        let port = |port: u16| format!("{:?}", weft_classify::PortRange::only(port));
+        let effective =
+            |claims: &Vec<(Who, u16)>| claims.last().map(|claim| port(claim.1)).expect("never empty");
+        assert_eq!(found, self.rules.iter().map(|(id, claims)| (*id, effective(claims))).collect());
+        for (id, claims) in &self.rules {
+            let owners: Vec<Owner> = claims.iter().map(|(who, _)| who.owner()).collect();
+            assert_eq!(dataplane.owners(&rule_object(*id)), owners, "rule {id}");
+        }
+        let attached: BTreeSet<u32> = dataplane.rule_sets.attached().map(|(on, ..)| on.0).collect();
+        assert_eq!(attached, self.attached.keys().copied().collect());
         let wanted = self.addresses.len() + self.neighbors.len() + self.tables.len() + self.mtus.len();
+        let wanted = wanted + self.rules.len() + usize::from(!self.set.is_empty()) + self.attached.len();
         let known =
             |object: &&Object| !matches!(object, Object::Setting(setting, _) if **setting != settings::MTU);
         let count = dataplane.owned().map(|(object, _)| object).filter(known).count();
@@ -356,6 +470,10 @@ impl Fronts {
                 message.route.table_id = table;
                 client.request(&message).await.is_ok()
             }
+            What::Rule(..) | What::Attachment(_) => {
+                let command = cli(what, is_add);
+                client.request(&weft_binapi::api::weft_change::WeftChange { command }).await.is_ok()
+            }
             What::Mtu(on, mtu) if is_add => {
                 let message = SwInterfaceSetMtu { sw_if_index: index(on), mtu: [mtu.into(), 0, 0, 0] };
                 client.request(&message).await.is_ok()
@@ -404,7 +522,33 @@ fn cli(what: What, add: bool) -> String {
         }
         What::Route(table, number) => format!("ip route del {} table {table}", to(number)),
         What::Mtu(on, mtu) => format!("set interface mtu {mtu} pg{on}"),
+        What::Rule(id, port) if add => {
+            format!("classify rule add {SET} id {id} proto udp dport {port} action drop")
+        }
+        What::Rule(id, _) => format!("classify rule del {SET} id {id}"),
+        What::Attachment(on) if add => format!("classify attach {SET} interface pg{on} input"),
+        What::Attachment(on) => format!("classify detach interface pg{on} input"),
     }
+}
+
+fn rule_object(id: u8) -> Object {
+    Object::Rule(SET.into(), weft_classify::RuleId(id.into()))
+}
+
+fn rule(id: u8, port: u16) -> weft_control::WantedRule {
+    use weft_classify::{Action, Match, PortRange, Priority, Rule, RuleId, Verdict};
+    let matches = Match {
+        protocol: Some(weft_nodes::headers::IpProtocol(17)),
+        destination_ports: PortRange::only(port),
+        ..Match::default()
+    };
+    let action = Action::only(Verdict::Drop);
+    weft_control::WantedRule::new(Rule {
+        id: RuleId(id.into()),
+        priority: Priority::default(),
+        matches,
+        action,
+    })
 }
 
 fn what_vplaned_says(what: What, add: bool) -> vplaned::Said {
@@ -416,11 +560,31 @@ fn what_vplaned_says(what: What, add: bool) -> vplaned::Said {
         What::Mtu(on, mtu) => {
             vplaned::Said::Setting(&settings::MTU, on, add.then_some(Value::Number(mtu.into())))
         }
+        What::Rule(..) | What::Attachment(_) => {
+            let mut changes = ChangeSet::new(Owner::VPLANED);
+            note_rules(&mut changes, what, add);
+            vplaned::Said::Changes(changes)
+        }
+    }
+}
+
+fn note_rules(changes: &mut ChangeSet, what: What, add: bool) {
+    let attachment = |on| Object::Attachment(Index(on), weft_classify::Direction::Input);
+    match (what, add) {
+        (What::Rule(id, port), true) => changes.add_rule(SET, rule(id, port)),
+        (What::Rule(id, _), false) => changes.release(rule_object(id)),
+        (What::Attachment(on), true) => changes.attach(SET, Index(on), weft_classify::Direction::Input),
+        (What::Attachment(on), false) => changes.release(attachment(on)),
+        _ => {}
     }
 }
 
 fn note(dataplane: &Dataplane, changes: &mut ChangeSet, what: What, add: bool) -> bool {
     let object = match what {
+        What::Rule(..) | What::Attachment(_) => {
+            note_rules(changes, what, add);
+            return true;
+        }
         What::Address(on, subnet) => Object::Address(Index(on), address(subnet)),
         What::Neighbor(on, subnet, _) => Object::Neighbor(Index(on), host(subnet)),
         What::Table(id) => Object::Table(id),
@@ -470,7 +634,9 @@ fn what() -> impl Strategy<Value = What> {
         3 => (on.clone(), 0..3u8, 1..4u8).prop_map(|(on, subnet, mac)| What::Neighbor(on, subnet, mac)),
         2 => proptest::sample::select(&TABLES).prop_map(What::Table),
         3 => (proptest::sample::select(&[0, 7, 8]), 0..2u8).prop_map(|(table, number)| What::Route(table, number)),
-        2 => (on, 1400..1403u16).prop_map(|(on, mtu)| What::Mtu(on, mtu)),
+        2 => (on.clone(), 1400..1403u16).prop_map(|(on, mtu)| What::Mtu(on, mtu)),
+        3 => (0..3u8, 1..4u16).prop_map(|(id, port)| What::Rule(id, port)),
+        2 => on.prop_map(What::Attachment),
     ]
 }
 

@@ -11,12 +11,13 @@ use std::path::Path;
 
 use serde::Serialize;
 use weft_classify::text;
-use weft_classify::{Direction, RuleId, RuleSet, SetView};
+use weft_classify::{Direction, Exempt, RuleId, SetView};
 use weft_cli::{Args, Candidate, CliError, Command, Reply};
+use weft_control::{ChangeSet, Object, WantedRule};
+use weft_engine::InterfaceIndex;
 
-use super::refused;
+use super::change;
 use crate::state::Dataplane;
-use weft_control::Control;
 
 pub use tables::commands as table_commands;
 
@@ -31,27 +32,27 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         _ => Vec::new(),
     };
     vec![
-        Command::new("classify rule add", add)
+        change("classify rule add", add)
             .synopsis(format!("<set> {}", text::SYNOPSIS))
             .help("Add a rule to a set, which is made if there is none; lower priorities are asked first")
             .completer(set_first),
-        Command::new("classify rule del", delete)
+        change("classify rule del", delete)
             .synopsis("<set> id <n>")
             .help("Delete a rule")
             .completer(set_first),
-        Command::new("classify replace-set", replace)
+        change("classify replace-set", replace)
             .synopsis("<set> file <path>")
             .help("Make the rules of a file, one per line, the rules of a set, all at once")
             .completer(set_first),
-        Command::new("classify delete-set", delete_set)
+        change("classify delete-set", delete_set)
             .synopsis("<set>")
             .help("Delete a set that is attached nowhere")
             .completer(set_first),
-        Command::new("classify attach", attach)
+        change("classify attach", attach)
             .synopsis("<set> interface <interface> input|output")
             .help("Let the packets of an interface meet the rules of a set")
             .completer(set_first),
-        Command::new("classify detach", detach)
+        change("classify detach", detach)
             .synopsis("interface <interface> input|output")
             .help("Let the packets of an interface pass without rules"),
         Command::new("show classify", show)
@@ -65,47 +66,38 @@ fn set_names(dataplane: &Dataplane) -> Vec<Candidate> {
     dataplane.rule_sets.iter().map(|set| Candidate::new(set.name, "rule set")).collect()
 }
 
-fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let set = args.word("rule set")?.to_owned();
-    let mut reader = rule::Reader::new(dataplane);
-    let rule = text::read(args, &mut reader);
-    let acquired = reader.acquired;
-    dataplane.change_rules(&acquired, |sets, engine, interfaces| {
-        let rule = rule?;
-        sets.change(engine, interfaces, &set, |rules| rules.add(rule)).map_err(refused)
-    })?;
-    Ok(Reply::empty())
+    let mut reader = rule::Reader { dataplane, next_hops: Vec::new() };
+    let rule = text::read(args, &mut reader)?;
+    changes.add_rule(&set, WantedRule::noted(rule, &reader.next_hops));
+    Ok(())
 }
 
-fn delete(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let set = known_set(dataplane, args)?;
+fn delete(_: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
+    let set = args.word("rule set")?.into();
     args.expect("id")?;
     let id = RuleId(args.parse("rule id")?);
     args.finish()?;
-    dataplane.change_rules(&[], |sets, engine, interfaces| {
-        sets.change(engine, interfaces, &set, |rules| rules.remove(id)).map_err(refused)
-    })?;
-    Ok(Reply::empty())
+    changes.delete(Object::Rule(set, id));
+    Ok(())
 }
 
-fn replace(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn replace(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let set = args.word("rule set")?.to_owned();
     args.expect("file")?;
     let path = args.word("path")?.to_owned();
     args.finish()?;
     let lines = read_file(&path).map_err(|error| args.reject(format!("{path}: {error}")))?;
-    let mut reader = rule::Reader::new(dataplane);
-    let rules = text::read_lines(&path, &lines, &mut reader);
-    let acquired = reader.acquired;
-    dataplane.change_rules(&acquired, |sets, engine, interfaces| {
-        let rules = rules?;
-        let replace = |set: &mut RuleSet| {
-            *set = RuleSet::of(rules)?;
-            Ok(())
-        };
-        sets.change(engine, interfaces, &set, replace).map_err(refused)
-    })?;
-    Ok(Reply::empty())
+    let mut reader = rule::Reader { dataplane, next_hops: Vec::new() };
+    let rules = text::read_lines(&path, &lines, &mut reader)?;
+    let next_hops = reader.next_hops;
+    changes.set_rules(
+        &set,
+        Exempt::default(),
+        rules.into_iter().map(|rule| WantedRule::noted(rule, &next_hops)),
+    );
+    Ok(())
 }
 
 fn read_file(path: &str) -> std::io::Result<String> {
@@ -119,34 +111,33 @@ fn read_file(path: &str) -> std::io::Result<String> {
     fs::read_to_string(path)
 }
 
-fn delete_set(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let set = known_set(dataplane, args)?;
+fn delete_set(_: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
+    let set = args.word("rule set")?.into();
     args.finish()?;
-    dataplane
-        .change_rules(&[], |sets, engine, interfaces| sets.delete(engine, interfaces, &set))
-        .map_err(refused)?;
-    Ok(Reply::empty())
+    changes.delete(Object::RuleSet(set));
+    Ok(())
 }
 
-fn attach(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let set = known_set(dataplane, args)?;
+fn attach(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
+    let set = args.word("rule set")?.to_owned();
+    let (interface, direction) = place(dataplane, args)?;
+    changes.attach(&set, interface, direction);
+    Ok(())
+}
+
+fn detach(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
+    let (interface, direction) = place(dataplane, args)?;
+    changes.delete(Object::Attachment(interface, direction));
+    Ok(())
+}
+
+/// Takes what packets meet a set.
+fn place(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<(InterfaceIndex, Direction), CliError> {
     args.expect("interface")?;
     let interface = super::interface(args, dataplane)?;
     let direction = args.one_of(&DIRECTIONS)?;
     args.finish()?;
-    let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = dataplane;
-    rule_sets.attach(engine, interfaces, &set, interface, direction).map_err(refused)?;
-    Ok(Reply::empty())
-}
-
-fn detach(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    args.expect("interface")?;
-    let interface = super::interface(args, dataplane)?;
-    let direction = args.one_of(&DIRECTIONS)?;
-    args.finish()?;
-    let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = dataplane;
-    rule_sets.detach(engine, interfaces, interface, direction).map_err(refused)?;
-    Ok(Reply::empty())
+    Ok((interface, direction))
 }
 
 /// Takes the name of a set.

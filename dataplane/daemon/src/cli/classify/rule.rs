@@ -5,24 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use weft_classify::text::{Names, Resolve};
 use weft_cli::{Args, CliError};
-use weft_control::Control;
 use weft_engine::InterfaceIndex;
 use weft_nodes::ip4::NextHopId;
 
-use super::super::refused;
 use crate::state::Dataplane;
 
-/// Reads rules for [`Dataplane::change_rules`].
+/// Reads rules, and notes the next hops that they name.
 pub struct Reader<'a> {
-    pub dataplane: &'a mut Dataplane,
-    /// Next hops that were acquired on the way, whatever came of their rules.
-    pub acquired: Vec<NextHopId>,
-}
-
-impl Reader<'_> {
-    pub fn new(dataplane: &mut Dataplane) -> Reader<'_> {
-        Reader { dataplane, acquired: Vec::new() }
-    }
+    pub dataplane: &'a Dataplane,
+    pub next_hops: Vec<(InterfaceIndex, Ipv4Addr)>,
 }
 
 impl Resolve for Reader<'_> {
@@ -36,10 +27,8 @@ impl Resolve for Reader<'_> {
         let interface = named.or_else(|| on_link(self.dataplane, address)).ok_or_else(|| {
             args.reject(format!("{address} is on the link of no interface; name the interface behind it"))
         })?;
-        let Control { router, engine, interfaces, .. } = &mut self.dataplane.control;
-        let id = router.hold_next_hop(engine, interfaces, interface, address).map_err(refused)?;
-        self.acquired.push(id);
-        Ok(id)
+        self.next_hops.push((interface, address));
+        Ok(NextHopId(self.next_hops.len() as u32 - 1))
     }
 
     /// The tracker looks up flows for rules of vplaned and of plugins.

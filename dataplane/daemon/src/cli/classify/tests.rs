@@ -61,6 +61,8 @@ fn next_hops_are_held_as_long_as_rules_name_them() {
     bed.refusal("classify rule add edge id 3 action redirect next-hop 10.1.0.9 pg0 more");
     assert_eq!(held(&bed), before + 1);
     bed.text("classify rule del edge id 1");
+    bed.text("classify rule add edge id 4 interface pg0 action drop");
+    bed.text("classify rule add edge id 5 action redirect interface pg0");
     assert_eq!(held(&bed), before + 1);
     bed.text("delete packet-generator interface pg0");
     assert_eq!((held(&bed), shown(&mut bed).len()), (0, 0), "rules over an interface go with it");

@@ -19,10 +19,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use weft_classify::{ClassifyError, Direction, Exempt, Match, Priority, Rule, RuleId, RuleSet, RuleSets};
-use weft_control::Control;
-use weft_engine::{Engine, InterfaceIndex};
-use weft_nodes::interface::Interfaces;
+use weft_classify::{Direction, Exempt, Match, Priority, Rule, RuleId, RuleSet, RuleSets};
+use weft_control::{ChangeSet, Object, Owner, Purpose, Refused};
+use weft_engine::InterfaceIndex;
 use weft_stats::Combined;
 use weft_vplaned::commands::CommandError;
 use weft_vplaned::commands::npf::{AttachPoint, GroupClass, NpfCommand, Ruleset, Store};
@@ -143,18 +142,20 @@ impl Filters {
             }
         }
         self.make_fit(dataplane, &mut wanted, &mut refusals)?;
-        let Dataplane { rule_sets, control: Control { engine, interfaces, .. }, .. } = dataplane;
-        let (old, new) = (&self.guards, &wanted);
-        let done = rule_sets.at_once(engine, |sets, engine| {
-            let done = install(sets, engine, interfaces, old, new);
-            if done.is_err() {
-                // Only the stats segment can be full: everything else was looked at before.
-                let undone = install(sets, engine, interfaces, new, old);
-                debug_assert!(undone.is_ok(), "what was in effect fits: {:?}", undone.err());
+        let mut changes = ChangeSet::new(Owner::VPLANED);
+        for ((index, direction), guard) in &self.guards {
+            if wanted.get(&(*index, *direction)).is_none_or(|other| other.name != guard.name) {
+                changes.release(Object::Attachment(*index, *direction));
+                changes.release(Object::RuleSet(guard.name.as_str().into()));
             }
-            done
-        });
-        done.map_err(|error| CommandError::Refused(format!("{error}; packet filters stay as they were")))?;
+        }
+        for ((index, direction), guard) in &wanted {
+            changes.set_rule_set(&guard.name, &guard.set);
+            changes.attach(&guard.name, *index, *direction);
+        }
+        let refused =
+            |error: Refused| CommandError::Refused(format!("{error}; packet filters stay as they were"));
+        dataplane.change(&changes, Purpose::Make).map_err(refused)?;
         self.guards = wanted;
         if !stateful {
             dataplane.admit_no_flows(OWNER);
@@ -351,33 +352,4 @@ fn together(refusals: Vec<CommandError>) -> CommandError {
         Some(first) => CommandError::Refused(format!("{first}{more}")),
         None => CommandError::Refused(more),
     }
-}
-
-/// In place of `old`.
-fn install(
-    sets: &mut RuleSets,
-    engine: &mut Engine,
-    interfaces: &Interfaces,
-    old: &BTreeMap<Key, Guard>,
-    new: &BTreeMap<Key, Guard>,
-) -> Result<(), ClassifyError> {
-    for ((index, direction), guard) in old {
-        if new.get(&(*index, *direction)).is_none_or(|other| other.name != guard.name) {
-            // Errors say that the interface, and so the attachment, is gone already.
-            let _ = sets.detach(engine, interfaces, *index, *direction);
-            let _ = sets.delete(engine, interfaces, &guard.name);
-        }
-    }
-    for ((index, direction), guard) in new {
-        sets.change(engine, interfaces, &guard.name, |set| {
-            *set = guard.set.clone();
-            Ok(())
-        })?;
-        let mut attached = sets.attached();
-        if !attached.any(|at| at == (*index, *direction, &*guard.name)) {
-            drop(attached);
-            sets.attach(engine, interfaces, &guard.name, *index, *direction)?;
-        }
-    }
-    Ok(())
 }
