@@ -20,7 +20,8 @@ use weft_nodes::arcs::IP4_UNICAST_ARC;
 use weft_nodes::graph::{self, Tables, add_nodes};
 use weft_nodes::headers::{IpProtocol, Ipv4Header, MacAddr, TcpFlags, build};
 use weft_nodes::interface::{Interfaces, Kind};
-use weft_nodes::ip4::{Router, RouterSettings};
+use weft_nodes::ip4::Ip4;
+use weft_nodes::router::{Router, RouterSettings};
 
 use crate::random::Random;
 use crate::report::Rounds;
@@ -134,9 +135,9 @@ impl Bed {
         let main = Waker::new()?;
         let tables = Tables {
             interfaces: interfaces.published(),
-            fibs: router.fibs(),
+            fibs: router.fibs::<Ip4>(),
             load_balances: router.objects().load_balances.reader(),
-            next_hops: router.objects().next_hops.reader(),
+            adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 1, 1)?,
             settings: graph::Settings::default(),
             main: main.clone(),

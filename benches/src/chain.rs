@@ -15,9 +15,8 @@ use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, No
 use weft_nodes::graph::{Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build};
 use weft_nodes::interface::{Interfaces, Kind};
-use weft_nodes::ip4::{
-    Action, Change, Owner, PathTarget, Preference, RoutePath, Router, RouterSettings, TableIndex,
-};
+use weft_nodes::ip4::{Action, Change, Ip4, Owner, PathTarget, Preference, RoutePath, TableIndex};
+use weft_nodes::router::{Router, RouterSettings};
 
 use crate::random::Random;
 
@@ -140,9 +139,9 @@ impl Chain {
         let mut interfaces = Interfaces::new(&engine, 16);
         let tables = Tables {
             interfaces: interfaces.published(),
-            fibs: router.fibs(),
+            fibs: router.fibs::<Ip4>(),
             load_balances: router.objects().load_balances.reader(),
-            next_hops: router.objects().next_hops.reader(),
+            adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", LOAD_BALANCES + 1, LOAD_BALANCES + 1)?,
             settings: Settings::default(),
             main: Waker::new()?,
@@ -183,11 +182,11 @@ impl Chain {
         for (name, address) in [("rx", "10.0.0.1/24"), ("tx", "10.0.1.1/24")] {
             port = interfaces.create(&mut engine, name, Kind::Port, OURS, 1500, ids[1])?;
             interfaces.change(&mut engine, port, |port| (port.admin_up, port.link_up) = (true, true))?;
-            router.add_address(&mut engine, &mut interfaces, port, address.parse()?)?;
+            router.add_address::<Ip4>(&mut engine, &mut interfaces, port, address.parse()?)?;
         }
         let neighbor = |n: u64| Ipv4Addr::from(0x0a00_0102 + (n % 16) as u32);
         for n in 0..16 {
-            router.set_static_neighbor(&mut engine, &interfaces, port, neighbor(n), PEER)?;
+            router.set_static_neighbor::<Ip4>(&mut engine, &interfaces, port, neighbor(n), PEER)?;
         }
         let prefixes: HashSet<Ipv4Net> = match case.routes {
             1 => HashSet::from(["10.1.0.0/16".parse()?]),

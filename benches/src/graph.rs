@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use weft_nodes::ip4::Ip4;
 
 use crate::allocations;
 use crate::bare;
@@ -53,7 +54,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn measure(case: &Case, options: &Options) -> Result<()> {
     let mut chain = Chain::new(case)?;
-    let fib = chain.router.table(weft_nodes::ip4::TableIndex(0)).context("table 0 exists")?.rib.fib();
+    let fib = chain.router.table::<Ip4>(weft_nodes::ip4::TableIndex(0)).context("table 0 exists")?.rib.fib();
     let mut position = 0;
     // The first round fills caches and takes the page faults.
     chain.round(options.packets);

@@ -16,6 +16,9 @@ pub const LOCALLY_ORIGINATED: u32 = 1 << 9;
 const TABLE: Word = Word::new("ip-table", 0);
 const NEXT_HOP: Word = Word::new("ip-next-hop", 1);
 
+/// In place of a next hop: the destination itself is on the link of `tx_interface`.
+pub const GLEAN: u32 = u32::MAX;
+
 /// A number that rules and flows write, and that stays with the packet: a field of that name, 0 if nobody has written it.
 pub const MARK: &str = "mark";
 

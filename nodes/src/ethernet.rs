@@ -166,7 +166,7 @@ impl Input<'_> {
             (Some(entry), Some(next))
                 if entry.up && entry.accepts(EtherType::IPV4) && self.arc.place(interface).is_none() =>
             {
-                Plain { station: entry.mac.key(), table: entry.table4.0, next }
+                Plain { station: entry.mac.key(), table: entry.ip4.table.0, next }
             }
             _ => Plain::NONE,
         }
@@ -211,7 +211,7 @@ impl Input<'_> {
     ) -> NodeId {
         packet.advance(link);
         packet.meta.set_network_here(link);
-        packet.meta.set_table(interface.table4.0);
+        packet.meta.set_table(interface.ip4.table.0);
         if let Some(first) = self.arc.start(packet.meta.rx_interface, packet) {
             return first;
         }

@@ -2,73 +2,33 @@
 //! The one list of the nodes of this crate, and what they are made of.
 //!
 //! The main thread makes the tables, adds the nodes once, and from then on speaks to them by published tables and by
-//! the messages here ([`HeldPackets`]).
+//! messages ([`HeldPackets`]).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use rtrb::{Consumer, RingBuffer};
-use weft_engine::buffer::BufferCache;
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration};
 use weft_engine::node::NodeSpec;
-use weft_engine::publish::{Published, SlabReader};
-use weft_engine::wait::Waker;
-use weft_engine::{BufferIndex, Engine, InterfaceIndex, NodeId, Worker};
-use weft_stats::CombinedVector;
+use weft_engine::{Engine, NodeId};
+use weft_fib::Ip4;
 
 use crate::arcs::{
     self, ARP_ARC, ETHERNET_ARC, INTERFACE_OUTPUT_ARC, IP4_DROP_ARC, IP4_LOCAL_ARC, IP4_MULTICAST_ARC,
     IP4_OUTPUT_ARC, IP4_PUNT_ARC, IP4_UNICAST_ARC,
 };
-use crate::arp::{
-    ARP_INPUT, ARP_REPLY, ArpInput, ArpReply, HoldSettings, IP4_ARP, Ip4Arp, NeighborNotice, NoticeSender,
-};
+use crate::arp::{ARP_INPUT, ARP_REPLY, ArpInput, ArpReply};
 use crate::ethernet::{ETHERNET_END, ETHERNET_INPUT, EthernetEnd, EthernetInput};
-use crate::interface::{InterfaceTable, Interfaces};
+use crate::hold::HeldPackets;
 use crate::ip4::{
-    AdmissionNodes, Fib, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOCAL_ONLY,
-    IP4_LOOKUP, IP4_REWRITE, IP4_URPF_LOOSE, IP4_URPF_STRICT, IcmpLimits, IcmpSettings, Ip4Frag,
-    Ip4IcmpError, Ip4Input, Ip4Local, Ip4LocalEnd, Ip4LocalOnly, Ip4Lookup, Ip4Rewrite, Ip4Urpf, LoadBalance,
-    NextHop, NextHopId, Whereabouts,
+    AdmissionNodes, IP4_ARP, IP4_FRAG, IP4_ICMP_ERROR, IP4_INPUT, IP4_LOCAL, IP4_LOCAL_END, IP4_LOCAL_ONLY,
+    IP4_LOOKUP, IP4_REWRITE, IP4_URPF_LOOSE, IP4_URPF_STRICT, IcmpLimits, Ip4Arp, Ip4Frag, Ip4IcmpError,
+    Ip4Input, Ip4Local, Ip4LocalEnd, Ip4LocalOnly, Ip4Lookup, Ip4Rewrite, Ip4Urpf, Whereabouts,
 };
 use crate::loopback::{LOOPBACK_TX, LoopbackTx};
+use crate::neighbor::{NeighborNotice, NoticeSender};
 use crate::punt::{PUNT, Punt};
 use crate::registries::{self, ETHER_TYPES, IP4_PROTOCOLS, PUNT_REASONS, UDP4_PORTS};
-
-/// What an operator can set.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// ICMP errors per worker.
-    pub icmp: IcmpSettings,
-    /// Packets that wait for neighbours, per worker.
-    pub hold: HoldSettings,
-    /// Room for news of neighbours on the way to the main thread, per worker and node.
-    pub notices: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings { icmp: IcmpSettings::default(), hold: HoldSettings::default(), notices: 1024 }
-    }
-}
-
-/// What nodes read.
-pub struct Tables {
-    /// Interfaces.
-    pub interfaces: Arc<Published<InterfaceTable>>,
-    /// Forwarding tables by index.
-    pub fibs: SlabReader<Arc<Fib>>,
-    /// What routes point to.
-    pub load_balances: SlabReader<LoadBalance>,
-    /// Neighbours.
-    pub next_hops: SlabReader<NextHop>,
-    /// `/net/route/to`, with a place for every load-balance.
-    pub routes: CombinedVector,
-    /// Settings.
-    pub settings: Settings,
-    /// Wakes the main thread.
-    pub main: Waker,
-}
+pub use crate::tables::{Settings, Tables};
 
 /// The nodes, as the main thread knows them.
 pub struct Nodes {
@@ -82,8 +42,8 @@ pub struct Nodes {
     pub ip4_icmp_error: NodeId,
     /// What interfaces let in.
     pub admission: AdmissionNodes,
-    /// What to do with packets that wait.
-    pub held: HeldPackets,
+    /// What to do with IPv4 packets that wait.
+    pub held: HeldPackets<Ip4>,
     /// News of neighbours: two rings per worker.
     pub notices: Vec<Consumer<NeighborNotice>>,
 }
@@ -114,7 +74,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
     let whereabouts = || Whereabouts {
         tables: tables.fibs.clone(),
         load_balances: tables.load_balances.clone(),
-        next_hops: tables.next_hops.clone(),
+        adjacencies: tables.adjacencies.clone(),
     };
 
     let nodes = vec![
@@ -179,7 +139,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         }),
         NodeDef::new(&IP4_REWRITE, |w| {
             Box::new(Ip4Rewrite {
-                next_hops: tables.next_hops.clone(),
+                adjacencies: tables.adjacencies.clone(),
                 interfaces: interfaces(),
                 arc: w.arc(&IP4_OUTPUT_ARC),
                 next: w.nexts(),
@@ -188,11 +148,14 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         }),
         NodeDef::new(&IP4_ARP, |w| {
             let sender = hold_senders.next().expect(ONE_EACH);
-            Box::new(Ip4Arp::new(tables, &clock, sender, w.nexts(), (w.reasons(), w.events())))
+            let rewrite = Ip4Arp::rewrite(w.nexts());
+            let read = (interfaces(), tables.adjacencies.clone());
+            let reasons = (w.reasons(), w.events());
+            Box::new(Ip4Arp::new(tables.settings.hold, &clock, read, sender, rewrite, reasons))
         }),
         NodeDef::new(&IP4_FRAG, |w| {
             Box::new(Ip4Frag {
-                next_hops: tables.next_hops.clone(),
+                adjacencies: tables.adjacencies.clone(),
                 interfaces: interfaces(),
                 fragments: Vec::new(),
                 next: w.nexts(),
@@ -244,61 +207,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         ip4_lookup: id(&IP4_LOOKUP),
         loopback_tx: id(&LOOPBACK_TX),
         ip4_icmp_error: id(&IP4_ICMP_ERROR),
-        held: HeldPackets { arp: id(&IP4_ARP), rewrite: id(&IP4_REWRITE), icmp_error: id(&IP4_ICMP_ERROR) },
+        held: HeldPackets::new(id(&IP4_ARP), id(&IP4_REWRITE), id(&IP4_ICMP_ERROR)),
         notices,
     })
-}
-
-/// What the main thread has a worker do with packets that wait for a neighbour. For [`Engine::post_all`].
-#[derive(Clone, Copy, Debug)]
-pub struct HeldPackets {
-    arp: NodeId,
-    rewrite: NodeId,
-    icmp_error: NodeId,
-}
-
-impl HeldPackets {
-    /// The neighbour is resolved, and its next hop is published: sends the packets on, in order.
-    pub fn release(
-        self,
-        worker: &mut Worker,
-        interface: InterfaceIndex,
-        address: IpAddr,
-        next_hop: NextHopId,
-    ) {
-        self.take(worker, self.rewrite, |arp, buffers| arp.release(buffers, interface, address, next_hop));
-    }
-
-    /// The neighbour does not answer: tells the senders.
-    pub fn fail(self, worker: &mut Worker, interface: InterfaceIndex, address: IpAddr) {
-        self.take(worker, self.icmp_error, |arp, buffers| arp.fail(buffers, interface, address));
-    }
-
-    /// The interface goes down or away: drops the packets.
-    pub fn forget(self, worker: &mut Worker, interface: InterfaceIndex) {
-        self.take(worker, NodeId::DROP, |arp, buffers| arp.forget(buffers, interface));
-    }
-
-    /// From now on packets that wait forget an interface that is deleted: see [`Ip4Arp::disown`].
-    pub fn forget_deleted(self, interfaces: &mut Interfaces) {
-        interfaces.on_delete(move |engine, interface| {
-            engine.post_all(move |worker| {
-                if let Some((arp, buffers)) = worker.node_and_buffers::<Ip4Arp>(self.arp) {
-                    arp.disown(buffers, interface);
-                }
-            });
-        });
-    }
-
-    fn take(
-        self,
-        worker: &mut Worker,
-        next: NodeId,
-        take: impl FnOnce(&mut Ip4Arp, &mut BufferCache) -> Vec<BufferIndex>,
-    ) {
-        if let Some((arp, buffers)) = worker.node_and_buffers::<Ip4Arp>(self.arp) {
-            let packets = take(arp, buffers);
-            worker.release(next, &packets);
-        }
-    }
 }

@@ -17,11 +17,15 @@ pub mod arp;
 pub mod context;
 pub mod ethernet;
 pub mod graph;
+pub mod hold;
 pub mod ip4;
+pub mod ip6;
 pub mod loopback;
 pub mod punt;
 pub mod registries;
+pub mod router;
 mod segments;
+mod tables;
 
 pub use weft_fib::neighbor;
-pub use {weft_headers as headers, weft_interface as interface};
+pub use {weft_fib as fib, weft_headers as headers, weft_interface as interface};

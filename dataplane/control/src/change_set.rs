@@ -10,10 +10,11 @@ use weft_classify::{Direction, RuleId};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::InterfaceError;
-use weft_nodes::ip4::{Action, Change, Owner, PathTarget, RouterError, TableId, TableIndex};
+use weft_nodes::ip4::{Action, Change, Ip4, Owner, PathTarget, TableIndex};
+use weft_nodes::router::TableId;
 
 use crate::Control;
-use crate::error::StepError;
+use crate::error::{RouterError, StepError};
 use crate::rules::RulesOf;
 use crate::settings::Setting;
 use crate::value::Value;
@@ -203,7 +204,7 @@ impl ChangeSet {
         if let Some(place) = self.planned.iter().position(|planned| *planned == id) {
             return Ok(TableIndex(PLANNED + place as u32));
         }
-        let index = control.router.table_index(id)?;
+        let index = control.router.table_index::<Ip4>(id)?;
         self.tables.push((id, index));
         Ok(index)
     }
@@ -245,7 +246,7 @@ impl ChangeSet {
     /// That all is there still that was there when it was noted.
     pub(crate) fn check(&self, control: &Control) -> Result<(), StepError> {
         for (id, index) in &self.tables {
-            if control.router.table_index(*id).ok() != Some(*index) {
+            if control.router.table_index::<Ip4>(*id).ok() != Some(*index) {
                 return Err(StepError::TableGone(*id));
             }
         }

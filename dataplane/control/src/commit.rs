@@ -23,12 +23,13 @@ use weft_engine::InterfaceIndex;
 use weft_engine::feature::FeatureError;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Interface, InterfaceError};
-use weft_nodes::ip4::{ApplyError, Change, Owner, Router, RouterError, TableId, TableIndex};
+use weft_nodes::ip4::{ApplyError, Change, Ip4, Owner, TableIndex};
 use weft_nodes::neighbor::NeighborError;
+use weft_nodes::router::{Router, TableId};
 
 use crate::Control;
 use crate::change_set::{ChangeSet, Object, Operation, Step};
-use crate::error::{Refused, StepError};
+use crate::error::{Refused, RouterError, StepError};
 use crate::links::{Links, Undo};
 use crate::settings::Setting;
 use crate::value::{Grammar, Value};
@@ -207,7 +208,7 @@ impl Trial<'_> {
                 self.release(object)
             }
             Operation::DeleteAddresses(index) => {
-                for address in self.interface(*index)?.addresses4.clone() {
+                for address in self.interface(*index)?.ip4.addresses.clone() {
                     self.control.claims.remove(&Object::Address(*index, address));
                     self.address_goes(*index, address)?;
                 }
@@ -252,11 +253,11 @@ impl Trial<'_> {
                     let lender = self.control.interface_name(lender);
                     return Err(StepError::Unnumbered(interface.name.clone(), lender));
                 }
-                let has = interface.addresses4.contains(address);
+                let has = interface.ip4.addresses.contains(address);
                 if !has || (self.by_hand() && self.says_twice(object)) {
-                    let comes = Router::address_comes(&self.control.interfaces, *index, *address)?;
+                    let comes = Router::address_comes::<Ip4>(&self.control.interfaces, *index, *address)?;
                     self.draft.routes.insert(self.step, comes);
-                    self.change(*index, |interface| interface.addresses4.push(*address))?;
+                    self.change(*index, |interface| interface.ip4.addresses.push(*address))?;
                 }
             }
             Object::Neighbor(index, address) => {
@@ -268,7 +269,7 @@ impl Trial<'_> {
             }
             Object::Table(id) => {
                 if !self.draft.tables.contains_key(id) {
-                    self.control.router.table_index(*id)?;
+                    self.control.router.table_index::<Ip4>(*id)?;
                     if self.owner == Owner::CLI && (*id == 0 || self.says_twice(object)) {
                         return Err(RouterError::TableExists(*id).into());
                     }
@@ -302,7 +303,7 @@ impl Trial<'_> {
         match object {
             Object::Address(index, address) => {
                 let interface = self.interface(*index)?;
-                let own = interface.addresses4.iter().find(|own| own.addr() == address.addr());
+                let own = interface.ip4.addresses.iter().find(|own| own.addr() == address.addr());
                 if let Some(own) = own.filter(|own| *own != address) {
                     let (name, own) = (interface.name.clone(), *own);
                     return Err(StepError::OtherLength { name, found: *address, own });
@@ -319,7 +320,7 @@ impl Trial<'_> {
                 self.interface(*interface)?;
                 self.feature_is_known(arc, feature)?;
             }
-            Object::Table(id) => drop(self.control.router.table_index(*id)?),
+            Object::Table(id) => drop(self.control.router.table_index::<Ip4>(*id)?),
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
                 self.check_deleted_rules(object)?
             }
@@ -382,12 +383,12 @@ impl Trial<'_> {
     }
 
     fn address_goes(&mut self, index: InterfaceIndex, address: Ipv4Net) -> Result<(), StepError> {
-        let (table, changes) = Router::address_goes(&self.control.interfaces, index, address)?;
+        let (table, changes) = Router::address_goes::<Ip4>(&self.control.interfaces, index, address)?;
         self.draft.routes.entry(self.step).or_insert_with(|| (table, Vec::new())).1.extend(changes);
         self.draft.subnets.push((index, address));
-        self.change(index, |interface| interface.addresses4.retain(|other| *other != address))?;
+        self.change(index, |interface| interface.ip4.addresses.retain(|other| *other != address))?;
         // The neighbours of the subnet go with it, but for those that are in another one.
-        let rest = self.interface(index)?.addresses4.clone();
+        let rest = self.interface(index)?.ip4.addresses.clone();
         let orphan = |neighbor: &Ipv4Addr| {
             address.contains(neighbor) && !rest.iter().any(|subnet| subnet.contains(neighbor))
         };
@@ -411,7 +412,7 @@ impl Trial<'_> {
         if id == 0 {
             return Err(RouterError::DefaultTable.into());
         }
-        self.control.router.table_index(id)?;
+        self.control.router.table_index::<Ip4>(id)?;
         self.draft.deleted.push((self.step, id));
         Ok(())
     }
@@ -442,7 +443,7 @@ impl Trial<'_> {
         if !mac.is_station() {
             return Err(RouterError::Neighbor(NeighborError::NotAStation(mac)).into());
         }
-        Router::check_neighbor(&self.control.interfaces, key.0, key.1)?;
+        Router::check_neighbor::<Ip4>(&self.control.interfaces, key.0, key.1)?;
         let table = self.control.router.neighbors();
         let limit = table.settings().limit;
         if !self.is_neighbor(key) {
@@ -461,10 +462,10 @@ impl Trial<'_> {
 impl Draft {
     fn add_tables(&mut self, control: &mut Control, changes: &ChangeSet) {
         for (step, id, name) in changes.wanted_tables() {
-            if control.router.table_index(id).is_ok() {
+            if control.router.table_index::<Ip4>(id).is_ok() {
                 continue;
             }
-            match control.router.add_table(&mut control.engine, id, name) {
+            match control.router.add_table::<Ip4>(&mut control.engine, id, name) {
                 Ok(index) => drop(self.tables.insert(id, index)),
                 Err(error) => self.refused.push((step, error.into())),
             }
@@ -474,7 +475,7 @@ impl Draft {
     fn remove_tables(&mut self, control: &mut Control) {
         let Control { router, engine, interfaces, .. } = control;
         for (id, _) in std::mem::take(&mut self.tables) {
-            if let Err(error) = router.delete_table(engine, interfaces, id) {
+            if let Err(error) = router.delete_table::<Ip4>(engine, interfaces, id) {
                 tracing::error!("table {id} stays though its change was refused: {error}");
             }
         }
@@ -483,8 +484,8 @@ impl Draft {
     /// Nothing may lead into a table that goes, when all routes are as they are to be.
     fn check_deleted_tables(&mut self, control: &Control) {
         for (step, id) in &self.deleted {
-            let Ok(index) = control.router.table_index(*id) else { continue };
-            let users = control.router.users_of(&control.interfaces, index);
+            let Ok(index) = control.router.table_index::<Ip4>(*id) else { continue };
+            let users = control.router.users_of::<Ip4>(&control.interfaces, index);
             if !users.is_empty() {
                 self.refused.push((*step, RouterError::TableInUse(*id, users).into()));
             }
@@ -530,16 +531,18 @@ impl Draft {
     fn finish(self, control: &mut Control, owner: Owner) {
         let Control { router, engine, interfaces, .. } = control;
         for (index, subnet) in self.subnets {
-            router.forget_subnet(engine, interfaces, index, subnet);
+            router.forget_subnet::<Ip4>(engine, interfaces, index, subnet);
         }
         for ((index, address), mac) in self.neighbors {
             match mac {
                 Some(mac) => {
-                    if let Err(error) = router.set_static_neighbor(engine, interfaces, index, address, mac) {
+                    if let Err(error) =
+                        router.set_static_neighbor::<Ip4>(engine, interfaces, index, address, mac)
+                    {
                         tracing::error!("neighbour {address}: {error}");
                     }
                 }
-                None => drop(router.remove_neighbor(engine, interfaces, index, address)),
+                None => drop(router.remove_neighbor(engine, interfaces, index, address.into())),
             }
         }
         for ((index, arc, feature), on) in self.features {
@@ -555,8 +558,8 @@ impl Draft {
         }
         for (_, id) in self.deleted {
             let Control { router, engine, interfaces, .. } = control;
-            let index = router.table_index(id);
-            match index.and_then(|index| router.delete_table(engine, interfaces, id).map(|()| index)) {
+            let index = router.table_index::<Ip4>(id);
+            match index.and_then(|index| router.delete_table::<Ip4>(engine, interfaces, id).map(|()| index)) {
                 Ok(index) => control.deleted_tables.push(index),
                 Err(error) => tracing::error!("{error}"),
             }

@@ -9,10 +9,13 @@ use thiserror::Error;
 use weft_classify::ClassifyError;
 use weft_engine::feature::FeatureError;
 use weft_nodes::interface::InterfaceError;
-use weft_nodes::ip4::{RouteError, RouterError, TableId};
+use weft_nodes::ip4::{Ip4, RouteError};
+use weft_nodes::router::TableId;
 
 use crate::links::LinkError;
 use crate::value::ValueError;
+
+pub(crate) type RouterError = weft_nodes::router::RouterError<Ip4>;
 
 /// Why one step of a change set cannot be made.
 #[derive(Debug, Error)]

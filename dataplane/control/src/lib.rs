@@ -31,7 +31,8 @@ use weft_classify::{Rule, RuleSets};
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::graph::Nodes;
 use weft_nodes::interface::Interfaces;
-use weft_nodes::ip4::{IcmpRates, MssLimits, Router, TableIndex};
+use weft_nodes::ip4::{IcmpRates, MssLimits, TableIndex};
+use weft_nodes::router::Router;
 
 pub use change_set::{ChangeSet, Object};
 pub use commit::{Purpose, Trial};

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::Interface;
-use weft_nodes::ip4::{Owner, TableIndex};
+use weft_nodes::ip4::{Ip4, Owner, TableIndex};
 use weft_nodes::neighbor::NeighborState;
 
 use crate::change_set::{ChangeSet, Object};
@@ -41,7 +41,7 @@ impl Control {
         let objects = self.claims.of(owner);
         self.claims.await_again(Replay::Owner(owner), objects);
         for table in self.table_indices() {
-            self.router.begin_resync(table, owner);
+            self.router.begin_resync::<Ip4>(table, owner);
         }
     }
 
@@ -51,7 +51,7 @@ impl Control {
             Replay::Owner(owner) => self.claims.of(owner),
             Replay::Addresses => {
                 let of = |(index, interface): (InterfaceIndex, &Interface)| {
-                    let addresses = interface.addresses4.clone();
+                    let addresses = interface.ip4.addresses.clone();
                     addresses.into_iter().map(move |address| Object::Address(index, address))
                 };
                 self.interfaces.iter().flat_map(of).collect()
@@ -94,7 +94,7 @@ impl Control {
             let is_there = match &object {
                 Object::Address(index, address) => {
                     let interface = self.interfaces.get(*index);
-                    interface.is_some_and(|interface| interface.addresses4.contains(address))
+                    interface.is_some_and(|interface| interface.ip4.addresses.contains(address))
                 }
                 Object::Neighbor(index, address) => {
                     self.router.neighbors().get(*index, (*address).into()).is_some()
@@ -120,20 +120,20 @@ impl Control {
 
     /// Marks the routes of an owner in one table.
     pub fn begin_route_resync(&mut self, table: TableIndex, owner: Owner) {
-        self.router.begin_resync(table, owner);
+        self.router.begin_resync::<Ip4>(table, owner);
     }
 
     /// Deletes the routes of an owner that were marked and not said again.
     pub fn sweep_routes(&mut self, tables: &[TableIndex], owner: Owner) -> Result<usize, StepError> {
         let mut removed = 0;
         for table in tables {
-            removed += self.router.end_resync(&mut self.engine, *table, owner)?;
+            removed += self.router.end_resync::<Ip4>(&mut self.engine, *table, owner)?;
         }
         Ok(removed)
     }
 
     fn table_indices(&self) -> Vec<TableIndex> {
-        self.router.tables().map(|(index, _)| index).collect()
+        self.router.tables::<Ip4>().map(|(index, _)| index).collect()
     }
 
     /// Makes of a change set all that can be made; returns the steps that were refused.

@@ -14,8 +14,9 @@ use weft_flow::FlowTracker;
 use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
 use weft_flow_map::{Flow, FlowId, Verdict};
+use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::IpProtocol;
-use weft_nodes::ip4::{NextHopId, TableIndex};
+use weft_nodes::ip4::{Ip4, TableIndex};
 use weft_stats::StatsListener;
 
 use crate::lifecycle::{Foundation, Subsystem};
@@ -40,7 +41,7 @@ pub struct Flows {
     /// Whether flows that begin, and that end, are a line in the log.
     logged: (bool, bool),
     /// Next hops that verdicts name, held until their interface goes: a flow ends on its worker, which tells nobody.
-    held: BTreeMap<(InterfaceIndex, Ipv4Addr), NextHopId>,
+    held: BTreeMap<(InterfaceIndex, Ipv4Addr), AdjacencyId>,
     /// Who has rules that admit flows.
     admitting: BTreeSet<String>,
     /// Interfaces whose flows are looked up for those alone.
@@ -167,7 +168,7 @@ impl Dataplane {
             Some(id) => *id,
             None => {
                 let Control { router, engine, interfaces, .. } = &mut self.control;
-                let id = router.hold_next_hop(engine, interfaces, interface, address)?;
+                let id = router.hold_adjacency::<Ip4>(engine, interfaces, interface, address)?;
                 self.flows.held.insert((interface, address), id);
                 id
             }
@@ -210,7 +211,7 @@ impl Subsystem for Flows {
             }
         }
         for id in gone.into_values() {
-            cx.router.release_next_hop(cx.engine, id);
+            cx.router.release_adjacency(cx.engine, id);
         }
     }
 

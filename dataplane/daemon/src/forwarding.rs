@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use weft_control::Control;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, InterfaceIndex};
-use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::{Settings, Tables};
+use weft_nodes::hold::HoldSettings;
 use weft_nodes::interface::{Changes, Event, Interface, Interfaces};
-use weft_nodes::ip4::{IcmpSettings, Router, RouterError, RouterSettings};
+use weft_nodes::ip4::{IcmpSettings, Ip4};
 use weft_nodes::neighbor::NeighborSettings;
+use weft_nodes::router::{Router, RouterSettings, RoutesError};
 use weft_stats::StatsError;
 
 use crate::config::limits::Limits;
@@ -21,7 +22,7 @@ use crate::state::Dataplane;
 pub enum ForwardingError {
     /// No tables.
     #[error(transparent)]
-    Router(#[from] RouterError),
+    Router(#[from] RoutesError),
     /// No room for its counters.
     #[error("stats segment: expected more in statseg {{ size }}: {0}")]
     Stats(#[from] StatsError),
@@ -57,9 +58,9 @@ pub fn make(
     };
     let tables = Tables {
         interfaces: interfaces.published(),
-        fibs: router.fibs(),
+        fibs: router.fibs::<Ip4>(),
         load_balances: router.objects().load_balances.reader(),
-        next_hops: router.objects().next_hops.reader(),
+        adjacencies: router.objects().adjacencies.reader(),
         routes,
         settings,
         main,

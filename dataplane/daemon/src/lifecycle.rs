@@ -29,7 +29,8 @@
 use weft_control::Control;
 use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::interface::{Changes, Event, InterfaceError, Interfaces};
-use weft_nodes::ip4::{Router, TableIndex};
+use weft_nodes::ip4::TableIndex;
+use weft_nodes::router::Router;
 use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
 
 use crate::ports::DeviceError;

@@ -25,7 +25,7 @@ use crate::frame::{FRAME_SIZE, Frame, Frames};
 use crate::handoff::Handoff;
 use crate::ids::{EdgeIndex, InterfaceIndex, NodeId, ReasonId, ThreadIndex};
 use crate::node::{Kind, Node, NodeSpec, Role};
-use crate::qsbr::Reader;
+use crate::qsbr::{Guard, Reader};
 use crate::registry::Registries;
 use crate::trace::{CaptureFilter, Captured};
 use crate::trace::{Details, Direction, Recorder, TraceRecord};
@@ -461,6 +461,15 @@ impl Worker {
     pub fn node_and_buffers<N: Node>(&mut self, id: NodeId) -> Option<(&mut N, &mut BufferCache)> {
         let node: &mut dyn Any = self.slots.get_mut(id.index())?.node.as_deref_mut()?;
         Some((node.downcast_mut()?, &mut self.buffers))
+    }
+
+    /// As [`Worker::node_and_buffers`], with the right to read what is published.
+    pub fn node_buffers_and_guard<N: Node>(
+        &mut self,
+        id: NodeId,
+    ) -> Option<(&mut N, &mut BufferCache, Guard<'_>)> {
+        let node: &mut dyn Any = self.slots.get_mut(id.index())?.node.as_deref_mut()?;
+        Some((node.downcast_mut()?, &mut self.buffers, self.reader.guard()))
     }
 
     /// Puts a packet into the graph at `node`; false when there is no buffer for it.

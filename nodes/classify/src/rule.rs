@@ -12,8 +12,8 @@ use std::ops::RangeInclusive;
 use ipnet::Ipv4Net;
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
+use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags};
-use weft_nodes::ip4::NextHopId;
 
 /// A rule's name for life: counters and policers belong to it, also across a replacement of its set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -285,7 +285,7 @@ pub enum Redirect {
     /// Out of this interface, as the frame that it is: link header and TTL stay as they are.
     Interface(InterfaceIndex),
     /// To this neighbour, whatever the routes say; one hop less to live. Whoever builds the rule holds the next hop.
-    NextHop(NextHopId),
+    NextHop(AdjacencyId),
 }
 
 /// What becomes of a packet in the end.

@@ -12,8 +12,8 @@ use std::ops::RangeInclusive;
 use ipnet::Ipv4Net;
 use weft_cli::{Args, CliError};
 use weft_engine::InterfaceIndex;
+use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::{IpProtocol, TcpFlags};
-use weft_nodes::ip4::NextHopId;
 
 use crate::rule::{
     Action, Dscp, FlagsMatch, Fragment, IcmpMatch, Match, Police, PoliceUnit, PortRange, Priority, Redirect,
@@ -26,7 +26,7 @@ pub trait Resolve {
     fn interface(&mut self, args: &mut Args<'_>) -> Result<InterfaceIndex, CliError>;
 
     /// Takes what comes after `redirect next-hop`; the reader holds the next hop.
-    fn next_hop(&mut self, args: &mut Args<'_>) -> Result<NextHopId, CliError>;
+    fn next_hop(&mut self, args: &mut Args<'_>) -> Result<AdjacencyId, CliError>;
 
     /// Whether `admit` may be said: somebody has to see to it that flows are looked up.
     fn may_admit(&self) -> bool;
@@ -38,7 +38,7 @@ pub trait Names {
     fn interface(&self, index: InterfaceIndex) -> String;
 
     /// The address of a next hop, and where it is.
-    fn next_hop(&self, id: NextHopId) -> Option<(IpAddr, InterfaceIndex)>;
+    fn next_hop(&self, id: AdjacencyId) -> Option<(IpAddr, InterfaceIndex)>;
 }
 
 /// For `help`.
@@ -382,10 +382,10 @@ mod tests {
             Ok(InterfaceIndex(args.parse("interface")?))
         }
 
-        fn next_hop(&mut self, args: &mut Args<'_>) -> Result<NextHopId, CliError> {
+        fn next_hop(&mut self, args: &mut Args<'_>) -> Result<AdjacencyId, CliError> {
             let address: Ipv4Addr = args.parse("address")?;
             args.parse::<u32>("interface")?;
-            Ok(NextHopId(address.to_bits()))
+            Ok(AdjacencyId(address.to_bits()))
         }
 
         fn may_admit(&self) -> bool {
@@ -398,7 +398,7 @@ mod tests {
             index.to_string()
         }
 
-        fn next_hop(&self, id: NextHopId) -> Option<(IpAddr, InterfaceIndex)> {
+        fn next_hop(&self, id: AdjacencyId) -> Option<(IpAddr, InterfaceIndex)> {
             Some((Ipv4Addr::from_bits(id.0).into(), InterfaceIndex(3)))
         }
     }
@@ -463,7 +463,7 @@ mod tests {
         let verdict = prop_oneof![
             prop::sample::select(VERDICTS.map(|(_, verdict)| verdict).to_vec()),
             (0u32..1000).prop_map(|index| Verdict::Redirect(Redirect::Interface(InterfaceIndex(index)))),
-            any::<u32>().prop_map(|address| Verdict::Redirect(Redirect::NextHop(NextHopId(address)))),
+            any::<u32>().prop_map(|address| Verdict::Redirect(Redirect::NextHop(AdjacencyId(address)))),
         ];
         let dscp = prop::option::of((0u8..64).prop_map(|value| Dscp::new(value).expect("6 bits")));
         (police, any::<Option<u32>>(), dscp, any::<bool>(), verdict).prop_map(

@@ -13,9 +13,9 @@ use weft_classify::{
 use weft_engine::graph::Graph;
 use weft_engine::trace::Names;
 use weft_engine::{InterfaceIndex, NodeId, ReasonId};
+use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::{IpProtocol, Ipv4Header};
 use weft_nodes::interface::Tags;
-use weft_nodes::ip4::NextHopId;
 use weft_stats::Combined;
 use zerocopy::FromBytes;
 
@@ -158,7 +158,7 @@ fn a_frame_is_redirected_to_a_port_as_it_is() {
 fn a_packet_is_redirected_to_a_next_hop() {
     let mut lab = Lab::with([]);
     let [p0, p1] = lab.bed.ports;
-    let back: NextHopId = lab.bed.next_hop(p0.index, p0.peer);
+    let back: AdjacencyId = lab.bed.next_hop(p0.index, p0.peer);
     lab.replace([rule(1, to_port(9), Verdict::Redirect(Redirect::NextHop(back)))]).unwrap();
     lab.send(9);
     let expected = p0.outgoing().ipv4(p0.peer, p1.peer).ttl(63).udp(1000, 9).build();

@@ -31,7 +31,7 @@ impl Bed {
     fn new() -> Bed {
         let mut domain = Domain::new(0);
         let objects = Objects {
-            next_hops: Adjacencies::new(&domain, 1 << 16),
+            adjacencies: Adjacencies::new(&domain, 1 << 16),
             load_balances: LoadBalances::new(&mut domain, 1 << 16),
         };
         Bed { objects, rib: Rib::new(RibSettings::default()).expect("address space for a table"), domain }

@@ -5,17 +5,19 @@
 //! [`MAX_REWRITE`] bytes and the tunnel's own node, which sends the packet to the adjacency that the tunnel is on: an
 //! adjacency on an adjacency (VPP calls it a midchain).
 //!
-//! All routes through a neighbour share one object under a stable id, so a neighbour that changes its MAC
-//! costs one pointer store, however many routes there are. An object is one cache line and immutable;
+//! All routes of a family through a neighbour share one object under a stable id, so a neighbour that changes its MAC
+//! costs one pointer store, however many routes there are. What an object is about is a [`NextHop`]: packets of another
+//! family to the same neighbour (IPv4 by an IPv6 next hop, RFC 8950) have another header, and another object. An object is one cache line and immutable;
 //! `ip4-rewrite` reads nothing else to send a packet on Ethernet.
 //!
 //! The main thread writes ([`Adjacencies`]); workers read through [`Adjacencies::reader`]. An adjacency exists as
 //! long as somebody holds it ([`Adjacencies::acquire`]): each path list that uses it, the neighbour table, and tunnels.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use thiserror::Error;
 use weft_engine::buffer::Packet;
 use weft_engine::publish::{Slab, SlabReader};
@@ -172,7 +174,33 @@ impl Egress {
     }
 }
 
-/// One neighbour on one interface. Immutable.
+/// Packets of a kind to a neighbour: what an adjacency is for. Those of a neighbour are next to each other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NextHop {
+    /// The link.
+    pub interface: InterfaceIndex,
+    /// The neighbour.
+    pub address: IpAddr,
+    /// What the packets are: the type in the header before them.
+    pub payload: EtherType,
+}
+
+impl NextHop {
+    /// Any payload to a neighbour.
+    fn all_to(interface: InterfaceIndex, address: IpAddr) -> RangeInclusive<NextHop> {
+        let of = |payload| NextHop { interface, address, payload: EtherType(payload) };
+        of(0)..=of(u16::MAX)
+    }
+
+    /// Any payload to anybody on a link.
+    fn all_on(interface: InterfaceIndex) -> RangeInclusive<NextHop> {
+        let first = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let last = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
+        *NextHop::all_to(interface, first).start()..=*NextHop::all_to(interface, last).end()
+    }
+}
+
+/// Packets of a kind to one neighbour on one interface. Immutable.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Adjacency {
@@ -184,6 +212,15 @@ pub struct Adjacency {
     pub resolution: Resolution,
     /// The neighbour.
     pub address: IpAddr,
+    /// See [`NextHop::payload`].
+    pub payload: EtherType,
+}
+
+impl Adjacency {
+    /// What it is for.
+    pub fn next_hop(&self) -> NextHop {
+        NextHop { interface: self.interface, address: self.address, payload: self.payload }
+    }
 }
 
 const _: () = assert!(size_of::<Adjacency>() == 64, "an adjacency is one cache line");
@@ -199,7 +236,7 @@ pub struct AdjacenciesFull {
 /// The main thread's side of all adjacencies.
 pub struct Adjacencies {
     slab: Slab<Adjacency>,
-    ids: HashMap<(InterfaceIndex, IpAddr), AdjacencyId>,
+    ids: BTreeMap<NextHop, AdjacencyId>,
     /// By id: how often it was acquired and not released.
     holders: Vec<u32>,
     created: Vec<AdjacencyId>,
@@ -210,7 +247,7 @@ impl Adjacencies {
     pub fn new(domain: &Domain, capacity: usize) -> Self {
         Adjacencies {
             slab: Slab::new(domain, capacity),
-            ids: HashMap::new(),
+            ids: BTreeMap::new(),
             holders: Vec::new(),
             created: Vec::new(),
         }
@@ -221,18 +258,18 @@ impl Adjacencies {
         self.slab.reader()
     }
 
-    /// The adjacency of a neighbour; a new one is incomplete. Each call needs a [`Adjacencies::release`].
+    /// The adjacency for a next hop; a new one is incomplete. Each call needs a [`Adjacencies::release`].
     pub fn acquire(
         &mut self,
         domain: &mut Domain,
-        interface: InterfaceIndex,
-        address: IpAddr,
+        next_hop: NextHop,
     ) -> Result<AdjacencyId, AdjacenciesFull> {
-        let id = match self.ids.entry((interface, address)) {
+        let id = match self.ids.entry(next_hop) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(unknown) => {
                 let (egress, resolution) = (Egress::DOWN, Resolution::Incomplete);
-                let adjacency = Adjacency { interface, egress, resolution, address };
+                let NextHop { interface, address, payload } = next_hop;
+                let adjacency = Adjacency { interface, egress, resolution, address, payload };
                 let Ok(id) = self.slab.insert(domain, adjacency) else {
                     return Err(AdjacenciesFull { limit: self.slab.capacity() });
                 };
@@ -252,7 +289,7 @@ impl Adjacencies {
         *holders -= 1;
         if *holders == 0 {
             let adjacency = self.slab.get(id.0).expect("an adjacency that is held exists");
-            self.ids.remove(&(adjacency.interface, adjacency.address));
+            self.ids.remove(&adjacency.next_hop());
             self.slab.remove(domain, id.0);
         }
     }
@@ -267,16 +304,30 @@ impl Adjacencies {
 
     /// Publishes what is known of a neighbour and its interface now.
     pub fn resolve(&mut self, domain: &mut Domain, id: AdjacencyId, resolution: Resolution, egress: Egress) {
-        let Some(&Adjacency { interface, address, .. }) = self.slab.get(id.0) else {
+        let Some(&Adjacency { interface, address, payload, .. }) = self.slab.get(id.0) else {
             debug_assert!(false, "{id:?} is resolved but not held");
             return;
         };
-        self.slab.replace(domain, id.0, Adjacency { interface, egress, resolution, address });
+        self.slab.replace(domain, id.0, Adjacency { interface, egress, resolution, address, payload });
     }
 
-    /// The id of a neighbour that somebody holds.
-    pub fn find(&self, interface: InterfaceIndex, address: IpAddr) -> Option<AdjacencyId> {
-        self.ids.get(&(interface, address)).copied()
+    /// The id for a next hop that somebody holds.
+    pub fn find(&self, next_hop: NextHop) -> Option<AdjacencyId> {
+        self.ids.get(&next_hop).copied()
+    }
+
+    /// The adjacencies of a neighbour, one for each payload that somebody sends there.
+    pub fn of_neighbor(
+        &self,
+        interface: InterfaceIndex,
+        address: IpAddr,
+    ) -> impl Iterator<Item = (NextHop, AdjacencyId)> {
+        self.ids.range(NextHop::all_to(interface, address)).map(|(next_hop, id)| (*next_hop, *id))
+    }
+
+    /// The adjacencies on a link.
+    pub fn on_link(&self, interface: InterfaceIndex) -> impl Iterator<Item = (NextHop, AdjacencyId)> {
+        self.ids.range(NextHop::all_on(interface)).map(|(next_hop, id)| (*next_hop, *id))
     }
 
     /// The object of a live id.
@@ -284,7 +335,7 @@ impl Adjacencies {
         self.slab.get(id.0)
     }
 
-    /// All adjacencies, in no order.
+    /// All adjacencies, by next hop.
     pub fn iter(&self) -> impl Iterator<Item = (AdjacencyId, &Adjacency)> {
         self.ids.values().filter_map(|&id| Some((id, self.get(id)?)))
     }
@@ -303,13 +354,16 @@ impl Adjacencies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
     use weft_engine::{Engine, EngineConfig};
     use weft_headers::build;
     use weft_interface::{Interface, Kind};
 
     const PORT: InterfaceIndex = InterfaceIndex(1);
     const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
+    fn ip4(interface: InterfaceIndex, address: IpAddr) -> NextHop {
+        NextHop { interface, address, payload: EtherType::IPV4 }
+    }
 
     #[test]
     fn a_rewrite_equals_the_header_of_a_built_packet() {
@@ -352,21 +406,41 @@ mod tests {
     fn holders_share_an_id_and_the_last_one_frees_it() {
         let mut domain = Domain::new(0);
         let mut adjacencies = Adjacencies::new(&domain, 2);
-        let a = adjacencies.acquire(&mut domain, PORT, ROUTER).unwrap();
-        assert_eq!(adjacencies.acquire(&mut domain, PORT, ROUTER), Ok(a));
-        let b = adjacencies.acquire(&mut domain, InterfaceIndex(2), ROUTER).unwrap();
+        let a = adjacencies.acquire(&mut domain, ip4(PORT, ROUTER)).unwrap();
+        assert_eq!(adjacencies.acquire(&mut domain, ip4(PORT, ROUTER)), Ok(a));
+        let b = adjacencies.acquire(&mut domain, ip4(InterfaceIndex(2), ROUTER)).unwrap();
         assert_ne!(a, b);
         assert_eq!(adjacencies.take_created(), [a, b]);
         let other = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
-        assert_eq!(adjacencies.acquire(&mut domain, PORT, other), Err(AdjacenciesFull { limit: 2 }));
+        assert_eq!(adjacencies.acquire(&mut domain, ip4(PORT, other)), Err(AdjacenciesFull { limit: 2 }));
 
         adjacencies.release(&mut domain, a);
-        assert_eq!(adjacencies.find(PORT, ROUTER), Some(a));
+        assert_eq!(adjacencies.find(ip4(PORT, ROUTER)), Some(a));
         adjacencies.release(&mut domain, a);
-        assert_eq!(adjacencies.find(PORT, ROUTER), None);
+        assert_eq!(adjacencies.find(ip4(PORT, ROUTER)), None);
         assert_eq!(adjacencies.len(), 1);
         domain.reclaim();
-        assert_eq!(adjacencies.acquire(&mut domain, PORT, other), Ok(a), "the slot is free again");
+        assert_eq!(adjacencies.acquire(&mut domain, ip4(PORT, other)), Ok(a), "the slot is free again");
+    }
+
+    #[test]
+    fn each_payload_to_a_neighbor_has_an_adjacency_of_its_own() {
+        let mut domain = Domain::new(0);
+        let mut adjacencies = Adjacencies::new(&domain, 8);
+        let ends =
+            [Ipv6Addr::UNSPECIFIED, Ipv6Addr::LOCALHOST, Ipv6Addr::from_bits(u128::MAX)].map(IpAddr::V6);
+        let by_ip6 = ends.map(|address| ip4(PORT, address));
+        let ip6 = NextHop { payload: EtherType::IPV6, ..by_ip6[1] };
+        let elsewhere = NextHop { interface: InterfaceIndex(2), ..ip6 };
+        let all = [ip4(PORT, ROUTER), by_ip6[0], by_ip6[1], ip6, by_ip6[2], elsewhere];
+        let ids = all.map(|next_hop| adjacencies.acquire(&mut domain, next_hop).unwrap());
+        for (next_hop, id) in all.into_iter().zip(ids) {
+            assert_eq!(adjacencies.get(id).map(Adjacency::next_hop), Some(next_hop));
+        }
+        let of_one: Vec<_> = adjacencies.of_neighbor(PORT, ends[1]).collect();
+        assert_eq!(of_one, [(by_ip6[1], ids[2]), (ip6, ids[3])]);
+        let on_link: Vec<_> = adjacencies.on_link(PORT).map(|(next_hop, _)| next_hop).collect();
+        assert_eq!(on_link, all[..5]);
     }
 
     #[test]
@@ -376,7 +450,7 @@ mod tests {
         worker.online();
         let mut adjacencies = Adjacencies::new(&domain, 4);
         let reader = adjacencies.reader();
-        let id = adjacencies.acquire(&mut domain, PORT, ROUTER).unwrap();
+        let id = adjacencies.acquire(&mut domain, ip4(PORT, ROUTER)).unwrap();
         let rewrite = |last| {
             let mac = MacAddr([2, 0, 0, 0, 0, last]);
             Resolution::Complete(Rewrite::new(mac, build::SOURCE, VlanTags::NONE, EtherType::IPV4))

@@ -1,51 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an address family has of its own: addresses, prefixes, a lookup structure, and which addresses are special.
+//! What forwarding needs of an address family: a lookup structure, and which addresses are special.
 //!
-//! Everything else here is written once for a [`Family`]. [`Ip4`](crate::Ip4) is the first one.
+//! Everything else here is written once for a [`Family`]; [`Ip4`](weft_interface::Ip4) and [`Ip6`](weft_interface::Ip6)
+//! are those that there are.
 
 use std::fmt;
-use std::hash::Hash;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::{Ipv4Net, Ipv6Net};
 use weft_engine::qsbr::Domain;
+use weft_interface::AddressFamily;
 
-use crate::LoadBalanceId;
+use crate::{AddressRole, LoadBalanceId};
 
-/// An address family. Its value says nothing; the type does.
-pub trait Family: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {
-    /// An address.
-    type Addr: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> + Send + Sync + 'static;
-    /// A prefix.
-    type Net: IpPrefix<Addr = Self::Addr>;
+/// An address family that packets are forwarded in.
+pub trait Family: AddressFamily<Net: prefix_trie::Prefix> {
     /// The main thread's side of a forwarding table.
     type Fib: LookupWriter<Self>;
-    /// As sentences name it.
-    const NAME: &'static str;
 
-    /// Whether one host can have this address: what a next hop and a neighbour must have.
-    fn is_unicast(address: Self::Addr) -> bool;
-}
-
-/// A prefix, as far as routes need it. Its order is by address, then by length.
-pub trait IpPrefix:
-    prefix_trie::Prefix + Copy + Ord + Hash + fmt::Debug + fmt::Display + Send + Sync + 'static
-{
-    /// An address of its family.
-    type Addr;
-
-    /// The prefix that contains this address alone.
-    fn host(address: Self::Addr) -> Self;
-    /// The address that it was written with.
-    fn addr(&self) -> Self::Addr;
-    /// Its first address.
-    fn first(&self) -> Self::Addr;
-    /// Its last address.
-    fn last(&self) -> Self::Addr;
-    /// The same without bits beyond its length.
-    fn truncated(&self) -> Self;
+    /// What is for this host's own protocols in every table, and never forwarded.
+    fn own_prefixes() -> Vec<Self::Net>;
+    /// The addresses of a subnet that are special to a host in it, beside its own.
+    fn roles(subnet: Self::Net) -> Vec<(Self::Addr, AddressRole)>;
+    /// Whether an interface can have this address in this subnet.
+    fn can_be_own(address: Self::Net) -> bool;
+    /// Whether a station on some link can have this address, as far as the address alone tells.
+    fn can_be_neighbor(address: Self::Addr) -> bool;
 }
 
 /// The worker's side of a forwarding table. Any number of threads read while one writes: each address shows the route
@@ -84,34 +64,3 @@ pub type ReaderOf<F> = <<F as Family>::Fib as LookupWriter<F>>::Reader;
 pub type SettingsOf<F> = <<F as Family>::Fib as LookupWriter<F>>::Settings;
 /// Why a forwarding table of a family has no room.
 pub type LookupErrorOf<F> = <<F as Family>::Fib as LookupWriter<F>>::Error;
-
-macro_rules! ip_prefix {
-    ($net:ty, $addr:ty) => {
-        impl IpPrefix for $net {
-            type Addr = $addr;
-
-            fn host(address: $addr) -> Self {
-                address.into()
-            }
-
-            fn addr(&self) -> $addr {
-                <$net>::addr(self)
-            }
-
-            fn first(&self) -> $addr {
-                self.network()
-            }
-
-            fn last(&self) -> $addr {
-                self.broadcast()
-            }
-
-            fn truncated(&self) -> Self {
-                self.trunc()
-            }
-        }
-    };
-}
-
-ip_prefix!(Ipv4Net, Ipv4Addr);
-ip_prefix!(Ipv6Net, Ipv6Addr);

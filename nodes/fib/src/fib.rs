@@ -20,14 +20,15 @@
 //! reader between its two loads; a lookup that found nothing therefore looks again.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::Ipv4Net;
 use thiserror::Error;
 use weft_engine::qsbr::Domain;
 
 use super::LoadBalanceId;
+use super::blocks::Blocks;
 use super::table_memory::Words;
 
 /// Entries of the table: one for each /24.
@@ -172,51 +173,25 @@ pub enum FibError {
     },
 }
 
-/// Blocks that no entry points to and that no reader can still see.
-#[derive(Clone, Default)]
-struct FreeBlocks(Arc<Mutex<Vec<u32>>>);
-
-impl FreeBlocks {
-    fn with<R>(&self, action: impl FnOnce(&mut Vec<u32>) -> R) -> R {
-        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// An unlinked block: its drop, at the end of the grace period, frees it.
-struct RetiredBlock {
-    free: FreeBlocks,
-    block: u32,
-}
-
-impl Drop for RetiredBlock {
-    fn drop(&mut self) {
-        self.free.with(|free| free.push(self.block));
-    }
-}
-
 /// The main thread's side of a [`Fib`].
 pub struct FibWriter {
     fib: Arc<Fib>,
-    settings: FibSettings,
-    free: FreeBlocks,
-    /// Blocks ever used; those from here on have never been touched.
-    fresh: u32,
+    blocks: Blocks,
+    huge_pages_from: usize,
     huge_pages: bool,
 }
 
 impl FibWriter {
     /// An empty table. Fails if the process may have no more address space (about 1.1 GiB).
     pub fn new(settings: FibSettings) -> io::Result<Self> {
-        let settings = FibSettings { blocks: settings.blocks.min(BLOCKS as u32), ..settings };
         Ok(FibWriter {
             fib: Arc::new(Fib {
                 root: [const { AtomicU32::new(0) }; 256],
                 table: Words::map()?,
                 blocks: Words::map()?,
             }),
-            settings,
-            free: FreeBlocks::default(),
-            fresh: 0,
+            blocks: Blocks::new(settings.blocks.min(BLOCKS as u32)),
+            huge_pages_from: settings.huge_pages_from,
             huge_pages: false,
         })
     }
@@ -229,7 +204,7 @@ impl FibWriter {
     /// Says how many routes the table is going to hold, so that it can choose its pages before it touches
     /// them.
     pub fn expect_routes(&mut self, routes: usize) {
-        if !self.huge_pages && routes >= self.settings.huge_pages_from {
+        if !self.huge_pages && routes >= self.huge_pages_from {
             // A kernel without transparent huge pages refuses; the table works all the same.
             let _ = self.fib.table.prefer_huge_pages();
             self.huge_pages = true;
@@ -238,8 +213,7 @@ impl FibWriter {
 
     /// Whether prefixes longer than /24 in `slots` more /24s can be added now.
     pub fn check_room(&self, slots: usize) -> Result<(), FibError> {
-        let free = (self.settings.blocks - self.fresh) as usize + self.free.with(|free| free.len());
-        if slots <= free { Ok(()) } else { Err(FibError::BlocksExhausted { limit: self.settings.blocks }) }
+        if slots <= self.blocks.left() { Ok(()) } else { Err(self.exhausted()) }
     }
 
     /// Whether a prefix longer than /24 in the /24 of `prefix` needs a new block.
@@ -258,7 +232,7 @@ impl FibWriter {
         if let Some(block) = old.block() {
             cover(&self.fib.block(block)[block_range(prefix)], route);
         } else {
-            let block = self.allocate()?;
+            let block = self.blocks.allocate().ok_or(self.exhausted())?;
             let words = self.fib.block(block);
             words.iter().for_each(|word| old.store(word));
             cover(&words[block_range(prefix)], route);
@@ -297,7 +271,7 @@ impl FibWriter {
         let in_table = Depth::of(TABLE_LENGTH);
         if words.iter().all(|word| Entry::load(word).depth() <= in_table) {
             Entry::load(&words[0]).store(slot);
-            domain.retire(RetiredBlock { free: self.free.clone(), block });
+            self.blocks.retire(domain, block);
         }
     }
 
@@ -318,15 +292,8 @@ impl FibWriter {
         &self.fib.table[table_range(prefix).start]
     }
 
-    fn allocate(&mut self) -> Result<u32, FibError> {
-        if let Some(block) = self.free.with(Vec::pop) {
-            return Ok(block);
-        }
-        if self.fresh == self.settings.blocks {
-            return Err(FibError::BlocksExhausted { limit: self.settings.blocks });
-        }
-        self.fresh += 1;
-        Ok(self.fresh - 1)
+    fn exhausted(&self) -> FibError {
+        FibError::BlocksExhausted { limit: self.blocks.limit() }
     }
 }
 

@@ -7,22 +7,36 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use weft_engine::qsbr::Domain;
+use weft_interface::{AddressFamily, Ip4};
 
 use crate::family::{Family, Lookup, LookupWriter};
-use crate::{Fib, FibError, FibSettings, FibWriter, LoadBalanceId};
-
-/// IPv4.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Ip4;
+use crate::{AddressRole, Fib, FibError, FibSettings, FibWriter, LoadBalanceId};
 
 impl Family for Ip4 {
-    type Addr = Ipv4Addr;
-    type Net = Ipv4Net;
     type Fib = FibWriter;
-    const NAME: &'static str = "IPv4";
 
-    fn is_unicast(address: Ipv4Addr) -> bool {
-        !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+    /// Multicast, and the limited broadcast.
+    fn own_prefixes() -> Vec<Ipv4Net> {
+        vec![Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4), Ipv4Addr::BROADCAST.into()]
+    }
+
+    /// The broadcast address, and that of the subnet itself. Subnets of one or two addresses have neither (RFC 3021).
+    fn roles(subnet: Ipv4Net) -> Vec<(Ipv4Addr, AddressRole)> {
+        match subnet.prefix_len() {
+            31.. => Vec::new(),
+            _ => vec![(subnet.broadcast(), AddressRole::Host), (subnet.network(), AddressRole::Network)],
+        }
+    }
+
+    fn can_be_own(address: Ipv4Net) -> bool {
+        let host = address.addr();
+        let is_edge = Ip4::roles(address.trunc()).iter().any(|(special, _)| *special == host);
+        Ip4::is_unicast(host) && !host.is_loopback() && !is_edge
+    }
+
+    /// Not "this network", loopback, or class E.
+    fn can_be_neighbor(address: Ipv4Addr) -> bool {
+        !matches!(address.octets()[0], 0 | 127 | 224..)
     }
 }
 

@@ -5,7 +5,7 @@
 //!  main thread                              workers
 //!  Rib (per table): routes, owners    --->  Fib: address -> LoadBalanceId      one load
 //!  path lists                         --->  LoadBalance: flow hash -> Forward  one object per path list
-//!  neighbours                         --->  Adjacency: rewrite, interface      one object per neighbour
+//!  neighbours                         --->  Adjacency: rewrite, interface      one object per neighbour and payload
 //! ```
 //!
 //! Each step to the right is shared by all that is to its left, so a change touches the least: a neighbour's
@@ -16,10 +16,13 @@
 #![deny(unsafe_code)]
 
 mod adjacency;
+mod blocks;
 mod family;
 mod fib;
+mod fib6;
 mod forward;
 mod ip4;
+mod ip6;
 mod load_balance;
 mod multipath;
 pub mod neighbor;
@@ -29,13 +32,13 @@ mod route;
 mod table_memory;
 
 pub use adjacency::{
-    Adjacencies, AdjacenciesFull, Adjacency, AdjacencyId, Egress, MAX_REWRITE, Resolution, Rewrite,
+    Adjacencies, AdjacenciesFull, Adjacency, AdjacencyId, Egress, MAX_REWRITE, NextHop, Resolution, Rewrite,
     RewriteTooLong, VlanTags,
 };
-pub use family::{Family, IpPrefix, Lookup, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
+pub use family::{Family, Lookup, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
 pub use fib::{Fib, FibError, FibSettings, FibWriter};
+pub use fib6::{Fib6, Fib6Error, Fib6Writer};
 pub use forward::{DropKind, Forward, ForwardKind};
-pub use ip4::Ip4;
 pub use load_balance::{
     LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, Share,
 };
@@ -43,3 +46,4 @@ pub use multipath::Multipath;
 pub use path_list::{Objects, ObjectsFull};
 pub use rib::{ApplyError, Pending, Rib, RibSettings, RouteView, SourceView};
 pub use route::{Action, AddressRole, Change, Outcome, PathTarget, Preference, RouteError, RoutePath};
+pub use weft_interface::{AddressFamily, Ip4, Ip6, IpPrefix};

@@ -51,7 +51,7 @@ pub struct Share {
 #[derive(Debug)]
 pub struct LoadBalance {
     mask: u32,
-    /// See [`LoadBalance::next_hop`].
+    /// See [`LoadBalance::adjacency`].
     only: Option<AdjacencyId>,
     first: [Forward; INLINE],
     /// All buckets, if they are more than [`INLINE`].
@@ -81,7 +81,7 @@ impl LoadBalance {
 
     /// The one next hop, if all packets go there: what most routes are, for one compare.
     #[inline(always)]
-    pub fn next_hop(&self) -> Option<AdjacencyId> {
+    pub fn adjacency(&self) -> Option<AdjacencyId> {
         self.only
     }
 
@@ -131,10 +131,10 @@ pub struct LoadBalances {
 }
 
 impl LoadBalances {
-    /// Room for `capacity` load-balances, at most 2^26 (what an entry of a forwarding table can name), and
-    /// the one for destinations without route.
+    /// Room for `capacity` load-balances and the one for destinations without route, at most 2^24 (what an entry of
+    /// every family's forwarding table can name).
     pub fn new(domain: &mut Domain, capacity: usize) -> Self {
-        let mut slab = Slab::new(domain, capacity.min((1 << 26) - 1) + 1);
+        let mut slab = Slab::new(domain, capacity.min((1 << 24) - 1) + 1);
         let no_route = LoadBalance::new(vec![Forward::drop(DropKind::NoRoute)]);
         let id = slab.insert(domain, no_route).ok();
         assert_eq!(id, Some(LoadBalanceId::NO_ROUTE.0), "a new slab gives out id 0 first");
@@ -329,14 +329,14 @@ mod tests {
         let mut table = LoadBalances::new(&mut domain, 1);
         let none = table.get(LoadBalanceId::NO_ROUTE).unwrap();
         assert_eq!((none.pick(7), none.is_multipath()), (Forward::drop(DropKind::NoRoute), false));
-        assert_eq!(none.next_hop(), None);
+        assert_eq!(none.adjacency(), None);
         let id = table.insert(&mut domain, &[share(1, 1)], LoadBalanceId::NO_ROUTE).unwrap();
         let full = table.insert(&mut domain, &[share(2, 1)], LoadBalanceId::NO_ROUTE);
         assert_eq!(full, Err(LoadBalancesFull { limit: 1 }));
-        assert_eq!(table.get(id).unwrap().next_hop(), Some(AdjacencyId(1)));
+        assert_eq!(table.get(id).unwrap().adjacency(), Some(AdjacencyId(1)));
         table.replace(&mut domain, id, &[share(3, 1), share(4, 1)]);
         let two = table.get(id).unwrap();
-        assert_eq!((two.buckets().len(), two.next_hop()), (2, None));
+        assert_eq!((two.buckets().len(), two.adjacency()), (2, None));
         table.remove(&mut domain, id);
         assert!(table.is_empty());
     }

@@ -16,16 +16,17 @@ use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
 
-use super::family::{Family, IpPrefix};
+use super::family::Family;
 use super::route::{PathTarget, RoutePath};
 use super::{
-    Adjacencies, AdjacenciesFull, AdjacencyId, Forward, LoadBalanceId, LoadBalances, LoadBalancesFull, Share,
+    Adjacencies, AdjacenciesFull, AdjacencyId, Forward, IpPrefix, LoadBalanceId, LoadBalances,
+    LoadBalancesFull, NextHop, Share,
 };
 
 /// The objects that all tables share.
 pub struct Objects {
     /// Neighbours.
-    pub next_hops: Adjacencies,
+    pub adjacencies: Adjacencies,
     /// What routes point to.
     pub load_balances: LoadBalances,
 }
@@ -75,7 +76,7 @@ pub(super) struct PathList<F: Family> {
     /// The same, once what is prepared is in force.
     pub planned: LoadBalanceId,
     /// What the load-balance needs to be kept.
-    next_hops: Vec<AdjacencyId>,
+    adjacencies: Vec<AdjacencyId>,
     /// Sources of routes, and entries of the journal.
     users: u32,
 }
@@ -102,12 +103,7 @@ impl<F: Family> PathList<F> {
     }
 
     pub fn uses(&self, interface: InterfaceIndex) -> bool {
-        self.paths.iter().any(|path| match path.target {
-            PathTarget::Via { interface: Some(used), .. }
-            | PathTarget::Connected(used)
-            | PathTarget::OwnAddress { interface: used, .. } => used == interface,
-            _ => false,
-        })
+        self.paths.iter().any(|path| path.target.interface() == Some(interface))
     }
 }
 
@@ -115,7 +111,7 @@ impl<F: Family> PathList<F> {
 pub(super) struct Prepared<F: Family> {
     pub list: PathListId,
     resolution: Resolution<F>,
-    next_hops: Vec<AdjacencyId>,
+    adjacencies: Vec<AdjacencyId>,
     shares: Vec<Share>,
     /// A new load-balance, for a list that was unresolved.
     inserted: Option<LoadBalanceId>,
@@ -188,7 +184,7 @@ impl<F: Family> PathLists<F> {
             resolution: Resolution::new(),
             load_balance: LoadBalanceId::NO_ROUTE,
             planned: LoadBalanceId::NO_ROUTE,
-            next_hops: Vec::new(),
+            adjacencies: Vec::new(),
             users: 1,
         };
         let id = self.free.pop().unwrap_or_else(|| {
@@ -218,8 +214,8 @@ impl<F: Family> PathLists<F> {
         if list.load_balance != LoadBalanceId::NO_ROUTE {
             objects.load_balances.remove(domain, list.load_balance);
         }
-        for next_hop in list.next_hops {
-            objects.next_hops.release(domain, next_hop);
+        for adjacency in list.adjacencies {
+            objects.adjacencies.release(domain, adjacency);
         }
     }
 
@@ -234,7 +230,7 @@ impl<F: Family> PathLists<F> {
         like: LoadBalanceId,
     ) -> Result<Prepared<F>, ObjectsFull> {
         let mut prepared =
-            Prepared { list, resolution, next_hops: Vec::new(), shares: Vec::new(), inserted: None };
+            Prepared { list, resolution, adjacencies: Vec::new(), shares: Vec::new(), inserted: None };
         match self.fill(objects, domain, &mut prepared, like) {
             Ok(()) => Ok(prepared),
             Err(full) => {
@@ -254,8 +250,9 @@ impl<F: Family> PathLists<F> {
         for &(resolved, weight) in &prepared.resolution {
             let forward = match resolved {
                 Resolved::Adjacency(interface, address) => {
-                    let id = objects.next_hops.acquire(domain, interface, address.into())?;
-                    prepared.next_hops.push(id);
+                    let next_hop = NextHop { interface, address: address.into(), payload: F::ETHER_TYPE };
+                    let id = objects.adjacencies.acquire(domain, next_hop)?;
+                    prepared.adjacencies.push(id);
                     Forward::adjacency(id)
                 }
                 Resolved::Other(forward) => forward,
@@ -277,8 +274,8 @@ impl<F: Family> PathLists<F> {
     pub fn discard(&mut self, objects: &mut Objects, domain: &mut Domain, prepared: Prepared<F>) {
         let list = self.get_mut(prepared.list);
         list.planned = list.load_balance;
-        for next_hop in prepared.next_hops {
-            objects.next_hops.release(domain, next_hop);
+        for adjacency in prepared.adjacencies {
+            objects.adjacencies.release(domain, adjacency);
         }
         if let Some(id) = prepared.inserted {
             objects.load_balances.remove(domain, id);
@@ -295,7 +292,7 @@ impl<F: Family> PathLists<F> {
     ) -> Superseded {
         let list = self.get_mut(prepared.list);
         let mut superseded = Superseded {
-            next_hops: std::mem::replace(&mut list.next_hops, prepared.next_hops),
+            adjacencies: std::mem::replace(&mut list.adjacencies, prepared.adjacencies),
             load_balance: None,
         };
         if list.load_balance == list.planned {
@@ -323,7 +320,7 @@ fn discount<K: Ord>(users: &mut BTreeMap<K, usize>, key: K) {
 
 /// Objects that a list had before its last resolution.
 pub(super) struct Superseded {
-    next_hops: Vec<AdjacencyId>,
+    adjacencies: Vec<AdjacencyId>,
     load_balance: Option<LoadBalanceId>,
 }
 
@@ -332,8 +329,8 @@ impl Superseded {
         if let Some(id) = self.load_balance {
             objects.load_balances.remove(domain, id);
         }
-        for id in self.next_hops {
-            objects.next_hops.release(domain, id);
+        for id in self.adjacencies {
+            objects.adjacencies.release(domain, id);
         }
     }
 }

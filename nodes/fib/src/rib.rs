@@ -27,10 +27,10 @@ use weft_engine::InterfaceIndex;
 use weft_engine::qsbr::Domain;
 use weft_interface::{LinkState, Owner};
 
-use super::family::{Family, IpPrefix, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
+use super::family::{Family, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
 use super::path_list::{Objects, ObjectsFull, PathListId, PathLists, Prepared};
 use super::route::{Action, Change, Outcome, Preference, RouteError, RoutePath, check_paths, check_prefix};
-use super::{Forward, LoadBalanceId};
+use super::{Forward, IpPrefix, LoadBalanceId};
 use source::{Route, Source};
 pub use view::{RouteView, SourceView};
 

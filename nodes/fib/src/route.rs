@@ -9,8 +9,8 @@ use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_interface::{Owner, TableIndex};
 
-use crate::family::{Family, IpPrefix};
-use crate::{DropKind, Forward, MAX_FORWARDS};
+use crate::family::Family;
+use crate::{DropKind, Forward, IpPrefix, MAX_FORWARDS};
 
 /// Which owner wins where several have a route for one prefix: the lowest, and among equals the lowest owner.
 /// Other systems call it metric or administrative distance.
@@ -65,6 +65,21 @@ pub enum PathTarget<F: Family> {
     Table(TableIndex),
     /// To an object of a registered kind ([`ForwardKind::to`](crate::ForwardKind::to)).
     Object(Forward),
+}
+
+impl<F: Family> PathTarget<F> {
+    /// The interface that it leads over, or whose address it is.
+    pub fn interface(&self) -> Option<InterfaceIndex> {
+        match *self {
+            PathTarget::Via { interface, .. } => interface,
+            PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => Some(interface),
+            PathTarget::Local
+            | PathTarget::Punt
+            | PathTarget::Drop(_)
+            | PathTarget::Table(_)
+            | PathTarget::Object(_) => None,
+        }
+    }
 }
 
 impl<F: Family> fmt::Display for PathTarget<F> {

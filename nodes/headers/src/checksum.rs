@@ -8,7 +8,7 @@
 //!
 //! Pure functions.
 
-use super::{IpProtocol, Ipv4Header};
+use super::{IpProtocol, Ipv4Header, Ipv6Header};
 use zerocopy::IntoBytes;
 
 /// The checksum of `bytes`, whose own checksum field holds 0.
@@ -29,6 +29,16 @@ impl Sum {
             .bytes(ip.destination.as_bytes())
             .word(protocol.0.into())
             .word(length)
+    }
+
+    /// That of IPv6 (RFC 8200 section 8.1), for a packet without extension headers that change the destination.
+    pub fn pseudo_header6(ip: &Ipv6Header, protocol: IpProtocol, length: u32) -> Sum {
+        Sum::default()
+            .bytes(&ip.source().octets())
+            .bytes(&ip.destination().octets())
+            .word((length >> 16) as u16)
+            .word(length as u16)
+            .word(protocol.0.into())
     }
 
     /// Adds a 16-bit value in host order.

@@ -100,7 +100,7 @@ impl FromStr for MacAddr {
 }
 
 /// What an Ethernet frame or a VLAN tag carries (IANA "IEEE 802 Numbers"), in host order.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct EtherType(pub u16);
 

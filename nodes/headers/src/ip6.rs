@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::IpProtocol;
+use super::{IpProtocol, MacAddr};
 
 /// The 40 bytes that every IPv6 packet starts with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -61,5 +61,30 @@ impl Ipv6Header {
     #[inline(always)]
     pub const fn destination(&self) -> Ipv6Addr {
         Ipv6Addr::from_octets(self.destination)
+    }
+}
+
+/// The multicast address at which whoever has `address` is asked for (RFC 4291 section 2.7.1).
+pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | a as u16, (b as u16) << 8 | c as u16)
+}
+
+/// The MAC address of frames to a multicast address (RFC 2464 section 7).
+pub const fn multicast_mac(address: Ipv6Addr) -> MacAddr {
+    let [.., a, b, c, d] = address.octets();
+    MacAddr([0x33, 0x33, a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_station_is_asked_for_at_an_address_of_its_last_three_bytes() {
+        let address: Ipv6Addr = "2001:db8::1:80ff:fe01:203".parse().unwrap();
+        let group = solicited_node(address);
+        assert_eq!(group, "ff02::1:ff01:203".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(multicast_mac(group), MacAddr([0x33, 0x33, 0xff, 1, 2, 3]));
     }
 }

@@ -13,6 +13,7 @@ mod arp;
 pub mod build;
 pub mod checksum;
 mod ethernet;
+mod icmp6;
 mod ip;
 mod ip4;
 mod ip6;
@@ -20,7 +21,8 @@ mod transport;
 
 pub use arp::{ArpOperation, ArpPacket};
 pub use ethernet::{EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag, ip4_offset};
+pub use icmp6::{Icmp6Header, Icmp6Type, LinkAddressOption, NeighborMessage};
 pub use ip::IpProtocol;
 pub use ip4::{Icmp4Header, Icmp4Type, Ipv4Header};
-pub use ip6::Ipv6Header;
+pub use ip6::{Ipv6Header, multicast_mac, solicited_node};
 pub use transport::{TcpFlags, TcpHeader, UdpHeader};

@@ -43,7 +43,7 @@ impl Changes {
     pub const MAC: Changes = Changes(4);
     /// Its addresses, or those that it borrows.
     pub const ADDRESSES: Changes = Changes(8);
-    /// The forwarding table of packets that arrive there.
+    /// The forwarding table of packets of some family that arrive there.
     pub const TABLE: Changes = Changes(16);
     /// Anything else.
     pub const SETTINGS: Changes = Changes(32);
@@ -59,8 +59,8 @@ impl Changes {
             admin_up,
             link_up,
             mtu,
-            table4,
-            addresses4,
+            ip4,
+            ip6,
             unnumbered,
             proxy_arp,
             gratuitous_arp,
@@ -73,8 +73,12 @@ impl Changes {
             ((*admin_up, *link_up) != (new.admin_up, new.link_up), Changes::STATE),
             (*mtu != new.mtu, Changes::MTU),
             (*mac != new.mac, Changes::MAC),
-            ((addresses4, unnumbered) != (&new.addresses4, &new.unnumbered), Changes::ADDRESSES),
-            (*table4 != new.table4, Changes::TABLE),
+            (
+                (&ip4.addresses, &ip6.addresses, unnumbered)
+                    != (&new.ip4.addresses, &new.ip6.addresses, &new.unnumbered),
+                Changes::ADDRESSES,
+            ),
+            ((ip4.table, ip6.table) != (new.ip4.table, new.ip6.table), Changes::TABLE),
             (
                 (name, kind, tag, proxy_arp, gratuitous_arp, forwarding, source_check, tx, host)
                     != (

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod events;
+mod family;
 mod kind;
 mod owner;
 mod settings;
@@ -17,7 +18,6 @@ mod table;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
 use thiserror::Error;
 use weft_engine::counters::DELETED;
 use weft_engine::publish::Published;
@@ -27,6 +27,7 @@ use weft_stats::{EntryIndex, StatsError};
 use weft_headers::MacAddr;
 
 pub use events::{Changes, Event};
+pub use family::{AddressFamily, Addressing, Ip4, Ip6, IpPrefix};
 pub use kind::Kind;
 pub use owner::Owner;
 pub use settings::{GratuitousArp, LinkState, SourceCheck, TableIndex};
@@ -49,10 +50,10 @@ pub struct Interface {
     pub link_up: bool,
     /// Most bytes of an IP packet.
     pub mtu: u16,
-    /// Forwarding table of packets that arrive here.
-    pub table4: TableIndex,
-    /// Addresses with their subnets, the primary one first.
-    pub addresses4: Vec<Ipv4Net>,
+    /// IPv4: addresses, and the table of packets that arrive here.
+    pub ip4: Addressing<Ip4>,
+    /// IPv6, likewise.
+    pub ip6: Addressing<Ip6>,
     /// The interface whose address this one borrows.
     pub unnumbered: Option<InterfaceIndex>,
     /// See [`Entry::proxy_arp`].
@@ -67,6 +68,30 @@ pub struct Interface {
     pub tx: NodeId,
     /// Node of the host's side.
     pub host: NodeId,
+}
+
+impl Interface {
+    /// A new one, on which nothing is configured. It is down, and nobody has seen a link.
+    fn new(name: String, kind: Kind, mac: MacAddr, mtu: u16, tx: NodeId) -> Interface {
+        Interface {
+            name,
+            kind,
+            tag: String::new(),
+            mac,
+            admin_up: false,
+            link_up: kind == Kind::Loopback,
+            mtu,
+            ip4: Addressing::default(),
+            ip6: Addressing::default(),
+            unnumbered: None,
+            proxy_arp: false,
+            gratuitous_arp: GratuitousArp::default(),
+            forwarding: true,
+            source_check: SourceCheck::Off,
+            tx,
+            host: NodeId::DROP,
+        }
+    }
 }
 
 /// Why an interface cannot be what was asked.
@@ -172,27 +197,7 @@ impl Interfaces {
         mtu: u16,
         tx: NodeId,
     ) -> Result<InterfaceIndex, InterfaceError> {
-        self.insert(
-            engine,
-            Interface {
-                name: name.to_owned(),
-                kind,
-                tag: String::new(),
-                mac,
-                admin_up: false,
-                link_up: kind.is_always_up(),
-                mtu,
-                table4: TableIndex(0),
-                addresses4: Vec::new(),
-                unnumbered: None,
-                proxy_arp: false,
-                gratuitous_arp: GratuitousArp::default(),
-                forwarding: true,
-                source_check: SourceCheck::Off,
-                tx,
-                host: NodeId::DROP,
-            },
-        )
+        self.insert(engine, Interface::new(name.to_owned(), kind, mac, mtu, tx))
     }
 
     /// Adds a sub-interface `<port>.<id>` for frames with these tags. It is down.
@@ -210,23 +215,9 @@ impl Interfaces {
         if let Some((_, other)) = self.subs(parent).find(|(_, other)| other.tags() == tags) {
             return Err(InterfaceError::TagsTaken(other.name.clone()));
         }
-        self.insert(
-            engine,
-            Interface {
-                name: format!("{}.{id}", port.name),
-                kind: Kind::Sub { parent, id, tags },
-                tag: String::new(),
-                admin_up: false,
-                table4: TableIndex(0),
-                addresses4: Vec::new(),
-                unnumbered: None,
-                proxy_arp: false,
-                gratuitous_arp: GratuitousArp::default(),
-                forwarding: true,
-                source_check: SourceCheck::Off,
-                ..port
-            },
-        )
+        let kind = Kind::Sub { parent, id, tags };
+        let sub = Interface::new(format!("{}.{id}", port.name), kind, port.mac, port.mtu, port.tx);
+        self.insert(engine, Interface { link_up: port.link_up, host: port.host, ..sub })
     }
 
     fn insert(
@@ -446,7 +437,7 @@ impl Interfaces {
     fn entry(&self, index: InterfaceIndex) -> Option<Entry> {
         let interface = self.get(index)?;
         let lender = interface.unnumbered.and_then(|lender| self.get(lender));
-        let addresses4 = lender.unwrap_or(interface).addresses4.clone().into_boxed_slice();
+        let lender = lender.unwrap_or(interface);
         let (port, tags) = (interface.parent().unwrap_or(index), interface.tags());
         let subs = self.subs(index).map(|(sub, interface)| (interface.tags(), sub)).collect();
         // The host's side of a port sees the tags, so it serves the sub-interfaces too.
@@ -454,16 +445,15 @@ impl Interfaces {
         Some(Entry {
             mac: interface.mac,
             up: self.is_up(index),
-            ip4: !addresses4.is_empty(),
+            ip4: Addressing { addresses: lender.ip4.addresses.clone(), ..interface.ip4 },
+            ip6: Addressing { addresses: lender.ip6.addresses.clone(), ..interface.ip6 },
             proxy_arp: interface.proxy_arp,
             gratuitous_arp: interface.gratuitous_arp,
             port,
             mtu: interface.mtu,
-            table4: interface.table4,
             tx: interface.tx,
             host,
             tags,
-            addresses4,
             subs,
         })
     }
@@ -542,7 +532,7 @@ mod tests {
         interfaces.begin();
         interfaces.change(&mut engine, port, |it| it.mtu = 9000).unwrap();
         interfaces
-            .change(&mut engine, port, |it| it.addresses4 = vec!["10.0.0.1/24".parse().unwrap()])
+            .change(&mut engine, port, |it| it.ip4.addresses = vec!["10.0.0.1/24".parse().unwrap()])
             .unwrap();
         assert_eq!(interfaces.take_events(), [], "nobody sees it yet");
         interfaces.commit(&mut engine);

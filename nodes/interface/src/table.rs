@@ -7,12 +7,12 @@
 use std::net::Ipv4Addr;
 
 use hashbrown::{HashMap, HashSet};
-use ipnet::Ipv4Net;
 use weft_engine::{InterfaceIndex, NodeId};
 
-use weft_headers::{EtherType, MacAddr, VlanId};
+use weft_headers::{EtherType, EthernetHeader, MacAddr, VlanId, VlanTag};
+use zerocopy::IntoBytes;
 
-use crate::{GratuitousArp, TableIndex};
+use crate::{Addressing, GratuitousArp, Ip4, Ip6, TableIndex};
 
 /// The tags of a sub-interface: none, one, or an outer and an inner one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -28,6 +28,20 @@ impl Tags {
     pub const fn length(&self) -> usize {
         (self.outer.is_some() as usize + self.inner.is_some() as usize) * 4
     }
+
+    /// What a frame with them begins with, up to the `payload`, which is of this type.
+    pub fn header(&self, to: MacAddr, from: MacAddr, payload: EtherType) -> Vec<u8> {
+        let after_outer = if self.inner.is_some() { EtherType::VLAN } else { payload };
+        let first = self.outer.map_or(payload, |(tag_type, _)| tag_type);
+        let mut header = EthernetHeader::new(to, from, first).as_bytes().to_vec();
+        if let Some((_, id)) = self.outer {
+            header.extend_from_slice(VlanTag::new(id, after_outer).as_bytes());
+        }
+        if let Some(id) = self.inner {
+            header.extend_from_slice(VlanTag::new(id, payload).as_bytes());
+        }
+        header
+    }
 }
 
 /// An interface, as a worker sees it.
@@ -37,8 +51,10 @@ pub struct Entry {
     pub mac: MacAddr,
     /// Administratively up, with its link and its parent's.
     pub up: bool,
-    /// IPv4 packets are routed: it has an address or borrows one.
-    pub ip4: bool,
+    /// IPv4: its own addresses or those that it borrows, and the table of packets that arrive here.
+    pub ip4: Addressing<Ip4>,
+    /// IPv6, likewise.
+    pub ip6: Addressing<Ip6>,
     /// Answers ARP requests for addresses that it has a route to elsewhere (RFC 1027).
     pub proxy_arp: bool,
     /// What gratuitous ARP packets do.
@@ -47,36 +63,22 @@ pub struct Entry {
     pub port: InterfaceIndex,
     /// Most bytes of an IP packet.
     pub mtu: u16,
-    /// Forwarding table of packets that arrive here.
-    pub table4: TableIndex,
     /// Node that transmits.
     pub tx: NodeId,
     /// Node that hands packets to the host's side of the port; [`NodeId::DROP`] if there is none.
     pub host: NodeId,
     /// Tags of frames that leave here.
     pub tags: Tags,
-    /// Addresses with their subnets, the primary one first.
-    pub addresses4: Box<[Ipv4Net]>,
     /// Sub-interfaces of this port by the tags of their frames.
     pub subs: HashMap<Tags, InterfaceIndex>,
 }
 
 impl Entry {
-    /// The address that packets of our own carry when they leave here.
-    pub fn primary4(&self) -> Option<Ipv4Addr> {
-        self.addresses4.first().map(Ipv4Net::addr)
-    }
-
-    /// Whether `address` is its own, or one that it borrows.
-    pub fn has_address4(&self, address: Ipv4Addr) -> bool {
-        self.addresses4.iter().any(|own| own.addr() == address)
-    }
-
     /// Whether packets of an EtherType are taken here, if somebody handles it: IPv4 and ARP need an address.
     #[inline]
     pub fn accepts(&self, ether_type: EtherType) -> bool {
         match ether_type {
-            EtherType::IPV4 | EtherType::ARP => self.ip4,
+            EtherType::IPV4 | EtherType::ARP => self.ip4.is_enabled(),
             _ => true,
         }
     }
@@ -100,7 +102,7 @@ impl InterfaceTable {
         let subnets = entries
             .iter()
             .flatten()
-            .flat_map(|entry| entry.addresses4.iter().map(|subnet| (entry.table4, subnet)));
+            .flat_map(|entry| entry.ip4.addresses.iter().map(|subnet| (entry.ip4.table, subnet)));
         let broadcasts4 = subnets
             // Subnets of one or two addresses have no broadcast address (RFC 3021).
             .filter(|(_, subnet)| subnet.prefix_len() < 31)

@@ -12,13 +12,10 @@
 //! sees through a bounded ring. So a flood of ARP costs the flooder's own worker some cycles, and forwarding state
 //! changes in one place only.
 
-mod hold;
 mod input;
 mod reply;
 mod request;
 
-pub use hold::{HoldSettings, IP4_ARP, Ip4Arp};
 pub use input::{ARP_INPUT, ArpInput};
 pub use reply::{ARP_REPLY, ArpReply};
 pub use request::request_frame;
-pub use weft_fib::neighbor::{NeighborNotice, NoticeSender};

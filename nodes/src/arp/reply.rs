@@ -19,14 +19,15 @@ use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::{Context, InterfaceIndex, NodeId};
+use weft_fib::Adjacency;
 
 use super::input::format_arp;
 use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
-use crate::graph::Tables;
 use crate::headers::{ArpOperation, ArpPacket, EthernetHeader};
 use crate::interface::{Entry, InterfaceTable};
-use crate::ip4::{Fib, Forward, ForwardKind, LoadBalance, MAX_TABLES, NextHop, TableIndex};
+use crate::ip4::{Fib, Forward, ForwardKind, LoadBalance, MAX_TABLES, TableIndex};
 use crate::neighbor::{Evidence, NeighborNotice, NoticeSender, Recent};
+use crate::tables::Tables;
 
 weft_engine::edges! {
     /// Where packets go that are not answered.
@@ -80,7 +81,7 @@ pub struct ArpReply {
     interfaces: Arc<Published<InterfaceTable>>,
     tables: SlabReader<Arc<Fib>>,
     load_balances: SlabReader<LoadBalance>,
-    next_hops: SlabReader<NextHop>,
+    adjacencies: SlabReader<Adjacency>,
     sender: NoticeSender,
     recent: Recent,
     /// `interface-output`.
@@ -104,7 +105,7 @@ impl ArpReply {
             interfaces: Arc::clone(&tables.interfaces),
             tables: tables.fibs.clone(),
             load_balances: tables.load_balances.clone(),
-            next_hops: tables.next_hops.clone(),
+            adjacencies: tables.adjacencies.clone(),
             sender,
             recent: Recent::new(clock, QUIET),
             arc,
@@ -123,7 +124,7 @@ impl Node for ArpReply {
             routes: Routes {
                 tables: self.tables.read(guard),
                 load_balances: self.load_balances.read(guard),
-                next_hops: self.next_hops.read(guard),
+                adjacencies: self.adjacencies.read(guard),
             },
             sender: &mut self.sender,
             recent: &mut self.recent,
@@ -163,13 +164,13 @@ impl Reply<'_> {
         if arp.sender_mac == interface.mac {
             return self.reasons.drop(packet, Reason::Own);
         }
-        let to_us = interface.has_address4(target);
+        let to_us = interface.ip4.has(target);
         let is_request = arp.operation() == Some(ArpOperation::Request);
         // A probe asks whether an address is free, and has none to learn (RFC 5227 section 2.1.1).
         let is_probe = is_request && sender.is_unspecified();
         if !is_probe {
             let (address, mac) = (IpAddr::V4(sender), arp.sender_mac);
-            if interface.has_address4(sender) {
+            if interface.ip4.has(sender) {
                 self.tell(NeighborNotice::Conflict { interface: rx, address, mac });
                 return self.reasons.drop(packet, Reason::Conflict);
             }
@@ -205,8 +206,8 @@ impl Reply<'_> {
         }
         let proxy = interface.proxy_arp
             && !is_probe
-            && self.interfaces.is_unicast4(interface.table4, target)
-            && self.routes.lead_elsewhere(interface.table4, target, rx);
+            && self.interfaces.is_unicast4(interface.ip4.table, target)
+            && self.routes.lead_elsewhere(interface.ip4.table, target, rx);
         match proxy {
             true => self.answer(packet, interface, arp, Event::ProxyReplied),
             false => self.reasons.drop(packet, Reason::NotForUs),
@@ -220,12 +221,12 @@ impl Reply<'_> {
     }
 
     fn is_neighbor(&self, interface: &Entry, rx: InterfaceIndex, sender: Ipv4Addr) -> bool {
-        let mut subnets = interface.addresses4.iter().filter(|subnet| subnet.contains(&sender)).peekable();
+        let mut subnets = interface.ip4.addresses.iter().filter(|subnet| subnet.contains(&sender)).peekable();
         let on_link = match subnets.peek() {
             Some(_) => subnets.any(|subnet| subnet.prefix_len() >= 31 || subnet.network() != sender),
-            None => self.routes.lead_to(interface.table4, sender, rx),
+            None => self.routes.lead_to(interface.ip4.table, sender, rx),
         };
-        on_link && self.interfaces.is_unicast4(interface.table4, sender)
+        on_link && self.interfaces.is_unicast4(interface.ip4.table, sender)
     }
 
     /// Makes the request its own reply.
@@ -263,7 +264,7 @@ impl Reply<'_> {
 struct Routes<'a> {
     tables: SlabView<'a, Arc<Fib>>,
     load_balances: SlabView<'a, LoadBalance>,
-    next_hops: SlabView<'a, NextHop>,
+    adjacencies: SlabView<'a, Adjacency>,
 }
 
 impl Routes<'_> {
@@ -272,7 +273,7 @@ impl Routes<'_> {
     fn lead_elsewhere(&self, table: TableIndex, target: Ipv4Addr, rx: InterfaceIndex) -> bool {
         self.forward(table, target).is_some_and(|forward| match forward.kind() {
             ForwardKind::ADJACENCY => {
-                self.next_hops.get(forward.object()).is_some_and(|next_hop| next_hop.interface != rx)
+                self.adjacencies.get(forward.object()).is_some_and(|adjacency| adjacency.interface != rx)
             }
             ForwardKind::GLEAN => forward.as_glean() != Some(rx),
             // To a node that forwards it in its own way, too.
@@ -284,9 +285,9 @@ impl Routes<'_> {
     fn lead_to(&self, table: TableIndex, host: Ipv4Addr, rx: InterfaceIndex) -> bool {
         self.forward(table, host).is_some_and(|forward| match forward.as_adjacency() {
             Some(id) => self
-                .next_hops
+                .adjacencies
                 .get(id.0)
-                .is_some_and(|next_hop| next_hop.interface == rx && next_hop.address == IpAddr::V4(host)),
+                .is_some_and(|hop| hop.interface == rx && hop.address == IpAddr::V4(host)),
             None => forward.as_glean() == Some(rx),
         })
     }

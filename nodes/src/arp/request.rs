@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use zerocopy::IntoBytes;
 
-use crate::headers::{ArpOperation, ArpPacket, EtherType, EthernetHeader, MacAddr, VlanTag};
+use crate::headers::{ArpOperation, ArpPacket, EtherType, MacAddr};
 use crate::interface::Tags;
 
 /// The frame that asks for `target` on behalf of `sender`, which is our address: of all stations, or of the one (`to`)
@@ -18,15 +18,7 @@ pub fn request_frame(
     tags: Tags,
 ) -> Vec<u8> {
     let to = to.unwrap_or(MacAddr::BROADCAST);
-    let behind_outer = if tags.inner.is_some() { EtherType::VLAN } else { EtherType::ARP };
-    let first = tags.outer.map_or(EtherType::ARP, |(tag_type, _)| tag_type);
-    let mut frame = EthernetHeader::new(to, mac, first).as_bytes().to_vec();
-    if let Some((_, id)) = tags.outer {
-        frame.extend_from_slice(VlanTag::new(id, behind_outer).as_bytes());
-    }
-    if let Some(id) = tags.inner {
-        frame.extend_from_slice(VlanTag::new(id, EtherType::ARP).as_bytes());
-    }
+    let mut frame = tags.header(to, mac, EtherType::ARP);
     let packet = ArpPacket::new(ArpOperation::Request, (mac, sender), (MacAddr::ZERO, target));
     frame.extend_from_slice(packet.as_bytes());
     frame

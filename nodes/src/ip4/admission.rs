@@ -12,8 +12,9 @@ use weft_engine::frame::Frame;
 use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::{ArcId, Context, Engine, InterfaceIndex};
+use weft_fib::Adjacency;
 
-use super::{Fib, Forward, ForwardKind, LoadBalance, MAX_TABLES, NextHop, format_header};
+use super::{Fib, Forward, ForwardKind, LoadBalance, MAX_TABLES, format_header};
 use crate::arcs::IP4_UNICAST_ARC;
 use crate::context::IpContext;
 use crate::headers::Ipv4Header;
@@ -105,13 +106,13 @@ pub struct Whereabouts {
     /// Load-balances by id.
     pub load_balances: SlabReader<LoadBalance>,
     /// Neighbours.
-    pub next_hops: SlabReader<NextHop>,
+    pub adjacencies: SlabReader<Adjacency>,
 }
 
 struct Routes<'a> {
     tables: SlabView<'a, Arc<Fib>>,
     load_balances: SlabView<'a, LoadBalance>,
-    next_hops: SlabView<'a, NextHop>,
+    adjacencies: SlabView<'a, Adjacency>,
 }
 
 impl Whereabouts {
@@ -120,7 +121,7 @@ impl Whereabouts {
         Routes {
             tables: self.tables.read(guard),
             load_balances: self.load_balances.read(guard),
-            next_hops: self.next_hops.read(guard),
+            adjacencies: self.adjacencies.read(guard),
         }
     }
 }
@@ -149,7 +150,7 @@ impl Routes<'_> {
 
     fn is_by(&self, forward: &Forward, interface: InterfaceIndex) -> bool {
         match forward.as_adjacency() {
-            Some(id) => self.next_hops.get(id.0).is_some_and(|hop| hop.interface == interface),
+            Some(id) => self.adjacencies.get(id.0).is_some_and(|hop| hop.interface == interface),
             None => forward.as_glean() == Some(interface),
         }
     }

@@ -12,9 +12,9 @@ use weft_engine::frame::Frame;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader};
 use weft_engine::{BufferIndex, Context};
+use weft_fib::Adjacency;
 use zerocopy::FromBytes;
 
-use super::NextHop;
 use super::input::format_header;
 use crate::context::IpContext;
 use crate::headers::{Ipv4Header, checksum};
@@ -60,7 +60,7 @@ pub static IP4_FRAG: NodeSpec = NodeSpec::internal("ip4-frag")
 /// One worker's instance.
 pub struct Ip4Frag {
     /// Next hops by id.
-    pub next_hops: SlabReader<NextHop>,
+    pub adjacencies: SlabReader<Adjacency>,
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
     /// Fragments of the vector; here so that it is allocated once.
@@ -75,14 +75,15 @@ pub struct Ip4Frag {
 
 impl Node for Ip4Frag {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let (next_hops, interfaces) = (self.next_hops.read(cx.guard()), self.interfaces.read(cx.guard()));
+        let (adjacencies, interfaces) = (self.adjacencies.read(cx.guard()), self.interfaces.read(cx.guard()));
         let (reasons, events, counters) = (self.reasons, self.events, cx.counters);
         let rewrite = self.next.to(Next::Rewrite);
         let fragments = &mut self.fragments;
         cx.each_or_keep(frame, |buffers, index| {
             let packet = buffers.packet(index);
-            let interface =
-                next_hops.get(packet.meta.next_hop()).and_then(|next_hop| interfaces.get(next_hop.interface));
+            let interface = adjacencies
+                .get(packet.meta.next_hop())
+                .and_then(|adjacency| interfaces.get(adjacency.interface));
             let result = match interface {
                 // The MTU has grown in between.
                 Some(interface) if packet.meta.total_length() <= usize::from(interface.mtu) => {

@@ -307,9 +307,10 @@ fn may_answer(packet: &Packet<'_>, interfaces: &InterfaceTable) -> bool {
 
 /// The address that errors about packets of `rx` carry, and the table that they are routed by.
 fn source(rx: InterfaceIndex, interfaces: &InterfaceTable) -> Option<(Ipv4Addr, TableIndex)> {
-    let table = interfaces.get(rx)?.table4;
-    let own = interfaces.get(rx).and_then(|interface| interface.primary4());
-    let any = || interfaces.iter().filter(|interface| interface.table4 == table).find_map(|it| it.primary4());
+    let table = interfaces.get(rx)?.ip4.table;
+    let own = interfaces.get(rx).and_then(|interface| interface.ip4.primary());
+    let any =
+        || interfaces.iter().filter(|interface| interface.ip4.table == table).find_map(|it| it.ip4.primary());
     Some((own.or_else(any)?, table))
 }
 

@@ -248,7 +248,7 @@ impl End<'_> {
         ip.ttl = TTL;
         packet.meta.flags |= LOCALLY_ORIGINATED;
         packet.meta.hash = 0;
-        packet.meta.set_table(interface.table4.0);
+        packet.meta.set_table(interface.ip4.table.0);
         self.events.count(self.counters, Event::EchoReply, 1);
         self.next.to(EndNext::Lookup)
     }

@@ -21,7 +21,7 @@ use super::flow_hash::flow_hash;
 use super::icmp_error::IcmpError;
 use super::{DropKind, Fib, Forward, ForwardKind, LoadBalance};
 use crate::arcs::drop_by;
-use crate::context::{IpContext, LOCALLY_ORIGINATED};
+use crate::context::{GLEAN, IpContext, LOCALLY_ORIGINATED};
 use crate::headers::Ipv4Header;
 
 weft_engine::edges! {
@@ -62,9 +62,6 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
 /// Most tables that a packet is looked up in.
 pub(crate) const MAX_TABLES: usize = 8;
 
-/// In place of a next hop: the destination itself is on the link of `tx_interface`.
-pub(crate) const GLEAN: u32 = u32::MAX;
-
 /// One worker's instance.
 pub struct Ip4Lookup {
     /// Forwarding tables by index.
@@ -97,7 +94,7 @@ impl Node for Ip4Lookup {
             return;
         };
         // Most vectors are of one table, which the first packet names; a packet of another one finds its own. So one number
-        // per packet passes between the stages. With `LoadBalance::next_hop`, 3 clocks less than a table for each packet.
+        // per packet passes between the stages. With `LoadBalance::adjacency`, 3 clocks less than a table for each packet.
         let table = cx.buffers.packet(first).meta.table();
         let Some(fib) = lookup.tables.get(table) else {
             return cx.each(frame, |packet| lookup.alone(&mut packet.aside()));
@@ -142,8 +139,8 @@ impl Lookup<'_> {
             return self.drop(&mut packet.aside(), Reason::NoTable);
         };
         self.routes.add(id.0 as usize, 1, packet.meta.total_length() as u64);
-        if let Some(next_hop) = load_balance.next_hop() {
-            packet.meta.set_next_hop(next_hop.0);
+        if let Some(adjacency) = load_balance.adjacency() {
+            packet.meta.set_next_hop(adjacency.0);
             return self.next.to(Next::Rewrite);
         }
         self.other(&mut packet.aside(), load_balance, destination)

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! IPv4 forwarding state, from what was configured to what a worker reads.
-//! The tables and the way from routes to them are [`weft_fib`]'s; here are the nodes that read them, and the router that
-//! keeps them.
+//! The nodes of IPv4. The tables that they read are [`weft_fib`]'s, and the router ([`crate::router`]) keeps them.
 
 mod admission;
+mod arp;
 mod flow_hash;
 mod fragment;
 mod icmp_error;
@@ -12,26 +11,24 @@ mod local;
 mod lookup;
 mod mss;
 mod rewrite;
-mod router;
 
 pub use admission::{
     AdmissionNodes, IP4_LOCAL_ONLY, IP4_URPF_LOOSE, IP4_URPF_STRICT, Ip4LocalOnly, Ip4Urpf, Whereabouts,
 };
+pub use arp::{IP4_ARP, Ip4Arp};
 pub use flow_hash::flow_hash;
 pub use fragment::{IP4_FRAG, Ip4Frag};
 pub use icmp_error::{IP4_ICMP_ERROR, IcmpError, IcmpLimits, IcmpRates, IcmpSettings, Ip4IcmpError};
 pub(crate) use input::format_header;
 pub use input::{IP4_INPUT, Ip4Input};
 pub use local::{IP4_LOCAL, IP4_LOCAL_END, Ip4Local, Ip4LocalEnd};
-pub(crate) use lookup::{GLEAN, MAX_TABLES};
+pub(crate) use lookup::MAX_TABLES;
 pub use lookup::{IP4_LOOKUP, Ip4Lookup};
 pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssLimits};
 pub use rewrite::{IP4_REWRITE, Ip4Rewrite};
-pub use router::{NeighborNews, PendingChanges, Router, RouterError, RouterSettings, Table, TableId, Users};
 pub use weft_fib::{
-    AddressRole, Adjacencies as NextHops, AdjacenciesFull as NextHopsFull, Adjacency as NextHop,
-    AdjacencyId as NextHopId, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind,
-    Ip4, LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, MAX_REWRITE,
+    AddressRole, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind, Ip4,
+    LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, MAX_REWRITE,
     Multipath, Objects, ObjectsFull, Outcome, Preference, Resolution, Rewrite, RewriteTooLong, Share,
     VlanTags,
 };

@@ -18,9 +18,10 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{Context, NodeId};
+use weft_fib::Adjacency;
 
 use super::icmp_error::IcmpError;
-use super::{NextHop, Resolution, Rewrite as LinkHeader};
+use super::{Resolution, Rewrite as LinkHeader};
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::{Ipv4Header, checksum};
 use crate::interface::InterfaceTable;
@@ -59,8 +60,8 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
 
 /// One worker's instance.
 pub struct Ip4Rewrite {
-    /// Next hops by id.
-    pub next_hops: SlabReader<NextHop>,
+    /// Adjacencies by id.
+    pub adjacencies: SlabReader<Adjacency>,
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
     /// The `ip4-output` arc, which `interface-output` follows.
@@ -75,7 +76,7 @@ impl Node for Ip4Rewrite {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let guard = cx.guard();
         let rewrite = Rewrite {
-            next_hops: self.next_hops.read(guard),
+            adjacencies: self.adjacencies.read(guard),
             interfaces: self.interfaces.read(guard),
             arc: cx.arcs().arc(self.arc),
             counters: cx.counters,
@@ -87,7 +88,7 @@ impl Node for Ip4Rewrite {
 }
 
 struct Rewrite<'a> {
-    next_hops: SlabView<'a, NextHop>,
+    adjacencies: SlabView<'a, Adjacency>,
     interfaces: &'a InterfaceTable,
     arc: ArcStart<'a>,
     counters: &'a Counters,
@@ -98,46 +99,46 @@ struct Rewrite<'a> {
 impl Rewrite<'_> {
     #[inline(always)]
     fn one(&self, packet: &mut Packet<'_>) -> NodeId {
-        let Some(next_hop) = self.next_hops.get(packet.meta.next_hop()) else {
+        let Some(adjacency) = self.adjacencies.get(packet.meta.next_hop()) else {
             return self.reasons.drop(packet, Reason::NoNextHop);
         };
-        // All that a packet needs is in its next hop's line: a look at its interface and at the table of arcs cost 3
+        // All that a packet needs is in its adjacency's line: a look at its interface and at the table of arcs cost 3
         // clocks. Packets in several buffers go aside, for one load less.
-        if let Resolution::Complete(link) = &next_hop.resolution
+        if let Resolution::Complete(link) = &adjacency.resolution
             && packet.meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED | CHAINED) == 0
-            && packet.length() <= usize::from(next_hop.egress.mtu)
+            && packet.length() <= usize::from(adjacency.egress.mtu)
             && let Some(ip) = packet.header_mut::<Ipv4Header>()
             && ip.ttl > 1
         {
             checksum::decrement_ttl(ip);
-            return self.transmit(packet, next_hop, link);
+            return self.transmit(packet, adjacency, link);
         }
-        self.special(&mut packet.aside(), next_hop)
+        self.special(&mut packet.aside(), adjacency)
     }
 
     /// Link header in front, and out.
     #[inline(always)]
-    fn transmit(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> NodeId {
+    fn transmit(&self, packet: &mut Packet<'_>, adjacency: &Adjacency, link: &LinkHeader) -> NodeId {
         let complete = match link {
             LinkHeader::Untagged(header) => packet.prepend_header(header),
-            _ => self.prepend_other(&mut packet.aside(), next_hop, link),
+            _ => self.prepend_other(&mut packet.aside(), adjacency, link),
         };
         if !complete {
             return self.reasons.drop(packet, Reason::NoHeadroom);
         }
-        packet.meta.tx_interface = next_hop.interface;
-        self.arc.start(next_hop.interface, packet).unwrap_or(next_hop.egress.tx)
+        packet.meta.tx_interface = adjacency.interface;
+        self.arc.start(adjacency.interface, packet).unwrap_or(adjacency.egress.tx)
     }
 
     /// A header with tags belongs to a sub-interface, anything else to a tunnel, for which no device counts. Out of line:
     /// in the loop, its copies and counters cost all other packets half a clock.
     #[cold]
     #[inline(never)]
-    fn prepend_other(&self, packet: &mut Packet<'_>, next_hop: &NextHop, link: &LinkHeader) -> bool {
+    fn prepend_other(&self, packet: &mut Packet<'_>, adjacency: &Adjacency, link: &LinkHeader) -> bool {
         let complete = link.prepend_to(packet);
         if complete {
             let bytes = packet.meta.total_length() as u64;
-            self.counters.interfaces.tx.add(next_hop.interface.index(), 1, bytes);
+            self.counters.interfaces.tx.add(adjacency.interface.index(), 1, bytes);
         }
         complete
     }
@@ -145,12 +146,12 @@ impl Rewrite<'_> {
     /// Packets that need a second look, one question after the other.
     #[cold]
     #[inline(never)]
-    fn special(&self, packet: &mut Packet<'_>, next_hop: &NextHop) -> NodeId {
-        let Some(interface) = self.interfaces.get(next_hop.interface) else {
+    fn special(&self, packet: &mut Packet<'_>, adjacency: &Adjacency) -> NodeId {
+        let Some(interface) = self.interfaces.get(adjacency.interface) else {
             return self.reasons.drop(packet, Reason::Down);
         };
-        let Resolution::Complete(link) = &next_hop.resolution else {
-            packet.meta.tx_interface = next_hop.interface;
+        let Resolution::Complete(link) = &adjacency.resolution else {
+            packet.meta.tx_interface = adjacency.interface;
             return self.next.to(Next::Arp);
         };
         let (length, flags) = (packet.meta.total_length(), packet.meta.flags);
@@ -178,6 +179,6 @@ impl Rewrite<'_> {
         if forwarded {
             checksum::decrement_ttl(ip);
         }
-        self.transmit(packet, next_hop, link)
+        self.transmit(packet, adjacency, link)
     }
 }

@@ -30,15 +30,14 @@ use weft_engine::clock::Clock;
 use weft_engine::node::ReasonKind;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
-use weft_nodes::arp::NeighborNotice;
+use weft_nodes::fib::{AdjacencyId, NextHop};
 use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
-use weft_nodes::headers::MacAddr;
 use weft_nodes::headers::build::{Packet, ethernet};
+use weft_nodes::headers::{EtherType, MacAddr};
 use weft_nodes::interface::{Interface, Interfaces, Kind};
-use weft_nodes::ip4::{
-    Action, Change, NextHopId, Objects, Owner, PathTarget, Preference, RoutePath, Router, RouterSettings,
-    Table, TableIndex,
-};
+use weft_nodes::ip4::{Action, Change, Ip4, Objects, Owner, PathTarget, Preference, RoutePath, TableIndex};
+use weft_nodes::neighbor::NeighborNotice;
+use weft_nodes::router::{Router, RouterSettings, Table};
 
 use devices::{Sink, Source};
 
@@ -51,6 +50,7 @@ const MADE: [&str; 4] = [
 ];
 
 const WORKER: ThreadIndex = ThreadIndex(1);
+
 const BUFFERS: usize = 2048;
 
 /// A port with a host on its link.
@@ -154,9 +154,9 @@ impl Bed {
         router.count_in(routes.clone());
         let tables = Tables {
             interfaces: interfaces.published(),
-            fibs: router.fibs(),
+            fibs: router.fibs::<Ip4>(),
             load_balances: router.objects().load_balances.reader(),
-            next_hops: router.objects().next_hops.reader(),
+            adjacencies: router.objects().adjacencies.reader(),
             routes,
             settings,
             main: main.clone(),
@@ -189,13 +189,13 @@ impl Bed {
 
     /// Another forwarding table.
     pub fn add_table(&mut self) -> TableIndex {
-        let id = self.router.tables().count() as u32;
-        self.router.add_table(&mut self.engine, id, "test").expect("room for a table")
+        let id = self.router.tables::<Ip4>().count() as u32;
+        self.router.add_table::<Ip4>(&mut self.engine, id, "test").expect("room for a table")
     }
 
     /// A forwarding table.
-    pub fn table(&self, table: TableIndex) -> &Table {
-        self.router.table(table).expect("the table exists")
+    pub fn table(&self, table: TableIndex) -> &Table<Ip4> {
+        self.router.table::<Ip4>(table).expect("the table exists")
     }
 
     /// Next hops and load-balances.
@@ -218,20 +218,24 @@ impl Bed {
     pub fn address(&mut self, interface: InterfaceIndex, address: &str) {
         self.change(interface, |interface| (interface.admin_up, interface.link_up) = (true, true));
         let net = address.parse().expect("an address with its prefix length");
-        self.router.add_address(&mut self.engine, &mut self.interfaces, interface, net).expect("an address");
+        self.router
+            .add_address::<Ip4>(&mut self.engine, &mut self.interfaces, interface, net)
+            .expect("an address");
     }
 
     /// Moves an interface, with its addresses, to another table. Its neighbours are unknown there.
     pub fn move_to(&mut self, table: TableIndex, interface: InterfaceIndex) {
         let Bed { engine, router, interfaces, .. } = self;
-        let id = router.table(table).expect("the table exists").id;
-        let addresses = interfaces.get(interface).expect("the interface exists").addresses4.clone();
+        let id = router.table::<Ip4>(table).expect("the table exists").id;
+        let addresses = interfaces.get(interface).expect("the interface exists").ip4.addresses.clone();
         for address in &addresses {
-            router.remove_address(engine, interfaces, interface, *address).expect("it has the address");
+            router
+                .remove_address::<Ip4>(engine, interfaces, interface, *address)
+                .expect("it has the address");
         }
-        router.set_table(engine, interfaces, interface, id).expect("an interface without addresses");
+        router.set_table::<Ip4>(engine, interfaces, interface, id).expect("an interface without addresses");
         for address in addresses {
-            router.add_address(engine, interfaces, interface, address).expect("nobody has it there");
+            router.add_address::<Ip4>(engine, interfaces, interface, address).expect("nobody has it there");
         }
     }
 
@@ -242,16 +246,17 @@ impl Bed {
     }
 
     /// A neighbour that is known from now on; its next hop.
-    pub fn resolve(&mut self, interface: InterfaceIndex, address: Ipv4Addr, mac: MacAddr) -> NextHopId {
+    pub fn resolve(&mut self, interface: InterfaceIndex, address: Ipv4Addr, mac: MacAddr) -> AdjacencyId {
         self.router
-            .set_static_neighbor(&mut self.engine, &self.interfaces, interface, address, mac)
+            .set_static_neighbor::<Ip4>(&mut self.engine, &self.interfaces, interface, address, mac)
             .expect("a neighbour");
         self.next_hop(interface, address)
     }
 
     /// The next hop of a neighbour that is known or has a route.
-    pub fn next_hop(&self, interface: InterfaceIndex, address: Ipv4Addr) -> NextHopId {
-        self.objects().next_hops.find(interface, address.into()).expect("a next hop")
+    pub fn next_hop(&self, interface: InterfaceIndex, address: Ipv4Addr) -> AdjacencyId {
+        let next_hop = NextHop { interface, address: address.into(), payload: EtherType::IPV4 };
+        self.objects().adjacencies.find(next_hop).expect("a next hop")
     }
 
     /// Gives a port a host's side.

@@ -3,10 +3,10 @@
 //! when it is dropped.
 
 use proptest::prelude::*;
-use weft_nodes::arp::HoldSettings;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{ArpOperation, ArpPacket, EtherType, MacAddr, VlanId};
+use weft_nodes::hold::HoldSettings;
 use weft_nodes::interface::Tags;
 use weft_nodes::ip4::PathTarget;
 

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use weft_engine::InterfaceIndex;
 use weft_engine::buffer::HEADROOM;
-use weft_nodes::arp::NeighborNotice;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{ArpOperation, ArpPacket, EtherType, MacAddr, VlanId};
 use weft_nodes::interface::Tags;
 use weft_nodes::ip4::{DropKind, PathTarget};
 use weft_nodes::neighbor::Evidence;
+use weft_nodes::neighbor::NeighborNotice;
 use zerocopy::IntoBytes;
 
 use weft_testing::{Bed, DEFAULT, Port, ip};

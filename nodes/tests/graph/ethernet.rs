@@ -53,7 +53,7 @@ fn frames_that_are_not_for_us_end_here() {
     bed.dies(0, &twice.build()[..21], "ethernet-input/truncated");
     bed.change(p0.index, |interface| interface.link_up = false);
     bed.dies(0, &good.build(), "ethernet-input/interface_down");
-    bed.change(p0.index, |interface| (interface.link_up, interface.addresses4) = (true, vec![]));
+    bed.change(p0.index, |interface| (interface.link_up, interface.ip4.addresses) = (true, vec![]));
     bed.dies(0, &good.build(), "ethernet-input/ip4_not_enabled");
     assert_eq!(bed.interface(p0.index).drops, 15);
     bed.interfaces.delete(&mut bed.engine, p0.index).unwrap();
@@ -77,7 +77,7 @@ fn what_weft_does_not_speak_goes_to_the_host_as_it_came() {
     assert_eq!(bed.punted(0), frames);
     bed.counted(&[]);
     assert_eq!((bed.interface(p0.index).punt, bed.interface(p0.index).drops), (4, 0));
-    bed.change(p0.index, |interface| interface.addresses4 = vec![]);
+    bed.change(p0.index, |interface| interface.ip4.addresses = vec![]);
     let plain = p0.incoming().ipv4(p0.peer, p1.peer).build();
     bed.receive_bytes(0, plain.clone());
     bed.run();

@@ -9,10 +9,11 @@ use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec};
 use weft_engine::{Context, NodeId, ThreadIndex};
 use weft_nodes::context::{IpContext, LOCALLY_ORIGINATED};
+use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::headers::build::{Packet, ipv4};
 use weft_nodes::interface::Kind;
-use weft_nodes::ip4::{Forward, NextHopId, PathTarget, Rewrite};
+use weft_nodes::ip4::{Forward, Ip4, PathTarget, Rewrite};
 
 use weft_testing::{Bed, DEFAULT, InterfaceCounts, ip};
 
@@ -74,7 +75,7 @@ fn what_cannot_be_sent_has_a_reason() {
     bed.dies(0, &to_all.build(), "ip4-rewrite/link_broadcast");
     // Found its next hop when the interface was still up.
     let Bed { router, engine, interfaces, .. } = &mut bed;
-    let peer = router.hold_next_hop(engine, interfaces, p1.index, p1.peer).unwrap();
+    let peer = router.hold_adjacency::<Ip4>(engine, interfaces, p1.index, p1.peer).unwrap();
     bed.change(p1.index, |interface| interface.admin_up = false);
     bed.place("ip4-rewrite", &packet, HEADROOM, |meta| meta.set_next_hop(peer.0));
     bed.run();
@@ -136,11 +137,11 @@ static ONWARD: NodeSpec = NodeSpec::internal("test-onward");
 /// Sends packets to ip4-rewrite: by the adjacency that is their object, or as what a tunnel has made.
 struct Onward {
     rewrite: NodeId,
-    tunnel_on: Option<NextHopId>,
+    tunnel_on: Option<AdjacencyId>,
 }
 
 impl Onward {
-    fn add(bed: &mut Bed, tunnel_on: Option<NextHopId>) -> NodeId {
+    fn add(bed: &mut Bed, tunnel_on: Option<AdjacencyId>) -> NodeId {
         let rewrite = bed.engine.graph().id("ip4-rewrite").unwrap();
         let def = NodeDef::new(&ONWARD, |_| Box::new(Onward { rewrite, tunnel_on }));
         bed.engine.add_nodes("test", vec![def]).unwrap()[0]

@@ -5,13 +5,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use weft_engine::buffer::HEADROOM;
-use weft_nodes::arp::HoldSettings;
 use weft_nodes::context::IpContext;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::{Packet, ipv4};
 use weft_nodes::headers::{EtherType, Icmp4Header, Icmp4Type, MacAddr, VlanId};
+use weft_nodes::hold::HoldSettings;
 use weft_nodes::interface::Tags;
-use weft_nodes::ip4::PathTarget;
+use weft_nodes::ip4::{Ip4, PathTarget};
 
 use weft_testing::{Bed, DEFAULT, ip, wanted};
 
@@ -63,7 +63,7 @@ fn a_packet_that_waits_is_not_counted_for_a_later_interface() {
     let tags = Tags { outer: VlanId::new(7).map(|id| (EtherType::VLAN, id)), inner: None };
     let sub = bed.interfaces.create_sub(&mut bed.engine, p0.index, 7, tags).unwrap();
     bed.change(sub, |sub| {
-        sub.addresses4.push("10.7.0.1/24".parse().unwrap());
+        sub.ip4.addresses.push("10.7.0.1/24".parse().unwrap());
         (sub.admin_up, sub.link_up) = (true, true);
     });
     bed.pass(0, &p0.incoming().vlan(7).ipv4(ip("10.7.0.2"), ip(NEW)).udp(1, 2).payload(&[1]));
@@ -108,9 +108,9 @@ fn a_resolved_next_hop_holds_nobody_but_behind_others() {
     assert_eq!(numbers(&bed.sent(1)), [1]);
     // It goes and comes back while packets wait, and a release is on its way.
     let Bed { router, engine, interfaces, .. } = &mut bed;
-    let held = router.hold_next_hop(engine, interfaces, p1.index, p1.peer).unwrap();
+    let held = router.hold_adjacency::<Ip4>(engine, interfaces, p1.index, p1.peer).unwrap();
     assert_eq!(held, known);
-    assert!(router.remove_neighbor(engine, interfaces, p1.index, p1.peer));
+    assert!(router.remove_neighbor(engine, interfaces, p1.index, p1.peer.into()));
     bed.place("ip4-arp", &packet(2), HEADROOM, |meta| meta.set_next_hop(known.0));
     bed.run();
     assert_eq!(bed.resolve(p1.index, p1.peer, p1.peer_mac), known);
@@ -197,11 +197,11 @@ fn what_cannot_wait_has_a_reason() {
     bed.counted(&[("ip4-arp/no_next_hop", 1)]);
     // A subnet of which the interface has no longer an address: its broadcast is still routed to the link.
     bed.route(DEFAULT, "10.3.0.0/24", &[PathTarget::Connected(p1.index)]);
-    bed.change(p1.index, |interface| interface.addresses4.push("10.3.0.1/24".parse().unwrap()));
+    bed.change(p1.index, |interface| interface.ip4.addresses.push("10.3.0.1/24".parse().unwrap()));
     bed.dies(0, &numbered(&bed, "10.3.0.255", 0).build(), "ip4-arp/directed_broadcast");
     // Found its next hop when the interface was still up.
     let Bed { router, engine, interfaces, .. } = &mut bed;
-    let unknown = router.hold_next_hop(engine, interfaces, p1.index, ip(NEW)).unwrap();
+    let unknown = router.hold_adjacency::<Ip4>(engine, interfaces, p1.index, ip(NEW)).unwrap();
     bed.change(p1.index, |interface| interface.link_up = false);
     bed.place("ip4-arp", &packet, HEADROOM, |meta| meta.set_next_hop(unknown.0));
     bed.run();

@@ -153,12 +153,12 @@ fn without_a_buffer_or_an_address_nothing_is_sent() {
         });
         bed.run();
     };
-    bed.change(p0.index, |interface| interface.addresses4.clear());
+    bed.change(p0.index, |interface| interface.ip4.addresses.clear());
     place(&mut bed);
     let sent = bed.only(0);
     assert_eq!(sent[26..30], p1.address.octets());
     bed.moved();
-    bed.change(p1.index, |interface| interface.addresses4.clear());
+    bed.change(p1.index, |interface| interface.ip4.addresses.clear());
     place(&mut bed);
     bed.nothing_sent();
     bed.counted(&[("ip4-icmp-error/no_source_address", 1), ("ip4-icmp-error/ttl_expired", 1)]);

@@ -74,7 +74,7 @@ fn a_route_can_lead_nowhere() {
     let to = |destination| p0.incoming().ipv4(p0.peer, ip(destination)).udp(1, 2).build();
     bed.dies(0, &to("192.0.2.1"), "ip4-lookup/blackhole");
     bed.dies(0, &to("198.51.100.1"), "ip4-lookup/table_loop");
-    bed.change(p0.index, |interface| interface.table4 = TableIndex(7));
+    bed.change(p0.index, |interface| interface.ip4.table = TableIndex(7));
     bed.dies(0, &to("192.0.2.1"), "ip4-lookup/no_table");
 }
 
@@ -84,7 +84,7 @@ fn a_route_can_lead_to_another_table() {
     let [p0, p1] = bed.ports;
     let other = bed.add_table();
     bed.route(other, "0.0.0.0/0", &[PathTarget::Table(DEFAULT)]);
-    bed.change(p0.index, |interface| interface.table4 = other);
+    bed.change(p0.index, |interface| interface.ip4.table = other);
     bed.pass(0, &p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2));
     assert_eq!(bed.only(1), p1.outgoing().ipv4(p0.peer, p1.peer).ttl(63).udp(1, 2).build());
 }

@@ -6,7 +6,7 @@ use weft_classify::text::{self, Resolve};
 use weft_classify::{Direction, Exempt, OwnedSet, RuleSet};
 use weft_cli::{Args, CliError};
 use weft_engine::InterfaceIndex;
-use weft_nodes::ip4::NextHopId;
+use weft_nodes::fib::AdjacencyId;
 use weft_plugin_sdk::abi;
 
 use crate::foreign::{self, Described};
@@ -39,7 +39,7 @@ impl Resolve for Reader<'_> {
     }
 
     /// Somebody would have to hold it until the rule goes.
-    fn next_hop(&mut self, args: &mut Args<'_>) -> Result<NextHopId, CliError> {
+    fn next_hop(&mut self, args: &mut Args<'_>) -> Result<AdjacencyId, CliError> {
         Err(args.reject("rules of plugins redirect to interfaces only"))
     }
 

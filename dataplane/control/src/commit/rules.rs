@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use weft_classify::{ClassifyError, Direction, Exempt, Redirect, Rule, RuleError, RuleId, RuleSet, Verdict};
 use weft_engine::InterfaceIndex;
-use weft_nodes::ip4::{NextHopId, Owner};
+use weft_nodes::fib::AdjacencyId;
+use weft_nodes::ip4::{Ip4, Owner};
 
 use super::{Purpose, Trial};
 use crate::Control;
@@ -26,14 +27,14 @@ pub(super) struct RulesDraft {
     sets: BTreeMap<Arc<str>, (usize, Option<RuleSet>)>,
     attached: BTreeMap<Place, (usize, Option<Arc<str>>)>,
     /// Held for rules that come.
-    held: Vec<NextHopId>,
+    held: Vec<AdjacencyId>,
     /// Held for the rules that these sets had before.
-    before: Vec<NextHopId>,
+    before: Vec<AdjacencyId>,
     /// Whether the classifier has begun a transaction.
     begun: bool,
 }
 
-fn next_hops(set: &RuleSet) -> impl Iterator<Item = NextHopId> {
+fn next_hops(set: &RuleSet) -> impl Iterator<Item = AdjacencyId> {
     set.iter().filter_map(|rule| match rule.action.verdict {
         Verdict::Redirect(Redirect::NextHop(id)) => Some(id),
         _ => None,
@@ -89,7 +90,7 @@ impl RulesDraft {
         if self.begun {
             rule_sets.commit(engine);
         }
-        let mut held: HashMap<NextHopId, usize> = HashMap::new();
+        let mut held: HashMap<AdjacencyId, usize> = HashMap::new();
         self.before.into_iter().chain(self.held).for_each(|id| *held.entry(id).or_default() += 1);
         for id in self.sets.keys().filter_map(|name| rule_sets.get(name)).flat_map(|set| next_hops(set.rules))
         {
@@ -98,7 +99,7 @@ impl RulesDraft {
             }
         }
         for (id, count) in held {
-            (0..count).for_each(|_| router.release_next_hop(engine, id));
+            (0..count).for_each(|_| router.release_adjacency(engine, id));
         }
     }
 
@@ -108,7 +109,7 @@ impl RulesDraft {
         if std::mem::take(&mut self.begun) {
             rule_sets.roll_back(engine);
         }
-        self.held.drain(..).for_each(|id| router.release_next_hop(engine, id));
+        self.held.drain(..).for_each(|id| router.release_adjacency(engine, id));
     }
 }
 
@@ -148,7 +149,7 @@ impl Trial<'_> {
         if let Some((on, address)) = wanted.next_hop {
             self.interface(on)?;
             let Control { router, engine, interfaces, .. } = &mut *self.control;
-            let id = router.hold_next_hop(engine, interfaces, on, address)?;
+            let id = router.hold_adjacency::<Ip4>(engine, interfaces, on, address)?;
             self.draft.rules.held.push(id);
             rule.action.verdict = Verdict::Redirect(Redirect::NextHop(id));
         }

@@ -22,8 +22,8 @@ use weft_binapi::server::{Clients, Records, Registry, Session, SessionId};
 use weft_control::{Control, Object, Replay, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
-use weft_nodes::ip4::{NeighborNews, Router};
 use weft_nodes::neighbor::{Neighbor, NeighborState};
+use weft_nodes::router::{NeighborNews, Router};
 
 use super::{changing, index, ip4};
 use crate::state::Dataplane;

@@ -5,9 +5,10 @@
 use weft_binapi::Retval;
 use weft_classify::ClassifyError;
 use weft_control::{LinkError, StepError};
+use weft_nodes::fib::{ApplyError, RouteError};
 use weft_nodes::interface::InterfaceError;
-use weft_nodes::ip4::{ApplyError, RouteError, RouterError};
 use weft_nodes::neighbor::NeighborError;
+use weft_nodes::router::{Routed, RouterError, RoutesError};
 
 use crate::lifecycle::Refusal;
 use crate::ports::DeviceError;
@@ -55,7 +56,8 @@ pub fn device(error: DeviceError) -> Retval {
     tracing::info!("API: {error}");
     match error {
         DeviceError::Interface(error) => interface(&error),
-        DeviceError::Router(error) => router(&error),
+        DeviceError::Router(RoutesError::Ip4(error)) => router(&error),
+        DeviceError::Router(RoutesError::Ip6(error)) => router(&error),
         DeviceError::Step(error) => of(&error),
         DeviceError::Changes(refused) => refused.first().map_or(Retval::UNSPECIFIED, of),
         DeviceError::Port(_) | DeviceError::Tap(_) | DeviceError::Netdev(_) | DeviceError::Umem(_) => {
@@ -83,11 +85,11 @@ pub fn interface(error: &InterfaceError) -> Retval {
     }
 }
 
-pub fn router(error: &RouterError) -> Retval {
+pub fn router<F: Routed>(error: &RouterError<F>) -> Retval {
     match error {
         RouterError::UnknownTable(_) => Retval::NO_SUCH_FIB,
-        RouterError::TableExists(_) | RouterError::KindExists(_) => Retval::ENTRY_ALREADY_EXISTS,
-        RouterError::TableInUse(..) | RouterError::KindInUse(..) => Retval::RSRC_IN_USE,
+        RouterError::TableExists(_) => Retval::ENTRY_ALREADY_EXISTS,
+        RouterError::TableInUse(..) => Retval::RSRC_IN_USE,
         RouterError::DefaultTable => Retval::UNSUPPORTED,
         RouterError::TablesFull(..) | RouterError::TableMemory(..) => Retval::LIMIT_EXCEEDED,
         RouterError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
@@ -100,7 +102,7 @@ pub fn router(error: &RouterError) -> Retval {
     }
 }
 
-fn apply(error: &ApplyError) -> Retval {
+fn apply<F: Routed>(error: &ApplyError<F>) -> Retval {
     match error {
         ApplyError::Refused(refused) => {
             refused.first().map_or(Retval::UNSPECIFIED, |(_, error)| route(error))
@@ -109,7 +111,7 @@ fn apply(error: &ApplyError) -> Retval {
     }
 }
 
-fn route(error: &RouteError) -> Retval {
+fn route<F: Routed>(error: &RouteError<F>) -> Retval {
     match error {
         RouteError::HostBits { .. } => Retval::INVALID_PREFIX_LENGTH,
         RouteError::NoPath(_) => Retval::NO_PATHS_IN_ROUTE,

@@ -4,6 +4,7 @@
 //! Flows are looked at in their tables, which costs the workers nothing; what changes one is a message to its worker.
 
 use std::net::Ipv4Addr;
+use weft_nodes::ip4::Ip4;
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
@@ -87,7 +88,7 @@ fn redirect(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Verdict, C
         To::Table => {
             let table = args.parse_with("table", |word| {
                 let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
-                dataplane.router.table_index(id).map_err(|error| error.to_string())
+                dataplane.router.table_index::<Ip4>(id).map_err(|error| error.to_string())
             })?;
             Ok(Verdict::Table(table.0 as u16))
         }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use weft_cli::{Command, Reply};
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::Interface;
+use weft_nodes::ip4::Ip4;
 use weft_stats::Combined;
 
 use super::{center, complete_interface, left, optional_interface, right, row};
@@ -201,9 +202,9 @@ fn addresses(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> AllAddresse
         .map(|(_, interface)| Addresses {
             name: interface.name.clone(),
             up: interface.admin_up,
-            table: dataplane.router.table(interface.table4).map_or(0, |table| table.id),
-            fib_index: interface.table4.0,
-            addresses: interface.addresses4.iter().map(ToString::to_string).collect(),
+            table: dataplane.router.table::<Ip4>(interface.ip4.table).map_or(0, |table| table.id),
+            fib_index: interface.ip4.table.0,
+            addresses: interface.ip4.addresses.iter().map(ToString::to_string).collect(),
             unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
         })
         .collect();

@@ -458,7 +458,7 @@ fn a_command_file_is_one_change_or_none() {
             "show ip neighbors",
             "show classify",
         ];
-        let held = bed.dataplane.router.objects().next_hops.len();
+        let held = bed.dataplane.router.objects().adjacencies.len();
         format!("{held} next hops\n") + &commands.map(|command| bed.text(command)).concat()
     };
     let site = "ip table add 7\nset interface ip table pg0 7\nset interface state pg0 up\n\

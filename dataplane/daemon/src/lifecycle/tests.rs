@@ -2,6 +2,7 @@
 //! An interface or a table goes and another one with its index, and its name, comes: nothing of the first must be left.
 
 use std::time::Duration;
+use weft_nodes::ip4::Ip4;
 
 use weft_flow::settings::Mode;
 use weft_flow_map::{Flow, Verdict};
@@ -92,8 +93,8 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     let port = bed.dataplane.interfaces.find("pg0").expect("it was created");
     bed.dataplane.track_flows(port, Mode::Track).expect("there is memory for flows");
     let flow = one_flow(&mut bed);
-    let of_nine = bed.dataplane.router.table_index(9).expect("it was added");
-    let of_seven = bed.dataplane.router.table_index(7).expect("it was added");
+    let of_nine = bed.dataplane.router.table_index::<Ip4>(9).expect("it was added");
+    let of_seven = bed.dataplane.router.table_index::<Ip4>(7).expect("it was added");
     assert_eq!(u32::from(flow.key.table()), of_seven.0);
     bed.text(&format!("flow verdict {} redirect table 9", flow.id));
     let comes = |bed: &mut Bed, what: &str, holds: fn(&[Flow]) -> bool| {
@@ -107,7 +108,11 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     bed.text("ip table del 9");
     comes(&mut bed, "it leads nowhere", |flows| flows[0].verdict == Verdict::Drop);
     bed.text("ip table add 8");
-    assert_eq!(bed.dataplane.router.table_index(8).ok(), Some(of_nine), "the index is given out again");
+    assert_eq!(
+        bed.dataplane.router.table_index::<Ip4>(8).ok(),
+        Some(of_nine),
+        "the index is given out again"
+    );
     for command in
         ["set interface ip address del pg0 10.0.0.254/24", "set interface ip table pg0 0", "ip table del 7"]
     {

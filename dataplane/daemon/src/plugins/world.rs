@@ -7,7 +7,7 @@ use weft_binapi::server::SessionId;
 use weft_classify::{OwnedSet, RuleId};
 use weft_control::{ChangeSet, Object, Purpose};
 use weft_engine::{Engine, InterfaceIndex};
-use weft_nodes::ip4::Forward;
+use weft_nodes::ip4::{Forward, Ip4};
 use weft_plugin_host::{Route4, World};
 use weft_stats::Combined;
 
@@ -51,11 +51,11 @@ impl World for Dataplane {
 
     /// The first one, if there are several paths.
     fn route4(&self, table: u32, destination: Ipv4Addr) -> Result<Route4, String> {
-        let first = self.router.table_index(table).map_err(|error| error.to_string())?;
+        let first = self.router.table_index::<Ip4>(table).map_err(|error| error.to_string())?;
         let (mut looked_up, objects) = (first, self.router.objects());
         // A route may lead into another table, but not round in a circle for ever.
-        for _ in self.router.tables() {
-            let table = self.router.table(looked_up);
+        for _ in self.router.tables::<Ip4>() {
+            let table = self.router.table::<Ip4>(looked_up);
             let forward = table
                 .and_then(|table| table.rib.longest_match(destination))
                 .and_then(|route| objects.load_balances.get(route.load_balance()))
@@ -66,7 +66,7 @@ impl World for Dataplane {
             }
             let local = forward == Some(Forward::LOCAL);
             let interface = match forward.and_then(Forward::as_adjacency) {
-                Some(id) => objects.next_hops.get(id).map(|next_hop| next_hop.interface),
+                Some(id) => objects.adjacencies.get(id).map(|next_hop| next_hop.interface),
                 None if local => self.owner4(destination),
                 None => forward.and_then(Forward::as_glean),
             };
@@ -100,14 +100,14 @@ impl Dataplane {
     /// The interface that has an address.
     fn owner4(&self, address: Ipv4Addr) -> Option<InterfaceIndex> {
         let has = |own: &[ipnet::Ipv4Net]| own.iter().any(|own| own.addr() == address);
-        self.interfaces.iter().find(|(_, interface)| has(&interface.addresses4)).map(|(index, _)| index)
+        self.interfaces.iter().find(|(_, interface)| has(&interface.ip4.addresses)).map(|(index, _)| index)
     }
 
     /// The address that packets of our own carry when they leave there: its own, or the one that it borrows.
     fn primary4(&self, interface: InterfaceIndex) -> Option<Ipv4Addr> {
         let interface = self.interfaces.get(interface)?;
         let lender = interface.unnumbered.and_then(|lender| self.interfaces.get(lender));
-        let addresses = interface.addresses4.first().or_else(|| lender?.addresses4.first());
+        let addresses = interface.ip4.addresses.first().or_else(|| lender?.ip4.addresses.first());
         addresses.map(|address| address.addr())
     }
 }

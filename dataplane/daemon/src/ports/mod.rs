@@ -51,7 +51,7 @@ use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration, Wiring};
 use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{InterfaceError, Interfaces};
-use weft_nodes::ip4::RouterError;
+use weft_nodes::router::RoutesError;
 
 use crate::config::interfaces::Interface;
 use crate::config::values::{HostInterface, InterfaceName};
@@ -87,7 +87,7 @@ pub enum DeviceError {
     Interface(#[from] InterfaceError),
     /// IPv4 refuses.
     #[error(transparent)]
-    Router(#[from] RouterError),
+    Router(#[from] RoutesError),
     /// The port cannot be opened.
     #[error(transparent)]
     Port(#[from] PortError),

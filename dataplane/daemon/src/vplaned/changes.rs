@@ -12,7 +12,8 @@ use weft_control::{ChangeSet, Object, Owner, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
 use weft_nodes::interface::Kind;
-use weft_nodes::ip4::{self, Action, DropKind, Preference, SourceCheck, TableId};
+use weft_nodes::ip4::{self, Action, DropKind, Preference, SourceCheck};
+use weft_nodes::router::TableId;
 use weft_vplaned::netlink::{IfIndex, RpFilter, TagProtocol};
 use weft_vplaned::store::{self, Change, FibTable, InterfaceKind, PathTarget, Paths, VrfId};
 

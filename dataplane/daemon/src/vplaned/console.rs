@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::Interface;
-use weft_nodes::ip4::{AddressRole, DropKind, Owner, PathTarget, RouteView, TableIndex};
+use weft_nodes::ip4::{AddressRole, DropKind, Ip4, Owner, PathTarget, RouteView, TableIndex};
 use weft_nodes::neighbor::NeighborState;
 use weft_vplaned::commands::Words;
 use weft_vplaned::console::{Console, Failure, json};
@@ -69,7 +69,7 @@ fn find(dataplane: &Dataplane, name: &str) -> Result<InterfaceIndex, Failure> {
 }
 
 fn table_id(dataplane: &Dataplane, table: TableIndex) -> u32 {
-    dataplane.router.table(table).map_or(0, |table| table.id)
+    dataplane.router.table::<Ip4>(table).map_or(0, |table| table.id)
 }
 
 // --- npf-op ---
@@ -114,14 +114,14 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
     let up = dataplane.interfaces.is_up(index);
     let parent = entry.parent().map(|parent| name_of(dataplane, parent));
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-    let routed = !entry.addresses4.is_empty() || entry.unnumbered.is_some();
+    let routed = !entry.ip4.addresses.is_empty() || entry.unnumbered.is_some();
     let address = |address: &Ipv4Net| json::Address::Inet {
         inet: *address,
         broadcast: (address.prefix_len() < 31).then(|| address.broadcast()),
     };
     json::Interface {
         name: name_of(dataplane, index),
-        vrf_id: table_id(dataplane, entry.table4),
+        vrf_id: table_id(dataplane, entry.ip4.table),
         ifindex: kernel.map(|(index, _)| index),
         parent,
         bridge: None,
@@ -139,7 +139,7 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
         kind: entry.kind.link_type(),
         eth_info: None,
         link: json::LinkState { up, duplex: None, speed: None },
-        addresses: json::Addresses(entry.addresses4.iter().map(address).collect()),
+        addresses: json::Addresses(entry.ip4.addresses.iter().map(address).collect()),
         statistics: json::Statistics {
             rx_packets: counters.rx_packets,
             rx_errors: counters.rx_errors,
@@ -170,7 +170,8 @@ fn route(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Fail
                 let id: u32 = words.value("the number of a table")?;
                 // The C dataplane's number of the default VRF is 1.
                 let id = if id == 1 { 0 } else { id };
-                table = dataplane.router.table_index(id).map_err(|error| Failure(format!("{error}\n")))?;
+                table =
+                    dataplane.router.table_index::<Ip4>(id).map_err(|error| Failure(format!("{error}\n")))?;
             }
             "show" => {
                 what = "show";
@@ -190,7 +191,7 @@ fn route(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Fail
             _ => return Err(words.wrong_last("vrf_id, table, show, all, summary or lookup").into()),
         }
     }
-    let Some(entry) = dataplane.router.table(table) else {
+    let Some(entry) = dataplane.router.table::<Ip4>(table) else {
         return Err(Failure("no such table\n".to_owned()));
     };
     if what == "summary" {
@@ -199,7 +200,7 @@ fn route(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Fail
             *stats.prefix.entry(route.prefix().prefix_len()).or_default() += 1;
         }
         stats.used = entry.rib.installed() as u64;
-        stats.nexthop.used = dataplane.router.objects().next_hops.iter().count() as u64;
+        stats.nexthop.used = dataplane.router.objects().adjacencies.iter().count() as u64;
         return text(&json::RouteSummary { route_stats: stats });
     }
     let mut routes = entry.rib.routes(None);
@@ -221,7 +222,7 @@ fn lookup(
     address: Ipv4Addr,
     length: Option<u8>,
 ) -> Result<json::RouteLookup, Failure> {
-    let Some(entry) = dataplane.router.table(table) else {
+    let Some(entry) = dataplane.router.table::<Ip4>(table) else {
         return Err(Failure("no such table\n".to_owned()));
     };
     let found = match length {
@@ -319,27 +320,27 @@ fn arp(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Arp, Fai
 fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure> {
     words.end()?;
     let users = |table: TableIndex| {
-        dataplane.interfaces.iter().filter(|(_, interface)| interface.table4 == table).count() as u32
+        dataplane.interfaces.iter().filter(|(_, interface)| interface.ip4.table == table).count() as u32
     };
-    let entry = |(index, table): (TableIndex, &weft_nodes::ip4::Table)| json::VrfEntry {
+    let entry = |(index, table): (TableIndex, &weft_nodes::router::Table<Ip4>)| json::VrfEntry {
         name: if table.id == 0 { "default".to_owned() } else { table.name.clone() },
         vrf_id: table.id,
         internal_vrf_id: index.0,
         ref_count: users(index),
     };
-    Ok(json::Vrf { vrf_table: dataplane.router.tables().map(entry).collect() })
+    Ok(json::Vrf { vrf_table: dataplane.router.tables::<Ip4>().map(entry).collect() })
 }
 
 fn local(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Local, Failure> {
     words.end()?;
     let addresses = dataplane.interfaces.iter().flat_map(|(index, interface)| {
-        let (ifname, vrf_id) = (name_of(dataplane, index), table_id(dataplane, interface.table4));
+        let (ifname, vrf_id) = (name_of(dataplane, index), table_id(dataplane, interface.ip4.table));
         let address = move |address: &Ipv4Net| json::LocalAddress {
             address: address.addr().into(),
             ifname: ifname.clone(),
             vrf_id,
         };
-        interface.addresses4.iter().map(address)
+        interface.ip4.addresses.iter().map(address)
     });
     Ok(json::Local { local: addresses.collect() })
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
+use weft_nodes::ip4::Ip4;
 
 use weft_control::Control;
 use weft_engine::InterfaceIndex;
@@ -115,9 +116,9 @@ fn session(
     let left = patience.saturating_sub(flow.idle);
     let [out, back] = flow.sides;
     let index = InterfaceIndex(flow.interface);
-    let table = dataplane.interfaces.get(index).map(|interface| interface.table4);
+    let table = dataplane.interfaces.get(index).map(|interface| interface.ip4.table);
     json::Session {
-        vrf_id: table.and_then(|table| dataplane.router.table(table)).map_or(0, |table| table.id),
+        vrf_id: table.and_then(|table| dataplane.router.table::<Ip4>(table)).map_or(0, |table| table.id),
         src_addr: IpAddr::V4(from.address),
         src_port: from.port,
         dst_addr: IpAddr::V4(to.address),

@@ -78,7 +78,7 @@ proptest! {
             check(&fib, &naive, &[prefix]);
         }
         domain.reclaim();
-        prop_assert_eq!(writer.free.with(|free| free.len()), writer.fresh as usize);
+        prop_assert_eq!(writer.blocks.in_use(), 0);
         for (prefix, _) in steps {
             let words = fib.table[table_range(prefix).start].load(Ordering::Relaxed);
             prop_assert_eq!(words, 0);

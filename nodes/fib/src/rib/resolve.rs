@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 use hashbrown::{HashMap, HashSet};
 use weft_interface::LinkState;
 
-use super::super::family::{Family, IpPrefix};
+use super::super::family::Family;
 use super::super::path_list::{PathListId, Resolution, Resolved};
 use super::super::route::{AddressRole, PathTarget};
-use super::super::{DropKind, Forward, ForwardKind, MAX_FORWARDS};
+use super::super::{DropKind, Forward, ForwardKind, IpPrefix, MAX_FORWARDS};
 use super::Rib;
 
 /// Fraction bits of a weight, so that a path can be split over those that its next hop resolves to.

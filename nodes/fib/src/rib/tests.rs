@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The RIB and what workers see of it: one promise per test, and all of them against a model.
 
-mod ip6;
 mod model;
 
 use std::collections::BTreeSet;
@@ -15,7 +14,7 @@ use weft_interface::{LinkState, Owner};
 use super::super::path_list::{Objects, ObjectsFull};
 use super::super::route::{Outcome, Preference, RouteError};
 use super::super::{
-    Adjacencies, AdjacenciesFull, DropKind, Family, FibError, FibSettings, Forward, Ip4, LoadBalanceId,
+    Adjacencies, AdjacenciesFull, DropKind, Family, FibError, FibSettings, Forward, Ip4, Ip6, LoadBalanceId,
     LoadBalances, Lookup,
 };
 use super::{ApplyError, Rib, RibSettings, SettingsOf};
@@ -54,7 +53,7 @@ impl<F: Family> Bed<F> {
         let settings = RibSettings { fib, ..RibSettings::default() };
         Bed {
             objects: Objects {
-                next_hops: Adjacencies::new(&domain, objects),
+                adjacencies: Adjacencies::new(&domain, objects),
                 load_balances: LoadBalances::new(&mut domain, objects),
             },
             rib: Rib::new(settings).unwrap(),
@@ -88,7 +87,7 @@ impl<F: Family> Bed<F> {
         let load_balance = self.objects.load_balances.get(id).expect("the FIB names a live load-balance");
         let fate = |forward: &Forward| match forward.as_adjacency() {
             Some(id) => {
-                let next_hop = self.objects.next_hops.get(id).expect("a bucket names a live next hop");
+                let next_hop = self.objects.adjacencies.get(id).expect("a bucket names a live next hop");
                 Fate::Neighbor(next_hop.interface, next_hop.address)
             }
             None => Fate::Forward(*forward),
@@ -232,7 +231,7 @@ fn without_room_nothing_happens() {
     assert_eq!(refused, [(2, RouteError::TableFull { prefix: net("11.2.0.0/16"), limit: 3 })]);
 
     assert_eq!((bed.rib.len(), bed.rib.installed(), bed.rib.path_lists()), (1, 1, 1));
-    assert_eq!((bed.objects.next_hops.len(), bed.objects.load_balances.len()), (1, 1));
+    assert_eq!((bed.objects.adjacencies.len(), bed.objects.load_balances.len()), (1, 1));
     assert_eq!(bed.fates(ip("11.0.0.1")), [NO_ROUTE].into());
     bed.apply(&blocks[..1]).unwrap();
     bed.apply(&prefixes[..1]).unwrap();

@@ -15,6 +15,7 @@ use weft_binapi::server::Registry;
 use weft_control::Control;
 use weft_control::{Value, settings};
 use weft_nodes::headers::MacAddr;
+use weft_nodes::ip4::Ip4;
 
 use crate::binapi::changing;
 use crate::binapi::retval::step;
@@ -74,8 +75,10 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         if is_ipv6 {
             return Err(Retval::UNSUPPORTED);
         }
-        let table =
-            dataplane.interfaces.get(index).and_then(|interface| dataplane.router.table(interface.table4));
+        let table = dataplane
+            .interfaces
+            .get(index)
+            .and_then(|interface| dataplane.router.table::<Ip4>(interface.ip4.table));
         Ok(SwInterfaceGetTableReply { retval: 0, vrf_id: table.ok_or(Retval::NO_SUCH_FIB)?.id })
     });
     registry.command(|dataplane, _, SwInterfaceClearStats { sw_if_index }| {

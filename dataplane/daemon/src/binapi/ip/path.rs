@@ -8,7 +8,7 @@ use weft_binapi::Retval;
 use weft_binapi::api::fib_types::{FibPath, FibPathNh, FibPathNhProto, FibPathType};
 use weft_control::ChangeSet;
 use weft_engine::InterfaceIndex;
-use weft_nodes::ip4::{AddressRole, DropKind, PathTarget, RoutePath, TableIndex};
+use weft_nodes::ip4::{AddressRole, DropKind, Ip4, PathTarget, RoutePath, TableIndex};
 
 use crate::state::Dataplane;
 
@@ -100,7 +100,7 @@ pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
         // Clients have no word for it.
         PathTarget::Object(_) => {}
         PathTarget::Table(table) => {
-            shown.table_id = dataplane.router.table(table).map_or(NONE, |table| table.id);
+            shown.table_id = dataplane.router.table::<Ip4>(table).map_or(NONE, |table| table.id);
         }
     }
     shown

@@ -10,7 +10,7 @@ use weft_binapi::api::ip::{
 };
 use weft_binapi::api::ip_types::Prefix;
 use weft_binapi::server::{Records, Registry};
-use weft_nodes::ip4::{LoadBalanceId, RouteView, SourceView};
+use weft_nodes::ip4::{Ip4, LoadBalanceId, RouteView, SourceView};
 
 use super::path;
 use crate::state::Dataplane;
@@ -45,8 +45,8 @@ fn walk<T: 'static>(
 ) -> Records<Dataplane, T> {
     let mut after = None;
     Records::new(move |dataplane: &mut Dataplane| {
-        let index = dataplane.router.table_index(table.table_id).ok().filter(|_| !table.is_ip6)?;
-        let routes = dataplane.router.table(index)?.rib.routes(after);
+        let index = dataplane.router.table_index::<Ip4>(table.table_id).ok().filter(|_| !table.is_ip6)?;
+        let routes = dataplane.router.table::<Ip4>(index)?.rib.routes(after);
         let (prefix, record) = routes
             .filter_map(|route| Some((route.prefix(), show(dataplane, table.table_id, route)?)))
             .next()?;
@@ -94,8 +94,8 @@ fn lookup(
     exact: bool,
     prefix: &Prefix,
 ) -> Result<(u8, IpRoute), Retval> {
-    let index = dataplane.router.table_index(table_id).map_err(|_| Retval::NO_SUCH_FIB)?;
-    let table = dataplane.router.table(index).ok_or(Retval::NO_SUCH_FIB)?;
+    let index = dataplane.router.table_index::<Ip4>(table_id).map_err(|_| Retval::NO_SUCH_FIB)?;
+    let table = dataplane.router.table::<Ip4>(index).ok_or(Retval::NO_SUCH_FIB)?;
     let prefix = super::route::prefix(prefix)?;
     let route = if exact { table.rib.get(prefix) } else { table.rib.covering(prefix) };
     route.and_then(|route| show(dataplane, table_id, &route, None)).ok_or(Retval::NO_SUCH_ENTRY)

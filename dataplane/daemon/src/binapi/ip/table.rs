@@ -9,7 +9,7 @@ use weft_binapi::api::ip::{
 };
 use weft_binapi::server::{Purpose, Records, Registry, Transactional};
 use weft_control::{ChangeSet, Control};
-use weft_nodes::ip4::{Action, Change, Owner, TableIndex};
+use weft_nodes::ip4::{Action, Change, Ip4, Owner, TableIndex};
 
 use crate::binapi::retval::{router, step};
 use crate::state::Dataplane;
@@ -26,7 +26,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     // The number has to be known at once.
     registry.command(|dataplane, session, IpTableAllocate { mut table }| {
         if table.table_id == u32::MAX {
-            let taken = |id: &u32| dataplane.router.table_index(*id).is_ok();
+            let taken = |id: &u32| dataplane.router.table_index::<Ip4>(*id).is_ok();
             table.table_id = (1..u32::MAX).find(|id| !taken(id)).ok_or(Retval::LIMIT_EXCEEDED)?;
         }
         let mut changes = dataplane.begin(session);
@@ -35,7 +35,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(IpTableAllocateReply { retval: 0, table })
     });
     registry.dump(|dataplane, _, IpTableDump {}| {
-        let tables = dataplane.router.tables().map(|(_, table)| {
+        let tables = dataplane.router.tables::<Ip4>().map(|(_, table)| {
             let name = table.name.as_str().into();
             IpTableDetails { table: IpTable { table_id: table.id, is_ip6: false, name } }
         });
@@ -62,7 +62,7 @@ fn known(dataplane: &Dataplane, table: &IpTable) -> Result<TableIndex, Retval> {
     if table.is_ip6 {
         return Err(Retval::UNSUPPORTED);
     }
-    dataplane.router.table_index(table.table_id).map_err(|_| Retval::NO_SUCH_FIB)
+    dataplane.router.table_index::<Ip4>(table.table_id).map_err(|_| Retval::NO_SUCH_FIB)
 }
 
 /// What is there already is no error, nor is asking for table 0, which is always there.
@@ -90,7 +90,7 @@ fn add_del(
 /// Deletes what clients have put there.
 fn flush(dataplane: &mut Dataplane, index: TableIndex) -> Result<(), Retval> {
     let Control { router: routes, engine, interfaces, .. } = &mut dataplane.control;
-    let rib = &routes.table(index).ok_or(Retval::NO_SUCH_FIB)?.rib;
+    let rib = &routes.table::<Ip4>(index).ok_or(Retval::NO_SUCH_FIB)?.rib;
     let owned = rib.routes(None).flat_map(|route| {
         let of_clients = route.sources().find(|source| source.owner.slot() == Owner::API);
         of_clients.map(|source| Change {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use weft_control::{ChangeSet, Object, Owner, Purpose, Value, settings};
 use weft_engine::InterfaceIndex as Index;
 use weft_nodes::headers::MacAddr;
-use weft_nodes::ip4::{Action, DropKind, PathTarget, Preference, RoutePath};
+use weft_nodes::ip4::{Action, DropKind, Ip4, PathTarget, Preference, RoutePath};
 use weft_nodes::neighbor::NeighborState;
 
 use super::*;
@@ -346,7 +346,7 @@ impl Model {
     fn check(&self, dataplane: &Dataplane) {
         let interfaces = || (0..INTERFACES).filter_map(|on| Some((on, dataplane.interfaces.get(Index(on))?)));
         let found: BTreeSet<(u32, Ipv4Net)> = interfaces()
-            .flat_map(|(on, it)| it.addresses4.iter().map(move |address| (on, *address)))
+            .flat_map(|(on, it)| it.ip4.addresses.iter().map(move |address| (on, *address)))
             .collect();
         let expected = self.addresses.keys().map(|(on, subnet)| (*on, address(*subnet)));
         assert_eq!(found, expected.collect());
@@ -371,14 +371,14 @@ impl Model {
             .iter()
             .map(|((on, subnet), claims)| ((*on, host(*subnet).into()), effective(claims)));
         assert_eq!(found, expected.collect());
-        let tables: BTreeSet<u32> = dataplane.router.tables().map(|(_, table)| table.id).collect();
+        let tables: BTreeSet<u32> = dataplane.router.tables::<Ip4>().map(|(_, table)| table.id).collect();
         assert_eq!(tables, self.tables.keys().copied().chain([0]).collect());
         for (id, owners) in &self.tables {
             let owners: Vec<Owner> = owners.iter().map(|who| who.owner()).collect();
             assert_eq!(dataplane.owners(&Object::Table(*id)), owners, "table {id}");
         }
         let mut found = BTreeSet::new();
-        for (_, table) in dataplane.router.tables() {
+        for (_, table) in dataplane.router.tables::<Ip4>() {
             for route in table.rib.routes(None).filter(|route| route.prefix().addr().octets()[0] == 20) {
                 let number = route.prefix().addr().octets()[1];
                 found.extend(route.sources().map(|source| (table.id, number, source.owner.slot())));

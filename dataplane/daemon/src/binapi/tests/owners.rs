@@ -48,7 +48,7 @@ fn what_two_want_goes_with_the_last_of_them() {
         }
         let known = |dataplane: &Dataplane| {
             let neighbor = dataplane.router.neighbors().get(index, host.into());
-            let addresses = dataplane.interfaces.get(index).map(|it| it.addresses4.len());
+            let addresses = dataplane.interfaces.get(index).map(|it| it.ip4.addresses.len());
             (addresses.unwrap(), neighbor.and_then(|neighbor| neighbor.state.mac()))
         };
         assert_eq!(known(dataplane), (1, Some(mac(2))), "the last one has its way");

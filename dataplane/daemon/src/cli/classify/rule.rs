@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use weft_classify::text::{Names, Resolve};
 use weft_cli::{Args, CliError};
 use weft_engine::InterfaceIndex;
-use weft_nodes::ip4::NextHopId;
+use weft_nodes::fib::AdjacencyId;
 
 use crate::state::Dataplane;
 
@@ -21,14 +21,14 @@ impl Resolve for Reader<'_> {
         super::super::interface(args, self.dataplane)
     }
 
-    fn next_hop(&mut self, args: &mut Args<'_>) -> Result<NextHopId, CliError> {
+    fn next_hop(&mut self, args: &mut Args<'_>) -> Result<AdjacencyId, CliError> {
         let address: Ipv4Addr = args.parse("address of a neighbour")?;
         let named = args.take_if("interface", |name| self.dataplane.interfaces.find(name));
         let interface = named.or_else(|| on_link(self.dataplane, address)).ok_or_else(|| {
             args.reject(format!("{address} is on the link of no interface; name the interface behind it"))
         })?;
         self.next_hops.push((interface, address));
-        Ok(NextHopId(self.next_hops.len() as u32 - 1))
+        Ok(AdjacencyId(self.next_hops.len() as u32 - 1))
     }
 
     /// The tracker looks up flows for rules of vplaned and of plugins.
@@ -40,7 +40,9 @@ impl Resolve for Reader<'_> {
 /// The interface that has an address in the same subnet.
 fn on_link(dataplane: &Dataplane, address: Ipv4Addr) -> Option<InterfaceIndex> {
     let mut interfaces = dataplane.interfaces.iter();
-    interfaces.find(|(_, it)| it.addresses4.iter().any(|own| own.contains(&address))).map(|(index, _)| index)
+    interfaces
+        .find(|(_, it)| it.ip4.addresses.iter().any(|own| own.contains(&address)))
+        .map(|(index, _)| index)
 }
 
 impl Names for Dataplane {
@@ -48,7 +50,7 @@ impl Names for Dataplane {
         self.interface_name(index)
     }
 
-    fn next_hop(&self, id: NextHopId) -> Option<(IpAddr, InterfaceIndex)> {
-        self.router.objects().next_hops.get(id).map(|hop| (hop.address, hop.interface))
+    fn next_hop(&self, id: AdjacencyId) -> Option<(IpAddr, InterfaceIndex)> {
+        self.router.objects().adjacencies.get(id).map(|hop| (hop.address, hop.interface))
     }
 }

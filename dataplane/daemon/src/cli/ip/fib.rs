@@ -9,7 +9,9 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
 use weft_control::{ChangeSet, Owner};
-use weft_nodes::ip4::{DropKind, Forward, ForwardKind, LoadBalanceId, PathTarget, RouteView, TableIndex};
+use weft_nodes::ip4::{
+    DropKind, Forward, ForwardKind, Ip4, LoadBalanceId, PathTarget, RouteView, TableIndex,
+};
 
 use super::super::{center, row};
 use crate::config::values::prefix;
@@ -91,7 +93,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
             (scope, detail) = (Scope::Prefix(args.parse_with("IPv4 prefix", prefix)?), true);
         }
     }
-    let indices: Vec<TableIndex> = dataplane.router.tables().map(|(index, _)| index).collect();
+    let indices: Vec<TableIndex> = dataplane.router.tables::<Ip4>().map(|(index, _)| index).collect();
     let mut left = indices
         .into_iter()
         .filter(move |index| table.is_none_or(|table| table == *index))
@@ -121,7 +123,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
 /// Goes on with a table whose routes are all shown; says whether there are more. Between two turns routes come and go: those
 /// are shown that are there when their turn has come.
 fn more(dataplane: &Dataplane, index: TableIndex, mut shown: Table, slice: &Slice) -> (Table, bool) {
-    let (Some(after), Some(table)) = (shown.after, dataplane.router.table(index)) else {
+    let (Some(after), Some(table)) = (shown.after, dataplane.router.table::<Ip4>(index)) else {
         return (shown, false);
     };
     let mut last = None;
@@ -139,7 +141,7 @@ fn more(dataplane: &Dataplane, index: TableIndex, mut shown: Table, slice: &Slic
 }
 
 fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table> {
-    let table = dataplane.router.table(index)?;
+    let table = dataplane.router.table::<Ip4>(index)?;
     let rib = &table.rib;
     let route = |view: RouteView<'_>| show_route(dataplane, view);
     let (mut routes, mut by_length) = (None, None);
@@ -160,7 +162,7 @@ fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table
         name: table.name.clone(),
         prefixes: rib.len(),
         installed: rib.installed(),
-        interfaces: dataplane.interfaces.iter().filter(|(_, interface)| interface.table4 == index).count(),
+        interfaces: dataplane.interfaces.iter().filter(|(_, interface)| interface.ip4.table == index).count(),
         routes,
         by_length,
         after: matches!(scope, Scope::All).then_some(None),
@@ -225,7 +227,7 @@ fn show_target(dataplane: &Dataplane, target: PathTarget) -> String {
 }
 
 fn table_name(dataplane: &Dataplane, index: TableIndex) -> String {
-    match dataplane.router.table(index) {
+    match dataplane.router.table::<Ip4>(index) {
         Some(table) => format!("lookup in table {}", table.id),
         None => "lookup in a deleted table".to_owned(),
     }
@@ -233,7 +235,7 @@ fn table_name(dataplane: &Dataplane, index: TableIndex) -> String {
 
 fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
     if let Some(id) = forward.as_adjacency() {
-        let Some(hop) = dataplane.router.objects().next_hops.get(id) else {
+        let Some(hop) = dataplane.router.objects().adjacencies.get(id) else {
             return format!("next hop {} is gone", id.0);
         };
         let name = dataplane.interface_name(hop.interface);

@@ -5,8 +5,10 @@ use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
 
 use super::super::{change, refused};
+
 use crate::state::Dataplane;
 use weft_control::ChangeSet;
+use weft_nodes::ip4::Ip4;
 
 #[derive(Serialize)]
 struct View {
@@ -48,7 +50,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
     args.finish()?;
     let tables = dataplane
         .router
-        .tables()
+        .tables::<Ip4>()
         .map(|(index, table)| View {
             table: table.id,
             index: index.0,

@@ -6,10 +6,9 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use super::super::super::{Action, AddressRole, Change, ForwardKind, IpPrefix, PathTarget, RoutePath};
-use super::ip6::{Ip6, TrieSettings};
 use super::{
-    ApplyError, Bed, DropKind, Family, Fate, FibSettings, Forward, InterfaceIndex, Ip4, NO_ROUTE, Outcome,
-    Owner, Preference, SettingsOf,
+    ApplyError, Bed, DropKind, Family, Fate, FibSettings, Forward, InterfaceIndex, Ip4, Ip6, NO_ROUTE,
+    Outcome, Owner, Preference, SettingsOf,
 };
 use prefix_trie::Prefix as _;
 use proptest::prelude::*;
@@ -59,8 +58,9 @@ impl Sample for Ip6 {
     const HOPS: [&'static str; 6] =
         ["2001:db8::1", "2001:db8:1::1", "2001:db8:1:1::7", "2001:db8:1:2::1", "2001:db9::1", "2001:dba::1"];
 
-    fn settings(blocks: u32) -> TrieSettings {
-        TrieSettings { prefixes: 2 * blocks as usize }
+    fn settings(blocks: u32) -> FibSettings {
+        // A /64 needs five, a /128 thirteen.
+        FibSettings { blocks: 12 * blocks, ..FibSettings::default() }
     }
 }
 
@@ -398,7 +398,7 @@ fn compare<F: Sample>(steps: Vec<Step<F>>, objects: usize, blocks: u32) -> Resul
         .collect();
     bed.apply(&all).unwrap();
     prop_assert_eq!((bed.rib.len(), bed.rib.installed(), bed.rib.path_lists()), (0, 0, 0));
-    prop_assert_eq!((bed.objects.next_hops.len(), bed.objects.load_balances.len()), (0, 0));
+    prop_assert_eq!((bed.objects.adjacencies.len(), bed.objects.load_balances.len()), (0, 0));
     Ok(())
 }
 

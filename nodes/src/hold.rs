@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-arp: packets that wait for a neighbour's MAC address.
+//! Packets that wait for a neighbour's MAC address: ip4-arp, and its like of any other family.
 //!
 //! Comes into play where a route ends at a link: for a next hop that is not resolved, and for a destination on the link
-//! itself ([`GLEAN`]). The packets wait, the main thread is told, and it has them released (to ip4-rewrite), failed (to
-//! ip4-icmp-error) or forgotten by a message. Both bounds are settings: of a neighbour whose queue is full the oldest
-//! packet goes, since the latest should be kept (RFC 1122 section 2.3.2.2).
+//! itself ([`GLEAN`]). The packets wait, the main thread is told, and it has them released (to the rewrite node), failed (to
+//! the node of ICMP errors) or forgotten by a message ([`HeldPackets`]). Both bounds are settings: of a neighbour whose
+//! queue is full the oldest packet goes, since the latest should be kept (RFC 1122 section 2.3.2.2).
 //!
-//! Order: the next hop is published before the release is posted. A packet that finds it resolved here while older
-//! ones still wait joins them. One that arrives at ip4-rewrite in that moment overtakes them, once per resolution; to
+//! A queue holds packets of one family, and is that of a neighbour of any: IPv4 can have an IPv6 next hop (RFC 8950).
+//!
+//! Order: the adjacency is published before the release is posted. A packet that finds it resolved here while older
+//! ones still wait joins them. One that arrives at the rewrite node in that moment overtakes them, once per resolution; to
 //! prevent that would cost every packet to every neighbour.
+//!
+//! # What packets name while they wait
+//! Routes, neighbours and interfaces can go meanwhile, and their numbers be given out again. So a packet that waits is
+//! known by its neighbour, not by its adjacency: the release says which one it goes by, and is ignored if another next hop
+//! has its number by then. Packets to a link that goes are dropped; the interface that a packet came in by is forgotten
+//! when it is deleted, before another can have its number.
 
+use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,20 +27,23 @@ use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::counters::Counters;
 use weft_engine::frame::{FRAME_SIZE, Frame};
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons, Role};
+use weft_engine::node::{Node, ReasonBase};
 use weft_engine::publish::{Published, SlabReader, SlabView};
-use weft_engine::{BufferIndex, Context, InterfaceIndex, NodeId};
+use weft_engine::qsbr::Guard;
+use weft_engine::{BufferIndex, Context, InterfaceIndex, NodeId, Worker};
+use weft_fib::{Adjacency, AdjacencyId, Family, NextHop, Resolution};
 
-use crate::context::IpContext;
-use crate::graph::Tables;
-use crate::headers::Ipv4Header;
-use crate::interface::InterfaceTable;
-use crate::ip4::{GLEAN, IcmpError, NextHop, NextHopId, Resolution, TableIndex, format_header};
+use crate::context::{GLEAN, IpContext};
+use crate::interface::{InterfaceTable, Interfaces, TableIndex};
 use crate::neighbor::{NeighborNotice, NoticeSender, Pushed, Queues, Waiting};
 
-weft_engine::edges! {
-    /// Where packets go that need not wait.
-    pub enum Next { Rewrite => "ip4-rewrite" }
+/// What hold queues have of a family's own.
+pub trait Held: Family {
+    /// The destination of a packet, if one station on a link can have it.
+    fn station(packet: &Packet<'_>, interfaces: &InterfaceTable, table: TableIndex) -> Option<Self::Addr>;
+
+    /// Notes on a packet that its sender is to learn that nobody answers there.
+    fn mark_unreachable(packet: &mut Packet<'_>);
 }
 
 weft_engine::drops! {
@@ -62,14 +74,6 @@ weft_engine::events! {
     }
 }
 
-/// Descriptor of ip4-arp. The clock runs it too, to end what nobody released.
-pub static IP4_ARP: NodeSpec = NodeSpec::timer("ip4-arp", Duration::from_secs(1))
-    .role(Role::Hold)
-    .next(Next::NAMES)
-    .drops(Reason::ALL)
-    .events(Event::ALL)
-    .trace(format_header);
-
 /// Bounds of the queues.
 #[derive(Clone, Copy, Debug)]
 pub struct HoldSettings {
@@ -94,59 +98,68 @@ impl Default for HoldSettings {
     }
 }
 
-/// One worker's instance.
-pub struct Ip4Arp {
+/// One worker's instance, for packets of a family.
+pub struct Hold<F: Held> {
     queues: Queues,
     longest: u64,
     ask_every: u64,
     interfaces: Arc<Published<InterfaceTable>>,
-    next_hops: SlabReader<NextHop>,
+    adjacencies: SlabReader<Adjacency>,
     sender: NoticeSender,
-    next: Nexts<Next>,
+    rewrite: NodeId,
     reasons: ReasonBase<Reason>,
     events: ReasonBase<Event>,
+    family: PhantomData<F>,
 }
 
-impl Ip4Arp {
-    /// An instance that tells by `sender`.
+impl<F: Held> Hold<F> {
+    /// An instance that tells by `sender`, and after which packets go to `rewrite`.
     pub fn new(
-        tables: &Tables,
+        settings: HoldSettings,
         clock: &Clock,
+        (interfaces, adjacencies): (Arc<Published<InterfaceTable>>, SlabReader<Adjacency>),
         sender: NoticeSender,
-        next: Nexts<Next>,
+        rewrite: NodeId,
         (reasons, events): (ReasonBase<Reason>, ReasonBase<Event>),
     ) -> Self {
-        let settings = tables.settings.hold;
-        Ip4Arp {
+        Hold {
             queues: Queues::new(settings.per_neighbor, settings.per_worker),
             longest: clock.clocks(settings.longest),
             ask_every: clock.clocks(settings.ask_every),
-            interfaces: Arc::clone(&tables.interfaces),
-            next_hops: tables.next_hops.clone(),
+            interfaces,
+            adjacencies,
             sender,
-            next,
+            rewrite,
             reasons,
             events,
+            family: PhantomData,
         }
     }
 
-    /// Takes out the packets for a neighbour that is resolved, in order and with their next hop: for ip4-rewrite.
-    pub fn release(
+    /// Takes out the packets for a neighbour that is resolved, in order and with their adjacency: for the rewrite node. If
+    /// that is another next hop's by now, the neighbour has gone since: the packets wait for the next answer, or expire.
+    fn release(
         &mut self,
         buffers: &mut BufferCache,
+        guard: Guard<'_>,
         interface: InterfaceIndex,
         address: IpAddr,
-        next_hop: NextHopId,
+        adjacency: AdjacencyId,
     ) -> Vec<BufferIndex> {
+        let next_hop = NextHop { interface, address, payload: F::ETHER_TYPE };
+        let is_it = |it: &Adjacency| it.next_hop() == next_hop;
+        if !self.adjacencies.read(guard).get(adjacency.0).is_some_and(is_it) {
+            return Vec::new();
+        }
         let packets = self.queues.take(buffers, (interface, address));
         for &index in &packets {
-            buffers.packet(index).meta.set_next_hop(next_hop.0);
+            buffers.packet(index).meta.set_next_hop(adjacency.0);
         }
         packets
     }
 
-    /// Takes out the packets for a neighbour that does not answer, marked as unreachable: for ip4-icmp-error.
-    pub fn fail(
+    /// Takes out the packets for a neighbour that does not answer, marked as unreachable: for the node of ICMP errors.
+    fn fail(
         &mut self,
         buffers: &mut BufferCache,
         interface: InterfaceIndex,
@@ -154,13 +167,13 @@ impl Ip4Arp {
     ) -> Vec<BufferIndex> {
         let packets = self.queues.take(buffers, (interface, address));
         for &index in &packets {
-            IcmpError::HOST_UNREACHABLE.mark(&mut buffers.packet(index));
+            F::mark_unreachable(&mut buffers.packet(index));
         }
         packets
     }
 
     /// Takes out the packets for all neighbours on an interface that goes down or away, with that reason: for drop.
-    pub fn forget(&mut self, buffers: &mut BufferCache, interface: InterfaceIndex) -> Vec<BufferIndex> {
+    fn forget(&mut self, buffers: &mut BufferCache, interface: InterfaceIndex) -> Vec<BufferIndex> {
         let packets = self.queues.take_all(buffers, |(on, _)| *on == interface);
         self.mark(buffers, &packets, Reason::Down);
         packets
@@ -168,7 +181,7 @@ impl Ip4Arp {
 
     /// An interface goes away: what was received there and waits for a neighbour elsewhere is of no interface any more, so
     /// that nothing is counted for the next one with its index.
-    pub fn disown(&mut self, buffers: &mut BufferCache, interface: InterfaceIndex) {
+    fn disown(&mut self, buffers: &mut BufferCache, interface: InterfaceIndex) {
         self.queues.for_each(buffers, |packet| {
             if packet.meta.rx_interface == interface {
                 packet.meta.rx_interface = InterfaceIndex::NONE;
@@ -183,7 +196,7 @@ impl Ip4Arp {
     }
 }
 
-impl Node for Ip4Arp {
+impl<F: Held> Node for Hold<F> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         if frame.is_empty() {
             let expired = self.queues.take_expired(cx.buffers, cx.now, self.longest);
@@ -193,34 +206,35 @@ impl Node for Ip4Arp {
         }
         let guard = cx.guard();
         let (mut displaced, mut count) = ([BufferIndex::default(); FRAME_SIZE], 0);
-        let mut arp = Arp {
+        let mut hold = Holding::<F> {
             interfaces: self.interfaces.read(guard),
-            next_hops: self.next_hops.read(guard),
+            adjacencies: self.adjacencies.read(guard),
             queues: &mut self.queues,
             sender: &mut self.sender,
             ask_every: self.ask_every,
             now: cx.now,
             counters: cx.counters,
-            next: self.next,
+            rewrite: self.rewrite,
             reasons: self.reasons,
             events: self.events,
+            family: PhantomData,
         };
         cx.each_or_keep(frame, |buffers, index| {
-            let neighbor = match arp.neighbor(&mut buffers.packet(index)) {
+            let neighbor = match hold.neighbor(&mut buffers.packet(index)) {
                 Ok(neighbor) => neighbor,
                 Err(next) => return Some(next),
             };
-            let next = match arp.queues.push(buffers, neighbor, index, arp.now) {
+            let next = match hold.queues.push(buffers, neighbor, index, hold.now) {
                 Pushed::Kept => None,
                 Pushed::Displaced(oldest) => {
-                    arp.reasons.drop(&mut buffers.packet(oldest), Reason::QueueFull);
+                    hold.reasons.drop(&mut buffers.packet(oldest), Reason::QueueFull);
                     displaced[count] = oldest;
                     count += 1;
                     None
                 }
-                Pushed::Refused => Some(arp.reasons.drop(&mut buffers.packet(index), Reason::HoldFull)),
+                Pushed::Refused => Some(hold.reasons.drop(&mut buffers.packet(index), Reason::HoldFull)),
             };
-            arp.ask(neighbor);
+            hold.ask(neighbor);
             next
         });
         cx.send(NodeId::DROP, &displaced[..count]);
@@ -236,33 +250,34 @@ impl Node for Ip4Arp {
     }
 }
 
-struct Arp<'a> {
+struct Holding<'a, F: Held> {
     interfaces: &'a InterfaceTable,
-    next_hops: SlabView<'a, NextHop>,
+    adjacencies: SlabView<'a, Adjacency>,
     queues: &'a mut Queues,
     sender: &'a mut NoticeSender,
     ask_every: u64,
     now: Tsc,
     counters: &'a Counters,
-    next: Nexts<Next>,
+    rewrite: NodeId,
     reasons: ReasonBase<Reason>,
     events: ReasonBase<Event>,
+    family: PhantomData<F>,
 }
 
-impl Arp<'_> {
+impl<F: Held> Holding<'_, F> {
     /// For whom the packet must wait, or where it goes instead.
     fn neighbor(&self, packet: &mut Packet<'_>) -> Result<Waiting, NodeId> {
         if packet.meta.next_hop() == GLEAN {
             return self.on_link(packet);
         }
-        let Some(next_hop) = self.next_hops.get(packet.meta.next_hop()) else {
+        let Some(adjacency) = self.adjacencies.get(packet.meta.next_hop()) else {
             return Err(self.reasons.drop(packet, Reason::NoNextHop));
         };
-        let neighbor = (next_hop.interface, next_hop.address);
-        if matches!(next_hop.resolution, Resolution::Complete(_)) && !self.queues.waits_for(neighbor) {
-            return Err(self.next.to(Next::Rewrite));
+        let neighbor = (adjacency.interface, adjacency.address);
+        if matches!(adjacency.resolution, Resolution::Complete(_)) && !self.queues.waits_for(neighbor) {
+            return Err(self.rewrite);
         }
-        self.check_up(packet, next_hop.interface)?;
+        self.check_up(packet, adjacency.interface)?;
         Ok(neighbor)
     }
 
@@ -270,11 +285,9 @@ impl Arp<'_> {
     fn on_link(&self, packet: &mut Packet<'_>) -> Result<Waiting, NodeId> {
         let interface = packet.meta.tx_interface;
         self.check_up(packet, interface)?;
-        let destination = packet.header::<Ipv4Header>().map(Ipv4Header::destination);
-        let table = TableIndex(packet.meta.table());
-        match destination {
-            Some(host) if self.interfaces.is_unicast4(table, host) => Ok((interface, IpAddr::V4(host))),
-            _ => Err(self.reasons.drop(packet, Reason::DirectedBroadcast)),
+        match F::station(packet, self.interfaces, TableIndex(packet.meta.table())) {
+            Some(host) => Ok((interface, host.into())),
+            None => Err(self.reasons.drop(packet, Reason::DirectedBroadcast)),
         }
     }
 
@@ -302,5 +315,76 @@ impl Arp<'_> {
             false => Event::NoticeLost,
         };
         self.events.count(self.counters, event, 1);
+    }
+}
+
+/// What the main thread has a worker do with packets of a family that wait for a neighbour. For
+/// [`Engine::post_all`](weft_engine::Engine::post_all).
+#[derive(Debug)]
+pub struct HeldPackets<F: Held> {
+    hold: NodeId,
+    rewrite: NodeId,
+    icmp_error: NodeId,
+    family: PhantomData<F>,
+}
+
+impl<F: Held> Clone for HeldPackets<F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: Held> Copy for HeldPackets<F> {}
+
+impl<F: Held> HeldPackets<F> {
+    /// Those in the [`Hold`] node of this number; from there they go to one of the others.
+    pub fn new(hold: NodeId, rewrite: NodeId, icmp_error: NodeId) -> Self {
+        HeldPackets { hold, rewrite, icmp_error, family: PhantomData }
+    }
+
+    /// The neighbour is resolved, and its adjacency is published: sends the packets on, in order.
+    pub fn release(
+        self,
+        worker: &mut Worker,
+        interface: InterfaceIndex,
+        address: IpAddr,
+        adjacency: AdjacencyId,
+    ) {
+        self.take(worker, self.rewrite, |hold, buffers, guard| {
+            hold.release(buffers, guard, interface, address, adjacency)
+        });
+    }
+
+    /// The neighbour does not answer: tells the senders.
+    pub fn fail(self, worker: &mut Worker, interface: InterfaceIndex, address: IpAddr) {
+        self.take(worker, self.icmp_error, |hold, buffers, _| hold.fail(buffers, interface, address));
+    }
+
+    /// The interface goes down or away: drops the packets.
+    pub fn forget(self, worker: &mut Worker, interface: InterfaceIndex) {
+        self.take(worker, NodeId::DROP, |hold, buffers, _| hold.forget(buffers, interface));
+    }
+
+    /// From now on packets that wait forget an interface that is deleted: see [`Hold::disown`].
+    pub fn forget_deleted(self, interfaces: &mut Interfaces) {
+        interfaces.on_delete(move |engine, interface| {
+            engine.post_all(move |worker| {
+                if let Some((hold, buffers)) = worker.node_and_buffers::<Hold<F>>(self.hold) {
+                    hold.disown(buffers, interface);
+                }
+            });
+        });
+    }
+
+    fn take(
+        self,
+        worker: &mut Worker,
+        next: NodeId,
+        take: impl FnOnce(&mut Hold<F>, &mut BufferCache, Guard<'_>) -> Vec<BufferIndex>,
+    ) {
+        if let Some((hold, buffers, guard)) = worker.node_buffers_and_guard::<Hold<F>>(self.hold) {
+            let packets = take(hold, buffers, guard);
+            worker.release(next, &packets);
+        }
     }
 }

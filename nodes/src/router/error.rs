@@ -1,42 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Why the router refuses: sentences for whoever configures it.
 
-use std::net::Ipv4Addr;
-
-use ipnet::Ipv4Net;
 use thiserror::Error;
+use weft_fib::{ApplyError, Ip4, Ip6};
 
-use super::{TableId, Users};
+use super::{Routed, TableId, Users};
 use crate::interface::InterfaceError;
-use crate::ip4::ApplyError;
 use crate::neighbor::NeighborError;
 
-/// Why the router cannot do what was asked.
+/// Why the router cannot do what was asked of a family.
 #[derive(Debug, Error)]
-pub enum RouterError {
+pub enum RouterError<F: Routed> {
     /// No such table.
-    #[error("no IPv4 table {0}; `ip table add {0}` makes it")]
+    #[error("no {family} table {0}; `{command} table add {0}` makes it", family = F::NAME, command = F::COMMAND)]
     UnknownTable(TableId),
     /// Two of one number.
-    #[error("IPv4 table {0} exists already")]
+    #[error("{family} table {0} exists already", family = F::NAME)]
     TableExists(TableId),
     /// Something stands on it.
-    #[error("IPv4 table {0} is in use by {1}")]
+    #[error("{family} table {0} is in use by {1}", family = F::NAME)]
     TableInUse(TableId, Users),
-    /// Two of one name or node.
-    #[error("routes can lead to {0} already")]
-    KindExists(String),
-    /// Routes lead there.
-    #[error("{0} is in use by {1}")]
-    KindInUse(String, Users),
     /// The table that every interface begins in.
-    #[error("IPv4 table 0 cannot be deleted")]
+    #[error("{family} table 0 cannot be deleted", family = F::NAME)]
     DefaultTable,
     /// A limit of startup.conf.
-    #[error("no room for IPv4 table {0}: limits {{ vrfs {1} }}")]
+    #[error("no room for {family} table {0}: limits {{ vrfs {1} }}", family = F::NAME)]
     TablesFull(TableId, usize),
     /// No address space.
-    #[error("no memory for IPv4 table {0}: {1}")]
+    #[error("no memory for {family} table {0}: {1}", family = F::NAME)]
     TableMemory(TableId, std::io::Error),
     /// Addresses belong to the table that they were added in.
     #[error("interface '{0}' has addresses; delete them before it changes its table")]
@@ -45,7 +36,7 @@ pub enum RouterError {
     #[error("{address} is the address of interface '{interface}' already")]
     AddressInUse {
         /// The address.
-        address: Ipv4Addr,
+        address: F::Addr,
         /// Who has it.
         interface: String,
     },
@@ -55,25 +46,36 @@ pub enum RouterError {
         /// The interface.
         interface: String,
         /// The address.
-        address: Ipv4Net,
+        address: F::Net,
     },
     /// Not the address of a station.
     #[error(
         "{0} cannot be the address of an interface: expected a unicast address that is not its subnet's broadcast"
     )]
-    NotUnicast(Ipv4Net),
+    NotUnicast(F::Net),
     /// Not the address of another station.
     #[error(
         "{0} cannot be a neighbour: expected a unicast address that is neither this host's own nor that of a subnet or its broadcast"
     )]
-    NotANeighbor(Ipv4Addr),
+    NotANeighbor(F::Addr),
     /// See there.
     #[error(transparent)]
-    Apply(#[from] ApplyError),
+    Apply(#[from] ApplyError<F>),
     /// See there.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
     /// See there.
     #[error(transparent)]
     Neighbor(#[from] NeighborError),
+}
+
+/// Why the router cannot do what concerns all families.
+#[derive(Debug, Error)]
+pub enum RoutesError {
+    /// See there.
+    #[error(transparent)]
+    Ip4(#[from] RouterError<Ip4>),
+    /// See there.
+    #[error(transparent)]
+    Ip6(#[from] RouterError<Ip6>),
 }

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The main thread's IPv4: forwarding tables, what follows from the addresses of interfaces, and neighbours.
+//! The main thread's router: forwarding tables, what follows from the addresses of interfaces, and neighbours.
 //!
 //! The parts know nothing of each other: the RIB of a table turns routes into what workers read, the neighbour table
 //! decides when to ask and what to believe, interfaces hold addresses. Here is what connects them: an address makes
 //! connected and local routes; a route's next hop is completed by a neighbour; a neighbour that answers sends the
 //! packets on that wait for it; an interface that goes takes all of it along. Every method publishes at once and
 //! none waits for a worker.
+//!
+//! It is written once for all families. Each has [`Tables`] of its own, with its own numbers of tables; a method that is
+//! about one family is generic ([`Routed`]), and mostly its arguments say which. Adjacencies, load-balances and neighbours
+//! are shared: a neighbour of one family can be the next hop of another's packets, and a link that goes down does so for all.
 
 mod addresses;
 mod error;
+mod family;
 mod links;
 mod neighbors;
 mod tables;
@@ -18,33 +23,36 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
-use weft_engine::publish::{Slab, SlabReader};
-use weft_engine::{Engine, InterfaceIndex};
+use weft_engine::Engine;
+use weft_engine::InterfaceIndex;
+use weft_engine::publish::SlabReader;
+use weft_fib::{
+    Adjacencies, AdjacencyId, Egress, ForwardKind, Ip4, Ip6, LoadBalances, Multipath, NextHop, Objects,
+    ReaderOf, Resolution, Rewrite, RibSettings, VlanTags,
+};
 use weft_stats::CombinedVector;
 
-use super::{
-    Action, Change, Egress, Fib, ForwardKind, LoadBalances, Multipath, NextHopId, NextHops, Objects, Owner,
-    PathTarget, Preference, Resolution, Rewrite, Rib, RibSettings, RoutePath, TableIndex, VlanTags,
-};
-use crate::graph::HeldPackets;
 use crate::headers::{EtherType, MacAddr};
-use crate::interface::{Interface, Interfaces, Tags};
+use crate::hold::HeldPackets;
+use crate::interface::{Interface, Interfaces, TableIndex, Tags};
 use crate::neighbor::{NeighborSettings, Neighbors};
-pub use error::RouterError;
-pub use tables::{PendingChanges, Users};
+pub use error::{RouterError, RoutesError};
+pub use family::Routed;
+pub use tables::{KindError, PendingChanges, Table, Tables, Users};
 
 /// What an operator can set.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterSettings {
-    /// Forwarding tables (VRFs).
+    /// Forwarding tables (VRFs) of each family.
     pub tables: usize,
     /// Different sets of paths of all routes together.
     pub load_balances: usize,
     /// Neighbours that routes or packets use.
     pub next_hops: usize,
-    /// Of each table.
-    pub rib: RibSettings,
+    /// Of each IPv4 table.
+    pub ip4: RibSettings<Ip4>,
+    /// Of each IPv6 table.
+    pub ip6: RibSettings<Ip6>,
     /// Of the neighbour table.
     pub neighbors: NeighborSettings,
 }
@@ -55,24 +63,15 @@ impl Default for RouterSettings {
             tables: 1024,
             load_balances: 1 << 17,
             next_hops: 1 << 17,
-            rib: RibSettings::default(),
+            ip4: RibSettings::default(),
+            ip6: RibSettings::default(),
             neighbors: NeighborSettings::default(),
         }
     }
 }
 
-/// The number of a table as the operator knows it; VPP's "table-id".
+/// The number of a table as the operator knows it; VPP's "table-id". Each family has its own.
 pub type TableId = u32;
-
-/// A forwarding table.
-pub struct Table {
-    /// As the operator knows it.
-    pub id: TableId,
-    /// For `show`.
-    pub name: String,
-    /// Its routes.
-    pub rib: Rib,
-}
 
 /// A neighbour that can be reached, or no longer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,9 +85,9 @@ pub struct NeighborNews {
 }
 
 /// What a neighbour with a MAC address has.
-struct Adjacency {
-    /// Held for the neighbour table.
-    next_hop: NextHopId,
+struct Reached {
+    /// Held for the neighbour table: packets of its own family.
+    adjacency: AdjacencyId,
     /// Where its host route is: the interface may have lost the subnet, or be in another table, when that is to go.
     table: Option<TableIndex>,
 }
@@ -96,42 +95,38 @@ struct Adjacency {
 /// Where the news of workers meets the tables.
 pub struct Router {
     objects: Objects,
-    /// By [`TableIndex`].
-    tables: Vec<Option<Table>>,
-    fibs: Slab<Arc<Fib>>,
+    ip4: Tables<Ip4>,
+    ip6: Tables<Ip6>,
     neighbors: Neighbors,
     /// Neighbours with a MAC address.
-    adjacent: HashMap<(InterfaceIndex, IpAddr), Adjacency>,
+    reached: HashMap<(InterfaceIndex, IpAddr), Reached>,
     /// What interfaces that are tunnels put before packets.
     encapsulations: HashMap<InterfaceIndex, Rewrite>,
     /// Kinds of what routes can lead to, besides those of weft-fib.
     kinds: Vec<(ForwardKind, String)>,
-    held: Option<HeldPackets>,
     news: Option<Vec<NeighborNews>>,
-    settings: RouterSettings,
     start: Instant,
 }
 
 impl Router {
-    /// A router with table 0.
-    pub fn new(engine: &mut Engine, settings: RouterSettings) -> Result<Router, RouterError> {
+    /// A router with table 0 of each family.
+    pub fn new(engine: &mut Engine, settings: RouterSettings) -> Result<Router, RoutesError> {
         let mut router = Router {
             objects: Objects {
-                next_hops: NextHops::new(&engine.domain, settings.next_hops),
+                adjacencies: Adjacencies::new(&engine.domain, settings.next_hops),
                 load_balances: LoadBalances::new(&mut engine.domain, settings.load_balances),
             },
-            tables: Vec::new(),
-            fibs: Slab::new(&engine.domain, settings.tables),
+            ip4: Tables::new(engine, settings.tables, settings.ip4),
+            ip6: Tables::new(engine, settings.tables, settings.ip6),
             neighbors: Neighbors::new(settings.neighbors),
-            adjacent: HashMap::new(),
+            reached: HashMap::new(),
             encapsulations: HashMap::new(),
             kinds: Vec::new(),
-            held: None,
             news: None,
-            settings,
             start: Instant::now(),
         };
-        router.add_table(engine, 0, "ipv4-VRF:0")?;
+        router.add_table::<Ip4>(engine, 0, &format!("{}:0", Ip4::TABLE_NAME))?;
+        router.add_table::<Ip6>(engine, 0, &format!("{}:0", Ip6::TABLE_NAME))?;
         Ok(router)
     }
 
@@ -151,13 +146,13 @@ impl Router {
     }
 
     /// Forwarding tables for nodes.
-    pub fn fibs(&self) -> SlabReader<Arc<Fib>> {
-        self.fibs.reader()
+    pub fn fibs<F: Routed>(&self) -> SlabReader<Arc<ReaderOf<F>>> {
+        F::tables(self).fibs()
     }
 
-    /// The nodes exist: from now on packets that wait are sent on.
-    pub fn attach(&mut self, held: HeldPackets) {
-        self.held = Some(held);
+    /// The nodes of a family exist: from now on packets that wait are sent on.
+    pub fn attach<F: Routed>(&mut self, held: HeldPackets<F>) {
+        F::parts(self).0.held = Some(held);
     }
 
     /// Says whether anybody calls [`Router::take_news`].
@@ -184,51 +179,38 @@ impl Router {
         self.start.elapsed()
     }
 
-    /// New next hops of neighbours that are known already.
+    /// New adjacencies of neighbours that are known already.
     fn complete(&mut self, engine: &mut Engine, interfaces: &Interfaces) {
-        for id in self.objects.next_hops.take_created() {
-            let Some((interface, address)) =
-                self.objects.next_hops.get(id).map(|hop| (hop.interface, hop.address))
-            else {
-                continue;
-            };
-            let known = self.neighbors.get(interface, address).and_then(|neighbor| neighbor.state.mac());
-            self.publish_next_hop(engine, interfaces, id, known);
+        for id in self.objects.adjacencies.take_created() {
+            if let Some(next_hop) = self.objects.adjacencies.get(id).map(|adjacency| adjacency.next_hop()) {
+                self.publish_adjacency(engine, interfaces, id, next_hop);
+            }
         }
     }
 
-    fn publish_next_hop(
+    /// Publishes what is known by now.
+    fn publish_adjacency(
         &mut self,
         engine: &mut Engine,
         interfaces: &Interfaces,
-        id: NextHopId,
-        mac: Option<MacAddr>,
+        id: AdjacencyId,
+        NextHop { interface: index, address, payload }: NextHop,
     ) {
-        let Some(index) = self.objects.next_hops.get(id).map(|hop| hop.interface) else {
-            return;
-        };
         let Some(interface) = interfaces.get(index) else {
             return;
         };
+        let mac = self.neighbors.get(index, address).and_then(|neighbor| neighbor.state.mac());
         let resolution = match (self.encapsulations.get(&index), mac) {
             (Some(rewrite), _) => Resolution::Complete(rewrite.clone()),
             (None, Some(mac)) => {
                 let tags = vlan_tags(interface);
-                Resolution::Complete(Rewrite::new(mac, interface.mac, tags, EtherType::IPV4))
+                Resolution::Complete(Rewrite::new(mac, interface.mac, tags, payload))
             }
             (None, None) => Resolution::Incomplete,
         };
         let egress = Egress::of(interfaces, index);
-        self.objects.next_hops.resolve(&mut engine.domain, id, resolution, egress);
+        self.objects.adjacencies.resolve(&mut engine.domain, id, resolution, egress);
     }
-}
-
-fn set(target: PathTarget) -> Action {
-    Action::Set(Preference::default(), vec![RoutePath::new(target)])
-}
-
-fn connected(prefix: Ipv4Net, action: Action) -> Change {
-    Change { prefix, owner: Owner::CONNECTED, action }
 }
 
 fn vlan_tags(interface: &Interface) -> VlanTags {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The main thread's router, with one worker that is turned by hand: from an address to an answered packet.
+//! The main thread's router, with one worker that is turned by hand: from an address to an answered packet. What is said of
+//! IPv4 here is shown of IPv6 in `ip6`.
+
+mod ip6;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,14 +12,18 @@ use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
-use weft_nodes::arp::{NeighborNotice, request_frame};
+use weft_nodes::arp::request_frame;
 use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build};
 use weft_nodes::interface::{Interface, Interfaces, Kind, Tags};
 use weft_nodes::ip4::{
-    Action, ApplyError, Change, DropKind, Forward, MAX_REWRITE, Owner, PathTarget, Preference, Rewrite,
-    RouteError, RoutePath, Router, RouterError, RouterSettings, TableIndex,
+    Action, ApplyError, Change, DropKind, Forward, Ip4, MAX_REWRITE, Owner, PathTarget, Preference, Rewrite,
+    RouteError, RoutePath, TableIndex,
 };
+use weft_nodes::neighbor::NeighborNotice;
+use weft_nodes::router::{KindError, Router, RouterSettings, RoutesError};
+
+type RouterError = weft_nodes::router::RouterError<Ip4>;
 
 static TX: NodeSpec = NodeSpec::internal("test-tx").role(Role::Output);
 const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -45,6 +52,7 @@ struct Bed {
     router: Router,
     nodes: Nodes,
     tx: NodeId,
+    tables: Tables,
 }
 
 impl Bed {
@@ -55,9 +63,9 @@ impl Bed {
         let interfaces = Interfaces::new(&engine, 8);
         let tables = Tables {
             interfaces: interfaces.published(),
-            fibs: router.fibs(),
+            fibs: router.fibs::<Ip4>(),
             load_balances: router.objects().load_balances.reader(),
-            next_hops: router.objects().next_hops.reader(),
+            adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 65, 65).unwrap(),
             settings: Settings::default(),
             main: Waker::new().unwrap(),
@@ -65,7 +73,7 @@ impl Bed {
         let nodes = add_nodes(&mut engine, &tables).unwrap();
         router.attach(nodes.held);
         let tx = engine.add_nodes("test", vec![NodeDef::new(&TX, |_| Box::<Tx>::default())]).unwrap()[0];
-        Bed { engine, worker: workers.remove(0), interfaces, router, nodes, tx }
+        Bed { engine, worker: workers.remove(0), interfaces, router, nodes, tx, tables }
     }
 
     fn port(&mut self, name: &str, address: &str) -> InterfaceIndex {
@@ -79,7 +87,7 @@ impl Bed {
     }
 
     fn address(&mut self, port: InterfaceIndex, address: &str) -> Result<(), RouterError> {
-        self.router.add_address(&mut self.engine, &mut self.interfaces, port, address.parse().unwrap())
+        self.router.add_address::<Ip4>(&mut self.engine, &mut self.interfaces, port, address.parse().unwrap())
     }
 
     fn route(&mut self, prefix: &str, target: PathTarget) {
@@ -89,7 +97,7 @@ impl Bed {
     }
 
     fn forward(&self, address: &str) -> Option<Forward> {
-        let rib = &self.router.table(MAIN)?.rib;
+        let rib = &self.router.table::<Ip4>(MAIN)?.rib;
         let id = rib.fib().lookup(address.parse::<Ipv4Addr>().unwrap().into());
         Some(self.router.objects().load_balances.get(id)?.pick(0))
     }
@@ -146,7 +154,7 @@ fn an_address_makes_routes_and_takes_them_along() {
     assert!(matches!(bed.address(port, "10.0.0.2/24"), Err(RouterError::AddressInUse { .. })));
     assert!(matches!(bed.address(port, "10.0.1.255/24"), Err(RouterError::NotUnicast(_))));
     let remove = |bed: &mut Bed, address: &str| {
-        bed.router.remove_address(&mut bed.engine, &mut bed.interfaces, port, net(address))
+        bed.router.remove_address::<Ip4>(&mut bed.engine, &mut bed.interfaces, port, net(address))
     };
     remove(&mut bed, "10.0.0.1/24").unwrap();
     assert_eq!(bed.forward("10.0.0.9"), Some(Forward::glean(port)), "the other address keeps the subnet");
@@ -161,9 +169,9 @@ fn a_subnet_that_goes_takes_the_routes_of_its_neighbours_along() {
     let mut bed = Bed::new();
     let port = bed.port("p0", "10.0.0.1/24");
     let host = Ipv4Addr::new(10, 0, 0, 9);
-    bed.router.set_static_neighbor(&mut bed.engine, &bed.interfaces, port, host, THEIRS).unwrap();
+    bed.router.set_static_neighbor::<Ip4>(&mut bed.engine, &bed.interfaces, port, host, THEIRS).unwrap();
     assert!(bed.forward("10.0.0.9").and_then(Forward::as_adjacency).is_some());
-    bed.router.remove_address(&mut bed.engine, &mut bed.interfaces, port, net("10.0.0.1/24")).unwrap();
+    bed.router.remove_address::<Ip4>(&mut bed.engine, &mut bed.interfaces, port, net("10.0.0.1/24")).unwrap();
     assert!(bed.forward("10.0.0.9").is_some_and(|forward| forward.kind().dropped().is_some()));
 }
 
@@ -225,7 +233,7 @@ fn an_interface_that_goes_takes_its_routes_and_neighbours_along() {
     let mut bed = Bed::new();
     let (p0, p1) = (bed.port("p0", "10.0.0.1/24"), bed.port("p1", "10.0.1.1/24"));
     let host = Ipv4Addr::new(10, 0, 1, 2);
-    bed.router.set_static_neighbor(&mut bed.engine, &bed.interfaces, p1, host, THEIRS).unwrap();
+    bed.router.set_static_neighbor::<Ip4>(&mut bed.engine, &bed.interfaces, p1, host, THEIRS).unwrap();
     bed.route("192.0.2.0/24", PathTarget::Via { address: host, interface: Some(p1) });
     assert!(bed.forward("192.0.2.1").and_then(Forward::as_adjacency).is_some());
     bed.interfaces.change(&mut bed.engine, p1, |port| port.link_up = false).unwrap();
@@ -246,7 +254,7 @@ fn an_interface_that_goes_takes_its_routes_and_neighbours_along() {
         assert!(bed.forward(address).is_some_and(|forward| forward.kind().dropped().is_some()), "{address}");
     }
     assert!(bed.router.neighbors().is_empty());
-    assert!(bed.router.objects().next_hops.is_empty());
+    assert!(bed.router.objects().adjacencies.is_empty());
     assert_eq!(bed.forward("10.0.0.9"), Some(Forward::glean(p0)));
 }
 
@@ -270,36 +278,39 @@ fn an_interface_that_cannot_go_stays_as_it_was() {
     });
     assert!(matches!(full, Some(RouterError::Apply(_))));
     let seen = |bed: &Bed| {
-        let addresses = bed.interfaces.get(p1).map(|interface| interface.addresses4.clone());
+        let addresses = bed.interfaces.get(p1).map(|interface| interface.ip4.addresses.clone());
         (addresses, ["10.0.1.1", "10.0.1.9", "192.0.2.1"].map(|address| bed.forward(address)))
     };
     let before = seen(&bed);
     assert_eq!(before.1[1], Some(Forward::glean(p1)));
     let refused = bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1);
-    assert!(matches!(refused, Err(RouterError::Apply(_))), "{refused:?}");
+    assert!(matches!(refused, Err(RoutesError::Ip4(RouterError::Apply(_)))), "{refused:?}");
     assert_eq!(seen(&bed), before);
 }
 
 #[test]
 fn tables_are_apart() {
     let mut bed = Bed::new();
-    let red = bed.router.add_table(&mut bed.engine, 7, "red").unwrap();
-    assert!(matches!(bed.router.add_table(&mut bed.engine, 7, "again"), Err(RouterError::TableExists(7))));
+    let red = bed.router.add_table::<Ip4>(&mut bed.engine, 7, "red").unwrap();
+    assert!(matches!(
+        bed.router.add_table::<Ip4>(&mut bed.engine, 7, "again"),
+        Err(RouterError::TableExists(7))
+    ));
     let p0 = bed.port("p0", "10.0.0.1/24");
-    let moved = bed.router.set_table(&mut bed.engine, &mut bed.interfaces, p0, 7);
+    let moved = bed.router.set_table::<Ip4>(&mut bed.engine, &mut bed.interfaces, p0, 7);
     assert!(matches!(moved, Err(RouterError::HasAddresses(_))));
     let p1 = bed.interfaces.create(&mut bed.engine, "p1", Kind::Port, OURS, 1500, bed.tx).unwrap();
-    bed.router.set_table(&mut bed.engine, &mut bed.interfaces, p1, 7).unwrap();
+    bed.router.set_table::<Ip4>(&mut bed.engine, &mut bed.interfaces, p1, 7).unwrap();
     bed.address(p1, "10.0.0.1/24").unwrap();
-    assert_eq!(bed.router.table(red).unwrap().rib.len(), 6);
-    let deleted = bed.router.delete_table(&mut bed.engine, &bed.interfaces, 7);
+    assert_eq!(bed.router.table::<Ip4>(red).unwrap().rib.len(), 6);
+    let deleted = bed.router.delete_table::<Ip4>(&mut bed.engine, &bed.interfaces, 7);
     assert!(matches!(deleted, Err(RouterError::TableInUse(7, _))));
     bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
-    bed.router.set_table(&mut bed.engine, &mut bed.interfaces, p1, 0).unwrap();
-    bed.router.delete_table(&mut bed.engine, &bed.interfaces, 7).unwrap();
-    assert!(bed.router.table(red).is_none());
+    bed.router.set_table::<Ip4>(&mut bed.engine, &mut bed.interfaces, p1, 0).unwrap();
+    bed.router.delete_table::<Ip4>(&mut bed.engine, &bed.interfaces, 7).unwrap();
+    assert!(bed.router.table::<Ip4>(red).is_none());
     assert!(matches!(
-        bed.router.delete_table(&mut bed.engine, &bed.interfaces, 0),
+        bed.router.delete_table::<Ip4>(&mut bed.engine, &bed.interfaces, 0),
         Err(RouterError::DefaultTable)
     ));
 }
@@ -307,12 +318,12 @@ fn tables_are_apart() {
 #[test]
 fn a_table_that_a_route_leads_to_stays_and_its_users_are_named() {
     let mut bed = Bed::new();
-    let red = bed.router.add_table(&mut bed.engine, 7, "red").unwrap();
+    let red = bed.router.add_table::<Ip4>(&mut bed.engine, 7, "red").unwrap();
     bed.route("10.9.0.0/16", PathTarget::Table(red));
     for number in 0..5 {
         bed.route(&format!("10.8.{number}.0/24"), PathTarget::Table(red));
     }
-    let refused = bed.router.delete_table(&mut bed.engine, &bed.interfaces, 7).unwrap_err();
+    let refused = bed.router.delete_table::<Ip4>(&mut bed.engine, &bed.interfaces, 7).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "IPv4 table 7 is in use by the route to 10.8.0.0/24 in table 0, the route to 10.8.1.0/24 in table 0, \
@@ -328,7 +339,7 @@ fn a_table_that_a_route_leads_to_stays_and_its_users_are_named() {
     let action = Action::Set(Preference::default(), vec![RoutePath::new(PathTarget::Table(red))]);
     let own = Change { prefix: net("10.0.0.0/8"), owner: Owner::CLI, action };
     bed.router.apply(&mut bed.engine, &bed.interfaces, red, &[own]).unwrap();
-    bed.router.delete_table(&mut bed.engine, &bed.interfaces, 7).unwrap();
+    bed.router.delete_table::<Ip4>(&mut bed.engine, &bed.interfaces, 7).unwrap();
 
     let action = Action::Set(Preference::default(), vec![RoutePath::new(PathTarget::Table(red))]);
     let dangling = Change { prefix: net("10.9.0.0/16"), owner: Owner::CLI, action };
@@ -374,7 +385,7 @@ fn what_follows_from_addresses_is_used_only_while_the_interface_is_up() {
     for address in own.iter().chain(&["10.0.0.9"]) {
         assert!(bed.forward(address).and_then(Forward::as_adjacency).is_some(), "{address}");
     }
-    assert_eq!(bed.interfaces.get(p0).unwrap().addresses4, [net("10.0.0.1/24")]);
+    assert_eq!(bed.interfaces.get(p0).unwrap().ip4.addresses, [net("10.0.0.1/24")]);
     // An address that comes while the interface is down waits for it, as do those of a new interface.
     bed.address(p0, "10.0.2.1/24").unwrap();
     let p2 = bed.interfaces.create(&mut bed.engine, "p2", Kind::Port, OURS, 1500, bed.tx).unwrap();
@@ -395,9 +406,7 @@ fn interfaces_of_one_subnet_share_its_broadcast() {
     let p0 = bed.port("p0", "10.0.0.1/24");
     bed.port("p1", "10.0.0.2/24");
     let remove = |bed: &mut Bed, port, address: &str| {
-        bed.router
-            .remove_address(&mut bed.engine, &mut bed.interfaces, port, address.parse().unwrap())
-            .unwrap();
+        bed.router.remove_address::<Ip4>(&mut bed.engine, &mut bed.interfaces, port, net(address)).unwrap();
     };
     remove(&mut bed, p0, "10.0.0.1/24");
     assert_eq!(bed.forward("10.0.0.255"), Some(Forward::LOCAL));
@@ -410,7 +419,7 @@ fn a_static_neighbor_is_another_station() {
     let p0 = bed.port("p0", "10.0.0.1/24");
     bed.port("p1", "10.0.1.1/30");
     let mut set = |address: &str| {
-        bed.router.set_static_neighbor(&mut bed.engine, &bed.interfaces, p0, ip(address), THEIRS)
+        bed.router.set_static_neighbor::<Ip4>(&mut bed.engine, &bed.interfaces, p0, ip(address), THEIRS)
     };
     let wrong = [
         "0.0.0.0",
@@ -437,8 +446,8 @@ fn a_static_neighbor_is_another_station() {
 fn routes_lead_to_kinds_that_are_registered_and_keep_them() {
     let mut bed = Bed::new();
     let kind = bed.router.register_kind("pool", NodeId(77)).unwrap();
-    assert!(matches!(bed.router.register_kind("pool", NodeId(78)), Err(RouterError::KindExists(_))));
-    assert!(matches!(bed.router.register_kind("other", NodeId(77)), Err(RouterError::KindExists(_))));
+    assert!(matches!(bed.router.register_kind("pool", NodeId(78)), Err(KindError::Exists(_))));
+    assert!(matches!(bed.router.register_kind("other", NodeId(77)), Err(KindError::Exists(_))));
     let [used, unused] = [5, 6].map(|object| Forward::new(kind, object));
     bed.route("192.0.2.0/24", PathTarget::Object(used));
     assert_eq!(bed.forward("192.0.2.1"), Some(used));

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use weft_engine::{Engine, InterfaceIndex};
+use weft_fib::{Action, ApplyError, Change, Ip4, Ip6, Objects, Rewrite, Rib};
 
-use super::{PendingChanges, Router, RouterError};
-use crate::interface::{Interfaces, LinkState};
-use crate::ip4::{Action, Change, Owner, PathTarget, Rewrite, Rib, TableIndex};
+use super::{PendingChanges, Routed, Router, RouterError, RoutesError, Tables};
+use crate::interface::{Interfaces, LinkState, Owner, TableIndex};
 
 impl Router {
     /// The interface (or the port below it) went up or down, or has another MTU or MAC address.
@@ -16,10 +16,10 @@ impl Router {
         engine: &mut Engine,
         interfaces: &Interfaces,
         index: InterfaceIndex,
-    ) -> Result<(), RouterError> {
-        let family: Vec<InterfaceIndex> =
+    ) -> Result<(), RoutesError> {
+        let all: Vec<InterfaceIndex> =
             std::iter::once(index).chain(interfaces.subs(index).map(|(sub, _)| sub)).collect();
-        for index in family {
+        for index in all {
             if !interfaces.is_up(index) {
                 self.forget_link(engine, interfaces, index, false);
             }
@@ -32,7 +32,7 @@ impl Router {
 
     /// Says what a tunnel puts before packets that leave by its interface, in place of the header for a neighbour: nobody is
     /// asked there. Then they go to the transmit node of the interface, which finds them with these bytes in front and sends
-    /// them on, by the adjacency that the tunnel is on ([`Router::hold_next_hop`]) or by another lookup.
+    /// them on, by the adjacency that the tunnel is on ([`Router::hold_adjacency`]) or by another lookup.
     pub fn set_encapsulation(
         &mut self,
         engine: &mut Engine,
@@ -46,11 +46,9 @@ impl Router {
 
     /// Publishes the adjacencies on a link anew.
     fn publish_link(&mut self, engine: &mut Engine, interfaces: &Interfaces, index: InterfaceIndex) {
-        let on_it = self.objects.next_hops.iter().filter(|(_, hop)| hop.interface == index);
-        let on_it: Vec<_> = on_it.map(|(id, hop)| (id, hop.address)).collect();
-        for (id, address) in on_it {
-            let known = self.neighbors.get(index, address).and_then(|neighbor| neighbor.state.mac());
-            self.publish_next_hop(engine, interfaces, id, known);
+        let on_it: Vec<_> = self.objects.adjacencies.on_link(index).collect();
+        for (next_hop, id) in on_it {
+            self.publish_adjacency(engine, interfaces, id, next_hop);
         }
     }
 
@@ -61,18 +59,18 @@ impl Router {
         engine: &mut Engine,
         interfaces: &mut Interfaces,
         index: InterfaceIndex,
-    ) -> Result<(), RouterError> {
+    ) -> Result<(), RoutesError> {
         interfaces.begin();
-        match self.prepare_leaving(engine, interfaces, index) {
-            Ok(pending) => {
-                interfaces.commit(engine);
-                self.publish(engine, interfaces, pending);
-            }
+        let (ip4, ip6) = match self.prepare_leaving_all(engine, interfaces, index) {
+            Ok(pending) => pending,
             Err(error) => {
                 interfaces.roll_back();
                 return Err(error);
             }
-        }
+        };
+        interfaces.commit(engine);
+        self.publish(engine, interfaces, ip4);
+        self.publish(engine, interfaces, ip6);
         self.forget_link(engine, interfaces, index, true);
         self.encapsulations.remove(&index);
         // The next interface with this index begins anew.
@@ -81,24 +79,40 @@ impl Router {
         Ok(())
     }
 
-    /// Takes the addresses away, in the transaction that is under way, and gets ready to take all paths away.
-    fn prepare_leaving(
+    fn prepare_leaving_all(
         &mut self,
         engine: &mut Engine,
         interfaces: &mut Interfaces,
         index: InterfaceIndex,
-    ) -> Result<PendingChanges, RouterError> {
-        let interface = interfaces.get(index).cloned();
-        let home = interface.as_ref().map(|interface| interface.table4);
+    ) -> Result<(PendingChanges<Ip4>, PendingChanges<Ip6>), RoutesError> {
+        let ip4 = self.prepare_leaving::<Ip4>(engine, interfaces, index)?;
+        match self.prepare_leaving::<Ip6>(engine, interfaces, index) {
+            Ok(ip6) => Ok((ip4, ip6)),
+            Err(error) => {
+                self.withdraw(engine, ip4);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Takes the addresses of a family away, in the transaction that is under way, and gets ready to take all paths away.
+    fn prepare_leaving<F: Routed>(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        index: InterfaceIndex,
+    ) -> Result<PendingChanges<F>, RouterError<F>> {
+        let before = interfaces.get(index).map(|interface| F::of(interface).clone());
+        let home = before.as_ref().map(|before| before.table);
         let mut own = Vec::new();
-        for address in interface.map(|interface| interface.addresses4).unwrap_or_default() {
-            own.extend(Router::address_goes(interfaces, index, address)?.1);
+        for address in before.map(|before| before.addresses).unwrap_or_default() {
+            own.extend(Router::address_goes::<F>(interfaces, index, address)?.1);
             interfaces.change(engine, index, |interface| {
-                interface.addresses4.retain(|other| *other != address);
+                F::of_mut(interface).addresses.retain(|other| *other != address);
             })?;
         }
-        let mut changes: Vec<(TableIndex, Vec<Change>)> = Vec::new();
-        for (table, entry) in self.tables() {
+        let mut changes: Vec<(TableIndex, Vec<Change<F>>)> = Vec::new();
+        for (table, entry) in self.tables::<F>() {
             let mut gone = paths_over(&entry.rib, index);
             if home == Some(table) {
                 // Those that follow from its addresses are among its own.
@@ -109,7 +123,7 @@ impl Router {
                 changes.push((table, gone));
             }
         }
-        let tables: Vec<(TableIndex, Vec<&Change>)> =
+        let tables: Vec<(TableIndex, Vec<&Change<F>>)> =
             changes.iter().map(|(table, changes)| (*table, changes.iter().collect())).collect();
         self.prepare(engine, &tables).map_err(|mut errors| errors.swap_remove(0).1)
     }
@@ -119,10 +133,10 @@ impl Router {
         engine: &mut Engine,
         index: InterfaceIndex,
         state: LinkState,
-    ) -> Result<(), RouterError> {
-        for table in self.tables.iter_mut().flatten() {
-            table.rib.set_interface(&mut self.objects, &mut engine.domain, index, state)?;
-        }
+    ) -> Result<(), RoutesError> {
+        let Router { ip4, ip6, objects, .. } = self;
+        set_state(ip4, objects, engine, index, state).map_err(RouterError::from)?;
+        set_state(ip6, objects, engine, index, state).map_err(RouterError::from)?;
         Ok(())
     }
 
@@ -153,50 +167,41 @@ impl Router {
     ) {
         let gone = self.neighbors.flush(link, also_static);
         self.act(engine, interfaces, gone);
-        self.post_held(engine, move |held, worker| held.forget(worker, link));
+        self.ip4.tell_held(engine, move |held, worker| held.forget(worker, link));
+        self.ip6.tell_held(engine, move |held, worker| held.forget(worker, link));
     }
 }
 
-/// The interfaces that new paths of these changes lead over.
-pub(super) fn interfaces_of<'a>(changes: impl IntoIterator<Item = &'a Change>) -> BTreeSet<InterfaceIndex> {
-    let over = |target: &PathTarget| match *target {
-        PathTarget::Via { interface, .. } => interface,
-        PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => Some(interface),
-        PathTarget::Local
-        | PathTarget::Punt
-        | PathTarget::Drop(_)
-        | PathTarget::Table(_)
-        | PathTarget::Object(_) => None,
-    };
-    changes
-        .into_iter()
-        .flat_map(|change| change.action.added())
-        .filter_map(|path| over(&path.target))
-        .collect()
+fn set_state<F: Routed>(
+    tables: &mut Tables<F>,
+    objects: &mut Objects,
+    engine: &mut Engine,
+    index: InterfaceIndex,
+    state: LinkState,
+) -> Result<(), ApplyError<F>> {
+    tables.ribs_mut().try_for_each(|rib| rib.set_interface(objects, &mut engine.domain, index, state))
 }
 
 /// The deletions of all paths of a table over an interface.
-fn paths_over(rib: &Rib, index: InterfaceIndex) -> Vec<Change> {
-    let over_it = |target: &PathTarget| match target {
-        PathTarget::Via { interface, .. } => *interface == Some(index),
-        PathTarget::Connected(interface) | PathTarget::OwnAddress { interface, .. } => *interface == index,
-        PathTarget::Local
-        | PathTarget::Punt
-        | PathTarget::Drop(_)
-        | PathTarget::Table(_)
-        | PathTarget::Object(_) => false,
-    };
-    rib.routes(None)
-        .flat_map(|route| {
-            let prefix = route.prefix();
-            route.sources().flat_map(move |source| {
-                let targets: Vec<_> = source.paths.iter().map(|path| path.target).filter(over_it).collect();
-                targets.into_iter().map(move |target| Change {
-                    prefix,
-                    owner: source.owner,
-                    action: Action::DeletePath(target),
-                })
-            })
-        })
-        .collect()
+fn paths_over<F: Routed>(rib: &Rib<F>, index: InterfaceIndex) -> Vec<Change<F>> {
+    let mut deletions = Vec::new();
+    for route in rib.routes(None) {
+        for source in route.sources() {
+            let over_it = source.paths.iter().filter(|path| path.target.interface() == Some(index));
+            deletions.extend(over_it.map(|path| Change {
+                prefix: route.prefix(),
+                owner: source.owner,
+                action: Action::DeletePath(path.target),
+            }));
+        }
+    }
+    deletions
+}
+
+/// The interfaces that new paths of these changes lead over.
+pub(super) fn interfaces_of<'a, F: Routed>(
+    changes: impl IntoIterator<Item = &'a Change<F>>,
+) -> BTreeSet<InterfaceIndex> {
+    let added = changes.into_iter().flat_map(|change| change.action.added());
+    added.filter_map(|path| path.target.interface()).collect()
 }

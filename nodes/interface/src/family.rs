@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Address families, as far as an interface has to do with them: addresses, prefixes, and what is configured of each.
+//!
+//! Code that is the same for IPv4 and IPv6 is written once for an [`AddressFamily`] and finds what an interface has of it
+//! by [`AddressFamily::of`]. Plain data, usable from any thread.
+
+use std::fmt;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use weft_headers::EtherType;
+
+use crate::table::Entry;
+use crate::{Interface, TableIndex};
+
+/// An address family. Its value says nothing; the type does.
+pub trait AddressFamily: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {
+    /// An address.
+    type Addr: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> + Send + Sync + 'static;
+    /// A prefix.
+    type Net: IpPrefix<Addr = Self::Addr>;
+    /// As sentences name it.
+    const NAME: &'static str;
+    /// What frames say that carry its packets.
+    const ETHER_TYPE: EtherType;
+
+    /// An address that is of this family.
+    fn address(address: IpAddr) -> Option<Self::Addr>;
+    /// Whether one host can have this address: what a next hop and a neighbour must have.
+    fn is_unicast(address: Self::Addr) -> bool;
+    /// Whether the address says something on its own link only (RFC 4007): another link may have the same, no route
+    /// leads there, and the interface must always be said with it.
+    fn is_link_scoped(address: Self::Addr) -> bool;
+    /// What is configured on an interface.
+    fn of(interface: &Interface) -> &Addressing<Self>;
+    /// The same, to be changed.
+    fn of_mut(interface: &mut Interface) -> &mut Addressing<Self>;
+    /// What workers know of it.
+    fn of_entry(entry: &Entry) -> &Addressing<Self>;
+}
+
+/// What an interface has of a family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Addressing<F: AddressFamily> {
+    /// Forwarding table of packets that arrive there.
+    pub table: TableIndex,
+    /// Addresses with their subnets, the primary one first.
+    pub addresses: Vec<F::Net>,
+}
+
+impl<F: AddressFamily> Default for Addressing<F> {
+    /// No address, in the default table.
+    fn default() -> Self {
+        Addressing { table: TableIndex(0), addresses: Vec::new() }
+    }
+}
+
+impl<F: AddressFamily> Addressing<F> {
+    /// Whether packets of the family are routed there: it has an address.
+    pub fn is_enabled(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
+    /// The address that packets of our own carry when they leave there.
+    pub fn primary(&self) -> Option<F::Addr> {
+        self.addresses.first().map(IpPrefix::addr)
+    }
+
+    /// Whether an address is one of its own.
+    pub fn has(&self, address: F::Addr) -> bool {
+        self.addresses.iter().any(|own| own.addr() == address)
+    }
+
+    /// The first address whose subnet contains another.
+    pub fn on_link(&self, address: F::Addr) -> Option<F::Net> {
+        self.addresses.iter().find(|subnet| subnet.covers(address)).copied()
+    }
+}
+
+/// A prefix, or an address with its subnet. Its order is by address, then by length.
+pub trait IpPrefix: Copy + Ord + Hash + fmt::Debug + fmt::Display + Send + Sync + 'static {
+    /// An address of its family.
+    type Addr;
+    /// Length of the prefix that contains one address.
+    const HOST: u8;
+
+    /// The prefix that contains this address alone.
+    fn host(address: Self::Addr) -> Self;
+    /// The address that it was written with.
+    fn addr(&self) -> Self::Addr;
+    /// How many bits all its addresses share.
+    fn length(&self) -> u8;
+    /// Its first address.
+    fn first(&self) -> Self::Addr;
+    /// Its last address.
+    fn last(&self) -> Self::Addr;
+    /// The same without bits beyond its length.
+    fn truncated(&self) -> Self;
+    /// Whether an address is in it.
+    fn covers(&self, address: Self::Addr) -> bool;
+}
+
+/// IPv4.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ip4;
+
+impl AddressFamily for Ip4 {
+    type Addr = Ipv4Addr;
+    type Net = Ipv4Net;
+    const NAME: &'static str = "IPv4";
+    const ETHER_TYPE: EtherType = EtherType::IPV4;
+
+    fn address(address: IpAddr) -> Option<Ipv4Addr> {
+        match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    fn is_unicast(address: Ipv4Addr) -> bool {
+        !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+    }
+
+    /// RFC 3927 addresses are routed as all others, as Linux and VPP do.
+    fn is_link_scoped(_: Ipv4Addr) -> bool {
+        false
+    }
+
+    fn of(interface: &Interface) -> &Addressing<Ip4> {
+        &interface.ip4
+    }
+
+    fn of_mut(interface: &mut Interface) -> &mut Addressing<Ip4> {
+        &mut interface.ip4
+    }
+
+    fn of_entry(entry: &Entry) -> &Addressing<Ip4> {
+        &entry.ip4
+    }
+}
+
+/// IPv6.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ip6;
+
+impl AddressFamily for Ip6 {
+    type Addr = Ipv6Addr;
+    type Net = Ipv6Net;
+    const NAME: &'static str = "IPv6";
+    const ETHER_TYPE: EtherType = EtherType::IPV6;
+
+    fn address(address: IpAddr) -> Option<Ipv6Addr> {
+        match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }
+    }
+
+    fn is_unicast(address: Ipv6Addr) -> bool {
+        !(address.is_unspecified() || address.is_multicast())
+    }
+
+    fn is_link_scoped(address: Ipv6Addr) -> bool {
+        address.is_unicast_link_local()
+    }
+
+    fn of(interface: &Interface) -> &Addressing<Ip6> {
+        &interface.ip6
+    }
+
+    fn of_mut(interface: &mut Interface) -> &mut Addressing<Ip6> {
+        &mut interface.ip6
+    }
+
+    fn of_entry(entry: &Entry) -> &Addressing<Ip6> {
+        &entry.ip6
+    }
+}
+
+macro_rules! ip_prefix {
+    ($net:ty, $addr:ty) => {
+        impl IpPrefix for $net {
+            type Addr = $addr;
+            const HOST: u8 = <$addr>::BITS as u8;
+
+            fn host(address: $addr) -> Self {
+                address.into()
+            }
+
+            fn addr(&self) -> $addr {
+                <$net>::addr(self)
+            }
+
+            fn length(&self) -> u8 {
+                self.prefix_len()
+            }
+
+            fn first(&self) -> $addr {
+                self.network()
+            }
+
+            fn last(&self) -> $addr {
+                self.broadcast()
+            }
+
+            fn truncated(&self) -> Self {
+                self.trunc()
+            }
+
+            fn covers(&self, address: $addr) -> bool {
+                self.contains(&address)
+            }
+        }
+    };
+}
+
+ip_prefix!(Ipv4Net, Ipv4Addr);
+ip_prefix!(Ipv6Net, Ipv6Addr);

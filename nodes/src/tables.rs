@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the nodes of this crate read: tables that the main thread writes, and settings. Made once, before the nodes.
+
+use std::sync::Arc;
+
+use weft_engine::publish::{Published, SlabReader};
+use weft_engine::wait::Waker;
+use weft_fib::{Adjacency, Fib, LoadBalance};
+use weft_stats::CombinedVector;
+
+use crate::hold::HoldSettings;
+use crate::interface::InterfaceTable;
+use crate::ip4::IcmpSettings;
+
+/// What an operator can set.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// ICMP errors per worker.
+    pub icmp: IcmpSettings,
+    /// Packets that wait for neighbours, per worker.
+    pub hold: HoldSettings,
+    /// Room for news of neighbours on the way to the main thread, per worker and node.
+    pub notices: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { icmp: IcmpSettings::default(), hold: HoldSettings::default(), notices: 1024 }
+    }
+}
+
+/// What nodes read.
+pub struct Tables {
+    /// Interfaces.
+    pub interfaces: Arc<Published<InterfaceTable>>,
+    /// Forwarding tables by index.
+    pub fibs: SlabReader<Arc<Fib>>,
+    /// What routes point to.
+    pub load_balances: SlabReader<LoadBalance>,
+    /// Neighbours.
+    pub adjacencies: SlabReader<Adjacency>,
+    /// `/net/route/to`, with a place for every load-balance.
+    pub routes: CombinedVector,
+    /// Settings.
+    pub settings: Settings,
+    /// Wakes the main thread.
+    pub main: Waker,
+}

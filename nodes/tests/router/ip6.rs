@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The same router for IPv6: addresses, routes, neighbours, and packets that wait for one.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtrb::{Consumer, RingBuffer};
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Edges, NodeSpec, Reasons, Role};
+use weft_engine::{InterfaceIndex, NodeId};
+use weft_nodes::context::{GLEAN, IpContext};
+use weft_nodes::fib::{
+    Action, AddressRole, Change, DropKind, Forward, Ip6, IpPrefix, NextHop, PathTarget, Preference,
+    Resolution, RouteError, RoutePath,
+};
+use weft_nodes::headers::{EtherType, build};
+use weft_nodes::hold::{Event, HeldPackets, Hold, Reason};
+use weft_nodes::interface::{Owner, TableIndex, Tags};
+use weft_nodes::ip6::solicitation_frame;
+use weft_nodes::neighbor::{Evidence, NeighborNotice, NoticeSender};
+use weft_nodes::router::RouterError;
+
+use super::{Bed, MAIN, OURS, THEIRS};
+
+type Net = <Ip6 as weft_nodes::fib::AddressFamily>::Net;
+
+weft_engine::edges! {
+    /// Where packets go that need not wait.
+    enum Next { Tx => "test-tx" }
+}
+
+static HOLD: NodeSpec = NodeSpec::timer("test-ip6-hold", Duration::from_secs(1))
+    .role(Role::Hold)
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL);
+
+fn net(prefix: &str) -> Net {
+    prefix.parse().unwrap()
+}
+
+fn ip(address: &str) -> Ipv6Addr {
+    address.parse().unwrap()
+}
+
+impl Bed {
+    fn port6(&mut self, name: &str, address: &str) -> InterfaceIndex {
+        let port = self.port(name, &format!("10.0.{}.1/24", self.interfaces.iter().count()));
+        self.address6(port, address).unwrap();
+        port
+    }
+
+    fn address6(&mut self, port: InterfaceIndex, address: &str) -> Result<(), RouterError<Ip6>> {
+        self.router.add_address(&mut self.engine, &mut self.interfaces, port, net(address))
+    }
+
+    fn forget6(&mut self, port: InterfaceIndex, address: &str) -> Result<(), RouterError<Ip6>> {
+        self.router.remove_address(&mut self.engine, &mut self.interfaces, port, net(address))
+    }
+
+    fn route6(&mut self, prefix: &str, target: PathTarget<Ip6>) -> Result<(), RouterError<Ip6>> {
+        let action = Action::Set(Preference::default(), vec![RoutePath::new(target)]);
+        let change = Change { prefix: net(prefix), owner: Owner::CLI, action };
+        self.router.apply(&mut self.engine, &self.interfaces, MAIN, &[change]).map(drop)
+    }
+
+    fn forward6(&self, address: &str) -> Forward {
+        let fib = self.router.table::<Ip6>(MAIN).unwrap().rib.fib();
+        let id = fib.lookup(ip(address).to_bits());
+        self.router.objects().load_balances.get(id).unwrap().pick(0)
+    }
+
+    /// What the adjacency of a route puts before packets.
+    fn header6(&self, address: &str) -> Option<Vec<u8>> {
+        let id = self.forward6(address).as_adjacency()?;
+        match &self.router.objects().adjacencies.get(id)?.resolution {
+            Resolution::Complete(rewrite) => Some(rewrite.header().to_vec()),
+            Resolution::Incomplete => None,
+        }
+    }
+
+    /// The node in which IPv6 packets wait, after which they are transmitted.
+    fn hold6(&mut self) -> (NodeId, Consumer<NeighborNotice>) {
+        let (ring, notices) = RingBuffer::new(8);
+        let mut sender = Some(NoticeSender::new(ring, self.tables.main.clone()));
+        let (tables, clock) = (&self.tables, self.engine.clock);
+        let hold = NodeDef::new(&HOLD, |w| {
+            let (sender, tx) = (sender.take().unwrap(), w.nexts::<Next>().to(Next::Tx));
+            let read = (Arc::clone(&tables.interfaces), tables.adjacencies.clone());
+            let reasons = (w.reasons(), w.events());
+            Box::new(Hold::<Ip6>::new(tables.settings.hold, &clock, read, sender, tx, reasons))
+        });
+        let hold = self.engine.add_nodes("test", vec![hold]).unwrap()[0];
+        self.router.attach(HeldPackets::<Ip6>::new(hold, self.tx, NodeId::DROP));
+        (hold, notices)
+    }
+
+    fn learn6(&mut self, port: InterfaceIndex, address: &str) {
+        let (address, evidence) = (IpAddr::V6(ip(address)), Evidence::ToUs);
+        let learned = NeighborNotice::Learned { interface: port, address, mac: THEIRS, evidence };
+        self.router.notice(&mut self.engine, &self.interfaces, learned);
+    }
+}
+
+const NO_ROUTE: Forward = Forward::drop(DropKind::NoRoute);
+
+#[test]
+fn an_address_makes_routes_and_takes_them_along() {
+    let mut bed = Bed::new();
+    let port = bed.port6("p0", "2001:db8::1/64");
+    assert_eq!(bed.forward6("2001:db8::9"), Forward::glean(port));
+    assert_eq!(bed.forward6("2001:db8::1"), Forward::LOCAL);
+    assert_eq!(bed.forward6("2001:db8::"), Forward::LOCAL, "the routers of the subnet");
+    assert_eq!(bed.forward6("2001:db8::ffff:ffff:ffff:ffff"), Forward::glean(port), "no broadcast");
+    assert_eq!(bed.forward6("2001:db8:0:1::1"), NO_ROUTE);
+    for own in ["ff02::1", "fe80::1"] {
+        assert_eq!(bed.forward6(own), Forward::LOCAL, "{own}");
+    }
+    bed.address6(port, "2001:db8::2/64").unwrap();
+    assert!(matches!(bed.address6(port, "2001:db8::2/64"), Err(RouterError::AddressInUse { .. })));
+    for wrong in ["::/0", "::1/128", "ff02::1/64", "2001:db8:1::/64", "::ffff:10.0.0.1/128"] {
+        assert!(matches!(bed.address6(port, wrong), Err(RouterError::NotUnicast(_))), "{wrong}");
+    }
+    bed.forget6(port, "2001:db8::1/64").unwrap();
+    assert_eq!(bed.forward6("2001:db8::9"), Forward::glean(port), "the other address keeps the subnet");
+    assert_eq!(bed.forward6("2001:db8::"), Forward::LOCAL);
+    bed.forget6(port, "2001:db8::2/64").unwrap();
+    assert_eq!(bed.forward6("2001:db8::9"), NO_ROUTE);
+    // A link between two routers has no anycast address (RFC 6164).
+    bed.address6(port, "2001:db8::/127").unwrap();
+    assert_eq!(bed.forward6("2001:db8::"), Forward::LOCAL);
+    assert_eq!(bed.forward6("2001:db8::1"), Forward::glean(port));
+    assert_eq!(bed.router.table::<Ip6>(MAIN).unwrap().rib.len(), 4);
+    // IPv4 is as it was.
+    assert_eq!(bed.forward("10.0.0.1"), Some(Forward::LOCAL));
+}
+
+#[test]
+fn a_link_local_address_is_that_of_its_link() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "fe80::1/64");
+    let p1 = bed.port6("p1", "fe80::1/64");
+    assert!(matches!(bed.address6(p1, "fe80::1/64"), Err(RouterError::AddressInUse { .. })));
+    assert_eq!(bed.forward6("fe80::9"), Forward::LOCAL, "no route leads to one link or the other");
+    let mut set = |port, address: &str| {
+        bed.router.set_static_neighbor::<Ip6>(&mut bed.engine, &bed.interfaces, port, ip(address), THEIRS)
+    };
+    assert!(matches!(set(p0, "fe80::1"), Err(RouterError::NotANeighbor(_))));
+    set(p0, "fe80::2").unwrap();
+    assert_eq!(bed.forward6("fe80::2"), Forward::LOCAL, "it has no host route either");
+    let via = |port| PathTarget::Via { address: ip("fe80::2"), interface: Some(port) };
+    bed.route6("2001:db8:1::/48", via(p0)).unwrap();
+    bed.route6("2001:db8:2::/48", via(p1)).unwrap();
+    assert!(bed.header6("2001:db8:1::1").is_some(), "the neighbour of this link");
+    assert!(bed.header6("2001:db8:2::1").is_none(), "and not that of the other one");
+}
+
+#[test]
+fn what_follows_from_addresses_is_used_only_while_the_interface_is_up() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    let p1 = bed.port6("p1", "2001:db8:1::1/64");
+    let peer = PathTarget::Via { address: ip("2001:db8:1::9"), interface: Some(p1) };
+    bed.route6("2001:db8::/64", peer).unwrap();
+    bed.interfaces.change(&mut bed.engine, p0, |port| port.admin_up = false).unwrap();
+    bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p0).unwrap();
+    for address in ["2001:db8::1", "2001:db8::", "2001:db8::9"] {
+        assert!(bed.forward6(address).as_adjacency().is_some(), "{address}: the peer's route is used");
+    }
+    bed.interfaces.change(&mut bed.engine, p0, |port| port.admin_up = true).unwrap();
+    bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p0).unwrap();
+    assert_eq!(bed.forward6("2001:db8::1"), Forward::LOCAL);
+    assert_eq!(bed.forward6("2001:db8::9"), Forward::glean(p0));
+    bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
+    bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p0).unwrap();
+    assert_eq!(bed.forward6("2001:db8::1"), NO_ROUTE);
+    assert_eq!(bed.router.table::<Ip6>(MAIN).unwrap().rib.len(), 2, "what every table has");
+    assert!(bed.router.objects().adjacencies.is_empty());
+}
+
+#[test]
+fn a_neighbour_is_solicited_and_reached() {
+    let mut bed = Bed::new();
+    let (p0, host) = (bed.port6("p0", "2001:db8::1/64"), "2001:db8::9");
+    let wanted = NeighborNotice::Wanted { interface: p0, address: IpAddr::V6(ip(host)) };
+    bed.router.notice(&mut bed.engine, &bed.interfaces, wanted);
+    let asked = solicitation_frame((OURS, ip("2001:db8::1")), ip(host), None, Tags::default());
+    assert_eq!(bed.settle(), [asked]);
+    // Who says that it has our own address is not believed.
+    bed.learn6(p0, "2001:db8::1");
+    assert!(bed.header6(host).is_none());
+    bed.learn6(p0, host);
+    let header = [&THEIRS.0[..], &OURS.0, &EtherType::IPV6.0.to_be_bytes()].concat();
+    assert_eq!(bed.header6(host), Some(header.clone()));
+    // What is known is used at once by a new route.
+    let via = PathTarget::Via { address: ip(host), interface: Some(p0) };
+    bed.route6("2001:db8:1::/48", via).unwrap();
+    assert_eq!(bed.header6("2001:db8:1::1"), Some(header));
+    bed.forget6(p0, "2001:db8::1/64").unwrap();
+    assert!(bed.router.neighbors().is_empty(), "the neighbours of a subnet go with it");
+    assert_eq!(bed.forward6(host), NO_ROUTE);
+    assert!(bed.header6("2001:db8:1::1").is_none());
+}
+
+#[test]
+fn packets_wait_for_a_neighbour_and_leave_in_order() {
+    let mut bed = Bed::new();
+    let (p0, host) = (bed.port6("p0", "2001:db8::1/64"), "2001:db8::9");
+    let (hold, mut notices) = bed.hold6();
+    bed.settle();
+    let packets: Vec<_> = (1..=3)
+        .map(|n| build::ethernet().ipv6(ip("2001:db8:5::5"), ip(host)).udp(n, n).build()[14..].to_vec())
+        .collect();
+    let wait = |bed: &mut Bed, packet: &[u8], to: u32| {
+        let waits = bed.worker.inject(hold, packet, |meta| {
+            meta.tx_interface = p0;
+            meta.set_next_hop(to);
+        });
+        assert!(waits);
+        assert_eq!(bed.settle(), Vec::<Vec<u8>>::new());
+    };
+    wait(&mut bed, &packets[0], GLEAN);
+    // A route by the same neighbour, which is not resolved.
+    let via = PathTarget::Via { address: ip(host), interface: Some(p0) };
+    bed.route6("2001:db8:1::/48", via).unwrap();
+    let adjacency = bed.forward6("2001:db8:1::1").as_adjacency().unwrap();
+    wait(&mut bed, &packets[1], adjacency.0);
+    // To no single station.
+    let group = build::ethernet().ipv6(ip("2001:db8:5::5"), ip("ff02::1")).udp(1, 1).build();
+    wait(&mut bed, &group[14..], GLEAN);
+    let address = IpAddr::V6(ip(host));
+    assert_eq!(notices.pop(), Ok(NeighborNotice::Wanted { interface: p0, address }));
+    assert!(notices.pop().is_err(), "asked for once");
+    let of_ip4 = NextHop { interface: p0, address, payload: EtherType::IPV4 };
+    assert_eq!(bed.router.objects().adjacencies.find(of_ip4), None);
+    bed.learn6(p0, host);
+    assert_eq!(bed.settle(), packets[..2]);
+    // Known by now.
+    assert!(bed.worker.inject(hold, &packets[2], |meta| meta.set_next_hop(adjacency.0)));
+    assert_eq!(bed.settle(), packets[2..]);
+}
+
+#[test]
+fn a_release_that_another_next_hop_has_the_number_of_releases_nothing() {
+    let mut bed = Bed::new();
+    let (p0, host) = (bed.port6("p0", "2001:db8::1/64"), "2001:db8::9");
+    let (hold, _notices) = bed.hold6();
+    bed.settle();
+    let packet = build::ethernet().ipv6(ip("2001:db8:5::5"), ip(host)).udp(1, 1).build();
+    assert!(
+        bed.worker
+            .inject(hold, &packet[14..], |meta| (meta.tx_interface, _) = (p0, meta.set_next_hop(GLEAN)))
+    );
+    assert!(bed.settle().is_empty());
+    let held = HeldPackets::<Ip6>::new(hold, bed.tx, NodeId::DROP);
+    let other =
+        bed.router.hold_adjacency::<Ip6>(&mut bed.engine, &bed.interfaces, p0, ip("2001:db8::8")).unwrap();
+    bed.settle();
+    held.release(&mut bed.worker, p0, IpAddr::V6(ip(host)), other);
+    assert!(bed.settle().is_empty(), "the adjacency is that of 2001:db8::8");
+    bed.learn6(p0, host);
+    assert_eq!(bed.settle(), [packet[14..].to_vec()]);
+}
+
+#[test]
+fn tables_of_families_are_apart() {
+    let mut bed = Bed::new();
+    let red = bed.router.add_table::<Ip6>(&mut bed.engine, 7, "red").unwrap();
+    assert!(bed.router.table_index::<weft_nodes::fib::Ip4>(7).is_err());
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    let moved = bed.router.set_table::<Ip6>(&mut bed.engine, &mut bed.interfaces, p0, 7);
+    assert!(matches!(moved, Err(RouterError::HasAddresses(_))));
+    bed.route6("2001:db8:9::/48", PathTarget::Table(red)).unwrap();
+    let refused = bed.router.delete_table::<Ip6>(&mut bed.engine, &bed.interfaces, 7).unwrap_err();
+    let users = "IPv6 table 7 is in use by the route to 2001:db8:9::/48 in table 0";
+    assert_eq!(refused.to_string(), users);
+    let unknown = bed.router.table_index::<Ip6>(8).unwrap_err();
+    assert_eq!(unknown.to_string(), "no IPv6 table 8; `ip6 table add 8` makes it");
+    let away = Change { prefix: net("2001:db8:9::/48"), owner: Owner::CLI, action: Action::Delete };
+    bed.router.apply::<Ip6>(&mut bed.engine, &bed.interfaces, MAIN, &[away]).unwrap();
+    bed.router.delete_table::<Ip6>(&mut bed.engine, &bed.interfaces, 7).unwrap();
+    let dangling = bed.route6("2001:db8:9::/48", PathTarget::Table(TableIndex(red.0))).unwrap_err();
+    assert!(
+        dangling.to_string().contains(&RouteError::<Ip6>::NoSuchTable(net("2001:db8:9::/48")).to_string())
+    );
+    // An address of a subnet has the same roles in every table.
+    let roles = <Ip6 as weft_nodes::fib::Family>::roles(net("2001:db8::/64"));
+    assert_eq!(roles, [(ip("2001:db8::"), AddressRole::Host)]);
+    assert_eq!(net("2001:db8::/64").first(), ip("2001:db8::"));
+}
