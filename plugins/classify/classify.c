@@ -433,7 +433,7 @@ static int32_t import_state(void *state, struct weft_main *main, uint32_t versio
 
 static int32_t init(const struct weft_host *host, struct weft_main *main, void **state)
 {
-    static const struct weft_reason reasons[] = {
+    static const struct weft_reason drops[] = {
         [REASON_DENIED] = {.name = "denied", .text = "a rule of pkt-classify says drop", .severity = WEFT_SEVERITY_INFO}};
     static const struct weft_feature feature = {.size = sizeof feature, .arc = "ip4-unicast", .node = "pkt-classify"};
     static const struct weft_command commands[] = {
@@ -471,8 +471,8 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
     }
     const struct weft_node node = {.size = sizeof node,
                                    .name = "pkt-classify",
-                                   .reasons = reasons,
-                                   .reasons_length = sizeof reasons / sizeof *reasons,
+                                   .drops = drops,
+                                   .drops_length = sizeof drops / sizeof *drops,
                                    .user = classify,
                                    .open = open_node,
                                    .process = process};
@@ -492,7 +492,6 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
     return WEFT_OK;
 }
 
-// A rule ends with its interface.
 // A rule ends with its interface.
 static int32_t event(void *state, struct weft_main *main, const struct weft_event *event)
 {

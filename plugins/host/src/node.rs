@@ -18,7 +18,7 @@ use weft_engine::graph::Wiring;
 use weft_engine::node::Node;
 use weft_engine::trace::{DETAIL_BYTES, Trace};
 use weft_engine::wait::WaitSet;
-use weft_engine::{Context, NodeId, ReasonId, ThreadIndex};
+use weft_engine::{BufferIndex, Context, NodeId, ReasonId, ThreadIndex};
 use weft_nodes::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use weft_plugin_sdk::abi;
 use weft_stats::{SimpleRow, SimpleVector};
@@ -65,6 +65,8 @@ pub(crate) struct PluginNode {
     health: Arc<Health>,
     since: Arc<Since>,
     failed: ReasonId,
+    /// Of a node that hands off.
+    handoff_full: ReasonId,
     name: String,
     thread: ThreadIndex,
     /// What `vector` points to.
@@ -85,9 +87,11 @@ pub(crate) struct Parts<'a> {
     pub process: Process,
     pub wait: Option<Wait>,
     pub workers: u16,
+    pub hands_off: bool,
     pub mark: Field<u32>,
     pub feature: bool,
-    pub own_reasons: usize,
+    /// Its own reasons to drop, and its events.
+    pub reasons_length: (u16, u16),
     pub health: &'a Arc<Health>,
     pub since: Arc<Since>,
     pub counters: &'a [SimpleVector],
@@ -109,6 +113,10 @@ impl PluginNode {
         });
         let counters: Box<[_]> = counters.collect();
         let (first, reasons) = (wiring.first_reason(), parts.reasons.row(wiring.thread()));
+        // In the order of the descriptor (specs.rs): its own, those of every node, events.
+        let (drops, events) = parts.reasons_length;
+        let (failed, handoff_full) = (ReasonId(first.0 + drops), ReasonId(first.0 + drops + 1));
+        let first_event = ReasonId(failed.0 + if parts.hands_off { 2 } else { 1 });
         PluginNode {
             vector: abi::Vector {
                 size: size_of::<abi::Vector>() as u32,
@@ -128,8 +136,8 @@ impl PluginNode {
                 workers: parts.workers,
                 now: 0,
                 state: parts.state,
-                reasons: reasons.address(first.index()).cast::<u64>().cast_mut(),
-                reasons_length: parts.own_reasons as u32,
+                events: reasons.address(first_event.index()).cast::<u64>().cast_mut(),
+                events_length: events.into(),
                 counters_length: counters.len() as u32,
                 counters: counters.as_ptr(),
                 host: &raw const HOST,
@@ -138,6 +146,8 @@ impl PluginNode {
                 fields: ptr::null_mut(),
                 mark: parts.mark.offset().into(),
                 tracing: 0,
+                hands_off: parts.hands_off.into(),
+                drops_length: drops.into(),
             },
             process: parts.process,
             wait: parts.wait,
@@ -148,7 +158,8 @@ impl PluginNode {
             },
             health: Arc::clone(parts.health),
             since: parts.since,
-            failed: ReasonId(first.0 + parts.own_reasons as u16),
+            failed,
+            handoff_full,
             name: parts.name.to_owned(),
             thread: wiring.thread(),
             _edges: edges,
@@ -180,6 +191,57 @@ impl PluginNode {
         }
     }
 
+    /// Sends packets where the plugin has written.
+    #[inline]
+    fn send_each(&self, cx: &mut Context<'_>, frame: &Frame) {
+        match self.vector.hands_off {
+            0 => cx.hand_on_written(frame),
+            _ => self.send_across(cx, frame),
+        }
+    }
+
+    /// The same, for a node that hands off: some packets may go to other workers.
+    fn send_across(&self, cx: &mut Context<'_>, frame: &Frame) {
+        let nexts = *cx.nexts();
+        let (packets, nexts) = (frame.packets(), &nexts[..frame.len()]);
+        if nexts.iter().all(|next| next.0 < abi::NEXT_WORKER) {
+            return cx.hand_on_written(frame);
+        }
+        let (mut gone, mut tried) = ([false; FRAME_SIZE], [false; FRAME_SIZE]);
+        for first in 0..nexts.len() {
+            let to = nexts[first];
+            if to.0 < abi::NEXT_WORKER || tried[first] {
+                continue;
+            }
+            // All that go to the same worker, in their order.
+            let (mut batch, mut places, mut count) = ([BufferIndex(0); FRAME_SIZE], [0; FRAME_SIZE], 0);
+            for place in (first..nexts.len()).filter(|place| nexts[*place] == to) {
+                (batch[count], places[count]) = (packets[place], place);
+                count += 1;
+                tried[place] = true;
+                if !matches!(self.without, Without::Arc) {
+                    // A place on an arc that the packet has left means nothing there.
+                    cx.buffers.packet(packets[place]).meta.feature = 0;
+                }
+            }
+            let sent = cx.hand_off(ThreadIndex(to.0 - abi::NEXT_WORKER), &batch[..count]);
+            places[..sent].iter().for_each(|place| gone[*place] = true);
+        }
+        let mut place = 0;
+        cx.each_or_keep(frame, |buffers, index| {
+            let (next, gone) = (nexts[place], gone[place]);
+            place += 1;
+            match next.0 {
+                ..abi::NEXT_WORKER => Some(next),
+                _ if gone => None,
+                _ => {
+                    buffers.packet(index).meta.reason = self.handoff_full;
+                    Some(NodeId::DROP)
+                }
+            }
+        });
+    }
+
     /// The plugin has failed on the packet after the first `done`.
     #[cold]
     fn fail(&mut self, cx: &mut Context<'_>, frame: &Frame, said: String) {
@@ -196,7 +258,7 @@ impl PluginNode {
             };
             cx.nexts()[i] = next;
         }
-        cx.hand_on_written(frame);
+        self.send_each(cx, frame);
         self.health.fail(Failure { place: format!("node {}", self.name), thread: self.thread, said });
     }
 }
@@ -230,7 +292,7 @@ impl Node for PluginNode {
         let verdict = unsafe { (self.process)(vector) };
         self.since.0.store(0, Ordering::Relaxed);
         match verdict {
-            abi::SEND_EACH => cx.hand_on_written(frame),
+            abi::SEND_EACH => self.send_each(cx, frame),
             abi::SEND_DEFAULT => self.pass(cx, frame),
             _ => self.fail(cx, frame, readable(failure)),
         }

@@ -36,7 +36,7 @@ unsafe impl Described for abi::Timer {
 
 /// Shortest period of a timer, in milliseconds: what the main loop can keep.
 pub const SHORTEST_PERIOD: u32 = 10;
-/// Most edges, and most reasons, of one node.
+/// Most edges, most reasons to drop and most events of one node.
 const MOST: usize = 64;
 /// Most columns of a counter.
 const MOST_COLUMNS: u32 = 4096;
@@ -90,9 +90,11 @@ impl ReasonText {
 pub(crate) struct NodeParts {
     pub name: String,
     pub edges: Vec<String>,
-    pub reasons: Vec<ReasonText>,
+    pub drops: Vec<ReasonText>,
+    pub events: Vec<ReasonText>,
     pub input: bool,
     pub period_ms: u32,
+    pub hands_off: bool,
     pub user: *mut c_void,
     pub open: Option<Open>,
     pub process: Process,
@@ -174,27 +176,17 @@ impl Registration {
         // SAFETY: by the caller.
         let (name, edges) = unsafe { (foreign::text(node.name), foreign::list(node.edges)) };
         let name = name.filter(|name| is_name(name)).ok_or("a node needs a name of a-z, 0-9, - and _")?;
-        if node.reasons_length as usize > MOST || edges.len() > MOST {
-            return Err(format!("node '{name}' has more than {MOST} edges or reasons"));
+        if edges.len() > MOST {
+            return Err(format!("node '{name}' has {} edges: expected at most {MOST}", edges.len()));
         }
-        let reasons = match node.reasons_length {
-            0 => &[],
-            // SAFETY: by the caller.
-            length => unsafe { std::slice::from_raw_parts(node.reasons, length as usize) },
+        // SAFETY: by the caller.
+        let (drops, events) = unsafe {
+            let drops = reasons(&name, "reason to drop", node.drops, node.drops_length)?;
+            (drops, reasons(&name, "event", node.events, node.events_length)?)
         };
-        let reasons = reasons.iter().map(|reason| {
-            // SAFETY: by the caller.
-            let (name, text) = unsafe { (foreign::text(reason.name)?, foreign::text(reason.text)?) };
-            let severity = match reason.severity {
-                abi::SEVERITY_ERROR => "error",
-                abi::SEVERITY_WARN => "warn",
-                _ => "info",
-            };
-            is_name(&name).then_some(ReasonText { name, text, severity })
-        });
-        let reasons: Option<Vec<_>> = reasons.collect();
-        let reasons =
-            reasons.ok_or_else(|| format!("a reason of node '{name}' has no good name or no text"))?;
+        if let Some(twice) = events.iter().find(|event| drops.iter().any(|drop| drop.name == event.name)) {
+            return Err(format!("node '{name}' has a reason to drop and an event '{}'", twice.name));
+        }
         let process = node.process.ok_or_else(|| format!("node '{name}' does nothing: process is null"))?;
         let input = match (node.kind, node.period_ms) {
             (abi::NODE_INTERNAL, _) => false,
@@ -207,8 +199,21 @@ impl Registration {
             (other, _) => return Err(format!("node '{name}' is of kind {other}, which is not known")),
         };
         let abi::Node { period_ms, user, open, wait, close, trace, .. } = node;
-        let parts =
-            NodeParts { name, edges, reasons, input, period_ms, user, open, process, wait, close, trace };
+        let parts = NodeParts {
+            name,
+            edges,
+            drops,
+            events,
+            input,
+            period_ms,
+            hands_off: node.hands_off != 0,
+            user,
+            open,
+            process,
+            wait,
+            close,
+            trace,
+        };
         self.nodes.push(parts);
         Ok(())
     }
@@ -328,6 +333,38 @@ impl Registration {
         self.counters.push((name, columns));
         Ok(())
     }
+}
+
+/// Reasons to drop, or events (`what`), of a node.
+///
+/// # Safety
+/// `first` leads to `length` of them, as the ABI describes it.
+unsafe fn reasons(
+    node: &str,
+    what: &str,
+    first: *const abi::Reason,
+    length: u32,
+) -> Result<Vec<ReasonText>, String> {
+    if length as usize > MOST {
+        return Err(format!("node '{node}' has {length} times a {what}: expected at most {MOST}"));
+    }
+    let reasons = match length {
+        0 => &[],
+        // SAFETY: by the caller.
+        length => unsafe { std::slice::from_raw_parts(first, length as usize) },
+    };
+    let read = reasons.iter().map(|reason| {
+        // SAFETY: by the caller.
+        let (name, text) = unsafe { (foreign::text(reason.name)?, foreign::text(reason.text)?) };
+        let severity = match reason.severity {
+            abi::SEVERITY_ERROR => "error",
+            abi::SEVERITY_WARN => "warn",
+            _ => "info",
+        };
+        is_name(&name).then_some(ReasonText { name, text, severity })
+    });
+    let read: Option<Vec<_>> = read.collect();
+    read.ok_or_else(|| format!("a {what} of node '{node}' has no good name or no text"))
 }
 
 pub(crate) fn is_name(name: &str) -> bool {

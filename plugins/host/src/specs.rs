@@ -11,7 +11,7 @@ use weft_engine::node::{Kind, NodeSpec, ReasonKind, ReasonSpec, Role, Severity};
 
 use crate::registration::{NodeParts, ReasonText};
 
-/// Every node of a plugin has this reason, after its own.
+/// Every node of a plugin has this reason to drop, after its own.
 const FAILED: ReasonSpec = ReasonSpec {
     kind: ReasonKind::Drop,
     name: "plugin_failed",
@@ -19,13 +19,23 @@ const FAILED: ReasonSpec = ReasonSpec {
     severity: Severity::Error,
 };
 
+/// And this one, if it hands packets off.
+const HANDOFF_FULL: ReasonSpec = ReasonSpec {
+    kind: ReasonKind::Drop,
+    name: "handoff_full",
+    text: "no room on the way to another worker",
+    severity: Severity::Error,
+};
+
 #[derive(PartialEq, Eq, Hash)]
 struct Description {
     name: String,
     edges: Vec<String>,
-    reasons: Vec<ReasonText>,
+    drops: Vec<ReasonText>,
+    events: Vec<ReasonText>,
     input: bool,
     period_ms: u32,
+    hands_off: bool,
 }
 
 /// All descriptors so far.
@@ -38,18 +48,16 @@ impl Specs {
         let description = Description {
             name: node.name.clone(),
             edges: node.edges.clone(),
-            reasons: node.reasons.clone(),
+            drops: node.drops.clone(),
+            events: node.events.clone(),
             input: node.input,
             period_ms: node.period_ms,
+            hands_off: node.hands_off,
         };
         self.0.entry(description).or_insert_with_key(|description| {
-            let reasons = description.reasons.iter().map(|reason| ReasonSpec {
-                // The ABI does not tell the two apart.
-                kind: ReasonKind::Drop,
-                name: leak(&reason.name),
-                text: leak(&reason.text),
-                severity: reason.severity(),
-            });
+            let drops = description.drops.iter().map(|reason| spec(ReasonKind::Drop, reason));
+            let events = description.events.iter().map(|event| spec(ReasonKind::Event, event));
+            let full = description.hands_off.then_some(HANDOFF_FULL);
             Box::leak(Box::new(NodeSpec {
                 name: leak(&description.name),
                 kind: match description.period_ms {
@@ -63,12 +71,16 @@ impl Specs {
                 handles: &[],
                 punts: &[],
                 next: description.edges.iter().map(|edge| leak(edge)).collect::<Vec<_>>().leak(),
-                drops: reasons.chain([FAILED]).collect::<Vec<_>>().leak(),
-                events: &[],
+                drops: drops.chain([FAILED]).chain(full).collect::<Vec<_>>().leak(),
+                events: events.collect::<Vec<_>>().leak(),
                 trace: None,
             }))
         })
     }
+}
+
+fn spec(kind: ReasonKind, reason: &ReasonText) -> ReasonSpec {
+    ReasonSpec { kind, name: leak(&reason.name), text: leak(&reason.text), severity: reason.severity() }
 }
 
 fn leak(text: &str) -> &'static str {

@@ -32,6 +32,52 @@ fn a_plugin_brings_packets_in_and_finds_them_in_a_table() {
     bed.unload(plugin);
 }
 
+/// Hands packets to another worker.
+const CROSSER: &str = include_str!("crosser.c");
+
+#[test]
+fn packets_go_on_in_the_same_node_on_another_worker() {
+    let mut bed = Bed::new(2);
+    let plugin = bed.load(&compile("crosser", CROSSER));
+    bed.enable("crosser");
+    bed.send_to(0, &[0, 1, 2, 3, 101]);
+    assert_eq!(bed.last_of(0), [1, 3]);
+    assert_eq!(bed.last_of(1), [] as [u8; 0]);
+    bed.send_to(1, &[4]);
+    assert_eq!(bed.last_of(1), [0, 2, 4], "what was handed over comes first");
+    assert_eq!(bed.count("crosser", "handoff_full"), 1);
+    bed.unload(plugin);
+}
+
+#[test]
+fn what_finds_no_room_on_the_way_to_another_worker_is_counted() {
+    const PLACES: usize = 4;
+    let mut bed = Bed::with_rings(2, PLACES);
+    let plugin = bed.load(&compile("crosser", CROSSER));
+    bed.enable("crosser");
+    let before = bed.free();
+    bed.send_to(0, &[0, 2, 1, 4, 6, 8, 10]);
+    assert_eq!(before - bed.free(), PLACES, "in flight");
+    assert_eq!((bed.last_of(0), bed.count("crosser", "handoff_full")), (vec![1], 2));
+    bed.send_to(1, &[]);
+    assert_eq!(bed.last_of(1), [0, 2, 4, 6]);
+    assert_eq!(bed.free(), before, "every packet has one end");
+    bed.unload(plugin);
+}
+
+#[test]
+fn what_is_on_its_way_to_a_node_that_leaves_goes_on_along_the_arc() {
+    let mut bed = Bed::new(2);
+    let plugin = bed.load(&compile("crosser", CROSSER));
+    bed.enable("crosser");
+    let before = bed.free();
+    bed.send_to(0, &[0, 2, 4]);
+    assert_eq!(before - bed.free(), 3, "in flight");
+    bed.unload(plugin);
+    assert_eq!((bed.last_of(0), bed.last_of(1)), (vec![], vec![0, 2, 4]));
+    assert_eq!(bed.free(), before);
+}
+
 #[test]
 fn packets_go_where_a_plugin_sends_them() {
     let mut bed = Bed::new(1);
@@ -42,6 +88,7 @@ fn packets_go_where_a_plugin_sends_them() {
     assert_eq!(bed.last(), [1, 3, 5, 7, 11, 13, 15, 17]);
     assert_eq!(bed.count("sorter", "fifth"), 4);
     assert_eq!(bed.count("sorter", "unused"), 0);
+    assert_eq!((bed.count("sorter", "never"), bed.count("sorter", "odd")), (0, 8));
     bed.unload(plugin);
     bed.send(0..3);
     assert_eq!(bed.last(), [0, 1, 2]);

@@ -12,6 +12,7 @@ static uint32_t process(struct weft_vector *v)
         } else if (number % 2 == 0) {
             v->nexts[i] = v->edges[0];
         } else {
+            ++v->events[1];
             v->nexts[i] = v->chain[++m->feature];
         }
     }
@@ -21,10 +22,12 @@ static uint32_t process(struct weft_vector *v)
 static int32_t init(const struct weft_host *host, struct weft_main *main, void **state)
 {
     static const char *const edges[] = {"other", 0};
-    static const struct weft_reason reasons[] = {{"unused", "never", WEFT_SEVERITY_WARN},
-                                                 {"fifth", "every fifth", WEFT_SEVERITY_INFO}};
-    static const struct weft_node node = {.size = sizeof node, .name = "sorter", .edges = edges, .reasons = reasons,
-                                          .reasons_length = 2, .process = process};
+    static const struct weft_reason drops[] = {{"unused", "never", WEFT_SEVERITY_WARN},
+                                               {"fifth", "every fifth", WEFT_SEVERITY_INFO}};
+    static const struct weft_reason events[] = {{"never", "never", WEFT_SEVERITY_INFO},
+                                                {"odd", "odd packets", WEFT_SEVERITY_INFO}};
+    static const struct weft_node node = {.size = sizeof node, .name = "sorter", .edges = edges, .drops = drops,
+                                          .drops_length = 2, .events = events, .events_length = 2, .process = process};
     static const struct weft_feature feature = {.size = sizeof feature, .arc = "test", .node = "sorter"};
     (void)state;
     return host->add_node(main, &node) || host->add_feature(main, &feature);

@@ -99,7 +99,7 @@ impl Plugin for Pings {
         let runs = Published::new(Vec::new());
         let reader = runs.reader();
         let node = Node::new(NODE, move |_| PingNode { runs: reader.clone() });
-        setup.node(node.edges::<Next>().reasons::<Reason>().every_ms(PERIOD_MS))?;
+        setup.node(node.edges::<Next>().drops::<Reason>().every_ms(PERIOD_MS))?;
         setup.feature(Feature::new(ARC, NODE))?;
         setup.command(
             Command::new("ping", Pings::begin)

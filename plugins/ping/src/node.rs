@@ -16,7 +16,7 @@ weft_plugin_sdk::edges! {
     pub enum Next { Lookup => "ip4-lookup" }
 }
 
-weft_plugin_sdk::reasons! {
+weft_plugin_sdk::drops! {
     /// What answers were.
     pub enum Reason {
         /// answer to a ping of this router

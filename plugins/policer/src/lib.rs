@@ -67,7 +67,7 @@ impl Plugin for Policers {
         for direction in Direction::ALL {
             let attached = published.reader();
             let make = move |_| PolicerNode { direction, attached: attached.clone(), counters };
-            setup.node(Node::new(direction.node(), make).reasons::<Reason>())?;
+            setup.node(Node::new(direction.node(), make).drops::<Reason>())?;
             // What a rule denies uses up no rate.
             let feature = Feature::new(direction.arc(), direction.node());
             setup.feature(feature.after(&["ip4-classify", "ip4-classify-output"]))?;

@@ -14,7 +14,7 @@ use crate::config::Action;
 use crate::ip4;
 use crate::meter::{Colour, Meter};
 
-weft_plugin_sdk::reasons! {
+weft_plugin_sdk::drops! {
     /// Why packets end here.
     pub enum Reason {
         /// within its rate, and the policer drops such packets

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0xcf40f173be573cd4ull
+#define WEFT_ABI_FINGERPRINT 0x5c62a54a1c6e70b0ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -48,6 +48,10 @@ struct weft_vector;
 // `weft_node.process`: the plugin has failed. The first `weft_vector.done` packets go to their entries of `weft_vector.nexts`, the
 // next one is dropped, the others go where packets go without the node. The node is not called again.
 #define WEFT_SEND_FAILED 2
+
+// `weft_vector.nexts`, of a node that hands off: this plus the number of another worker has the packet go on in this node there, at
+// the same place of its arc. It is dropped (`handoff_full` of the node) if that worker takes no more.
+#define WEFT_NEXT_WORKER 65280
 
 // `weft_node.kind`: runs when packets wait for it and, if it has a period, every so often.
 #define WEFT_NODE_INTERNAL 0
@@ -161,7 +165,7 @@ struct weft_event {
     uint32_t changes;
 };
 
-// A reason to drop, or an event, that a node counts.
+// What a node counts: a reason to drop, or an event.
 struct weft_reason {
     // Identifier, as in `/err/<node>/<name>`.
     const char *name;
@@ -245,7 +249,7 @@ struct weft_vector {
     uint32_t chain_length;
     // With `WEFT_SEND_FAILED`: packets whose `nexts` are good.
     uint16_t done;
-    // The id of the node's first reason; `weft_metadata.reason` is this plus the place in the list.
+    // The id of the node's first reason to drop; `weft_metadata.reason` is this plus the place in `weft_node.drops`.
     uint16_t reason_base;
     // The ids of the nodes named in `weft_node.edges`.
     const uint16_t *edges;
@@ -258,9 +262,9 @@ struct weft_vector {
     uint64_t now;
     // Of this node on this worker.
     void *state;
-    // How often each of the node's reasons occurred, by place in the list; for events, since the drop node counts drops.
-    uint64_t *reasons;
-    uint32_t reasons_length;
+    // How often each of the node's events occurred, by place in `weft_node.events`. Drops are counted where packets end.
+    uint64_t *events;
+    uint32_t events_length;
     uint32_t counters_length;
     // The plugin's counters, in the order in which they were added.
     const struct weft_counter_row *counters;
@@ -276,6 +280,10 @@ struct weft_vector {
     uint32_t mark;
     // Whether packets of the vector are traced.
     uint32_t tracing;
+    // As [`weft_node.hands_off`].
+    uint32_t hands_off;
+    // As [`weft_node.drops_length`].
+    uint32_t drops_length;
 };
 
 // What wakes a worker for an input node.
@@ -322,13 +330,19 @@ struct weft_node {
     uint32_t kind;
     // Of an internal node, if not 0: it runs every so many milliseconds too, on every worker, with an empty vector.
     uint32_t period_ms;
+    // Not 0: entries of `weft_vector.nexts` may name workers (`WEFT_NEXT_WORKER`).
+    uint32_t hands_off;
     // Unique in the graph.
     const char *name;
     // Names of the nodes that it sends to, closed by a null pointer; or null.
     const char *const *edges;
-    // What it counts: reasons to drop, and events.
-    const struct weft_reason *reasons;
-    uint32_t reasons_length;
+    // Why packets end in it.
+    const struct weft_reason *drops;
+    uint32_t drops_length;
+    // Of `events`.
+    uint32_t events_length;
+    // What else it counts: what happens without an end to a packet.
+    const struct weft_reason *events;
     // Given to `open`, and to `forget` when no instance will be made any more.
     void *user;
     // Makes the state of worker `thread` (from 1 on); called on the main thread. Null: the node has no state.

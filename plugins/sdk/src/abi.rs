@@ -48,6 +48,10 @@ pub const SEND_EACH: u32 = 1;
 /// next one is dropped, the others go where packets go without the node. The node is not called again.
 pub const SEND_FAILED: u32 = 2;
 
+/// `Vector::nexts`, of a node that hands off: this plus the number of another worker has the packet go on in this node there, at
+/// the same place of its arc. It is dropped (`handoff_full` of the node) if that worker takes no more.
+pub const NEXT_WORKER: u16 = 0xff00;
+
 /// `Node::kind`: runs when packets wait for it and, if it has a period, every so often.
 pub const NODE_INTERNAL: u32 = 0;
 /// `Node::kind`: runs in every turn of the worker, with an empty vector; brings packets in by `Host::allocate` and
@@ -417,13 +421,19 @@ pub struct Node {
     pub kind: u32,
     /// Of an internal node, if not 0: it runs every so many milliseconds too, on every worker, with an empty vector.
     pub period_ms: u32,
+    /// Not 0: entries of `Vector::nexts` may name workers ([`NEXT_WORKER`]).
+    pub hands_off: u32,
     /// Unique in the graph.
     pub name: *const c_char,
     /// Names of the nodes that it sends to, closed by a null pointer; or null.
     pub edges: *const *const c_char,
-    /// What it counts: reasons to drop, and events.
-    pub reasons: *const Reason,
-    pub reasons_length: u32,
+    /// Why packets end in it.
+    pub drops: *const Reason,
+    pub drops_length: u32,
+    /// Of `events`.
+    pub events_length: u32,
+    /// What else it counts: what happens without an end to a packet.
+    pub events: *const Reason,
     /// Given to `open`, and to `forget` when no instance will be made any more.
     pub user: *mut c_void,
     /// Makes the state of worker `thread` (from 1 on); called on the main thread. Null: the node has no state.
@@ -458,7 +468,7 @@ pub struct Wait {
     pub host: *const Host,
 }
 
-/// A reason to drop, or an event, that a node counts.
+/// What a node counts: a reason to drop, or an event.
 #[repr(C)]
 pub struct Reason {
     /// Identifier, as in `/err/<node>/<name>`.
@@ -697,7 +707,7 @@ pub struct Vector {
     pub chain_length: u32,
     /// With [`SEND_FAILED`]: packets whose `nexts` are good.
     pub done: u16,
-    /// The id of the node's first reason; `Metadata::reason` is this plus the place in the list.
+    /// The id of the node's first reason to drop; `Metadata::reason` is this plus the place in `Node::drops`.
     pub reason_base: u16,
     /// The ids of the nodes named in `Node::edges`.
     pub edges: *const u16,
@@ -710,9 +720,9 @@ pub struct Vector {
     pub now: u64,
     /// Of this node on this worker.
     pub state: *mut c_void,
-    /// How often each of the node's reasons occurred, by place in the list; for events, since the drop node counts drops.
-    pub reasons: *mut u64,
-    pub reasons_length: u32,
+    /// How often each of the node's events occurred, by place in `Node::events`. Drops are counted where packets end.
+    pub events: *mut u64,
+    pub events_length: u32,
     pub counters_length: u32,
     /// The plugin's counters, in the order in which they were added.
     pub counters: *const CounterRow,
@@ -728,6 +738,10 @@ pub struct Vector {
     pub mark: u32,
     /// Whether packets of the vector are traced.
     pub tracing: u32,
+    /// As [`Node::hands_off`].
+    pub hands_off: u32,
+    /// As [`Node::drops_length`].
+    pub drops_length: u32,
 }
 
 /// What the graph knows of a packet beside its bytes: the first cache line of a buffer.

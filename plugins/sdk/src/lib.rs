@@ -8,7 +8,7 @@
 //! ```
 //! use weft_plugin_sdk::{Answer, Feature, Main, Node, Plugin, PluginNode, Result, Setup, Vector, Verdict, Words};
 //!
-//! weft_plugin_sdk::reasons! {
+//! weft_plugin_sdk::drops! {
 //!     enum Reason {
 //!         /// shorter than 28 bytes
 //!         Short = "short", Error;
@@ -19,7 +19,7 @@
 //!
 //! impl Plugin for Minimum {
 //!     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
-//!         setup.node(Node::new("minimum", |_| MinimumNode).reasons::<Reason>())?;
+//!         setup.node(Node::new("minimum", |_| MinimumNode).drops::<Reason>())?;
 //!         setup.feature(Feature::new("ip4-unicast", "minimum"))?;
 //!         Ok(Minimum)
 //!     }
@@ -88,7 +88,9 @@ pub use api::{ApiError, ApiMessage, Client, Record, SessionId};
 pub use command::{Answer, Words, json_text};
 pub use event::{Changes, Event};
 pub use main_thread::{InterfaceIndex, Level, Main, Route4};
-pub use node::{Edges, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord, Wait};
+pub use node::{
+    Drops, Edges, Events, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord, Wait,
+};
 pub use packet::{Field, FieldValue, Next, Packet};
 pub use plugin::{Plugin, State};
 pub use published::{Published, PublishedReader};

@@ -25,7 +25,7 @@ pub enum Severity {
     Info,
 }
 
-/// A reason to drop, or an event. Made by [`crate::reasons!`].
+/// A reason to drop, or an event. Made by [`crate::drops!`] and [`crate::events!`].
 #[derive(Clone, Copy, Debug)]
 pub struct ReasonSpec {
     /// Identifier, as in `/err/<node>/<name>`.
@@ -36,13 +36,19 @@ pub struct ReasonSpec {
     pub severity: Severity,
 }
 
-/// The reasons of one node, as an enum. Implemented by [`crate::reasons!`].
+/// What one node counts, as an enum. Implemented by [`crate::drops!`] and [`crate::events!`].
 pub trait Reasons: Copy + 'static {
     /// All, by ordinal.
     const ALL: &'static [ReasonSpec];
     /// Position in [`Reasons::ALL`].
     fn ordinal(self) -> u16;
 }
+
+/// Why packets end in one node. Implemented by [`crate::drops!`].
+pub trait Drops: Reasons {}
+
+/// What else one node counts. Implemented by [`crate::events!`].
+pub trait Events: Reasons {}
 
 /// The edges of one node, as an enum. Implemented by [`crate::edges!`].
 pub trait Edges: Copy + 'static {
@@ -52,16 +58,31 @@ pub trait Edges: Copy + 'static {
     fn ordinal(self) -> usize;
 }
 
-/// Declares what a node counts: the doc comment of a variant is what `show errors` prints.
+/// Declares why packets end in a node: the doc comment of a variant is what `show errors` prints.
+#[macro_export]
+macro_rules! drops {
+    ($($declaration:tt)*) => { $crate::reasons! { Drops $($declaration)* } };
+}
+
+/// Declares what else a node counts, in the same form: what happens without an end to a packet.
+#[macro_export]
+macro_rules! events {
+    ($($declaration:tt)*) => { $crate::reasons! { Events $($declaration)* } };
+}
+
+/// What [`drops!`] and [`events!`] have in common.
+#[doc(hidden)]
 #[macro_export]
 macro_rules! reasons {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident {
+    ($marker:ident $(#[$meta:meta])* $vis:vis enum $name:ident {
         $( $(#[doc = $text:literal])+ $variant:ident = $id:literal, $severity:ident; )*
     }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u16)]
         $vis enum $name { $( $(#[doc = $text])+ $variant ),* }
+
+        impl $crate::$marker for $name {}
 
         impl $crate::Reasons for $name {
             const ALL: &'static [$crate::ReasonSpec] = &[
@@ -176,9 +197,11 @@ pub(crate) struct Behaviour {
 pub struct Node {
     pub(crate) name: String,
     pub(crate) edges: &'static [&'static str],
-    pub(crate) reasons: &'static [ReasonSpec],
+    pub(crate) drops: &'static [ReasonSpec],
+    pub(crate) events: &'static [ReasonSpec],
     pub(crate) kind: u32,
     pub(crate) period_ms: u32,
+    pub(crate) hands_off: bool,
     pub(crate) make: Make,
     pub(crate) trace: Option<TraceFormat>,
 }
@@ -189,9 +212,11 @@ impl Node {
         Node {
             name: name.to_owned(),
             edges: &[],
-            reasons: &[],
+            drops: &[],
+            events: &[],
             kind: abi::NODE_INTERNAL,
             period_ms: 0,
+            hands_off: false,
             make: Box::new(move |thread| Box::new(make(thread))),
             trace: None,
         }
@@ -209,15 +234,27 @@ impl Node {
         self
     }
 
-    /// What it counts.
-    pub fn reasons<R: Reasons>(mut self) -> Node {
-        self.reasons = R::ALL;
+    /// Why packets end in it.
+    pub fn drops<D: Drops>(mut self) -> Node {
+        self.drops = D::ALL;
+        self
+    }
+
+    /// What else it counts.
+    pub fn events<E: Events>(mut self) -> Node {
+        self.events = E::ALL;
         self
     }
 
     /// Runs it on every worker at this interval in milliseconds, with an empty vector if no packet waits.
     pub fn every_ms(mut self, period: u32) -> Node {
         self.period_ms = period;
+        self
+    }
+
+    /// Its packets may go on in this node on another worker ([`crate::Packet::hand_off`]).
+    pub fn hands_off(mut self) -> Node {
+        self.hands_off = true;
         self
     }
 

@@ -6,7 +6,7 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use crate::abi;
 use crate::main_thread::InterfaceIndex;
-use crate::node::{Edges, Reasons};
+use crate::node::{Drops, Edges, Events, Thread};
 
 const SLOT: usize = abi::SLOT_SIZE as usize;
 
@@ -25,7 +25,9 @@ pub(crate) struct Ways<'v> {
     /// For records of a trace; null if no packet is traced.
     pub tracing: *mut abi::Vector,
     pub reason_base: u16,
+    pub drops: u16,
     pub punt: u16,
+    pub hands_off: bool,
 }
 
 /// Exclusive access to one buffer: its metadata and its bytes.
@@ -275,6 +277,17 @@ impl Packet<'_> {
         self.meta.flags |= abi::FLAG_LOCALLY_ORIGINATED;
     }
 
+    /// To this node on another worker, at the same place of its arc: for what only one worker may do, with its own state. The
+    /// packet is dropped, and counted as `handoff_full` of the node, if that worker takes no more or is this one.
+    ///
+    /// # Panics
+    /// If the node was not registered with [`crate::Node::hands_off`].
+    #[inline(always)]
+    pub fn hand_off(&mut self, to: Thread) -> Next {
+        assert!(self.ways.hands_off, "the node hands packets off: it needs Node::hands_off");
+        Next(abi::NEXT_WORKER | to.0 & !abi::NEXT_WORKER)
+    }
+
     /// On to what follows on the arc that the packet walks.
     #[inline(always)]
     pub fn pass(&mut self) -> Next {
@@ -293,18 +306,18 @@ impl Packet<'_> {
 
     /// Ends the packet, with one of the reasons of this node.
     #[inline(always)]
-    pub fn drop<R: Reasons>(&mut self, reason: R) -> Next {
+    pub fn drop<D: Drops>(&mut self, reason: D) -> Next {
         std::hint::cold_path();
         // A reason of another node would count for a third one.
-        let ordinal = usize::from(reason.ordinal()).min(self.ways.events.len().saturating_sub(1));
-        self.meta.reason = self.ways.reason_base.wrapping_add(ordinal as u16);
+        let ordinal = reason.ordinal().min(self.ways.drops.saturating_sub(1));
+        self.meta.reason = self.ways.reason_base.wrapping_add(ordinal);
         Next(abi::NODE_DROP)
     }
 
-    /// To the host, counted under one of the reasons of this node.
+    /// To the host, counted as an event of this node.
     #[inline(always)]
-    pub fn punt<R: Reasons>(&mut self, reason: R) -> Next {
-        self.ways.events.add(reason.ordinal().into(), 1);
+    pub fn punt<E: Events>(&mut self, event: E) -> Next {
+        self.ways.events.add(event.ordinal().into(), 1);
         Next(self.ways.punt)
     }
 }

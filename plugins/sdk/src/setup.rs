@@ -9,7 +9,7 @@ use crate::abi;
 use crate::api::{self, ApiMessage};
 use crate::command::{Answer, Words};
 use crate::main_thread::{Main, text};
-use crate::node::{self, Node, Severity};
+use crate::node::{self, Node, ReasonSpec, Severity};
 use crate::packet::{Field, FieldValue};
 use crate::panic::catch;
 use crate::plugin::{Plugin, Running, finish};
@@ -168,32 +168,18 @@ impl<'m, P: Plugin> Setup<'m, P> {
         let (host, main) = self.main.raw();
         let name = CString::new(node.name.as_str())?;
         let edges = Names::new(node.edges)?;
-        let texts: Vec<(CString, CString)> = node
-            .reasons
-            .iter()
-            .map(|reason| Ok((CString::new(reason.name)?, CString::new(reason.text.trim())?)))
-            .collect::<std::result::Result<_, NulError>>()?;
-        let reasons: Vec<abi::Reason> = texts
-            .iter()
-            .zip(node.reasons)
-            .map(|((name, text), reason)| abi::Reason {
-                name: name.as_ptr(),
-                text: text.as_ptr(),
-                severity: match reason.severity {
-                    Severity::Error => abi::SEVERITY_ERROR,
-                    Severity::Warn => abi::SEVERITY_WARN,
-                    Severity::Info => abi::SEVERITY_INFO,
-                },
-            })
-            .collect();
+        let (drops, events) = (Reasons::new(node.drops)?, Reasons::new(node.events)?);
         let described = abi::Node {
             size: size_of::<abi::Node>() as u32,
             kind: node.kind,
             period_ms: node.period_ms,
+            hands_off: node.hands_off.into(),
             name: name.as_ptr(),
             edges: edges.pointers.as_ptr(),
-            reasons: reasons.as_ptr(),
-            reasons_length: reasons.len() as u32,
+            drops: drops.described.as_ptr(),
+            drops_length: drops.described.len() as u32,
+            events_length: events.described.len() as u32,
+            events: events.described.as_ptr(),
             open: Some(node::open),
             process: Some(node::process),
             wait: (node.kind == abi::NODE_INPUT).then_some(node::wait as _),
@@ -347,6 +333,31 @@ impl Names {
             names.iter().map(|name| CString::new(*name)).collect::<std::result::Result<Vec<_>, _>>()?;
         let pointers = texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
         Ok(Names { _texts: texts, pointers })
+    }
+}
+
+/// Reasons, and the C strings that they lead to.
+struct Reasons {
+    _texts: Vec<(CString, CString)>,
+    described: Vec<abi::Reason>,
+}
+
+impl Reasons {
+    fn new(reasons: &[ReasonSpec]) -> std::result::Result<Reasons, NulError> {
+        let texts: Vec<(CString, CString)> = reasons
+            .iter()
+            .map(|reason| Ok((CString::new(reason.name)?, CString::new(reason.text.trim())?)))
+            .collect::<std::result::Result<_, NulError>>()?;
+        let described = texts.iter().zip(reasons).map(|((name, text), reason)| abi::Reason {
+            name: name.as_ptr(),
+            text: text.as_ptr(),
+            severity: match reason.severity {
+                Severity::Error => abi::SEVERITY_ERROR,
+                Severity::Warn => abi::SEVERITY_WARN,
+                Severity::Info => abi::SEVERITY_INFO,
+            },
+        });
+        Ok(Reasons { described: described.collect(), _texts: texts })
     }
 }
 

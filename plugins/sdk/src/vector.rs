@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::abi;
-use crate::node::{Edges, Reasons, Thread};
+use crate::node::{Edges, Events, Thread};
 use crate::packet::{Next, Packet, Ways};
 use crate::setup::Counter;
 
@@ -36,11 +36,6 @@ impl Row<'_> {
             // Only this thread writes it.
             cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
         }
-    }
-
-    #[inline(always)]
-    pub(crate) fn len(self) -> usize {
-        self.0.len()
     }
 }
 
@@ -114,17 +109,17 @@ impl<'v> Vector<'v> {
         }
     }
 
-    /// This worker's numbers of the node's reasons: for events, since drops count themselves.
+    /// This worker's numbers of the node's events.
     #[inline(always)]
     pub fn events(&self) -> Row<'v> {
         // SAFETY: as in `counter`.
-        Row(unsafe { slice(self.raw.reasons.cast(), self.raw.reasons_length) })
+        Row(unsafe { slice(self.raw.events.cast(), self.raw.events_length) })
     }
 
     /// Counts an event of the node.
     #[inline(always)]
-    pub fn event<R: Reasons>(&self, reason: R, n: u64) {
-        self.events().add(reason.ordinal().into(), n);
+    pub fn event<E: Events>(&self, event: E, n: u64) {
+        self.events().add(event.ordinal().into(), n);
     }
 
     #[inline(always)]
@@ -133,11 +128,13 @@ impl<'v> Vector<'v> {
         // SAFETY: the host gives as many ids as the lengths say; they are not written during the call.
         let (chain, edges) =
             unsafe { (slice(raw.chain, raw.chain_length), slice(raw.edges, raw.edges_length)) };
-        let (reason_base, punt, mark) = (raw.reason_base, raw.punt, raw.mark as usize);
+        let (reason_base, drops, punt) = (raw.reason_base, raw.drops_length as u16, raw.punt);
+        let mark = raw.mark as usize;
         // Only read by what is called with it.
         let tracing =
             if raw.tracing == 0 { std::ptr::null_mut() } else { std::ptr::from_ref(raw).cast_mut() };
-        Ways { chain, edges, events: self.events(), mark, tracing, reason_base, punt }
+        let hands_off = raw.hands_off != 0;
+        Ways { chain, edges, events: self.events(), mark, tracing, reason_base, drops, punt, hands_off }
     }
 
     #[inline(always)]

@@ -139,8 +139,8 @@ fn c_has_every_field_where_rust_has_it() {
         ApiMessage as "weft_api_message" { size, name, user, run, forget }
         ApiRequest as "weft_api_request" { size, uid, session, name, name_length, body, length, place, client_index }
         ApiReply as "weft_api_reply" { size, retval, next, body }
-        Node as "weft_node" { size, kind, period_ms, name, edges, reasons, reasons_length, user, open, process, wait, close,
-            trace, forget }
+        Node as "weft_node" { size, kind, period_ms, hands_off, name, edges, drops, drops_length, events_length, events, user, open,
+            process, wait, close, trace, forget }
         Wait as "weft_wait" { size, busy, fd, within_ms, failure, host }
         Found as "weft_found" { slot, version }
         TableEntry as "weft_table_entry" { found, seen, key, value }
@@ -152,8 +152,8 @@ fn c_has_every_field_where_rust_has_it() {
         Trace as "weft_trace" { size, length, metadata, data, fields, mark, record_length, record }
         CounterRow as "weft_counter_row" { cells, length }
         Vector as "weft_vector" { size, count, thread, buffers, nexts, metadata, slots, chain, chain_length, done,
-            reason_base, edges, edges_length, punt, workers, now, state, reasons, reasons_length, counters_length, counters, host,
-            worker, failure, fields, mark, tracing }
+            reason_base, edges, edges_length, punt, workers, now, state, events, events_length, counters_length, counters, host,
+            worker, failure, fields, mark, tracing, hands_off, drops_length }
         Metadata as "weft_metadata" { data_offset, length, flags, rx_interface, feature, table, network_offset, link_offset,
             reason, scratch }
         Fields as "weft_fields" { bytes }

@@ -90,7 +90,13 @@ pub struct Bed {
 
 impl Bed {
     pub fn new(workers: usize) -> Bed {
+        Bed::with_rings(workers, EngineConfig::default().handoff)
+    }
+
+    /// With so many places from each worker to each other.
+    pub fn with_rings(workers: usize, handoff: usize) -> Bed {
         let config = EngineConfig {
+            handoff,
             workers: vec![0; workers],
             buffers: BufferConfig { pools: vec![(0, 1024)], ..BufferConfig::default() },
             stats_size: 1 << 20,
@@ -163,11 +169,7 @@ impl Bed {
 
     /// Each worker gets packets of these numbers.
     pub fn send(&mut self, numbers: Range<u8>) {
-        let levels = |bed: &Bed| {
-            let cached: usize = bed.workers.iter().map(|worker| worker.buffers.cached()).sum();
-            cached + bed.engine.buffers.levels()[0].available
-        };
-        let before = levels(self);
+        let before = self.free();
         let first = self.first;
         for worker in &mut self.workers {
             worker.turn();
@@ -179,7 +181,28 @@ impl Bed {
             }
             worker.turn();
         }
-        assert_eq!(levels(self), before, "every buffer is back");
+        assert_eq!(self.free(), before, "every buffer is back");
+    }
+
+    /// Buffers that hold no packet.
+    pub fn free(&self) -> usize {
+        let cached: usize = self.workers.iter().map(|worker| worker.buffers.cached()).sum();
+        cached + self.engine.buffers.levels()[0].available
+    }
+
+    /// One worker gets packets of these numbers.
+    pub fn send_to(&mut self, worker: usize, numbers: &[u8]) {
+        let (worker, first) = (&mut self.workers[worker], self.first);
+        worker.turn();
+        for &number in numbers {
+            assert!(worker.inject(first, &[number; 60], |meta| meta.rx_interface = RX), "there are buffers");
+        }
+        worker.turn();
+    }
+
+    /// What has come to the end of the arc on a worker.
+    pub fn last_of(&mut self, worker: usize) -> Vec<u8> {
+        told(&mut self.last[worker..=worker])
     }
 
     /// What a command of a plugin says to nothing.

@@ -2,14 +2,14 @@
 #![forbid(unsafe_code)]
 
 use weft_plugin_sdk::{
-    Answer, Command, Counter, Feature, Main, Node, Plugin, PluginNode, Result, Setup, Vector, Verdict, Words, reasons,
+    Answer, Command, Counter, Feature, Main, Node, Plugin, PluginNode, Result, Setup, Vector, Verdict, Words, drops,
     weft_plugin,
 };
 
 /// Bytes of an IPv4 header without options (RFC 791 section 3.1).
 const SHORTEST: usize = 20;
 
-reasons! {
+drops! {
     enum Reason {
         /// shorter than an IPv4 header
         Short = "short", Error;
@@ -23,7 +23,7 @@ struct @TYPE@ {
 impl Plugin for @TYPE@ {
     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
         let packets = setup.counter("packets", 1)?;
-        setup.node(Node::new("@NAME@", move |_| @TYPE@Node { packets }).reasons::<Reason>())?;
+        setup.node(Node::new("@NAME@", move |_| @TYPE@Node { packets }).drops::<Reason>())?;
         setup.feature(Feature::new("ip4-unicast", "@NAME@"))?;
         setup.command(Command::new("show @NAME@", @TYPE@::show).help("Packets that @NAME@ has seen"))?;
         Ok(@TYPE@ { packets })

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weft_plugin_sdk::{
-    Node, Plugin, PluginNode, Result, Setup, Thread, Vector, Verdict, Wait, edges, reasons,
+    Node, Plugin, PluginNode, Result, Setup, Thread, Vector, Verdict, Wait, edges, events,
 };
 
 /// The worker that brings them.
@@ -15,7 +15,7 @@ const WORKER: Thread = Thread(1);
 
 edges! { enum Next { Input => "ip4-input" } }
 
-reasons! {
+events! {
     enum Event {
         /// packets that the probe has brought
         Brought = "brought", Info;
@@ -41,7 +41,7 @@ pub fn register<P: Plugin>(setup: &mut Setup<'_, P>) -> Result<Orders> {
         let mut socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
         Bringer { socket: if thread == WORKER { socket.take() } else { None } }
     };
-    setup.node(Node::input("probe-input", make).edges::<Next>().reasons::<Event>())?;
+    setup.node(Node::input("probe-input", make).edges::<Next>().events::<Event>())?;
     Ok(Orders(orders))
 }
 

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use weft_plugin_sdk::{
     Answer, Command, Counter, Feature, Field, Main, Message, Node, Plugin, PluginNode, Published,
-    PublishedReader, Result, Setup, State, Timer, TraceRecord, Vector, Verdict, Words, reasons, weft_plugin,
+    PublishedReader, Result, Setup, State, Timer, TraceRecord, Vector, Verdict, Words, drops, events,
+    weft_plugin,
 };
 
 use messages::Messages;
@@ -20,10 +21,15 @@ use messages::Messages;
 /// Form of the exported state.
 const STATE_VERSION: u32 = 1;
 
-reasons! {
+drops! {
     enum Reason {
         /// marked by the test
         Marked = "marked", Info;
+    }
+}
+
+events! {
+    enum Event {
         /// vectors that were looked at
         Vectors = "vectors", Info;
     }
@@ -59,7 +65,7 @@ impl Plugin for Probe {
         let number = setup.field("probe-number")?;
         let node =
             Node::new("probe", move |_| ProbeNode { orders: reader.clone(), packets, number, seen: 0 });
-        setup.node(node.reasons::<Reason>().trace(trace))?;
+        setup.node(node.drops::<Reason>().events::<Event>().trace(trace))?;
         setup.feature(Feature::new("ip4-unicast", "probe").after(&["ip4-classify"]))?;
         let bring = bring::register(setup)?;
         setup.timer(Timer::every_ms(10, |probe: &mut Probe, _| {
@@ -172,7 +178,7 @@ impl PluginNode for ProbeNode {
     fn process(&mut self, vector: Vector<'_>) -> Verdict {
         let orders = *self.orders.read(vector.guard());
         let (packets, number, seen) = (vector.counter(self.packets), self.number, &mut self.seen);
-        vector.event(Reason::Vectors, 1);
+        vector.event(Event::Vectors, 1);
         if !orders.sleep.is_zero() {
             let begin = Instant::now();
             while begin.elapsed() < orders.sleep {
