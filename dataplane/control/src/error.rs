@@ -41,6 +41,9 @@ pub enum StepError {
     /// What is below the interface refuses.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// No built-in setting, and none of a plugin that is loaded.
+    #[error("there is no setting '{0}'")]
+    NoSuchSetting(String),
     /// No value of the setting.
     #[error("{0}: {1}")]
     Value(&'static str, #[source] ValueError),

@@ -61,6 +61,7 @@ pub struct Control {
     mss: MssLimits,
     icmp: IcmpRates,
     claims: Claims,
+    declared: settings::Declared,
     deleted_tables: Vec<TableIndex>,
 }
 
@@ -83,6 +84,7 @@ impl Control {
             mss,
             icmp: IcmpRates::default(),
             claims: Claims::default(),
+            declared: settings::Declared::default(),
             deleted_tables: Vec::new(),
         }
     }
@@ -140,6 +142,7 @@ impl Control {
     pub fn interface_leaves(&mut self, links: &dyn Links, index: InterfaceIndex) {
         self.rules_leave(links, index);
         self.claims.forget(index);
+        self.declared.forget(index);
         let Control { mss, engine, interfaces, .. } = self;
         if let Err(error) = mss.interface_leaves(engine, interfaces, index) {
             tracing::warn!("limits of TCP segments of interface {index}: {error}");

@@ -26,6 +26,11 @@ Every value has an owner: the front end that said it. Where several want differe
 lets go (a resync without it, `weft_setting_unset`, a snapshot of vplaned that no longer has it), the one before has it again,
 and when nobody wants it any more it is as it was.
 
+A plugin can declare more ([docs/plugins.md](plugins.md)). They are known by every front end while it is loaded: by the name
+`<plugin>.<setting>` for the binary API and as a key of startup.conf, and by `set interface <plugin> <setting> <interface> <value>` or
+`set <plugin> <setting> <value>` on the command line. What startup.conf says of them takes effect when the plugin is loaded; what is
+wrong there is in the log.
+
 ";
 
 #[test]

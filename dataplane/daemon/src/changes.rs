@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where change sets meet what the daemon has beside: the devices that interfaces stand on, and whoever keeps something by
-//! the index of a table that goes.
+//! Where change sets meet what the daemon has beside: the devices that interfaces stand on, whoever keeps something by the
+//! index of a table that goes, and the plugins that have declared settings.
 
 use weft_control::{ChangeSet, Control, Owner, Purpose, Refused, Replay, StepError};
 
@@ -32,6 +32,7 @@ impl Dataplane {
         let result = work(&mut self.control, &self.devices);
         self.tell_of_changes();
         self.tell_of_deleted_tables();
+        self.tell_of_settings();
         result
     }
 }

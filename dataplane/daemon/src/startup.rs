@@ -7,9 +7,9 @@ use weft_cli::Rights;
 use weft_control::{ChangeSet, Owner, Purpose, StepError, Value, settings};
 use weft_engine::InterfaceIndex;
 
-use crate::config::Wanted;
 use crate::config::interfaces::Interface;
 use crate::config::{Config, Source};
+use crate::config::{Named, Wanted};
 use crate::main_loop::Main;
 use crate::ports::DeviceError;
 use crate::state::Dataplane;
@@ -53,7 +53,7 @@ fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), DeviceEr
     Ok(dataplane.change(&changes, Purpose::Make)?)
 }
 
-/// Notes what startup.conf sets, of an interface or of all.
+/// Notes what startup.conf sets, of an interface or of all. Settings of plugins follow when these are loaded.
 fn wanted(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
@@ -61,6 +61,7 @@ fn wanted(
     settings: &[Wanted],
 ) -> Result<(), StepError> {
     for Wanted { setting, value } in settings {
+        let Named::BuiltIn(setting) = setting else { continue };
         let value = setting.grammar.parse(&value.value, |name| dataplane.interfaces.find(name));
         changes.set(setting, index, value.map_err(|error| StepError::Value(setting.name, error))?);
     }

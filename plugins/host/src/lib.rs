@@ -11,6 +11,7 @@
 //! | [`image`], [`elf`], [`library`] | the file: whether it may be loaded, and a private copy of it that is |
 //! | `instance` | a started plugin, shared by all that call it |
 //! | `table`, `registration` | the functions that a plugin is given, and what it registers by them |
+//! | [`settings`] | what it lets be set |
 //! | `tables` | the tables that it makes |
 //! | `node`, [`health`] | its nodes, and what becomes of them when they fail |
 //! | [`plugin`] | a plugin in the graph, as the main thread has it |
@@ -35,6 +36,8 @@ pub mod plugin;
 pub mod registration;
 #[allow(unsafe_code)]
 pub mod rules;
+#[allow(unsafe_code)]
+pub mod settings;
 mod specs;
 #[allow(unsafe_code)]
 mod table;
@@ -45,5 +48,5 @@ pub mod world;
 pub use error::PluginError;
 pub use library::Library;
 pub use plugin::{Host, Plugin};
-pub use weft_plugin_sdk::{Changes, Event, InterfaceIndex};
+pub use weft_plugin_sdk::{Changes, Event, InterfaceIndex, Value};
 pub use world::{Route4, World};

@@ -35,6 +35,7 @@ use crate::library::Library;
 use crate::node::{Parts, PluginNode};
 use crate::registration::{ApiMessageParts, MessageParts, NodeParts, Registration, Run, TimerParts};
 pub use crate::registration::{CommandParts, FeatureParts};
+use crate::settings::SettingParts;
 use crate::specs::Specs;
 use crate::table::{Call, HOST, readable, text};
 use crate::world::World;
@@ -101,6 +102,7 @@ pub struct Plugin {
     features: Vec<FeatureParts>,
     commands: Vec<CommandParts>,
     timers: Vec<(TimerParts, Instant)>,
+    pub(crate) settings: Vec<SettingParts>,
     messages: Vec<MessageParts>,
     api_messages: Vec<ApiMessageParts>,
     api_definitions: Vec<(String, String)>,
@@ -108,7 +110,7 @@ pub struct Plugin {
     counter_names: Vec<(String, u32)>,
     watched: Vec<Watched>,
     rules: Vec<OwnedSet>,
-    instance: Arc<Instance>,
+    pub(crate) instance: Arc<Instance>,
     /// Once it is in the graph.
     mark: Option<Field<u32>>,
 }
@@ -152,6 +154,7 @@ impl Plugin {
             features,
             commands,
             timers,
+            settings,
             messages,
             api_messages,
             api_definitions,
@@ -173,6 +176,7 @@ impl Plugin {
                 .map(|timer| (now + period(&timer), timer))
                 .map(|(due, timer)| (timer, due))
                 .collect(),
+            settings,
             messages,
             api_messages,
             api_definitions,
@@ -185,7 +189,7 @@ impl Plugin {
         })
     }
 
-    fn call<'a>(&'a self, world: &'a mut dyn World) -> Call<'a> {
+    pub(crate) fn call<'a>(&'a self, world: &'a mut dyn World) -> Call<'a> {
         Call {
             plugin: &self.library.name,
             world,
@@ -532,7 +536,7 @@ impl Plugin {
         }
     }
 
-    fn panicked(&self, place: String, said: String) -> String {
+    pub(crate) fn panicked(&self, place: String, said: String) -> String {
         let sentence = format!("plugin '{}' has failed in {place}: {said}", self.library.name);
         self.health.fail(Failure { place, thread: ThreadIndex(0), said });
         sentence

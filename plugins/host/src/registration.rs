@@ -8,6 +8,7 @@ use weft_plugin_sdk::abi;
 
 use crate::foreign::{self, Described};
 use crate::instance::Kept;
+use crate::settings::SettingParts;
 
 // SAFETY: integers, raw pointers and optional functions only.
 unsafe impl Described for abi::Node {
@@ -157,6 +158,7 @@ pub(crate) struct Registration {
     pub features: Vec<FeatureParts>,
     pub commands: Vec<CommandParts>,
     pub timers: Vec<TimerParts>,
+    pub settings: Vec<SettingParts>,
     pub messages: Vec<MessageParts>,
     pub api_messages: Vec<ApiMessageParts>,
     /// Names and texts of `.api` files.

@@ -151,6 +151,11 @@ unsafe extern "C" fn add_timer(main: *mut abi::Main, timer: *const abi::Timer) -
     unsafe { call(main).register(|registration| registration.timer(timer)) }
 }
 
+unsafe extern "C" fn add_setting(main: *mut abi::Main, setting: *const abi::Setting) -> i32 {
+    // SAFETY: the ABI.
+    unsafe { call(main).register(|registration| registration.setting(setting)) }
+}
+
 unsafe extern "C" fn add_message(main: *mut abi::Main, message: *const abi::Message) -> i32 {
     // SAFETY: the ABI.
     unsafe { call(main).register(|registration| registration.message(message)) }
@@ -439,6 +444,7 @@ pub(crate) static HOST: abi::Host = abi::Host {
     send,
     free,
     trace,
+    add_setting,
     add_message,
     route4,
     set_rules,

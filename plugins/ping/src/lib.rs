@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use weft_plugin_sdk::{
-    Answer, Command, Event, Feature, Level, Main, Node, Plugin, Published, Result, SessionId, Setup, Timer,
-    Words, weft_plugin,
+    Answer, Command, Event, Feature, Level, Main, Node, Plugin, Published, Result, SessionId, Setting, Setup,
+    Timer, Value, Values, Words, weft_plugin,
 };
 
 use node::{Next, PERIOD_MS, PingNode, Reason};
@@ -28,8 +28,8 @@ const ARC: &str = "ip4-local";
 const NODE: &str = "ping";
 /// How often pings are looked at whose result nobody asks for.
 const TICK_MS: u32 = 100;
-/// Pings at a time.
-const MOST: usize = 16;
+/// Pings at a time, at most.
+const MOST: u64 = 1024;
 /// Bytes of data that fit a buffer with all headers in front.
 const MOST_DATA: usize = 1_700;
 const SYNOPSIS: &str = "<address> [repeat <count>] [interval <seconds>] [size <bytes>] [ttl <hops>] [timeout <seconds>] \
@@ -92,6 +92,8 @@ struct Pings {
     pings: Vec<Ping>,
     runs: Published<Vec<Arc<Run>>>,
     identifier: u16,
+    /// Pings at a time: the setting `ping.limit`.
+    limit: usize,
 }
 
 impl Plugin for Pings {
@@ -108,11 +110,20 @@ impl Plugin for Pings {
                 .later(Pings::result, |pings, main, name| drop(pings.end(main, name))),
         )?;
         setup.timer(Timer::every_ms(TICK_MS, Pings::tick))?;
+        let limit = Values::Number { what: "pings", range: 1..=MOST, none: None };
+        let set = |pings: &mut Pings, _: &mut Main<'_>, value: Value| {
+            pings.limit = value.number().unwrap_or(MOST) as usize;
+            Ok(())
+        };
+        setup.setting(
+            Setting::global("limit", limit, "16", set).help("Limit the pings that are under way at a time"),
+        )?;
         messages::register(setup)?;
         // Not the same after every load, so that late answers to an older ping find nobody.
         let identifier =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros() as u16);
-        Ok(Pings { pings: Vec::new(), runs, identifier })
+        // The host says what the limit is before anything else.
+        Ok(Pings { pings: Vec::new(), runs, identifier, limit: 0 })
     }
 
     /// Answers may come in anywhere.
@@ -155,8 +166,9 @@ impl Pings {
     /// Has the workers begin; the ping's name is what its packets are known by.
     fn launch(&mut self, main: &mut Main<'_>, wanted: &Wanted, client: Option<SessionId>) -> Result<u16> {
         let Wanted { destination, repeat, interval, size, ttl, timeout, table, source } = *wanted;
-        if self.pings.len() >= MOST {
-            return Err(format!("{MOST} pings are under way, and no more are possible").into());
+        if self.pings.len() >= self.limit {
+            let (now, limit) = (self.pings.len(), self.limit);
+            return Err(format!("{now} pings are under way, and ping.limit is {limit}").into());
         }
         let route = main.route4(table, destination)?;
         let source = source.unwrap_or(route.source);

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0x5c62a54a1c6e70b0ull
+#define WEFT_ABI_FINGERPRINT 0x90a14e148d6a72dcull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -140,6 +140,21 @@ struct weft_vector;
 
 // `weft_event.changes`: anything else.
 #define WEFT_CHANGED_SETTINGS 32
+
+// `weft_setting.kind`: on or off; `words` are the two words for them.
+#define WEFT_SETTING_SWITCH 0
+
+// `weft_setting.kind`: a number from `low` to `high`; `words` may have one, for no number.
+#define WEFT_SETTING_NUMBER 1
+
+// `weft_setting.kind`: one of `words`.
+#define WEFT_SETTING_CHOICE 2
+
+// `weft_setting.kind`: an ASCII text of at most `high` bytes.
+#define WEFT_SETTING_TEXT 3
+
+// `weft_setting.kind`: the MAC address of a station.
+#define WEFT_SETTING_MAC 4
 
 // `weft_rule_set.exempt`: packets of flows that a rule of the interface has admitted, in both directions.
 #define WEFT_EXEMPT_ADMITTED 1
@@ -422,6 +437,54 @@ struct weft_timer {
     void (*forget)(void *user);
 };
 
+// A value of a setting; it is one of its kind.
+struct weft_setting_value {
+    // Bytes of this structure.
+    uint32_t size;
+    // Whose it is; `WEFT_NO_INTERFACE`: the dataplane's.
+    uint32_t interface;
+    // Of a number, not 0: the word for no number.
+    uint32_t none;
+    // Bytes of `text`.
+    uint32_t text_length;
+    // 1 or 0 of a switch, a number, the place of a choice in `words`, or the 48 bits of a MAC address.
+    uint64_t number;
+    // Of a text.
+    const uint8_t *text;
+};
+
+// What operators and programs can set. Weft reads and checks values, keeps them with their owners, and tells the plugin.
+struct weft_setting {
+    // Bytes of this structure.
+    uint32_t size;
+    // `WEFT_SETTING_SWITCH` and the others.
+    uint32_t kind;
+    // Not 0: each interface has a value of its own. 0: the dataplane has one.
+    uint32_t of_interface;
+    // Unique in the plugin. In front ends it is `<plugin>.<name>`, in commands `<plugin> <name>`.
+    const char *name;
+    // What it does, in one sentence.
+    const char *help;
+    // Of a number or a text: what it is, with its unit.
+    const char *what;
+    // What the kind says; closed by a null pointer, or null.
+    const char *const *words;
+    // The lowest number.
+    uint64_t low;
+    // The highest number, or the bytes of the longest text.
+    uint64_t high;
+    // Its value while nobody wants another, as it is written.
+    const char *initial;
+    // Given to `changed`, and to `forget` when the plugin is gone.
+    void *user;
+    // Hears a value: that of the dataplane, and those of interfaces that are not the initial one, when the plugin has started
+    // or taken over; then each that is another than before. A refusal is a line in the log. The value of an interface
+    // that is deleted goes with it, which is not told.
+    int32_t (*changed)(void *user, void *state, struct weft_main *main, const struct weft_setting_value *value);
+    // Ends `user`.
+    void (*forget)(void *user);
+};
+
 // A command of vplaned. It may come again, after a resync too: taking it twice must do no more than taking it once.
 struct weft_message {
     // Bytes of this structure.
@@ -597,6 +660,8 @@ struct weft_host {
     // Has a trace keep a record of the node with a packet of the vector, at most `WEFT_TRACE_BYTES` bytes. Only needed if
     // `weft_vector.tracing` is not 0, for packets with `WEFT_FLAG_TRACED`; for others nothing happens.
     void (*trace)(struct weft_vector *vector, const struct weft_metadata *packet, const uint8_t *record, uint32_t length);
+    // In `init`: declares a setting. Every front end can set it then, as it can the built-in ones.
+    int32_t (*add_setting)(struct weft_main *main, const struct weft_setting *setting);
     // In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     int32_t (*add_message)(struct weft_main *main, const struct weft_message *message);
     // Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)

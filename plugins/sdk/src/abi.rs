@@ -118,6 +118,17 @@ pub const CHANGED_TABLE: u32 = 16;
 /// `Event::changes`: anything else.
 pub const CHANGED_SETTINGS: u32 = 32;
 
+/// `Setting::kind`: on or off; `words` are the two words for them.
+pub const SETTING_SWITCH: u32 = 0;
+/// `Setting::kind`: a number from `low` to `high`; `words` may have one, for no number.
+pub const SETTING_NUMBER: u32 = 1;
+/// `Setting::kind`: one of `words`.
+pub const SETTING_CHOICE: u32 = 2;
+/// `Setting::kind`: an ASCII text of at most `high` bytes.
+pub const SETTING_TEXT: u32 = 3;
+/// `Setting::kind`: the MAC address of a station.
+pub const SETTING_MAC: u32 = 4;
+
 /// Something has happened to an interface or a table; see `Plugin::event`.
 #[repr(C)]
 pub struct Event {
@@ -272,6 +283,8 @@ pub struct Host {
     /// `Vector::tracing` is not 0, for packets with [`FLAG_TRACED`]; for others nothing happens.
     pub trace:
         unsafe extern "C" fn(vector: *mut Vector, packet: *const Metadata, record: *const u8, length: u32),
+    /// In `init`: declares a setting. Every front end can set it then, as it can the built-in ones.
+    pub add_setting: unsafe extern "C" fn(main: *mut Main, setting: *const Setting) -> i32,
     /// In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     pub add_message: unsafe extern "C" fn(main: *mut Main, message: *const Message) -> i32,
     /// Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)
@@ -558,6 +571,63 @@ pub struct Timer {
     pub run: Option<unsafe extern "C" fn(user: *mut c_void, state: *mut c_void, main: *mut Main) -> i32>,
     /// Ends `user`.
     pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// What operators and programs can set. Weft reads and checks values, keeps them with their owners, and tells the plugin.
+#[repr(C)]
+pub struct Setting {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// [`SETTING_SWITCH`] and the others.
+    pub kind: u32,
+    /// Not 0: each interface has a value of its own. 0: the dataplane has one.
+    pub of_interface: u32,
+    /// Unique in the plugin. In front ends it is `<plugin>.<name>`, in commands `<plugin> <name>`.
+    pub name: *const c_char,
+    /// What it does, in one sentence.
+    pub help: *const c_char,
+    /// Of a number or a text: what it is, with its unit.
+    pub what: *const c_char,
+    /// What the kind says; closed by a null pointer, or null.
+    pub words: *const *const c_char,
+    /// The lowest number.
+    pub low: u64,
+    /// The highest number, or the bytes of the longest text.
+    pub high: u64,
+    /// Its value while nobody wants another, as it is written.
+    pub initial: *const c_char,
+    /// Given to `changed`, and to `forget` when the plugin is gone.
+    pub user: *mut c_void,
+    /// Hears a value: that of the dataplane, and those of interfaces that are not the initial one, when the plugin has started
+    /// or taken over; then each that is another than before. A refusal is a line in the log. The value of an interface
+    /// that is deleted goes with it, which is not told.
+    pub changed: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            state: *mut c_void,
+            main: *mut Main,
+            value: *const SettingValue,
+        ) -> i32,
+    >,
+    /// Ends `user`.
+    pub forget: Option<unsafe extern "C" fn(user: *mut c_void)>,
+}
+
+/// A value of a setting; it is one of its kind.
+#[repr(C)]
+pub struct SettingValue {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Whose it is; [`NO_INTERFACE`]: the dataplane's.
+    pub interface: u32,
+    /// Of a number, not 0: the word for no number.
+    pub none: u32,
+    /// Bytes of `text`.
+    pub text_length: u32,
+    /// 1 or 0 of a switch, a number, the place of a choice in `words`, or the 48 bits of a MAC address.
+    pub number: u64,
+    /// Of a text.
+    pub text: *const u8,
 }
 
 /// How packets of this host leave.

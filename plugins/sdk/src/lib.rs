@@ -42,7 +42,7 @@
 //!
 //! | part | thread |
 //! |---|---|
-//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Message`], [`ApiMessage`] | main |
+//! | [`Plugin`], [`Setup`], [`Main`], [`Command`], [`Timer`], [`Setting`], [`Message`], [`ApiMessage`] | main |
 //! | [`PluginNode`], [`Vector`], [`Packet`] | a worker, one instance each |
 //! | [`RuleSet`] | main; workers apply its rules without a call into the plugin |
 //! | [`Published`] | replaced on main, read by workers |
@@ -78,6 +78,8 @@ mod refusal;
 #[allow(unsafe_code)]
 mod rules;
 #[allow(unsafe_code)]
+mod setting;
+#[allow(unsafe_code)]
 mod setup;
 #[allow(unsafe_code)]
 mod table;
@@ -96,6 +98,7 @@ pub use plugin::{Plugin, State};
 pub use published::{Published, PublishedReader};
 pub use refusal::{Refusal, Result};
 pub use rules::{Direction, Exempt, Hits, RuleId, RuleSet};
+pub use setting::{Setting, Value, Values};
 pub use setup::{Command, Counter, Feature, Message, Setup, Timer};
 pub use table::{Entry, Found, Full, TableReader, TableWriter};
 pub use vector::{Guard, Row, Vector, Verdict};

@@ -133,7 +133,7 @@ impl<P: Plugin> Timer<P> {
 }
 
 /// For the host to keep as `user`; ended by `forget::<F>`.
-fn keep<F>(run: F) -> *mut c_void {
+pub(crate) fn keep<F>(run: F) -> *mut c_void {
     Box::into_raw(Box::new(run)).cast()
 }
 
@@ -322,13 +322,13 @@ impl<'m, P: Plugin> Setup<'m, P> {
 }
 
 /// C strings, and the array of pointers to them that ends in null.
-struct Names {
+pub(crate) struct Names {
     _texts: Vec<CString>,
-    pointers: Vec<*const c_char>,
+    pub pointers: Vec<*const c_char>,
 }
 
 impl Names {
-    fn new(names: &[&str]) -> std::result::Result<Names, NulError> {
+    pub fn new(names: &[&str]) -> std::result::Result<Names, NulError> {
         let texts =
             names.iter().map(|name| CString::new(*name)).collect::<std::result::Result<Vec<_>, _>>()?;
         let pointers = texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect();
@@ -479,7 +479,7 @@ unsafe extern "C" fn run_timer<P: Plugin>(
     finish(&main, done)
 }
 
-unsafe extern "C" fn forget<F>(user: *mut c_void) {
+pub(crate) unsafe extern "C" fn forget<F>(user: *mut c_void) {
     // SAFETY: made by `keep` with the same type, and forgotten once.
     let _ = catch(|| drop(unsafe { Box::from_raw(user.cast::<F>()) }));
 }

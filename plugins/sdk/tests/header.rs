@@ -148,6 +148,8 @@ fn c_has_every_field_where_rust_has_it() {
         Reason as "weft_reason" { name, text, severity }
         Feature as "weft_feature" { size, arc, node, after, before }
         Command as "weft_command" { size, path, synopsis, help, user, run, forget }
+        Setting as "weft_setting" { size, kind, of_interface, name, help, what, words, low, high, initial, user, changed, forget }
+        SettingValue as "weft_setting_value" { size, interface, none, text_length, number, text }
         Timer as "weft_timer" { size, period_ms, user, run, forget }
         Trace as "weft_trace" { size, length, metadata, data, fields, mark, record_length, record }
         CounterRow as "weft_counter_row" { cells, length }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be set, listed once. Front ends walk the list: a new setting is a file here and a line in [`ALL`], and
+//! What can be set, listed once; plugins declare more ([`Declaration`]). Front ends walk the list: a new setting is a file here and a line in [`ALL`], and
 //! then the command line, startup.conf and the binary API have it, and `docs/settings.md` says so.
 //!
 //! A setting has no code of a front end, only the words by which operators know it: VPP's where VPP has it.
 
 mod admin_state;
+mod declared;
 mod forwarding;
 mod gratuitous_arp;
 mod icmp_rates;
@@ -30,6 +31,8 @@ use crate::error::StepError;
 use crate::value::{Grammar, Value};
 
 pub use admin_state::ADMIN_STATE;
+pub(crate) use declared::Declared;
+pub use declared::{Declaration, DeclarationError, DeclaredChange, DeclaredValues};
 pub use forwarding::FORWARDING;
 pub use gratuitous_arp::{GRATUITOUS_ARP, gratuitous_arp};
 pub use icmp_rates::{ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE};
@@ -44,7 +47,7 @@ pub use table::TABLE;
 pub use tag::TAG;
 pub use unnumbered::UNNUMBERED;
 
-/// All settings, by name.
+/// All built-in settings, by name.
 pub static ALL: &[&Setting] = &[
     &ADMIN_STATE,
     &FORWARDING,
@@ -66,11 +69,6 @@ pub static ALL: &[&Setting] = &[
     &UNNUMBERED,
     &SOURCE_CHECK,
 ];
-
-/// The setting of a name.
-pub fn find(name: &str) -> Option<&'static Setting> {
-    ALL.iter().find(|setting| setting.name == name).copied()
-}
 
 /// Something that can be set.
 pub struct Setting {
@@ -128,6 +126,8 @@ pub(crate) enum ScopeOf {
         get: fn(&Control) -> Value,
         plan: fn(&mut Trial<'_>, &Value) -> Result<(), StepError>,
     },
+    /// By a plugin, with the value that it has while nobody wants another.
+    Declared(Scope, Value),
 }
 
 impl Setting {
@@ -136,23 +136,28 @@ impl Setting {
         match self.scope {
             ScopeOf::Interface { .. } => Scope::Interface,
             ScopeOf::Global { .. } => Scope::Global,
+            ScopeOf::Declared(scope, _) => scope,
         }
     }
 
     /// What it is now.
-    pub fn get(&self, control: &Control, index: Option<InterfaceIndex>) -> Result<Value, StepError> {
+    pub fn get(&'static self, control: &Control, index: Option<InterfaceIndex>) -> Result<Value, StepError> {
         match (&self.scope, index) {
             (ScopeOf::Interface { get, .. }, index) => {
                 let index = index.unwrap_or(InterfaceIndex::NONE);
                 get(control, index).ok_or_else(|| InterfaceError::Unknown(index).into())
             }
             (ScopeOf::Global { get, .. }, _) => Ok(get(control)),
+            (ScopeOf::Declared(Scope::Interface, initial), index) => {
+                declared::get(control, self, Some(index.unwrap_or(InterfaceIndex::NONE)), initial)
+            }
+            (ScopeOf::Declared(Scope::Global, initial), _) => declared::get(control, self, None, initial),
         }
     }
 
     /// Makes another value of it part of a change set.
     pub(crate) fn plan(
-        &self,
+        &'static self,
         trial: &mut Trial<'_>,
         index: Option<InterfaceIndex>,
         value: &Value,
@@ -160,6 +165,11 @@ impl Setting {
         match &self.scope {
             ScopeOf::Interface { plan, .. } => plan(trial, index.unwrap_or(InterfaceIndex::NONE), value),
             ScopeOf::Global { plan, .. } => plan(trial, value),
+            ScopeOf::Declared(scope, initial) => {
+                let index = index.filter(|_| *scope == Scope::Interface);
+                declared::plan(trial, self, index, value, initial);
+                Ok(())
+            }
         }
     }
 }

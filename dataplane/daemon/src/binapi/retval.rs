@@ -37,7 +37,7 @@ pub fn of(error: &StepError) -> Retval {
         StepError::InUse(..) | StepError::TableComesAndGoes(_) => Retval::RSRC_IN_USE,
         StepError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
         StepError::OtherLength { .. } => Retval::ADDRESS_LENGTH_MISMATCH,
-        StepError::NoSuchNeighbor { .. } => Retval::NO_SUCH_ENTRY,
+        StepError::NoSuchNeighbor { .. } | StepError::NoSuchSetting(_) => Retval::NO_SUCH_ENTRY,
         StepError::TableGone(_) => Retval::NO_SUCH_FIB,
     }
 }

@@ -8,7 +8,6 @@ use weft_binapi::api::weft_setting::{
     WeftSettingSetReply, WeftSettingUnset, WeftSettingUnsetReply,
 };
 use weft_binapi::server::{Records, Registry};
-use weft_control::settings::{self, ALL};
 use weft_control::{Object, Scope, Setting};
 use weft_engine::InterfaceIndex;
 
@@ -16,19 +15,19 @@ use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.change(|dataplane, changes, _, message: WeftSettingSet| {
-        let setting = named(message.name.get())?;
+        let setting = named(dataplane, message.name.get())?;
         let index = place(dataplane, setting, message.sw_if_index)?;
         let value = setting.grammar.parse(&message.value, |name| dataplane.interfaces.find(name));
         changes.set(setting, index, value.map_err(|_| Retval::INVALID_VALUE)?);
         Ok(|_: &mut _| WeftSettingSetReply { retval: 0 })
     });
     registry.change(|dataplane, changes, _, message: WeftSettingUnset| {
-        let setting = named(message.name.get())?;
+        let setting = named(dataplane, message.name.get())?;
         changes.release(Object::Setting(setting, place(dataplane, setting, message.sw_if_index)?));
         Ok(|_: &mut _| WeftSettingUnsetReply { retval: 0 })
     });
     registry.query(|dataplane, _, message: WeftSettingGet| {
-        let setting = named(message.name.get())?;
+        let setting = named(dataplane, message.name.get())?;
         let index = place(dataplane, setting, message.sw_if_index)?;
         Ok(WeftSettingGetReply { retval: 0, value: shown(dataplane, setting, index).unwrap_or_default() })
     });
@@ -50,8 +49,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
 }
 
-fn named(name: Option<&str>) -> Result<&'static Setting, Retval> {
-    name.and_then(settings::find).ok_or(Retval::NO_SUCH_ENTRY)
+fn named(dataplane: &Dataplane, name: Option<&str>) -> Result<&'static Setting, Retval> {
+    dataplane.setting(name.unwrap_or_default()).map_err(|_| Retval::NO_SUCH_ENTRY)
 }
 
 /// Where it is to be set: on an interface exactly if it is a setting of interfaces.
@@ -75,7 +74,7 @@ fn shown(dataplane: &Dataplane, setting: &'static Setting, index: Option<Interfa
 impl Dataplane {
     /// Everything that can be set, and where.
     pub(crate) fn settings(&self) -> impl Iterator<Item = (&'static Setting, Option<InterfaceIndex>)> {
-        ALL.iter().copied().flat_map(|setting| {
+        self.known_settings().flat_map(|setting| {
             let places: Vec<Option<InterfaceIndex>> = match setting.scope() {
                 Scope::Global => vec![None],
                 Scope::Interface => self.interfaces.iter().map(|(index, _)| Some(index)).collect(),

@@ -26,7 +26,7 @@ mod registries;
 mod runtime;
 mod script;
 mod set;
-mod settings;
+pub(crate) mod settings;
 mod stats;
 mod threads;
 pub mod trace;

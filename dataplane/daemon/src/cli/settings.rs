@@ -11,12 +11,17 @@ use super::{change, interface_names, left, optional_interface, row};
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
-    let set = ALL.iter().flat_map(|setting| setting.commands.iter().map(|words| command(setting, *words)));
+    let set = ALL.iter().copied().flat_map(commands_of);
     let show = Command::new("show settings", show)
         .synopsis("[<interface>]")
         .help("What is set, and who wants it so: the owner that has its way comes last")
         .completer(|dataplane, words| if words.is_empty() { interface_names(dataplane) } else { Vec::new() });
     set.chain([show]).collect()
+}
+
+/// The commands that set a setting.
+pub fn commands_of(setting: &'static Setting) -> impl Iterator<Item = Command<Dataplane>> {
+    setting.commands.iter().map(move |words| command(setting, *words))
 }
 
 /// A word of a pattern.

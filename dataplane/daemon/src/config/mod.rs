@@ -39,7 +39,7 @@ pub use self::{
     diagnostic::{Diagnostic, Report, Severity},
     source::{Position, Source, SourceError, Span, Spanned},
     token::{Group, Token, Word},
-    words::Wanted,
+    words::{Named, Wanted},
 };
 
 /// Everything that can be set before the start.

@@ -514,14 +514,18 @@ fn a_plugin_that_is_named_may_have_a_section() {
 
 #[test]
 fn settings_are_read_by_the_words_of_their_list() {
-    let text = "settings { neighbor-age 60 multipath hrw }
-                interfaces { loopback 0 { ip forwarding disable tag edge } tap t0 { unnumbered loop0 tcp-mss 1300 } }";
+    let text = "settings { neighbor-age 60 ping.limit 4 multipath hrw }
+                interfaces { loopback 0 { guard.hops 3 ip forwarding disable tag edge } tap t0 { unnumbered loop0 tcp-mss 1300 } }";
     let config = config(text);
     let words = |settings: &[super::Wanted]| -> Vec<String> {
-        settings.iter().map(|wanted| format!("{} {}", wanted.setting.conf, wanted.value.value)).collect()
+        let line = |wanted: &super::Wanted| match &wanted.setting {
+            super::Named::BuiltIn(setting) => format!("{} {}", setting.conf, wanted.value.value),
+            super::Named::OfPlugin(name) => format!("{name}: {}", wanted.value.value),
+        };
+        settings.iter().map(line).collect()
     };
-    assert_eq!(words(&config.settings), ["neighbor-age 60", "multipath hrw"]);
+    assert_eq!(words(&config.settings), ["neighbor-age 60", "ping.limit: 4", "multipath hrw"]);
     let [loopback, tap] = config.interfaces.as_slice() else { panic!("{:?}", config.interfaces) };
-    assert_eq!(words(&loopback.common().settings), ["ip forwarding disable", "tag edge"]);
+    assert_eq!(words(&loopback.common().settings), ["guard.hops: 3", "ip forwarding disable", "tag edge"]);
     assert_eq!(words(&tap.common().settings), ["unnumbered loop0", "tcp-mss 1300"]);
 }

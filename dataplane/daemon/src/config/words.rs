@@ -4,7 +4,7 @@
 //! The table is all there is: it reads values, it is what an error lists as expected, what a
 //! misspelt word is compared with, and what `startup.conf.example` is tested against.
 
-use std::{fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr};
+use std::{convert::Infallible, fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
 use weft_control::settings::ALL;
 use weft_control::{Scope, Setting};
@@ -51,10 +51,20 @@ impl<T> Clone for Action<T> {
 
 impl<T> Copy for Action<T> {}
 
-/// A setting, and the value that is wanted, which is one but for the names of interfaces: there are none yet.
+/// What a key names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A built-in setting.
+    BuiltIn(&'static Setting),
+    /// `<plugin>.<setting>`: one that a plugin may declare when it is loaded.
+    OfPlugin(String),
+}
+
+/// A setting, and the value that is wanted. That of a built-in one is a value but for the names of interfaces: there are none
+/// yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    pub setting: &'static Setting,
+    pub setting: Named,
     pub value: Spanned<String>,
 }
 
@@ -103,6 +113,15 @@ pub(crate) fn set_some<T>(slot: &mut Option<T>, value: Result<T, Diagnostic>) ->
     Ok(())
 }
 
+/// `<plugin>.<setting>`.
+fn is_of_plugin(word: &str) -> bool {
+    let is_name = |name: &str| {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+        name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(good)
+    };
+    word.split_once('.').is_some_and(|(plugin, name)| is_name(plugin) && is_name(name))
+}
+
 /// A cursor over the tokens of a group.
 pub struct Words<'a> {
     tokens: &'a [Token],
@@ -123,10 +142,18 @@ impl<'a> Words<'a> {
     /// Tells whether there was none.
     pub fn read<T>(&mut self, keys: &[Key<T>], target: &mut T) -> bool {
         let mut clean = true;
+        let settings = keys.iter().find_map(|key| match key.action {
+            Action::Setting(_, of) => Some(of),
+            _ => None,
+        });
         while let Some(token) = self.peek() {
             let result = match token {
-                Token::Word(word) => match self.find(keys) {
-                    Ok((key, words)) => {
+                Token::Word(word) => match (settings.filter(|_| is_of_plugin(&word.text)), self.find(keys)) {
+                    (Some(of), _) => {
+                        self.next += 1;
+                        self.setting_of_plugin(&word.text).map(|wanted| of(target).push(wanted))
+                    }
+                    (None, Ok((key, words))) => {
                         self.next += words;
                         match key.action {
                             Action::Read(read) => read(target, self),
@@ -136,7 +163,7 @@ impl<'a> Words<'a> {
                             Action::Ignore { values, why } => self.ignore(key.name, word.span, values, why),
                         }
                     }
-                    Err(error) => {
+                    (None, Err(error)) => {
                         self.next += 1;
                         Err(error)
                     }
@@ -205,7 +232,13 @@ impl<'a> Words<'a> {
             let checked = value.and_then(|value| grammar.check(&value));
             checked.map(|()| text.to_owned()).map_err(|error| format!("expected {}", error.expected))
         })?;
-        Ok(Wanted { setting, value })
+        Ok(Wanted { setting: Named::BuiltIn(setting), value })
+    }
+
+    /// What its values are is known when the plugin is loaded.
+    fn setting_of_plugin(&mut self, name: &str) -> Result<Wanted, Diagnostic> {
+        let value = self.spanned(name, |text| Ok::<_, Infallible>(text.to_owned()))?;
+        Ok(Wanted { setting: Named::OfPlugin(name.to_owned()), value })
     }
 
     fn ignore(&mut self, name: &str, span: Span, values: usize, why: &str) -> Result<(), Diagnostic> {

@@ -12,6 +12,7 @@ mod api;
 mod order;
 mod rules;
 mod search;
+mod settings;
 pub mod watch;
 mod world;
 
@@ -22,7 +23,7 @@ use std::time::SystemTime;
 
 use weft_binapi::message::ModuleInfo;
 use weft_binapi::server::Definitions;
-use weft_control::Control;
+use weft_control::{Control, Setting};
 use weft_plugin_host::health::{Failure, Mode};
 use weft_plugin_host::{Event, Host, Library, Plugin, PluginError};
 
@@ -82,6 +83,9 @@ pub enum PluginsError {
     /// More messages were defined than there are numbers for them.
     #[error(transparent)]
     Ids(#[from] weft_binapi::server::Full),
+    /// What is wrong with its settings.
+    #[error("plugin '{0}': {1}")]
+    Setting(String, weft_control::settings::DeclarationError),
     /// Its rules cannot have effect.
     #[error("plugin '{0}': {1:#}")]
     Rules(String, anyhow::Error),
@@ -197,6 +201,7 @@ impl Dataplane {
         let modified = modified(&library.path);
         let mut plugin = self.started(library)?;
         let modules = self.check_messages(&plugin)?;
+        let settings = self.settings_of(&plugin)?;
         plugin.make_counters(&mut self.control.engine, None)?;
         let Dataplane { plugins, control: Control { engine, .. }, .. } = self;
         if let Err(error) = engine.at_once(|engine| plugin.install(&mut plugins.host, engine)) {
@@ -209,7 +214,9 @@ impl Dataplane {
             self.remove(plugin);
             return Err(PluginsError::Rules(name, error));
         }
+        self.tell_values(&plugin, &settings);
         self.plugins.loaded.push(Loaded { plugin, modules, modified, failure: None, reloads: 0 });
+        self.control.adopt_settings(&name, settings.clone());
         if let Err(error) = self.publish() {
             if let Some(Loaded { plugin, .. }) = self.plugins.loaded.pop() {
                 self.remove(plugin);
@@ -219,6 +226,7 @@ impl Dataplane {
             }
             return Err(error);
         }
+        self.want_configured(&settings);
         Ok(())
     }
 
@@ -256,6 +264,7 @@ impl Dataplane {
             return Err(PluginsError::Needed { needed: name.to_owned(), by: by.name.clone() });
         }
         let Loaded { plugin, .. } = self.plugins.loaded.remove(place);
+        self.control.adopt_settings(name, Vec::new());
         let published = self.publish();
         debug_assert!(published.is_ok(), "fewer commands do not collide, fewer messages need no ids");
         if self.remove(plugin) { Ok(()) } else { Err(PluginsError::Leaving(name.to_owned())) }
@@ -265,6 +274,7 @@ impl Dataplane {
     fn remove(&mut self, mut plugin: Plugin) -> bool {
         self.engine.at_once(|engine| plugin.leave(engine));
         self.forget_plugin(&plugin.library.name);
+        self.control.adopt_settings(&plugin.library.name, Vec::new());
         plugin.remove_counters(&mut self.control.engine, None);
         self.end(plugin)
     }
@@ -297,12 +307,15 @@ impl Dataplane {
         order::check(&library, |name| self.plugins.place(name).is_some_and(|other| other < place))?;
         let mut new = self.started(library)?;
         let modules = self.check_messages(&new)?;
+        let settings = self.settings_of(&new)?;
+        let known: Vec<_> = self.control.known_settings().collect();
         let mut old = self.plugins.loaded.remove(place);
-        match self.replace(&mut old.plugin, &mut new, place) {
+        match self.replace(&mut old.plugin, &mut new, place, &settings) {
             Ok(()) => {
                 let reloads = old.reloads + 1;
                 let new = Loaded { plugin: new, modules, modified, failure: None, reloads };
                 self.plugins.loaded.insert(place, new);
+                self.control.adopt_settings(name, settings.clone());
             }
             Err(error) => {
                 old.modified = modified;
@@ -314,19 +327,28 @@ impl Dataplane {
         if let Err(error) = self.publish() {
             tracing::error!("{error}");
         }
+        let is_new = |setting: &&'static Setting| !known.iter().any(|known| std::ptr::eq(*known, *setting));
+        self.want_configured(&settings.into_iter().filter(is_new).collect::<Vec<_>>());
         self.end(old.plugin);
         Ok(())
     }
 
     /// Puts `new` in the place of `old`; on an error all is as it was. Plugins after `place` may have edges to its nodes:
     /// those that depend on it are wired again.
-    fn replace(&mut self, old: &mut Plugin, new: &mut Plugin, place: usize) -> Result<(), PluginsError> {
+    fn replace(
+        &mut self,
+        old: &mut Plugin,
+        new: &mut Plugin,
+        place: usize,
+        settings: &[&'static Setting],
+    ) -> Result<(), PluginsError> {
         // A plugin that has failed may have left anything in its state.
         if old.health.mode() != Mode::Failed
             && let Some(state) = old.export(self)?
         {
             new.import(self, &state)?;
         }
+        self.tell_values(new, settings);
         new.make_counters(&mut self.control.engine, Some(old))?;
         let name = old.library.name.clone();
         let owner = self.plugin_owner(&name);
@@ -374,9 +396,13 @@ impl Dataplane {
     pub fn switch_plugin(&mut self, name: &str, on: bool) -> Result<(), PluginsError> {
         let place = self.plugins.place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
         let loaded = &mut self.plugins.loaded[place];
+        let missed = on && loaded.plugin.health.mode() == Mode::Failed;
         loaded.plugin.health.set(if on { Mode::Running } else { Mode::Disabled });
         if on {
             loaded.failure = None;
+        }
+        if missed {
+            self.tell_all_values(name);
         }
         Ok(())
     }
@@ -399,6 +425,7 @@ impl Dataplane {
                 Err(error) => tracing::error!("plugin {name} is not loaded: {error}"),
             }
         }
+        self.warn_of_unknown_settings();
     }
 
     /// Tells all plugins what becomes of interfaces and tables.
@@ -427,8 +454,12 @@ impl Dataplane {
     fn publish(&mut self) -> Result<(), PluginsError> {
         let mut tree = cli::tree();
         for Loaded { plugin, .. } in &self.plugins.loaded {
-            for command in plugin.commands() {
-                let added = tree.add(cli::plugin::command(&plugin.library.name, command));
+            let own = plugin.commands().iter();
+            let own = own.map(|command| cli::plugin::command(&plugin.library.name, command));
+            let settings = self.known_settings();
+            let settings = settings.filter(|setting| setting.plugin() == Some(&plugin.library.name));
+            for command in own.chain(settings.flat_map(cli::settings::commands_of)) {
+                let added = tree.add(command);
                 added.map_err(|error| PluginsError::Command(plugin.library.name.clone(), error))?;
             }
         }

@@ -6,6 +6,7 @@
 
 mod bring;
 mod messages;
+mod settings;
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -55,6 +56,7 @@ struct Probe {
     greeting: String,
     messages: Messages,
     bring: bring::Orders,
+    heard: settings::Heard,
 }
 
 impl Plugin for Probe {
@@ -82,6 +84,7 @@ impl Plugin for Probe {
         )?;
         setup.message(Message::new("probe-greeting", Probe::greet))?;
         messages::register(setup)?;
+        settings::register(setup)?;
         let configuration = setup.configuration();
         let mut words = Words::new(&configuration);
         let mut greeting = String::new();
@@ -89,7 +92,8 @@ impl Plugin for Probe {
             words.expect("greeting")?;
             greeting = words.word("a word")?.to_owned();
         }
-        Ok(Probe { orders, packets, ticks: 0, inherited: 0, greeting, messages: Messages::default(), bring })
+        let (messages, heard) = (Messages::default(), settings::Heard::default());
+        Ok(Probe { orders, packets, ticks: 0, inherited: 0, greeting, messages, bring, heard })
     }
 
     fn export_state(&mut self) -> Option<State> {
