@@ -44,7 +44,7 @@ const _: () = {
 enum Without {
     /// On along the arc.
     Arc,
-    /// To the first edge.
+    /// To the first edge; of a node that handles packets of a number, to punt.
     Edge(NodeId),
     /// It has no edge.
     Nowhere,
@@ -90,6 +90,8 @@ pub(crate) struct Parts<'a> {
     pub hands_off: bool,
     pub mark: Field<u32>,
     pub feature: bool,
+    /// Whether it handles packets of some number.
+    pub handles: bool,
     /// Its own reasons to drop, and its events.
     pub reasons_length: (u16, u16),
     pub health: &'a Arc<Health>,
@@ -151,10 +153,11 @@ impl PluginNode {
             },
             process: parts.process,
             wait: parts.wait,
-            without: match (parts.feature, edges.first()) {
-                (true, _) => Without::Arc,
-                (false, Some(&edge)) => Without::Edge(edge),
-                (false, None) => Without::Nowhere,
+            without: match (parts.feature, parts.handles, edges.first()) {
+                (true, ..) => Without::Arc,
+                (false, true, _) => wiring.id("punt").map_or(Without::Nowhere, Without::Edge),
+                (false, false, Some(&edge)) => Without::Edge(edge),
+                (false, false, None) => Without::Nowhere,
             },
             health: Arc::clone(parts.health),
             since: parts.since,

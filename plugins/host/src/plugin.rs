@@ -20,6 +20,7 @@ use weft_engine::clock::Tsc;
 use weft_engine::feature::FeatureSpec;
 use weft_engine::graph::{GraphError, NodeDef, Registration as GraphRegistration, Wiring};
 use weft_engine::node::Node;
+use weft_engine::registry::{Handles, Key};
 use weft_engine::trace::TraceRecord;
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
@@ -33,7 +34,9 @@ use crate::health::{Failure, Health, Mode, Since};
 use crate::instance::{Instance, Kept, Remains};
 use crate::library::Library;
 use crate::node::{Parts, PluginNode};
-use crate::registration::{ApiMessageParts, MessageParts, NodeParts, Registration, Run, TimerParts};
+use crate::registration::{
+    ApiMessageParts, HandlerParts, MessageParts, NodeParts, Registration, Run, TimerParts,
+};
 pub use crate::registration::{CommandParts, FeatureParts};
 use crate::settings::SettingParts;
 use crate::specs::Specs;
@@ -100,6 +103,7 @@ pub struct Plugin {
     node_names: Vec<String>,
     ids: Vec<NodeId>,
     features: Vec<FeatureParts>,
+    handlers: Vec<HandlerParts>,
     commands: Vec<CommandParts>,
     timers: Vec<(TimerParts, Instant)>,
     pub(crate) settings: Vec<SettingParts>,
@@ -152,6 +156,7 @@ impl Plugin {
         let Registration {
             nodes,
             features,
+            handlers,
             commands,
             timers,
             settings,
@@ -170,6 +175,7 @@ impl Plugin {
             nodes,
             ids: Vec::new(),
             features,
+            handlers,
             commands,
             timers: timers
                 .into_iter()
@@ -334,6 +340,7 @@ impl Plugin {
                         hands_off: part.hands_off,
                         mark,
                         feature: plugin.features.iter().any(|feature| feature.node == part.name),
+                        handles: plugin.handlers.iter().any(|handler| handler.node == part.name),
                         reasons_length: (part.drops.len() as u16, part.events.len() as u16),
                         health: &plugin.health,
                         since,
@@ -353,7 +360,16 @@ impl Plugin {
         let features = features.map(|(feature, (after, before))| {
             (feature.node.as_str(), FeatureSpec { arc: &feature.arc, after, before })
         });
-        let brought = GraphRegistration { nodes: defs, features: features.collect(), ..Default::default() };
+        let handles = plugin.handlers.iter().map(|handler| {
+            let key = handler.reason.as_deref().map_or(Key::Number(handler.number), Key::Reason);
+            (handler.node.as_str(), Handles { registry: &handler.registry, key })
+        });
+        let brought = GraphRegistration {
+            nodes: defs,
+            features: features.collect(),
+            handles: handles.collect(),
+            ..Default::default()
+        };
         let ids = engine.register(&plugin.library.name, brought)?;
         self.watched = watched.into_inner();
         self.ids = ids;

@@ -19,6 +19,10 @@ unsafe impl Described for abi::Feature {
     const WHAT: &'static str = "a feature";
 }
 // SAFETY: as above.
+unsafe impl Described for abi::Handler {
+    const WHAT: &'static str = "a handler";
+}
+// SAFETY: as above.
 unsafe impl Described for abi::Command {
     const WHAT: &'static str = "a command";
 }
@@ -115,6 +119,15 @@ pub struct FeatureParts {
     pub(crate) before: Vec<String>,
 }
 
+/// A node that handles packets of a number.
+pub(crate) struct HandlerParts {
+    pub registry: String,
+    pub number: u16,
+    /// In a registry of reasons.
+    pub reason: Option<String>,
+    pub node: String,
+}
+
 /// A command.
 #[derive(Clone)]
 pub struct CommandParts {
@@ -156,6 +169,7 @@ pub(crate) struct TimerParts {
 pub(crate) struct Registration {
     pub nodes: Vec<NodeParts>,
     pub features: Vec<FeatureParts>,
+    pub handlers: Vec<HandlerParts>,
     pub commands: Vec<CommandParts>,
     pub timers: Vec<TimerParts>,
     pub settings: Vec<SettingParts>,
@@ -240,6 +254,32 @@ impl Registration {
             }
             Some(_) => {
                 self.features.push(parts);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) unsafe fn handler(&mut self, handler: *const abi::Handler) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let handler = unsafe { foreign::read(handler) }?;
+        // SAFETY: by the caller.
+        let (registry, reason, node) = unsafe {
+            (foreign::text(handler.registry), foreign::text(handler.reason), foreign::text(handler.node))
+        };
+        let registry = registry.ok_or("a handler without a registry")?;
+        let node = node.ok_or_else(|| format!("a handler of {registry} without a node"))?;
+        let number = handler.number;
+        let number = u16::try_from(number)
+            .map_err(|_| format!("'{node}' is to handle {registry} {number}: expected 0 to {}", u16::MAX))?;
+        match self.nodes.iter().find(|known| known.name == node) {
+            None => Err(format!(
+                "'{node}', which is to handle packets of {registry}, is no node that was added before"
+            )),
+            Some(known) if known.input => Err(format!(
+                "'{node}', which is to handle packets of {registry}, is an input node, to which none go"
+            )),
+            Some(_) => {
+                self.handlers.push(HandlerParts { registry, number, reason, node });
                 Ok(())
             }
         }

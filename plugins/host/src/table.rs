@@ -136,6 +136,11 @@ unsafe extern "C" fn add_feature(main: *mut abi::Main, feature: *const abi::Feat
     unsafe { call(main).register(|registration| registration.feature(feature)) }
 }
 
+unsafe extern "C" fn add_handler(main: *mut abi::Main, handler: *const abi::Handler) -> i32 {
+    // SAFETY: the ABI.
+    unsafe { call(main).register(|registration| registration.handler(handler)) }
+}
+
 unsafe extern "C" fn add_command(main: *mut abi::Main, command: *const abi::Command) -> i32 {
     // SAFETY: the ABI.
     unsafe { call(main).register(|registration| registration.command(command)) }
@@ -428,6 +433,7 @@ pub(crate) static HOST: abi::Host = abi::Host {
     log,
     add_node,
     add_feature,
+    add_handler,
     add_command,
     add_counter,
     add_timer,

@@ -5,6 +5,7 @@ mod bed;
 
 use bed::{Bed, compile};
 use weft_plugin_host::health::Mode;
+use weft_plugin_host::settings::SettingKind;
 
 /// Every fifth packet dropped, of the others the even ones to `other` and the odd ones on along the arc.
 const SORTER: &str = include_str!("sorter.c");
@@ -76,6 +77,39 @@ fn what_is_on_its_way_to_a_node_that_leaves_goes_on_along_the_arc() {
     bed.unload(plugin);
     assert_eq!((bed.last_of(0), bed.last_of(1)), (vec![], vec![0, 2, 4]));
     assert_eq!(bed.free(), before);
+}
+
+/// Declares a setting.
+const DECLARES: &str = include_str!("declares.c");
+
+#[test]
+fn a_setting_says_what_its_values_are() {
+    let mut bed = Bed::new(1);
+    let mut declared = |setting: &str, words: &str| {
+        let source = DECLARES.replace("WORDS", words).replace("SETTING}", &format!("{setting}}}"));
+        let started = bed.try_start(&compile("declares", &source));
+        started.map(|plugin| plugin.settings()[0].kind.clone()).map_err(|error| error.to_string())
+    };
+    for (setting, words, why) in [
+        (".kind = WEFT_SETTING_SWITCH", "\"on\",", "is a switch: expected two words"),
+        (".kind = WEFT_SETTING_SWITCH", "\"on\", \"on\",", "is a switch: expected two words"),
+        (".kind = WEFT_SETTING_NUMBER, .high = 5", "", "does not say what it counts or holds"),
+        (".kind = WEFT_SETTING_NUMBER, .what = \"x\", .low = 2, .high = 1", "", "expected low up to high"),
+        (".kind = WEFT_SETTING_CHOICE", "", "is a choice: expected words"),
+        (".kind = WEFT_SETTING_CHOICE", "\"two words\",", "of a-z, 0-9, - and _"),
+        (".kind = WEFT_SETTING_TEXT, .what = \"x\", .high = 1 << 20", "", "expected high from 1 to 1024"),
+        (".kind = WEFT_SETTING_MAC", "\"none\",", "is a MAC address: expected no words"),
+        (".kind = 9", "", "is of kind 9, which is not known"),
+    ] {
+        let said = declared(setting, words).expect_err(setting);
+        assert!(said.contains(why), "{setting}: {said}");
+    }
+    let on_off = SettingKind::Switch { on: "on".to_owned(), off: "off".to_owned() };
+    assert_eq!(declared(".kind = WEFT_SETTING_SWITCH", "\"on\", \"off\","), Ok(on_off));
+    let number = ".kind = WEFT_SETTING_NUMBER, .what = \"packets\", .low = 1, .high = 9";
+    let none =
+        SettingKind::Number { what: "packets".to_owned(), low: 1, high: 9, none: Some("none".to_owned()) };
+    assert_eq!(declared(number, "\"none\","), Ok(none));
 }
 
 #[test]

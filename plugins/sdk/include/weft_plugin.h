@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0x90a14e148d6a72dcull
+#define WEFT_ABI_FINGERPRINT 0xd33a6fd842c1e5a9ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -389,6 +389,21 @@ struct weft_feature {
     const char *const *before;
 };
 
+// A node as the one that handles packets of a number. It gets them from their network header on, the link header in front of
+// it in the buffer; without the node, or when the plugin has failed, they go where packets of that number go that nobody handles.
+struct weft_handler {
+    // Bytes of this structure.
+    uint32_t size;
+    // An EtherType, an IP protocol, a UDP port; 0 in a registry of reasons.
+    uint32_t number;
+    // The registry: `ethertype`, `ip4-protocol`, `udp4-port`, `punt-reason` and the others of `show registrations`.
+    const char *registry;
+    // In a registry of reasons: `<node>/<reason>`, as in `show punt reasons`. Null in the others.
+    const char *reason;
+    // A node of the same plugin.
+    const char *node;
+};
+
 // A command of the command line.
 struct weft_command {
     // Bytes of this structure.
@@ -625,6 +640,8 @@ struct weft_host {
     int32_t (*add_node)(struct weft_main *main, const struct weft_node *node);
     // In `init`: makes a node a feature of an arc.
     int32_t (*add_feature)(struct weft_main *main, const struct weft_feature *feature);
+    // In `init`: has a node of the plugin handle the packets of a number.
+    int32_t (*add_handler)(struct weft_main *main, const struct weft_handler *handler);
     // In `init`: registers a command.
     int32_t (*add_command)(struct weft_main *main, const struct weft_command *command);
     // In `init`: registers a counter of `columns` numbers, shown as `/plugins/<plugin>/<name>`. Counters are numbered from

@@ -233,6 +233,8 @@ pub struct Host {
     pub add_node: unsafe extern "C" fn(main: *mut Main, node: *const Node) -> i32,
     /// In `init`: makes a node a feature of an arc.
     pub add_feature: unsafe extern "C" fn(main: *mut Main, feature: *const Feature) -> i32,
+    /// In `init`: has a node of the plugin handle the packets of a number.
+    pub add_handler: unsafe extern "C" fn(main: *mut Main, handler: *const Handler) -> i32,
     /// In `init`: registers a command.
     pub add_command: unsafe extern "C" fn(main: *mut Main, command: *const Command) -> i32,
     /// In `init`: registers a counter of `columns` numbers, shown as `/plugins/<plugin>/<name>`. Counters are numbered from
@@ -505,6 +507,22 @@ pub struct Feature {
     pub after: *const *const c_char,
     /// Features that come after it, likewise.
     pub before: *const *const c_char,
+}
+
+/// A node as the one that handles packets of a number. It gets them from their network header on, the link header in front of
+/// it in the buffer; without the node, or when the plugin has failed, they go where packets of that number go that nobody handles.
+#[repr(C)]
+pub struct Handler {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// An EtherType, an IP protocol, a UDP port; 0 in a registry of reasons.
+    pub number: u32,
+    /// The registry: `ethertype`, `ip4-protocol`, `udp4-port`, `punt-reason` and the others of `show registrations`.
+    pub registry: *const c_char,
+    /// In a registry of reasons: `<node>/<reason>`, as in `show punt reasons`. Null in the others.
+    pub reason: *const c_char,
+    /// A node of the same plugin.
+    pub node: *const c_char,
 }
 
 /// A command of the command line.

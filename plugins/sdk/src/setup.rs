@@ -47,6 +47,38 @@ impl<'a> Feature<'a> {
     }
 }
 
+/// A node as the one that handles packets of a number.
+#[derive(Clone, Copy, Debug)]
+pub struct Handler<'a> {
+    registry: &'a str,
+    number: u16,
+    reason: Option<&'a str>,
+    node: &'a str,
+}
+
+impl<'a> Handler<'a> {
+    /// `node`, which the same plugin has registered, handles frames of an EtherType. It sees them from what follows the
+    /// link header on.
+    pub fn ether_type(number: u16, node: &'a str) -> Handler<'a> {
+        Handler { registry: "ethertype", number, reason: None, node }
+    }
+
+    /// IPv4 packets for this host of a protocol, but fragments, from their IPv4 header on.
+    pub fn ip4_protocol(number: u8, node: &'a str) -> Handler<'a> {
+        Handler { registry: "ip4-protocol", number: number.into(), reason: None, node }
+    }
+
+    /// UDP datagrams over IPv4 for this host to a port, likewise.
+    pub fn udp4_port(number: u16, node: &'a str) -> Handler<'a> {
+        Handler { registry: "udp4-port", number, reason: None, node }
+    }
+
+    /// Packets on their way to the host's stack for a reason, `<node>/<reason>` as in `show punt reasons`, in its place.
+    pub fn punt_reason(reason: &'a str, node: &'a str) -> Handler<'a> {
+        Handler { registry: "punt-reason", number: 0, reason: Some(reason), node }
+    }
+}
+
 type Run<P> = Box<dyn Fn(&mut P, &mut Main<'_>, &mut Words<'_>) -> Result<Answer>>;
 type Later<P> = Box<dyn Fn(&mut P, &mut Main<'_>, &str) -> Result<Option<Answer>>>;
 type Cancel<P> = Box<dyn Fn(&mut P, &mut Main<'_>, &str)>;
@@ -208,6 +240,23 @@ impl<'m, P: Plugin> Setup<'m, P> {
         };
         // SAFETY: see `node`.
         let code = unsafe { (host.add_feature)(main, &raw const described) };
+        self.main.done(code)
+    }
+
+    /// Has a node handle the packets of a number. Refused if another one does.
+    pub fn handler(&mut self, handler: Handler<'_>) -> Result<()> {
+        let (host, main) = self.main.raw();
+        let (registry, node) = (CString::new(handler.registry)?, CString::new(handler.node)?);
+        let reason = handler.reason.map(CString::new).transpose()?;
+        let described = abi::Handler {
+            size: size_of::<abi::Handler>() as u32,
+            number: handler.number.into(),
+            registry: registry.as_ptr(),
+            reason: reason.as_ref().map_or(ptr::null(), |reason| reason.as_ptr()),
+            node: node.as_ptr(),
+        };
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_handler)(main, &raw const described) };
         self.main.done(code)
     }
 

@@ -147,6 +147,7 @@ fn c_has_every_field_where_rust_has_it() {
         RuleSet as "weft_rule_set" { size, exempt, name, rules, rules_length, attachments, attachments_length }
         Reason as "weft_reason" { name, text, severity }
         Feature as "weft_feature" { size, arc, node, after, before }
+        Handler as "weft_handler" { size, number, registry, reason, node }
         Command as "weft_command" { size, path, synopsis, help, user, run, forget }
         Setting as "weft_setting" { size, kind, of_interface, name, help, what, words, low, high, initial, user, changed, forget }
         SettingValue as "weft_setting_value" { size, interface, none, text_length, number, text }

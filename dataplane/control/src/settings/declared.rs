@@ -324,3 +324,53 @@ impl Setting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declaration(name: &str, values: DeclaredValues, initial: &str) -> Declaration {
+        let (name, initial) = (name.to_owned(), initial.to_owned());
+        Declaration { name, help: "Test".to_owned(), scope: Scope::Interface, values, initial }
+    }
+
+    fn number(high: u64) -> DeclaredValues {
+        DeclaredValues::Number { what: "packets".to_owned(), low: 1, high, none: Some("none".to_owned()) }
+    }
+
+    #[test]
+    fn the_same_declaration_is_the_same_setting() {
+        let mut declared = Declared::default();
+        let mut make = |declaration: Declaration| declared.make("guard", &declaration).expect("a good one");
+        let first = make(declaration("limit", number(9), "none"));
+        assert_eq!((first.name, first.conf, first.plugin()), ("guard.limit", "guard.limit", Some("guard")));
+        assert_eq!((first.own_name(), first.scope()), ("limit", Scope::Interface));
+        assert_eq!(first.commands[0].pattern, "set interface guard limit <interface> <value>");
+        assert!(std::ptr::eq(first, make(declaration("limit", number(9), "none"))));
+        for other in [
+            declaration("limit", number(8), "none"),
+            declaration("limit", number(9), "3"),
+            Declaration { help: "Another".to_owned(), ..declaration("limit", number(9), "none") },
+            Declaration { scope: Scope::Global, ..declaration("limit", number(9), "none") },
+        ] {
+            assert!(!std::ptr::eq(first, make(other.clone())), "{other:?}");
+        }
+        let words = || DeclaredValues::Choice(vec!["low".to_owned(), "high".to_owned()]);
+        let choice = make(declaration("level", words(), "high"));
+        assert!(std::ptr::eq(choice, make(declaration("level", words(), "high"))));
+    }
+
+    #[test]
+    fn the_initial_value_is_one() {
+        let mut declared = Declared::default();
+        let mut make = |declaration: Declaration| declared.make("guard", &declaration).map(|made| made.name);
+        let said = make(declaration("limit", number(9), "10")).expect_err("too high").to_string();
+        assert_eq!(
+            said,
+            "setting 'guard.limit': its initial value: expected packets from 1 to 9, or none, found \"10\""
+        );
+        assert_eq!(make(declaration("limit", number(9), "9")), Ok("guard.limit"));
+        let long = "x".repeat(LONGEST_NAME);
+        assert!(matches!(make(declaration(&long, number(9), "1")), Err(DeclarationError::LongName(_))));
+    }
+}

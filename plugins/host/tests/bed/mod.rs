@@ -15,7 +15,7 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_plugin_host::plugin::{Answer, Host, Plugin};
-use weft_plugin_host::{Library, World};
+use weft_plugin_host::{Library, PluginError, World};
 
 weft_engine::edges! { enum Next { Last => "last" } }
 static FIRST: NodeSpec = NodeSpec::internal("first").next(Next::NAMES);
@@ -120,9 +120,12 @@ impl Bed {
     }
 
     pub fn start(&mut self, path: &Path) -> Plugin {
+        self.try_start(path).expect("it starts")
+    }
+
+    pub fn try_start(&mut self, path: &Path) -> Result<Plugin, PluginError> {
         let library = Library::open(path).expect("a good library");
         Plugin::start(library, &mut Bare(&mut self.engine), "", Waker::new().expect("an eventfd"))
-            .expect("it starts")
     }
 
     pub fn load(&mut self, path: &Path) -> Plugin {
