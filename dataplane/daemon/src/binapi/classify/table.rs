@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use weft_binapi::Retval;
-use weft_classify::{Action, Dscp, Match, PortRange, Priority, Rule, RuleId, Verdict};
+use weft_classify::{Action, Dscp, Family, Match, PortRange, Priority, Rule, RuleId, Verdict};
 use weft_nodes::headers::IpProtocol;
 
 /// "None" of VPP: no table, and for verdicts "goes on".
@@ -162,6 +162,7 @@ impl Fields {
             Ipv4Net::new(address(at), length).expect("a mask has 32 bits at most").trunc()
         };
         Match {
+            family: Family::Ip4,
             source: net(12, self.source),
             destination: net(16, self.destination),
             protocol: self.protocol.then_some(IpProtocol(header[9])),
@@ -198,7 +199,7 @@ pub fn rules(tables: &BTreeMap<u32, Table>, head: u32) -> Result<Vec<Rule>, Retv
     rules.push(Rule {
         id: RuleId(u32::MAX),
         priority: Priority(u32::MAX),
-        matches: Match::default(),
+        matches: Match { family: Family::Ip4, ..Match::default() },
         action: Action::only(verdict(miss)?),
     });
     Ok(rules)
