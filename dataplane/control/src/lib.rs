@@ -156,6 +156,11 @@ impl Control {
         }
     }
 
+    /// An interface has other addresses, or another MAC address (`announce`), than before.
+    pub fn readdress(&mut self, index: InterfaceIndex, announce: bool) {
+        self.router.own_addresses_changed(&mut self.engine, &self.interfaces, index, announce);
+    }
+
     /// Name of an interface, for messages.
     pub fn interface_name(&self, index: InterfaceIndex) -> String {
         let interface = self.interfaces.get(index);

@@ -313,6 +313,7 @@ async fn watch(main: Main) {
         ticks.tick().await;
         let lost = main.with(|dataplane| {
             dataplane.watch_links();
+            dataplane.watch_tables();
             dataplane.watch_plugins();
             dataplane.threads.lost().map(|worker| dataplane.plan.workers[worker].name.clone())
         });
