@@ -91,8 +91,11 @@ impl Device for XdpDevice {
     }
 
     fn netdevs(&self) -> Vec<&Netdev> {
-        let host = self.host_tap.as_ref().map(|host| host.tap.netdev());
-        [Some(self.port.netdev()), host].into_iter().flatten().collect()
+        [Some(self.port.netdev()), self.host_side()].into_iter().flatten().collect()
+    }
+
+    fn host_side(&self) -> Option<&Netdev> {
+        self.host_tap.as_ref().map(|host| host.tap.netdev())
     }
 
     fn shares_mac(&self) -> bool {
