@@ -164,6 +164,17 @@ def test_quick_changes_in_the_kernel_settle_on_the_last(driven):
     assert settled() == [macs[-1], macs[-1], 1450, 1450, True]
 
 
+def test_a_tap_that_is_deleted_is_made_again(driven):
+    net = driven()
+    net.configure()
+    before = net.router.links()["dp0p0"]["ifindex"]
+    net.router.ip("link", "del", "dp0p0")
+    poll_until(lambda: net.router.links().get("dp0p0", {}).get("ifindex", before) != before, SECONDS,
+               f"vplaned has made another one; the log:\n{net.weft.log_text()}")
+    net.configure()
+    assert net.weft.log_text().count("was deleted; the port is registered again") == 1
+
+
 def test_commands_that_fail_come_back_as_events(driven):
     net = driven()
     net.double.command("npf-cfg zone add inside")

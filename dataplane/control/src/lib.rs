@@ -117,6 +117,11 @@ impl Control {
         })
     }
 
+    /// Whether anybody but `owner` has said something of an object.
+    pub fn is_claimed_beside(&self, object: &Object, owner: Owner) -> bool {
+        self.claims.get(object).is_some_and(|entry| entry.owners().any(|other| other != owner))
+    }
+
     /// What an owner wants on an interface.
     pub fn wanted_on(&self, interface: InterfaceIndex, owner: Owner) -> Vec<Object> {
         let of_owner = self.claims.iter().filter(|(_, entry)| entry.claim_of(owner).is_some());

@@ -242,7 +242,8 @@ mod tests {
         assert_eq!((udp.id, udp.priority, udp.action.verdict), (RuleId(5), Priority(0), Verdict::Drop));
         assert_eq!(destination.matches.destination, "10.0.0.1/32".parse().unwrap());
         assert_eq!((destination.priority, destination.action.verdict), (Priority(1), Verdict::Pass));
-        assert_eq!((&miss.matches, miss.action.verdict), (&Match::default(), Verdict::Drop));
+        let of_ip4 = Match { family: Family::Ip4, ..Match::default() };
+        assert_eq!((&miss.matches, miss.action.verdict), (&of_ip4, Verdict::Drop));
         let other = mask(&[(9, &[17]), (12, &[10, 1, 2, 1]), (22, &[0x10, 0xe1])]);
         assert!(tables[&3].same(&bytes, &other), "the last byte is not compared");
     }

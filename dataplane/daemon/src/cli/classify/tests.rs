@@ -73,7 +73,10 @@ fn bad_rules_say_what_is_wrong_with_them() {
     let mut bed = bed();
     for (rule, reason) in [
         ("priority 5 action drop", "expected id, found \"priority\""),
-        ("id 1", "the command ends too early: expected action, priority, family, src, dst, proto, sport, dport"),
+        (
+            "id 1",
+            "the command ends too early: expected action, priority, family, src, dst, proto, sport, dport",
+        ),
         ("id 1 src 10.0.0.1/8 action drop", "bits beyond the prefix are set; 10.0.0.0/8 has none"),
         (
             "id 1 proto tpc action drop",
