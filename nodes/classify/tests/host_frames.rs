@@ -8,9 +8,9 @@ use weft_classify::{
     Action, Direction, Dscp, Family, Fragment, IcmpMatch, Match, PortRange, Priority, Redirect, Rule,
     RuleError, RuleId, RuleSet, RuleSets, Verdict,
 };
+use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::build::{Packet, ethernet};
 use weft_nodes::headers::{EtherType, Icmp4Type, IpProtocol, MacAddr, TcpFlags};
-use weft_nodes::ip4::NextHopId;
 
 use weft_testing::Bed;
 
@@ -107,7 +107,7 @@ fn a_filter_that_drops_all_drops_what_the_host_could_forward() {
     }
     assert_eq!(lab.hits(1000), routable.len() as u64);
     // An interface without an address takes no IPv4 of its own.
-    lab.bed.change(p0.index, |interface| interface.addresses4 = vec![]);
+    lab.bed.change(p0.index, |interface| interface.ip4.addresses = vec![]);
     assert!(!lab.passes(&p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2).build()));
 }
 
@@ -126,7 +126,7 @@ fn what_belongs_to_the_link_itself_meets_no_rules() {
         assert!(lab.passes(&frame), "{frame:02x?}");
     }
     let p0 = lab.bed.ports[0];
-    lab.bed.change(p0.index, |interface| interface.addresses4 = vec![]);
+    lab.bed.change(p0.index, |interface| interface.ip4.addresses = vec![]);
     let arp = typed(&lab, EtherType::ARP.0);
     assert!(lab.passes(&arp), "without an address here, the host may answer");
     assert!(!lab.passes(&to(0x20, 0x88cc)), "bridges forward what goes to this group");
@@ -246,7 +246,7 @@ fn rules_that_count_and_change_ipv6_let_the_next_one_decide() {
 
 #[test]
 fn a_next_hop_to_redirect_to_is_one_of_ipv4() {
-    let to = Verdict::Redirect(Redirect::NextHop(NextHopId(1)));
+    let to = Verdict::Redirect(Redirect::NextHop(AdjacencyId(1)));
     let of_ip6 = rule(1, Match { family: Family::IP6, ..Match::default() }, to);
     assert_eq!(RuleSet::of([of_ip6]).unwrap_err(), RuleError::NextHop(RuleId(1)));
     // One without a family is about IPv4 alone.

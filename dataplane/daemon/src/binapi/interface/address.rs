@@ -32,7 +32,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         |dataplane, message, retval| {
             let has =
                 dataplane.interfaces.get(InterfaceIndex(message.sw_if_index.0)).is_some_and(|interface| {
-                    net(&message.prefix).is_ok_and(|address| interface.addresses4.contains(&address))
+                    net(&message.prefix).is_ok_and(|address| interface.ip4.addresses.contains(&address))
                 });
             match has && message.is_add && retval == Retval::DUPLICATE_IF_ADDRESS {
                 true => Err(Retval::ADDRESS_IN_USE),
