@@ -76,7 +76,7 @@ impl Control {
             Ok(pending) => {
                 draft.check_deleted_tables(self);
                 let make = purpose == Purpose::Make && draft.refused.is_empty();
-                if make && draft.change_links(links, changes.owner()) {
+                if make && draft.change_links(links) {
                     // Rules first: what comes by an interface that is up finds those that it is to meet.
                     std::mem::take(&mut draft.rules).commit(self);
                     self.interfaces.commit(&mut self.engine);
@@ -510,10 +510,10 @@ impl Draft {
     }
 
     /// Changes what is below interfaces; says whether all of it could be changed. If not, all is as it was.
-    fn change_links(&mut self, links: &dyn Links, owner: Owner) -> bool {
+    fn change_links(&mut self, links: &dyn Links) -> bool {
         let mut undo: Vec<Undo<'_>> = Vec::new();
-        let mtus = self.mtus.iter().map(|(step, index, mtu)| (*step, links.carry(*index, *mtu, owner)));
-        let macs = self.macs.iter().map(|(step, index, mac)| (*step, links.set_mac(*index, *mac, owner)));
+        let mtus = self.mtus.iter().map(|(step, index, mtu)| (*step, links.carry(*index, *mtu)));
+        let macs = self.macs.iter().map(|(step, index, mac)| (*step, links.set_mac(*index, *mac)));
         for (step, done) in mtus.chain(macs) {
             match done {
                 Ok(way_back) => undo.push(way_back),
@@ -559,8 +559,8 @@ impl Draft {
         for (_, id) in self.deleted {
             let Control { router, engine, interfaces, .. } = control;
             let index = router.table_index::<Ip4>(id);
-            match index.and_then(|index| router.delete_table::<Ip4>(engine, interfaces, id).map(|()| index)) {
-                Ok(index) => control.deleted_tables.push(index),
+            match index.and_then(|index| Ok((index, router.delete_table::<Ip4>(engine, interfaces, id)?))) {
+                Ok(deleted) => control.deleted_tables.push(deleted),
                 Err(error) => tracing::error!("{error}"),
             }
         }

@@ -28,7 +28,7 @@ pub mod settings;
 mod value;
 
 use weft_classify::{Rule, RuleSets};
-use weft_engine::{Engine, InterfaceIndex};
+use weft_engine::{Engine, InterfaceIndex, Lease};
 use weft_nodes::graph::Nodes;
 use weft_nodes::interface::Interfaces;
 use weft_nodes::ip4::{IcmpRates, MssLimits, TableIndex};
@@ -62,7 +62,7 @@ pub struct Control {
     icmp: IcmpRates,
     claims: Claims,
     declared: settings::Declared,
-    deleted_tables: Vec<TableIndex>,
+    deleted_tables: Vec<(TableIndex, Lease)>,
 }
 
 impl Control {
@@ -99,8 +99,9 @@ impl Control {
         self.claims.iter().map(|(object, entry)| (object, entry.owners().collect()))
     }
 
-    /// Tables that change sets have deleted since the last call. Other tables will have their indices.
-    pub fn take_deleted_tables(&mut self) -> Vec<TableIndex> {
+    /// Tables that change sets have deleted since the last call. Other tables will have their indices, once nobody holds
+    /// the leases.
+    pub fn take_deleted_tables(&mut self) -> Vec<(TableIndex, Lease)> {
         std::mem::take(&mut self.deleted_tables)
     }
 
@@ -115,11 +116,6 @@ impl Control {
             Some(Value::Rule(rule)) => kind(&rule.rule),
             _ => false,
         })
-    }
-
-    /// Whether anybody but `owner` has said something of an object.
-    pub fn is_claimed_beside(&self, object: &Object, owner: Owner) -> bool {
-        self.claims.get(object).is_some_and(|entry| entry.owners().any(|other| other != owner))
     }
 
     /// What an owner wants on an interface.
@@ -159,11 +155,6 @@ impl Control {
         if let Err(error) = self.router.interface_changed(&mut self.engine, &self.interfaces, index) {
             tracing::error!("routes over {} are not up to date: {error}", self.interface_name(index));
         }
-    }
-
-    /// An interface has other addresses, or another MAC address (`announce`), than before.
-    pub fn readdress(&mut self, index: InterfaceIndex, announce: bool) {
-        self.router.own_addresses_changed(&mut self.engine, &self.interfaces, index, announce);
     }
 
     /// Name of an interface, for messages.

@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use weft_control::Control;
-use weft_engine::InterfaceIndex;
+use weft_engine::{InterfaceIndex, Lease};
 use weft_flow::FlowTracker;
 use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
-use weft_flow_map::{Flow, FlowId, Verdict};
+use weft_flow_map::Verdict;
 use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::IpProtocol;
 use weft_nodes::ip4::{Ip4, TableIndex};
@@ -42,6 +43,8 @@ pub struct Flows {
     logged: (bool, bool),
     /// Next hops that verdicts name, held until their interface goes: a flow ends on its worker, which tells nobody.
     held: BTreeMap<(InterfaceIndex, Ipv4Addr), AdjacencyId>,
+    /// Of these, what is to be released.
+    unnamed: Arc<Mutex<Vec<AdjacencyId>>>,
     /// Who has rules that admit flows.
     admitting: BTreeSet<String>,
     /// Interfaces whose flows are looked up for those alone.
@@ -141,6 +144,10 @@ impl Dataplane {
 
     /// Takes over what workers tell of flows; says whether there may be more.
     pub fn hear_flows(&mut self) -> bool {
+        let unnamed = std::mem::take(&mut *self.flows.unnamed.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in unnamed {
+            self.control.router.release_adjacency(&mut self.control.engine, id);
+        }
         let Flows { tracker: Some(tracker), events, logged, .. } = &mut self.flows else {
             return false;
         };
@@ -199,40 +206,39 @@ impl Subsystem for Flows {
             std::mem::take(&mut self.held).into_iter().partition(|((on, _), _)| *on == index);
         self.held = held;
         self.looked_up.remove(&index);
-        let sent_there = |flow: &Flow| match flow.verdict {
+        let ids: Vec<u32> = gone.values().map(|id| id.0).collect();
+        // The adjacencies are released when no verdict can name them any more.
+        let gone = Unnamed { ids: gone.into_values().collect(), unnamed: Arc::clone(&self.unnamed) };
+        let (Some(tracker), Some(lease)) = (&mut self.tracker, cx.interfaces.lease(index)) else { return };
+        tracker.drop_flows(cx.engine, &lease.with(gone), move |verdict| match verdict {
             Verdict::Interface(to) => to == index.0,
-            Verdict::NextHop(to) => gone.values().any(|id| id.0 == to),
+            Verdict::NextHop(to) => ids.contains(&to),
             _ => false,
-        };
-        if let Some(tracker) = &mut self.tracker {
-            drop_flows(tracker, cx, sent_there);
-            if let Err(error) = tracker.interface_leaves(cx.engine, index) {
-                tracing::warn!("{error}");
-            }
-        }
-        for id in gone.into_values() {
-            cx.router.release_adjacency(cx.engine, id);
+        });
+        if let Err(error) = tracker.interface_leaves(cx.engine, index, &lease) {
+            tracing::warn!("{error}");
         }
     }
 
     /// Flows that packets were looked up in it for are dropped; those that were seen in it end, for the same addresses in the
     /// next table with its index are somebody else's.
-    fn table_removed(&mut self, cx: &mut Foundation<'_>, table: TableIndex) {
+    fn table_removed(&mut self, cx: &mut Foundation<'_>, table: TableIndex, lease: &Lease) {
         let Some(tracker) = &self.tracker else { return };
-        drop_flows(
-            tracker,
-            cx,
-            |flow| matches!(flow.verdict, Verdict::Table(to) if u32::from(to) == table.0),
-        );
-        let seen_in_it = tracker.flows().filter(|flow| u32::from(flow.key.table()) == table.0);
-        let seen_in_it: Vec<FlowId> = seen_in_it.map(|flow| flow.id).collect();
-        tracker.clear(cx.engine, &seen_in_it);
+        let leads_there = move |verdict| matches!(verdict, Verdict::Table(to) if u32::from(to) == table.0);
+        tracker.drop_flows(cx.engine, lease, leads_there);
+        tracker.end_flows(cx.engine, lease, move |flow| u32::from(flow.key.table()) == table.0);
     }
 }
 
-fn drop_flows(tracker: &FlowTracker, cx: &mut Foundation<'_>, which: impl Fn(&Flow) -> bool) {
-    for flow in tracker.flows().filter(which) {
-        tracker.decide(cx.engine, flow.id, Verdict::Drop, None);
+/// Adjacencies that no verdict can name any more when this is dropped: it has them released.
+struct Unnamed {
+    ids: Vec<AdjacencyId>,
+    unnamed: Arc<Mutex<Vec<AdjacencyId>>>,
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).append(&mut self.ids);
     }
 }
 

@@ -40,11 +40,7 @@ pub fn make(
         tables: limits.vrfs as usize,
         load_balances: next_hops,
         next_hops,
-        // A neighbour that made room holds its next hop until all workers have moved on, and gateways need some too.
-        neighbors: NeighborSettings {
-            limit: (limits.neighbors as usize).min(next_hops - next_hops / 8),
-            ..NeighborSettings::default()
-        },
+        neighbors: NeighborSettings { limit: limits.neighbors as usize, ..NeighborSettings::default() },
         ..RouterSettings::default()
     };
     let mut router = Router::new(engine, settings)?;
@@ -130,13 +126,6 @@ impl Dataplane {
                 continue;
             }
             self.control.reroute(*index);
-        }
-        for event in events {
-            if let Event::Changed(index, changes) = event
-                && changes.any_of(Changes::MAC.and(Changes::ADDRESSES))
-            {
-                self.control.readdress(*index, changes.any_of(Changes::MAC));
-            }
         }
     }
 }

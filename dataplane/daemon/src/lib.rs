@@ -36,7 +36,6 @@ pub mod news;
 pub mod os;
 pub mod plugins;
 pub mod ports;
-mod pressure;
 pub mod process;
 pub mod startup;
 pub mod state;

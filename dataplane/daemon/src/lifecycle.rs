@@ -24,10 +24,13 @@
 //! 3. Everybody gives up what it has there ([`Subsystem::interface_removing`]): the interface can still be looked at.
 //! 4. The registry deletes it; then everybody hears that it is gone ([`Subsystem::interface_removed`]).
 //!
+//! A worker may be about to write down what names the object: a verdict is on its way to it, or a packet. Whoever keeps
+//! such things holds the [`Lease`] of the index until it has looked again, and the index is given out only then.
+//!
 //! Main thread only. A call of a subsystem does not delete or create interfaces and tables.
 
 use weft_control::Control;
-use weft_engine::{Engine, InterfaceIndex};
+use weft_engine::{Engine, InterfaceIndex, Lease};
 use weft_nodes::interface::{Changes, Event, InterfaceError, Interfaces};
 use weft_nodes::ip4::TableIndex;
 use weft_nodes::router::Router;
@@ -87,9 +90,9 @@ pub trait Subsystem {
         let _ = (cx, index);
     }
 
-    /// A forwarding table is deleted. Another one will have its index.
-    fn table_removed(&mut self, cx: &mut Foundation<'_>, table: TableIndex) {
-        let _ = (cx, table);
+    /// A forwarding table is deleted. Another one will have its index when nobody holds the lease any more.
+    fn table_removed(&mut self, cx: &mut Foundation<'_>, table: TableIndex, lease: &Lease) {
+        let _ = (cx, table, lease);
     }
 }
 
@@ -189,8 +192,8 @@ impl Dataplane {
 
     /// Tells everybody of the tables that change sets have deleted.
     pub fn tell_of_deleted_tables(&mut self) {
-        for table in self.control.take_deleted_tables() {
-            self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, table));
+        for (table, lease) in self.control.take_deleted_tables() {
+            self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, table, &lease));
             self.tell_plugins(PluginEvent::TableRemoved(table.0));
         }
     }

@@ -19,6 +19,7 @@ use crate::feature::{ArcRegistry, ArcSpec, FeatureError, FeatureSpec};
 use crate::graph::{BUILT_IN, Graph, GraphError, NodeDef, Registration, Wiring};
 use crate::handoff;
 use crate::ids::{ArcId, InterfaceIndex, NodeId, ThreadIndex};
+use crate::lease::Lease;
 use crate::qsbr::Domain;
 use crate::registry::{Handles, RegistryError, RegistryList, RegistrySpec};
 use crate::wait::Waker;
@@ -517,6 +518,12 @@ impl Engine {
         let posted = self.workers.iter().map(WorkerHandle::posted).collect();
         let rounds = if self.workers.len() > 1 { HANDOFF_ROUNDS } else { 0 };
         self.deferred.push(Waiting { posted, rounds, action: Box::new(action) });
+    }
+
+    /// Holds an index until no published table, no message and no packet that is on its way now can name it any more. Who
+    /// keeps what these bring keeps a clone of the lease.
+    pub fn retire_index(&mut self, lease: Lease) {
+        self.after_workers(|engine| engine.domain.retire(lease));
     }
 
     /// Frees what no worker can see any more and runs the actions that are due. The main loop calls it in every

@@ -100,13 +100,13 @@ impl<T> Drop for Slots<T> {
     }
 }
 
-/// Hands an id back when the grace period of its object is over.
-struct FreeId<T> {
+/// The id of an object that is gone ([`Slab::unlink`]): its drop hands the id back, to be given out again.
+pub struct IdLease<T> {
     slots: Arc<Slots<T>>,
     id: u32,
 }
 
-impl<T> Drop for FreeId<T> {
+impl<T> Drop for IdLease<T> {
     fn drop(&mut self) {
         if let Ok(mut free) = self.slots.free.lock() {
             free.push(self.id);
@@ -174,11 +174,19 @@ impl<T: Send + Sync + 'static> Slab<T> {
         self.store(domain, id, Box::into_raw(Box::new(value)));
     }
 
-    /// Removes the object; the id is given out again only after every reader was quiescent.
+    /// Removes the object; the id is given out again only after every reader was quiescent. That is enough for an id that
+    /// nothing names but other published objects and packets between two quiescent points.
     pub fn remove(&mut self, domain: &mut Domain, id: u32) {
+        let lease = self.unlink(domain, id);
+        domain.retire(lease);
+    }
+
+    /// Removes the object; the id is given out again when the lease is dropped, which must not be before every reader was
+    /// quiescent. For ids that messages and tables of others name ([`crate::lease`]).
+    pub fn unlink(&mut self, domain: &mut Domain, id: u32) -> IdLease<T> {
         self.live -= 1;
         self.store(domain, id, ptr::null_mut());
-        domain.retire(FreeId { slots: Arc::clone(&self.shared), id });
+        IdLease { slots: Arc::clone(&self.shared), id }
     }
 
     /// The object under `id`, for the main thread.

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 
 use hashbrown::{HashMap, HashSet};
 use thiserror::Error;
-use weft_engine::feature::{ArcSpec, FeatureError};
+use weft_engine::feature::FeatureError;
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef};
 use weft_engine::publish::Published;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_flow::admission::{self, ADMITTED_IN, ADMITTED_OUT};
-use weft_nodes::arcs::{ETHERNET_PUNT_ARC, INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
+use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use weft_nodes::context::{LOCALLY_ORIGINATED, MARK};
 use weft_nodes::interface::{InterfaceTable, Interfaces};
 use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
@@ -23,7 +23,6 @@ use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
 use crate::action::{MOST_SLOTS, Slot};
 use crate::attachment::{Attached, Attachments, Direction, SetIndex};
 use crate::classifier::{Batch, Classifier, Placement};
-use crate::link::{ETHERNET_CLASSIFY, EthernetClassify};
 use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 use crate::policer::Policer;
 use crate::rule::{Exempt, Redirect, RuleId, Verdict};
@@ -60,7 +59,7 @@ pub enum ClassifyError {
     Direction(String, RuleId, &'static str),
     /// Tags would be needed.
     #[error(
-        "rule {1} of set '{0}' redirects to sub-interface '{2}': expected a port, or a next hop after it"
+        "rule {1} of set '{0}' redirects to sub-interface '{2}': expected a port, or a next hop behind it"
     )]
     SubInterface(String, RuleId, String),
     /// Somebody else's rules.
@@ -113,17 +112,10 @@ pub struct RuleSets {
     names: NameVector,
     used: usize,
     free: Arc<Mutex<Vec<Slot>>>,
-    arcs: Arcs,
+    output: ArcId,
+    input: ArcId,
     tracker: Option<NodeId>,
     transaction: Option<Transaction>,
-}
-
-/// Where rules are met.
-#[derive(Clone, Copy)]
-struct Arcs {
-    input: ArcId,
-    punt: ArcId,
-    output: ArcId,
 }
 
 /// What a transaction has changed.
@@ -172,29 +164,26 @@ impl RuleSets {
         let published = Arc::new(Published::new(&engine.domain, Attachments::default()));
         admission::claim(engine).map_err(GraphError::from)?;
         let mark = engine.field(MARK).map_err(GraphError::from)?;
-        let classify = |w: &weft_engine::graph::Wiring<'_>, direction| Classify {
-            direction,
-            attachments: Arc::clone(&published),
-            interfaces: Arc::clone(interfaces),
-            rules: counters.row(w.thread()),
-            output: w.arc(&INTERFACE_OUTPUT_ARC),
-            batch: Batch::new(),
-            next: w.nexts(),
-            reasons: w.reasons(),
-            mark,
+        let node = |spec, direction| {
+            let (published, counters) = (&published, &counters);
+            NodeDef::new(spec, move |w| {
+                Box::new(Classify {
+                    direction,
+                    attachments: Arc::clone(published),
+                    interfaces: Arc::clone(interfaces),
+                    rules: counters.row(w.thread()),
+                    output: w.arc(&INTERFACE_OUTPUT_ARC),
+                    batch: Batch::new(),
+                    next: w.nexts(),
+                    reasons: w.reasons(),
+                    mark,
+                })
+            })
         };
-        let nodes = vec![
-            NodeDef::new(&IP4_CLASSIFY, |w| Box::new(classify(w, Direction::Input))),
-            NodeDef::new(&ETHERNET_CLASSIFY, |w| Box::new(EthernetClassify(classify(w, Direction::Input)))),
-            NodeDef::new(&IP4_CLASSIFY_OUTPUT, |w| Box::new(classify(w, Direction::Output))),
-        ];
-        engine.add_nodes(BUILT_IN, nodes)?;
-        let arc = |spec: &ArcSpec<'_>| engine.features().arc(spec.name);
-        let arcs = Arcs {
-            input: arc(&IP4_UNICAST_ARC)?,
-            punt: arc(&ETHERNET_PUNT_ARC)?,
-            output: arc(&INTERFACE_OUTPUT_ARC)?,
-        };
+        engine.add_nodes(
+            BUILT_IN,
+            vec![node(&IP4_CLASSIFY, Direction::Input), node(&IP4_CLASSIFY_OUTPUT, Direction::Output)],
+        )?;
         Ok(RuleSets {
             sets: BTreeMap::new(),
             attached: BTreeMap::new(),
@@ -203,7 +192,8 @@ impl RuleSets {
             names,
             used: 0,
             free: Arc::default(),
-            arcs,
+            output: engine.features().arc(INTERFACE_OUTPUT_ARC.name)?,
+            input: engine.features().arc(IP4_UNICAST_ARC.name)?,
             tracker: None,
             transaction: None,
         })
@@ -284,14 +274,14 @@ impl RuleSets {
         if direction == Direction::Output {
             check_output(name, &set.rules)?;
         }
-        let features = self.features(interfaces, interface, direction)?;
+        let feature = self.feature(interfaces, interface, direction)?;
         let before = self.attached.insert((interface, direction), name.to_owned());
         if let Some(transaction) = &mut self.transaction {
             transaction.attached.entry((interface, direction)).or_insert(before);
         }
         // The rules first: a packet that finds the feature finds them too.
         self.publish(engine);
-        self.set_features(engine, &features, interface, true)?;
+        self.set_feature(engine, feature, interface, true)?;
         Ok(())
     }
 
@@ -303,7 +293,7 @@ impl RuleSets {
         interface: InterfaceIndex,
         direction: Direction,
     ) -> Result<(), ClassifyError> {
-        let features = self.features(interfaces, interface, direction)?;
+        let feature = self.feature(interfaces, interface, direction)?;
         let Some(set) = self.attached.remove(&(interface, direction)) else {
             let name = interfaces.get(interface).map_or("?", |interface| &interface.name);
             return Err(ClassifyError::NotAttached(name.to_owned()));
@@ -311,7 +301,7 @@ impl RuleSets {
         if let Some(transaction) = &mut self.transaction {
             transaction.attached.entry((interface, direction)).or_insert(Some(set));
         }
-        self.set_features(engine, &features, interface, false)?;
+        self.set_feature(engine, feature, interface, false)?;
         self.publish(engine);
         Ok(())
     }
@@ -340,18 +330,17 @@ impl RuleSets {
         self.attached.iter().filter(move |(_, set)| *set == name).map(|((_, direction), _)| *direction)
     }
 
-    /// The features of a direction: their arcs and nodes.
-    fn features(
+    /// The feature of a direction: its arc and its node.
+    fn feature(
         &self,
         interfaces: &Interfaces,
         interface: InterfaceIndex,
         direction: Direction,
-    ) -> Result<Vec<(ArcId, &'static str)>, ClassifyError> {
+    ) -> Result<(ArcId, &'static str), ClassifyError> {
         interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
-        let Arcs { input, punt, output } = self.arcs;
         Ok(match direction {
-            Direction::Input => vec![(input, IP4_CLASSIFY.name), (punt, ETHERNET_CLASSIFY.name)],
-            Direction::Output => vec![(output, IP4_CLASSIFY_OUTPUT.name)],
+            Direction::Input => (self.input, IP4_CLASSIFY.name),
+            Direction::Output => (self.output, IP4_CLASSIFY_OUTPUT.name),
         })
     }
 
@@ -490,18 +479,16 @@ impl RuleSets {
         }
     }
 
-    fn set_features(
+    fn set_feature(
         &mut self,
         engine: &mut Engine,
-        features: &[(ArcId, &'static str)],
+        (arc, node): (ArcId, &'static str),
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), FeatureError> {
-        for &(arc, node) in features {
-            match &mut self.transaction {
-                Some(transaction) => transaction.features.push((arc, interface, node, on)),
-                None => drop(engine.set_feature(arc, interface, node, on)?),
-            }
+        match &mut self.transaction {
+            Some(transaction) => transaction.features.push((arc, interface, node, on)),
+            None => drop(engine.set_feature(arc, interface, node, on)?),
         }
         Ok(())
     }

@@ -19,7 +19,6 @@
 #![deny(unsafe_code)]
 
 pub mod admission;
-mod beginners;
 pub mod counts;
 mod fragments;
 mod hold;

@@ -20,8 +20,6 @@ pub enum Ending {
     Replaced,
     /// Somebody has cleared it.
     Cleared,
-    /// Nobody had confirmed it when a new one needed its place.
-    Displaced,
 }
 
 impl Ending {
@@ -32,7 +30,6 @@ impl Ending {
             Ending::Closed => "closed",
             Ending::Replaced => "replaced",
             Ending::Cleared => "cleared",
-            Ending::Displaced => "displaced",
         }
     }
 }

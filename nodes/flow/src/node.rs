@@ -18,7 +18,7 @@ use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::trace::{Detail, Names};
-use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, NodeId, ThreadIndex};
+use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, Lease, NodeId, ThreadIndex};
 use weft_flow_map::{Direction, FlowId, State, Verdict};
 use weft_nodes::context::IpContext;
 use weft_nodes::interface::InterfaceTable;
@@ -143,9 +143,9 @@ impl FlowTrack {
         live.then_some(released)
     }
 
-    /// Ends these flows, soon.
-    pub fn clear(&mut self, flows: &[FlowId]) {
-        self.shard.clear_later(flows);
+    /// Ends these flows, soon; `lease` is held until then.
+    pub fn clear(&mut self, flows: &[FlowId], lease: Option<Lease>) {
+        self.shard.clear_later(flows, lease);
     }
 
     /// Ends all flows that there are, soon.

@@ -25,7 +25,6 @@ use weft_flow_map::layout::Entry;
 use weft_table::{Hash, Index, Seed};
 use weft_token_bucket::TokenBucket;
 
-use crate::beginners::Beginners;
 use crate::counts::{Count, Counts};
 use crate::fragments::Fragments;
 use crate::news::Teller;
@@ -33,6 +32,7 @@ use crate::parse::{Parsed, plain, rare};
 use crate::settings::{Clocks, Mode, Policy, Settings, Shared};
 use crate::slots::Slots;
 use crate::wheel::Wheel;
+use life::Doomed;
 
 /// Ticks of the wheel: no flow ends later than this after its time, while the worker has time.
 const TICK: Duration = Duration::from_millis(100);
@@ -107,7 +107,6 @@ pub struct Shard {
     slots: Slots,
     index: Index,
     wheel: Wheel,
-    beginners: Beginners,
     fragments: Fragments,
     seed: Seed,
     clocks: Clocks,
@@ -128,7 +127,7 @@ pub struct Shard {
     /// Where the clearing of all flows has come to.
     sweep: Option<u32>,
     /// Flows that are to be cleared.
-    doomed: VecDeque<FlowId>,
+    doomed: VecDeque<Doomed>,
 }
 
 impl Shard {
@@ -164,7 +163,6 @@ impl Shard {
             slots,
             index: Index::new(capacity)?,
             wheel: Wheel::new(capacity, clock.clocks(TICK), now)?,
-            beginners: Beginners::new(capacity)?,
             fragments: Fragments::new(clock.clocks(settings.timeouts.fragment))?,
             seed: Seed::random(),
             clocks: Clocks::new(*clock, settings.timeouts),

@@ -15,7 +15,7 @@ use weft_engine::feature::FeatureError;
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration};
 use weft_engine::publish::Published;
 use weft_engine::wait::Waker;
-use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
+use weft_engine::{ArcId, Engine, InterfaceIndex, Lease, NodeId, ThreadIndex};
 use weft_flow_map::{Flow, FlowId, Reader, TableError, Verdict};
 use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use weft_nodes::context::MARK;
@@ -69,7 +69,7 @@ pub struct FlowTracker {
     news: Vec<Consumer<News>>,
     /// Counters.
     pub counts: CountVectors,
-    reader: Reader,
+    reader: Arc<Reader>,
     fds: Vec<OwnedFd>,
     settings: Settings,
 }
@@ -108,7 +108,7 @@ impl FlowTracker {
             shards.push(shard);
         }
         let copies: Result<Vec<OwnedFd>, _> = fds.iter().map(OwnedFd::try_clone).collect();
-        let reader = Reader::from_fds(copies.map_err(memory)?)?;
+        let reader = Arc::new(Reader::from_fds(copies.map_err(memory)?)?);
         let arc = engine.features().arc(IP4_UNICAST_ARC.name)?;
         let counts = CountVectors::new(&mut engine.stats)?;
         let parked = engine.buffers.total() * usize::from(settings.parked_percent) / 100 / threads.len();
@@ -197,15 +197,14 @@ impl FlowTracker {
     }
 
     /// An interface is about to be deleted: no longer tracks its flows, ends those that wait for a verdict, and leaves
-    /// nothing that could count for the next interface with its index.
+    /// no packet that could count for the next interface with its index.
     pub fn interface_leaves(
         &mut self,
         engine: &mut Engine,
         interface: InterfaceIndex,
+        lease: &Lease,
     ) -> Result<(), FlowError> {
-        let waits = |flow: &Flow| flow.waiting && flow.interface == interface.0;
-        let waiting: Vec<FlowId> = self.flows().filter(waits).map(|flow| flow.id).collect();
-        self.clear(engine, &waiting);
+        self.end_flows(engine, lease, move |flow| flow.waiting && flow.interface == interface.0);
         let node = self.node;
         engine.post_all(move |worker| {
             if let Some((track, buffers)) = worker.node_and_buffers::<FlowTrack>(node) {
@@ -243,29 +242,51 @@ impl FlowTracker {
     /// A verdict on a flow, and its new mark: a message to its owner, which releases what waits, in order. Nothing happens if the
     /// flow has ended.
     pub fn decide(&self, engine: &mut Engine, flow: FlowId, verdict: Verdict, mark: Option<u32>) {
+        decide(engine, self.node, flow, (verdict, mark), None);
+    }
+
+    /// Something is gone that verdicts name: the flows that are sent there are dropped. So are those that are only about to
+    /// be: their verdicts are on their way to the workers, and are looked for when they have arrived. Meanwhile `lease` is
+    /// held.
+    pub fn drop_flows(
+        &self,
+        engine: &mut Engine,
+        lease: &Lease,
+        sent_there: impl Fn(Verdict) -> bool + 'static,
+    ) {
         let node = self.node;
-        engine.post(ThreadIndex(flow.thread), move |worker| {
-            let now = worker.clock().now();
-            let track = worker.node_mut::<FlowTrack>(node);
-            let released = track.and_then(|track| track.decide(now, flow, verdict, mark));
-            worker.resume(node, &released.unwrap_or_default());
+        self.now_and_later(engine, lease, move |engine, flows, lease| {
+            for flow in flows.flows().filter(|flow| sent_there(flow.verdict)) {
+                decide(engine, node, flow.id, (Verdict::Drop, None), Some(lease.clone()));
+            }
         });
+    }
+
+    /// Something is gone that flows are about: they end. So do those whose first packet is on its way between two workers.
+    /// Until the last one has ended, `lease` is held.
+    pub fn end_flows(&self, engine: &mut Engine, lease: &Lease, about_it: impl Fn(&Flow) -> bool + 'static) {
+        let node = self.node;
+        self.now_and_later(engine, lease, move |engine, flows, lease| {
+            let ends: Vec<FlowId> = flows.flows().filter(&about_it).map(|flow| flow.id).collect();
+            clear(engine, node, &ends, Some(lease));
+        });
+    }
+
+    /// Does something to flows, and once more when everything has arrived that is on its way.
+    fn now_and_later(
+        &self,
+        engine: &mut Engine,
+        lease: &Lease,
+        action: impl Fn(&mut Engine, &Reader, &Lease) + 'static,
+    ) {
+        action(engine, &self.reader, lease);
+        let (reader, lease) = (Arc::clone(&self.reader), lease.clone());
+        engine.after_workers(move |engine| action(engine, &reader, &lease));
     }
 
     /// Ends flows: messages to their owners, which end a few at a time.
     pub fn clear(&self, engine: &mut Engine, flows: &[FlowId]) {
-        let node = self.node;
-        for thread in engine.threads() {
-            let its: Vec<FlowId> = flows.iter().filter(|flow| flow.thread == thread.0).copied().collect();
-            for some in its.chunks(IDS_AT_ONCE) {
-                let some = some.to_vec();
-                engine.post(thread, move |worker| {
-                    if let Some(track) = worker.node_mut::<FlowTrack>(node) {
-                        track.clear(&some);
-                    }
-                });
-            }
-        }
+        clear(engine, self.node, flows, None);
     }
 
     /// Ends all flows, likewise.
@@ -297,5 +318,36 @@ impl FlowTracker {
             more |= left == 0;
         }
         more
+    }
+}
+
+/// `lease` is held until the worker has the verdict.
+fn decide(
+    engine: &mut Engine,
+    node: NodeId,
+    flow: FlowId,
+    (verdict, mark): (Verdict, Option<u32>),
+    lease: Option<Lease>,
+) {
+    engine.post(ThreadIndex(flow.thread), move |worker| {
+        let now = worker.clock().now();
+        let track = worker.node_mut::<FlowTrack>(node);
+        let released = track.and_then(|track| track.decide(now, flow, verdict, mark));
+        worker.resume(node, &released.unwrap_or_default());
+        drop(lease);
+    });
+}
+
+fn clear(engine: &mut Engine, node: NodeId, flows: &[FlowId], lease: Option<&Lease>) {
+    for thread in engine.threads() {
+        let its: Vec<FlowId> = flows.iter().filter(|flow| flow.thread == thread.0).copied().collect();
+        for some in its.chunks(IDS_AT_ONCE) {
+            let (some, lease) = (some.to_vec(), lease.cloned());
+            engine.post(thread, move |worker| {
+                if let Some(track) = worker.node_mut::<FlowTrack>(node) {
+                    track.clear(&some, lease);
+                }
+            });
+        }
     }
 }

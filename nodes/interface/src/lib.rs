@@ -3,8 +3,8 @@
 //!
 //! [`Interfaces`] belongs to the main thread and is the only place where an interface comes into being. It
 //! knows no protocol beyond the addresses and tags that every node needs; routes that follow from an address
-//! are the business of whoever keeps routes. A deleted interface's index is given out again only after all workers
-//! have left everything behind that could name it, so no counter of the old one is ever written to the new.
+//! are the business of whoever keeps routes. A deleted interface's index is given out again only when no
+//! table, message or packet can name it any more ([`Lease`]), so no counter of the old one is ever written to the new.
 
 #![deny(unsafe_code)]
 
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use weft_engine::counters::DELETED;
 use weft_engine::publish::Published;
-use weft_engine::{Engine, InterfaceIndex, NodeId};
+use weft_engine::{Engine, InterfaceIndex, Lease, NodeId};
 use weft_stats::{EntryIndex, StatsError};
 
 use weft_headers::MacAddr;
@@ -132,6 +132,20 @@ pub enum InterfaceError {
 
 type OnDelete = Box<dyn FnMut(&mut Engine, InterfaceIndex)>;
 
+/// The index of an interface: its drop lets another have it.
+struct HeldIndex {
+    index: InterfaceIndex,
+    freed: Arc<std::sync::Mutex<Vec<InterfaceIndex>>>,
+}
+
+impl Drop for HeldIndex {
+    fn drop(&mut self) {
+        if let Ok(mut freed) = self.freed.lock() {
+            freed.push(self.index);
+        }
+    }
+}
+
 /// All interfaces.
 pub struct Interfaces {
     list: Vec<Option<Interface>>,
@@ -141,8 +155,10 @@ pub struct Interfaces {
     events: Vec<Event>,
     /// Interfaces as they were when a transaction began that has changed them since.
     before: Option<BTreeMap<InterfaceIndex, Interface>>,
-    /// Deleted, but workers may still have packets that name it.
+    /// Deleted, but somebody may still name it.
     draining: Vec<bool>,
+    /// Of those that are not deleted.
+    leases: Vec<Option<Lease>>,
     limit: usize,
     published: Arc<Published<InterfaceTable>>,
     on_delete: Vec<OnDelete>,
@@ -158,6 +174,7 @@ impl Interfaces {
             events: Vec::new(),
             before: None,
             draining: Vec::new(),
+            leases: Vec::new(),
             limit,
             published: Arc::new(Published::new(&engine.domain, InterfaceTable::default())),
             on_delete: Vec::new(),
@@ -236,12 +253,14 @@ impl Interfaces {
             self.list.push(None);
             self.links.push(Vec::new());
             self.draining.push(false);
+            self.leases.push(None);
         }
         engine.counters.interfaces.zero(index);
         if let Err(error) = self.name_counters(engine, index, Some(&interface.name)) {
             return Err(InterfaceError::Stats { name: interface.name, error: error.to_string() });
         }
         engine.set_transmit(index, interface.tx);
+        self.leases[index.index()] = Some(Lease::new(HeldIndex { index, freed: Arc::clone(&self.freed) }));
         self.list[index.index()] = Some(interface);
         self.events.push(Event::Added(index));
         self.publish(engine);
@@ -269,6 +288,11 @@ impl Interfaces {
             tracing::warn!("{name} has its counters in /if, but not all of them in /interfaces: {error}");
         }
         Ok(())
+    }
+
+    /// A hold on the index of an interface, for those who keep something by it that cannot go with the interface at once.
+    pub fn lease(&self, index: InterfaceIndex) -> Option<Lease> {
+        self.leases.get(index.index())?.clone()
     }
 
     /// Deletes an interface whose routes, next hops and features are gone already.
@@ -300,12 +324,9 @@ impl Interfaces {
         engine.forget_features(index);
         let renamed = self.name_counters(engine, index, None);
         debug_assert!(renamed.is_ok(), "what has a name can have another that is no longer");
-        let freed = Arc::clone(&self.freed);
-        engine.after_workers(move |_| {
-            if let Ok(mut freed) = freed.lock() {
-                freed.push(index);
-            }
-        });
+        if let Some(lease) = self.leases[index.index()].take() {
+            engine.retire_index(lease);
+        }
         Ok(interface)
     }
 
@@ -482,12 +503,19 @@ mod tests {
         assert_eq!(create(&mut interfaces, &mut engine, "a"), Err(InterfaceError::Duplicate("a".into())));
         let rows = &engine.counters.interfaces.rx;
         assert_eq!(rows.get(ThreadIndex(1), a.index()).packets, 0);
+        let kept = interfaces.lease(a);
+        assert!(kept.is_some() && interfaces.lease(InterfaceIndex(1)).is_none());
         interfaces.delete(&mut engine, a).unwrap();
         engine.reclaim();
         assert_eq!(create(&mut interfaces, &mut engine, "b"), Ok(InterfaceIndex(1)));
-        workers[0].turn();
-        engine.reclaim();
-        assert_eq!(create(&mut interfaces, &mut engine, "c"), Ok(a));
+        // One turn for what was on its way, and one for what the worker may have read in it.
+        for _ in 0..2 {
+            workers[0].turn();
+            engine.reclaim();
+        }
+        assert_eq!(create(&mut interfaces, &mut engine, "c"), Ok(InterfaceIndex(2)), "somebody keeps it");
+        drop(kept);
+        assert_eq!(create(&mut interfaces, &mut engine, "d"), Ok(a));
     }
 
     #[test]

@@ -23,12 +23,16 @@ const NEIGHBORS_PER_TICK: usize = 256;
 impl Router {
     /// A worker has news.
     pub fn notice(&mut self, engine: &mut Engine, interfaces: &Interfaces, notice: NeighborNotice) {
+        if interfaces.get(notice.interface()).is_none() {
+            // It was on its way when the interface was deleted, with everything that was known of its link.
+            return;
+        }
         let now = self.now();
         match notice {
             NeighborNotice::Wanted { interface, address } => {
                 match self.neighbors.resolve(now, interface, address) {
-                    Ok(action) => {
-                        self.act(engine, interfaces, action);
+                    Ok(Some(action)) => self.act(engine, interfaces, Some(action)),
+                    Ok(None) => {
                         let state = self.neighbors.get(interface, address).map(|neighbor| neighbor.state);
                         if state == Some(NeighborState::Failed) {
                             self.fail_held(engine, interface, address);
@@ -59,25 +63,6 @@ impl Router {
         let mut actions = Vec::new();
         self.neighbors.tick(self.now(), NEIGHBORS_PER_TICK, &mut actions);
         self.act(engine, interfaces, actions);
-    }
-
-    /// We have other addresses on a link, or another MAC address: then everybody there is told (`announce`, RFC 5227 section
-    /// 2.3), or else packets went to the old one until their senders ask again. Neighbours that have not answered are
-    /// asked again at once, as their answers went to the old address.
-    pub fn own_addresses_changed(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &Interfaces,
-        index: InterfaceIndex,
-        announce: bool,
-    ) {
-        if let Some(interface) = interfaces.get(index).filter(|_| announce) {
-            for own in &interface.ip4.addresses {
-                solicit::<Ip4>(engine, interfaces, index, own.addr(), None);
-            }
-        }
-        let requests = self.neighbors.ask_again(self.now(), index);
-        self.act(engine, interfaces, requests);
     }
 
     /// Other sizes and times of the neighbour table.
@@ -148,14 +133,14 @@ impl Router {
         self.act(engine, interfaces, gone);
     }
 
-    /// An adjacency for somebody who sends packets to a neighbour without a route. Each call needs a
-    /// [`Router::release_adjacency`].
+    /// An adjacency for somebody who sends packets of a family to a neighbour, of whatever family, without a route. Each
+    /// call needs a [`Router::release_adjacency`].
     pub fn hold_adjacency<F: Routed>(
         &mut self,
         engine: &mut Engine,
         interfaces: &Interfaces,
         interface: InterfaceIndex,
-        address: F::Addr,
+        address: impl Into<IpAddr>,
     ) -> Result<AdjacencyId, RouterError<F>> {
         let next_hop = NextHop { interface, address: address.into(), payload: F::ETHER_TYPE };
         let held = self.objects.adjacencies.acquire(&mut engine.domain, next_hop);
@@ -175,9 +160,7 @@ impl Router {
         interfaces: &Interfaces,
         actions: impl IntoIterator<Item = NeighborAction>,
     ) {
-        // What made room for these gives back what they need.
-        let displaced = self.neighbors.take_displaced();
-        for action in displaced.into_iter().chain(actions) {
+        for action in actions {
             if let Some(news) = &mut self.news {
                 news.extend(match action {
                     NeighborAction::Resolved { interface, address, mac } => {
@@ -346,8 +329,7 @@ fn solicit<F: Routed>(
     };
     let lender = interface.unnumbered.and_then(|lender| interfaces.get(lender)).unwrap_or(interface);
     let own = F::of(lender);
-    let known = if own.has(target) { Some(target) } else { own.on_link(target).map(|subnet| subnet.addr()) };
-    let Some(sender) = known.or(own.primary()) else {
+    let Some(sender) = own.on_link(target).map(|subnet| subnet.addr()).or(own.primary()) else {
         return;
     };
     let frame = F::solicitation((interface.mac, sender), target, to, interface.tags());

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use weft_engine::publish::{Slab, SlabReader};
-use weft_engine::{Engine, InterfaceIndex, NodeId};
+use weft_engine::{Engine, InterfaceIndex, Lease, NodeId};
 use weft_fib::{
     Action, ApplyError, Change, Forward, ForwardKind, Outcome, PathTarget, Pending, Preference, ReaderOf,
     Rib, RibSettings, RouteError, RoutePath,
@@ -98,13 +98,13 @@ impl Router {
         Ok(TableIndex(index))
     }
 
-    /// Deletes a table with all its routes.
+    /// Deletes a table with all its routes. Whoever keeps something by its index keeps the lease meanwhile.
     pub fn delete_table<F: Routed>(
         &mut self,
         engine: &mut Engine,
         interfaces: &Interfaces,
         id: TableId,
-    ) -> Result<(), RouterError<F>> {
+    ) -> Result<Lease, RouterError<F>> {
         if id == 0 {
             return Err(RouterError::DefaultTable);
         }
@@ -129,9 +129,10 @@ impl Router {
             })
             .collect();
         rib.apply(objects, &mut engine.domain, &deletions)?;
-        tables.fibs.remove(&mut engine.domain, index.0);
+        let lease = Lease::new(tables.fibs.unlink(&mut engine.domain, index.0));
         tables.list[index.0 as usize] = None;
-        Ok(())
+        engine.retire_index(lease.clone());
+        Ok(lease)
     }
 
     /// Who would be left with the index of another table if this one went: interfaces, and routes of other tables.

@@ -11,7 +11,7 @@ use weft_engine::node::{Edges, NodeSpec, Reasons, Role};
 use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::context::{GLEAN, IpContext};
 use weft_nodes::fib::{
-    Action, AddressRole, Change, DropKind, Forward, Ip6, IpPrefix, NextHop, PathTarget, Preference,
+    Action, AddressRole, Change, DropKind, Forward, Ip4, Ip6, IpPrefix, NextHop, PathTarget, Preference,
     Resolution, RouteError, RoutePath,
 };
 use weft_nodes::headers::{EtherType, build};
@@ -267,7 +267,7 @@ fn a_release_that_another_next_hop_has_the_number_of_releases_nothing() {
 fn tables_of_families_are_apart() {
     let mut bed = Bed::new();
     let red = bed.router.add_table::<Ip6>(&mut bed.engine, 7, "red").unwrap();
-    assert!(bed.router.table_index::<weft_nodes::fib::Ip4>(7).is_err());
+    assert!(bed.router.table_index::<Ip4>(7).is_err());
     let p0 = bed.port6("p0", "2001:db8::1/64");
     let moved = bed.router.set_table::<Ip6>(&mut bed.engine, &mut bed.interfaces, p0, 7);
     assert!(matches!(moved, Err(RouterError::HasAddresses(_))));
@@ -288,4 +288,26 @@ fn tables_of_families_are_apart() {
     let roles = <Ip6 as weft_nodes::fib::Family>::roles(net("2001:db8::/64"));
     assert_eq!(roles, [(ip("2001:db8::"), AddressRole::Host)]);
     assert_eq!(net("2001:db8::/64").first(), ip("2001:db8::"));
+}
+
+/// RFC 8950: what a router is told by a neighbour that has no IPv4 address.
+#[test]
+fn ip4_packets_wait_for_an_ip6_next_hop_and_leave_by_it() {
+    let mut bed = Bed::new();
+    let (p0, host) = (bed.port6("p0", "2001:db8::1/64"), "2001:db8::9");
+    let (engine, interfaces) = (&mut bed.engine, &bed.interfaces);
+    let adjacency = bed.router.hold_adjacency::<Ip4>(engine, interfaces, p0, ip(host)).unwrap();
+    let packet =
+        |ttl| build::ethernet().macs(OURS, THEIRS).ipv4([10, 9, 0, 1], [10, 9, 0, 2]).ttl(ttl).udp(1, 2);
+    let arp = bed.engine.graph().id("ip4-arp").unwrap();
+    let bytes = packet(9).build();
+    assert!(bed.worker.inject(arp, &bytes[14..], |meta| meta.set_next_hop(adjacency.0)));
+    let asked = solicitation_frame((OURS, ip("2001:db8::1")), ip(host), None, Tags::default());
+    assert_eq!(bed.settle(), [asked]);
+    bed.learn6(p0, host);
+    assert_eq!(bed.settle(), [packet(8).build()]);
+    let (engine, interfaces) = (&mut bed.engine, &mut bed.interfaces);
+    bed.router.interface_leaves(engine, interfaces, p0).unwrap();
+    bed.router.release_adjacency(engine, adjacency);
+    assert!(bed.router.objects().adjacencies.is_empty());
 }

@@ -13,6 +13,7 @@ use weft_binapi::api::weft_resync::{
     WeftResyncEndReply,
 };
 use weft_binapi::server::{Registry, Session, SessionId};
+use weft_engine::Lease;
 use weft_nodes::ip4::{Owner, TableIndex};
 
 use super::retval::step;
@@ -65,7 +66,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
 }
 
 impl Subsystem for Agents {
-    fn table_removed(&mut self, _: &mut Foundation<'_>, table: TableIndex) {
+    fn table_removed(&mut self, _: &mut Foundation<'_>, table: TableIndex, _: &Lease) {
         self.replacing.remove(&table);
     }
 }

@@ -43,7 +43,7 @@ impl Facts {
             None => None,
         };
         Ok(Self {
-            name: netdev.name(),
+            name: netdev.name().clone(),
             link,
             driver: netdev.driver()?,
             queues: netdev.queues()?,

@@ -76,12 +76,8 @@ pub(super) fn query(route: &OwnedFd, name: &LinkName) -> io::Result<Link> {
     ask(route, LinkIndex(0), Some((libc::IFLA_IFNAME, name.as_slice())))
 }
 
-pub(super) fn of_index(route: &OwnedFd, index: LinkIndex) -> io::Result<Link> {
-    ask(route, index, None)
-}
-
 pub(super) fn name_of(route: &OwnedFd, index: LinkIndex) -> io::Result<LinkName> {
-    let link = of_index(route, index)?;
+    let link = ask(route, index, None)?;
     link.name.parse().map_err(|_| invalid("an interface without a name"))
 }
 

@@ -47,6 +47,16 @@ pub enum NeighborNotice {
     },
 }
 
+impl NeighborNotice {
+    /// Where it is from.
+    pub fn interface(&self) -> InterfaceIndex {
+        let (NeighborNotice::Learned { interface, .. }
+        | NeighborNotice::Wanted { interface, .. }
+        | NeighborNotice::Conflict { interface, .. }) = self;
+        *interface
+    }
+}
+
 /// A node's way to the main thread.
 pub struct NoticeSender {
     ring: Producer<NeighborNotice>,

@@ -3,8 +3,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use weft_engine::InterfaceIndex;
 use weft_engine::clock::Tsc;
+use weft_engine::{InterfaceIndex, Lease};
 use weft_flow_map::layout::state;
 use weft_flow_map::{FlowId, State, Verdict};
 use weft_table::Hash;
@@ -17,6 +17,13 @@ use crate::slots;
 
 /// Flows that are looked at together.
 pub(super) const BATCH: usize = 32;
+
+/// What is to be cleared.
+pub(crate) enum Doomed {
+    Flow(FlowId),
+    /// Held for the flows before it, to be dropped.
+    Lease(#[expect(dead_code, reason = "only its drop is of interest")] Lease),
+}
 
 impl Shard {
     pub(super) fn tell(&mut self, now: Tsc, slot: u32, what: What) {
@@ -64,11 +71,7 @@ impl Shard {
         if let Some(flows) = self.shared.flows.get(interface.index()) {
             flows.fetch_sub(1, Relaxed);
         }
-        self.counts.one(match why {
-            Ending::Cleared => Count::Cleared,
-            Ending::Displaced => Count::Displaced,
-            Ending::Idle | Ending::Closed | Ending::Replaced => Count::Expired,
-        });
+        self.counts.one(if why == Ending::Cleared { Count::Cleared } else { Count::Expired });
         self.index.remove(hash, slot);
         self.slots.release(slot);
     }
@@ -165,9 +168,10 @@ impl Shard {
         live
     }
 
-    /// Ends these flows: [`Shard::age`] does a few at a time.
-    pub(crate) fn clear_later(&mut self, flows: &[FlowId]) {
-        self.doomed.extend(flows);
+    /// Ends these flows: [`Shard::age`] does a few at a time. Then it drops `lease`.
+    pub(crate) fn clear_later(&mut self, flows: &[FlowId], lease: Option<Lease>) {
+        self.doomed.extend(flows.iter().copied().map(Doomed::Flow));
+        self.doomed.extend(lease.map(Doomed::Lease));
     }
 
     /// Ends all flows that there are, likewise.
@@ -178,7 +182,7 @@ impl Shard {
     /// Clears a few flows; says whether there are more.
     fn sweep_on(&mut self, now: Tsc) -> bool {
         for _ in 0..self.doomed.len().min(BATCH) {
-            if let Some(id) = self.doomed.pop_front() {
+            if let Some(Doomed::Flow(id)) = self.doomed.pop_front() {
                 self.clear(now, id);
             }
         }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! flow-track among the nodes of a router.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use weft_engine::Lease;
 use weft_flow::counts::Count;
 use weft_flow::news::{Ending, What};
 use weft_flow::settings::{Mode, Policy, Settings, Timeouts};
@@ -143,31 +145,10 @@ fn a_full_table_leaves_known_flows_alone() {
     let mut it = tracked(Settings { flows: 4, ..settings() }, Mode::Track);
     for port in 1..=4 {
         it.passes(0, |ip| ip.udp(port, 53));
-        it.passes(1, |ip| ip.udp(53, port));
     }
     it.dies(0, |ip| ip.udp(5, 53), "table_full");
     it.passes(1, |ip| ip.udp(53, 4));
     assert_eq!((it.flows().len(), it.counted(Count::Full)), (4, 1));
-}
-
-#[test]
-fn of_a_full_table_the_oldest_flow_without_an_answer_makes_room() {
-    let mut it = tracked(Settings { flows: 4, ..settings() }, Mode::Track);
-    it.tracker.set_events(true);
-    for port in 1..=4 {
-        it.passes(0, |ip| ip.udp(port, 53));
-    }
-    it.passes(1, |ip| ip.udp(53, 1));
-    it.passes(0, |ip| ip.udp(5, 53));
-    assert_eq!((it.flows().len(), it.counted(Count::Full), it.counted(Count::Displaced)), (4, 0, 1));
-    let mut displaced = Vec::new();
-    it.tracker.hear(100, |news| {
-        if let What::Ended { why: Ending::Displaced, .. } = news.what {
-            displaced.push(news.key);
-        }
-    });
-    let left: Vec<_> = it.flows().iter().map(|flow| flow.key).collect();
-    assert!(displaced.len() == 1 && !left.contains(&displaced[0]));
 }
 
 #[test]
@@ -356,8 +337,67 @@ fn what_waits_is_dropped_when_its_interface_leaves_and_counts_for_no_other() {
     it.bed.pass(0, &packet);
     assert!(it.only_flow().waiting);
     let port = it.bed.ports[0].index;
-    it.tracker.interface_leaves(&mut it.bed.engine, port).expect("it was enabled");
+    let lease = it.bed.interfaces.lease(port).expect("it exists");
+    it.tracker.interface_leaves(&mut it.bed.engine, port, &lease).expect("it was enabled");
     assert!(it.flows().is_empty());
     it.bed.counted(&[("flow-track/cleared", 1)]);
     assert_eq!(it.bed.interface(port).drops, 0);
+}
+
+/// A lease, and what is alive as long as it is held.
+fn lease() -> (Lease, Arc<()>) {
+    let alive = Arc::new(());
+    (Lease::new(Arc::clone(&alive)), alive)
+}
+
+impl Tracked {
+    /// What the main loop does each time.
+    fn reclaim(&mut self) {
+        self.bed.engine.reclaim();
+    }
+}
+
+#[test]
+fn a_verdict_that_is_on_its_way_when_its_table_goes_is_found_when_it_has_arrived() {
+    let mut it = tracked(settings(), Mode::Track);
+    it.passes(0, |ip| ip.udp(1000, 53));
+    let flow = it.only_flow();
+    let gone = Verdict::Table(9);
+    it.tracker.decide(&mut it.bed.engine, flow.id, gone, None);
+    // The worker does not have it when the table goes.
+    let (lease, alive) = lease();
+    it.tracker.drop_flows(&mut it.bed.engine, &lease, move |verdict| verdict == gone);
+    it.bed.engine.retire_index(lease);
+    let verdict = |it: &Tracked| it.tracker.get(flow.id).expect("nobody has ended it").verdict;
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        it.reclaim();
+        seen.push((verdict(&it), Arc::strong_count(&alive) > 1));
+        it.bed.worker.turn();
+    }
+    let named = |(verdict, held): &(Verdict, bool)| *verdict == gone && !held;
+    assert!(!seen.iter().any(named), "the index is given out while a flow leads there: {seen:?}");
+    assert!(seen.iter().any(|(verdict, _)| *verdict == gone), "the verdict came after all: {seen:?}");
+    assert_eq!(seen.last(), Some(&(Verdict::Drop, false)), "{seen:?}");
+    it.dies(0, |ip| ip.udp(1000, 53), "verdict");
+}
+
+#[test]
+fn an_index_is_held_until_the_last_flow_that_is_about_it_has_ended() {
+    let mut it = tracked(settings(), Mode::Track);
+    for port in 0..100 {
+        it.passes(0, |ip| ip.udp(1000 + port, 53));
+    }
+    it.bed.worker.turn();
+    let (lease, alive) = lease();
+    it.tracker.end_flows(&mut it.bed.engine, &lease, |flow| flow.key.table() == 0);
+    it.bed.engine.retire_index(lease);
+    let mut steps = 0;
+    while Arc::strong_count(&alive) > 1 {
+        let left = it.flows().len();
+        it.reclaim();
+        steps += 1;
+        assert!(steps < 1000, "{left} flows are left");
+    }
+    assert!(it.tracker.flows().next().is_none());
 }
