@@ -17,6 +17,7 @@ mod icmp6;
 mod ip;
 mod ip4;
 mod ip6;
+mod ip6_chain;
 mod transport;
 
 pub use arp::{ArpOperation, ArpPacket};
@@ -25,4 +26,5 @@ pub use icmp6::{Icmp6Header, Icmp6Type, LinkAddressOption, NeighborMessage};
 pub use ip::IpProtocol;
 pub use ip4::{Icmp4Header, Icmp4Type, Ipv4Header};
 pub use ip6::{Ipv6Header, multicast_mac, solicited_node};
+pub use ip6_chain::{Ip6Chain, Ip6ChainError, Ip6FragmentHeader, walk_ip6};
 pub use transport::{TcpFlags, TcpHeader, UdpHeader};
