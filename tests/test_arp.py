@@ -120,6 +120,45 @@ def test_a_neighbours_new_mac_is_learned(network):
     assert "3 received" in a.host.output("ping", "-c", 3, "-i", 0.05, "-W", 2, b.host_ip)
 
 
+def _requests(frames, target):
+    return [f for f in frames if _arp(f, 1) and Ether(f)[ARP].pdst == target]
+
+
+def test_packets_for_who_does_not_answer_ask_again_and_again(silent):
+    """Not with the next tick of a clock: a host that has just come up must not wait for it."""
+    a, b = silent.sites
+    with Wire(a.host, "eth0") as left, Wire(b.host, "eth0") as right:
+        def sent_and_asked():
+            _send_numbered(left, a, b, 1)
+            return len(_requests(right.frames(), b.host_ip)) >= 5
+        poll_until(sent_and_asked, 1, "five requests, of which one clock tick a second would send two")
+
+
+def test_a_request_teaches_its_sender_also_right_after_a_flush(network):
+    net = network()
+    a, _ = net.sites
+    with Wire(a.host, "eth0") as wire:
+        for _ in range(3):
+            wire.send(Ether(src=a.host_mac, dst=BROADCAST) / ARP(hwsrc=a.host_mac, psrc=a.host_ip, pdst=a.router_ip))
+            poll_until(lambda: net.weft.neighbors().get(a.host_ip) == a.host_mac, 0.4, "the sender is known")
+            net.weft.cli(f"set ip neighbor del {a.port} {a.host_ip}")
+
+
+def test_invented_senders_take_no_room_from_the_living(network):
+    net = network(more="limits { neighbors 200 }")
+    a, b = net.sites
+    net.weft.cli(words.address(a.port, "10.9.0.1/16"))
+    assert b.host.run("ping", "-c", 1, "-W", 2, a.host_ip).returncode == 0
+    with Wire(a.host, "eth0") as wire:
+        for number in range(3000):
+            mac, address = f"02:aa:00:00:{number >> 8:02x}:{number & 255:02x}", f"10.9.{number // 250 + 1}.{number % 250 + 1}"
+            wire.send(Ether(src=mac, dst=BROADCAST) / ARP(hwsrc=mac, psrc=address, pdst="10.9.0.1"))
+    assert net.weft.neighbors()[b.host_ip] == b.host_mac
+    net.weft.cli(f"set ip neighbor del {b.port} {b.host_ip}")
+    assert a.host.run("ping", "-c", 1, "-W", 2, b.host_ip).returncode == 0, "another neighbour finds room at once"
+    assert net.weft.log_text().count("the neighbour table is full") == 1
+
+
 def test_static_neighbours_stay(network):
     net = network(commands=[words.neighbor("p1", "10.2.0.9", "02:fe:00:00:ff:09")])
     a, b = net.sites

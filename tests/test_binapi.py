@@ -58,6 +58,7 @@ def test_an_agent_s_day(lab, network, tmp_path):
     net = network(count=2)
     files = tmp_path / "api"
     subprocess.run([words.binary("weft"), "--write-api-files", files], check=True)
+    assert not list(files.rglob("memif.api.json"))
     assert {"core/interface.api.json", "core/memclnt.api.json", "plugins/tapv2.api.json"} <= {
         str(path.relative_to(files)) for path in files.rglob("*.json")}
     a, b = net.sites
@@ -99,8 +100,12 @@ def test_an_agent_s_day(lab, network, tmp_path):
         assert placed[interfaces["p0"].sw_if_index] == 1
         assert "p0" in vpp.api.cli_inband(cmd="show interface").reply
         assert vpp.api.tap_delete_v2(sw_if_index=index).retval == 0
-        # What the dataplane cannot do is not there.
-        assert not hasattr(vpp.api, "bridge_domain_dump")
+        # Families that are served are there whole, others are not.
+        assert vpp.api.bridge_domain_dump(bd_id=ALL) == [] and vpp.api.sw_bond_interface_dump(sw_if_index=ALL) == []
+        assert vpp.api.get_node_graph().retval == -9 and vpp.api.bridge_domain_add_del_v2(is_add=True, bd_id=1).retval == -9
+        assert any("p0" in line.message for line in vpp.api.log_dump(start_timestamp=0))
+        assert vpp.api.add_node_next(node_name="ip4-lookup", next_name="ip4-rewrite").retval == 0
+        assert not hasattr(vpp.api, "memif_dump")
 
 
 def test_events_tell_of_the_command_line_and_of_the_cable(network):

@@ -135,6 +135,46 @@ def test_the_host_is_reached_through_the_shadow_of_the_port(driven):
             assert connection.recv(64) == b"through the shadow"
 
 
+def test_quick_changes_in_the_kernel_settle_on_the_last(driven):
+    """What the TAP says is never written back to it: two values would chase each other for ever."""
+    net = driven()
+    net.configure()
+    a, b = net.sites
+    macs = [f"02:de:00:00:00:{last:02x}" for last in (1, 2, 3)]
+    for mac in macs:
+        net.router.ip("link", "set", "dp0p0", "address", mac)
+    for mtu in (1400, 1300, 1450):
+        net.router.ip("link", "set", "dp0p0", "mtu", mtu)
+    for state in ("down", "up", "down", "up"):
+        net.router.ip("link", "set", "dp0p0", state)
+
+    def settled():
+        links = net.router.links()
+        own = net.weft.cli_json("show interface")["interfaces"]
+        port = next(each for each in own if each["name"] == "p0")
+        return [links["dp0p0"]["address"], links["p0"]["address"], links["dp0p0"]["mtu"], port["mtu"], port["admin_up"]]
+
+    poll_until(lambda: settled() == [macs[-1], macs[-1], 1450, 1450, True], SECONDS, "the last values hold everywhere")
+    heard = net.weft.cli_json("show vplaned")["sequence"]
+    # The address went with the state, as in any kernel.
+    net.router.ip("addr", "replace", a.router_address, "dev", "dp0p0")
+    net.reachable()
+    assert "20 received" in a.host.output("ping", "-c", 20, "-i", 0.05, "-W", 1, b.host_ip)
+    assert net.weft.cli_json("show vplaned")["sequence"] - heard < 20, "nobody answers a change with another"
+    assert settled() == [macs[-1], macs[-1], 1450, 1450, True]
+
+
+def test_a_tap_that_is_deleted_is_made_again(driven):
+    net = driven()
+    net.configure()
+    before = net.router.links()["dp0p0"]["ifindex"]
+    net.router.ip("link", "del", "dp0p0")
+    poll_until(lambda: net.router.links().get("dp0p0", {}).get("ifindex", before) != before, SECONDS,
+               f"vplaned has made another one; the log:\n{net.weft.log_text()}")
+    net.configure()
+    assert net.weft.log_text().count("was deleted; the port is registered again") == 1
+
+
 def test_commands_that_fail_come_back_as_events(driven):
     net = driven()
     net.double.command("npf-cfg zone add inside")

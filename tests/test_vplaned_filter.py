@@ -122,6 +122,40 @@ def test_a_direction_with_a_rule_that_is_refused_is_closed(net):
     assert net.double.events() == [bad, "npf-cfg commit"], "nothing else was refused"
 
 
+def test_ipv6_meets_the_filters_of_the_interface_that_it_comes_in_by(net):
+    a, b = net.sites
+    for number, site in enumerate(net.sites, 1):
+        tap = f"dp0{site.port}"
+        for place, interface in ((net.router, tap), (site.host, "eth0")):
+            place.sysctl(**{f"net__ipv6__conf__{interface}__{key}": 0 for key in ("disable_ipv6", "accept_dad")})
+        net.router.ip("addr", "add", f"2001:db8:{number}::1/64", "dev", tap, "nodad")
+        site.host.ip("addr", "add", f"2001:db8:{number}::2/64", "dev", "eth0", "nodad")
+        site.host.ip("route", "add", "default", "via", f"2001:db8:{number}::1")
+    net.router.sysctl(net__ipv6__conf__all__forwarding=1)
+
+    def answers(address="2001:db8:2::2"):
+        return a.host.run("ping", "-6", "-c", 1, "-W", 1, address, check=False).returncode == 0
+
+    poll_until(answers, SECONDS, "the kernel forwards IPv6")
+    send(net, "npf-cfg add fw:V6 10 action=accept icmpv6=packet-too-big", "npf-cfg attach interface:dp0p0 fw-in fw:V6",
+         "npf-cfg commit")
+    assert not answers() and not answers("2001:db8:1::1") and not pings(a, b)
+    # Discovery is never cut by what is only not permitted: the router still finds host A, which has forgotten it.
+    a.host.ip("-6", "neigh", "flush", "all")
+    a.host.run("ping", "-6", "-c", 1, "-W", 1, "2001:db8:1::1", check=False)
+    poll_until(lambda: "lladdr" in a.host.ip("-6", "neigh", "show", "2001:db8:1::1"), SECONDS, "it is answered")
+    send(net, "npf-cfg add fw:V6 20 action=accept proto-final=58 src-addr=2001:db8:1::/64", "npf-cfg commit")
+    assert answers() and answers("2001:db8:1::1") and not pings(a, b)
+    assert rules(net)["20"]["packets"] >= 2
+    send(net, "npf-cfg add fw:V6 15 action=drop dst-addr=2001:db8:2::2", "npf-cfg commit")
+    assert not answers() and answers("2001:db8:1::1")
+    assert "ethernet-classify" in net.weft.cli("show errors")
+    never = "npf-cfg add fw:V6 30 action=accept family=inet6 src-addr=10.0.0.0/8"
+    send(net, never, "npf-cfg commit")
+    poll_until(lambda: net.double.events() == ["npf-cfg commit"], SECONDS, "a rule that can never match is refused")
+    assert "it has conditions of both IPv4 and IPv6" in net.weft.log_text()
+
+
 def test_sessions_are_shown_and_cleared(net):
     a, b = net.sites
     send(net, *STATEFUL, "session-cfg sessions-max 5000")

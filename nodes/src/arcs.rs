@@ -12,6 +12,10 @@ const fn by_rx(name: &'static str, end: &'static str) -> ArcSpec<'static> {
 /// All packets of an interface that ethernet-input has taken the link header off, before it is asked who handles them.
 pub static ETHERNET_ARC: ArcSpec<'static> = by_rx("ethernet", "ethernet-end-of-arc");
 
+/// Frames that no node handles, on their way to the host: of another EtherType or VLAN, or of one that the interface does
+/// not take.
+pub static ETHERNET_PUNT_ARC: ArcSpec<'static> = by_rx("ethernet-punt", "punt");
+
 /// ARP packets that arp-input has found sound.
 pub static ARP_ARC: ArcSpec<'static> = by_rx("arp", "arp-reply");
 
@@ -43,6 +47,7 @@ pub static IP4_OUTPUT_ARC: ArcSpec<'static> =
 pub(crate) fn all() -> Vec<ArcSpec<'static>> {
     vec![
         ETHERNET_ARC,
+        ETHERNET_PUNT_ARC,
         ARP_ARC,
         IP4_UNICAST_ARC,
         IP4_MULTICAST_ARC,

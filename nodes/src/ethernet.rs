@@ -5,7 +5,8 @@
 //! `rx_interface` is the sub-interface, `table` its forwarding table, and the link header is taken off but still in the
 //! buffer (from `link_offset` to `network_offset`), for punt and capture. Then the packet passes the `ethernet` arc of
 //! its interface, at whose end the second node stands. Where no feature is, the first does the second's work: it hands
-//! the packet to the node that handles its EtherType.
+//! the packet to the node that handles its EtherType. What no node handles is for the host, after the features of
+//! `ethernet-punt`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -94,6 +95,8 @@ pub struct EthernetInput {
     pub interfaces: Arc<Published<InterfaceTable>>,
     /// The `ethernet` arc.
     pub arc: ArcId,
+    /// The `ethernet-punt` arc.
+    pub punts: ArcId,
     /// Who handles which EtherType.
     pub types: RegistryId,
     /// Edges.
@@ -107,6 +110,7 @@ impl Node for EthernetInput {
         let input = Input {
             table: self.interfaces.read(cx.guard()),
             arc: cx.arcs().arc(self.arc),
+            punts: cx.arcs().arc(self.punts),
             types: cx.handlers(self.types),
             counters: cx.counters,
             next: self.next,
@@ -137,6 +141,7 @@ impl Node for EthernetInput {
 struct Input<'a> {
     table: &'a InterfaceTable,
     arc: ArcStart<'a>,
+    punts: ArcStart<'a>,
     types: Handlers<'a>,
     counters: &'a Counters,
     next: Nexts<Next>,
@@ -224,7 +229,7 @@ impl Input<'_> {
 
     fn punt(&self, packet: &mut Packet<'_>, why: Reason) -> NodeId {
         packet.meta.reason = self.reasons.id(why);
-        self.next.to(Next::Punt)
+        self.punts.start(packet.meta.rx_interface, packet).unwrap_or(self.next.to(Next::Punt))
     }
 
     /// One or two tags: finds the sub-interface.
@@ -290,6 +295,8 @@ fn handler(types: Handlers<'_>, interface: &Entry, ether_type: EtherType) -> Res
 pub struct EthernetEnd {
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
+    /// The `ethernet-punt` arc.
+    pub punts: ArcId,
     /// Who handles which EtherType.
     pub types: RegistryId,
     /// Edges.
@@ -302,6 +309,7 @@ impl Node for EthernetEnd {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (interfaces, types) = (self.interfaces.read(cx.guard()), cx.handlers(self.types));
         let (reasons, punt) = (self.reasons, self.next.to(Next::Punt));
+        let punts = cx.arcs().arc(self.punts);
         cx.each(frame, |packet| {
             let Some(interface) = interfaces.get(packet.meta.rx_interface) else {
                 return reasons.drop(packet, EndReason::NoInterface);
@@ -312,7 +320,7 @@ impl Node for EthernetEnd {
                 Err(Unhandled::Disabled) => EndReason::Ip4Disabled,
             };
             packet.meta.reason = reasons.id(why);
-            punt
+            punts.start(packet.meta.rx_interface, packet).unwrap_or(punt)
         });
     }
 }

@@ -13,8 +13,8 @@ use weft_engine::{Engine, NodeId};
 use weft_fib::Ip4;
 
 use crate::arcs::{
-    self, ARP_ARC, ETHERNET_ARC, INTERFACE_OUTPUT_ARC, IP4_DROP_ARC, IP4_LOCAL_ARC, IP4_MULTICAST_ARC,
-    IP4_OUTPUT_ARC, IP4_PUNT_ARC, IP4_UNICAST_ARC,
+    self, ARP_ARC, ETHERNET_ARC, ETHERNET_PUNT_ARC, INTERFACE_OUTPUT_ARC, IP4_DROP_ARC, IP4_LOCAL_ARC,
+    IP4_MULTICAST_ARC, IP4_OUTPUT_ARC, IP4_PUNT_ARC, IP4_UNICAST_ARC,
 };
 use crate::arp::{ARP_INPUT, ARP_REPLY, ArpInput, ArpReply};
 use crate::ethernet::{ETHERNET_END, ETHERNET_INPUT, EthernetEnd, EthernetInput};
@@ -82,6 +82,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
             Box::new(EthernetInput {
                 interfaces: interfaces(),
                 arc: w.arc(&ETHERNET_ARC),
+                punts: w.arc(&ETHERNET_PUNT_ARC),
                 types: w.registry(&ETHER_TYPES),
                 next: w.nexts(),
                 reasons: w.reasons(),
@@ -90,6 +91,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         NodeDef::new(&ETHERNET_END, |w| {
             Box::new(EthernetEnd {
                 interfaces: interfaces(),
+                punts: w.arc(&ETHERNET_PUNT_ARC),
                 types: w.registry(&ETHER_TYPES),
                 next: w.nexts(),
                 reasons: w.reasons(),

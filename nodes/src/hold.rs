@@ -83,7 +83,10 @@ pub struct HoldSettings {
     pub per_worker: usize,
     /// Longest wait, for the case that the main thread neither releases nor fails them. Kept to the second.
     pub longest: Duration,
-    /// Time between two notices to the main thread about one neighbour, at least.
+    /// Time until the main thread is told again that packets wait for a neighbour: as many come meanwhile, at least this long
+    /// after the first time, and then twice as long each time,
+    pub ask_again: Duration,
+    /// up to this.
     pub ask_every: Duration,
 }
 
@@ -93,7 +96,8 @@ impl Default for HoldSettings {
             per_neighbor: 16,
             per_worker: 1024,
             longest: Duration::from_secs(5),
-            ask_every: Duration::from_millis(100),
+            ask_again: Duration::from_millis(1),
+            ask_every: Duration::from_secs(1),
         }
     }
 }
@@ -102,6 +106,7 @@ impl Default for HoldSettings {
 pub struct Hold<F: Held> {
     queues: Queues,
     longest: u64,
+    ask_again: u64,
     ask_every: u64,
     interfaces: Arc<Published<InterfaceTable>>,
     adjacencies: SlabReader<Adjacency>,
@@ -125,6 +130,7 @@ impl<F: Held> Hold<F> {
         Hold {
             queues: Queues::new(settings.per_neighbor, settings.per_worker),
             longest: clock.clocks(settings.longest),
+            ask_again: clock.clocks(settings.ask_again),
             ask_every: clock.clocks(settings.ask_every),
             interfaces,
             adjacencies,
@@ -211,6 +217,7 @@ impl<F: Held> Node for Hold<F> {
             adjacencies: self.adjacencies.read(guard),
             queues: &mut self.queues,
             sender: &mut self.sender,
+            ask_again: self.ask_again,
             ask_every: self.ask_every,
             now: cx.now,
             counters: cx.counters,
@@ -255,6 +262,7 @@ struct Holding<'a, F: Held> {
     adjacencies: SlabView<'a, Adjacency>,
     queues: &'a mut Queues,
     sender: &'a mut NoticeSender,
+    ask_again: u64,
     ask_every: u64,
     now: Tsc,
     counters: &'a Counters,
@@ -303,13 +311,13 @@ impl<F: Held> Holding<'_, F> {
         let Some(asked) = self.queues.asked(neighbor) else {
             return;
         };
-        if asked.is_some_and(|asked| self.now.since(asked) < self.ask_every) {
+        if !asked.is_due(self.now) {
             return;
         }
         let (interface, address) = neighbor;
         let event = match self.sender.send(NeighborNotice::Wanted { interface, address }) {
             true => {
-                *asked = Some(self.now);
+                asked.ask(self.now, self.ask_again, self.ask_every);
                 Event::Asked
             }
             false => Event::NoticeLost,

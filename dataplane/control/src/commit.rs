@@ -76,7 +76,7 @@ impl Control {
             Ok(pending) => {
                 draft.check_deleted_tables(self);
                 let make = purpose == Purpose::Make && draft.refused.is_empty();
-                if make && draft.change_links(links) {
+                if make && draft.change_links(links, changes.owner()) {
                     // Rules first: what comes by an interface that is up finds those that it is to meet.
                     std::mem::take(&mut draft.rules).commit(self);
                     self.interfaces.commit(&mut self.engine);
@@ -510,10 +510,10 @@ impl Draft {
     }
 
     /// Changes what is below interfaces; says whether all of it could be changed. If not, all is as it was.
-    fn change_links(&mut self, links: &dyn Links) -> bool {
+    fn change_links(&mut self, links: &dyn Links, owner: Owner) -> bool {
         let mut undo: Vec<Undo<'_>> = Vec::new();
-        let mtus = self.mtus.iter().map(|(step, index, mtu)| (*step, links.carry(*index, *mtu)));
-        let macs = self.macs.iter().map(|(step, index, mac)| (*step, links.set_mac(*index, *mac)));
+        let mtus = self.mtus.iter().map(|(step, index, mtu)| (*step, links.carry(*index, *mtu, owner)));
+        let macs = self.macs.iter().map(|(step, index, mac)| (*step, links.set_mac(*index, *mac, owner)));
         for (step, done) in mtus.chain(macs) {
             match done {
                 Ok(way_back) => undo.push(way_back),

@@ -118,6 +118,11 @@ impl Control {
         })
     }
 
+    /// Whether anybody but `owner` has said something of an object.
+    pub fn is_claimed_beside(&self, object: &Object, owner: Owner) -> bool {
+        self.claims.get(object).is_some_and(|entry| entry.owners().any(|other| other != owner))
+    }
+
     /// What an owner wants on an interface.
     pub fn wanted_on(&self, interface: InterfaceIndex, owner: Owner) -> Vec<Object> {
         let of_owner = self.claims.iter().filter(|(_, entry)| entry.claim_of(owner).is_some());
@@ -155,6 +160,11 @@ impl Control {
         if let Err(error) = self.router.interface_changed(&mut self.engine, &self.interfaces, index) {
             tracing::error!("routes over {} are not up to date: {error}", self.interface_name(index));
         }
+    }
+
+    /// An interface has other addresses, or another MAC address (`announce`), than before.
+    pub fn readdress(&mut self, index: InterfaceIndex, announce: bool) {
+        self.router.own_addresses_changed(&mut self.engine, &self.interfaces, index, announce);
     }
 
     /// Name of an interface, for messages.

@@ -3,11 +3,15 @@
 //!
 //! A change of these is seen outside of the process at once, so a transaction makes it last, and takes it back if a later
 //! one fails.
+//!
+//! A value that an owner has heard from a Linux interface is never written back to that interface: by then it may have
+//! another, and the two would chase each other, one message of netlink for each.
 
 use thiserror::Error;
 use weft_devices::netdev::NetdevError;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::Owner;
 
 /// Makes a change as if it had not been.
 pub type Undo<'a> = Box<dyn FnOnce() + 'a>;
@@ -27,10 +31,10 @@ pub trait Links {
 
     /// Has what is below an interface carry packets of that size. What carries more is left alone, so that it goes on
     /// receiving what others send.
-    fn carry(&self, index: InterfaceIndex, mtu: u32) -> Result<Undo<'_>, LinkError>;
+    fn carry(&self, index: InterfaceIndex, mtu: u32, said_by: Owner) -> Result<Undo<'_>, LinkError>;
 
     /// Gives what is below an interface a MAC address.
-    fn set_mac(&self, index: InterfaceIndex, mac: MacAddr) -> Result<Undo<'_>, LinkError>;
+    fn set_mac(&self, index: InterfaceIndex, mac: MacAddr, said_by: Owner) -> Result<Undo<'_>, LinkError>;
 }
 
 /// Nothing is below any interface.
@@ -42,11 +46,11 @@ impl Links for NoLinks {
         (u16::MAX.into(), "")
     }
 
-    fn carry(&self, _: InterfaceIndex, _: u32) -> Result<Undo<'_>, LinkError> {
+    fn carry(&self, _: InterfaceIndex, _: u32, _: Owner) -> Result<Undo<'_>, LinkError> {
         Ok(Box::new(|| {}))
     }
 
-    fn set_mac(&self, _: InterfaceIndex, _: MacAddr) -> Result<Undo<'_>, LinkError> {
+    fn set_mac(&self, _: InterfaceIndex, _: MacAddr, _: Owner) -> Result<Undo<'_>, LinkError> {
         Ok(Box::new(|| {}))
     }
 }

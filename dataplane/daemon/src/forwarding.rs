@@ -40,7 +40,11 @@ pub fn make(
         tables: limits.vrfs as usize,
         load_balances: next_hops,
         next_hops,
-        neighbors: NeighborSettings { limit: limits.neighbors as usize, ..NeighborSettings::default() },
+        // A neighbour that made room holds its next hop until all workers have moved on, and gateways need some too.
+        neighbors: NeighborSettings {
+            limit: (limits.neighbors as usize).min(next_hops - next_hops / 8),
+            ..NeighborSettings::default()
+        },
         ..RouterSettings::default()
     };
     let mut router = Router::new(engine, settings)?;
@@ -126,6 +130,13 @@ impl Dataplane {
                 continue;
             }
             self.control.reroute(*index);
+        }
+        for event in events {
+            if let Event::Changed(index, changes) = event
+                && changes.any_of(Changes::MAC.and(Changes::ADDRESSES))
+            {
+                self.control.readdress(*index, changes.any_of(Changes::MAC));
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod news;
 pub mod os;
 pub mod plugins;
 pub mod ports;
+mod pressure;
 pub mod process;
 pub mod startup;
 pub mod state;

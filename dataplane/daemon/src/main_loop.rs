@@ -309,10 +309,15 @@ async fn settle(main: Main) {
 
 async fn watch(main: Main) {
     let mut ticks = every(WATCH);
+    let news = main.look(|dataplane| dataplane.devices.links.news());
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = news.notified() => {}
+        }
         let lost = main.with(|dataplane| {
             dataplane.watch_links();
+            dataplane.watch_tables();
             dataplane.watch_plugins();
             dataplane.threads.lost().map(|worker| dataplane.plan.workers[worker].name.clone())
         });

@@ -41,6 +41,7 @@ use crate::gauges::Gauges;
 use crate::log::Recent;
 use crate::plugins::Plugins;
 use crate::ports::Devices;
+use crate::pressure::Pressure;
 use crate::threads::{Plan, WorkerThreads};
 use crate::vplaned::Vplaned;
 
@@ -96,6 +97,8 @@ pub struct Dataplane {
     pub baselines: Baselines,
     /// What is brought up to date from time to time.
     pub gauges: Gauges,
+    /// What has been said of tables that strangers fill.
+    pub pressure: Pressure,
     /// Which thread runs where.
     pub plan: Plan,
     /// The running workers.
@@ -131,6 +134,7 @@ impl Dataplane {
         let gauges = Gauges::new(&mut engine, &plan)?;
         let counters = engine.counters.rows(ThreadIndex(0));
         let dataplane = Dataplane {
+            pressure: Pressure::default(),
             baselines: Baselines::new(),
             control: Control::new(engine, interfaces, router, nodes, rule_sets, mss),
             routes: tables.routes,

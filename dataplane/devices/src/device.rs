@@ -37,6 +37,11 @@ pub trait Device: Any {
         Vec::new()
     }
 
+    /// Of these, the one by which the host's stack sends and receives.
+    fn host_side(&self) -> Option<&Netdev> {
+        None
+    }
+
     /// Whether these have the MAC address of the interface.
     fn shares_mac(&self) -> bool {
         false

@@ -8,13 +8,15 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use ipnet::Ipv6Net;
+use weft_engine::InterfaceIndex;
 
 use crate::action::{self, Outcome, Slot, Special};
 use crate::forest::{BATCH, Forest, Shape};
 use crate::group::{NO_RANK, Rank};
-use crate::key::{Key, Pattern, Session, Sessions};
+use crate::key::{Ip6, Key, Pattern, Session, Sessions};
 use crate::policer::Policer;
-use crate::rule::{RuleId, Verdict};
+use crate::rule::{Redirect, Rule, RuleId, Verdict};
 use crate::set::RuleSet;
 use crate::simd::{self, Simd};
 
@@ -77,13 +79,64 @@ pub struct Classifier {
     specials: Box<[Special]>,
     /// By rank: for traces.
     rules: Box<[(Slot, RuleId)]>,
+    /// Rules that other packets than IPv4's may meet, in the order in which they are asked.
+    others: Box<[Other]>,
     simd: Simd,
+}
+
+/// A rule, as packets other than IPv4's meet it.
+struct Other {
+    rank: Rank,
+    /// But for the addresses.
+    pattern: Pattern,
+    /// Source and destination.
+    addresses: (Ipv6Net, Ipv6Net),
+    /// Frames that are no IP meet it too.
+    any_frame: bool,
+    not_discovery: bool,
+}
+
+impl Other {
+    fn new(rank: Rank, rule: &Rule, pattern: Pattern) -> Option<Other> {
+        let routes = matches!(rule.action.verdict, Verdict::Redirect(Redirect::NextHop(_)));
+        Some(Other {
+            rank,
+            pattern,
+            addresses: rule.matches.ip6().filter(|_| !routes)?,
+            any_frame: rule.matches.is_of_any_frame(),
+            not_discovery: rule.matches.not_discovery,
+        })
+    }
+
+    fn matches(&self, frame: &OtherFrame) -> bool {
+        self.pattern.matches_beside_addresses(&frame.key)
+            && match &frame.ip6 {
+                Some(ip6) => {
+                    self.addresses.0.contains(&ip6.source)
+                        && self.addresses.1.contains(&ip6.destination)
+                        && !(self.not_discovery && ip6.is_discovery)
+                }
+                None => self.any_frame,
+            }
+    }
+}
+
+/// What rules look at of a frame that is not IPv4's.
+pub(crate) struct OtherFrame {
+    pub key: Key,
+    /// `None`: it is no IP either.
+    pub ip6: Option<Ip6>,
 }
 
 impl Classifier {
     /// Compiles a set; `place` says where its rules count.
     pub fn new(set: &RuleSet, mut place: impl FnMut(RuleId) -> Placement) -> Classifier {
         let patterns: Vec<Pattern> = set.iter().map(|rule| Pattern::new(&rule.matches)).collect();
+        let of_ip4: Vec<bool> = set.iter().map(|rule| rule.matches.is_of_ip4()).collect();
+        let others = (0..)
+            .zip(set.iter().zip(&patterns))
+            .filter_map(|(rank, (rule, pattern))| Other::new(rank, rule, *pattern))
+            .collect();
         let mut specials = Vec::new();
         let mut rules = Vec::with_capacity(set.len());
         let outcomes: Box<[Outcome]> = (0..)
@@ -102,6 +155,7 @@ impl Classifier {
         let mut wild = Vec::new();
         for (rank, pattern) in (0..).zip(&patterns) {
             match pattern.session() {
+                _ if !of_ip4[rank as usize] => {}
                 Some(session) if worth_it && !exact.contains_key(&session) => {
                     exact.insert(session, rank);
                 }
@@ -128,6 +182,7 @@ impl Classifier {
             specials: specials.into_boxed_slice(),
             outcomes,
             rules: rules.into_boxed_slice(),
+            others,
             simd: Simd::detect(),
         }
     }
@@ -178,6 +233,22 @@ impl Classifier {
         }
     }
 
+    /// The rule of one IPv4 packet that need not be sound; its key is the batch's first. `None`: it is shorter than its header.
+    pub(crate) fn find_ip4(
+        &self,
+        batch: &mut Batch,
+        packet: &[u8],
+        interface: InterfaceIndex,
+    ) -> Option<Outcome> {
+        batch.keys[0].fill(packet, interface)?;
+        if let Some(sessions) = self.table() {
+            let session = batch.keys[0].session();
+            batch.take(sessions, 0, session);
+        }
+        self.lookup(batch, &[0], |_, _| {});
+        Some(batch.outcomes[0])
+    }
+
     /// The trees, for the instruction set of the function that it is inlined into.
     #[inline(always)]
     pub(crate) fn lookup_inline(&self, batch: &mut Batch, packets: &[u8]) {
@@ -200,6 +271,14 @@ impl Classifier {
         let exact = self.sessions.get(session, self.sessions.place(session));
         let exact = if exact > after { exact } else { NO_RANK };
         self.outcome(self.forest.next(key, after).min(exact))
+    }
+
+    /// The rule of a frame that is not IPv4's: the first one, or the first after one that does not decide. One after the
+    /// other, as such frames are for the host and its speed bounds theirs.
+    pub(crate) fn find_other(&self, frame: &OtherFrame, after: Option<Rank>) -> Outcome {
+        let from = after.map_or(0, |after| self.others.partition_point(|rule| rule.rank <= after));
+        let found = self.others[from..].iter().find(|rule| rule.matches(frame));
+        self.outcome(found.map_or(NO_RANK, |rule| rule.rank))
     }
 
     /// What a rule does beyond the ordinary; for an outcome of this classifier.

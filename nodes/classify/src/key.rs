@@ -9,10 +9,11 @@
 //! about ports asks for: such a rule never matches them. So do ICMP type and code, which stand in the places of source and
 //! destination port with [`ICMP`] instead, and TCP flags with [`FLAGS`].
 
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 
 use weft_engine::InterfaceIndex;
-use weft_nodes::headers::{IpProtocol, Ipv4Header};
+use weft_nodes::headers::{IpProtocol, Ipv4Header, Ipv6Header};
 use weft_table::{Hash, LineKey, Lines, Seed};
 use zerocopy::FromBytes;
 
@@ -104,6 +105,46 @@ impl Key {
         self.set(ip, interface, ports, bits);
     }
 
+    /// Becomes the key of a frame of which nothing is known but where it came in.
+    pub fn fill_other(&mut self, interface: InterfaceIndex) {
+        self.words = [0; 8];
+        self.words[INTERFACE] = interface.0.min(u16::MAX.into());
+    }
+
+    /// Becomes the key of an IPv6 packet, whose addresses do not fit in it; `None`: it is none.
+    pub fn fill_ip6(&mut self, packet: &[u8], interface: InterfaceIndex) -> Option<Ip6> {
+        let (ip, _) = Ipv6Header::ref_from_prefix(packet).ok().filter(|(ip, _)| ip.version() == 6)?;
+        let Upper { protocol, transport, fragment, later } = Upper::of(ip, packet);
+        let transport = if later { &[] } else { transport };
+        let (mut ports, mut bits) = (0, 0);
+        let mut is_discovery = false;
+        match *transport {
+            [a, b, c, d, ..] if has_ports(protocol) => {
+                (ports, bits) = (u32::from_be_bytes([a, b, c, d]), PORTS);
+            }
+            [icmp_type, code, ..] if protocol == IpProtocol::ICMPV6 => {
+                let discovery = DISCOVERY.contains(&icmp_type);
+                is_discovery = discovery && ip.hop_limit == u8::MAX;
+                // From further away it is forged (RFC 4861 section 6.1), and no rule about its type is meant.
+                if is_discovery || !discovery {
+                    (ports, bits) = (icmp_words(icmp_type, code), ICMP);
+                }
+            }
+            _ => {}
+        }
+        if protocol == IpProtocol::TCP
+            && let Some(&flags) = transport.get(13)
+        {
+            bits |= u32::from(flags) << 16 | FLAGS;
+        }
+        bits |= (u32::from(fragment) * FRAGMENT) | (u32::from(later) * LATER);
+        let dscp = ip.version_class_flow.get() >> 22 & 0x3f;
+        self.fill_other(interface);
+        self.words[TRANSPORT] = ports;
+        self.words[REST] = u32::from(protocol.0) << 24 | dscp << 8 | bits;
+        Some(Ip6 { source: ip.source(), destination: ip.destination(), is_discovery })
+    }
+
     #[inline(always)]
     fn set(&mut self, ip: &Ipv4Header, interface: InterfaceIndex, ports: u32, bits: u32) {
         self.words[SOURCE] = ip.source.get();
@@ -124,6 +165,57 @@ impl Key {
     pub(crate) fn session(&self) -> Session {
         let [source, destination, ports, rest, ..] = self.words;
         Session::new([source, destination, ports, rest])
+    }
+}
+
+/// Of an IPv6 packet, what its [`Key`] does not hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ip6 {
+    pub source: Ipv6Addr,
+    pub destination: Ipv6Addr,
+    /// Neighbour discovery that comes from the link.
+    pub is_discovery: bool,
+}
+
+/// Router solicitation to redirect (RFC 4861 section 4).
+const DISCOVERY: RangeInclusive<u8> = 133..=137;
+
+/// What follows the extension headers of an IPv6 packet.
+struct Upper<'a> {
+    protocol: IpProtocol,
+    transport: &'a [u8],
+    fragment: bool,
+    later: bool,
+}
+
+impl<'a> Upper<'a> {
+    /// Extension headers that are looked through; what has more is matched by its next one.
+    const MOST: usize = 8;
+
+    /// RFC 8200 section 4, and 4302 for the authentication header.
+    fn of(ip: &Ipv6Header, packet: &'a [u8]) -> Upper<'a> {
+        let transport = packet.get(Ipv6Header::LENGTH..).unwrap_or_default();
+        let mut upper = Upper { protocol: ip.next_header, transport, fragment: false, later: false };
+        for _ in 0..Self::MOST {
+            let [next, length, offset_high, offset_low, ..] = *upper.transport else { break };
+            let length = match upper.protocol.0 {
+                // Hop-by-hop options, routing, destination options, mobility, HIP, shim6.
+                0 | 43 | 60 | 135 | 139 | 140 => 8 + 8 * usize::from(length),
+                51 => 8 + 4 * usize::from(length),
+                44 => {
+                    upper.fragment = true;
+                    upper.later = u16::from_be_bytes([offset_high, offset_low]) >> 3 != 0;
+                    8
+                }
+                _ => break,
+            };
+            upper.protocol = IpProtocol(next);
+            upper.transport = upper.transport.get(length..).unwrap_or_default();
+            if upper.later {
+                break;
+            }
+        }
+        upper
     }
 }
 
@@ -273,7 +365,7 @@ impl Pattern {
             rest.add(u32::from(value.0) << 16 | FLAGS, u32::from(mask.0) << 16 | FLAGS);
         }
         if let Some(icmp) = matches.icmp {
-            protocol = Some(IpProtocol::ICMP);
+            protocol = Some(matches.icmp_protocol());
             rest.add(ICMP, ICMP);
             (upper, lower) = (Span::of(icmp.types()), Span::of(icmp.codes()));
         }
@@ -302,6 +394,15 @@ impl Pattern {
                 None => Masked::default(),
             },
         }
+    }
+
+    /// Whether a packet matches but for its addresses.
+    pub fn matches_beside_addresses(&self, key: &Key) -> bool {
+        let within = |span: Span, port: u32| (u32::from(span.first)..=span.last.into()).contains(&port);
+        within(self.upper, key.word(TRANSPORT) >> 16)
+            && within(self.lower, key.word(TRANSPORT) & 0xffff)
+            && self.rest.matches(key.word(REST))
+            && self.interface.matches(key.word(INTERFACE))
     }
 
     /// Matches nothing.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Packets by what they are: rules over IPv4 headers, and what becomes of packets that match.
+//! Packets by what they are: rules over headers, and what becomes of packets that match.
 //!
 //! ```text
 //!  main thread                                                     workers
-//!  RuleSet: rules by priority  --compile-->  Classifier  --publish-->  ip4-classify, ip4-classify-output
-//!  RuleSets: sets by name, what is attached where, counters
+//!  RuleSet: rules by priority  --compile-->  Classifier  --publish-->  ip4-classify, ip4-classify-output,
+//!  RuleSets: sets by name, what is attached where, counters            ethernet-classify
 //! ```
+//!
+//! What is routed here, IPv4, is matched in vectors. All else that an interface receives is for its host; ethernet-classify
+//! asks the same rules about it, one packet after the other, so that nothing passes by them.
 //!
 //! A [`RuleSet`] is what an operator (a command line, an API, a plugin) says. [`Classifier::new`] turns it into an immutable
 //! structure: a hash table for rules about exactly one session, a forest of decision trees for those with wildcards
@@ -13,7 +16,7 @@
 //! no packet meets a mixture or no rules at all. Rules have ids of the operator's choice; counters and policers stay with the
 //! id.
 //!
-//! All but the two nodes is called by the main thread.
+//! All but the nodes is called by the main thread.
 #![deny(unsafe_code)]
 
 mod action;
@@ -22,6 +25,7 @@ mod classifier;
 mod forest;
 mod group;
 mod key;
+mod link;
 mod node;
 #[cfg(test)]
 mod oracle;
@@ -36,11 +40,12 @@ pub use action::Slot;
 pub use attachment::{Direction, SetIndex};
 pub use classifier::{Classifier, Placement};
 pub use forest::Shape;
+pub use link::ETHERNET_CLASSIFY;
 pub use node::{IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 pub use policer::Policer;
 pub use rule::{
-    Action, Dscp, Exempt, FlagsMatch, Fragment, IcmpMatch, Match, MatchError, Police, PoliceUnit, PortRange,
-    Priority, Redirect, Rule, RuleId, Verdict,
+    Action, Dscp, Exempt, Family, FlagsMatch, Fragment, IcmpMatch, Match, MatchError, Police, PoliceUnit,
+    PortRange, Priority, Redirect, Rule, RuleId, Verdict,
 };
 pub use set::{OwnedSet, RuleError, RuleSet};
 pub use sets::{ClassifyError, NewError, RuleSets, SetView};

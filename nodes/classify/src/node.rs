@@ -24,7 +24,7 @@ use weft_engine::trace::{Detail, Names};
 use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, NodeId};
 use weft_flow::admission::{ADMIT_IN, ADMIT_OUT};
 use weft_nodes::context::IpContext;
-use weft_nodes::headers::{Ipv4Header, checksum, ip4_offset};
+use weft_nodes::headers::{Ipv4Header, Ipv6Header, checksum, ip4_offset};
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
 use weft_stats::CombinedRow;
@@ -34,7 +34,8 @@ use crate::action::{Kind, Outcome, Slot};
 use crate::attachment::{Attachments, Direction, Side};
 use crate::classifier::{Batch, Classifier};
 use crate::forest::BATCH;
-use crate::key::{Key, Session};
+use crate::group::Rank;
+use crate::key::Session;
 use crate::rule::{Dscp, Redirect, Verdict};
 
 weft_engine::edges! {
@@ -81,7 +82,7 @@ const POLICED: u32 = 5;
 /// What a trace keeps of a packet that has met rules.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-struct Classified {
+pub(crate) struct Classified {
     set: u32,
     rule: u32,
     note: u32,
@@ -164,7 +165,7 @@ impl Classify {
             let ahead = batch.outcomes[(place + AHEAD) % BATCH].slot();
             prefetch::read(self.rules.address(ahead.index()));
             place += 1;
-            let (next, slot, note) = act.one::<OUTPUT>(packet, outcome, key);
+            let (next, slot, note) = act.one::<OUTPUT>(packet, outcome, |set, rank| set.next(key, rank));
             trace.detail(packet, || act.classified::<OUTPUT>(packet, slot, note));
             next
         });
@@ -313,27 +314,32 @@ fn ip4<'a, const OUTPUT: bool>(packet: &'a Packet<'_>) -> Option<&'a [u8]> {
 }
 
 /// What acting on a packet takes.
-struct Act<'a> {
-    arcs: &'a Arcs,
-    attached: &'a Side,
-    tracker: Option<NodeId>,
-    rules: &'a CombinedRow,
-    next: Nexts<Next>,
-    reasons: ReasonBase<Reason>,
-    interfaces: &'a InterfaceTable,
-    output: ArcId,
-    mark: Field<u32>,
-    now: Tsc,
+pub(crate) struct Act<'a> {
+    pub arcs: &'a Arcs,
+    pub attached: &'a Side,
+    pub tracker: Option<NodeId>,
+    pub rules: &'a CombinedRow,
+    pub next: Nexts<Next>,
+    pub reasons: ReasonBase<Reason>,
+    pub interfaces: &'a InterfaceTable,
+    pub output: ArcId,
+    pub mark: Field<u32>,
+    pub now: Tsc,
 }
 
 /// What became of a packet: where it goes, and for a trace the rule that decided and one of [`NOTES`].
-type Acted = (NodeId, Slot, u32);
+pub(crate) type Acted = (NodeId, Slot, u32);
 
 impl Act<'_> {
     #[inline(always)]
-    fn one<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, outcome: Outcome, key: &Key) -> Acted {
+    pub(crate) fn one<const OUTPUT: bool>(
+        &self,
+        packet: &mut Packet<'_>,
+        outcome: Outcome,
+        next: impl Fn(&Classifier, Rank) -> Outcome,
+    ) -> Acted {
         match outcome.kind() {
-            Kind::Special => self.special::<OUTPUT>(packet, outcome, key),
+            Kind::Special => self.special::<OUTPUT>(packet, outcome, next),
             _ => self.plain::<OUTPUT>(packet, outcome),
         }
     }
@@ -364,7 +370,12 @@ impl Act<'_> {
 
     /// Rules that do more than one thing, and those after which the next one decides.
     #[inline(never)]
-    fn special<const OUTPUT: bool>(&self, packet: &mut Packet<'_>, outcome: Outcome, key: &Key) -> Acted {
+    fn special<const OUTPUT: bool>(
+        &self,
+        packet: &mut Packet<'_>,
+        outcome: Outcome,
+        next: impl Fn(&Classifier, Rank) -> Outcome,
+    ) -> Acted {
         let attached = self.attached.get(interface::<OUTPUT>(packet.meta));
         let Some(set) = attached.map(|attached| &attached.classifier) else {
             return (self.arcs.next(packet), outcome.slot(), NO_RULE);
@@ -392,7 +403,7 @@ impl Act<'_> {
                 Verdict::Drop => return (self.reasons.drop(packet, Reason::Denied), slot, DROP),
                 Verdict::Punt => return (self.next.to(Next::Punt), slot, PUNT),
                 Verdict::Redirect(to) => return (self.redirect::<OUTPUT>(packet, to), slot, REDIRECT),
-                Verdict::Continue => outcome = set.next(key, special.rank),
+                Verdict::Continue => outcome = next(set, special.rank),
             }
         }
         self.plain::<OUTPUT>(packet, outcome)
@@ -431,7 +442,12 @@ impl Act<'_> {
 
     #[cold]
     #[inline(never)]
-    fn classified<const OUTPUT: bool>(&self, packet: &Packet<'_>, slot: Slot, note: u32) -> Classified {
+    pub(crate) fn classified<const OUTPUT: bool>(
+        &self,
+        packet: &Packet<'_>,
+        slot: Slot,
+        note: u32,
+    ) -> Classified {
         // A redirect has changed the interface by now, but not that of a packet that came in.
         let attached = self.attached.get(interface::<OUTPUT>(packet.meta));
         let set = attached.map_or(0, |attached| attached.set.0);
@@ -450,7 +466,13 @@ fn set_dscp<const OUTPUT: bool>(packet: &mut Packet<'_>, dscp: Dscp) {
     let Some(start) = link_length::<OUTPUT>(packet) else {
         return;
     };
-    let Some(Ok((ip, _))) = packet.data_mut().get_mut(start..).map(Ipv4Header::mut_from_prefix) else {
+    let Some(packet) = packet.data_mut().get_mut(start..) else {
+        return;
+    };
+    if packet.first().is_some_and(|version| version >> 4 == 6) {
+        return set_traffic_class(packet, dscp);
+    }
+    let Ok((ip, _)) = Ipv4Header::mut_from_prefix(packet) else {
         return;
     };
     let word = |tos| u16::from_be_bytes([ip.version_ihl, tos]);
@@ -458,4 +480,13 @@ fn set_dscp<const OUTPUT: bool>(packet: &mut Packet<'_>, dscp: Dscp) {
     let sum = checksum::update(ip.checksum.get(), word(ip.tos), word(tos));
     ip.checksum.set(sum);
     ip.tos = tos;
+}
+
+/// Likewise for IPv6 (RFC 8200 section 7), which has no checksum.
+#[cold]
+fn set_traffic_class(packet: &mut [u8], dscp: Dscp) {
+    if let Ok((ip, _)) = Ipv6Header::mut_from_prefix(packet) {
+        let rest = ip.version_class_flow.get() & !(0x3f << 22);
+        ip.version_class_flow.set(rest | u32::from(dscp.get()) << 22);
+    }
 }

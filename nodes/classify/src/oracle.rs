@@ -69,6 +69,7 @@ impl Packet {
         let is_fragment = self.offset > 0 || self.more;
         rule.source.contains(&Ipv4Addr::from_bits(self.source))
             && rule.destination.contains(&Ipv4Addr::from_bits(self.destination))
+            && rule.family != Family::IP6
             && rule.protocol.is_none_or(|protocol| protocol == self.protocol)
             && (no_ports || with_ports)
             && port_in(rule.source_ports, self.words.0)
@@ -216,6 +217,8 @@ fn matches() -> impl Strategy<Value = Match> {
             (tcp_flags, icmp, dscp, interface, fragment),
         )| {
             let mut matches = Match {
+                family: Family::Any,
+                not_discovery: false,
                 source,
                 destination,
                 protocol,
@@ -235,6 +238,11 @@ fn matches() -> impl Strategy<Value = Match> {
                 |it| (it.source_ports, it.destination_ports) = (PortRange::ANY, PortRange::ANY),
                 |it| it.fragment = None,
             ];
+            // IPv4 meets no rule of IPv6, whatever else it asks for.
+            if dscp == Dscp::new(2) {
+                (matches.family, matches.source, matches.destination) =
+                    (Family::IP6, Ipv4Net::default(), Ipv4Net::default());
+            }
             for forget in forget {
                 if matches.check().is_err() {
                     forget(&mut matches);

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an operator says: rules over the headers of IPv4 packets, and what becomes of those that match.
+//! What an operator says: rules over the headers of packets, and what becomes of those that match.
 //!
 //! Plain values without tables behind them, so that a command line, a binary API and a plugin build the same thing. A
 //! [`Match`] is checked when its rule is added ([`Match::check`]): one that no packet can ever meet is an error, not a rule
 //! that silently never hits.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::AdjacencyId;
@@ -143,12 +144,40 @@ pub enum Fragment {
     Later,
 }
 
+/// Which network protocol a rule is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Family {
+    /// Whatever the other conditions let through: IPv4 and IPv6, and frames of neither if no condition is about IP. IPv4
+    /// alone if an IPv4 prefix, an ICMP type or a next hop to redirect to is named.
+    #[default]
+    Any,
+    /// IPv4 alone.
+    Ip4,
+    /// IPv6 alone.
+    Ip6 {
+        /// Source addresses.
+        source: Ipv6Net,
+        /// Destination addresses.
+        destination: Ipv6Net,
+    },
+}
+
+impl Family {
+    /// IPv6, whatever the addresses.
+    pub const IP6: Family = Family::Ip6 { source: ANY6, destination: ANY6 };
+}
+
+/// All IPv6 addresses.
+const ANY6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
+
 /// Which packets a rule is about: those that meet all conditions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Match {
-    /// Source addresses.
+    /// Network protocol, with the addresses of IPv6.
+    pub family: Family,
+    /// Source addresses of IPv4.
     pub source: Ipv4Net,
-    /// Destination addresses.
+    /// Destination addresses of IPv4.
     pub destination: Ipv4Net,
     /// Protocol.
     pub protocol: Option<IpProtocol>,
@@ -158,7 +187,7 @@ pub struct Match {
     pub destination_ports: PortRange,
     /// TCP's control bits.
     pub tcp_flags: Option<FlagsMatch>,
-    /// ICMP type and code.
+    /// ICMP type and code; of ICMPv6 in a rule about IPv6.
     pub icmp: Option<IcmpMatch>,
     /// Code point.
     pub dscp: Option<Dscp>,
@@ -166,11 +195,15 @@ pub struct Match {
     pub interface: Option<InterfaceIndex>,
     /// What part of a datagram it is.
     pub fragment: Option<Fragment>,
+    /// Not IPv6's neighbour discovery, without which a link is dead: router and neighbour solicitations and
+    /// advertisements and redirects that come from the link itself (RFC 4861: hop limit 255).
+    pub not_discovery: bool,
 }
 
 impl Default for Match {
     fn default() -> Self {
         Match {
+            family: Family::Any,
             source: Ipv4Net::default(),
             destination: Ipv4Net::default(),
             protocol: None,
@@ -181,6 +214,7 @@ impl Default for Match {
             dscp: None,
             interface: None,
             fragment: None,
+            not_discovery: false,
         }
     }
 }
@@ -203,8 +237,16 @@ pub enum MatchError {
         mask: u8,
     },
     /// ICMP type of TCP and the like.
-    #[error("{0} has no ICMP type; expected icmp")]
-    NoIcmp(IpProtocol),
+    #[error("{found} has no type of {expected}")]
+    NoIcmp {
+        /// The rule's.
+        found: IpProtocol,
+        /// The one with such a type: ICMP, or ICMPv6 in a rule about IPv6.
+        expected: IpProtocol,
+    },
+    /// Addresses of both families.
+    #[error("no packet has addresses of both IPv4 and IPv6")]
+    Families,
     /// Both at once.
     #[error("a packet has ports and TCP flags, or an ICMP type, but not both")]
     PortsAndIcmp,
@@ -217,12 +259,47 @@ pub enum MatchError {
 }
 
 impl Match {
+    fn has_ip4_prefix(&self) -> bool {
+        self.source.prefix_len() > 0 || self.destination.prefix_len() > 0
+    }
+
+    /// The protocol of [`Match::icmp`].
+    pub(crate) const fn icmp_protocol(&self) -> IpProtocol {
+        match self.family {
+            Family::Ip6 { .. } => IpProtocol::ICMPV6,
+            Family::Any | Family::Ip4 => IpProtocol::ICMP,
+        }
+    }
+
+    /// Whether IPv4 packets can meet it.
+    pub(crate) const fn is_of_ip4(&self) -> bool {
+        !matches!(self.family, Family::Ip6 { .. })
+    }
+
+    /// The IPv6 addresses of packets that can meet it; `None`: no IPv6 packet can.
+    pub(crate) fn ip6(&self) -> Option<(Ipv6Net, Ipv6Net)> {
+        match self.family {
+            Family::Ip6 { source, destination } => Some((source, destination)),
+            Family::Any if !self.has_ip4_prefix() && self.icmp.is_none() => Some((ANY6, ANY6)),
+            Family::Any | Family::Ip4 => None,
+        }
+    }
+
+    /// Whether it asks for nothing that only IP packets have.
+    pub(crate) fn is_of_any_frame(&self) -> bool {
+        let Match { interface, not_discovery, .. } = *self;
+        *self == Match { interface, not_discovery, ..Match::default() }
+    }
+
     /// The highest interface that a rule can name.
     pub(crate) const LAST_INTERFACE: u32 = u16::MAX as u32 - 1;
 
     /// Whether some packet can meet it.
     pub fn check(&self) -> Result<(), MatchError> {
         let ports = !self.source_ports.is_any() || !self.destination_ports.is_any();
+        if self.has_ip4_prefix() && matches!(self.family, Family::Ip6 { .. }) {
+            return Err(MatchError::Families);
+        }
         if let Some(protocol) = self.protocol {
             if ports && !has_ports(protocol) {
                 return Err(MatchError::NoPorts(protocol));
@@ -230,8 +307,8 @@ impl Match {
             if self.tcp_flags.is_some() && protocol != IpProtocol::TCP {
                 return Err(MatchError::NoFlags(protocol));
             }
-            if self.icmp.is_some() && protocol != IpProtocol::ICMP {
-                return Err(MatchError::NoIcmp(protocol));
+            if self.icmp.is_some() && protocol != self.icmp_protocol() {
+                return Err(MatchError::NoIcmp { found: protocol, expected: self.icmp_protocol() });
             }
         }
         if let Some(FlagsMatch { mask, value }) = self.tcp_flags

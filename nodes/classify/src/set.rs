@@ -8,7 +8,7 @@ use thiserror::Error;
 use weft_engine::InterfaceIndex;
 
 use crate::attachment::Direction;
-use crate::rule::{Exempt, MatchError, Priority, Rule, RuleId};
+use crate::rule::{Exempt, MatchError, Priority, Redirect, Rule, RuleId, Verdict};
 
 /// Why a set cannot be what was asked.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -22,6 +22,11 @@ pub enum RuleError {
     /// No packet can match.
     #[error("rule {0} can never match: {1}")]
     Match(RuleId, MatchError),
+    /// There are no routes for it.
+    #[error(
+        "rule {0} redirects IPv6 packets to a next hop: expected an interface, as only IPv4 is routed here"
+    )]
+    NextHop(RuleId),
 }
 
 impl PartialEq for RuleSet {
@@ -62,6 +67,11 @@ impl RuleSet {
     /// Adds a rule somewhere.
     fn insert(&mut self, rule: Rule) -> Result<(), RuleError> {
         rule.matches.check().map_err(|error| RuleError::Match(rule.id, error))?;
+        if !rule.matches.is_of_ip4()
+            && let Verdict::Redirect(Redirect::NextHop(_)) = rule.action.verdict
+        {
+            return Err(RuleError::NextHop(rule.id));
+        }
         if self.rules.contains_key(&rule.id) {
             return Err(RuleError::Duplicate(rule.id));
         }
@@ -122,7 +132,7 @@ impl OwnedSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::{Action, Match, PortRange, Verdict};
+    use crate::rule::{Action, Match, PortRange};
     use weft_nodes::headers::IpProtocol;
 
     fn rule(id: u32, priority: u32) -> Rule {

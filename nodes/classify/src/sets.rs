@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 
 use hashbrown::{HashMap, HashSet};
 use thiserror::Error;
-use weft_engine::feature::FeatureError;
+use weft_engine::feature::{ArcSpec, FeatureError};
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef};
 use weft_engine::publish::Published;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_flow::admission::{self, ADMITTED_IN, ADMITTED_OUT};
-use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
+use weft_nodes::arcs::{ETHERNET_PUNT_ARC, INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use weft_nodes::context::{LOCALLY_ORIGINATED, MARK};
 use weft_nodes::interface::{InterfaceTable, Interfaces};
 use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
@@ -23,6 +23,7 @@ use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
 use crate::action::{MOST_SLOTS, Slot};
 use crate::attachment::{Attached, Attachments, Direction, SetIndex};
 use crate::classifier::{Batch, Classifier, Placement};
+use crate::link::{ETHERNET_CLASSIFY, EthernetClassify};
 use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 use crate::policer::Policer;
 use crate::rule::{Exempt, Redirect, RuleId, Verdict};
@@ -59,7 +60,7 @@ pub enum ClassifyError {
     Direction(String, RuleId, &'static str),
     /// Tags would be needed.
     #[error(
-        "rule {1} of set '{0}' redirects to sub-interface '{2}': expected a port, or a next hop behind it"
+        "rule {1} of set '{0}' redirects to sub-interface '{2}': expected a port, or a next hop after it"
     )]
     SubInterface(String, RuleId, String),
     /// Somebody else's rules.
@@ -112,10 +113,17 @@ pub struct RuleSets {
     names: NameVector,
     used: usize,
     free: Arc<Mutex<Vec<Slot>>>,
-    output: ArcId,
-    input: ArcId,
+    arcs: Arcs,
     tracker: Option<NodeId>,
     transaction: Option<Transaction>,
+}
+
+/// Where rules are met.
+#[derive(Clone, Copy)]
+struct Arcs {
+    input: ArcId,
+    punt: ArcId,
+    output: ArcId,
 }
 
 /// What a transaction has changed.
@@ -164,26 +172,29 @@ impl RuleSets {
         let published = Arc::new(Published::new(&engine.domain, Attachments::default()));
         admission::claim(engine).map_err(GraphError::from)?;
         let mark = engine.field(MARK).map_err(GraphError::from)?;
-        let node = |spec, direction| {
-            let (published, counters) = (&published, &counters);
-            NodeDef::new(spec, move |w| {
-                Box::new(Classify {
-                    direction,
-                    attachments: Arc::clone(published),
-                    interfaces: Arc::clone(interfaces),
-                    rules: counters.row(w.thread()),
-                    output: w.arc(&INTERFACE_OUTPUT_ARC),
-                    batch: Batch::new(),
-                    next: w.nexts(),
-                    reasons: w.reasons(),
-                    mark,
-                })
-            })
+        let classify = |w: &weft_engine::graph::Wiring<'_>, direction| Classify {
+            direction,
+            attachments: Arc::clone(&published),
+            interfaces: Arc::clone(interfaces),
+            rules: counters.row(w.thread()),
+            output: w.arc(&INTERFACE_OUTPUT_ARC),
+            batch: Batch::new(),
+            next: w.nexts(),
+            reasons: w.reasons(),
+            mark,
         };
-        engine.add_nodes(
-            BUILT_IN,
-            vec![node(&IP4_CLASSIFY, Direction::Input), node(&IP4_CLASSIFY_OUTPUT, Direction::Output)],
-        )?;
+        let nodes = vec![
+            NodeDef::new(&IP4_CLASSIFY, |w| Box::new(classify(w, Direction::Input))),
+            NodeDef::new(&ETHERNET_CLASSIFY, |w| Box::new(EthernetClassify(classify(w, Direction::Input)))),
+            NodeDef::new(&IP4_CLASSIFY_OUTPUT, |w| Box::new(classify(w, Direction::Output))),
+        ];
+        engine.add_nodes(BUILT_IN, nodes)?;
+        let arc = |spec: &ArcSpec<'_>| engine.features().arc(spec.name);
+        let arcs = Arcs {
+            input: arc(&IP4_UNICAST_ARC)?,
+            punt: arc(&ETHERNET_PUNT_ARC)?,
+            output: arc(&INTERFACE_OUTPUT_ARC)?,
+        };
         Ok(RuleSets {
             sets: BTreeMap::new(),
             attached: BTreeMap::new(),
@@ -192,8 +203,7 @@ impl RuleSets {
             names,
             used: 0,
             free: Arc::default(),
-            output: engine.features().arc(INTERFACE_OUTPUT_ARC.name)?,
-            input: engine.features().arc(IP4_UNICAST_ARC.name)?,
+            arcs,
             tracker: None,
             transaction: None,
         })
@@ -274,14 +284,14 @@ impl RuleSets {
         if direction == Direction::Output {
             check_output(name, &set.rules)?;
         }
-        let feature = self.feature(interfaces, interface, direction)?;
+        let features = self.features(interfaces, interface, direction)?;
         let before = self.attached.insert((interface, direction), name.to_owned());
         if let Some(transaction) = &mut self.transaction {
             transaction.attached.entry((interface, direction)).or_insert(before);
         }
         // The rules first: a packet that finds the feature finds them too.
         self.publish(engine);
-        self.set_feature(engine, feature, interface, true)?;
+        self.set_features(engine, &features, interface, true)?;
         Ok(())
     }
 
@@ -293,7 +303,7 @@ impl RuleSets {
         interface: InterfaceIndex,
         direction: Direction,
     ) -> Result<(), ClassifyError> {
-        let feature = self.feature(interfaces, interface, direction)?;
+        let features = self.features(interfaces, interface, direction)?;
         let Some(set) = self.attached.remove(&(interface, direction)) else {
             let name = interfaces.get(interface).map_or("?", |interface| &interface.name);
             return Err(ClassifyError::NotAttached(name.to_owned()));
@@ -301,7 +311,7 @@ impl RuleSets {
         if let Some(transaction) = &mut self.transaction {
             transaction.attached.entry((interface, direction)).or_insert(Some(set));
         }
-        self.set_feature(engine, feature, interface, false)?;
+        self.set_features(engine, &features, interface, false)?;
         self.publish(engine);
         Ok(())
     }
@@ -330,17 +340,18 @@ impl RuleSets {
         self.attached.iter().filter(move |(_, set)| *set == name).map(|((_, direction), _)| *direction)
     }
 
-    /// The feature of a direction: its arc and its node.
-    fn feature(
+    /// The features of a direction: their arcs and nodes.
+    fn features(
         &self,
         interfaces: &Interfaces,
         interface: InterfaceIndex,
         direction: Direction,
-    ) -> Result<(ArcId, &'static str), ClassifyError> {
+    ) -> Result<Vec<(ArcId, &'static str)>, ClassifyError> {
         interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
+        let Arcs { input, punt, output } = self.arcs;
         Ok(match direction {
-            Direction::Input => (self.input, IP4_CLASSIFY.name),
-            Direction::Output => (self.output, IP4_CLASSIFY_OUTPUT.name),
+            Direction::Input => vec![(input, IP4_CLASSIFY.name), (punt, ETHERNET_CLASSIFY.name)],
+            Direction::Output => vec![(output, IP4_CLASSIFY_OUTPUT.name)],
         })
     }
 
@@ -479,16 +490,18 @@ impl RuleSets {
         }
     }
 
-    fn set_feature(
+    fn set_features(
         &mut self,
         engine: &mut Engine,
-        (arc, node): (ArcId, &'static str),
+        features: &[(ArcId, &'static str)],
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), FeatureError> {
-        match &mut self.transaction {
-            Some(transaction) => transaction.features.push((arc, interface, node, on)),
-            None => drop(engine.set_feature(arc, interface, node, on)?),
+        for &(arc, node) in features {
+            match &mut self.transaction {
+                Some(transaction) => transaction.features.push((arc, interface, node, on)),
+                None => drop(engine.set_feature(arc, interface, node, on)?),
+            }
         }
         Ok(())
     }

@@ -5,19 +5,19 @@
 //! a match come in any order, those of an action last. Main thread.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use weft_cli::{Args, CliError};
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::{IpProtocol, TcpFlags};
 
 use crate::rule::{
-    Action, Dscp, FlagsMatch, Fragment, IcmpMatch, Match, Police, PoliceUnit, PortRange, Priority, Redirect,
-    Rule, RuleId, Verdict,
+    Action, Dscp, Family, FlagsMatch, Fragment, IcmpMatch, Match, Police, PoliceUnit, PortRange, Priority,
+    Redirect, Rule, RuleId, Verdict,
 };
 
 /// What the words of a rule stand for, to whoever reads it.
@@ -42,9 +42,9 @@ pub trait Names {
 }
 
 /// For `help`.
-pub const SYNOPSIS: &str = "id <n> [priority <n>] [src <prefix>] [dst <prefix>] [proto <protocol>] \
+pub const SYNOPSIS: &str = "id <n> [priority <n>] [family ip4|ip6] [src <prefix>] [dst <prefix>] [proto <protocol>] \
     [sport <port>[-<port>]] [dport <port>[-<port>]] [tcp-flags [!]<flag>,...|<value>/<mask>] [icmp <types>[/<codes>]] [dscp <dscp>] \
-    [interface <interface>] [fragment no|any|first|later] action [police packets|bytes <n> burst <n>] [mark <n>] \
+    [interface <interface>] [fragment no|any|first|later] [not-discovery] action [police packets|bytes <n> burst <n>] [mark <n>] \
     [set-dscp <dscp>] [pass|drop|punt|count|redirect interface <interface>|redirect next-hop <address> [<interface>]]";
 
 /// Takes a rule, up to the end of the line.
@@ -56,10 +56,15 @@ pub fn read(args: &mut Args<'_>, resolve: &mut dyn Resolve) -> Result<Rule, CliE
     while !args.keyword("action") {
         if args.keyword("priority") {
             priority = Priority(args.parse("priority")?);
+        } else if args.keyword("family") {
+            let family = args.one_of(&[("ip4", Family::Ip4), ("ip6", Family::IP6)])?;
+            set_family(&mut matches, family).map_err(|error| args.reject(error))?;
         } else if args.keyword("src") {
-            matches.source = net(args)?;
+            let net = args.parse_with("prefix", net)?;
+            set_prefix(&mut matches, true, net).map_err(|error| args.reject(error))?;
         } else if args.keyword("dst") {
-            matches.destination = net(args)?;
+            let net = args.parse_with("prefix", net)?;
+            set_prefix(&mut matches, false, net).map_err(|error| args.reject(error))?;
         } else if args.keyword("proto") {
             matches.protocol = args.parse_with("protocol", protocol)?;
         } else if args.keyword("sport") {
@@ -76,6 +81,8 @@ pub fn read(args: &mut Args<'_>, resolve: &mut dyn Resolve) -> Result<Rule, CliE
             matches.interface = Some(resolve.interface(args)?);
         } else if args.keyword("fragment") {
             matches.fragment = Some(args.one_of(&FRAGMENTS)?);
+        } else if args.keyword("not-discovery") {
+            matches.not_discovery = true;
         } else {
             return Err(args.unexpected());
         }
@@ -154,21 +161,50 @@ fn action(args: &mut Args<'_>, resolve: &mut dyn Resolve) -> Result<Action, CliE
     }
 }
 
-fn net(args: &mut Args<'_>) -> Result<Ipv4Net, CliError> {
-    args.parse_with("IPv4 prefix", |word| match word {
-        "any" => Ok(Ipv4Net::default()),
-        _ => {
-            let host = word.parse::<Ipv4Addr>().map(Ipv4Net::from);
-            let net = host.or_else(|_| word.parse::<Ipv4Net>()).map_err(|error| error.to_string())?;
-            match net.trunc() {
-                trunc if trunc == net => Ok(net),
-                trunc => Err(format!("bits beyond the prefix are set; {trunc} has none")),
-            }
-        }
-    })
+/// `any` is of no family.
+fn net(word: &str) -> Result<Option<IpNet>, String> {
+    if word == "any" {
+        return Ok(None);
+    }
+    let host = word.parse::<IpAddr>().map(IpNet::from);
+    let net = host.or_else(|_| word.parse::<IpNet>()).map_err(|error| error.to_string())?;
+    match net.trunc() {
+        trunc if trunc == net => Ok(Some(net)),
+        trunc => Err(format!("bits beyond the prefix are set; {trunc} has none")),
+    }
 }
 
-const PROTOCOLS: [(&str, u8); 9] = [
+const MIXED: &str = "no packet has addresses of both IPv4 and IPv6";
+
+/// A rule says its family once, or by each of its prefixes.
+fn set_family(matches: &mut Match, family: Family) -> Result<(), &'static str> {
+    match (matches.family, family) {
+        (Family::Any, _) => matches.family = family,
+        (Family::Ip4, Family::Ip4) | (Family::Ip6 { .. }, Family::Ip6 { .. }) => {}
+        _ => return Err(MIXED),
+    }
+    Ok(())
+}
+
+/// The source prefix, or that of the destination.
+fn set_prefix(matches: &mut Match, is_source: bool, net: Option<IpNet>) -> Result<(), &'static str> {
+    match net {
+        None => {}
+        Some(IpNet::V4(net)) => {
+            set_family(matches, Family::Ip4)?;
+            *(if is_source { &mut matches.source } else { &mut matches.destination }) = net;
+        }
+        Some(IpNet::V6(net)) => {
+            set_family(matches, Family::IP6)?;
+            if let Family::Ip6 { source, destination } = &mut matches.family {
+                *(if is_source { source } else { destination }) = net;
+            }
+        }
+    }
+    Ok(())
+}
+
+const PROTOCOLS: [(&str, u8); 10] = [
     ("icmp", 1),
     ("tcp", 6),
     ("udp", 17),
@@ -176,6 +212,7 @@ const PROTOCOLS: [(&str, u8); 9] = [
     ("gre", 47),
     ("esp", 50),
     ("ah", 51),
+    ("icmp6", 58),
     ("sctp", 132),
     ("udplite", 136),
 ];
@@ -300,10 +337,21 @@ fn name(table: &[(&'static str, u8)], value: u8) -> String {
 
 fn write_match(matches: &Match, names: &dyn Names) -> String {
     let mut words: Vec<String> = Vec::new();
-    for (word, net) in [("src", matches.source), ("dst", matches.destination)] {
+    let (source, destination): (IpNet, IpNet) = match matches.family {
+        Family::Ip6 { source, destination } => (source.into(), destination.into()),
+        Family::Any | Family::Ip4 => (matches.source.into(), matches.destination.into()),
+    };
+    if source.prefix_len() == 0 && destination.prefix_len() == 0 {
+        words.extend(match matches.family {
+            Family::Any => None,
+            Family::Ip4 => Some("family ip4".to_owned()),
+            Family::Ip6 { .. } => Some("family ip6".to_owned()),
+        });
+    }
+    for (word, net) in [("src", source), ("dst", destination)] {
         match net.prefix_len() {
             0 => {}
-            32 => words.push(format!("{word} {}", net.addr())),
+            length if length == net.max_prefix_len() => words.push(format!("{word} {}", net.addr())),
             _ => words.push(format!("{word} {net}")),
         }
     }
@@ -336,6 +384,7 @@ fn write_match(matches: &Match, names: &dyn Names) -> String {
         let word = FRAGMENTS.iter().find(|(_, known)| *known == fragment).map_or("", |(word, _)| word);
         format!("fragment {word}")
     }));
+    words.extend(matches.not_discovery.then(|| "not-discovery".to_owned()));
     words.join(" ")
 }
 
@@ -371,6 +420,9 @@ fn write_action(action: &Action, names: &dyn Names) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use ipnet::{Ipv4Net, Ipv6Net};
     use proptest::prelude::*;
     use weft_cli::args::read_line;
 
@@ -440,14 +492,27 @@ mod tests {
             }),
         ];
         let interface = prop::option::of((0u32..1000).prop_map(InterfaceIndex));
-        (transport, net(), net(), dscp(), interface, fragment)
-            .prop_map(|(transport, source, destination, dscp, interface, fragment)| Match {
-                source,
-                destination,
-                dscp,
-                interface,
-                fragment,
-                ..transport
+        let net6 = || {
+            (any::<u128>(), 0u8..=128).prop_map(|(bits, length)| {
+                Ipv6Net::new(Ipv6Addr::from_bits(bits), length).expect("a length").trunc()
+            })
+        };
+        let all = Ipv4Net::default();
+        let family = prop_oneof![
+            Just((Family::Any, all, all)),
+            (net(), net()).prop_map(|(source, destination)| (Family::Ip4, source, destination)),
+            (net6(), net6()).prop_map(move |(source, destination)| (
+                Family::Ip6 { source, destination },
+                all,
+                all
+            )),
+        ];
+        let rest = (dscp(), interface, fragment, any::<bool>());
+        (transport, family, rest)
+            .prop_map(|(transport, (family, source, destination), rest)| {
+                let (dscp, interface, fragment, not_discovery) = rest;
+                let fixed = Match { family, source, destination, dscp, ..transport };
+                Match { interface, fragment, not_discovery, ..fixed }
             })
             .prop_filter("some packet meets it", |matches| matches.check().is_ok())
     }
@@ -485,6 +550,28 @@ mod tests {
             let line = format!("id {id} priority {priority} {matches} action {action}");
             let found = read_line(&line, |args| read(args, &mut Numbers));
             prop_assert_eq!(found.map_err(|error| error.to_string()), Ok(rule), "{}", line);
+        }
+    }
+
+    #[test]
+    fn a_rule_is_about_the_family_of_its_prefixes() {
+        let family = |words: &str| {
+            let line = format!("id 1 {words} action drop");
+            read_line(&line, |args| read(args, &mut Numbers)).map(|rule| rule.matches.family)
+        };
+        for (words, expected) in [
+            ("", Family::Any),
+            ("src any", Family::Any),
+            ("src 0.0.0.0/0", Family::Ip4),
+            ("dst 10.0.0.1", Family::Ip4),
+            ("dst ::/0", Family::IP6),
+            ("family ip6 icmp 135", Family::IP6),
+        ] {
+            assert_eq!(family(words).ok(), Some(expected), "{words}");
+        }
+        for words in ["src 10.0.0.0/8 dst ::1", "family ip4 src ::1", "family ip6 dst 10.0.0.1"] {
+            let error = family(words).expect_err(words).to_string();
+            assert!(error.contains("both IPv4 and IPv6"), "{error}");
         }
     }
 

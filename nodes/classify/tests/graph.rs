@@ -150,7 +150,7 @@ fn a_frame_is_redirected_to_a_port_as_it_is() {
     let error = lab.replace([to(sub)]).unwrap_err().to_string();
     assert_eq!(
         error,
-        "rule 1 of set 'edge' redirects to sub-interface 'p1.5': expected a port, or a next hop behind it"
+        "rule 1 of set 'edge' redirects to sub-interface 'p1.5': expected a port, or a next hop after it"
     );
 }
 

@@ -30,6 +30,8 @@ counts! {
     Expired = "expired";
     /// Flows that were cleared.
     Cleared = "cleared";
+    /// Flows that nobody had confirmed, and that made room for new ones.
+    Displaced = "displaced";
     /// Packets of known flows.
     Hits = "hits";
     /// Packets of unknown ones.

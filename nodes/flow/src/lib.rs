@@ -19,6 +19,7 @@
 #![deny(unsafe_code)]
 
 pub mod admission;
+mod beginners;
 pub mod counts;
 mod fragments;
 mod hold;

@@ -20,6 +20,8 @@ pub enum Ending {
     Replaced,
     /// Somebody has cleared it.
     Cleared,
+    /// Nobody had confirmed it when a new one needed its place.
+    Displaced,
 }
 
 impl Ending {
@@ -30,6 +32,7 @@ impl Ending {
             Ending::Closed => "closed",
             Ending::Replaced => "replaced",
             Ending::Cleared => "cleared",
+            Ending::Displaced => "displaced",
         }
     }
 }

@@ -8,7 +8,8 @@ use weft_engine::clock::Clock;
 use weft_flow_map::{Flow, State};
 
 /// How long a flow may idle in each state. Defaults are those of Linux (net/netfilter/nf_conntrack_proto_*.c), which meet
-/// what RFC 5382 REQ-5 (established TCP: at least 2 hours 4 minutes) asks for. RFC 4787 REQ-5 wants 2 minutes for UDP,
+/// what RFC 5382 REQ-5 (established TCP: at least 2 hours 4 minutes) asks for; but for handshakes, of which a flood leaves
+/// half: theirs is the longest time between two SYNs of one connection (RFC 6298: 1, 2, 4, 8, 16 s) and a little more. RFC 4787 REQ-5 wants 2 minutes for UDP,
 /// which an answered flow has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
@@ -40,7 +41,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Timeouts {
-            tcp_new: seconds(120),
+            tcp_new: seconds(30),
             tcp_established: seconds(432_000),
             tcp_fin_wait: seconds(120),
             tcp_time_wait: seconds(120),
@@ -149,7 +150,7 @@ impl Settings {
 
     /// Flows that one of this many workers may have.
     pub(crate) fn share(&self, workers: usize) -> usize {
-        self.most.map_or(self.flows, |most| most as usize).div_ceil(workers)
+        self.most.map_or(self.flows, |most| self.flows.min(most as usize)).div_ceil(workers)
     }
 }
 

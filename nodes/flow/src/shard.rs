@@ -25,6 +25,7 @@ use weft_flow_map::layout::Entry;
 use weft_table::{Hash, Index, Seed};
 use weft_token_bucket::TokenBucket;
 
+use crate::beginners::Beginners;
 use crate::counts::{Count, Counts};
 use crate::fragments::Fragments;
 use crate::news::Teller;
@@ -107,6 +108,7 @@ pub struct Shard {
     slots: Slots,
     index: Index,
     wheel: Wheel,
+    beginners: Beginners,
     fragments: Fragments,
     seed: Seed,
     clocks: Clocks,
@@ -163,6 +165,7 @@ impl Shard {
             slots,
             index: Index::new(capacity)?,
             wheel: Wheel::new(capacity, clock.clocks(TICK), now)?,
+            beginners: Beginners::new(capacity)?,
             fragments: Fragments::new(clock.clocks(settings.timeouts.fragment))?,
             seed: Seed::random(),
             clocks: Clocks::new(*clock, settings.timeouts),

@@ -72,9 +72,9 @@ weft_engine::events! {
 pub static ARP_REPLY: NodeSpec =
     NodeSpec::internal("arp-reply").next(Next::NAMES).drops(Reason::ALL).events(Event::ALL).trace(format_arp);
 
-/// How long the same news is not repeated. Shorter than the second between two of our requests, so that the answer to
-/// the second one gets through even if the first one's was forgotten.
-const QUIET: Duration = Duration::from_millis(500);
+/// How long the same news is not repeated. The main thread may have forgotten it since (a flush, a displaced entry), and
+/// then the next request must teach its sender: so no longer than what keeps a flood from one station away.
+const QUIET: Duration = Duration::from_millis(1);
 
 /// One worker's instance.
 pub struct ArpReply {

@@ -31,8 +31,8 @@ impl Router {
         match notice {
             NeighborNotice::Wanted { interface, address } => {
                 match self.neighbors.resolve(now, interface, address) {
-                    Ok(Some(action)) => self.act(engine, interfaces, Some(action)),
-                    Ok(None) => {
+                    Ok(action) => {
+                        self.act(engine, interfaces, action);
                         let state = self.neighbors.get(interface, address).map(|neighbor| neighbor.state);
                         if state == Some(NeighborState::Failed) {
                             self.fail_held(engine, interface, address);
@@ -63,6 +63,25 @@ impl Router {
         let mut actions = Vec::new();
         self.neighbors.tick(self.now(), NEIGHBORS_PER_TICK, &mut actions);
         self.act(engine, interfaces, actions);
+    }
+
+    /// We have other addresses on a link, or another MAC address: then everybody there is told (`announce`, RFC 5227 section
+    /// 2.3), or else packets went to the old one until their senders ask again. Neighbours that have not answered are
+    /// asked again at once, as their answers went to the old address.
+    pub fn own_addresses_changed(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+        announce: bool,
+    ) {
+        if let Some(interface) = interfaces.get(index).filter(|_| announce) {
+            for own in &interface.ip4.addresses {
+                solicit::<Ip4>(engine, interfaces, index, own.addr(), None);
+            }
+        }
+        let requests = self.neighbors.ask_again(self.now(), index);
+        self.act(engine, interfaces, requests);
     }
 
     /// Other sizes and times of the neighbour table.
@@ -160,7 +179,9 @@ impl Router {
         interfaces: &Interfaces,
         actions: impl IntoIterator<Item = NeighborAction>,
     ) {
-        for action in actions {
+        // What made room for these gives back what they need.
+        let displaced = self.neighbors.take_displaced();
+        for action in displaced.into_iter().chain(actions) {
             if let Some(news) = &mut self.news {
                 news.extend(match action {
                     NeighborAction::Resolved { interface, address, mac } => {
@@ -329,7 +350,8 @@ fn solicit<F: Routed>(
     };
     let lender = interface.unnumbered.and_then(|lender| interfaces.get(lender)).unwrap_or(interface);
     let own = F::of(lender);
-    let Some(sender) = own.on_link(target).map(|subnet| subnet.addr()).or(own.primary()) else {
+    let known = if own.has(target) { Some(target) } else { own.on_link(target).map(|subnet| subnet.addr()) };
+    let Some(sender) = known.or(own.primary()) else {
         return;
     };
     let frame = F::solicitation((interface.mac, sender), target, to, interface.tags());

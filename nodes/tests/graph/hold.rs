@@ -37,7 +37,7 @@ fn with_hold(hold: HoldSettings) -> Bed {
 
 #[test]
 fn packets_wait_for_a_host_on_the_link_and_leave_in_order() {
-    let mut bed = with_hold(HoldSettings { ask_every: HOUR, ..HoldSettings::default() });
+    let mut bed = with_hold(HoldSettings { ask_again: HOUR, ask_every: HOUR, ..HoldSettings::default() });
     let [p0, p1] = bed.ports;
     for number in 0..5 {
         bed.pass(0, &numbered(&bed, NEW, number));
@@ -58,7 +58,7 @@ fn packets_wait_for_a_host_on_the_link_and_leave_in_order() {
 
 #[test]
 fn a_packet_that_waits_is_not_counted_for_a_later_interface() {
-    let mut bed = with_hold(HoldSettings { ask_every: HOUR, ..HoldSettings::default() });
+    let mut bed = with_hold(HoldSettings { ask_again: HOUR, ask_every: HOUR, ..HoldSettings::default() });
     let [p0, p1] = bed.ports;
     let tags = Tags { outer: VlanId::new(7).map(|id| (EtherType::VLAN, id)), inner: None };
     let sub = bed.interfaces.create_sub(&mut bed.engine, p0.index, 7, tags).unwrap();
@@ -86,7 +86,7 @@ fn a_packet_that_waits_is_not_counted_for_a_later_interface() {
 
 #[test]
 fn packets_wait_for_a_next_hop() {
-    let mut bed = with_hold(HoldSettings { ask_every: HOUR, ..HoldSettings::default() });
+    let mut bed = with_hold(HoldSettings { ask_again: HOUR, ask_every: HOUR, ..HoldSettings::default() });
     let p1 = bed.ports[1];
     let via = PathTarget::Via { address: ip(NEW), interface: Some(p1.index) };
     bed.route(DEFAULT, "192.0.2.0/24", &[via]);
@@ -227,7 +227,7 @@ fn nobody_waits_for_ever() {
 
 #[test]
 fn the_main_thread_is_woken_and_misses_nothing() {
-    let hold = HoldSettings { ask_every: HOUR, ..HoldSettings::default() };
+    let hold = HoldSettings { ask_again: HOUR, ask_every: HOUR, ..HoldSettings::default() };
     let mut bed = Bed::with(Settings { hold, notices: 1, ..Settings::default() });
     let p1 = bed.ports[1];
     let readable = |bed: &Bed| {

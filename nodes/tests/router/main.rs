@@ -176,6 +176,29 @@ fn a_subnet_that_goes_takes_the_routes_of_its_neighbours_along() {
 }
 
 #[test]
+fn another_mac_address_is_announced_and_who_has_not_answered_is_asked_by_it() {
+    let mut bed = Bed::new();
+    let port = bed.port("p0", "10.0.0.1/24");
+    bed.address(port, "10.0.0.3/24").unwrap();
+    let asks = |mac, sender, target| request_frame((mac, ip(sender)), ip(target), None, Tags::default());
+    let wanted = NeighborNotice::Wanted { interface: port, address: ip("10.0.0.9").into() };
+    bed.router.notice(&mut bed.engine, &bed.interfaces, wanted);
+    assert_eq!(bed.settle(), [asks(OURS, "10.0.0.1", "10.0.0.9")]);
+    let fresh = MacAddr([2, 0, 0, 0, 0, 7]);
+    bed.interfaces.change(&mut bed.engine, port, |port| port.mac = fresh).unwrap();
+    bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, port, true);
+    let told = [
+        asks(fresh, "10.0.0.1", "10.0.0.1"),
+        asks(fresh, "10.0.0.3", "10.0.0.3"),
+        asks(fresh, "10.0.0.1", "10.0.0.9"),
+    ];
+    assert_eq!(bed.settle(), told);
+    // Another address alone is not announced.
+    bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, port, false);
+    assert_eq!(bed.settle(), told[2..]);
+}
+
+#[test]
 fn interfaces_change_together_or_not_at_all() {
     let mut bed = Bed::new();
     let (p0, p1) = (bed.port("p0", "10.0.0.1/24"), bed.port("p1", "10.0.1.1/24"));

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use weft_plugin_sdk::{Direction, Exempt, RuleId, RuleSet};
 
 use crate::model::{At, Lists};
-use crate::rule::{ANY, ICMP, Permission, Rule, TcpFlags};
+use crate::rule::{ANY, ICMP, ICMP6, Permission, Rule, TcpFlags};
 
 /// The rule at the end: what no list permits is denied.
 pub const REST: RuleId = RuleId(0);
@@ -60,7 +60,7 @@ fn matches(rule: &Rule) -> String {
     if let Some(protocol) = protocol {
         let _ = write!(words, " proto {protocol}");
     }
-    if *protocol == Some(ICMP) {
+    if matches!(*protocol, Some(ICMP | ICMP6)) {
         // Types and codes of one byte; all of them need no type to be there.
         let byte = |value: &u16| (*value).min(255);
         if *source != ANY || *destination != ANY {

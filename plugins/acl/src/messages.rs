@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The messages of VPP's acl plugin that this one can do as they say. Lists are those of the command line too.
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use weft_binapi::api::acl::{
     AclAddReplace, AclAddReplaceReply, AclDel, AclDelReply, AclDetails, AclDump, AclInterfaceAddDel,
     AclInterfaceAddDelReply, AclInterfaceListDetails, AclInterfaceListDump, AclInterfaceSetAclList,
@@ -20,7 +19,7 @@ use weft_plugin_sdk::{Direction, InterfaceIndex, Main, Result, Setup};
 
 use crate::Acl;
 use crate::model::{At, List, Lists, Number};
-use crate::rule::{self, ANY, ICMP, Permission, Rule, TcpFlags};
+use crate::rule::{self, ANY, ICMP, ICMP6, Permission, Rule, TcpFlags};
 
 /// Of a list: make a new one. Of a dump: all.
 const ALL: u32 = u32::MAX;
@@ -163,8 +162,8 @@ fn read(rule: &AclRule) -> std::result::Result<Rule, Retval> {
     let destination = range(rule.dstport_or_icmpcode_first, rule.dstport_or_icmpcode_last)?;
     let of = |range: RangeInclusive<u16>| match rule.proto.0 {
         // A type or code is one byte.
-        ICMP if range != ANY => *range.start()..=(*range.end()).min(255),
-        ICMP | 6 | 17 | 33 | 132 | 136 => range,
+        ICMP | ICMP6 if range != ANY => *range.start()..=(*range.end()).min(255),
+        ICMP | ICMP6 | 6 | 17 | 33 | 132 | 136 => range,
         _ => ANY,
     };
     let read = Rule {
@@ -188,18 +187,14 @@ fn read(rule: &AclRule) -> std::result::Result<Rule, Retval> {
     rule::check(&read).map(|()| read).map_err(|_| Retval::INVALID_VALUE)
 }
 
-/// There is no IPv6 yet; bits behind the length are refused, as by VPP.
-fn prefix(prefix: &ApiPrefix, bad: Retval) -> std::result::Result<Ipv4Net, Retval> {
-    match prefix.get().ok_or(bad)? {
-        (IpAddr::V6(_), _) => Err(Retval::UNSUPPORTED),
-        (IpAddr::V4(address), length) => {
-            Ipv4Net::new(address, length).ok().filter(|net| net.trunc() == *net).ok_or(bad)
-        }
-    }
+/// Bits beyond the length are refused, as by VPP.
+fn prefix(prefix: &ApiPrefix, bad: Retval) -> std::result::Result<IpNet, Retval> {
+    let (address, length) = prefix.get().ok_or(bad)?;
+    IpNet::new(address, length).ok().filter(|net| net.trunc() == *net).ok_or(bad)
 }
 
 fn written(rule: &Rule) -> AclRule {
-    let prefix = |net: Ipv4Net| ApiPrefix::from((IpAddr::from(net.addr()), net.prefix_len()));
+    let prefix = |net: IpNet| ApiPrefix::from((net.addr(), net.prefix_len()));
     let flags = rule.flags.unwrap_or(TcpFlags { mask: 0, value: 0 });
     AclRule {
         is_permit: match rule.permission {
@@ -238,7 +233,7 @@ fn list_details(lists: &Lists, interface: InterfaceIndex) -> AclInterfaceListDet
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
     use weft_plugin_sdk::Words;
@@ -251,6 +246,7 @@ mod tests {
             "permit+reflect proto 6 tcpflags 2 mask 18",
             "permit proto 1 sport 3-4 dport 0-1",
             "permit proto 47",
+            "permit src 2001:db8::/32 proto 58 sport 128-129",
         ] {
             let rule = rule::read(&mut Words::new(text)).expect("good");
             assert_eq!(read(&written(&rule)), Ok(rule), "{text}");
@@ -261,11 +257,12 @@ mod tests {
     fn what_is_refused_says_why() {
         let good = written(&rule::read(&mut Words::new("permit src 10.0.0.0/8 proto 6")).expect("good"));
         let v6 = ApiPrefix::from((IpAddr::from(std::net::Ipv6Addr::LOCALHOST), 128));
+        let v4 = ApiPrefix::from((IpAddr::from(Ipv4Addr::new(10, 0, 0, 0)), 8));
         let host_bits = ApiPrefix::from((IpAddr::from(Ipv4Addr::new(10, 0, 0, 1)), 8));
         let too_long = ApiPrefix::from((IpAddr::from(Ipv4Addr::new(10, 0, 0, 1)), 33));
         for (bad, retval) in [
             (AclRule { is_permit: AclAction(3), ..good }, Retval::INVALID_VALUE),
-            (AclRule { src_prefix: v6, ..good }, Retval::UNSUPPORTED),
+            (AclRule { src_prefix: v6, dst_prefix: v4, ..good }, Retval::INVALID_VALUE),
             (AclRule { src_prefix: host_bits, ..good }, Retval::INVALID_SRC_ADDRESS),
             (AclRule { dst_prefix: too_long, ..good }, Retval::INVALID_DST_ADDRESS),
             (

@@ -6,7 +6,7 @@
 //! Fields have few values, so that rules overlap and packets hit.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
@@ -62,8 +62,8 @@ type Session = (Ipv4Addr, Ipv4Addr, u16, u16);
 fn matches(rule: &Rule, packet: &Packet) -> bool {
     let (from, to) = packet.ends();
     let has_words = packet.protocol != GRE;
-    rule.from.contains(&from)
-        && rule.to.contains(&to)
+    rule.from.contains(&IpAddr::from(from))
+        && rule.to.contains(&IpAddr::from(to))
         && rule.protocol.is_none_or(|protocol| protocol == packet.protocol)
         && (rule.source == ANY || has_words && rule.source.contains(&packet.words.0))
         && (rule.destination == ANY || has_words && rule.destination.contains(&packet.words.1))
@@ -118,8 +118,8 @@ fn rule() -> impl Strategy<Value = Rule> {
             let ranges = !matches!(protocol, None | Some(GRE));
             Rule {
                 permission,
-                from,
-                to,
+                from: from.into(),
+                to: to.into(),
                 protocol,
                 source: if ranges { source } else { ANY },
                 destination: if ranges { destination } else { ANY },

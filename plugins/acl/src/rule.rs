@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One rule of a list, in VPP's words: `permit+reflect src 10.0.0.0/8 dst 0.0.0.0/0 proto tcp dport 80-443`.
 //!
-//! What [`read`] understands, `Display` writes.
+//! What [`read`] understands, `Display` writes. A rule is about the family of its prefixes; without one, about IPv4, as in VPP.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use weft_plugin_sdk::{Result, Words};
 
 /// What becomes of packets that match.
@@ -24,8 +24,9 @@ const PERMISSIONS: [(&str, Permission); 3] =
 
 pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
+pub const ICMP6: u8 = 58;
 
-const PROTOCOLS: [(&str, u8); 9] = [
+const PROTOCOLS: [(&str, u8); 10] = [
     ("icmp", ICMP),
     ("tcp", TCP),
     ("udp", 17),
@@ -33,12 +34,18 @@ const PROTOCOLS: [(&str, u8); 9] = [
     ("gre", 47),
     ("esp", 50),
     ("ah", 51),
+    ("icmp6", ICMP6),
     ("sctp", 132),
     ("udplite", 136),
 ];
 
 /// Every port, and every ICMP type and code.
 pub const ANY: RangeInclusive<u16> = 0..=u16::MAX;
+
+/// All addresses of IPv4.
+pub const ALL4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+/// All addresses of IPv6.
+pub const ALL6: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
 
 /// TCP flags that are looked at, and how they must be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,8 +58,9 @@ pub struct TcpFlags {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     pub permission: Permission,
-    pub from: Ipv4Net,
-    pub to: Ipv4Net,
+    /// Of the family of `to`.
+    pub from: IpNet,
+    pub to: IpNet,
     /// `None`: any.
     pub protocol: Option<u8>,
     pub source: RangeInclusive<u16>,
@@ -67,20 +75,14 @@ pub fn read(words: &mut Words<'_>) -> Result<Rule> {
         let word = words.word("permit, permit+reflect or deny")?;
         return Err(format!("expected permit, permit+reflect or deny, found {word:?}").into());
     };
-    let mut rule = Rule {
-        permission,
-        from: Ipv4Net::default(),
-        to: Ipv4Net::default(),
-        protocol: None,
-        source: ANY,
-        destination: ANY,
-        flags: None,
-    };
+    let mut rule =
+        Rule { permission, from: ALL4, to: ALL4, protocol: None, source: ANY, destination: ANY, flags: None };
+    let (mut from, mut to) = (None, None);
     loop {
         if words.keyword("src") {
-            rule.from = prefix(words.word("source prefix")?)?;
+            from = Some(prefix(words.word("source prefix")?)?);
         } else if words.keyword("dst") {
-            rule.to = prefix(words.word("destination prefix")?)?;
+            to = Some(prefix(words.word("destination prefix")?)?);
         } else if words.keyword("proto") {
             rule.protocol = protocol(words.word("protocol")?)?;
         } else if words.keyword("sport") {
@@ -92,18 +94,23 @@ pub fn read(words: &mut Words<'_>) -> Result<Rule> {
             words.expect("mask")?;
             rule.flags = Some(TcpFlags { value, mask: words.parse("mask, a number")? });
         } else {
+            let all = match from.or(to) {
+                Some(IpNet::V6(_)) => ALL6,
+                Some(IpNet::V4(_)) | None => ALL4,
+            };
+            (rule.from, rule.to) = (from.unwrap_or(all), to.unwrap_or(all));
             check(&rule)?;
             return Ok(rule);
         }
     }
 }
 
-/// An address alone is a prefix of 32 bits; bits beyond the length do not matter.
-fn prefix(word: &str) -> Result<Ipv4Net> {
-    let host = word.parse::<Ipv4Addr>().map(Ipv4Net::from);
-    match host.ok().or_else(|| word.parse::<Ipv4Net>().ok()) {
+/// An address alone is a prefix of all its bits; bits beyond the length do not matter.
+fn prefix(word: &str) -> Result<IpNet> {
+    let host = word.parse::<IpAddr>().map(IpNet::from);
+    match host.ok().or_else(|| word.parse::<IpNet>().ok()) {
         Some(net) => Ok(net.trunc()),
-        None => Err(format!("expected an IPv4 prefix such as 10.0.0.0/8, found {word:?}").into()),
+        None => Err(format!("expected a prefix such as 10.0.0.0/8 or 2001:db8::/32, found {word:?}").into()),
     }
 }
 
@@ -133,13 +140,18 @@ fn range(word: &str) -> Result<RangeInclusive<u16>> {
 /// A rule that no packet can meet is a mistake.
 pub fn check(rule: &Rule) -> Result<()> {
     let ranges = rule.source != ANY || rule.destination != ANY;
+    let icmp = match (rule.from, rule.to) {
+        (IpNet::V4(_), IpNet::V4(_)) => ICMP,
+        (IpNet::V6(_), IpNet::V6(_)) => ICMP6,
+        _ => return Err("no packet has addresses of both IPv4 and IPv6".into()),
+    };
     match rule.protocol {
         // TCP, UDP, DCCP, SCTP, UDP-Lite.
         Some(6 | 17 | 33 | 132 | 136) => {}
-        Some(ICMP) if ranges => {
+        Some(protocol) if ranges && protocol == icmp => {
             for (what, range) in [("sport", &rule.source), ("dport", &rule.destination)] {
                 if *range != ANY && *range.end() > 255 {
-                    return Err(format!("{what} of icmp: expected ICMP types or codes up to 255").into());
+                    return Err(format!("{what} of ICMP: expected ICMP types or codes up to 255").into());
                 }
             }
         }
@@ -195,11 +207,15 @@ mod tests {
             "permit src 10.0.0.0/8 dst 192.0.2.1/32 proto 6 sport 1024-65535 dport 80",
             "permit+reflect src 10.0.0.0/8 dst 0.0.0.0/0 proto 6 tcpflags 2 mask 18",
             "permit src 0.0.0.0/0 dst 0.0.0.0/0 proto 1 sport 3-4 dport 0-1",
+            "permit src 2001:db8::/32 dst ::/0 proto 6 dport 80",
+            "permit src ::/0 dst 2001:db8::1/128 proto 58 sport 128",
         ] {
             assert_eq!(read(&mut Words::new(text)).expect("good").to_string(), text);
         }
         let inside = read(&mut Words::new("permit src 10.1.2.3/8 dst 10.1.2.3")).expect("good");
         assert_eq!(inside.to_string(), "permit src 10.0.0.0/8 dst 10.1.2.3/32");
+        let to6 = read(&mut Words::new("deny dst 2001:db8::1")).expect("good");
+        assert_eq!(to6.to_string(), "deny src ::/0 dst 2001:db8::1/128");
         let short = read(&mut Words::new("permit proto udp dport 53")).expect("good");
         assert_eq!(short.to_string(), "permit src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 53");
     }
@@ -215,7 +231,8 @@ mod tests {
             "permit proto udp tcpflags 2 mask 2",
             "permit proto tcp tcpflags 3 mask 2",
             "permit proto tcp dport 90-80",
-            "permit src 2001:db8::/32",
+            "permit src 2001:db8::/32 dst 10.0.0.0/8",
+            "permit src ::/0 proto icmp sport 8",
             "permit src 10.0.0.0/33",
             "permit dst 10.0.0/8",
             "permit proto nosuch",

@@ -7,9 +7,9 @@ use tracing::{debug, info};
 
 use crate::api::memclnt::{
     ApiVersions, ApiVersionsReply, ControlPing, ControlPingReply, GetApiJson, GetApiJsonReply, GetFirstMsgId,
-    GetFirstMsgIdReply, MemclntKeepalive, MemclntKeepaliveReply, MemclntReadTimeout, MemclntRxThreadSuspend,
-    RxThreadExit, SockclntCreate, SockclntCreateReply, SockclntDelete, SockclntDeleteReply,
-    TracePluginMsgIds,
+    GetFirstMsgIdReply, MemclntCreate, MemclntCreateReply, MemclntKeepalive, MemclntKeepaliveReply,
+    MemclntReadTimeout, MemclntRxThreadSuspend, RxThreadExit, SockclntCreate, SockclntCreateReply,
+    SockclntDelete, SockclntDeleteReply, TracePluginMsgIds,
 };
 use crate::api::vlib::{
     CliInband, CliInbandReply, GetF64EndianValue, GetF64EndianValueReply, GetF64IncrementByOne,
@@ -93,6 +93,11 @@ pub(super) fn connection<S: Transactional>(registry: &mut Registry<S>) {
         session.name.replace(name);
         let message_table = session.table.advertised();
         Ok(SockclntCreateReply { response: 0, index: session.index.0, message_table })
+    });
+    // The handshake of clients in shared memory, for those who look for it in the table and then use the socket.
+    registry.query(|_, session, MemclntCreate { .. }| {
+        let index = session.index.0;
+        Ok(MemclntCreateReply { response: 0, handle: index.into(), index, message_table: 0 })
     });
     registry.query(|_, session, SockclntDelete { index }| {
         if index != session.index.0 {

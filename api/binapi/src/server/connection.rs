@@ -161,6 +161,10 @@ impl<H: Host> Connection<H> {
             (None, Some(guests)) if session.table.is_guest(id) => {
                 self.ask(guests, info, Question { envelope, body }, batch).await
             }
+            _ if session.table.is_told(id) => {
+                self.not_implemented(info, envelope, batch);
+                return;
+            }
             _ => {
                 // Clients were not told of it, nor of its reply, and an id that a client does not know breaks it.
                 debug!(session = %session.id(), message = info.name, "a message that nobody handles is ignored");
@@ -287,6 +291,14 @@ impl<H: Host> Connection<H> {
                 }
             }
         }
+    }
+
+    /// A message of a family that is served, which nobody handles. Of what a dump asks for there is nothing.
+    fn not_implemented(&self, info: &MessageInfo, envelope: Envelope, batch: &mut Option<Batch<H::State>>) {
+        if let (Role::Request { .. }, Some(batch)) = (info.role, batch) {
+            batch.spoil(envelope, Retval::UNIMPLEMENTED);
+        }
+        self.refuse(envelope, Retval::UNIMPLEMENTED);
     }
 
     /// Answers a request that was not carried out. A dump has no word for it.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::codec::{DecodeError, Reader};
 use crate::frame::{Envelope, MessageId};
-use crate::message::{Cursor, Dump, Event, Message, Reply, Request, Role};
+use crate::message::{Cursor, Dump, Event, Message, ModuleInfo, Reply, Request, Role};
 use crate::retval::Retval;
 
 use super::session::Session;
@@ -217,7 +217,7 @@ pub(super) enum Handler<S: Transactional> {
     Ignore,
 }
 
-/// Handlers of messages. A message without one is not offered to clients.
+/// Handlers of messages. A family of which no message has one is not offered to clients.
 pub struct Registry<S: Transactional> {
     table: Table,
     handlers: Handlers<S>,
@@ -287,6 +287,16 @@ impl<S: Transactional> Registry<S> {
         &mut self,
         handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<D, Retval> + 'static,
     ) {
+        self.change_as(handler, |_, _, retval| Err(retval));
+    }
+
+    /// The same, by the habits of VPP: `habit` says what is answered to a change that was refused by itself. In a batch,
+    /// which VPP does not have, a refusal is one.
+    pub fn change_as<M: Request, D: FnOnce(&mut S) -> M::Reply>(
+        &mut self,
+        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<D, Retval> + 'static,
+        habit: impl Fn(&S, &M, Retval) -> Result<(), Retval> + 'static,
+    ) {
         let reply_id = self.table.id(M::Reply::INFO.name);
         let handler = Rc::new(handler);
         let note: Note<S> = Box::new({
@@ -297,9 +307,14 @@ impl<S: Transactional> Registry<S> {
         });
         let alone = self.answer(move |state: &mut S, session: &Rc<Session>, message: M| {
             let mut transaction = state.begin(session);
-            let done = handler(state, &mut transaction, session, message)?;
-            state.commit(&transaction, Purpose::Make).map_err(|refused| refused.retval)?;
-            Ok(done(state))
+            let done = handler(state, &mut transaction, session, message.clone()).and_then(|done| {
+                let made = state.commit(&transaction, Purpose::Make);
+                made.map(|()| done).map_err(|refused| refused.retval)
+            });
+            match done {
+                Ok(done) => Ok(done(state)),
+                Err(retval) => habit(state, &message, retval).map(|()| M::Reply::failure(0)),
+            }
         });
         let kept = move |session: &Session, envelope: Envelope| {
             session.reply(reply_id, envelope.context, &M::Reply::failure(0));
@@ -445,6 +460,11 @@ impl<S: Transactional> Registry<S> {
         }
         let id = self.table.id(info.name);
         self.handlers.by_id[usize::from(id.0)] = Some(handler);
+    }
+
+    /// The families of messages that are served.
+    pub fn modules(&self) -> Vec<&'static ModuleInfo> {
+        self.table.modules()
     }
 
     pub(super) fn finish(self) -> (Rc<Table>, Rc<Handlers<S>>) {

@@ -2,7 +2,8 @@
 //! Which message has which id, and which of them clients are told of.
 //!
 //! Every known message has an id, whether it is handled or not, so ids do not depend on what is configured. Clients are
-//! told of those that are handled, and of what they are answered with, and never receive another.
+//! told of the families of which any message is handled, whole: they refuse to work with a part. A request of these that
+//! nobody handles is answered with [`crate::Retval::UNIMPLEMENTED`], a dump with nothing.
 //!
 //! Guests are those who handle messages for a while: plugins. Theirs are offered as long as they are there. What they
 //! define themselves gets ids after all others, and an id never means anything else later: a client that has learned it
@@ -74,13 +75,14 @@ impl Messages {
         }
     }
 
-    /// Modules with messages that clients are told of.
-    fn served(&self) -> impl Iterator<Item = &'static ModuleInfo> {
-        let told = |id| self.entry(MessageId(id)).is_some_and(|entry| entry.own || entry.guest);
-        let served = move |(first, module): &&(MessageId, &'static ModuleInfo)| {
-            (first.0..).zip(module.messages).any(|(id, _)| told(id))
+    /// Modules of which a message is handled, with their first ids.
+    fn served(&self) -> impl Iterator<Item = (MessageId, &'static ModuleInfo)> {
+        let handled = |id| self.entry(MessageId(id)).is_some_and(|entry| entry.own || entry.guest);
+        let served = move |(first, module): &(MessageId, &'static ModuleInfo)| {
+            (first.0..).zip(module.messages).any(|(id, _)| handled(id))
         };
-        self.modules.iter().filter(served).map(|(_, module)| *module)
+        // Of two definitions of a name, one is in force.
+        self.modules.iter().copied().filter(served)
     }
 }
 
@@ -166,22 +168,29 @@ impl Table {
     /// What clients are told.
     pub fn advertised(&self) -> Vec<MessageTableEntry> {
         let messages = self.0.borrow();
-        let entries = messages.entries.iter().zip(0..).filter_map(|(entry, id)| {
-            let entry = entry.as_ref().filter(|entry| entry.own || entry.guest)?;
-            Some(MessageTableEntry { index: id, name: entry.info.key().as_str().into() })
-        });
+        let served = messages.served().flat_map(|(first, module)| (first.0..).zip(module.messages));
+        let entries =
+            served.map(|(index, info)| MessageTableEntry { index, name: info.key().as_str().into() });
         entries.collect()
     }
 
-    /// The first id of a module, by its name and CRC.
+    /// Whether clients are told of a message.
+    pub fn is_told(&self, id: MessageId) -> bool {
+        let messages = self.0.borrow();
+        messages.served().any(|(first, module)| {
+            (usize::from(first.0)..usize::from(first.0) + module.messages.len()).contains(&usize::from(id.0))
+        })
+    }
+
+    /// The first id of a module that is served, by its name and CRC.
     pub fn first_id(&self, key: &str) -> Option<MessageId> {
         let messages = self.0.borrow();
-        messages.modules.iter().rev().find(|(_, module)| module.key() == key).map(|(first, _)| *first)
+        messages.served().filter(|(_, module)| module.key() == key).map(|(first, _)| first).last()
     }
 
     pub fn versions(&self) -> Vec<ModuleVersion> {
         let messages = self.0.borrow();
-        let versions = messages.served().map(|module| {
+        let versions = messages.served().map(|(_, module)| {
             let [major, minor, patch] = module.version;
             ModuleVersion { major, minor, patch, name: format!("{}.api", module.name).as_str().into() }
         });
@@ -190,8 +199,13 @@ impl Table {
 
     /// The `.api.json` files of all modules that are served, as one JSON array.
     pub fn json(&self) -> String {
-        let files: Vec<&str> = self.0.borrow().served().map(|module| module.json).collect();
+        let files: Vec<&str> = self.modules().iter().map(|module| module.json).collect();
         format!("[{}]", files.join(","))
+    }
+
+    /// The modules that are served.
+    pub fn modules(&self) -> Vec<&'static ModuleInfo> {
+        self.0.borrow().served().map(|(_, module)| module).collect()
     }
 }
 
@@ -201,17 +215,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_told_of_what_is_handled_only() {
+    fn clients_are_told_of_whole_families_and_of_those_that_are_served() {
         let table = Table::new();
         assert_eq!(table.id("sockclnt_create"), MessageId(15));
         assert_eq!(table.id("get_api_json_reply"), MessageId(28));
         assert!(table.advertised().is_empty() && table.versions().is_empty());
         table.advertise("show_version");
-        let [entry] = &table.advertised()[..] else { panic!("one message is told of") };
-        assert_eq!(entry.name.get(), Some("show_version_51077d14"));
-        assert_eq!(table.info(MessageId(entry.index)).map(|info| info.name), Some("show_version"));
+        let told = table.advertised();
+        let names: Vec<_> =
+            told.iter().filter_map(|entry| entry.name.get()?.rsplit_once('_')).map(|it| it.0).collect();
+        let vpe = [
+            "show_version",
+            "show_version_reply",
+            "show_vpe_system_time",
+            "show_vpe_system_time_reply",
+            "log_dump",
+            "log_details",
+        ];
+        assert_eq!(names, vpe, "the family, whole");
+        assert_eq!(table.info(MessageId(told[0].index)).map(|info| info.name), Some("show_version"));
+        assert!(table.is_told(table.id("log_details")) && !table.is_told(table.id("control_ping")));
         assert_eq!(table.versions()[0].name.get(), Some("vpe.api"));
         assert!(table.json().starts_with("[{") && table.json().contains("\"module\":\"vpe\""));
+        assert_eq!(table.first_id("memclnt_b197c551"), None, "it is not served");
+        table.advertise("control_ping");
         assert_eq!(table.first_id("memclnt_b197c551"), Some(MessageId(1)));
         assert_eq!(table.first_id("memclnt"), None);
         assert_eq!(table.info(MessageId(0)), None);
@@ -232,9 +259,8 @@ mod tests {
         let (first, second) = (module("a"), module("b"));
         table.set_guests([first], ["probe_set", "want_ping_finished_events"]).unwrap();
         let set = table.id("probe_set");
-        let ping = ["want_ping_finished_events", "want_ping_finished_events_reply", "ping_finished_event"];
-        let mut expected: Vec<u16> = ping.iter().map(|name| table.id(name).0).collect();
-        expected.sort_unstable();
+        let ping = MODULES.iter().find(|module| module.name == "ping").expect("it is defined");
+        let mut expected: Vec<u16> = ping.messages.iter().map(|info| table.id(info.name).0).collect();
         expected.extend([set.0, set.0 + 1]);
         assert_eq!(told(), expected);
         assert!(table.is_guest(set) && !table.is_own("probe_set"));

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Connections, message tables, and what needs no dataplane.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
+use weft_binapi::Retval;
 use weft_binapi::api::interface::{DeleteLoopback, SwInterfaceDetails, SwInterfaceSetFlags};
+use weft_binapi::api::l2::L2XconnectDump;
 use weft_binapi::api::memclnt::{
-    ApiVersions, ControlPing, ControlPingReply, GetApiJson, GetFirstMsgId, GetFirstMsgIdReply,
+    ApiVersions, ControlPing, ControlPingReply, GetApiJson, GetFirstMsgId, GetFirstMsgIdReply, MemclntCreate,
     MemclntKeepalive, SockclntCreate, SockclntDelete,
 };
 use weft_binapi::api::vlib::{GetF64EndianValue, GetF64IncrementByOne};
-use weft_binapi::api::vpe::{ShowVersion, ShowVpeSystemTime};
+use weft_binapi::api::vpe::{LogDump, ShowVersion, ShowVpeSystemTime};
 use weft_binapi::frame::MessageId;
 use weft_binapi::message::Message;
 use weft_binapi::server::{BindError, Options, Registry, Server};
@@ -29,8 +32,9 @@ fn a_client_learns_its_index_and_the_messages_that_are_handled() {
     assert_eq!(first.id::<ControlPingReply>(), MessageId(24));
     assert!(first.table.contains_key(&SwInterfaceDetails::INFO.key()));
     assert!(first.table.contains_key("sw_interface_event_2d3d95a7"));
-    // Defined, but nobody handles it.
-    assert!(!first.table.contains_key(&DeleteLoopback::INFO.key()));
+    // Nobody handles it, but others of its family.
+    assert!(first.table.contains_key(&DeleteLoopback::INFO.key()));
+    assert!(!first.table.contains_key(&L2XconnectDump::INFO.key()));
     drop(first);
     let mut third = daemon.client("third");
     third.ping();
@@ -72,6 +76,27 @@ fn tables_of_modules() {
     let json = client.call(&GetApiJson {}).json;
     let modules: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     assert_eq!(modules.len(), versions.len());
+    // It describes the table: no message more, none less.
+    let described = modules.iter().flat_map(|module| module["messages"].as_array().unwrap());
+    let key = |message: &serde_json::Value| {
+        let fields = message.as_array().unwrap();
+        let crc = fields.last().unwrap()["crc"].as_str().unwrap().trim_start_matches("0x");
+        format!("{}_{crc}", fields[0].as_str().unwrap())
+    };
+    let described: BTreeSet<String> = described.map(key).collect();
+    assert_eq!(described, client.table.keys().cloned().collect());
+}
+
+#[test]
+fn what_nobody_handles_of_a_family_is_answered_all_the_same() {
+    let daemon = Daemon::start();
+    let mut client = daemon.client("test");
+    assert_eq!(client.call(&DeleteLoopback::default()).retval, Retval::UNIMPLEMENTED.get());
+    // A dump of what there is not is empty: the ping after it is answered next.
+    client.send(9, &LogDump::default());
+    client.ping();
+    let created = client.call(&MemclntCreate::default());
+    assert_eq!((created.response, created.index), (0, client.index.0));
 }
 
 #[test]

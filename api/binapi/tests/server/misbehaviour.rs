@@ -4,7 +4,11 @@
 use std::io::Write;
 
 use proptest::prelude::*;
-use weft_binapi::api::interface::{CreateLoopback, SwInterfaceSetFlags, SwInterfaceSetFlagsReply};
+use weft_binapi::Retval;
+use weft_binapi::api::interface::{
+    DeleteLoopback, DeleteLoopbackReply, SwInterfaceSetFlags, SwInterfaceSetFlagsReply,
+};
+use weft_binapi::api::memclnt::RpcCallReply;
 use weft_binapi::api::vlib::{CliInband, CliInbandReply};
 use weft_binapi::frame::HEADER;
 use weft_binapi::server::Options;
@@ -32,6 +36,7 @@ fn what_is_not_understood_is_ignored() {
     }
     // A pointer to a function is not called.
     send_raw(&mut client, &[[0, 8].as_slice(), &[0; 40]].concat());
+    assert_eq!(client.receive::<RpcCallReply>().1.retval, Retval::UNIMPLEMENTED.get());
     // Replies and events of ours mean nothing when they come back.
     send_raw(&mut client, &[[0, 24].as_slice(), &[0; 40]].concat());
     client.ping();
@@ -58,9 +63,12 @@ fn known_messages_are_refused_with_a_reason() {
     let expected =
         [&[0, 16, 0, 0, 0, 0][..], &9_u32.to_be_bytes(), &(-7_i32).to_be_bytes(), &[0; 6]].concat();
     assert_eq!(message, expected);
-    // Defined, but handled by nobody: whoever knows its id was not told by us.
-    let delete = client.id::<CreateLoopback>().0 + 4;
+    // Of a family that is served, but handled by nobody.
+    let delete = client.id::<DeleteLoopback>().0;
     send_raw(&mut client, &[&delete.to_be_bytes()[..], &[0; 12]].concat());
+    assert_eq!(client.receive::<DeleteLoopbackReply>().1.retval, Retval::UNIMPLEMENTED.get());
+    // Of one that is not: whoever knows its id was not told by us.
+    send_raw(&mut client, &[&(u16::MAX - 1).to_be_bytes()[..], &[0; 12]].concat());
     client.ping();
 }
 

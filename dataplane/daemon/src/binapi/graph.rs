@@ -15,6 +15,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         let GraphNodeGet { index, flags, want_arcs, .. } = *message;
         let name = message.name.get().unwrap_or_default().to_owned();
         move |dataplane: &mut Dataplane, from: u32| {
+            // Clients that begin say so with all ones.
+            let from = if from == u32::MAX { 0 } else { from };
             let wanted = |(id, node): &(NodeId, &NodeInfo)| match (index, name.as_str()) {
                 (u32::MAX, "") => flags == NodeFlag::default() || flags_of(node.spec).0 & flags.0 != 0,
                 (u32::MAX, name) => node.name == name,

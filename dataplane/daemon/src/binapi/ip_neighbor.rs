@@ -67,8 +67,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(IpNeighborFlushReply { retval: 0 })
     });
     registry.change(|_, changes, _, message: IpNeighborConfig| {
-        // A table that is full makes no room for the new by forgetting the old.
-        if message.af != AddressFamily::IP4 || message.recycle {
+        // A table that is full always makes room, whether that is asked for or not.
+        if message.af != AddressFamily::IP4 {
             return Err(Retval::UNSUPPORTED);
         }
         // Elsewhere 0 stands for no limit, or for no ageing; here is neither.
@@ -83,7 +83,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             af,
             max_number: u32::try_from(settings.limit).unwrap_or(u32::MAX),
             max_age: u32::try_from(settings.age.as_secs()).unwrap_or(u32::MAX),
-            recycle: false,
+            recycle: true,
         })
     });
     registry.event::<IpNeighborEvent>();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The binary API of the daemon: what each message does to the [`Dataplane`].
 //!
-//! A file per family of messages, each with one `register` that names its handlers; a message without a handler is not
-//! offered to clients. Handlers run on the main thread, between two turns of its loop, and wait for nobody.
+//! A file per family of messages, each with one `register` that names its handlers. A family is offered to clients whole; a
+//! message of it without a handler is answered that it is not implemented. Handlers run on the main thread, between two turns of its loop, and wait for nobody.
 //!
 //! Numbers of messages become types at the edge: what is not one of ours is refused there.
 
@@ -31,6 +31,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use anyhow::Context;
+use weft_binapi::ModuleInfo;
 use weft_binapi::Retval;
 use weft_binapi::api::MODULES;
 use weft_binapi::api::ethernet_types;
@@ -89,10 +90,19 @@ pub fn bind(config: &Config) -> anyhow::Result<Server<Dataplane>> {
     Ok(Server::bind(&path, options, registry())?)
 }
 
-/// Writes the `.api.json` files of all messages, to `core` and `plugins` below `folder`: clients look for them in
+/// Families that shipped plugins serve while they are loaded.
+const OF_PLUGINS: [&str; 3] = ["acl", "ping", "policer"];
+
+/// Writes the `.api.json` files of the families that are served, by the daemon or by a plugin that is shipped with it, and
+/// of the types that they are made of, to `core` and `plugins` below `folder`: clients look for them in
 /// `/usr/share/vpp/api`.
 pub fn write_files(folder: &Path) -> anyhow::Result<()> {
-    for module in MODULES {
+    let served = registry().modules();
+    let is_served = |module: &&&ModuleInfo| {
+        let own = served.iter().any(|served| std::ptr::eq(*served, **module));
+        own || module.messages.is_empty() || OF_PLUGINS.contains(&module.name)
+    };
+    for module in MODULES.iter().filter(is_served) {
         let folder = folder.join(module.folder);
         let path = folder.join(format!("{}.api.json", module.name));
         let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, module.json));

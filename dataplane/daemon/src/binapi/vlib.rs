@@ -4,12 +4,16 @@
 use std::rc::Rc;
 
 use weft_background::Background;
-use weft_binapi::Retval;
+use weft_binapi::api::bond::{SwBondInterfaceDump, SwMemberInterfaceDump};
+use weft_binapi::api::l2::{BridgeDomainDump, L2XconnectDump};
 use weft_binapi::api::vlib::{
-    GetNextIndex, GetNextIndexReply, GetNodeIndex, GetNodeIndexReply, ShowThreads, ShowThreadsReply,
-    ThreadData,
+    AddNodeNext, AddNodeNextReply, GetNextIndex, GetNextIndexReply, GetNodeIndex, GetNodeIndexReply,
+    ShowThreads, ShowThreadsReply, ThreadData,
 };
-use weft_binapi::server::{CliFailure, Program, Progress, Registry, Running, Session, Version};
+use weft_binapi::api::vpe::{LogDetails, LogDump};
+use weft_binapi::api::vpe_types::{LogLevel, Timestamp};
+use weft_binapi::server::{CliFailure, Program, Progress, Records, Registry, Running, Session, Version};
+use weft_binapi::{Retval, Text};
 use weft_cli::{CliError, Reply, Turn};
 use weft_engine::ThreadIndex;
 
@@ -25,21 +29,51 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(GetNodeIndexReply { retval: 0, node_index: node.0.into() })
     });
     registry.query(|dataplane, _, GetNextIndex { node_name, next_name }| {
-        let graph = dataplane.engine.graph();
-        let id = node_name.get().and_then(|name| graph.id(name));
-        let node = id.and_then(|id| graph.node(id)).ok_or(Retval::NO_SUCH_NODE)?;
-        let next = next_name.get().ok_or(Retval::NO_SUCH_NODE2)?;
-        let place = (0..).zip(node.spec.next).find(|(_, name)| **name == next);
-        let (next_index, _) = place.ok_or(Retval::NO_SUCH_NODE2)?;
+        let next_index = edge(dataplane, node_name.get(), next_name.get())?;
         Ok(GetNextIndexReply { retval: 0, next_index })
     });
+    // An edge that is there is not added. Those of Weft's nodes are a part of them, and no more can be.
+    registry.query(|dataplane, _, AddNodeNext { node_name, next_name }| {
+        let next_index = edge(dataplane, node_name.get(), next_name.get())?;
+        Ok(AddNodeNextReply { retval: 0, next_index })
+    });
+    registry.dump(|dataplane, _, LogDump { start_timestamp: Timestamp(start) }| {
+        let lines = dataplane.log.lines().into_iter().filter(move |line| line.time >= start);
+        Records::ready(lines.map(|line| LogDetails {
+            timestamp: Timestamp(line.time),
+            level: match line.level {
+                "error" => LogLevel::ERR,
+                "warn" => LogLevel::WARNING,
+                "info" => LogLevel::INFO,
+                _ => LogLevel::DEBUG,
+            },
+            msg_class: Text::new(&line.class),
+            message: Text::new(&line.message),
+        }))
+    });
+    // Of these there are none; clients that list all kinds of interfaces ask.
+    registry.dump(|_, _, SwBondInterfaceDump { .. }| Records::ready([]));
+    registry.dump(|_, _, SwMemberInterfaceDump { .. }| Records::ready([]));
+    registry.dump(|_, _, BridgeDomainDump { .. }| Records::ready([]));
+    registry.dump(|_, _, L2XconnectDump {}| Records::ready([]));
+}
+
+/// The place of an edge between two nodes.
+fn edge(dataplane: &Dataplane, node: Option<&str>, next: Option<&str>) -> Result<u32, Retval> {
+    let graph = dataplane.engine.graph();
+    let id = node.and_then(|name| graph.id(name));
+    let node = id.and_then(|id| graph.node(id)).ok_or(Retval::NO_SUCH_NODE)?;
+    let next = next.ok_or(Retval::NO_SUCH_NODE2)?;
+    let place = (0..).zip(node.spec.next).find(|(_, name)| **name == next);
+    place.map(|(place, _)| place).ok_or(Retval::NO_SUCH_NODE2)
 }
 
 impl Program for Dataplane {
     fn version(&self) -> Version {
         Version {
             program: "vpe".into(),
-            version: cli::VERSION.into(),
+            // Clients take the level of the API from it: that of VPP's release with these definitions.
+            version: format!("26.10~weft-{}", cli::VERSION),
             build_date: String::new(),
             build_directory: String::new(),
         }

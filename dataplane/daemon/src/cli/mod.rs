@@ -122,7 +122,7 @@ fn node(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<weft_engine::NodeI
     args.parse_with("node", |name| dataplane.engine.graph().id(name).ok_or("there is no such node"))
 }
 
-/// Offers interfaces for the first argument, and the words of the synopsis behind it.
+/// Offers interfaces for the first argument, and the words of the synopsis after it.
 pub(crate) fn complete_interface(
     command: Command<Dataplane>,
     keywords: &'static [&'static str],

@@ -9,20 +9,23 @@ mod cli;
 use std::path::Path;
 use std::sync::Arc;
 
+use weft_control::{Object, settings};
 use weft_devices::af_xdp::device::{AF_XDP, XdpCounters, XdpDevice, join, split};
 use weft_devices::af_xdp::input::{QueueVectors, RxQueue};
 use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
 use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, Rung};
 use weft_devices::af_xdp::program::{Arp, EtherType, Filter, Match, Transport};
-use weft_devices::af_xdp::socket::{BusyPoll, RingSizes};
+use weft_devices::af_xdp::socket::{BusyPoll, QueueId, RingSizes};
 use weft_devices::closing::HostKey;
+use weft_devices::device::Leaving;
+use weft_devices::netdev;
 use weft_engine::graph::NodeDef;
 use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Kind;
+use weft_nodes::interface::{Kind, Owner};
 
-use super::{DeviceError, DeviceWords, host_key};
-use crate::config::af_xdp::{self, AfXdp, Mode, Queues, ZeroCopy};
+use super::{DeviceError, DeviceWords, Devices, host_key};
+use crate::config::af_xdp::{self, AfXdp, Mode, Queues, WorkerNumber, ZeroCopy};
 use crate::config::check::Findings;
 use crate::config::interfaces::{self, Common, Settings};
 use crate::state::Dataplane;
@@ -154,15 +157,17 @@ impl Dataplane {
         let counters = XdpCounters::new(&mut self.control.engine.stats, name, tx.len());
         let numa = port.facts().numa_node.map(|node| node.0);
         let per_queue = counters.as_ref().map(|counters| counters.queues.clone());
-        self.serve(receiving, numa, config, per_queue);
+        self.serve(receiving, numa, config, per_queue, &[]);
         let started = port.start();
         for advice in port.advice() {
             tracing::warn!("{advice}");
         }
         tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name(), port.rung(), tx.len());
         let (input, max_mtu) = (self.devices.af_xdp_input, self.devices.umem.max_mtu());
+        self.devices.links.listen(host.namespace());
         let device = XdpDevice { port, tx, host, counters, host_tap: None, input, max_mtu };
         self.devices.add(index, device);
+        self.devices.ports.insert(index, (config.clone(), None));
         let finished = started.map_err(DeviceError::from).and_then(|()| match &config.host_tap {
             Some(tap) => self.create_host_tap(index, tap).map(drop),
             None => Ok(()),
@@ -174,6 +179,47 @@ impl Dataplane {
         debug_assert_eq!(self.interfaces.get(index).map(|interface| interface.tx), Some(node));
         self.watch_link(index);
         Ok(index)
+    }
+
+    /// Binds a port to the Linux interface that has its name now, in place of one that has gone: the interface with all that is
+    /// on it stays. Its MAC address is that of the Linux interface, unless somebody has said another.
+    pub(super) fn bind_again(&mut self, index: InterfaceIndex, config: &AfXdp) -> Result<(), DeviceError> {
+        let host = host_key(&config.host, config.netns.as_deref());
+        let (port, queues) = AfXdpPort::open(&port_config(config, &host)?, &self.devices.umem)?;
+        let (receiving, tx) = split(index, queues);
+        let (name, node) = match self.interfaces.get(index) {
+            Some(interface) => (interface.name.clone(), interface.tx),
+            None => return Ok(()),
+        };
+        let placed: Vec<_> =
+            self.devices.placement.of(index).map(|placed| (placed.queue, placed.worker)).collect();
+        let (engine, Devices { list, closing, .. }) = (&mut self.control.engine, &mut self.devices);
+        let Some(device) = list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>()) else {
+            return Ok(());
+        };
+        if device.tx.len() != tx.len() {
+            device.counters.take().into_iter().for_each(|counters| counters.remove(&mut engine.stats));
+            device.counters = XdpCounters::new(&mut engine.stats, &name, tx.len());
+        }
+        let counters = device.counters.as_ref().map(|counters| counters.queues.clone());
+        device.switch(
+            &mut Leaving { engine, closing, interface: index, name: name.clone(), tx: node },
+            port,
+            tx,
+        );
+        let numa = device.port.facts().numa_node.map(|node| node.0);
+        self.devices.placement.forget(index);
+        self.serve(receiving, numa, config, counters, &placed);
+        let port = &self.xdp_device(index)?.port;
+        port.start()?;
+        tracing::info!("{name}: bound again to {}, {}, queues: {}", host.name(), port.rung(), placed.len());
+        let mac = Object::Setting(&settings::MAC, Some(index));
+        if self.control.is_claimed_beside(&mac, Owner::KERNEL)
+            && let Some(own) = self.interfaces.get(index).map(|interface| interface.mac)
+        {
+            self.xdp_device(index)?.port.netdev().set_mac(netdev::MacAddr(own.0))?;
+        }
+        Ok(())
     }
 
     /// Adds the transmit node and the interface; both or neither.
@@ -205,13 +251,14 @@ impl Dataplane {
         }
     }
 
-    /// Gives the kernel buffers, and the queues to workers.
+    /// Gives the kernel buffers, and the queues to workers: to those that had them before, or that have least to do.
     fn serve(
         &mut self,
         queues: Vec<RxQueue>,
         numa: Option<u32>,
         config: &AfXdp,
         counters: Option<QueueVectors>,
+        before: &[(QueueId, WorkerNumber)],
     ) {
         let mut cache = self.engine.buffers.cache(numa.unwrap_or(0));
         for mut queue in queues {
@@ -223,7 +270,9 @@ impl Dataplane {
                     queue.id.0
                 );
             }
-            let worker = self.devices.placement.choose(numa, config.workers.as_ref());
+            let known = before.iter().find(|(id, _)| *id == queue.id).map(|(_, worker)| *worker);
+            let worker =
+                known.map_or_else(|| self.devices.placement.choose(numa, config.workers.as_ref()), Ok);
             let worker = worker.expect("the list of workers was checked before the port was opened");
             self.devices.place_queue(&mut self.control.engine, worker, queue, counters.clone());
         }

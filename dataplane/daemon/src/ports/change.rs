@@ -6,6 +6,7 @@ use weft_devices::af_xdp::device::AF_XDP;
 use weft_devices::netdev::{self, Netdev};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::Owner;
 
 use super::{DeviceError, Devices};
 use crate::state::Dataplane;
@@ -18,9 +19,9 @@ impl Links for Devices {
         }
     }
 
-    fn carry(&self, index: InterfaceIndex, mtu: u32) -> Result<Undo<'_>, LinkError> {
+    fn carry(&self, index: InterfaceIndex, mtu: u32, said_by: Owner) -> Result<Undo<'_>, LinkError> {
         let mut before: Vec<(&Netdev, u32)> = Vec::new();
-        for netdev in self.netdevs(index) {
+        for netdev in self.netdevs(index, said_by) {
             let carries = netdev.link().and_then(|link| match link.mtu < mtu {
                 true => netdev.set_mtu(mtu).map(|()| link.mtu),
                 false => Ok(link.mtu),
@@ -36,7 +37,7 @@ impl Links for Devices {
         Ok(Box::new(move || carry_as_before(&before)))
     }
 
-    fn set_mac(&self, index: InterfaceIndex, mac: MacAddr) -> Result<Undo<'_>, LinkError> {
+    fn set_mac(&self, index: InterfaceIndex, mac: MacAddr, said_by: Owner) -> Result<Undo<'_>, LinkError> {
         // The other side of a TAP is another station, with an address of its own.
         if !self.get(index).is_some_and(|device| device.shares_mac()) {
             return Ok(Box::new(|| {}));
@@ -49,7 +50,7 @@ impl Links for Devices {
                 }
             }
         };
-        for netdev in self.netdevs(index) {
+        for netdev in self.netdevs(index, said_by) {
             let had = netdev.link().map(|link| link.mac);
             match had.and_then(|had| netdev.set_mac(netdev::MacAddr(mac.0)).map(|()| had)) {
                 Ok(had) => before.extend(had.map(|had| (netdev, had))),
@@ -72,9 +73,19 @@ fn carry_as_before(before: &[(&Netdev, u32)]) {
 }
 
 impl Devices {
-    /// The Linux interfaces that an interface stands for: that of the device, and the host's side of a port.
-    fn netdevs(&self, index: InterfaceIndex) -> Vec<&Netdev> {
-        self.get(index).map(|device| device.netdevs()).unwrap_or_default()
+    /// The Linux interfaces that an interface stands for: that of the device, and the host's side of a port; but not the one
+    /// that a value comes from. What the kernel owner says it has heard from the device, and what vplaned says, from the
+    /// host's side.
+    fn netdevs(&self, index: InterfaceIndex, said_by: Owner) -> Vec<&Netdev> {
+        let Some(device) = self.get(index) else { return Vec::new() };
+        let host_side = device.host_side();
+        let is_host_side = |netdev: &&Netdev| host_side.is_some_and(|host| std::ptr::eq(host, *netdev));
+        let told = |netdev: &&Netdev| match said_by {
+            Owner::VPLANED => !is_host_side(netdev),
+            Owner::KERNEL => is_host_side(netdev),
+            _ => true,
+        };
+        device.netdevs().into_iter().filter(told).collect()
     }
 }
 

@@ -12,11 +12,13 @@
 //! | `change` | what change sets ask of Linux interfaces; polling |
 //! | `placement`, `queues` | which worker polls which queue |
 //! | `closing` | waits for devices on their way out |
-//! | `watch` | link state and the kernel's counters |
+//! | `links` | news of the kernel about links |
+//! | `watch` | link state, and a Linux interface that comes back and the kernel's counters |
 
 mod af_xdp;
 mod change;
 mod closing;
+mod links;
 mod loopback;
 #[cfg(test)]
 #[path = "../../../../tests/extend/device/null.rs"]
@@ -53,11 +55,13 @@ use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{InterfaceError, Interfaces};
 use weft_nodes::router::RoutesError;
 
+use crate::config::af_xdp::AfXdp;
 use crate::config::interfaces::Interface;
 use crate::config::values::{HostInterface, InterfaceName};
 use crate::config::words::Key;
 use crate::lifecycle::{Foundation, Refusal, Subsystem};
 use crate::state::Dataplane;
+use links::LinkNews;
 use placement::{NoWorker, Placement};
 pub use sub::SubInterface;
 
@@ -161,6 +165,10 @@ pub struct Devices {
     /// Which worker polls what.
     pub placement: Placement,
     closing: Closing,
+    /// What the kernel tells of links.
+    pub links: LinkNews,
+    /// AF_XDP ports as they were configured, and why one that lost its Linux interface could not be bound again.
+    ports: BTreeMap<InterfaceIndex, (AfXdp, Option<String>)>,
 }
 
 impl Devices {
@@ -184,6 +192,8 @@ impl Devices {
             tap_input: nodes[1],
             placement: Placement::new(numa),
             closing: Closing::default(),
+            links: LinkNews::default(),
+            ports: BTreeMap::new(),
         })
     }
 
@@ -241,6 +251,7 @@ impl Subsystem for Devices {
             device.close(&mut Leaving { engine, closing, interface: index, name, tx });
         }
         self.placement.forget(index);
+        self.ports.remove(&index);
     }
 }
 

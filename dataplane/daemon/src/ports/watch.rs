@@ -1,20 +1,106 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the kernel says about devices: whether their links are up, and what their sockets have lost.
+//! What the kernel says about devices: whether their links are up, what they are now, and what their sockets have lost.
 //!
-//! Asked for, twice a second and with each update of the stats segment: news by netlink would need a socket per network
-//! namespace, and the kernel announces no change of a socket's counters at all.
+//! A port is the link that it was bound to, by its number and namespace, not by its name. A link that is renamed is
+//! followed, and so are a MAC address and a smaller MTU that somebody sets in the kernel. One that goes (deleted, moved
+//! to another namespace, its driver loaded anew) leaves the port down; as soon as a link has the configured name there, the port is bound
+//! to that.
+//!
+//! The kernel's news of links ([`super::links`]) wake the main thread, and twice a second it looks all the same: news can be
+//! lost, and counters of sockets are announced by nobody.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use weft_control::{ChangeSet, Value, settings};
+use weft_devices::af_xdp::device::XdpDevice;
+use weft_devices::netdev::{Link, LinkIndex, Netdev};
+use weft_devices::netns::NetNs;
 use weft_engine::InterfaceIndex;
+use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::Owner;
 
+use super::host_key;
 use crate::state::Dataplane;
+
+/// Of Ethernet (RFC 791 section 3.2): no smaller one is followed.
+const SMALLEST_MTU: u32 = 68;
 
 impl Dataplane {
     /// Looks at the links of all devices.
     pub fn watch_links(&mut self) {
+        let gone = self.devices.links.take_gone();
         let all: Vec<_> = self.devices.iter().map(|(index, _)| index).collect();
         for index in all {
+            self.follow_port(index, &gone);
             self.watch_link(index);
         }
+    }
+
+    /// Follows the link of a port, or binds the port to the one that has its name now.
+    fn follow_port(&mut self, index: InterfaceIndex, gone: &BTreeSet<(Option<PathBuf>, LinkIndex)>) {
+        let Some(device) = self.devices.get_as::<XdpDevice>(index) else { return };
+        let netdev = device.port.netdev();
+        let key = (device.host.namespace().map(Into::into), netdev.index());
+        match netdev.link() {
+            Ok(link) if !gone.contains(&key) => self.follow_link(index, &link),
+            _ => self.look_for_port(index),
+        }
+    }
+
+    /// Binds a port whose link has gone to another one of its name, if there is one.
+    fn look_for_port(&mut self, index: InterfaceIndex) {
+        let Some((config, _)) = self.devices.ports.get(&index).cloned() else { return };
+        let host = host_key(&config.host, config.netns.as_deref());
+        let namespace = match host.namespace() {
+            Some(path) => NetNs::open(path),
+            None => Ok(NetNs::current()),
+        };
+        let is_there = namespace.is_ok_and(|namespace| {
+            host.link_name().is_ok_and(|name| Netdev::open(&namespace, &name).is_ok())
+        });
+        if !is_there {
+            return;
+        }
+        let bound = self.bind_again(index, &config).map_err(|error| error.to_string());
+        if let Err(error) = &bound {
+            let (_, told) = self.devices.ports.entry(index).or_insert((config, None));
+            // It is tried again and again, and told once.
+            if told.as_ref() != Some(error) {
+                tracing::warn!("{} is not bound again: {error}", self.control.interface_name(index));
+                *told = Some(error.clone());
+            }
+            return;
+        }
+        if let Some((_, told)) = self.devices.ports.get_mut(&index) {
+            *told = None;
+        }
+        let device = self.devices.get_as::<XdpDevice>(index);
+        if let Some(Ok(link)) = device.map(|device| device.port.netdev().link()) {
+            self.follow_link(index, &link);
+        }
+    }
+
+    /// What somebody has set in the kernel is so here too.
+    fn follow_link(&mut self, index: InterfaceIndex, link: &Link) {
+        let Some(interface) = self.interfaces.get(index) else { return };
+        let mut changes = ChangeSet::new(Owner::KERNEL);
+        let fresh = |mac: &MacAddr| *mac != interface.mac && mac.is_station();
+        if let Some(mac) = link.mac.map(|mac| MacAddr(mac.0)).filter(fresh) {
+            tracing::info!("{}: {} has MAC address {mac} in the kernel", interface.name, link.name);
+            changes.set(&settings::MAC, index, Value::Mac(mac));
+        }
+        if (SMALLEST_MTU..u32::from(interface.mtu)).contains(&link.mtu) {
+            tracing::info!("{}: {} has MTU {} in the kernel", interface.name, link.name, link.mtu);
+            changes.set(&settings::MTU, index, Value::Number(link.mtu.into()));
+        }
+        if changes.is_empty() {
+            return;
+        }
+        for (_, error) in self.change_possible(changes) {
+            tracing::warn!("{}: {error}", self.interface_name(index));
+        }
+        self.tell_of_changes();
     }
 
     /// Looks at the link of a device, and lets the workers know if it has changed.

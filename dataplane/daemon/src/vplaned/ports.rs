@@ -57,6 +57,16 @@ impl Dataplane {
     pub(super) fn look_at_ports(&mut self, vplaned: &mut Vplaned) {
         let present: Vec<InterfaceIndex> = self.devices.all::<XdpDevice>().map(|(index, _)| index).collect();
         for index in present {
+            if let Some(number) = vplaned.ports.number_of(index)
+                && vplaned.ports.list[&number].kernel.is_some()
+                && vplaned.bindings.kernel_of(index).is_none()
+            {
+                // vplaned makes a TAP for a port that is new to it.
+                let name = self.interface_name(index);
+                tracing::warn!("vplaned: the TAP of {name} was deleted; the port is registered again");
+                vplaned.ports.list.remove(&number);
+                vplaned.tells.push(Tell::RemovePort(number));
+            }
             match vplaned.ports.number_of(index) {
                 Some(number) => self.report_if_changed(vplaned, number),
                 None => self.register_port_with(vplaned, index),

@@ -6,12 +6,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
+use weft_engine::buffer::Buffers;
 use weft_engine::counters::Counters;
 use weft_engine::{BufferIndex, Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_stats::{EntryIndex, Segment, SimpleRow, StatsError};
 
 use super::input::{AfXdpInput, QueueVectors, RxQueue};
-use super::output::TxQueue;
+use super::output::{AfXdpOutput, TxQueue};
 use super::port::{AfXdpPort, Queue};
 use super::socket::{BusyPoll, Effect, QueueId, SocketReport, XskStatistics};
 use crate::closing::HostKey;
@@ -85,14 +86,53 @@ impl XdpDevice {
     }
 }
 
+impl XdpDevice {
+    /// Its Linux interface has come back as another one, on which `port` is open: transmits by it from now on. The receive queues
+    /// of the old one are taken from the workers, and what it still holds comes back by a helper thread.
+    pub fn switch(&mut self, leaving: &mut Leaving<'_>, port: AfXdpPort, tx: Vec<TxQueue>) {
+        let Leaving { engine, closing, interface, name, tx: node } = leaving;
+        let (mut old, old_tx) =
+            (std::mem::replace(&mut self.port, port), std::mem::replace(&mut self.tx, tx.clone()));
+        old.stop();
+        let returned = take(engine, self.input, *interface, None);
+        let node = *node;
+        engine.post_all(move |worker| {
+            let place = usize::from(worker.thread().0).saturating_sub(1) % tx.len();
+            if let Some(output) = worker.node_mut::<AfXdpOutput>(node) {
+                output.switch(Arc::clone(&tx[place]));
+            }
+        });
+        let (buffers, name) = (Arc::clone(&engine.buffers), name.clone());
+        closing.begin(engine, self.host.clone(), move || {
+            give_back(old, join(collect(&returned), old_tx), &buffers, &name)
+        });
+    }
+}
+
+/// Closes a port, and frees the buffers that it held.
+fn give_back(port: AfXdpPort, queues: Vec<Queue>, buffers: &Arc<Buffers>, name: &str) {
+    let reclaimed = port.close(queues);
+    let mut cache = buffers.cache(0);
+    reclaimed.chunks.iter().for_each(|chunk| cache.give_back(BufferIndex(chunk.0)));
+    if reclaimed.lost > 0 {
+        tracing::warn!(
+            "{name}: the kernel did not give back {} frames that it was to send; their buffers are not used again",
+            reclaimed.lost
+        );
+    }
+}
+
 impl Device for XdpDevice {
     fn kind(&self) -> &'static DeviceKind {
         &AF_XDP
     }
 
     fn netdevs(&self) -> Vec<&Netdev> {
-        let host = self.host_tap.as_ref().map(|host| host.tap.netdev());
-        [Some(self.port.netdev()), host].into_iter().flatten().collect()
+        [Some(self.port.netdev()), self.host_side()].into_iter().flatten().collect()
+    }
+
+    fn host_side(&self) -> Option<&Netdev> {
+        self.host_tap.as_ref().map(|host| host.tap.netdev())
     }
 
     fn shares_mac(&self) -> bool {
@@ -168,17 +208,7 @@ impl Device for XdpDevice {
         engine.remove_node(*node);
         let returned = take(engine, input, *interface, None);
         let (buffers, name) = (Arc::clone(&engine.buffers), name.clone());
-        closing.begin(engine, host, move || {
-            let reclaimed = port.close(join(collect(&returned), tx));
-            let mut cache = buffers.cache(0);
-            reclaimed.chunks.iter().for_each(|chunk| cache.give_back(BufferIndex(chunk.0)));
-            if reclaimed.lost > 0 {
-                tracing::warn!(
-                    "{name}: the kernel did not give back {} frames that it was to send; their buffers are not used again",
-                    reclaimed.lost
-                );
-            }
-        });
+        closing.begin(engine, host, move || give_back(port, join(collect(&returned), tx), &buffers, &name));
     }
 }
 

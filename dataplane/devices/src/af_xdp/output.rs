@@ -62,6 +62,11 @@ impl AfXdpOutput {
     pub fn new(interface: InterfaceIndex, queue: TxQueue, reasons: ReasonBase<Reason>) -> Self {
         AfXdpOutput { interface, reasons, queue, told: true }
     }
+
+    /// Sends on another queue from now on. What is in the old one stays there.
+    pub fn switch(&mut self, queue: TxQueue) {
+        (self.queue, self.told) = (queue, true);
+    }
 }
 
 fn lock(queue: &TxQueue) -> MutexGuard<'_, XskTx> {

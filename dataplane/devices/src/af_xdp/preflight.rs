@@ -43,7 +43,7 @@ impl Facts {
             None => None,
         };
         Ok(Self {
-            name: netdev.name().clone(),
+            name: netdev.name(),
             link,
             driver: netdev.driver()?,
             queues: netdev.queues()?,

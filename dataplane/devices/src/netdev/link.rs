@@ -76,8 +76,12 @@ pub(super) fn query(route: &OwnedFd, name: &LinkName) -> io::Result<Link> {
     ask(route, LinkIndex(0), Some((libc::IFLA_IFNAME, name.as_slice())))
 }
 
+pub(super) fn of_index(route: &OwnedFd, index: LinkIndex) -> io::Result<Link> {
+    ask(route, index, None)
+}
+
 pub(super) fn name_of(route: &OwnedFd, index: LinkIndex) -> io::Result<LinkName> {
-    let link = ask(route, index, None)?;
+    let link = of_index(route, index)?;
     link.name.parse().map_err(|_| invalid("an interface without a name"))
 }
 

@@ -10,6 +10,7 @@
 //! from any thread.
 
 mod ethtool;
+mod events;
 mod ioctl;
 mod link;
 
@@ -18,10 +19,12 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use ipnet::Ipv4Net;
 
 pub use ethtool::{Driver, Offloads, QueueCounts};
+pub use events::{LinkEvent, LinkEvents};
 pub(crate) use ioctl::{create_tap, join_tap};
 pub use link::{Link, Peer, XdpAttachment, XdpMode};
 pub use weft_netlink::MacAddr;
@@ -91,7 +94,10 @@ pub enum NetdevError {
 /// A handle on one interface.
 #[derive(Debug)]
 pub struct Netdev {
-    name: LinkName,
+    /// What it is known by: it can be renamed, and another one can have its name.
+    index: LinkIndex,
+    /// As it was called when somebody last looked.
+    name: Mutex<LinkName>,
     /// An `AF_INET` datagram socket, the usual carrier of interface ioctls.
     control: OwnedFd,
     route: OwnedFd,
@@ -109,21 +115,22 @@ impl Netdev {
             action: "open control sockets",
             source,
         })?;
-        let netdev = Self { name: name.clone(), control, route };
-        netdev.link()?;
-        Ok(netdev)
+        let link = link::query(&route, name).map_err(|source| failed("read the link", name, source))?;
+        Ok(Self { index: link.index, name: Mutex::new(name.clone()), control, route })
     }
 
-    /// The interface's name.
-    pub fn name(&self) -> &LinkName {
-        &self.name
+    /// The interface's name, as of the last [`Netdev::link`].
+    pub fn name(&self) -> LinkName {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The kernel's number of it, for as long as it is in its namespace.
+    pub fn index(&self) -> LinkIndex {
+        self.index
     }
 
     fn call<T>(&self, action: &'static str, result: io::Result<T>) -> Result<T, NetdevError> {
-        result.map_err(|source| match source.raw_os_error() {
-            Some(libc::ENODEV) => NetdevError::NoSuchInterface(self.name.clone()),
-            _ => NetdevError::Call { interface: self.name.clone(), action, source },
-        })
+        result.map_err(|source| failed(action, &self.name(), source))
     }
 
     /// The state of the link at this moment.
@@ -131,7 +138,11 @@ impl Netdev {
     /// # Errors
     /// If the interface has gone, or the kernel's answer can't be read.
     pub fn link(&self) -> Result<Link, NetdevError> {
-        self.call("read the link", link::query(&self.route, &self.name))
+        let link = self.call("read the link", link::of_index(&self.route, self.index))?;
+        if let Ok(name) = link.name.parse() {
+            *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
+        }
+        Ok(link)
     }
 
     /// Whether its link is up, and if not, why. An interface that has gone is down for good.
@@ -151,7 +162,8 @@ impl Netdev {
     pub(crate) fn neighbour(&self, index: LinkIndex) -> Option<Self> {
         let name = link::name_of(&self.route, index).ok()?;
         let clone = |fd: &OwnedFd| fd.try_clone().ok();
-        Some(Self { name, control: clone(&self.control)?, route: clone(&self.route)? })
+        let (control, route) = (clone(&self.control)?, clone(&self.route)?);
+        Some(Self { index, name: Mutex::new(name), control, route })
     }
 
     /// Driver and place on the bus.
@@ -159,7 +171,7 @@ impl Netdev {
     /// # Errors
     /// If the kernel refuses.
     pub fn driver(&self) -> Result<Driver, NetdevError> {
-        self.call("read the driver (ETHTOOL_GDRVINFO)", ethtool::driver(&self.control, &self.name))
+        self.call("read the driver (ETHTOOL_GDRVINFO)", ethtool::driver(&self.control, &self.name()))
     }
 
     /// Queues that are in use now.
@@ -167,7 +179,7 @@ impl Netdev {
     /// # Errors
     /// If the kernel refuses.
     pub fn queues(&self) -> Result<QueueCounts, NetdevError> {
-        match ethtool::queues(&self.control, &self.name) {
+        match ethtool::queues(&self.control, &self.name()) {
             // Such a driver can't change its number of queues, so it uses those that it allocated.
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 let link = self.link()?;
@@ -182,7 +194,7 @@ impl Netdev {
     /// # Errors
     /// If the kernel refuses.
     pub fn offloads(&self) -> Result<Offloads, NetdevError> {
-        self.call("read the offloads (ethtool)", ethtool::offloads(&self.control, &self.name))
+        self.call("read the offloads (ethtool)", ethtool::offloads(&self.control, &self.name()))
     }
 
     /// The NUMA node of the device; `None` for a virtual one or a machine with one node.
@@ -204,7 +216,7 @@ impl Netdev {
     /// # Errors
     /// If the kernel refuses.
     pub fn set_up(&self, up: bool) -> Result<(), NetdevError> {
-        self.call("set the state", ioctl::set_up(&self.control, &self.name, up))
+        self.call("set the state", ioctl::set_up(&self.control, &self.name(), up))
     }
 
     /// Sets the MTU.
@@ -212,7 +224,7 @@ impl Netdev {
     /// # Errors
     /// If the kernel refuses.
     pub fn set_mtu(&self, mtu: u32) -> Result<(), NetdevError> {
-        self.call("set the MTU", ioctl::set_mtu(&self.control, &self.name, mtu))
+        self.call("set the MTU", ioctl::set_mtu(&self.control, &self.name(), mtu))
     }
 
     /// Sets the MAC address.
@@ -220,7 +232,7 @@ impl Netdev {
     /// # Errors
     /// If the kernel refuses.
     pub fn set_mac(&self, mac: MacAddr) -> Result<(), NetdevError> {
-        self.call("set the MAC address", ioctl::set_mac(&self.control, &self.name, mac))
+        self.call("set the MAC address", ioctl::set_mac(&self.control, &self.name(), mac))
     }
 
     /// Makes `address` the interface's first IPv4 address.
@@ -228,7 +240,7 @@ impl Netdev {
     /// # Errors
     /// If the kernel refuses.
     pub fn set_ipv4(&self, address: Ipv4Net) -> Result<(), NetdevError> {
-        self.call("set the IPv4 address", ioctl::set_ipv4(&self.control, &self.name, address))
+        self.call("set the IPv4 address", ioctl::set_ipv4(&self.control, &self.name(), address))
     }
 
     /// Lets the interface take frames for any MAC address until the guard is dropped, or the
@@ -240,6 +252,13 @@ impl Netdev {
         let index = self.link()?.index;
         let guard = namespace.run(|| ioctl::PromiscuousMembership::enter(index))?;
         self.call("enter promiscuous mode", guard).map(|membership| Promiscuous { _membership: membership })
+    }
+}
+
+fn failed(action: &'static str, name: &LinkName, source: io::Error) -> NetdevError {
+    match source.raw_os_error() {
+        Some(libc::ENODEV) => NetdevError::NoSuchInterface(name.clone()),
+        _ => NetdevError::Call { interface: name.clone(), action, source },
     }
 }
 

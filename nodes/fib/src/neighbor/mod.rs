@@ -6,7 +6,7 @@ mod queues;
 mod table;
 
 pub use notice::{NeighborNotice, NoticeSender, Recent};
-pub use queues::{Pushed, Queues, Waiting};
+pub use queues::{Asked, Pushed, Queues, Waiting};
 pub use table::{
     Evidence, Neighbor, NeighborAction, NeighborError, NeighborSettings, NeighborState, Neighbors, Refusals,
 };

@@ -21,8 +21,29 @@ struct Queue {
     oldest: BufferIndex,
     newest: BufferIndex,
     count: usize,
-    /// When the neighbour was last asked for. A time stamp cannot stand for never: it is small after a boot.
-    asked: Option<Tsc>,
+    asked: Asked,
+}
+
+/// How a neighbour was asked for on behalf of the packets that wait for it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Asked {
+    /// When last. A time stamp cannot stand for never: it is small after a boot.
+    last: Option<Tsc>,
+    /// Clocks after that until it is asked for again.
+    pause: u64,
+}
+
+impl Asked {
+    /// Whether it is time to ask.
+    pub fn is_due(&self, now: Tsc) -> bool {
+        self.last.is_none_or(|last| now.since(last) >= self.pause)
+    }
+
+    /// It is asked for now, and again after `shortest`, and then after twice as long each time, up to `longest`.
+    pub fn ask(&mut self, now: Tsc, shortest: u64, longest: u64) {
+        let next = if self.last.is_none() { shortest } else { self.pause.saturating_mul(2) };
+        *self = Asked { last: Some(now), pause: next.min(longest) };
+    }
 }
 
 /// What became of a packet.
@@ -61,8 +82,8 @@ impl Queues {
         self.queues.contains_key(&neighbor)
     }
 
-    /// When the neighbour was last asked for, if it was; the outer `None` if no packet waits for it.
-    pub fn asked(&mut self, neighbor: Waiting) -> Option<&mut Option<Tsc>> {
+    /// How the neighbour was asked for; `None` if no packet waits for it.
+    pub fn asked(&mut self, neighbor: Waiting) -> Option<&mut Asked> {
         self.queues.get_mut(&neighbor).map(|queue| &mut queue.asked)
     }
 
@@ -81,7 +102,7 @@ impl Queues {
             Entry::Vacant(_) if full => Pushed::Refused,
             Entry::Vacant(place) => {
                 self.count += 1;
-                place.insert(Queue { oldest: index, newest: index, count: 1, asked: None });
+                place.insert(Queue { oldest: index, newest: index, count: 1, asked: Asked::default() });
                 Pushed::Kept
             }
             Entry::Occupied(mut queue) => {

@@ -16,9 +16,10 @@
 //!                          v
 //!                        (none)
 //! ```
-//! While an entry has failed nobody is asked: a host that is gone costs three requests in each quiet time,
-//! however many packets are sent to it. A stale neighbour is asked by unicast (RFC 1122 section 2.3.2.1) and
-//! still forwarded to. An entry begins with a [`NeighborAction::SendRequest`] or [`NeighborAction::Resolved`]
+//! Beside these requests, which time sends, each packet for a neighbour that has not answered asks again, also after a
+//! failure, but with a pause that grows from half a millisecond to an interval: a host that comes up is found at once, and
+//! one that is gone costs a request a second, however many packets are sent to it. A stale neighbour is asked by unicast
+//! (RFC 1122 section 2.3.2.1) and still forwarded to. An entry begins with a [`NeighborAction::SendRequest`] or [`NeighborAction::Resolved`]
 //! and ends with a [`NeighborAction::Removed`].
 //!
 //! # What is believed
@@ -27,6 +28,13 @@
 //! link, with addresses that no packet of ours will ever need. Believing changes of known entries is what
 //! lets a standby router take over an address by gratuitous ARP; it is also why ARP is no protection against
 //! a hostile station, and static entries are: they are never changed by what is heard.
+//!
+//! # Who makes room
+//! Any station can fill a table, by requests with invented senders or by packets to addresses that nobody has (RFC 6583).
+//! So a full table makes room for a new entry: of the interface with the most entries that may go, the first of those that
+//! have failed, then of those that were learned and have never answered a question of ours, the oldest. Entries that
+//! have answered go only for an interface that has fewer than theirs; static ones never go. Of neighbours that are
+//! asked for the same holds by their number. So what a stranger fills is the share of its own link.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -51,7 +59,7 @@ pub struct NeighborSettings {
     pub interval: Duration,
     /// How long an answer is good.
     pub age: Duration,
-    /// How long nobody is asked after a failure.
+    /// How long a failure is remembered: packets are answered at once.
     pub quiet: Duration,
 }
 
@@ -202,7 +210,55 @@ struct Entry {
     since: Duration,
     /// When something is to be done about it.
     deadline: Option<Duration>,
+    /// It has answered a question of ours.
+    confirmed: bool,
+    /// When it was last asked for.
+    asked: Duration,
+    /// How long after that no packet asks again.
+    pause: Duration,
 }
+
+/// What an entry is worth when there is no room: the lowest goes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Failed,
+    Unconfirmed,
+    Confirmed,
+    Awaited,
+}
+
+impl Entry {
+    /// `None`: it never goes.
+    fn worth(&self) -> Option<Worth> {
+        match self.state {
+            NeighborState::Static(_) => None,
+            NeighborState::Failed => Some(Worth::Failed),
+            NeighborState::Incomplete { .. } => Some(Worth::Awaited),
+            _ if self.confirmed => Some(Worth::Confirmed),
+            _ => Some(Worth::Unconfirmed),
+        }
+    }
+}
+
+/// What one interface has in the table.
+#[derive(Default)]
+struct Share {
+    entries: usize,
+    unresolved: usize,
+    /// Those that may have to make room, in the order in which they go.
+    spare: BTreeSet<(Worth, Duration, IpAddr)>,
+}
+
+impl Share {
+    /// The first to go among those worth `least` and more.
+    fn first(&self, least: Worth) -> Option<(Worth, IpAddr)> {
+        let start = (least, Duration::ZERO, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        self.spare.range(start..).next().map(|(worth, _, address)| (*worth, *address))
+    }
+}
+
+/// The first pause is the interval divided by this: half a millisecond of a second.
+const FIRST_PAUSE: u32 = 2048;
 
 /// All neighbours of all interfaces. Each operation costs the logarithm of their number.
 pub struct Neighbors {
@@ -210,8 +266,12 @@ pub struct Neighbors {
     entries: BTreeMap<Key, Entry>,
     /// One element for each entry with a deadline.
     deadlines: BTreeSet<(Duration, Key)>,
+    shares: BTreeMap<InterfaceIndex, Share>,
     unresolved: usize,
     refusals: Refusals,
+    /// Entries that had to make room, and whose removal nobody has taken note of.
+    displaced: Vec<NeighborAction>,
+    displacements: u64,
 }
 
 impl Neighbors {
@@ -221,8 +281,11 @@ impl Neighbors {
             settings,
             entries: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            shares: BTreeMap::new(),
             unresolved: 0,
             refusals: Refusals::default(),
+            displaced: Vec::new(),
+            displacements: 0,
         }
     }
 
@@ -236,8 +299,9 @@ impl Neighbors {
         &self.settings
     }
 
-    /// A packet needs the neighbour. Returns the first request, or what is known already (the packet set out
-    /// before its worker knew), or nothing if the answer is awaited or silence was the answer.
+    /// A packet needs the neighbour. Returns a request, or what is known already (the packet set out before its worker
+    /// knew), or nothing if it was asked for a moment ago. The entries that made room are to be taken note of first
+    /// ([`Neighbors::take_displaced`]).
     pub fn resolve(
         &mut self,
         now: Duration,
@@ -245,14 +309,19 @@ impl Neighbors {
         address: IpAddr,
     ) -> Result<Option<NeighborAction>, NeighborError> {
         let key = (interface, address);
-        if let Some(entry) = self.entries.get(&key) {
-            return Ok(entry.state.mac().map(|mac| NeighborAction::Resolved { interface, address, mac }));
+        if let Some(entry) = self.entries.get_mut(&key) {
+            if let Some(mac) = entry.state.mac() {
+                return Ok(Some(NeighborAction::Resolved { interface, address, mac }));
+            }
+            let due = now >= entry.asked + entry.pause;
+            if due {
+                entry.asked = now;
+                entry.pause = (2 * entry.pause).min(self.settings.interval);
+            }
+            return Ok(due.then_some(NeighborAction::SendRequest { interface, address, to: None }));
         }
-        self.check_room()?;
-        if self.unresolved >= self.settings.unresolved_limit {
-            self.refusals.unresolved += 1;
-            return Err(NeighborError::TooManyUnresolved { limit: self.settings.unresolved_limit });
-        }
+        self.make_room_to_ask(interface)?;
+        self.make_room(interface)?;
         self.set(key, NeighborState::Incomplete { requests: 1 }, now, Some(now + self.settings.interval));
         Ok(Some(NeighborAction::SendRequest { interface, address, to: None }))
     }
@@ -276,7 +345,7 @@ impl Neighbors {
             _ => self.check_station(mac)?,
         }
         if known.is_none() {
-            self.check_room()?;
+            self.make_room(interface)?;
         }
         self.set(key, NeighborState::Reachable(mac), now, Some(now + self.settings.age));
         let changed = known.and_then(NeighborState::mac) != Some(mac);
@@ -294,7 +363,7 @@ impl Neighbors {
         let key = (interface, address);
         self.check_station(mac)?;
         if !self.entries.contains_key(&key) {
-            self.check_room()?;
+            self.make_room(interface)?;
         }
         self.set(key, NeighborState::Static(mac), now, None);
         Ok(NeighborAction::Resolved { interface, address, mac })
@@ -303,7 +372,7 @@ impl Neighbors {
     /// Removes an entry of any kind.
     pub fn remove(&mut self, interface: InterfaceIndex, address: IpAddr) -> Option<NeighborAction> {
         let entry = self.entries.remove(&(interface, address))?;
-        self.unlink((interface, address), entry);
+        self.unlink((interface, address), &entry);
         Some(NeighborAction::Removed { interface, address })
     }
 
@@ -316,6 +385,33 @@ impl Neighbors {
             .map(|neighbor| neighbor.address)
             .collect();
         addresses.into_iter().filter_map(|address| self.remove(interface, address)).collect()
+    }
+
+    /// We have another address on a link: asks again for all whose answers, if there were any, went to the old one.
+    pub fn ask_again(&mut self, now: Duration, interface: InterfaceIndex) -> Vec<NeighborAction> {
+        let range = (interface, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))..;
+        let of_interface = self.entries.range_mut(range).take_while(|(key, _)| key.0 == interface);
+        let mut requests = Vec::new();
+        for ((_, address), entry) in of_interface.filter(|(_, entry)| entry.state.mac().is_none()) {
+            entry.asked = now;
+            requests.push(NeighborAction::SendRequest { interface, address: *address, to: None });
+        }
+        requests
+    }
+
+    /// The removals of entries that made room since the last call: to be done before what the call that made them go returned.
+    pub fn take_displaced(&mut self) -> Vec<NeighborAction> {
+        std::mem::take(&mut self.displaced)
+    }
+
+    /// The interface with the most entries.
+    pub fn fullest(&self) -> Option<InterfaceIndex> {
+        self.shares.iter().max_by_key(|(_, share)| share.entries).map(|(index, _)| *index)
+    }
+
+    /// How many entries have made room.
+    pub fn displacements(&self) -> u64 {
+        self.displacements
     }
 
     /// Does what is due, but not more than `budget` things: the rest is due at the next call. That spreads
@@ -408,30 +504,135 @@ impl Neighbors {
     }
 
     fn set(&mut self, key: Key, state: NeighborState, now: Duration, deadline: Option<Duration>) {
-        let old = self.entries.insert(key, Entry { state, since: now, deadline });
-        if let Some(old) = old {
+        let old = self.entries.remove(&key);
+        if let Some(old) = &old {
             self.unlink(key, old);
         }
-        self.unresolved += usize::from(state.mac().is_none());
-        if let Some(deadline) = deadline {
+        let interval = self.settings.interval;
+        let first = (now, interval / FIRST_PAUSE);
+        let before = old.map_or(first, |old| (old.asked, old.pause));
+        let (asked, pause) = match state {
+            NeighborState::Incomplete { .. } => (now, before.1),
+            NeighborState::Failed => (before.0, interval),
+            // For when it is asked for anew.
+            _ => first,
+        };
+        let confirmed = match state {
+            NeighborState::Reachable(_) => old.is_some_and(|old| {
+                old.confirmed || !matches!(old.state, NeighborState::Reachable(_) | NeighborState::Static(_))
+            }),
+            NeighborState::Stale { .. } => old.is_some_and(|old| old.confirmed),
+            _ => false,
+        };
+        let entry = Entry { state, since: now, deadline, confirmed, asked, pause };
+        self.link(key, &entry);
+        self.entries.insert(key, entry);
+    }
+
+    /// Before `entry` comes into the map.
+    fn link(&mut self, key: Key, entry: &Entry) {
+        let unresolved = usize::from(entry.state.mac().is_none());
+        let share = self.shares.entry(key.0).or_default();
+        share.entries += 1;
+        share.unresolved += unresolved;
+        share.spare.extend(entry.worth().map(|worth| (worth, entry.since, key.1)));
+        self.unresolved += unresolved;
+        if let Some(deadline) = entry.deadline {
             self.deadlines.insert((deadline, key));
         }
     }
 
     /// After `entry` left the map.
-    fn unlink(&mut self, key: Key, entry: Entry) {
-        self.unresolved -= usize::from(entry.state.mac().is_none());
+    fn unlink(&mut self, key: Key, entry: &Entry) {
+        let unresolved = usize::from(entry.state.mac().is_none());
+        if let Some(share) = self.shares.get_mut(&key.0) {
+            share.entries -= 1;
+            share.unresolved -= unresolved;
+            if let Some(worth) = entry.worth() {
+                share.spare.remove(&(worth, entry.since, key.1));
+            }
+            if share.entries == 0 {
+                self.shares.remove(&key.0);
+            }
+        }
+        self.unresolved -= unresolved;
         if let Some(deadline) = entry.deadline {
             self.deadlines.remove(&(deadline, key));
         }
     }
 
-    fn check_room(&mut self) -> Result<(), NeighborError> {
+    /// Sees to it that there is room for another entry of an interface.
+    fn make_room(&mut self, interface: InterfaceIndex) -> Result<(), NeighborError> {
         if self.entries.len() < self.settings.limit {
             return Ok(());
         }
-        self.refusals.full += 1;
-        Err(NeighborError::Full { limit: self.settings.limit })
+        let own = self.shares.get(&interface).map_or(0, |share| share.entries);
+        let first = |share: &Share| share.first(Worth::Failed);
+        let cheap = |(worth, address)| (worth <= Worth::Unconfirmed).then_some(address);
+        let dear = |(worth, address)| (worth == Worth::Confirmed).then_some(address);
+        let of_most = self.most(interface, |share| share.entries, |share| first(share).and_then(cheap));
+        let victim = of_most.or_else(|| {
+            let larger = |share: &Share| share.entries > own + 1;
+            self.most(
+                interface,
+                |share| share.entries,
+                |share| first(share).filter(|_| larger(share)).and_then(dear),
+            )
+        });
+        match victim {
+            Some(key) => self.displace(key),
+            None => {
+                self.refusals.full += 1;
+                return Err(NeighborError::Full { limit: self.settings.limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that another neighbour of an interface may be asked for.
+    fn make_room_to_ask(&mut self, interface: InterfaceIndex) -> Result<(), NeighborError> {
+        if self.unresolved < self.settings.unresolved_limit {
+            return Ok(());
+        }
+        let own = self.shares.get(&interface).map_or(0, |share| share.unresolved);
+        let failed = |share: &Share| match share.first(Worth::Failed) {
+            Some((Worth::Failed, address)) => Some(address),
+            _ => None,
+        };
+        let awaited = |share: &Share| {
+            let (_, address) = share.first(Worth::Awaited)?;
+            (share.unresolved > own + 1).then_some(address)
+        };
+        let victim = self
+            .most(interface, |share| share.unresolved, failed)
+            .or_else(|| self.most(interface, |share| share.unresolved, awaited));
+        match victim {
+            Some(key) => self.displace(key),
+            None => {
+                self.refusals.unresolved += 1;
+                return Err(NeighborError::TooManyUnresolved { limit: self.settings.unresolved_limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the interfaces for which `which` names an address, the one with the most; among equals `own`.
+    fn most(
+        &self,
+        own: InterfaceIndex,
+        count: impl Fn(&Share) -> usize,
+        which: impl Fn(&Share) -> Option<IpAddr>,
+    ) -> Option<Key> {
+        let candidates = self.shares.iter().filter_map(|(index, share)| {
+            Some(((count(share), *index == own, *index), (*index, which(share)?)))
+        });
+        candidates.max_by_key(|(rank, _)| *rank).map(|(_, key)| key)
+    }
+
+    fn displace(&mut self, (interface, address): Key) {
+        let removed = self.remove(interface, address);
+        self.displaced.extend(removed);
+        self.displacements += 1;
     }
 
     fn check_station(&mut self, mac: MacAddr) -> Result<(), NeighborError> {

@@ -11,13 +11,14 @@ use weft_flow_map::layout::state;
 use weft_flow_map::{Direction, State};
 use weft_token_bucket::Moment;
 
+use super::life::BATCH;
 use super::{Ahead, Arrival, Fate, Shard, Why};
 use crate::admission::{ADMITTED_IN, ADMITTED_OUT};
 use crate::counts::Count;
-use crate::news::{HEAD, What};
+use crate::news::{Ending, HEAD, What};
 use crate::parse::{Parsed, Relation, segment};
 use crate::settings::Mode;
-use crate::slots;
+use crate::slots::{self, Slots};
 use crate::tcp::{Connection, Segment};
 
 impl Shard {
@@ -58,6 +59,9 @@ impl Shard {
         flags |= if waits { state::WAITING } else { 0 };
         slots::begin(self.slots.at(slot), key, direction, arrival.interface, flags, now);
         self.index.insert(ahead.hash, slot);
+        let slots = &self.slots;
+        let generation = slots.at(slot).generation();
+        self.beginners.push((slot, generation), |(slot, generation)| unconfirmed(slots, slot, generation));
         let patience = if waits { self.clocks.agent() } else { self.idle(key, State::New as u64) };
         if let Some(soon) = self.slots.soon() {
             self.wheel.prefetch(soon);
@@ -130,6 +134,22 @@ impl Shard {
         }
     }
 
+    /// Ends the oldest flow that nobody has confirmed; false if there is none among the oldest of all.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, now: Tsc) -> bool {
+        // Those that were confirmed meanwhile are looked at once each; of many, a bounded number per packet.
+        for _ in 0..BATCH {
+            let Some((slot, generation)) = self.beginners.pop() else { return false };
+            if unconfirmed(&self.slots, slot, generation) {
+                let hash = self.seed.hash(self.slots.at(slot).key().words());
+                self.end(slot, hash, now, Ending::Displaced);
+                return true;
+            }
+        }
+        false
+    }
+
     /// A slot for a new flow, if one may begin.
     #[inline(always)]
     fn room(&mut self, now: Tsc, interface: InterfaceIndex) -> Result<u32, (Count, Why)> {
@@ -144,15 +164,22 @@ impl Shard {
         {
             return Err((Count::RateLimit, Why::RateLimit));
         }
-        if self.slots.active() >= self.most {
+        if self.slots.active() >= self.most && !self.make_room(now) {
             return Err((Count::Full, Why::Full));
         }
         let slot = self.slots.allocate().ok_or((Count::Full, Why::Full))?;
-        if let Some(flows) = flows {
+        if let Some(flows) = self.shared.flows.get(interface.index()) {
             flows.fetch_add(1, Relaxed);
         }
         Ok(slot)
     }
+}
+
+/// Whether this flow is there, and nobody has confirmed it: no answer, of TCP no complete handshake.
+fn unconfirmed(slots: &Slots, slot: u32, generation: u32) -> bool {
+    let entry = slots.at(slot);
+    let word = entry.state.load(Relaxed);
+    entry.generation() == generation && word & state::STATE != 0 && slots::state_of(word) == State::New
 }
 
 /// The packet as the agent is shown it.

@@ -71,7 +71,11 @@ impl Shard {
         if let Some(flows) = self.shared.flows.get(interface.index()) {
             flows.fetch_sub(1, Relaxed);
         }
-        self.counts.one(if why == Ending::Cleared { Count::Cleared } else { Count::Expired });
+        self.counts.one(match why {
+            Ending::Cleared => Count::Cleared,
+            Ending::Displaced => Count::Displaced,
+            Ending::Idle | Ending::Closed | Ending::Replaced => Count::Expired,
+        });
         self.index.remove(hash, slot);
         self.slots.release(slot);
     }

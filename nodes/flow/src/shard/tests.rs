@@ -224,7 +224,8 @@ proptest! {
         prop_assert_eq!(shard.active(), 0);
         prop_assert_eq!(table.flows().count(), 0);
         let counts = &shard.counts;
-        prop_assert_eq!(counts.get(Count::Created), counts.get(Count::Expired) + counts.get(Count::Cleared));
+        let ended = [Count::Expired, Count::Cleared, Count::Displaced].map(|count| counts.get(count));
+        prop_assert_eq!(counts.get(Count::Created), ended.iter().sum::<u64>());
     }
 
     /// The same packets over one shard and over two, each to its owner: the same flows.
@@ -339,6 +340,39 @@ fn new_flows_are_limited_and_known_ones_are_not() {
     assert!(later[..25].iter().all(|fate| matches!(fate, Fate::Flow { .. })));
     assert!(later[25..].iter().all(|fate| *fate == Fate::Refused(Why::InterfaceLimit)));
     assert_eq!(shard.active(), 25);
+}
+
+/// A flood of SYNs neither keeps a new connection out nor ends one that is established.
+#[test]
+fn a_flood_of_handshakes_leaves_room_for_the_one_that_is_meant() {
+    let now = Tsc(1 << 40);
+    let mut shard = shard(&settings(64, false, true), &Arc::new(Shared::new(1)), now);
+    let mut pass = |from: usize, port: u16, flags, sequence, acknowledgment| {
+        let segment = Segment { flags, sequence, acknowledgment, window: 1000, ..Segment::default() };
+        let ip = ipv4(HOSTS[from], HOSTS[1 - from]);
+        let (from, to) = if from == 0 { (port, 80) } else { (80, port) };
+        let fate = send(&mut shard, now, &tcp(ip, from, to, &segment));
+        (matches!(fate, Fate::Flow { .. }), shard.active(), shard.counts.get(Count::Displaced))
+    };
+    use flags::{ACK, SYN};
+    for (port, flood) in [(1000, 0..40_000u32), (1001, 40_000..40_030), (1002, 40_030..60_000)] {
+        // The SYN, half of a flood that fills the table, and the rest of the handshake. Of the flood, half is answered.
+        assert!(pass(0, port, SYN, 100, 0).0);
+        for n in flood.clone().take(30) {
+            assert!(pass(0, 2000 + n as u16, SYN, n, 0).0);
+            if n % 2 == 0 {
+                assert!(pass(1, 2000 + n as u16, SYN | ACK, n, n + 1).0);
+            }
+        }
+        assert!(pass(1, port, SYN | ACK, 500, 101).0);
+        assert!(pass(0, port, ACK, 101, 501).0);
+        for n in flood.skip(30) {
+            assert!(pass(0, 2000 + n as u16, SYN, n, 0).0);
+        }
+    }
+    let (known, active, displaced) = pass(0, 1000, ACK, 101, 501);
+    assert!(known && active == 64 && displaced > 30_000, "{known} {active} {displaced}");
+    assert!(pass(1, 1001, ACK, 501, 101).0 && pass(1, 1002, ACK, 501, 101).0);
 }
 
 #[test]

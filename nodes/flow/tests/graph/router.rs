@@ -145,10 +145,31 @@ fn a_full_table_leaves_known_flows_alone() {
     let mut it = tracked(Settings { flows: 4, ..settings() }, Mode::Track);
     for port in 1..=4 {
         it.passes(0, |ip| ip.udp(port, 53));
+        it.passes(1, |ip| ip.udp(53, port));
     }
     it.dies(0, |ip| ip.udp(5, 53), "table_full");
     it.passes(1, |ip| ip.udp(53, 4));
     assert_eq!((it.flows().len(), it.counted(Count::Full)), (4, 1));
+}
+
+#[test]
+fn of_a_full_table_the_oldest_flow_without_an_answer_makes_room() {
+    let mut it = tracked(Settings { flows: 4, ..settings() }, Mode::Track);
+    it.tracker.set_events(true);
+    for port in 1..=4 {
+        it.passes(0, |ip| ip.udp(port, 53));
+    }
+    it.passes(1, |ip| ip.udp(53, 1));
+    it.passes(0, |ip| ip.udp(5, 53));
+    assert_eq!((it.flows().len(), it.counted(Count::Full), it.counted(Count::Displaced)), (4, 0, 1));
+    let mut displaced = Vec::new();
+    it.tracker.hear(100, |news| {
+        if let What::Ended { why: Ending::Displaced, .. } = news.what {
+            displaced.push(news.key);
+        }
+    });
+    let left: Vec<_> = it.flows().iter().map(|flow| flow.key).collect();
+    assert!(displaced.len() == 1 && !left.contains(&displaced[0]));
 }
 
 #[test]

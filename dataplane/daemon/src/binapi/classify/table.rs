@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use weft_binapi::Retval;
-use weft_classify::{Action, Dscp, Match, PortRange, Priority, Rule, RuleId, Verdict};
+use weft_classify::{Action, Dscp, Family, Match, PortRange, Priority, Rule, RuleId, Verdict};
 use weft_nodes::headers::IpProtocol;
 
 /// "None" of VPP: no table, and for verdicts "goes on".
@@ -162,6 +162,7 @@ impl Fields {
             Ipv4Net::new(address(at), length).expect("a mask has 32 bits at most").trunc()
         };
         Match {
+            family: Family::Ip4,
             source: net(12, self.source),
             destination: net(16, self.destination),
             protocol: self.protocol.then_some(IpProtocol(header[9])),
@@ -198,7 +199,7 @@ pub fn rules(tables: &BTreeMap<u32, Table>, head: u32) -> Result<Vec<Rule>, Retv
     rules.push(Rule {
         id: RuleId(u32::MAX),
         priority: Priority(u32::MAX),
-        matches: Match::default(),
+        matches: Match { family: Family::Ip4, ..Match::default() },
         action: Action::only(verdict(miss)?),
     });
     Ok(rules)
@@ -241,7 +242,8 @@ mod tests {
         assert_eq!((udp.id, udp.priority, udp.action.verdict), (RuleId(5), Priority(0), Verdict::Drop));
         assert_eq!(destination.matches.destination, "10.0.0.1/32".parse().unwrap());
         assert_eq!((destination.priority, destination.action.verdict), (Priority(1), Verdict::Pass));
-        assert_eq!((&miss.matches, miss.action.verdict), (&Match::default(), Verdict::Drop));
+        let of_ip4 = Match { family: Family::Ip4, ..Match::default() };
+        assert_eq!((&miss.matches, miss.action.verdict), (&of_ip4, Verdict::Drop));
         let other = mask(&[(9, &[17]), (12, &[10, 1, 2, 1]), (22, &[0x10, 0xe1])]);
         assert!(tables[&3].same(&bytes, &other), "the last byte is not compared");
     }

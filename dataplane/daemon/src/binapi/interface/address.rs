@@ -18,15 +18,28 @@ use crate::binapi::{changing, index, ip4};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, changes, _, message: SwInterfaceAddDelAddress| {
-        let index = changing(dataplane, changes, message.sw_if_index)?;
-        match (message.is_add, message.del_all) {
-            (true, _) => changes.add_address(index, net(&message.prefix)?),
-            (false, false) => changes.delete(Object::Address(index, net(&message.prefix)?)),
-            (false, true) => changes.delete_addresses(index),
-        }
-        Ok(|_: &mut _| SwInterfaceAddDelAddressReply { retval: 0 })
-    });
+    registry.change_as(
+        |dataplane, changes, _, message: SwInterfaceAddDelAddress| {
+            let index = changing(dataplane, changes, message.sw_if_index)?;
+            match (message.is_add, message.del_all) {
+                (true, _) => changes.add_address(index, net(&message.prefix)?),
+                (false, false) => changes.delete(Object::Address(index, net(&message.prefix)?)),
+                (false, true) => changes.delete_addresses(index),
+            }
+            Ok(|_: &mut _| SwInterfaceAddDelAddressReply { retval: 0 })
+        },
+        // On the interface itself, or on another one.
+        |dataplane, message, retval| {
+            let has =
+                dataplane.interfaces.get(InterfaceIndex(message.sw_if_index.0)).is_some_and(|interface| {
+                    net(&message.prefix).is_ok_and(|address| interface.ip4.addresses.contains(&address))
+                });
+            match has && message.is_add && retval == Retval::DUPLICATE_IF_ADDRESS {
+                true => Err(Retval::ADDRESS_IN_USE),
+                false => Err(retval),
+            }
+        },
+    );
     registry.change(|dataplane, changes, _, message: SwInterfaceSetUnnumbered| {
         let lender = changing(dataplane, changes, message.sw_if_index)?;
         let index = changing(dataplane, changes, message.unnumbered_sw_if_index)?;

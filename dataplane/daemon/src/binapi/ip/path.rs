@@ -92,7 +92,10 @@ pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
         PathTarget::Connected(interface) => shown.sw_if_index = interface.0,
         // Clients know no path that the host sends on: to them, too, such packets go up to it.
         PathTarget::Local | PathTarget::Punt => shown.r#type = FibPathType::LOCAL,
-        PathTarget::OwnAddress { role: AddressRole::Host, .. } => shown.r#type = FibPathType::LOCAL,
+        PathTarget::OwnAddress { role: AddressRole::Host, interface } => {
+            shown.r#type = FibPathType::LOCAL;
+            shown.sw_if_index = interface.0;
+        }
         PathTarget::OwnAddress { role: AddressRole::Network, .. }
         | PathTarget::Drop(DropKind::NoRoute | DropKind::Blackhole) => shown.r#type = FibPathType::DROP,
         PathTarget::Drop(DropKind::Unreachable) => shown.r#type = FibPathType::ICMP_UNREACH,

@@ -16,24 +16,38 @@ use crate::binapi::retval::step;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, changes, _, message: IpRouteAddDel| {
-        let how = How { is_add: message.is_add, is_multipath: message.is_multipath };
-        let route = &message.route;
-        let place = note(dataplane, changes, how, (route.table_id, &route.prefix, &route.paths))?;
-        Ok(move |dataplane: &mut Dataplane| IpRouteAddDelReply {
-            retval: 0,
-            stats_index: place.stats_index(dataplane),
-        })
-    });
-    registry.change(|dataplane, changes, _, message: IpRouteAddDelV2| {
-        let how = How { is_add: message.is_add, is_multipath: message.is_multipath };
-        let route = &message.route;
-        let place = note(dataplane, changes, how, (route.table_id, &route.prefix, &route.paths))?;
-        Ok(move |dataplane: &mut Dataplane| IpRouteAddDelV2Reply {
-            retval: 0,
-            stats_index: place.stats_index(dataplane),
-        })
-    });
+    registry.change_as(
+        |dataplane, changes, _, message: IpRouteAddDel| {
+            let how = How { is_add: message.is_add, is_multipath: message.is_multipath };
+            let route = &message.route;
+            let place = note(dataplane, changes, how, (route.table_id, &route.prefix, &route.paths))?;
+            Ok(move |dataplane: &mut Dataplane| IpRouteAddDelReply {
+                retval: 0,
+                stats_index: place.stats_index(dataplane),
+            })
+        },
+        |_, message, retval| habit(message.is_add, retval),
+    );
+    registry.change_as(
+        |dataplane, changes, _, message: IpRouteAddDelV2| {
+            let how = How { is_add: message.is_add, is_multipath: message.is_multipath };
+            let route = &message.route;
+            let place = note(dataplane, changes, how, (route.table_id, &route.prefix, &route.paths))?;
+            Ok(move |dataplane: &mut Dataplane| IpRouteAddDelV2Reply {
+                retval: 0,
+                stats_index: place.stats_index(dataplane),
+            })
+        },
+        |_, message, retval| habit(message.is_add, retval),
+    );
+}
+
+/// To delete what is not there is no error.
+fn habit(is_add: bool, retval: Retval) -> Result<(), Retval> {
+    match !is_add && retval == Retval::NO_SUCH_ENTRY {
+        true => Ok(()),
+        false => Err(retval),
+    }
 }
 
 #[derive(Clone, Copy)]

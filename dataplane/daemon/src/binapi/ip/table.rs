@@ -15,14 +15,25 @@ use crate::binapi::retval::{router, step};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.change(|dataplane, changes, _, IpTableAddDel { is_add, table }| {
-        add_del(dataplane, changes, is_add, &table)?;
-        Ok(|_: &mut _| IpTableAddDelReply { retval: 0 })
-    });
-    registry.change(|dataplane, changes, _, IpTableAddDelV2 { is_add, table, .. }| {
-        add_del(dataplane, changes, is_add, &table)?;
-        Ok(|_: &mut _| IpTableAddDelV2Reply { retval: 0 })
-    });
+    // To delete what is not there is no error.
+    let habit = |is_add: bool, retval: Retval| match !is_add && retval == Retval::NO_SUCH_FIB {
+        true => Ok(()),
+        false => Err(retval),
+    };
+    registry.change_as(
+        |dataplane, changes, _, IpTableAddDel { is_add, table }| {
+            add_del(dataplane, changes, is_add, &table)?;
+            Ok(|_: &mut _| IpTableAddDelReply { retval: 0 })
+        },
+        move |_, message, retval| habit(message.is_add, retval),
+    );
+    registry.change_as(
+        |dataplane, changes, _, IpTableAddDelV2 { is_add, table, .. }| {
+            add_del(dataplane, changes, is_add, &table)?;
+            Ok(|_: &mut _| IpTableAddDelV2Reply { retval: 0 })
+        },
+        move |_, message, retval| habit(message.is_add, retval),
+    );
     // The number has to be known at once.
     registry.command(|dataplane, session, IpTableAllocate { mut table }| {
         if table.table_id == u32::MAX {

@@ -25,7 +25,7 @@ impl Resolve for Reader<'_> {
         let address: Ipv4Addr = args.parse("address of a neighbour")?;
         let named = args.take_if("interface", |name| self.dataplane.interfaces.find(name));
         let interface = named.or_else(|| on_link(self.dataplane, address)).ok_or_else(|| {
-            args.reject(format!("{address} is on the link of no interface; name the interface behind it"))
+            args.reject(format!("{address} is on the link of no interface; name the interface after it"))
         })?;
         self.next_hops.push((interface, address));
         Ok(AdjacencyId(self.next_hops.len() as u32 - 1))

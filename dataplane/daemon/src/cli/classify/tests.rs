@@ -73,11 +73,14 @@ fn bad_rules_say_what_is_wrong_with_them() {
     let mut bed = bed();
     for (rule, reason) in [
         ("priority 5 action drop", "expected id, found \"priority\""),
-        ("id 1", "the command ends too early: expected action, priority, src, dst, proto, sport, dport"),
+        (
+            "id 1",
+            "the command ends too early: expected action, priority, family, src, dst, proto, sport, dport",
+        ),
         ("id 1 src 10.0.0.1/8 action drop", "bits beyond the prefix are set; 10.0.0.0/8 has none"),
         (
             "id 1 proto tpc action drop",
-            "expected any, icmp, tcp, udp, dccp, gre, esp, ah, sctp, udplite or a number",
+            "expected any, icmp, tcp, udp, dccp, gre, esp, ah, icmp6, sctp, udplite or a number",
         ),
         ("id 1 dport 90-80 action drop", "90 is above 80"),
         ("id 1 proto icmp dport 80 action drop", "rule 1 can never match: ICMP has no ports"),

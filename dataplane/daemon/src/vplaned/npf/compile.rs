@@ -2,14 +2,14 @@
 //! From `npf-cfg` rules to rules of the classifier.
 //!
 //! A rule of npf has lists where one of the classifier has one value: it becomes as many rules as there are combinations,
-//! all with its number, action and counters. Conditions of IPv6 are met by no IPv4 packet, so such rules become none.
-//! Pure: what cannot be honoured is an error that names the rule and the word, before anything changes.
+//! all with its number, action and counters. A rule with addresses or ICMP types becomes rules of IPv4 and rules of IPv6,
+//! each with those of its family. Pure: what cannot be honoured is an error that names the rule and the word, before anything changes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use ipnet::{IpNet, Ipv4Net, Ipv4Subnets};
-use weft_classify::{self as classify, Dscp, FlagsMatch, Fragment, PortRange, Verdict};
+use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
+use weft_classify::{self as classify, Dscp, Family, FlagsMatch, Fragment, PortRange, Verdict};
 use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags};
 use weft_vplaned::commands::CommandError;
 use weft_vplaned::commands::npf::{
@@ -86,17 +86,44 @@ fn one(store: &Store, name: &GroupName, number: u32, rule: &Rule) -> Result<Opti
 /// What a rule asks for, by header field; `None`: it does not matter.
 #[derive(Default)]
 struct Lists {
-    /// It is about IPv6.
-    ip6: bool,
-    sources: Option<Vec<Ipv4Net>>,
-    destinations: Option<Vec<Ipv4Net>>,
+    families: Families,
+    sources: Option<Addresses>,
+    destinations: Option<Addresses>,
     protocols: Option<Vec<IpProtocol>>,
     source_ports: Option<Vec<PortRange>>,
     destination_ports: Option<Vec<PortRange>>,
     dscps: Option<Vec<Dscp>>,
+    /// Of the one family that is left.
     icmps: Option<Vec<classify::IcmpMatch>>,
     flags: Option<FlagsMatch>,
     fragment: Option<Fragment>,
+}
+
+/// Prefixes by family.
+struct Addresses(Vec<Ipv4Net>, Vec<Ipv6Net>);
+
+/// Those that no condition excludes.
+#[derive(Clone, Copy)]
+struct Families {
+    ip4: bool,
+    ip6: bool,
+}
+
+impl Default for Families {
+    fn default() -> Families {
+        Families { ip4: true, ip6: true }
+    }
+}
+
+impl Families {
+    /// A condition that only packets of one family meet.
+    fn only(&mut self, ip6: bool) -> Result<(), String> {
+        *if ip6 { &mut self.ip4 } else { &mut self.ip6 } = false;
+        match self.ip4 || self.ip6 {
+            true => Ok(()),
+            false => Err("can never match: it has conditions of both IPv4 and IPv6".to_owned()),
+        }
+    }
 }
 
 impl Lists {
@@ -104,10 +131,14 @@ impl Lists {
         let mut lists = Lists::default();
         for condition in matches {
             match condition {
-                Match::Ip6(ip6) => lists.ip6 |= ip6,
-                Match::Source(addresses) => set(&mut lists.sources, prefixes(store, addresses)?, "src-addr")?,
+                Match::Ip6(ip6) => lists.families.only(*ip6)?,
+                Match::Source(addresses) => {
+                    let prefixes = prefixes(store, addresses, &mut lists.families)?;
+                    set(&mut lists.sources, prefixes, "src-addr")?;
+                }
                 Match::Destination(addresses) => {
-                    set(&mut lists.destinations, prefixes(store, addresses)?, "dst-addr")?;
+                    let prefixes = prefixes(store, addresses, &mut lists.families)?;
+                    set(&mut lists.destinations, prefixes, "dst-addr")?;
                 }
                 Match::Protocol(protocol) => set(&mut lists.protocols, protocols(store, protocol)?, "proto")?,
                 Match::SourcePort(ports) => {
@@ -133,8 +164,14 @@ impl Lists {
                     }
                     lists.flags = Some(FlagsMatch { mask: TcpFlags(mask), value: TcpFlags(value) });
                 }
-                Match::Icmp4(icmp) => set(&mut lists.icmps, icmps(store, icmp)?, "icmpv4")?,
-                Match::Icmp6(_) => lists.ip6 = true,
+                Match::Icmp4(icmp) => {
+                    lists.families.only(false)?;
+                    set(&mut lists.icmps, icmps(store, icmp, &ICMPV4)?, "icmpv4")?;
+                }
+                Match::Icmp6(icmp) => {
+                    lists.families.only(true)?;
+                    set(&mut lists.icmps, icmps(store, icmp, &ICMPV6)?, "icmpv6")?;
+                }
             }
         }
         Ok(lists)
@@ -142,13 +179,36 @@ impl Lists {
 
     /// One rule for each combination.
     fn combine(self) -> Result<Vec<classify::Match>, String> {
-        if self.ip6 {
-            return Ok(Vec::new());
+        let Families { ip4, ip6 } = self.families;
+        let by_family = self.sources.is_some() || self.destinations.is_some() || !ip4 || !ip6;
+        let mut all = Vec::new();
+        if !by_family {
+            all.push(classify::Match::default());
+        } else if ip4 {
+            let mut of_ip4 = vec![classify::Match { family: Family::Ip4, ..classify::Match::default() }];
+            let nets = |list: &Option<Addresses>| list.as_ref().map(|Addresses(nets, _)| nets.clone());
+            each(&mut of_ip4, nets(&self.sources), |rule, source| rule.source = source)?;
+            each(&mut of_ip4, nets(&self.destinations), |rule, destination| rule.destination = destination)?;
+            all.append(&mut of_ip4);
         }
-        let Lists { fragment, flags, .. } = self;
-        let mut all = vec![classify::Match { fragment, tcp_flags: flags, ..classify::Match::default() }];
-        each(&mut all, self.sources, |rule, source| rule.source = source)?;
-        each(&mut all, self.destinations, |rule, destination| rule.destination = destination)?;
+        if by_family && ip6 {
+            let mut of_ip6 = vec![classify::Match { family: Family::IP6, ..classify::Match::default() }];
+            let nets = |list: &Option<Addresses>| list.as_ref().map(|Addresses(_, nets)| nets.clone());
+            each(&mut of_ip6, nets(&self.sources), |rule, net| {
+                if let Family::Ip6 { source, .. } = &mut rule.family {
+                    *source = net;
+                }
+            })?;
+            each(&mut of_ip6, nets(&self.destinations), |rule, net| {
+                if let Family::Ip6 { destination, .. } = &mut rule.family {
+                    *destination = net;
+                }
+            })?;
+            all.append(&mut of_ip6);
+        }
+        for rule in &mut all {
+            (rule.fragment, rule.tcp_flags) = (self.fragment, self.flags);
+        }
         each(&mut all, self.protocols, |rule, protocol| rule.protocol = Some(protocol))?;
         each(&mut all, self.source_ports, |rule, ports| rule.source_ports = ports)?;
         each(&mut all, self.destination_ports, |rule, ports| rule.destination_ports = ports)?;
@@ -164,7 +224,7 @@ impl Lists {
     }
 }
 
-/// An address list that is of the other family only is empty, and its rule meets no packet.
+/// Each rule with each value; an empty list, such as an address group of the other family, leaves no rule.
 fn each<T: Copy>(
     all: &mut Vec<classify::Match>,
     values: Option<Vec<T>>,
@@ -187,42 +247,60 @@ fn each<T: Copy>(
     Ok(())
 }
 
-fn set<T>(list: &mut Option<Vec<T>>, values: Vec<T>, key: &str) -> Result<(), String> {
+fn set<T>(list: &mut Option<T>, values: T, key: &str) -> Result<(), String> {
     match list.replace(values) {
         None => Ok(()),
         Some(_) => Err(format!("{key} is there twice")),
     }
 }
 
-fn prefixes(store: &Store, addresses: &AddressMatch) -> Result<Vec<Ipv4Net>, String> {
+/// A prefix is of one family; a group may hold both, or none of one of them yet.
+fn prefixes(store: &Store, addresses: &AddressMatch, families: &mut Families) -> Result<Addresses, String> {
     match addresses {
-        AddressMatch::Prefix { negated: false, prefix: IpNet::V4(prefix) } => Ok(vec![*prefix]),
-        AddressMatch::Prefix { negated: true, prefix: IpNet::V4(prefix) } => Ok(all_but(*prefix)),
-        AddressMatch::Prefix { prefix: IpNet::V6(_), .. } => Ok(Vec::new()),
+        AddressMatch::Prefix { negated, prefix } => {
+            families.only(matches!(prefix, IpNet::V6(_)))?;
+            Ok(match (prefix, negated) {
+                (IpNet::V4(prefix), false) => Addresses(vec![*prefix], Vec::new()),
+                (IpNet::V4(prefix), true) => Addresses(all_but4(*prefix), Vec::new()),
+                (IpNet::V6(prefix), false) => Addresses(Vec::new(), vec![*prefix]),
+                (IpNet::V6(prefix), true) => Addresses(Vec::new(), all_but6(*prefix)),
+            })
+        }
         AddressMatch::Group(name) => {
             let group =
                 store.address_group(name).ok_or_else(|| format!("address group {name:?} does not exist"))?;
-            let ranges = group.iter().filter_map(|range| match (range.first, range.last) {
-                (IpAddr::V4(first), IpAddr::V4(last)) => Some(Ipv4Subnets::new(first, last, 0)),
-                _ => None,
-            });
+            let (mut ip4, mut ip6) = (Vec::new(), Vec::new());
+            for range in group {
+                match (range.first, range.last) {
+                    (IpAddr::V4(first), IpAddr::V4(last)) => ip4.extend(Ipv4Subnets::new(first, last, 0)),
+                    (IpAddr::V6(first), IpAddr::V6(last)) => ip6.extend(Ipv6Subnets::new(first, last, 0)),
+                    _ => {}
+                }
+            }
             // Ranges may overlap.
-            let nets: Vec<Ipv4Net> = ranges.flatten().collect();
-            Ok(Ipv4Net::aggregate(&nets))
+            Ok(Addresses(Ipv4Net::aggregate(&ip4), Ipv6Net::aggregate(&ip6)))
         }
     }
 }
 
-fn all_but(prefix: Ipv4Net) -> Vec<Ipv4Net> {
+fn all_but4(prefix: Ipv4Net) -> Vec<Ipv4Net> {
     let (first, last) = (prefix.network().to_bits(), prefix.broadcast().to_bits());
     let below = first.checked_sub(1).map(|end| Ipv4Subnets::new(Ipv4Addr::UNSPECIFIED, end.into(), 0));
     let above = last.checked_add(1).map(|start| Ipv4Subnets::new(start.into(), Ipv4Addr::BROADCAST, 0));
     below.into_iter().chain(above).flatten().collect()
 }
 
+fn all_but6(prefix: Ipv6Net) -> Vec<Ipv6Net> {
+    const LAST: Ipv6Addr = Ipv6Addr::from_bits(u128::MAX);
+    let (first, last) = (prefix.network().to_bits(), prefix.broadcast().to_bits());
+    let below = first.checked_sub(1).map(|end| Ipv6Subnets::new(Ipv6Addr::UNSPECIFIED, end.into(), 0));
+    let above = last.checked_add(1).map(|start| Ipv6Subnets::new(start.into(), LAST, 0));
+    below.into_iter().chain(above).flatten().collect()
+}
+
 fn protocols(store: &Store, protocol: &ProtocolMatch) -> Result<Vec<IpProtocol>, String> {
     match protocol {
-        // The two differ behind extension headers, which IPv4 has not.
+        // The two differ before extension headers, which the classifier looks through.
         ProtocolMatch::Final(protocol) | ProtocolMatch::Base(protocol) => Ok(vec![IpProtocol(*protocol)]),
         ProtocolMatch::Group(name) => {
             let values = values(store, GroupClass::ProtocolGroup, name)?;
@@ -254,16 +332,16 @@ fn dscps(values: impl IntoIterator<Item = u8>) -> Result<Vec<Dscp>, String> {
     values.into_iter().map(dscp).collect()
 }
 
-fn icmps(store: &Store, icmp: &IcmpMatch) -> Result<Vec<classify::IcmpMatch>, String> {
+fn icmps(store: &Store, icmp: &IcmpMatch, family: &Icmp) -> Result<Vec<classify::IcmpMatch>, String> {
     match icmp {
         IcmpMatch::Type { kind, code } => Ok(vec![classify::IcmpMatch::only(Icmp4Type(*kind), *code)]),
-        IcmpMatch::Name(name) => Ok(vec![named(name)?]),
+        IcmpMatch::Name(name) => Ok(vec![family.named(name)?]),
         IcmpMatch::Group(name) => {
-            let values = values(store, GroupClass::IcmpGroup, name)?;
+            let values = values(store, family.group, name)?;
             let parse = |value: &String| {
                 let (kind, code) =
                     value.split_once(':').map_or((value.as_str(), None), |(kind, code)| (kind, Some(code)));
-                let Ok(kind) = kind.parse() else { return named(value) };
+                let Ok(kind) = kind.parse() else { return family.named(value) };
                 let code = code.map(|code| number(code, "ICMP code")).transpose()?;
                 Ok(classify::IcmpMatch::only(Icmp4Type(kind), code))
             };
@@ -272,48 +350,106 @@ fn icmps(store: &Store, icmp: &IcmpMatch) -> Result<Vec<classify::IcmpMatch>, St
     }
 }
 
-/// The types and codes of ICMP that have names (RFC 792, RFC 1122, RFC 1812), as iptables calls them.
-fn named(name: &str) -> Result<classify::IcmpMatch, String> {
-    let (kind, code) = match name {
-        "echo-reply" | "pong" => (0, None),
-        "destination-unreachable" => (3, None),
-        "network-unreachable" => (3, Some(0)),
-        "host-unreachable" => (3, Some(1)),
-        "protocol-unreachable" => (3, Some(2)),
-        "port-unreachable" => (3, Some(3)),
-        "fragmentation-needed" => (3, Some(4)),
-        "source-route-failed" => (3, Some(5)),
-        "network-unknown" => (3, Some(6)),
-        "host-unknown" => (3, Some(7)),
-        "network-prohibited" => (3, Some(9)),
-        "host-prohibited" => (3, Some(10)),
-        "TOS-network-unreachable" => (3, Some(11)),
-        "TOS-host-unreachable" => (3, Some(12)),
-        "communication-prohibited" => (3, Some(13)),
-        "host-precedence-violation" => (3, Some(14)),
-        "precedence-cutoff" => (3, Some(15)),
-        "source-quench" => (4, None),
-        "redirect" => (5, None),
-        "network-redirect" => (5, Some(0)),
-        "host-redirect" => (5, Some(1)),
-        "TOS-network-redirect" => (5, Some(2)),
-        "TOS-host-redirect" => (5, Some(3)),
-        "echo-request" | "ping" => (8, None),
-        "router-advertisement" => (9, None),
-        "router-solicitation" => (10, None),
-        "time-exceeded" | "ttl-exceeded" => (11, None),
-        "ttl-zero-during-transit" => (11, Some(0)),
-        "ttl-zero-during-reassembly" => (11, Some(1)),
-        "parameter-problem" => (12, None),
-        "ip-header-bad" => (12, Some(0)),
-        "required-option-missing" => (12, Some(1)),
-        "timestamp-request" => (13, None),
-        "timestamp-reply" => (14, None),
-        "address-mask-request" => (17, None),
-        "address-mask-reply" => (18, None),
-        _ => return Err(format!("icmpv4={name}: expected TYPE[:CODE] or the name of one")),
-    };
-    Ok(classify::IcmpMatch::only(Icmp4Type(kind), code))
+/// ICMP of one family: what its types and codes are called, with which group of values.
+struct Icmp {
+    key: &'static str,
+    group: GroupClass,
+    names: &'static [(&'static str, u8, Option<u8>)],
+}
+
+/// RFC 792, RFC 1122, RFC 1812, as iptables calls them.
+static ICMPV4: Icmp = Icmp {
+    key: "icmpv4",
+    group: GroupClass::IcmpGroup,
+    names: &[
+        ("echo-reply", 0, None),
+        ("pong", 0, None),
+        ("destination-unreachable", 3, None),
+        ("network-unreachable", 3, Some(0)),
+        ("host-unreachable", 3, Some(1)),
+        ("protocol-unreachable", 3, Some(2)),
+        ("port-unreachable", 3, Some(3)),
+        ("fragmentation-needed", 3, Some(4)),
+        ("source-route-failed", 3, Some(5)),
+        ("network-unknown", 3, Some(6)),
+        ("host-unknown", 3, Some(7)),
+        ("network-prohibited", 3, Some(9)),
+        ("host-prohibited", 3, Some(10)),
+        ("TOS-network-unreachable", 3, Some(11)),
+        ("TOS-host-unreachable", 3, Some(12)),
+        ("communication-prohibited", 3, Some(13)),
+        ("host-precedence-violation", 3, Some(14)),
+        ("precedence-cutoff", 3, Some(15)),
+        ("source-quench", 4, None),
+        ("redirect", 5, None),
+        ("network-redirect", 5, Some(0)),
+        ("host-redirect", 5, Some(1)),
+        ("TOS-network-redirect", 5, Some(2)),
+        ("TOS-host-redirect", 5, Some(3)),
+        ("echo-request", 8, None),
+        ("ping", 8, None),
+        ("router-advertisement", 9, None),
+        ("router-solicitation", 10, None),
+        ("time-exceeded", 11, None),
+        ("ttl-exceeded", 11, None),
+        ("ttl-zero-during-transit", 11, Some(0)),
+        ("ttl-zero-during-reassembly", 11, Some(1)),
+        ("parameter-problem", 12, None),
+        ("ip-header-bad", 12, Some(0)),
+        ("required-option-missing", 12, Some(1)),
+        ("timestamp-request", 13, None),
+        ("timestamp-reply", 14, None),
+        ("address-mask-request", 17, None),
+        ("address-mask-reply", 18, None),
+    ],
+};
+
+/// RFC 4443, RFC 2710 and RFC 4861, as ip6tables calls them.
+static ICMPV6: Icmp = Icmp {
+    key: "icmpv6",
+    group: GroupClass::Icmpv6Group,
+    names: &[
+        ("destination-unreachable", 1, None),
+        ("no-route", 1, Some(0)),
+        ("communication-prohibited", 1, Some(1)),
+        ("beyond-scope", 1, Some(2)),
+        ("address-unreachable", 1, Some(3)),
+        ("port-unreachable", 1, Some(4)),
+        ("failed-policy", 1, Some(5)),
+        ("reject-route", 1, Some(6)),
+        ("packet-too-big", 2, None),
+        ("time-exceeded", 3, None),
+        ("ttl-exceeded", 3, None),
+        ("ttl-zero-during-transit", 3, Some(0)),
+        ("ttl-zero-during-reassembly", 3, Some(1)),
+        ("parameter-problem", 4, None),
+        ("bad-header", 4, Some(0)),
+        ("unknown-header-type", 4, Some(1)),
+        ("unknown-option", 4, Some(2)),
+        ("echo-request", 128, None),
+        ("ping", 128, None),
+        ("echo-reply", 129, None),
+        ("pong", 129, None),
+        ("multicast-listener-query", 130, None),
+        ("multicast-listener-report", 131, None),
+        ("multicast-listener-done", 132, None),
+        ("router-solicitation", 133, None),
+        ("router-advertisement", 134, None),
+        ("neighbor-solicitation", 135, None),
+        ("neighbour-solicitation", 135, None),
+        ("neighbor-advertisement", 136, None),
+        ("neighbour-advertisement", 136, None),
+        ("redirect", 137, None),
+    ],
+};
+
+impl Icmp {
+    fn named(&self, name: &str) -> Result<classify::IcmpMatch, String> {
+        match self.names.iter().find(|(known, ..)| *known == name) {
+            Some((_, kind, code)) => Ok(classify::IcmpMatch::only(Icmp4Type(*kind), *code)),
+            None => Err(format!("{}={name}: expected TYPE[:CODE] or the name of one", self.key)),
+        }
+    }
 }
 
 /// What a value group holds.

@@ -33,7 +33,7 @@ use crate::state::Dataplane;
 
 pub use self::show::{clear, show};
 
-/// The rule behind all others.
+/// The rule after all others.
 const DEFAULT: RuleId = RuleId(0);
 /// Names of these sets begin so.
 const PREFIX: &str = "npf.";
@@ -69,8 +69,10 @@ pub fn check(command: &NpfCommand) -> Result<(), CommandError> {
     let unsupported = |what: String| Err(CommandError::Unsupported(what));
     match command {
         NpfCommand::AddRule { group, index, rule } => {
-            use GroupClass::{Acl, DscpGroup, Firewall, IcmpGroup, PortGroup, ProtocolGroup};
-            if !matches!(group.class, Acl | Firewall | PortGroup | IcmpGroup | ProtocolGroup | DscpGroup) {
+            use GroupClass::{Acl, DscpGroup, Firewall, IcmpGroup, Icmpv6Group, PortGroup, ProtocolGroup};
+            let is_values =
+                matches!(group.class, PortGroup | IcmpGroup | Icmpv6Group | ProtocolGroup | DscpGroup);
+            if !is_values && !matches!(group.class, Acl | Firewall) {
                 return unsupported(format!("{group} rule {index}: groups of class {}", group.class));
             }
             match &rule.unsupported {
@@ -327,7 +329,8 @@ fn last() -> Rule {
     Rule {
         id: DEFAULT,
         priority: Priority(u32::MAX),
-        matches: Match::default(),
+        // npf blocks neighbour discovery only by a rule that says so.
+        matches: Match { not_discovery: true, ..Match::default() },
         action: weft_classify::Action::only(weft_classify::Verdict::Drop),
     }
 }

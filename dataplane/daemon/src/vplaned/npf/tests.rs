@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From `npf-cfg` to rule sets: what a rule becomes, what a commit does, what is refused and how.
 
-use weft_classify::{Direction, PortRange, Verdict};
+use weft_classify::{Direction, Family, PortRange, Verdict};
 use weft_devices::pg::{Mode, PgId};
 use weft_vplaned::commands::npf::Npf;
 use weft_vplaned::commands::{Feature, Words};
@@ -42,10 +42,43 @@ fn lists_become_a_rule_for_each_combination() {
     assert_eq!(count("proto-final=17 src-port=1;2 dst-port=1;2;3"), 6);
     assert_eq!(count("dscp=0;46"), 2);
     assert_eq!(count(""), 1);
-    assert_eq!(
-        (count("family=inet6"), count("src-addr=2001:db8::/32"), count("icmpv6=echo-request")),
-        (0, 0, 0)
-    );
+}
+
+#[test]
+fn a_rule_is_about_the_families_that_its_conditions_leave() {
+    let families = |rule: &str| -> Vec<Family> {
+        compiled(
+            rule,
+            &[
+                "npf-cfg fw table create T",
+                "npf-cfg fw table add T 192.0.2.1",
+                "npf-cfg fw table add T 2001:db8::1",
+            ],
+        )
+        .expect(rule)
+        .iter()
+        .map(|rule| rule.family)
+        .collect()
+    };
+    let to = |prefix: &str| Family::Ip6 {
+        source: ipnet::Ipv6Net::default(),
+        destination: prefix.parse().expect("a prefix"),
+    };
+    assert_eq!(families("proto-final=6 dst-port=80"), [Family::Any]);
+    assert_eq!(families("family=inet"), [Family::Ip4]);
+    assert_eq!(families("family=inet6"), [Family::IP6]);
+    assert_eq!(families("icmpv4=echo-request"), [Family::Ip4]);
+    assert_eq!(families("icmpv6=echo-request"), [Family::IP6]);
+    assert_eq!(families("dst-addr=2001:db8::/32"), [to("2001:db8::/32")]);
+    assert_eq!(families("dst-addr-group=T"), [Family::Ip4, to("2001:db8::1/128")]);
+    assert_eq!(families("family=inet6 dst-addr-group=T"), [to("2001:db8::1/128")]);
+    assert_eq!(families("dst-addr=!2001:db8::/127").len(), 127);
+    let types = compiled("icmpv6=neighbor-solicitation", &[]).expect("good")[0].icmp.expect("a type").types();
+    assert_eq!(types, 135..=135);
+    for never in ["family=inet6 src-addr=10.0.0.1", "src-addr=10.0.0.1 dst-addr=::1", "icmpv4=8 icmpv6=128"] {
+        let error = compiled(never, &[]).expect_err(never);
+        assert!(error.contains("can never match: it has conditions of both"), "{error}");
+    }
 }
 
 #[test]
@@ -75,8 +108,9 @@ fn groups_are_looked_up_when_they_are_used() {
         "npf-cfg add dscp-group:D 0 10;12",
     ];
     let rules = compiled("src-addr-group=T dst-port-group=P proto-final=6", &groups).expect("good");
-    assert_eq!(rules.len(), 2, "overlapping ranges are one");
+    assert_eq!(rules.len(), 4, "overlapping ranges are one, for each family");
     assert_eq!(rules[0].source, "192.0.2.0/30".parse().expect("a prefix"));
+    assert_eq!((rules[0].family, rules[2].source), (Family::Ip4, ipnet::Ipv4Net::default()));
     // Of these protocols, one has no ports.
     assert_eq!(compiled("protocol-group=Q dst-port-group=P", &groups).expect("good").len(), 4);
     assert_eq!(compiled("icmpv4-group=I", &groups).expect("good").len(), 2);
@@ -97,6 +131,7 @@ fn what_cannot_be_honoured_names_the_rule_and_the_word() {
         ("rproc=policer(1)", "rproc=policer"),
         ("src-mac=2:0:0:0:0:1", "src-mac= in a filter"),
         ("icmpv4=nosuch", "icmpv4=nosuch: expected"),
+        ("icmpv6=nosuch", "icmpv6=nosuch: expected"),
         ("proto-final=1 dst-port=80", "can never match: ICMP has no ports"),
         ("src-addr=10.0.0.1 src-addr=10.0.0.2", "src-addr is there twice"),
     ] {

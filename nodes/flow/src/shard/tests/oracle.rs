@@ -49,6 +49,8 @@ const SILENT: Half = Half {
 struct OracleFlow {
     from: Endpoint,
     to: Endpoint,
+    /// Which one of all.
+    number: u64,
     seen: Tsc,
     answered: bool,
     picked_up: bool,
@@ -69,6 +71,7 @@ pub struct Oracle {
     flows: HashMap<Name, OracleFlow>,
     settings: Settings,
     clocks: Clocks,
+    begun: u64,
 }
 
 /// The number nearest to `near` that is `number` modulo 2^32.
@@ -78,7 +81,7 @@ fn unwrap(number: u32, near: i64) -> i64 {
 
 impl Oracle {
     pub fn new(settings: Settings, clock: Clock) -> Oracle {
-        Oracle { flows: HashMap::new(), clocks: Clocks::new(clock, settings.timeouts), settings }
+        Oracle { flows: HashMap::new(), clocks: Clocks::new(clock, settings.timeouts), settings, begun: 0 }
     }
 
     pub fn flows(&self) -> Vec<Essence> {
@@ -123,12 +126,21 @@ impl Oracle {
                     _ => false,
                 },
             };
-            if !may_begin || self.flows.len() == self.settings.flows {
+            if !may_begin {
                 return false;
             }
+            if self.flows.len() == self.settings.flows {
+                let new = self.flows.iter().filter(|(name, flow)| state(name, flow) == State::New);
+                match new.min_by_key(|(_, flow)| flow.number).map(|(name, _)| *name) {
+                    Some(oldest) => self.flows.remove(&oldest),
+                    None => return false,
+                };
+            }
+            self.begun += 1;
             let flow = OracleFlow {
                 from,
                 to,
+                number: self.begun,
                 seen: now,
                 answered: false,
                 picked_up: segment.is_some() && !syn_only,

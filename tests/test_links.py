@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A port is its link, not a name: what the kernel does to links is followed."""
+
+import pytest
+
+from lab import poll_until
+
+SECONDS = 10
+
+
+@pytest.fixture
+def net(network):
+    net = network()
+    assert reaches(*net.sites)
+    return net
+
+
+def reaches(a, b):
+    return a.host.run("ping", "-c", 1, "-W", 1, b.host_ip, check=False).returncode == 0
+
+
+def port(net, name="p0"):
+    return next(each for each in net.weft.cli_json("show interface")["interfaces"] if each["name"] == name)
+
+
+def configure(site):
+    """The host's side, as it was before its link went."""
+    site.host.ip("addr", "add", f"{site.host_ip}/{site.length}", "dev", "eth0")
+    site.host.ip("route", "add", "default", "via", site.router_ip)
+
+
+def test_a_link_that_is_deleted_and_made_again_is_bound_again(net):
+    a, b = net.sites
+    for _ in range(2):
+        net.router.ip("link", "del", "p0")
+        poll_until(lambda: "link is down: no interface p0" in net.weft.log_text(), SECONDS, "it is gone")
+        net.lab.veth(a.host, "eth0", net.router, "p0")
+        configure(a)
+        poll_until(lambda: "p0: bound again to p0" in net.weft.log_text(), SECONDS, "it is bound again")
+        poll_until(lambda: reaches(a, b) and reaches(b, a), SECONDS, f"packets pass:\n{net.weft.log_text()}")
+    poll_until(lambda: port(net)["mac"] == net.router.links()["p0"]["address"], SECONDS, "it has the MAC address of the new one")
+    assert net.weft.log_text().count("is not bound again") == 0
+
+
+def test_a_link_that_is_renamed_is_followed(net):
+    a, b = net.sites
+    for old, new in (("p0", "wan"), ("wan", "p0")):
+        net.router.ip("link", "set", old, "down")
+        net.router.ip("link", "set", old, "name", new)
+        net.router.ip("link", "set", new, "up")
+        poll_until(lambda: reaches(a, b), SECONDS, f"packets pass:\n{net.weft.log_text()}")
+    assert "bound again" not in net.weft.log_text(), "it is the same link"
+
+
+def test_a_link_that_is_moved_away_and_back_is_bound_again(net):
+    a, b = net.sites
+    elsewhere = net.lab.namespace("elsewhere")
+    net.router.ip("link", "set", "p0", "netns", elsewhere.name)
+    poll_until(lambda: not reaches(b, a), SECONDS, "it is away")
+    elsewhere.ip("link", "set", "p0", "netns", net.router.name)
+    poll_until(lambda: reaches(a, b) and reaches(b, a), SECONDS, f"packets pass:\n{net.weft.log_text()}")
+
+
+def test_a_mac_address_that_is_set_in_the_kernel_is_ours_at_once(net):
+    a, b = net.sites
+    for last in (1, 2, 3):
+        fresh = f"02:cd:00:00:00:{last:02x}"
+        net.router.ip("link", "set", "p0", "address", fresh)
+        poll_until(lambda: port(net)["mac"] == fresh, 1, "it is noticed")
+        assert "3 received" in a.host.output("ping", "-c", 3, "-i", 0.05, "-W", 1, b.host_ip)
+    assert net.router.links()["p0"]["address"] == fresh
