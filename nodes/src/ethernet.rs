@@ -16,15 +16,19 @@ use weft_engine::buffer::Packet;
 use weft_engine::counters::Counters;
 use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::ids::{ArcId, InterfaceIndex, NodeId};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::registry::{Handlers, RegistryId};
 use weft_engine::trace::{Names, TraceRecord};
 
+use crate::arcs::{ETHERNET_ARC, ETHERNET_PUNT_ARC};
 use crate::context::{IpContext, LINK_BROADCAST};
 use crate::headers::{EtherType, EthernetHeader, VlanTag};
 use crate::interface::{Entry, InterfaceTable, Tags};
+use crate::registries::ETHER_TYPES;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where frames go that no node handles.
@@ -88,6 +92,37 @@ pub static ETHERNET_END: NodeSpec = NodeSpec::internal("ethernet-end-of-arc")
     .drops(EndReason::ALL)
     .punts(&["unknown_ethertype", "ip4_not_enabled"])
     .trace(format);
+
+built_in!(add_input);
+
+fn add_input(setup: &mut Setup<'_>) -> Added {
+    let interfaces = setup.interfaces();
+    Ok(NodeDef::new(&ETHERNET_INPUT, move |w| {
+        Box::new(EthernetInput {
+            interfaces: Arc::clone(&interfaces),
+            arc: w.arc(&ETHERNET_ARC),
+            punts: w.arc(&ETHERNET_PUNT_ARC),
+            types: w.registry(&ETHER_TYPES),
+            next: w.nexts(),
+            reasons: w.reasons(),
+        })
+    }))
+}
+
+built_in!(add_end);
+
+fn add_end(setup: &mut Setup<'_>) -> Added {
+    let interfaces = setup.interfaces();
+    Ok(NodeDef::new(&ETHERNET_END, move |w| {
+        Box::new(EthernetEnd {
+            interfaces: Arc::clone(&interfaces),
+            punts: w.arc(&ETHERNET_PUNT_ARC),
+            types: w.registry(&ETHER_TYPES),
+            next: w.nexts(),
+            reasons: w.reasons(),
+        })
+    }))
+}
 
 /// One worker's instance.
 pub struct EthernetInput {

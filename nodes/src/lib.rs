@@ -2,14 +2,16 @@
 //! Built-in nodes and the tables that they read.
 //!
 //! ```text
-//! ethernet-input -> arp-input -> [arp] -> arp-reply
-//!              \-> ip4-input -> [ip4-unicast] -> ip4-lookup -> ip4-rewrite -> [interface-output] -> <port>-tx
-//!                                                  \-> ip4-local -> [ip4-local] -> ip4-local-end-of-arc -> punt
+//! [device-input] -> ethernet-input -> [ethernet] -> arp-input -> [arp] -> arp-reply
+//!     \-> ip4-input -> [ip4-multicast] -> [ip4-unicast] -> ip4-lookup -> ip4-rewrite -> [ip4-output]
+//!             \                                                              \-> [interface-output] -> <port>-tx
+//!              \-> ip4-local -> [ip4-local] -> ip4-local-end-of-arc -> [ip4-punt] -> punt
 //! aside: ip4-arp (waits for a neighbour), ip4-frag, ip4-icmp-error, loopback-tx
+//! drops: [ip4-drop] -> [error-drop] -> drop
 //! ```
 //!
-//! Feature arcs stand in brackets. Tables live beside the node that reads them; the main thread writes them. [`graph`]
-//! is the one list of nodes.
+//! Feature arcs stand in brackets. Tables live beside the node that reads them; the main thread writes them. A node's file
+//! adds it (`built_in!`), and nothing else names it.
 #![deny(unsafe_code)]
 
 pub mod arcs;
@@ -25,7 +27,9 @@ pub mod punt;
 pub mod registries;
 pub mod router;
 mod segments;
+pub mod setup;
 mod tables;
+pub mod values;
 
 pub use weft_fib::neighbor;
 pub use {weft_fib as fib, weft_headers as headers, weft_interface as interface};

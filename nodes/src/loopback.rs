@@ -10,12 +10,14 @@ use std::sync::Arc;
 use weft_engine::Context;
 use weft_engine::buffer::{CHAINED, TRACED};
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::trace::{Names, TraceRecord};
 
 use crate::headers::EthernetHeader;
 use crate::interface::InterfaceTable;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where frames go.
@@ -38,6 +40,15 @@ pub static LOOPBACK_TX: NodeSpec =
 
 fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(out, "  {} {} bytes", names.interface(record.meta.rx_interface), record.meta.total_length())
+}
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let interfaces = setup.interfaces();
+    Ok(NodeDef::new(&LOOPBACK_TX, move |w| {
+        Box::new(LoopbackTx { interfaces: Arc::clone(&interfaces), next: w.nexts(), reasons: w.reasons() })
+    }))
 }
 
 /// One worker's instance.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use weft_engine::buffer::Packet;
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::registry::RegistryId;
@@ -23,6 +24,8 @@ use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{Context, NodeId, ReasonId};
 
 use crate::interface::InterfaceTable;
+use crate::registries::PUNT_REASONS;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::drops! {
     /// Why the host does not get a packet.
@@ -44,6 +47,19 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
         names.interface(record.meta.rx_interface),
         record.meta.total_length()
     )
+}
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let interfaces = setup.interfaces();
+    Ok(NodeDef::new(&PUNT, move |w| {
+        Box::new(Punt {
+            wanted: w.registry(&PUNT_REASONS),
+            interfaces: Arc::clone(&interfaces),
+            reasons: w.reasons(),
+        })
+    }))
 }
 
 /// One worker's instance.

@@ -10,7 +10,6 @@ use weft_stats::CombinedVector;
 
 use crate::hold::HoldSettings;
 use crate::interface::InterfaceTable;
-use crate::ip4::IcmpSettings;
 
 /// What an operator can set.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +28,23 @@ impl Default for Settings {
     }
 }
 
+/// How many errors a worker may send.
+#[derive(Clone, Copy, Debug)]
+pub struct IcmpSettings {
+    /// On average. 0: none.
+    pub per_second: u32,
+    /// At once.
+    pub burst: u32,
+}
+
+impl Default for IcmpSettings {
+    fn default() -> Self {
+        IcmpSettings { per_second: 1000, burst: 100 }
+    }
+}
+
 /// What nodes read.
+#[derive(Clone)]
 pub struct Tables {
     /// Interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,

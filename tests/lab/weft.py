@@ -48,6 +48,7 @@ class Port:
     mtu: int = 0
     host_tap: str = ""
     filter: str = ""
+    settings: str = ""
 
     def section(self):
         """As it stands in startup.conf."""
@@ -57,6 +58,7 @@ class Port:
         lines += [f"mtu {self.mtu}"] if self.mtu else []
         lines += [f"host-tap {self.host_tap}"] if self.host_tap else []
         lines += [f"filter {{ {self.filter} }}"] if self.filter else []
+        lines += [self.settings] if self.settings else []
         return f"  af_xdp {self.name} {{ {' '.join(lines)} }}"
 
     def commands(self):

@@ -31,7 +31,7 @@ use weft_classify::{Rule, RuleSets};
 use weft_engine::{Engine, InterfaceIndex, Lease};
 use weft_nodes::graph::Nodes;
 use weft_nodes::interface::Interfaces;
-use weft_nodes::ip4::{IcmpRates, MssLimits, TableIndex};
+use weft_nodes::ip4::{IcmpRates, TableIndex};
 use weft_nodes::router::Router;
 
 pub use change_set::{ChangeSet, Object};
@@ -58,7 +58,6 @@ pub struct Control {
     pub nodes: Nodes,
     /// Classifier rules.
     pub rule_sets: RuleSets,
-    mss: MssLimits,
     icmp: IcmpRates,
     claims: Claims,
     declared: settings::Declared,
@@ -73,7 +72,6 @@ impl Control {
         router: Router,
         nodes: Nodes,
         rule_sets: RuleSets,
-        mss: MssLimits,
     ) -> Control {
         Control {
             engine,
@@ -81,7 +79,6 @@ impl Control {
             router,
             nodes,
             rule_sets,
-            mss,
             icmp: IcmpRates::default(),
             claims: Claims::default(),
             declared: settings::Declared::default(),
@@ -149,9 +146,9 @@ impl Control {
         self.rules_leave(links, index);
         self.claims.forget(index);
         self.declared.forget(index);
-        let Control { mss, engine, interfaces, .. } = self;
-        if let Err(error) = mss.interface_leaves(engine, interfaces, index) {
-            tracing::warn!("limits of TCP segments of interface {index}: {error}");
+        let Control { nodes, engine, .. } = self;
+        if let Err(error) = nodes.values.interface_leaves(engine, index) {
+            tracing::warn!("what nodes read of interface {index}: {error}");
         }
     }
 

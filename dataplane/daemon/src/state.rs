@@ -24,7 +24,6 @@ use weft_engine::worker::IdlePolicy;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
 use weft_nodes::graph::add_nodes;
 use weft_nodes::interface::Interfaces;
-use weft_nodes::ip4::MssLimits;
 use weft_stats::CombinedVector;
 
 use crate::baseline::Baselines;
@@ -127,7 +126,6 @@ impl Dataplane {
         let rules = config.limits.classify_rules as usize;
         let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), rules)?;
         engine.register(BUILT_IN, weft_flow::registration())?;
-        let mss = MssLimits::new(&mut engine)?;
         let numa = plan.workers.iter().map(|place| place.numa).collect();
         let devices = Devices::new(&mut engine, numa)?;
         let pg = Pg::new(&mut engine)?;
@@ -136,7 +134,7 @@ impl Dataplane {
         let dataplane = Dataplane {
             pressure: Pressure::default(),
             baselines: Baselines::new(),
-            control: Control::new(engine, interfaces, router, nodes, rule_sets, mss),
+            control: Control::new(engine, interfaces, router, nodes, rule_sets),
             routes: tables.routes,
             collected: None,
             devices,

@@ -79,6 +79,11 @@ impl<'a> NodeDef<'a> {
     ) -> Self {
         NodeDef { spec, name, make: Box::new(make) }
     }
+
+    /// The name that it will have.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// All that a part of the dataplane brings to the graph, in one value: the engine takes all of it or nothing

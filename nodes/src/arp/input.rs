@@ -9,13 +9,16 @@ use std::fmt;
 use weft_engine::Context;
 use weft_engine::buffer::Packet;
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::trace::{Names, TraceRecord};
 use zerocopy::FromBytes;
 
+use crate::arcs::ARP_ARC;
 use crate::headers::{ArpPacket, EtherType};
 use crate::registries::ETHER_TYPES;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where packets go that no feature takes.
@@ -58,6 +61,14 @@ pub(super) fn format_arp(record: &TraceRecord, names: &dyn Names, out: &mut dyn 
         arp.target_mac,
         arp.target()
     )
+}
+
+built_in!(add);
+
+fn add(_: &mut Setup<'_>) -> Added {
+    Ok(NodeDef::new(&ARP_INPUT, |w| {
+        Box::new(ArpInput { arc: w.arc(&ARP_ARC), next: w.nexts(), reasons: w.reasons() })
+    }))
 }
 
 /// One worker's instance.

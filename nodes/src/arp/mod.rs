@@ -16,6 +16,4 @@ mod input;
 mod reply;
 mod request;
 
-pub use input::{ARP_INPUT, ArpInput};
-pub use reply::{ARP_REPLY, ArpReply};
 pub use request::request_frame;

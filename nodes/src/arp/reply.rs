@@ -15,6 +15,7 @@ use weft_engine::clock::{Clock, Tsc};
 use weft_engine::counters::Counters;
 use weft_engine::feature::Arcs;
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader, SlabView};
@@ -22,11 +23,13 @@ use weft_engine::{Context, InterfaceIndex, NodeId};
 use weft_fib::Adjacency;
 
 use super::input::format_arp;
+use crate::arcs::INTERFACE_OUTPUT_ARC;
 use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::{ArpOperation, ArpPacket, EthernetHeader};
 use crate::interface::{Entry, InterfaceTable};
 use crate::ip4::{Fib, Forward, ForwardKind, LoadBalance, MAX_TABLES, TableIndex};
 use crate::neighbor::{Evidence, NeighborNotice, NoticeSender, Recent};
+use crate::setup::{Added, ONE_EACH, Setup, built_in};
 use crate::tables::Tables;
 
 weft_engine::edges! {
@@ -71,6 +74,17 @@ weft_engine::events! {
 /// Descriptor of arp-reply.
 pub static ARP_REPLY: NodeSpec =
     NodeSpec::internal("arp-reply").next(Next::NAMES).drops(Reason::ALL).events(Event::ALL).trace(format_arp);
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let (tables, clock, mut senders) = (setup.tables.clone(), setup.engine.clock, setup.notice_senders());
+    Ok(NodeDef::new(&ARP_REPLY, move |w| {
+        let sender = senders.next().expect(ONE_EACH);
+        let arc = w.arc(&INTERFACE_OUTPUT_ARC);
+        Box::new(ArpReply::new(&tables, &clock, sender, arc, w.nexts(), (w.reasons(), w.events())))
+    }))
+}
 
 /// How long the same news is not repeated. The main thread may have forgotten it since (a flush, a displaced entry), and
 /// then the next request must teach its sender: so no longer than what keeps a flood from one station away.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weft_engine::feature::{FeatureError, FeatureSpec};
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::{ArcId, Context, Engine, InterfaceIndex};
@@ -19,6 +20,8 @@ use crate::arcs::IP4_UNICAST_ARC;
 use crate::context::IpContext;
 use crate::headers::Ipv4Header;
 use crate::interface::SourceCheck;
+use crate::setup::{Added, Setup, built_in};
+use crate::tables::Tables;
 
 weft_engine::drops! {
     /// Why a source is not believed.
@@ -116,6 +119,14 @@ struct Routes<'a> {
 }
 
 impl Whereabouts {
+    fn of(tables: &Tables) -> Whereabouts {
+        Whereabouts {
+            tables: tables.fibs.clone(),
+            load_balances: tables.load_balances.clone(),
+            adjacencies: tables.adjacencies.clone(),
+        }
+    }
+
     fn read<'a>(&'a self, cx: &Context<'a>) -> Routes<'a> {
         let guard = cx.guard();
         Routes {
@@ -176,6 +187,34 @@ impl Routes<'_> {
             _ => UrpfReason::NoRoute,
         })
     }
+}
+
+fn urpf(setup: &mut Setup<'_>, spec: &'static NodeSpec, strict: bool) -> Added {
+    let routes = Whereabouts::of(setup.tables);
+    Ok(NodeDef::new(spec, move |w| {
+        Box::new(Ip4Urpf { strict, routes: routes.clone(), reasons: w.reasons() })
+    }))
+}
+
+built_in!(add_strict);
+
+fn add_strict(setup: &mut Setup<'_>) -> Added {
+    urpf(setup, &IP4_URPF_STRICT, true)
+}
+
+built_in!(add_loose);
+
+fn add_loose(setup: &mut Setup<'_>) -> Added {
+    urpf(setup, &IP4_URPF_LOOSE, false)
+}
+
+built_in!(add_local_only);
+
+fn add_local_only(setup: &mut Setup<'_>) -> Added {
+    let routes = Whereabouts::of(setup.tables);
+    Ok(NodeDef::new(&IP4_LOCAL_ONLY, move |w| {
+        Box::new(Ip4LocalOnly { routes: routes.clone(), reasons: w.reasons() })
+    }))
 }
 
 /// One worker's instance of ip4-rx-urpf-strict or ip4-rx-urpf-loose.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weft_engine::buffer::{BufferCache, HEADROOM, SLOT_SIZE};
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader};
 use weft_engine::{BufferIndex, Context};
@@ -20,6 +21,7 @@ use crate::context::IpContext;
 use crate::headers::{Ipv4Header, checksum};
 use crate::interface::InterfaceTable;
 use crate::segments;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where fragments go.
@@ -56,6 +58,22 @@ pub static IP4_FRAG: NodeSpec = NodeSpec::internal("ip4-frag")
     .drops(Reason::ALL)
     .events(Event::ALL)
     .trace(format_header);
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let tables = setup.tables.clone();
+    Ok(NodeDef::new(&IP4_FRAG, move |w| {
+        Box::new(Ip4Frag {
+            adjacencies: tables.adjacencies.clone(),
+            interfaces: Arc::clone(&tables.interfaces),
+            fragments: Vec::new(),
+            next: w.nexts(),
+            reasons: w.reasons(),
+            events: w.events(),
+        })
+    }))
+}
 
 /// One worker's instance.
 pub struct Ip4Frag {

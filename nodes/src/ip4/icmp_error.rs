@@ -16,6 +16,7 @@ use std::sync::Arc;
 use weft_engine::buffer::{BufferCache, HEADROOM, Packet, SLOT_SIZE, TRACED};
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::frame::{FRAME_SIZE, Frame};
+use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex};
@@ -25,12 +26,14 @@ use zerocopy::network_endian::{U16, U32};
 
 use super::TableIndex;
 use super::input::format_header;
-use crate::arcs::drop_by;
+use crate::arcs::{IP4_DROP_ARC, drop_by};
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::checksum::Sum;
 use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header};
 use crate::interface::InterfaceTable;
 use crate::segments;
+use crate::setup::{Added, Setup, built_in};
+use crate::tables::IcmpSettings;
 
 weft_engine::edges! {
     /// Where errors go.
@@ -148,21 +151,6 @@ impl IcmpError {
     }
 }
 
-/// How many errors a worker may send.
-#[derive(Clone, Copy, Debug)]
-pub struct IcmpSettings {
-    /// On average. 0: none.
-    pub per_second: u32,
-    /// At once.
-    pub burst: u32,
-}
-
-impl Default for IcmpSettings {
-    fn default() -> Self {
-        IcmpSettings { per_second: 1000, burst: 100 }
-    }
-}
-
 /// Limits of single kinds of errors, in a second; the others share the limit of all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct IcmpRates {
@@ -233,6 +221,23 @@ const _: () = assert!(HEADROOM + MAX_LENGTH <= SLOT_SIZE, "an error fits a buffe
 const TOS: u8 = 0xc0;
 /// RFC 1700 "IP TIME TO LIVE PARAMETER".
 const TTL: u8 = 64;
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let (interfaces, clock, settings) = (setup.interfaces(), setup.engine.clock, setup.tables.settings.icmp);
+    Ok(NodeDef::new(&IP4_ICMP_ERROR, move |w| {
+        Box::new(Ip4IcmpError {
+            interfaces: Arc::clone(&interfaces),
+            limits: IcmpLimits::new(&clock, settings),
+            identification: 0,
+            drops: w.arc(&IP4_DROP_ARC),
+            next: w.nexts(),
+            reasons: w.reasons(),
+            events: w.events(),
+        })
+    }))
+}
 
 /// One worker's instance.
 pub struct Ip4IcmpError {

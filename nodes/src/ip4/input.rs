@@ -10,14 +10,17 @@ use std::net::Ipv4Addr;
 use weft_engine::buffer::Packet;
 use weft_engine::feature::Place;
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{Context, InterfaceIndex};
 use weft_stats::SimpleRow;
 
+use crate::arcs::{IP4_MULTICAST_ARC, IP4_UNICAST_ARC};
 use crate::headers::{EtherType, Ipv4Header, checksum};
 use crate::registries::ETHER_TYPES;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where packets go that no feature takes.
@@ -91,6 +94,23 @@ const fn octets(first: usize) -> [bool; 256] {
         octet += 1;
     }
     table
+}
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let received = setup.interface_counter("/if/ip4", &IP4_INPUT)?;
+    // Nobody counts here yet; readers expect it.
+    setup.interface_counter("/if/ip6", &IP4_INPUT)?;
+    Ok(NodeDef::new(&IP4_INPUT, move |w| {
+        Box::new(Ip4Input {
+            arc: w.arc(&IP4_UNICAST_ARC),
+            multicast: w.arc(&IP4_MULTICAST_ARC),
+            received: received.row(w.thread()),
+            next: w.nexts(),
+            reasons: w.reasons(),
+        })
+    }))
 }
 
 /// One worker's instance.

@@ -12,6 +12,7 @@ use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::counters::Counters;
 use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
@@ -22,11 +23,13 @@ use zerocopy::FromBytes;
 use super::TableIndex;
 use super::icmp_error::IcmpError;
 use super::input::format_header;
-use crate::arcs::drop_by;
+use crate::arcs::{IP4_DROP_ARC, IP4_LOCAL_ARC, IP4_PUNT_ARC, drop_by};
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, UdpHeader, checksum};
 use crate::interface::{Entry, InterfaceTable};
+use crate::registries::{IP4_PROTOCOLS, PUNT_REASONS, UDP4_PORTS};
 use crate::segments;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where packets go that no feature takes.
@@ -35,6 +38,28 @@ weft_engine::edges! {
 
 /// Descriptor of ip4-local.
 pub static IP4_LOCAL: NodeSpec = NodeSpec::internal("ip4-local").next(Next::NAMES).trace(format_header);
+
+built_in!(add);
+
+fn add(_: &mut Setup<'_>) -> Added {
+    Ok(NodeDef::new(&IP4_LOCAL, |w| Box::new(Ip4Local { arc: w.arc(&IP4_LOCAL_ARC), next: w.nexts() })))
+}
+
+built_in!(add_end);
+
+fn add_end(setup: &mut Setup<'_>) -> Added {
+    let interfaces = setup.interfaces();
+    Ok(NodeDef::new(&IP4_LOCAL_END, move |w| {
+        Box::new(Ip4LocalEnd {
+            interfaces: Arc::clone(&interfaces),
+            registries: [&IP4_PROTOCOLS, &UDP4_PORTS, &PUNT_REASONS].map(|it| w.registry(it)),
+            arcs: [w.arc(&IP4_DROP_ARC), w.arc(&IP4_PUNT_ARC)],
+            next: w.nexts(),
+            reasons: w.reasons(),
+            events: w.events(),
+        })
+    }))
+}
 
 /// One worker's instance of ip4-local.
 pub struct Ip4Local {

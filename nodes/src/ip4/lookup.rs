@@ -11,6 +11,7 @@ use std::sync::Arc;
 use weft_engine::buffer::Packet;
 use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
@@ -20,9 +21,10 @@ use weft_stats::CombinedRow;
 use super::flow_hash::flow_hash;
 use super::icmp_error::IcmpError;
 use super::{DropKind, Fib, Forward, ForwardKind, LoadBalance};
-use crate::arcs::drop_by;
+use crate::arcs::{IP4_DROP_ARC, IP4_PUNT_ARC, drop_by};
 use crate::context::{GLEAN, IpContext, LOCALLY_ORIGINATED};
 use crate::headers::Ipv4Header;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where packets go.
@@ -61,6 +63,22 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
 
 /// Most tables that a packet is looked up in.
 pub(crate) const MAX_TABLES: usize = 8;
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let tables = setup.tables.clone();
+    Ok(NodeDef::new(&IP4_LOOKUP, move |w| {
+        Box::new(Ip4Lookup {
+            tables: tables.fibs.clone(),
+            load_balances: tables.load_balances.clone(),
+            routes: tables.routes.row(w.thread()),
+            arcs: [w.arc(&IP4_DROP_ARC), w.arc(&IP4_PUNT_ARC)],
+            next: w.nexts(),
+            reasons: w.reasons(),
+        })
+    }))
+}
 
 /// One worker's instance.
 pub struct Ip4Lookup {

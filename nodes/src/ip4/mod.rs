@@ -9,23 +9,17 @@ mod icmp_error;
 mod input;
 mod local;
 mod lookup;
+pub mod min_ttl;
 mod mss;
 mod rewrite;
 
-pub use admission::{
-    AdmissionNodes, IP4_LOCAL_ONLY, IP4_URPF_LOOSE, IP4_URPF_STRICT, Ip4LocalOnly, Ip4Urpf, Whereabouts,
-};
-pub use arp::{IP4_ARP, Ip4Arp};
+pub use crate::tables::IcmpSettings;
+pub use admission::{AdmissionNodes, Whereabouts};
 pub use flow_hash::flow_hash;
-pub use fragment::{IP4_FRAG, Ip4Frag};
-pub use icmp_error::{IP4_ICMP_ERROR, IcmpError, IcmpLimits, IcmpRates, IcmpSettings, Ip4IcmpError};
+pub use icmp_error::{IcmpError, IcmpLimits, IcmpRates, Ip4IcmpError};
 pub(crate) use input::format_header;
-pub use input::{IP4_INPUT, Ip4Input};
-pub use local::{IP4_LOCAL, IP4_LOCAL_END, Ip4Local, Ip4LocalEnd};
 pub(crate) use lookup::MAX_TABLES;
-pub use lookup::{IP4_LOOKUP, Ip4Lookup};
-pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT, MssLimits};
-pub use rewrite::{IP4_REWRITE, Ip4Rewrite};
+pub use mss::TCP_MSS;
 pub use weft_fib::{
     AddressRole, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind, Ip4,
     LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, MAX_REWRITE,

@@ -5,21 +5,18 @@
 //! filtered. So the option of both SYNs (RFC 9293 section 3.7.1, RFC 6691) is lowered as it passes, never raised; a SYN
 //! without it offers 536 bytes already. Only SYNs are looked into; of a datagram in fragments, the first.
 
-use std::sync::Arc;
-
+use weft_engine::Context;
 use weft_engine::buffer::Packet;
-use weft_engine::feature::{FeatureError, FeatureSpec};
+use weft_engine::feature::FeatureSpec;
 use weft_engine::frame::Frame;
-use weft_engine::graph::{BUILT_IN, GraphError, NodeDef};
+use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec};
-use weft_engine::publish::Published;
-use weft_engine::{ArcId, Context, Engine, InterfaceIndex};
 use zerocopy::FromBytes;
 
 use super::input::format_header;
-use crate::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
 use crate::headers::{IpProtocol, Ipv4Header, TcpFlags, TcpHeader, checksum, ip4_offset};
-use crate::interface::Interfaces;
+use crate::setup::{Added, Setup, built_in};
+use crate::values::{InterfaceValue, ValueReader};
 
 /// Descriptor of ip4-tcp-mss, a feature of `ip4-unicast`.
 pub static IP4_TCP_MSS: NodeSpec = NodeSpec::internal("ip4-tcp-mss")
@@ -29,8 +26,23 @@ pub static IP4_TCP_MSS: NodeSpec = NodeSpec::internal("ip4-tcp-mss")
 pub static IP4_TCP_MSS_OUTPUT: NodeSpec = NodeSpec::internal("ip4-tcp-mss-output")
     .features(&[FeatureSpec::on("interface-output").after(&["ip4-classify-output"])]);
 
-/// The longest segment by interface; 0: no limit.
-type Limits = Box<[u16]>;
+/// The longest segment that connections over an interface may offer, in both directions.
+pub static TCP_MSS: InterfaceValue =
+    InterfaceValue { name: "tcp-mss", readers: &[&IP4_TCP_MSS, &IP4_TCP_MSS_OUTPUT] };
+
+built_in!(add_input);
+
+fn add_input(setup: &mut Setup<'_>) -> Added {
+    let limits = setup.value(&TCP_MSS);
+    Ok(NodeDef::new(&IP4_TCP_MSS, move |_| Box::new(TcpMss { output: false, limits: limits.clone() })))
+}
+
+built_in!(add_output);
+
+fn add_output(setup: &mut Setup<'_>) -> Added {
+    let limits = setup.value(&TCP_MSS);
+    Ok(NodeDef::new(&IP4_TCP_MSS_OUTPUT, move |_| Box::new(TcpMss { output: true, limits: limits.clone() })))
+}
 
 /// Kind and length of the option (RFC 9293 section 3.2).
 const MSS: [u8; 2] = [2, 4];
@@ -39,7 +51,7 @@ const NO_OPERATION: u8 = 1;
 
 struct TcpMss {
     output: bool,
-    limits: Arc<Published<Limits>>,
+    limits: ValueReader,
 }
 
 impl Node for TcpMss {
@@ -48,7 +60,7 @@ impl Node for TcpMss {
         let (arcs, output) = (cx.arcs(), self.output);
         cx.each(frame, |packet| {
             let interface = if output { packet.meta.tx_interface } else { packet.meta.rx_interface };
-            if let Some(&limit @ 1..) = limits.get(interface.index()) {
+            if let Ok(limit @ 1..) = u16::try_from(limits.get(interface)) {
                 let start = if output { ip4_offset(packet.data()) } else { Some(0) };
                 start.and_then(|start| lower(packet, start, limit));
             }
@@ -99,72 +111,6 @@ fn find(options: &[u8]) -> Option<usize> {
             [_, length, ..] if length >= 2 => at += usize::from(length),
             _ => return None,
         }
-    }
-}
-
-/// The limits, as the main thread holds them.
-pub struct MssLimits {
-    limits: Vec<u16>,
-    published: Arc<Published<Limits>>,
-    input: ArcId,
-    output: ArcId,
-}
-
-impl MssLimits {
-    /// No limits, and the nodes that would apply them.
-    pub fn new(engine: &mut Engine) -> Result<MssLimits, GraphError> {
-        let published = Arc::new(Published::new(&engine.domain, Limits::default()));
-        let node = |spec, output| {
-            let limits = &published;
-            NodeDef::new(spec, move |_| Box::new(TcpMss { output, limits: Arc::clone(limits) }))
-        };
-        engine.add_nodes(BUILT_IN, vec![node(&IP4_TCP_MSS, false), node(&IP4_TCP_MSS_OUTPUT, true)])?;
-        Ok(MssLimits {
-            limits: Vec::new(),
-            published,
-            input: engine.features().arc(IP4_UNICAST_ARC.name)?,
-            output: engine.features().arc(INTERFACE_OUTPUT_ARC.name)?,
-        })
-    }
-
-    /// The longest segment that connections over an interface may offer, in both directions; `None`: whatever they like.
-    pub fn set(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &Interfaces,
-        index: InterfaceIndex,
-        limit: Option<u16>,
-    ) -> Result<(), FeatureError> {
-        if interfaces.get(index).is_none() {
-            return Ok(());
-        }
-        let limit = limit.unwrap_or(0);
-        if self.get(index) == limit {
-            return Ok(());
-        }
-        if self.limits.len() <= index.index() {
-            self.limits.resize(index.index() + 1, 0);
-        }
-        self.limits[index.index()] = limit;
-        self.published.replace(&mut engine.domain, self.limits.clone().into_boxed_slice());
-        engine.set_feature(self.input, index, IP4_TCP_MSS.name, limit != 0)?;
-        engine.set_feature(self.output, index, IP4_TCP_MSS_OUTPUT.name, limit != 0)?;
-        Ok(())
-    }
-
-    /// The limit of an interface; 0: none.
-    pub fn get(&self, index: InterfaceIndex) -> u16 {
-        self.limits.get(index.index()).copied().unwrap_or(0)
-    }
-
-    /// The interface is about to be deleted; its index will be another's.
-    pub fn interface_leaves(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &Interfaces,
-        index: InterfaceIndex,
-    ) -> Result<(), FeatureError> {
-        self.set(engine, interfaces, index, None)
     }
 }
 

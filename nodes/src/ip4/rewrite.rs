@@ -13,6 +13,7 @@ use weft_engine::buffer::{CHAINED, Packet};
 use weft_engine::counters::Counters;
 use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader, SlabView};
@@ -22,9 +23,11 @@ use weft_fib::Adjacency;
 
 use super::icmp_error::IcmpError;
 use super::{Resolution, Rewrite as LinkHeader};
+use crate::arcs::IP4_OUTPUT_ARC;
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::{Ipv4Header, checksum};
 use crate::interface::InterfaceTable;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where packets go that are not transmitted at once.
@@ -56,6 +59,21 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
         write!(out, "{byte:02x}")?;
     }
     writeln!(out)
+}
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let tables = setup.tables.clone();
+    Ok(NodeDef::new(&IP4_REWRITE, move |w| {
+        Box::new(Ip4Rewrite {
+            adjacencies: tables.adjacencies.clone(),
+            interfaces: Arc::clone(&tables.interfaces),
+            arc: w.arc(&IP4_OUTPUT_ARC),
+            next: w.nexts(),
+            reasons: w.reasons(),
+        })
+    }))
 }
 
 /// One worker's instance.

@@ -11,7 +11,7 @@ use weft_engine::trace::Names;
 use weft_engine::{Context, InterfaceIndex, NodeId, ReasonId};
 use weft_nodes::headers::build::{Packet, ethernet};
 use weft_nodes::headers::{ArpOperation, ArpPacket, MacAddr, TcpFlags};
-use weft_nodes::ip4::MssLimits;
+use weft_nodes::ip4::TCP_MSS;
 
 use weft_testing::{Bed, ip};
 
@@ -65,8 +65,7 @@ fn a_feature_sees_the_packets_of_its_interface_once() {
 fn features_of_ip4_output_come_before_those_of_interface_output() {
     let mut bed = Bed::new();
     let [p0, p1] = bed.ports;
-    let mut limits = MssLimits::new(&mut bed.engine).unwrap();
-    limits.set(&mut bed.engine, &bed.interfaces, p1.index, Some(1000)).unwrap();
+    bed.nodes.values.set(&mut bed.engine, &TCP_MSS, p1.index, 1000).unwrap();
     let node = enable(&mut bed, "ip4-output", p1.index);
     bed.worker.trace(bed.nodes.ethernet_input, 1);
     bed.pass(0, &p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2));

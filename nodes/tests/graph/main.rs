@@ -15,5 +15,6 @@ mod icmp_error;
 mod input;
 mod local;
 mod loopback;
+mod min_ttl;
 mod mss;
 mod registries;

@@ -3,7 +3,7 @@
 
 use weft_nodes::headers::checksum::{self, Sum};
 use weft_nodes::headers::{IpProtocol, Ipv4Header, TcpFlags, TcpHeader};
-use weft_nodes::ip4::MssLimits;
+use weft_nodes::ip4::TCP_MSS;
 use zerocopy::FromBytes;
 
 use weft_testing::Bed;
@@ -13,17 +13,15 @@ const TCP: usize = ETHERNET + Ipv4Header::LENGTH;
 
 struct Lab {
     bed: Bed,
-    limits: MssLimits,
 }
 
 impl Lab {
-    fn new(port: usize, limit: u16) -> Lab {
+    fn new(port: usize, limit: u32) -> Lab {
         let mut bed = Bed::new();
-        let mut limits = MssLimits::new(&mut bed.engine).expect("room for two nodes");
         let index = bed.ports[port].index;
-        limits.set(&mut bed.engine, &bed.interfaces, index, Some(limit)).expect("the arcs exist");
+        bed.nodes.values.set(&mut bed.engine, &TCP_MSS, index, limit).expect("the arcs exist");
         bed.run();
-        Lab { bed, limits }
+        Lab { bed }
     }
 
     /// A segment with options from the host of port 0 to that of port 1, as it comes out there.
@@ -80,8 +78,8 @@ fn what_fits_and_what_begins_nothing_is_left_alone() {
         assert_eq!(lab.send(flags, options), options, "{flags:?}");
     }
     let index = lab.bed.ports[0].index;
-    let Lab { bed, limits } = &mut lab;
-    limits.set(&mut bed.engine, &bed.interfaces, index, None).expect("the arcs exist");
+    let Lab { bed } = &mut lab;
+    bed.nodes.values.set(&mut bed.engine, &TCP_MSS, index, 0).expect("the arcs exist");
     bed.run();
     assert_eq!(lab.send(SYN, &[2, 4, 5, 180]), [2, 4, 5, 180]);
 }

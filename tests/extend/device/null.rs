@@ -10,15 +10,14 @@ use weft_engine::node::{Node, NodeSpec, Role};
 use weft_engine::{Context, InterfaceIndex};
 use weft_nodes::interface::Kind;
 
-use super::{DeviceError, DeviceWords, made_up_mac};
+use super::{DeviceError, DeviceWords, kind, made_up_mac};
 use crate::cli::create::{common, created, delete};
 use crate::cli::refused;
 use crate::config::interfaces::{Common, Interface, Settings};
 use crate::config::words::{Key, key};
 use crate::state::Dataplane;
 
-/// What it brings to the front ends.
-pub(super) const WORDS: DeviceWords = DeviceWords { keys: &[WORD], commands };
+kind!(DeviceWords { kind: &NULL, keys: &[WORD], commands });
 
 /// What it is called.
 static NULL: DeviceKind =

@@ -10,6 +10,7 @@ mod forwarding;
 mod gratuitous_arp;
 mod icmp_rates;
 mod mac;
+mod min_ttl;
 mod mss;
 mod mtu;
 mod multipath;
@@ -24,6 +25,7 @@ use std::cmp::Ordering;
 
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::InterfaceError;
+use weft_nodes::values::InterfaceValue;
 
 use crate::Control;
 use crate::commit::Trial;
@@ -37,6 +39,7 @@ pub use forwarding::FORWARDING;
 pub use gratuitous_arp::{GRATUITOUS_ARP, gratuitous_arp};
 pub use icmp_rates::{ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE};
 pub use mac::MAC;
+pub use min_ttl::MIN_TTL;
 pub use mss::MSS;
 pub use mtu::MTU;
 pub use multipath::{MULTIPATH, multipath};
@@ -58,6 +61,7 @@ pub static ALL: &[&Setting] = &[
     &ICMP_UNREACHABLE,
     &TABLE,
     &MAC,
+    &MIN_TTL,
     &MTU,
     &MULTIPATH,
     &NEIGHBOR_AGE,
@@ -122,6 +126,8 @@ pub(crate) enum ScopeOf {
         get: fn(&Control, InterfaceIndex) -> Option<Value>,
         plan: fn(&mut Trial<'_>, InterfaceIndex, &Value) -> Result<(), StepError>,
     },
+    /// A number of each interface that nodes read.
+    Number(&'static InterfaceValue),
     Global {
         get: fn(&Control) -> Value,
         plan: fn(&mut Trial<'_>, &Value) -> Result<(), StepError>,
@@ -134,7 +140,7 @@ impl Setting {
     /// What it is of.
     pub fn scope(&self) -> Scope {
         match self.scope {
-            ScopeOf::Interface { .. } => Scope::Interface,
+            ScopeOf::Interface { .. } | ScopeOf::Number(_) => Scope::Interface,
             ScopeOf::Global { .. } => Scope::Global,
             ScopeOf::Declared(scope, _) => scope,
         }
@@ -146,6 +152,14 @@ impl Setting {
             (ScopeOf::Interface { get, .. }, index) => {
                 let index = index.unwrap_or(InterfaceIndex::NONE);
                 get(control, index).ok_or_else(|| InterfaceError::Unknown(index).into())
+            }
+            (ScopeOf::Number(value), index) => {
+                let index = index.unwrap_or(InterfaceIndex::NONE);
+                control.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
+                Ok(match control.nodes.values.get(value, index) {
+                    0 => Value::None,
+                    number => Value::Number(number.into()),
+                })
             }
             (ScopeOf::Global { get, .. }, _) => Ok(get(control)),
             (ScopeOf::Declared(Scope::Interface, initial), index) => {
@@ -164,6 +178,19 @@ impl Setting {
     ) -> Result<(), StepError> {
         match &self.scope {
             ScopeOf::Interface { plan, .. } => plan(trial, index.unwrap_or(InterfaceIndex::NONE), value),
+            ScopeOf::Number(of) => {
+                let (of, index) = (*of, index.unwrap_or(InterfaceIndex::NONE));
+                trial.interface(index)?;
+                let number = match value {
+                    Value::Number(number) => u32::try_from(*number).unwrap_or(u32::MAX),
+                    _ => 0,
+                };
+                trial.after(move |control| {
+                    let Control { nodes, engine, .. } = control;
+                    Ok(nodes.values.set(engine, of, index, number)?)
+                });
+                Ok(())
+            }
             ScopeOf::Global { plan, .. } => plan(trial, value),
             ScopeOf::Declared(scope, initial) => {
                 let index = index.filter(|_| *scope == Scope::Interface);

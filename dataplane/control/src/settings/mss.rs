@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The longest TCP segment that connections over an interface may offer.
 
+use weft_nodes::ip4::TCP_MSS;
+
 use super::{ScopeOf, Setting, Words};
-use crate::Control;
-use crate::value::{Grammar, Value};
+use crate::value::Grammar;
 
 /// See there.
 pub static MSS: Setting = Setting {
@@ -14,25 +15,5 @@ pub static MSS: Setting = Setting {
     conf: "tcp-mss",
     message: None,
     vplaned: Some("tcp-mss"),
-    scope: ScopeOf::Interface {
-        get: |control, index| {
-            control.interfaces.get(index)?;
-            Some(match control.mss.get(index) {
-                0 => Value::None,
-                limit => Value::Number(limit.into()),
-            })
-        },
-        plan: |trial, index, value| {
-            trial.interface(index)?;
-            let limit = match value {
-                Value::Number(limit) => u16::try_from(*limit).ok(),
-                _ => None,
-            };
-            trial.after(move |control| {
-                let Control { mss, engine, interfaces, .. } = control;
-                Ok(mss.set(engine, interfaces, index, limit)?)
-            });
-            Ok(())
-        },
-    },
+    scope: ScopeOf::Number(&TCP_MSS),
 };

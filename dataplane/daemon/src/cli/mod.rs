@@ -38,7 +38,7 @@ use weft_cli::{Args, Atomic, CliError, Command, CommandTree, End, Reply};
 use weft_control::{ChangeSet, Owner, Purpose, Refused};
 use weft_engine::InterfaceIndex;
 
-use crate::ports::KINDS;
+use crate::ports::kinds;
 use crate::state::Dataplane;
 
 /// Of this build.
@@ -77,7 +77,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         api_trace::commands(),
     ];
     let mut tree = CommandTree::new();
-    let devices = KINDS.iter().flat_map(|kind| (kind.commands)());
+    let devices = kinds().into_iter().flat_map(|kind| (kind.commands)());
     for command in topics.into_iter().flatten().chain(devices) {
         tree.add(command).expect("command paths are well-formed and differ (a test adds them all)");
     }

@@ -21,7 +21,7 @@ use super::{
     values::{HostInterface, InterfaceName, MacAddress, prefix},
     words::{Key, Wanted, Words, key, set, set_some, with_settings},
 };
-use crate::ports::{DeviceError, KINDS};
+use crate::ports::{DeviceError, kinds};
 use crate::state::Dataplane;
 
 /// What the file says of an interface whose device is of some kind. Cheap to copy.
@@ -150,7 +150,7 @@ pub(crate) const LAST_LOOPBACK: u32 = 16383;
 
 /// The words of all kinds.
 pub(super) fn keys() -> Vec<Key<Vec<Interface>>> {
-    KINDS.iter().flat_map(|kind| kind.keys).copied().collect()
+    kinds().into_iter().flat_map(|kind| kind.keys).copied().collect()
 }
 
 /// `af_xdp <interface> [{ ... }]`

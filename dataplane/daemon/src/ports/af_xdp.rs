@@ -24,7 +24,7 @@ use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Kind, Owner};
 
-use super::{DeviceError, DeviceWords, Devices, host_key};
+use super::{DeviceError, DeviceWords, Devices, host_key, kind};
 use crate::config::af_xdp::{self, AfXdp, Mode, Queues, WorkerNumber, ZeroCopy};
 use crate::config::check::Findings;
 use crate::config::interfaces::{self, Common, Settings};
@@ -101,8 +101,7 @@ fn filter(filter: &af_xdp::Filter) -> Filter {
     Filter::Pinhole { matches: matches.collect(), arp: if *take_arp { Arp::Take } else { Arp::Pass } }
 }
 
-/// Ports on Linux interfaces.
-pub(super) const WORDS: DeviceWords = DeviceWords { keys: &[interfaces::AF_XDP], commands: cli::commands };
+kind!(DeviceWords { kind: &AF_XDP, keys: &[interfaces::AF_XDP], commands: cli::commands });
 
 impl Settings for AfXdp {
     fn common(&self) -> &Common {

@@ -4,20 +4,19 @@
 mod cli;
 
 use weft_control::Control;
-use weft_devices::loopback::Loopback as Device;
+use weft_devices::loopback::{LOOPBACK, Loopback as Device};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
 
-use super::{DeviceError, DeviceWords};
+use super::{DeviceError, DeviceWords, kind};
 use crate::config::interfaces::{self, Common, Loopback, Settings};
 use crate::state::Dataplane;
 
 /// What VPP gives to its loopbacks.
 const LOOPBACK_MTU: u16 = 9000;
 
-/// Loopbacks.
-pub(super) const WORDS: DeviceWords = DeviceWords { keys: &[interfaces::LOOPBACK], commands: cli::commands };
+kind!(DeviceWords { kind: &LOOPBACK, keys: &[interfaces::LOOPBACK], commands: cli::commands });
 
 impl Settings for Loopback {
     fn common(&self) -> &Common {

@@ -34,6 +34,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use linkme::distributed_slice;
 use weft_cli::Command;
 use weft_control::{Refused, StepError};
 use weft_devices::DEVICE_INPUT_ARC;
@@ -67,21 +68,37 @@ pub use sub::SubInterface;
 
 /// What a kind of device brings to the front ends. What it does, [`Device`] says.
 pub struct DeviceWords {
+    /// What it is called.
+    pub kind: &'static DeviceKind,
     /// Its words in `interfaces { ... }`.
     pub keys: &'static [Key<Vec<Interface>>],
     /// Its commands.
     pub commands: fn() -> Vec<Command<Dataplane>>,
 }
 
-/// All kinds of devices: a new one is a folder and a line here.
-pub const KINDS: &[DeviceWords] = &[
-    af_xdp::WORDS,
-    tap::WORDS,
-    loopback::WORDS,
-    pg::WORDS,
-    #[cfg(test)]
-    null::WORDS,
-];
+/// All kinds of devices: the linker makes the list of what [`kind`] adds to it.
+#[distributed_slice]
+static KINDS: [DeviceWords];
+
+/// Adds a kind of device to [`KINDS`].
+macro_rules! kind {
+    ($words:expr) => {
+        // A section of its own is all that is unsafe about it, and nothing else is in that.
+        #[allow(unsafe_code)]
+        const _: () = {
+            #[linkme::distributed_slice($crate::ports::KINDS)]
+            static WORDS: $crate::ports::DeviceWords = $words;
+        };
+    };
+}
+use kind;
+
+/// All kinds of devices, by name.
+pub fn kinds() -> Vec<&'static DeviceWords> {
+    let mut kinds: Vec<_> = KINDS.iter().collect();
+    kinds.sort_by_key(|words| words.kind.word);
+    kinds
+}
 
 /// Why a device cannot be what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -2,21 +2,20 @@
 //! Interfaces of the packet generator.
 
 use weft_control::Control;
-use weft_devices::pg::device::PgDevice;
+use weft_devices::pg::device::{PG, PgDevice};
 use weft_devices::pg::{Mode, Pg, PgId};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
 
-use super::{DeviceError, DeviceWords, made_up_mac};
+use super::{DeviceError, DeviceWords, kind, made_up_mac};
 use crate::cli::pg::commands;
 use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
 
 const PG_MTU: u16 = 9000;
 
-/// The packet generator.
-pub(super) const WORDS: DeviceWords = DeviceWords { keys: &[], commands };
+kind!(DeviceWords { kind: &PG, keys: &[], commands });
 
 impl Subsystem for Pg {
     fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {

@@ -12,7 +12,7 @@ use weft_control::Control;
 use weft_devices::af_xdp::device::XdpDevice;
 use weft_devices::closing::HostKey;
 use weft_devices::netdev;
-use weft_devices::tap::device::{HostTap, TapDevice};
+use weft_devices::tap::device::{HostTap, TAP, TapDevice};
 use weft_devices::tap::input::Side;
 use weft_devices::tap::output::{TAP_OUTPUT, TapOutput};
 use weft_devices::tap::{Tap, TapConfig};
@@ -21,13 +21,12 @@ use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
 
-use super::{DeviceError, DeviceWords, host_key, made_up_mac};
+use super::{DeviceError, DeviceWords, host_key, kind, made_up_mac};
 use crate::config::interfaces::{self, Common, Settings};
 use crate::config::values::HostInterface;
 use crate::state::Dataplane;
 
-/// TAPs.
-pub(super) const WORDS: DeviceWords = DeviceWords { keys: &[interfaces::TAP], commands: cli::commands };
+kind!(DeviceWords { kind: &TAP, keys: &[interfaces::TAP], commands: cli::commands });
 
 impl Settings for interfaces::Tap {
     fn common(&self) -> &Common {
