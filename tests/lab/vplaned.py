@@ -216,6 +216,12 @@ class Vplaned:
             self._make_tap(name, port["mac"])
             index = self.namespace.links()[name]["ifindex"]
             answer(b"OK", frames[1], struct.pack("I", index), name.encode())
+        elif word == b"DELPORT":
+            name = self.ports.pop(struct.unpack("I", frames[2])[0], None)
+            # Somebody else may have deleted it.
+            if name in self.namespace.links():
+                self.namespace.ip("link", "del", name)
+            answer(b"OK", frames[1], bytes(4))
         elif word == b"WHATSUP?":
             # What the kernel said before is part of the answer.
             self._hear(kernel)

@@ -143,10 +143,13 @@ pub(crate) fn open(
     let step = |step| move |source| SocketError { step, source };
     let fd = Arc::new(sys::socket().map_err(step("socket(AF_XDP)"))?);
     let mut members = umem.members();
-    let introducer = members.introducer(options.mode);
-    if introducer.is_none() {
+    let register = || {
         sys::register_umem(fd.as_fd(), &**umem.memory(), umem.headroom())
-            .map_err(step("register packet memory (XDP_UMEM_REG)"))?;
+            .map_err(step("register packet memory (XDP_UMEM_REG)"))
+    };
+    let mut introducer = members.introducer(options.mode);
+    if introducer.is_none() {
+        register()?;
     }
     let rings = sys::create_rings(fd.as_fd(), options.rings).map_err(step("create rings"))?;
     // The budget is checked against the transmit ring, so it comes after it.
@@ -164,8 +167,21 @@ pub(crate) fn open(
             Err(error) => Effect::Refused(error.raw_os_error().unwrap_or(0)),
         },
     };
-    sys::bind(fd.as_fd(), link, queue, options.mode, introducer.as_ref().map(|fd| fd.as_fd()))
-        .map_err(step("bind to the queue"))?;
+    loop {
+        let joined = introducer.as_ref().map(|fd| fd.as_fd());
+        match (sys::bind(fd.as_fd(), link, queue, options.mode, joined), &introducer) {
+            (Ok(()), _) => break,
+            // It is not bound any more (net/xdp/xsk.c, `xsk_bind`): the next one, or nobody.
+            (Err(error), Some(gone)) if error.raw_os_error() == Some(libc::EBADF) => {
+                members.leave(options.mode, gone);
+                introducer = members.introducer(options.mode);
+                if introducer.is_none() {
+                    register()?;
+                }
+            }
+            (Err(error), _) => return Err(step("bind to the queue")(error)),
+        }
+    }
     let zero_copy = sys::is_zero_copy(fd.as_fd()).map_err(step("read the mode back (XDP_OPTIONS)"))?;
     members.join(options.mode, &fd);
     drop(members);

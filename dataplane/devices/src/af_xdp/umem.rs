@@ -132,6 +132,11 @@ impl Members {
         members.iter().find_map(Weak::upgrade)
     }
 
+    /// A socket that introduces nobody any more: its link has gone, and the kernel has unbound it.
+    pub(crate) fn leave(&mut self, mode: CopyMode, socket: &Arc<OwnedFd>) {
+        self.of(mode).retain(|member| !core::ptr::eq(member.as_ptr(), Arc::as_ptr(socket)));
+    }
+
     pub(crate) fn join(&mut self, mode: CopyMode, socket: &Arc<OwnedFd>) {
         self.of(mode).push(Arc::downgrade(socket));
     }
