@@ -6,17 +6,17 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde::Serialize;
+use weft_background::{Background, file};
 use weft_classify::text;
 use weft_classify::{Direction, Exempt, RuleId, SetView};
-use weft_cli::{Args, Candidate, CliError, Command, Reply};
-use weft_control::{ChangeSet, Object, WantedRule};
+use weft_cli::{Args, Candidate, CliError, Command, Reply, Turn};
+use weft_control::{ChangeSet, Object, Owner, Purpose, WantedRule};
 use weft_engine::InterfaceIndex;
 
-use super::change;
+use super::{change, refused};
 use crate::state::Dataplane;
 
 pub use tables::commands as table_commands;
@@ -40,7 +40,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .synopsis("<set> id <n>")
             .help("Delete a rule")
             .completer(set_first),
-        change("classify replace-set", replace)
+        Command::new("classify replace-set", replace)
+            .change()
             .synopsis("<set> file <path>")
             .help("Make the rules of a file, one per line, the rules of a set, all at once")
             .completer(set_first),
@@ -83,32 +84,55 @@ fn delete(_: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result
     Ok(())
 }
 
-fn replace(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
+/// Another thread reads the file, with the rights of whoever asks.
+fn replace(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let set = args.word("rule set")?.to_owned();
     args.expect("file")?;
     let path = args.word("path")?.to_owned();
     args.finish()?;
-    let lines = read_file(&path).map_err(|error| args.reject(format!("{path}: {error}")))?;
+    let name = PathBuf::from(&path);
+    let reading =
+        Background::start(args.rights(), move || file::read_text(&name, MOST_BYTES)).map_err(refused)?;
+    if let Some(mut collected) = dataplane.collected.take() {
+        // One change of several, which are made together: the next one may build on it.
+        let noted = reading
+            .wait()
+            .map_err(refused)
+            .and_then(|lines| note_file(dataplane, &mut collected, &set, &path, &lines.map_err(refused)?));
+        dataplane.collected = Some(collected);
+        return noted.map(|()| Reply::empty());
+    }
+    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
+        let lines = match reading.poll() {
+            Ok(None) => return Turn::Waits,
+            Ok(Some(lines)) => lines.map_err(refused),
+            Err(error) => Err(refused(error)),
+        };
+        Turn::Done(lines.and_then(|lines| {
+            let mut changes = ChangeSet::new(Owner::CLI);
+            note_file(dataplane, &mut changes, &set, &path, &lines)?;
+            dataplane.change(&changes, Purpose::Make).map_err(refused)?;
+            Ok(Reply::empty())
+        }))
+    }))
+}
+
+fn note_file(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    set: &str,
+    path: &str,
+    lines: &str,
+) -> Result<(), CliError> {
     let mut reader = rule::Reader { dataplane, next_hops: Vec::new() };
-    let rules = text::read_lines(&path, &lines, &mut reader)?;
+    let rules = text::read_lines(path, lines, &mut reader)?;
     let next_hops = reader.next_hops;
     changes.set_rules(
-        &set,
+        set,
         Exempt::default(),
         rules.into_iter().map(|rule| WantedRule::noted(rule, &next_hops)),
     );
     Ok(())
-}
-
-fn read_file(path: &str) -> std::io::Result<String> {
-    let path = Path::new(path);
-    let about = fs::metadata(path)?;
-    // A pipe or a device might never end.
-    if !about.is_file() || about.len() > MOST_BYTES {
-        let problem = format!("expected a regular file of at most {} MiB", MOST_BYTES >> 20);
-        return Err(std::io::Error::other(problem));
-    }
-    fs::read_to_string(path)
 }
 
 fn delete_set(_: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
