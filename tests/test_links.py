@@ -58,6 +58,8 @@ def test_a_link_that_is_moved_away_and_back_is_bound_again(net):
     net.router.ip("link", "set", "p0", "netns", elsewhere.name)
     poll_until(lambda: not reaches(b, a), SECONDS, "it is away")
     elsewhere.ip("link", "set", "p0", "netns", net.router.name)
+    # The kernel sets down what it moves.
+    net.router.ip("link", "set", "p0", "up")
     poll_until(lambda: reaches(a, b) and reaches(b, a), SECONDS, "packets pass")
 
 

@@ -30,7 +30,7 @@ mod sub;
 mod tap;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -186,6 +186,8 @@ pub struct Devices {
     pub links: LinkNews,
     /// AF_XDP ports as they were configured, and why one that lost its Linux interface could not be bound again.
     ports: BTreeMap<InterfaceIndex, (AfXdp, Option<String>)>,
+    /// Those whose link has gone, until they are bound to another one.
+    lost: BTreeSet<InterfaceIndex>,
 }
 
 impl Devices {
@@ -211,6 +213,7 @@ impl Devices {
             closing: Closing::default(),
             links: LinkNews::default(),
             ports: BTreeMap::new(),
+            lost: BTreeSet::new(),
         })
     }
 
@@ -269,6 +272,7 @@ impl Subsystem for Devices {
         }
         self.placement.forget(index);
         self.ports.remove(&index);
+        self.lost.remove(&index);
     }
 }
 

@@ -42,8 +42,13 @@ impl Dataplane {
         let Some(device) = self.devices.get_as::<XdpDevice>(index) else { return };
         let netdev = device.port.netdev();
         let key = (device.host.namespace().map(Into::into), netdev.index());
-        match netdev.link() {
-            Ok(link) if !gone.contains(&key) => self.follow_link(index, &link),
+        let link = netdev.link();
+        if gone.contains(&key) {
+            // One that comes back may have its old number, and is another link all the same.
+            self.devices.lost.insert(index);
+        }
+        match link {
+            Ok(link) if !self.devices.lost.contains(&index) => self.follow_link(index, &link),
             _ => self.look_for_port(index),
         }
     }
@@ -72,6 +77,7 @@ impl Dataplane {
             }
             return;
         }
+        self.devices.lost.remove(&index);
         if let Some((_, told)) = self.devices.ports.get_mut(&index) {
             *told = None;
         }
