@@ -15,6 +15,7 @@ use weft_nodes::router::TableId;
 
 use crate::Control;
 use crate::error::{RouterError, StepError};
+use crate::flows::{Decided, Decision};
 use crate::rules::RulesOf;
 use crate::settings::Setting;
 use crate::value::Value;
@@ -83,6 +84,8 @@ pub(crate) enum Operation {
     DeleteAddresses(InterfaceIndex),
     /// All that the owner has in a set.
     Rules(RulesOf),
+    /// What becomes of a flow.
+    Decide(Decided),
 }
 
 /// What one owner wants to change, in order. Each step is judged as if those before it had been made.
@@ -276,8 +279,16 @@ impl ChangeSet {
         let mut refused = Vec::new();
         let mut steps = self.steps.clone();
         for (place, step) in steps.iter_mut().enumerate() {
-            let Step::Route(table, change) = step else { continue };
-            for table in std::iter::once(table).chain(tables_of(&mut change.action)) {
+            let tables: Vec<&mut TableIndex> = match step {
+                Step::Route(table, change) => {
+                    std::iter::once(table).chain(tables_of(&mut change.action)).collect()
+                }
+                Step::Other(operation) => match &mut **operation {
+                    Operation::Decide(Decided { decision: Decision::Table(table), .. }) => vec![table],
+                    _ => continue,
+                },
+            };
+            for table in tables {
                 let Some(planned) = table.0.checked_sub(PLANNED) else { continue };
                 let id = self.planned[planned as usize];
                 match made.get(&id) {

@@ -30,6 +30,7 @@ use weft_nodes::router::{Router, TableId};
 use crate::Control;
 use crate::change_set::{ChangeSet, Object, Operation, Step};
 use crate::error::{Refused, RouterError, StepError};
+use crate::flows::{Decided, Decision};
 use crate::links::{Links, Undo};
 use crate::settings::Setting;
 use crate::value::{Grammar, Value};
@@ -70,6 +71,12 @@ impl Control {
         let Trial { mut draft, .. } = trial;
         draft.refused.extend(refused);
         draft.rules.prepare(self, &mut draft.refused);
+        let admits = draft.rules.admits(self);
+        if let Some((step, true)) = admits
+            && let Err(error) = draft.make_tracker(self)
+        {
+            draft.refused.push((step, error));
+        }
         let routes = draft.routes(steps, &lost);
         let mut general = None;
         match self.router.prepare(&mut self.engine, &routes.tables) {
@@ -82,6 +89,9 @@ impl Control {
                     self.interfaces.commit(&mut self.engine);
                     self.claims.commit();
                     self.router.publish(&mut self.engine, &self.interfaces, pending);
+                    if let Some((_, admits)) = admits {
+                        self.follow_admission(admits);
+                    }
                     draft.finish(self, changes.owner());
                     return Ok(());
                 }
@@ -94,6 +104,7 @@ impl Control {
             }
         }
         draft.rules.roll_back(self);
+        draft.forget_flows(self);
         self.interfaces.roll_back();
         self.claims.roll_back();
         draft.remove_tables(self);
@@ -122,6 +133,10 @@ struct Draft {
     neighbors: BTreeMap<(InterfaceIndex, Ipv4Addr), Option<MacAddr>>,
     features: BTreeMap<(InterfaceIndex, String, String), bool>,
     rules: RulesDraft,
+    /// Whether the flow tracker was made for it.
+    tracker_made: bool,
+    /// Next hops that are held for verdicts of it.
+    for_flows: Vec<(InterfaceIndex, Ipv4Addr)>,
     settings: BTreeMap<(&'static Setting, Option<InterfaceIndex>), Value>,
     mtus: Vec<(usize, InterfaceIndex, u32)>,
     macs: Vec<(usize, InterfaceIndex, MacAddr)>,
@@ -149,6 +164,26 @@ impl Trial<'_> {
     /// An interface.
     pub fn interface(&self, index: InterfaceIndex) -> Result<&Interface, StepError> {
         Ok(self.control.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?)
+    }
+
+    /// There is a flow tracker if this is made.
+    pub(crate) fn make_tracker(&mut self) -> Result<(), StepError> {
+        self.draft.make_tracker(self.control)
+    }
+
+    fn decide(&mut self, Decided { flow, decision, mark }: Decided) -> Result<(), StepError> {
+        if let Decision::NextHop(on, address) = decision {
+            self.interface(on)?;
+            if !self.control.flows.holds(on, address) {
+                self.draft.for_flows.push((on, address));
+            }
+        }
+        let verdict = self.control.verdict(flow, decision)?;
+        self.after(move |control| {
+            control.decide(flow, verdict, mark);
+            Ok(())
+        });
+        Ok(())
     }
 
     /// Changes an interface; workers see it when all is published.
@@ -201,6 +236,7 @@ impl Trial<'_> {
             }
             Operation::Delete(object) => self.delete(object),
             Operation::Rules(rules) => self.rules_come(rules),
+            Operation::Decide(decided) => self.decide(*decided),
             Operation::Release(object) => {
                 if let Object::RuleSet(set) = object {
                     self.release_rules(set)?;
@@ -460,6 +496,21 @@ impl Trial<'_> {
 }
 
 impl Draft {
+    fn make_tracker(&mut self, control: &mut Control) -> Result<(), StepError> {
+        self.tracker_made |= control.make_tracker()?;
+        Ok(())
+    }
+
+    /// What was made for flows is as it was before.
+    fn forget_flows(&mut self, control: &mut Control) {
+        for (on, address) in self.for_flows.drain(..) {
+            control.forget_decision(on, address);
+        }
+        if self.tracker_made {
+            control.unmake_tracker();
+        }
+    }
+
     fn add_tables(&mut self, control: &mut Control, changes: &ChangeSet) {
         for (step, id, name) in changes.wanted_tables() {
             if control.router.table_index::<Ip4>(id).is_ok() {
@@ -560,7 +611,10 @@ impl Draft {
             let Control { router, engine, interfaces, .. } = control;
             let index = router.table_index::<Ip4>(id);
             match index.and_then(|index| Ok((index, router.delete_table::<Ip4>(engine, interfaces, id)?))) {
-                Ok(deleted) => control.deleted_tables.push(deleted),
+                Ok((index, lease)) => {
+                    control.flows_lose_table(index, &lease);
+                    control.deleted_tables.push((index, lease));
+                }
                 Err(error) => tracing::error!("{error}"),
             }
         }

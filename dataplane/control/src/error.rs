@@ -8,6 +8,8 @@ use ipnet::Ipv4Net;
 use thiserror::Error;
 use weft_classify::ClassifyError;
 use weft_engine::feature::FeatureError;
+use weft_flow::FlowError;
+use weft_flow_map::FlowId;
 use weft_nodes::interface::InterfaceError;
 use weft_nodes::ip4::{Ip4, RouteError};
 use weft_nodes::router::TableId;
@@ -38,6 +40,29 @@ pub enum StepError {
     /// Not what [`crate::ChangeSet::replace_rule_sets`] takes.
     #[error("rule set '{0}': expected a name of its own, and an interface to which it is attached")]
     OwnSet(String),
+    /// There can be no flow tracker.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// Its tables cannot be handed out.
+    #[error("{0}")]
+    FlowTables(String),
+    /// Nobody tracks flows.
+    #[error("no interface tracks flows: flow enable <interface>")]
+    NoFlows,
+    /// Nothing is left to decide.
+    #[error("flow {0} has ended")]
+    FlowEnded(FlowId),
+    /// Tags would be needed.
+    #[error("'{0}' is a sub-interface: expected a port, or a next hop behind the sub-interface")]
+    FlowToSub(String),
+    /// A flow has few bits for where it is sent.
+    #[error("next hop {found} cannot be named by a flow: expected less than {limit}")]
+    FlowTarget {
+        /// The next hop.
+        found: u32,
+        /// How many a flow can name.
+        limit: u32,
+    },
     /// What is below the interface refuses.
     #[error(transparent)]
     Link(#[from] LinkError),

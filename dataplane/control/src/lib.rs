@@ -21,6 +21,7 @@ mod change_set;
 mod claims;
 mod commit;
 mod error;
+mod flows;
 mod links;
 mod resync;
 mod rules;
@@ -37,6 +38,7 @@ use weft_nodes::router::Router;
 pub use change_set::{ChangeSet, Object};
 pub use commit::{Purpose, Trial};
 pub use error::{Refused, StepError};
+pub use flows::{Decision, Flows, ServeTables};
 pub use links::{LinkError, Links, NoLinks, Undo};
 pub use resync::Replay;
 pub use rules::WantedRule;
@@ -58,6 +60,7 @@ pub struct Control {
     pub nodes: Nodes,
     /// Classifier rules.
     pub rule_sets: RuleSets,
+    flows: Flows,
     icmp: IcmpRates,
     claims: Claims,
     declared: settings::Declared,
@@ -72,6 +75,7 @@ impl Control {
         router: Router,
         nodes: Nodes,
         rule_sets: RuleSets,
+        flows: Flows,
     ) -> Control {
         Control {
             engine,
@@ -79,6 +83,7 @@ impl Control {
             router,
             nodes,
             rule_sets,
+            flows,
             icmp: IcmpRates::default(),
             claims: Claims::default(),
             declared: settings::Declared::default(),
@@ -141,9 +146,15 @@ impl Control {
         });
     }
 
+    /// An interface is new.
+    pub fn interface_comes(&mut self, index: InterfaceIndex) {
+        self.flows_come(index);
+    }
+
     /// An interface is about to be deleted: nobody wants anything on it any more, since another will have its index.
     pub fn interface_leaves(&mut self, links: &dyn Links, index: InterfaceIndex) {
         self.rules_leave(links, index);
+        self.flows_leave(index);
         self.claims.forget(index);
         self.declared.forget(index);
         let Control { nodes, engine, .. } = self;

@@ -24,7 +24,6 @@ mod cli_sockets;
 pub mod config;
 pub mod crash;
 pub mod error;
-pub mod flows;
 pub mod forwarding;
 pub mod gauges;
 pub mod interactive;

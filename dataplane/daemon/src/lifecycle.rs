@@ -105,7 +105,6 @@ impl Dataplane {
             devices,
             pg,
             capture,
-            flows,
             agents,
             vplaned,
             api,
@@ -113,7 +112,7 @@ impl Dataplane {
         } = self;
         let mut all: Vec<&mut dyn Subsystem> = vec![baselines, devices, pg];
         all.extend(capture.as_mut().map(|capture| capture as &mut dyn Subsystem));
-        all.extend([flows as &mut dyn Subsystem, agents]);
+        all.push(agents);
         all.extend(vplaned.as_deref_mut().map(|vplaned| vplaned as &mut dyn Subsystem));
         all.extend(api.as_mut().map(|api| api as &mut dyn Subsystem));
         (Foundation { engine, interfaces, router }, all)
@@ -130,6 +129,9 @@ impl Dataplane {
             }
             self.follow_changes(&events);
             for event in events {
+                if let Event::Added(index) = event {
+                    self.control.interface_comes(index);
+                }
                 let (mut cx, all) = self.subsystems();
                 for subsystem in all {
                     match event {

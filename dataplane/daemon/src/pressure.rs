@@ -81,7 +81,7 @@ impl Dataplane {
             }
             None => {}
         }
-        let Some(tracker) = &self.flows.tracker else { return };
+        let Some(tracker) = self.flows().tracker() else { return };
         let sum = |count| tracker.counts.sum(count);
         match self.pressure.flows.look(sum(Count::Displaced) + sum(Count::Full)) {
             Some(Turn::Begins) => tracing::warn!(

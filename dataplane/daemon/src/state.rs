@@ -7,13 +7,14 @@
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use weft_classify::RuleSets;
 use weft_cli::CommandTree;
-use weft_control::{ChangeSet, Control};
+use weft_control::{ChangeSet, Control, Flows, ServeTables};
 use weft_devices::pg::Pg;
 use weft_engine::buffer::{BufferConfig, PageRequest, Pages};
 use weft_engine::counters::{CounterLimits, Counters};
@@ -24,7 +25,7 @@ use weft_engine::worker::IdlePolicy;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
 use weft_nodes::graph::add_nodes;
 use weft_nodes::interface::Interfaces;
-use weft_stats::CombinedVector;
+use weft_stats::{CombinedVector, StatsListener};
 
 use crate::baseline::Baselines;
 use crate::binapi::{Agents, Api, classify};
@@ -34,10 +35,11 @@ use crate::config::Config;
 use crate::config::buffers::{NumaNode, PageSize};
 use crate::config::cpu::Idle;
 use crate::config::values::Bytes;
-use crate::flows::Flows;
+use crate::error::sentence;
 use crate::forwarding;
 use crate::gauges::Gauges;
 use crate::log::Recent;
+use crate::memory_server::MemoryServer;
 use crate::plugins::Plugins;
 use crate::ports::Devices;
 use crate::pressure::Pressure;
@@ -72,8 +74,6 @@ pub struct Dataplane {
     pub collected: Option<Box<ChangeSet>>,
     /// What is behind the interfaces.
     pub devices: Devices,
-    /// The flow tracker.
-    pub flows: Flows,
     /// The packet generator.
     pub pg: Pg,
     /// Plugins.
@@ -126,6 +126,8 @@ impl Dataplane {
         let rules = config.limits.classify_rules as usize;
         let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), rules)?;
         engine.register(BUILT_IN, weft_flow::registration())?;
+        let limit = config.limits.interfaces as usize;
+        let flows = Flows::new(config.flow, limit, main.clone(), serve_flows(&config));
         let numa = plan.workers.iter().map(|place| place.numa).collect();
         let devices = Devices::new(&mut engine, numa)?;
         let pg = Pg::new(&mut engine)?;
@@ -134,11 +136,10 @@ impl Dataplane {
         let dataplane = Dataplane {
             pressure: Pressure::default(),
             baselines: Baselines::new(),
-            control: Control::new(engine, interfaces, router, nodes, rule_sets),
+            control: Control::new(engine, interfaces, router, nodes, rule_sets, flows),
             routes: tables.routes,
             collected: None,
             devices,
-            flows: Flows::default(),
             pg,
             plugins: Plugins::default(),
             commands: Rc::new(cli::tree()),
@@ -226,6 +227,18 @@ impl Names for Dataplane {
     fn node(&self, node: NodeId) -> String {
         self.engine.graph().node(node).map_or_else(|| format!("node {node}"), |info| info.name.clone())
     }
+}
+
+/// Hands the tables of flows out by a thread of its own: they can be had while the main thread hangs.
+fn serve_flows(config: &Config) -> ServeTables {
+    let path = config.unix.in_runtime_dir(Path::new("flow.sock"));
+    let group = config.unix.gid.map(|group| group.0);
+    let name = format!("{}_flows", config.cpu.thread_prefix);
+    Box::new(move |tables| {
+        let listener = StatsListener::bind(&path, group).map_err(|error| error.to_string())?;
+        let served = MemoryServer::start(listener, tables, name.clone());
+        Ok(Box::new(served.map_err(|error| sentence(&error))?))
+    })
 }
 
 fn engine_config(config: &Config, plan: &Plan) -> Result<EngineConfig> {

@@ -428,9 +428,9 @@ impl RuleSets {
         engine.domain.retire(FreeSlots { slots, free: Arc::clone(&self.free) });
     }
 
-    /// Rules that admit flows send their packets to this node, the flow tracker's.
-    pub fn admit_by(&mut self, engine: &mut Engine, tracker: NodeId) {
-        self.tracker = Some(tracker);
+    /// Rules that admit flows send their packets to this node, the flow tracker's, if there is one.
+    pub fn admit_by(&mut self, engine: &mut Engine, tracker: impl Into<Option<NodeId>>) {
+        self.tracker = tracker.into();
         self.publish(engine);
     }
 

@@ -84,6 +84,15 @@ impl RulesDraft {
         }
     }
 
+    /// Whether some rule admits flows then, and a step that says so; `None`: rules are as they were.
+    pub fn admits(&self, control: &Control) -> Option<(usize, bool)> {
+        let admits = |set: &RuleSet| set.iter().any(|rule| rule.action.admit);
+        let step =
+            self.sets.values().find(|(_, set)| set.as_ref().is_some_and(admits)).map(|(step, _)| *step);
+        let all = || control.rule_sets.iter().any(|set| admits(set.rules));
+        self.begun.then(|| (step.unwrap_or(0), step.is_some() || all()))
+    }
+
     /// Shows workers all of it. Next hops that no rule names any more are given back: each is held once per rule.
     pub fn commit(self, control: &mut Control) {
         let Control { rule_sets, engine, router, .. } = control;

@@ -6,6 +6,7 @@
 
 mod admin_state;
 mod declared;
+mod flow_tracking;
 mod forwarding;
 mod gratuitous_arp;
 mod icmp_rates;
@@ -35,6 +36,7 @@ use crate::value::{Grammar, Value};
 pub use admin_state::ADMIN_STATE;
 pub(crate) use declared::Declared;
 pub use declared::{Declaration, DeclarationError, DeclaredChange, DeclaredValues};
+pub use flow_tracking::{FLOW_TRACKING, flow_tracking};
 pub use forwarding::FORWARDING;
 pub use gratuitous_arp::{GRATUITOUS_ARP, gratuitous_arp};
 pub use icmp_rates::{ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE};
@@ -53,6 +55,7 @@ pub use unnumbered::UNNUMBERED;
 /// All built-in settings, by name.
 pub static ALL: &[&Setting] = &[
     &ADMIN_STATE,
+    &FLOW_TRACKING,
     &FORWARDING,
     &GRATUITOUS_ARP,
     &ICMP_OTHERS,

@@ -25,6 +25,11 @@ pub fn of(error: &StepError) -> Retval {
         StepError::Router(error) => router(error),
         StepError::Route(error) => route(error),
         StepError::Classify(error) => classify(error),
+        StepError::Flow(_) | StepError::FlowTables(_) | StepError::FlowTarget { .. } => {
+            Retval::LIMIT_EXCEEDED
+        }
+        StepError::NoFlows | StepError::FlowEnded(_) => Retval::NO_SUCH_ENTRY,
+        StepError::FlowToSub(_) => Retval::INVALID_SW_IF_INDEX,
         StepError::Feature(_) | StepError::OwnSet(_) => Retval::INVALID_VALUE,
         StepError::Link(LinkError::Netdev(_)) => Retval::SYSCALL_ERROR_1,
         StepError::Value(..)

@@ -4,21 +4,19 @@
 //! Flows are looked at in their tables, which costs the workers nothing; what changes one is a message to its worker.
 
 use std::net::Ipv4Addr;
-use weft_nodes::ip4::Ip4;
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
-use weft_control::Control;
+use weft_control::settings::{FLOW_TRACKING, flow_tracking};
+use weft_control::{ChangeSet, Decision, StepError};
 use weft_flow::FlowTracker;
 use weft_flow::counts::{Count, NAMES};
 use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
-use weft_flow_map::{Flow, FlowId, State, Verdict};
+use weft_flow_map::{Flow, FlowId, State};
 use weft_nodes::headers::IpProtocol;
-use weft_nodes::interface::Interface;
 
-use super::{complete_interface, interface, left, refused, right, row};
-use crate::error::sentence;
+use super::{change, complete_interface, interface, left, refused, right, row};
 use crate::state::Dataplane;
 
 /// Flows that `show flow` lists unless told otherwise.
@@ -27,13 +25,10 @@ const LISTED: usize = 100;
 pub fn commands() -> Vec<Command<Dataplane>> {
     const MATCH: &str = "[address <ip>] [port <port>] [protocol <protocol>] [state <state>] [interface <interface>] [waiting]";
     vec![
-        complete_interface(Command::new("flow enable", enable), &["mode", "agent", "track"])
+        complete_interface(change("flow enable", enable), &["mode", "agent", "track"])
             .synopsis("<interface> [mode track|agent]")
             .help("Track the flows of an interface; in mode agent each new one waits for a verdict"),
-        complete_interface(Command::new("flow disable", disable), &[])
-            .synopsis("<interface>")
-            .help("No longer track the flows of an interface"),
-        Command::new("flow verdict", verdict)
+        change("flow verdict", verdict)
             .synopsis("<flow> forward|drop|redirect (table <id>|next-hop <address> <interface>|interface <port>) [mark <mark>]")
             .help("Decide about a flow, and release its packets that wait"),
         Command::new("flow events", events)
@@ -49,30 +44,18 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn tracker(dataplane: &Dataplane) -> Result<&FlowTracker, CliError> {
-    dataplane
-        .flows
-        .tracker
-        .as_ref()
-        .ok_or_else(|| refused("no interface tracks flows: flow enable <interface>"))
+    dataplane.flows().tracker().ok_or_else(|| refused(StepError::NoFlows))
 }
 
-fn enable(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn enable(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let index = interface(args, dataplane)?;
     let mode = match args.keyword("mode") {
         true => args.one_of(&[("track", Mode::Track), ("agent", Mode::Agent)])?,
         false => Mode::Track,
     };
     args.finish()?;
-    dataplane.track_flows(index, mode).map_err(|error| refused(sentence(&error)))?;
-    Ok(Reply::empty())
-}
-
-fn disable(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let index = interface(args, dataplane)?;
-    args.finish()?;
-    tracker(dataplane)?;
-    dataplane.untrack_flows(index).map_err(|error| refused(format!("{error:#}")))?;
-    Ok(Reply::empty())
+    changes.set(&FLOW_TRACKING, index, flow_tracking(Some(mode)));
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -82,48 +65,36 @@ enum To {
     Interface,
 }
 
-fn redirect(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Verdict, CliError> {
+fn redirect(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<Decision, CliError> {
     let to = [("table", To::Table), ("next-hop", To::NextHop), ("interface", To::Interface)];
-    match args.one_of(&to)? {
-        To::Table => {
-            let table = args.parse_with("table", |word| {
-                let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
-                dataplane.router.table_index::<Ip4>(id).map_err(|error| error.to_string())
-            })?;
-            Ok(Verdict::Table(table.0 as u16))
-        }
+    Ok(match args.one_of(&to)? {
+        To::Table => Decision::Table(args.parse_with("table", |word| {
+            let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
+            changes.table(dataplane, id).map_err(|error| error.to_string())
+        })?),
         To::NextHop => {
             let address: Ipv4Addr = args.parse("address")?;
-            let index = interface(args, dataplane)?;
-            dataplane.hold_for_flows(index, address).map_err(refused)
+            Decision::NextHop(interface(args, dataplane)?, address)
         }
-        To::Interface => {
-            let index = interface(args, dataplane)?;
-            let tags = dataplane.interfaces.get(index).map(Interface::tags);
-            match tags.is_some_and(|tags| tags.length() > 0) {
-                // They would be needed.
-                true => Err(refused("expected a port, or a next hop behind the sub-interface")),
-                false => Ok(Verdict::Interface(index.0)),
-            }
-        }
-    }
+        To::Interface => Decision::Interface(interface(args, dataplane)?),
+    })
 }
 
-fn verdict(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn verdict(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let id: FlowId = args.parse("flow")?;
-    let verdict = if args.keyword("redirect") {
-        redirect(dataplane, args)?
+    let decision = if args.keyword("redirect") {
+        redirect(dataplane, changes, args)?
     } else {
-        args.one_of(&[("forward", Verdict::Forward), ("drop", Verdict::Drop)])?
+        args.one_of(&[("forward", Decision::Forward), ("drop", Decision::Drop)])?
     };
     let mark = if args.keyword("mark") { Some(args.parse("mark")?) } else { None };
     args.finish()?;
-    tracker(dataplane)?.get(id).ok_or_else(|| refused(format!("flow {id} has ended")))?;
-    let Dataplane { flows, control: Control { engine, .. }, .. } = dataplane;
-    if let Some(tracker) = &flows.tracker {
-        tracker.decide(engine, id, verdict, mark);
-    }
-    Ok(Reply::empty())
+    changes.decide(id, decision, mark);
+    Ok(())
 }
 
 fn events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
@@ -368,7 +339,7 @@ fn show_events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, 
             length,
         }
     };
-    let events = dataplane.flows.events.iter().map(event).collect();
+    let events = dataplane.flows().events().map(event).collect();
     Ok(Reply::new(Events { events }, |events| {
         let line = |event: &Event| {
             let Event { time, flow, protocol, from, to, event, why, .. } = event;
@@ -387,12 +358,6 @@ fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
         true => Vec::new(),
         false => tracker.flows().filter(|flow| filter.takes(flow)).map(|flow| flow.id).collect(),
     };
-    let Dataplane { flows, control: Control { engine, .. }, .. } = dataplane;
-    if let Some(tracker) = &flows.tracker {
-        match all {
-            true => tracker.clear_all(engine),
-            false => tracker.clear(engine, &some),
-        }
-    }
+    dataplane.clear_flows((!all).then_some(&some));
     Ok(Reply::empty())
 }

@@ -459,32 +459,34 @@ fn a_command_file_is_one_change_or_none() {
             "show classify",
         ];
         let held = bed.dataplane.router.objects().adjacencies.len();
-        format!("{held} next hops\n") + &commands.map(|command| bed.text(command)).concat()
+        let tracked = bed.dataplane.flows().tracker().is_some();
+        format!("{held} next hops, flows {tracked}\n") + &commands.map(|command| bed.text(command)).concat()
     };
     let site = "ip table add 7\nset interface ip table pg0 7\nset interface state pg0 up\n\
                 set interface ip address pg0 192.0.2.1/24\nset interface mtu 1400 pg0\n\
                 ip route add 10.0.0.0/8 table 7 via 192.0.2.9 pg0\n# into it\nip route add 10.0.0.0/8 via table 7\n\
                 classify rule add edge id 1 action redirect next-hop 192.0.2.7 pg0\n\
-                classify rule add edge id 2 proto udp action drop\nclassify attach edge interface pg0 input\n";
+                classify rule add edge id 2 proto udp action drop\nclassify attach edge interface pg0 input\n\
+                flow enable pg0 mode agent\n";
     let before = shown(&mut bed);
     exec(&mut bed, "--dry-run", site).expect("it could be made");
     assert_eq!(shown(&mut bed), before);
     for (line, reason) in [
         (
             "set interface ip address pg0 192.0.2.1/24",
-            "FILE:12: 192.0.2.1 is the address of interface 'pg0' already",
+            "FILE:13: 192.0.2.1 is the address of interface 'pg0' already",
         ),
-        ("set interface mtu 20 pg0", "FILE:12: MTU 20 of 'pg0': expected 68 to 65535"),
-        ("set ip neighbor pg0 224.0.0.1 02:00:00:00:00:01", "FILE:12: 224.0.0.1 cannot be a neighbour"),
-        ("ip route del 10.9.0.0/16", "FILE:12: cli has no route to 10.9.0.0/16"),
-        ("create loopback interface", "FILE:12: 'create loopback interface' cannot be part of one change"),
-        ("classify rule add edge id 2 action pass", "FILE:12: rule set 'edge': rule 2 exists already"),
-        ("classify attach other interface pg0 output", "FILE:12: there is no rule set 'other'"),
+        ("set interface mtu 20 pg0", "FILE:13: MTU 20 of 'pg0': expected 68 to 65535"),
+        ("set ip neighbor pg0 224.0.0.1 02:00:00:00:00:01", "FILE:13: 224.0.0.1 cannot be a neighbour"),
+        ("ip route del 10.9.0.0/16", "FILE:13: cli has no route to 10.9.0.0/16"),
+        ("create loopback interface", "FILE:13: 'create loopback interface' cannot be part of one change"),
+        ("classify rule add edge id 2 action pass", "FILE:13: rule set 'edge': rule 2 exists already"),
+        ("classify attach other interface pg0 output", "FILE:13: there is no rule set 'other'"),
         (
             "classify attach edge interface pg0 output",
-            "FILE:12: rule 1 of set 'edge' says redirect to a next hop, which packets that leave",
+            "FILE:13: rule 1 of set 'edge' says redirect to a next hop, which packets that leave",
         ),
-        ("ip route add 10.1.0.0/16 via table 9", "FILE:12: expected table, found \"9\": no IPv4 table 9"),
+        ("ip route add 10.1.0.0/16 via table 9", "FILE:13: expected table, found \"9\": no IPv4 table 9"),
     ] {
         let error = exec(&mut bed, "--atomic", &format!("{site}{line}\n")).expect_err(line);
         assert!(error.starts_with(reason), "{error}");
@@ -494,6 +496,11 @@ fn a_command_file_is_one_change_or_none() {
     assert!(bed.text("show interface address").contains("192.0.2.1/24 ip4 table-id 7"));
     assert_eq!(bed.json("show interface pg0")["interfaces"][0]["mtu"], 1400);
     assert_eq!(bed.json("show classify edge")["rule_list"].as_array().map(Vec::len), Some(2));
+    assert!(
+        bed.text("show settings pg0")
+            .lines()
+            .any(|line| line.contains("flow-tracking") && line.contains("agent"))
+    );
 }
 
 #[test]

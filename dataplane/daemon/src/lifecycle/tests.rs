@@ -4,7 +4,6 @@
 use std::time::Duration;
 use weft_nodes::ip4::Ip4;
 
-use weft_flow::settings::Mode;
 use weft_flow_map::{Flow, Verdict};
 
 use crate::testing::Bed;
@@ -69,7 +68,7 @@ fn what_clear_has_hidden_is_not_hidden_from_the_next_interface() {
 fn one_flow(bed: &mut Bed) -> Flow {
     bed.text("packet-generator enable-stream s");
     bed.rest();
-    let tracker = bed.dataplane.flows.tracker.as_ref().expect("flows are tracked");
+    let tracker = bed.dataplane.flows().tracker().expect("flows are tracked");
     let flows: Vec<Flow> = tracker.flows().collect();
     assert_eq!(flows.len(), 1, "{flows:?}");
     flows[0]
@@ -90,8 +89,7 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     ] {
         bed.text(command);
     }
-    let port = bed.dataplane.interfaces.find("pg0").expect("it was created");
-    bed.dataplane.track_flows(port, Mode::Track).expect("there is memory for flows");
+    bed.text("flow enable pg0");
     let flow = one_flow(&mut bed);
     let of_nine = bed.dataplane.router.table_index::<Ip4>(9).expect("it was added");
     let of_seven = bed.dataplane.router.table_index::<Ip4>(7).expect("it was added");
@@ -99,7 +97,7 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     bed.text(&format!("flow verdict {} redirect table 9", flow.id));
     let comes = |bed: &mut Bed, what: &str, holds: fn(&[Flow]) -> bool| {
         let done = bed.dataplane.settle(Duration::from_secs(10), |dataplane| {
-            let tracker = dataplane.flows.tracker.as_ref().expect("flows are tracked");
+            let tracker = dataplane.flows().tracker().expect("flows are tracked");
             holds(&tracker.flows().collect::<Vec<_>>())
         });
         assert!(done, "{what}");

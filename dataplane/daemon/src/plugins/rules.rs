@@ -22,21 +22,12 @@ impl Dataplane {
         Owner::plugin(number as u16)
     }
 
-    /// The rule sets of a plugin are these from now on, or, on an error, those that they were. Flows are looked up as long as
-    /// one of the rules admits flows.
+    /// The rule sets of a plugin are these from now on, or, on an error, those that they were.
     pub(super) fn set_plugin_rules(&mut self, plugin: &str, sets: &[OwnedSet]) -> Result<()> {
         let owner = self.plugin_owner(plugin);
         let mut changes = ChangeSet::new(owner);
         changes.replace_rule_sets(&self.control, sets)?;
-        if sets.iter().any(OwnedSet::admits) {
-            self.admit_flows(plugin)?;
-        }
-        let done = self.change(&changes, Purpose::Make);
-        let admits = self.control.wants_rules(owner, |rule| rule.action.admit);
-        if !admits {
-            self.admit_no_flows(plugin);
-        }
-        Ok(done?)
+        Ok(self.change(&changes, Purpose::Make)?)
     }
 
     /// A plugin has left the graph: nobody wants any more what it wanted.
@@ -47,6 +38,5 @@ impl Dataplane {
         if let Err(error) = self.end_resync(owner) {
             tracing::error!("plugin '{plugin}': {error}");
         }
-        self.admit_no_flows(plugin);
     }
 }

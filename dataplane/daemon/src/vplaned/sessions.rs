@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 use weft_nodes::ip4::Ip4;
 
-use weft_control::Control;
 use weft_engine::InterfaceIndex;
 use weft_flow::settings::{Settings, Timeouts};
 use weft_flow_map::{Flow, FlowId, State};
@@ -263,7 +262,7 @@ pub fn session_op(
         _ => return Err(words.wrong_last("sessions, session or dataplane").into()),
     }
     words.end()?;
-    let Some(tracker) = &dataplane.flows.tracker else {
+    let Some(tracker) = dataplane.flows().tracker() else {
         return if clears {
             Ok(String::new())
         } else {
@@ -274,10 +273,7 @@ pub fn session_op(
     let taken = tracker.flows().filter(|flow| filter.takes(flow, &name));
     if clears {
         let ids: Vec<FlowId> = taken.map(|flow| flow.id).collect();
-        let Dataplane { flows, control: Control { engine, .. }, .. } = dataplane;
-        if let Some(tracker) = &flows.tracker {
-            tracker.clear(engine, &ids);
-        }
+        dataplane.clear_flows(Some(&ids));
         return Ok(String::new());
     }
     let settings = tracker.settings();
@@ -291,7 +287,7 @@ pub fn session_op(
 
 fn summary(dataplane: &Dataplane) -> json::SessionSummary {
     let mut statistics = json::SessionStatistics::default();
-    let Some(tracker) = &dataplane.flows.tracker else { return json::SessionSummary::default() };
+    let Some(tracker) = dataplane.flows().tracker() else { return json::SessionSummary::default() };
     let settings = tracker.settings();
     statistics.max = settings.most.map_or(settings.flows as u64, u64::from);
     for flow in tracker.flows() {
@@ -314,7 +310,7 @@ fn summary(dataplane: &Dataplane) -> json::SessionSummary {
 
 fn newer_summary(dataplane: &Dataplane) -> json::DataplaneSessions {
     let mut summary = json::SessionTotals::default();
-    for flow in dataplane.flows.tracker.iter().flat_map(|tracker| tracker.flows()) {
+    for flow in dataplane.flows().tracker().into_iter().flat_map(|tracker| tracker.flows()) {
         let protocol = match flow.key.protocol() {
             6 => "tcp",
             17 => "udp",

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_control::{ChangeSet, Control, Object, Owner, Setting, Value, settings};
+use weft_control::{ChangeSet, Object, Owner, Setting, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_flow::settings::Settings as FlowSettings;
 use weft_nodes::interface::GratuitousArp;
@@ -177,13 +177,10 @@ impl Dataplane {
         let settings = sessions::settings(&configured, &vplaned.wanted.sessions, &vplaned.filters.store);
         if settings != self.config.flow {
             self.config.flow = settings;
-            let Dataplane { flows, control: Control { engine, .. }, .. } = self;
-            if let Some(tracker) = &mut flows.tracker {
-                tracker.configure(engine, settings);
-            }
+            self.configure_flows(settings);
         }
         let sessions = &vplaned.wanted.sessions;
-        self.log_sessions(sessions.log_creation, sessions.log_deletion);
+        self.flows_mut().log_sessions(sessions.log_creation, sessions.log_deletion);
     }
 
     /// What startup.conf says of flows.

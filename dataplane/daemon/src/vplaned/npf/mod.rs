@@ -20,7 +20,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use weft_classify::{Direction, Exempt, Match, Priority, Rule, RuleId, RuleSet, RuleSets};
-use weft_control::{ChangeSet, Object, Owner, Purpose, Refused};
+use weft_control::{ChangeSet, Object, Owner, Purpose, StepError};
 use weft_engine::InterfaceIndex;
 use weft_stats::Combined;
 use weft_vplaned::commands::CommandError;
@@ -28,7 +28,6 @@ use weft_vplaned::commands::npf::{AttachPoint, GroupClass, NpfCommand, Ruleset, 
 
 use self::compile::{Compiled, compile};
 use super::changes::Bindings;
-use crate::error::sentence;
 use crate::state::Dataplane;
 
 pub use self::show::{clear, show};
@@ -37,8 +36,6 @@ pub use self::show::{clear, show};
 const DEFAULT: RuleId = RuleId(0);
 /// Names of these sets begin so.
 const PREFIX: &str = "npf.";
-/// In whose name flows are admitted.
-const OWNER: &str = "npf";
 
 type Key = (InterfaceIndex, Direction);
 
@@ -135,15 +132,27 @@ impl Filters {
         self.interfaces = bindings.named().map(|(index, name)| (index, name.to_owned())).collect();
         let mut refusals = Vec::new();
         let mut wanted = self.plan(dataplane, &mut refusals);
-        let has_state = |guard: &Guard| guard.rules.iter().any(|(rule, _)| rule.stateful);
-        let stateful = wanted.values().any(has_state);
-        if stateful && let Err(error) = dataplane.admit_flows(OWNER) {
-            refusals.push(CommandError::Refused(format!("stateful=y: {}", sentence(&error))));
-            for guard in wanted.values_mut().filter(|guard| has_state(guard)) {
-                guard.close();
-            }
-        }
         self.make_fit(dataplane, &mut wanted, &mut refusals)?;
+        let mut done = dataplane.change(&self.changes(&wanted), Purpose::Make);
+        if let Err(refused) = &done
+            && matches!(refused.first(), Some(StepError::Flow(_) | StepError::FlowTables(_)))
+        {
+            // Stateful rules need a flow tracker, which needs memory.
+            refusals.push(CommandError::Refused(format!("stateful=y: {refused}")));
+            let has_state = |guard: &Guard| guard.rules.iter().any(|(rule, _)| rule.stateful);
+            wanted.values_mut().filter(|guard| has_state(guard)).for_each(Guard::close);
+            done = dataplane.change(&self.changes(&wanted), Purpose::Make);
+        }
+        done.map_err(|error| CommandError::Refused(format!("{error}; packet filters stay as they were")))?;
+        self.guards = wanted;
+        match refusals.is_empty() {
+            true => Ok(()),
+            false => Err(together(refusals)),
+        }
+    }
+
+    /// What is to be changed so that these are in effect, and no others.
+    fn changes(&self, wanted: &BTreeMap<Key, Guard>) -> ChangeSet {
         let mut changes = ChangeSet::new(Owner::VPLANED);
         for ((index, direction), guard) in &self.guards {
             if wanted.get(&(*index, *direction)).is_none_or(|other| other.name != guard.name) {
@@ -151,21 +160,11 @@ impl Filters {
                 changes.release(Object::RuleSet(guard.name.as_str().into()));
             }
         }
-        for ((index, direction), guard) in &wanted {
+        for ((index, direction), guard) in wanted {
             changes.set_rule_set(&guard.name, &guard.set);
             changes.attach(&guard.name, *index, *direction);
         }
-        let refused =
-            |error: Refused| CommandError::Refused(format!("{error}; packet filters stay as they were"));
-        dataplane.change(&changes, Purpose::Make).map_err(refused)?;
-        self.guards = wanted;
-        if !stateful {
-            dataplane.admit_no_flows(OWNER);
-        }
-        match refusals.is_empty() {
-            true => Ok(()),
-            false => Err(together(refusals)),
-        }
+        changes
     }
 
     /// What is to be attached where.

@@ -183,7 +183,7 @@ fn nothing_happens_before_the_commit_and_all_of_it_then() {
         .map(|(at, side, name)| (at, side, name.to_owned()))
         .collect();
     assert_eq!(attached, [(stand.port, Direction::Input, SET.to_owned())]);
-    assert!(stand.bed.dataplane.flows.tracker.is_none(), "rules without state need no flows");
+    assert!(stand.bed.dataplane.flows().tracker().is_none(), "rules without state need no flows");
     stand.npf(&["npf-cfg detach interface:dp0p0s4 fw-in fw:WEB", "npf-cfg commit"]);
     assert_eq!((stand.verdicts(SET), stand.bed.dataplane.rule_sets.attached().count()), (None, 0));
 }
@@ -204,7 +204,7 @@ fn a_stateful_rule_closes_the_other_direction_to_all_but_answers() {
     let port = stand.port;
     let is_tracked = |stand: &Stand| {
         let dataplane = &stand.bed.dataplane;
-        dataplane.flows.tracker.as_ref().is_some_and(|tracker| tracker.is_enabled(&dataplane.engine, port))
+        dataplane.flows().tracker().is_some_and(|tracker| tracker.is_enabled(&dataplane.engine, port))
     };
     assert!(is_tracked(&stand));
     stand.npf(&["npf-cfg delete fw:WEB 30", "npf-cfg commit"]);
