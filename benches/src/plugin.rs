@@ -124,7 +124,7 @@ fn measure(options: &Options, vector: usize, plugin_first: bool) -> Result<()> {
     plugin.leave(&mut chain.engine);
     chain.worker.turn();
     chain.engine.reclaim();
-    host.bury();
+    host.retire();
     ensure!(plugin.is_idle(), "nothing holds the plugin any more");
     Ok(())
 }

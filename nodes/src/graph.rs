@@ -11,7 +11,7 @@ use weft_fib::Ip4;
 
 use crate::arcs;
 use crate::hold::HeldPackets;
-use crate::ip4::AdmissionNodes;
+use crate::ip4::CheckNodes;
 use crate::neighbor::NeighborNotice;
 use crate::registries;
 use crate::setup::{NODES, Setup};
@@ -29,7 +29,7 @@ pub struct Nodes {
     /// Tells senders of what cannot go on, within limits.
     pub ip4_icmp_error: NodeId,
     /// What interfaces let in.
-    pub admission: AdmissionNodes,
+    pub admission: CheckNodes,
     /// What to do with IPv4 packets that wait.
     pub held: HeldPackets<Ip4>,
     /// News of neighbours: two rings per worker.
@@ -53,7 +53,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
     let id = |name| engine.graph().id(name).expect("the node was added just now");
     let icmp_error = id("ip4-icmp-error");
     Ok(Nodes {
-        admission: AdmissionNodes::new(engine),
+        admission: CheckNodes::new(engine),
         ethernet_input: id("ethernet-input"),
         ip4_lookup: id("ip4-lookup"),
         loopback_tx: id("loopback-tx"),

@@ -24,14 +24,14 @@ use crate::wait::Waker;
 
 /// A parked packet, and the node that it goes on in.
 #[derive(Clone, Copy)]
-struct Parcel {
+struct Entry {
     node: NodeId,
     packet: BufferIndex,
 }
 
 /// The way to one other worker.
-struct Lane {
-    ring: Producer<Parcel>,
+struct Outgoing {
+    ring: Producer<Entry>,
     waker: Waker,
 }
 
@@ -39,8 +39,8 @@ struct Lane {
 #[derive(Default)]
 pub(crate) struct Handoff {
     /// By worker; none to itself.
-    out: Vec<Option<Lane>>,
-    into: Vec<Consumer<Parcel>>,
+    out: Vec<Option<Outgoing>>,
+    into: Vec<Consumer<Entry>>,
 }
 
 /// The ends of the rings between the workers that have these wakers, each of `capacity` packets.
@@ -53,7 +53,7 @@ pub(crate) fn mesh(wakers: &[Waker], capacity: usize) -> Vec<Handoff> {
                 continue;
             }
             let (ring, consumer) = RingBuffer::new(capacity);
-            ends[from].out.push(Some(Lane { ring, waker: waker.clone() }));
+            ends[from].out.push(Some(Outgoing { ring, waker: waker.clone() }));
             ends[to].into.push(consumer);
         }
     }
@@ -63,18 +63,18 @@ pub(crate) fn mesh(wakers: &[Waker], capacity: usize) -> Vec<Handoff> {
 impl Handoff {
     /// Hands parked packets to worker number `to`, in order; returns how many found room.
     pub fn send(&mut self, to: usize, node: NodeId, packets: &[BufferIndex]) -> usize {
-        let Some(Some(lane)) = self.out.get_mut(to) else {
+        let Some(Some(outgoing)) = self.out.get_mut(to) else {
             return 0;
         };
         let mut sent = 0;
         for &packet in packets {
-            if lane.ring.push(Parcel { node, packet }).is_err() {
+            if outgoing.ring.push(Entry { node, packet }).is_err() {
                 break;
             }
             sent += 1;
         }
         if sent > 0 {
-            lane.waker.wake();
+            outgoing.waker.wake();
         }
         sent
     }
@@ -89,7 +89,7 @@ impl Handoff {
     ) {
         for ring in &mut self.into {
             for _ in 0..ring.slots() {
-                let Ok(Parcel { node, packet }) = ring.pop() else {
+                let Ok(Entry { node, packet }) = ring.pop() else {
                     break;
                 };
                 let mut its = buffers.packet(packet);
@@ -109,8 +109,8 @@ impl Handoff {
     /// The worker ends: frees what is on its way to it.
     pub fn close(&mut self, buffers: &mut BufferCache) {
         for ring in &mut self.into {
-            while let Ok(parcel) = ring.pop() {
-                buffers.free_one(parcel.packet);
+            while let Ok(entry) = ring.pop() {
+                buffers.free_one(entry.packet);
             }
         }
     }

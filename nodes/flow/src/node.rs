@@ -30,7 +30,7 @@ use crate::admission::{ADMIT_IN, ADMIT_OUT};
 use crate::counts::Count;
 use crate::hold::{Hold, Refusal};
 use crate::parse::owner;
-use crate::shard::{Ahead, Arrival, Fate, Shard, Why};
+use crate::shard::{Ahead, Arrival, Outcome, Shard, Why};
 use crate::slots;
 
 weft_engine::edges! {
@@ -237,13 +237,13 @@ impl Node for FlowTrack {
             if packet.meta.flags & ADMIT != 0 {
                 std::hint::cold_path();
                 // A packet that its owner has not seen before meets rules on an interface whose flows nobody tracks.
-                let fate = match workers > 1 && owner(known.parsed.key.addresses, workers) != mine {
-                    true => Fate::Untracked,
+                let outcome = match workers > 1 && owner(known.parsed.key.addresses, workers) != mine {
+                    true => Outcome::Untracked,
                     false => admit(shard, now, packet, known),
                 };
                 packet.meta.flags &= !ADMIT;
-                return Some(match fate {
-                    Fate::Refused(why) => reasons.drop(packet, reason(why)),
+                return Some(match outcome {
+                    Outcome::Refused(why) => reasons.drop(packet, reason(why)),
                     _ => arcs.next(packet),
                 });
             }
@@ -259,18 +259,18 @@ impl Node for FlowTrack {
                 bytes: packet.meta.total_length() as u64,
                 interface: packet.meta.rx_interface,
             };
-            let fate = shard.track(now, known, arrival);
-            trace.detail(packet, || tracked(shard, fate, direction));
-            Some(match fate {
+            let outcome = shard.track(now, known, arrival);
+            trace.detail(packet, || tracked(shard, outcome, direction));
+            Some(match outcome {
                 // Most flows say nothing of their packets, and are known by one test.
-                Fate::Flow { word, .. } if word & slots::SAYS == 0 => arcs.next(packet),
-                Fate::Flow { slot, word } => {
+                Outcome::Flow { word, .. } if word & slots::SAYS == 0 => arcs.next(packet),
+                Outcome::Flow { slot, word } => {
                     shard.stamp(slot, word, direction, packet, mark);
                     redirect.one(packet, Verdict::from_word(word))
                 }
-                Fate::Untracked => arcs.next(packet),
-                Fate::Refused(why) => reasons.drop(packet, reason(why)),
-                Fate::Wait { slot } => match hold.park(shard, slot, index) {
+                Outcome::Untracked => arcs.next(packet),
+                Outcome::Refused(why) => reasons.drop(packet, reason(why)),
+                Outcome::Wait { slot } => match hold.park(shard, slot, index) {
                     Ok(()) => {
                         arcs.park(packet);
                         return None;
@@ -309,7 +309,7 @@ fn ip_bytes<'a>(packet: &'a Packet<'_>) -> &'a [u8] {
 
 /// A rule wants the flow of this packet admitted.
 #[cold]
-fn admit(shard: &mut Shard, now: Tsc, packet: &Packet<'_>, known: &Ahead) -> Fate {
+fn admit(shard: &mut Shard, now: Tsc, packet: &Packet<'_>, known: &Ahead) -> Outcome {
     let out = packet.meta.flags & ADMIT_OUT != 0;
     let data = ip_bytes(packet);
     let link = packet.data().len() - data.len();
@@ -363,15 +363,15 @@ impl Redirect<'_> {
 
 #[cold]
 #[inline(never)]
-fn tracked(shard: &Shard, fate: Fate, direction: Direction) -> Tracked {
-    match fate {
-        Fate::Flow { slot, .. } | Fate::Wait { slot } => {
+fn tracked(shard: &Shard, outcome: Outcome, direction: Direction) -> Tracked {
+    match outcome {
+        Outcome::Flow { slot, .. } | Outcome::Wait { slot } => {
             let word = shard.entry(slot).state.load(std::sync::atomic::Ordering::Relaxed);
             let to_initiator = u32::from(direction != slots::initiator(word));
             let state = slots::state_of(word) as u32;
             Tracked { slot, generation: shard.id(slot).generation, state, to_initiator }
         }
-        Fate::Untracked | Fate::Refused(_) => Tracked::new_zeroed(),
+        Outcome::Untracked | Outcome::Refused(_) => Tracked::new_zeroed(),
     }
 }
 

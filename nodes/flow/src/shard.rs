@@ -76,7 +76,7 @@ pub enum Why {
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
+pub enum Outcome {
     /// It belongs to the flow in this slot and was counted there.
     Flow {
         /// The slot.
@@ -231,7 +231,7 @@ impl Shard {
     }
 
     /// All three steps at once.
-    pub fn packet(&mut self, now: Tsc, table: u16, arrival: Arrival<'_>) -> Fate {
+    pub fn packet(&mut self, now: Tsc, table: u16, arrival: Arrival<'_>) -> Outcome {
         let mut ahead = Ahead::default();
         self.prefetch_index(arrival.data, table, &mut ahead);
         self.prefetch_flow(&mut ahead);
@@ -239,17 +239,17 @@ impl Shard {
     }
 
     #[cold]
-    fn invalid(&mut self, why: Why, interface: InterfaceIndex) -> Fate {
+    fn invalid(&mut self, why: Why, interface: InterfaceIndex) -> Outcome {
         self.counts.one(Count::Invalid);
         self.untracked(self.settings.invalid, why, interface)
     }
 
     /// Where an agent decides, nothing goes on without it.
-    fn untracked(&self, policy: Policy, why: Why, interface: InterfaceIndex) -> Fate {
+    fn untracked(&self, policy: Policy, why: Why, interface: InterfaceIndex) -> Outcome {
         if policy == Policy::Forward && self.mode(interface) != Mode::Agent {
-            Fate::Untracked
+            Outcome::Untracked
         } else {
-            Fate::Refused(why)
+            Outcome::Refused(why)
         }
     }
 

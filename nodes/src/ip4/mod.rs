@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The nodes of IPv4. The tables that they read are [`weft_fib`]'s, and the router ([`crate::router`]) keeps them.
 
-mod admission;
 mod arp;
+mod checks;
 mod flow_hash;
 mod fragment;
 mod icmp_error;
@@ -14,7 +14,7 @@ mod mss;
 mod rewrite;
 
 pub use crate::tables::IcmpSettings;
-pub use admission::{AdmissionNodes, Whereabouts};
+pub use checks::{CheckNodes, RouteTables};
 pub use flow_hash::flow_hash;
 pub use icmp_error::{IcmpError, IcmpLimits, IcmpRates, Ip4IcmpError};
 pub(crate) use input::format_header;

@@ -3,9 +3,9 @@
 //!
 //! What holds after every test, whatever it did, stands in `weft_testing`.
 
-mod admission;
 mod anything;
 mod arp;
+mod checks;
 mod ethernet;
 mod features;
 mod forward;

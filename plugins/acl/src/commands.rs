@@ -4,7 +4,7 @@
 use weft_plugin_sdk::{Answer, Command, Main, Result, Setup, Words};
 
 use crate::model::{At, Number};
-use crate::rule::{self, Rule};
+use crate::rule::{self, Ace};
 use crate::state::read_direction;
 use crate::{Acl, show};
 
@@ -48,7 +48,7 @@ fn set(acl: &mut Acl, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answ
 }
 
 /// Rules between commas, wherever there are blanks; a tag may come last.
-fn read_rules(words: &mut Words<'_>, tag: &mut Option<String>) -> Result<Vec<Rule>> {
+fn read_rules(words: &mut Words<'_>, tag: &mut Option<String>) -> Result<Vec<Ace>> {
     let mut line = String::new();
     while !words.is_empty() {
         line.push_str(words.word("a rule")?);

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use weft_plugin_sdk::{Direction, Exempt, RuleId, RuleSet};
 
 use crate::model::{At, Lists};
-use crate::rule::{ANY, ICMP, ICMP6, Permission, Rule, TcpFlags};
+use crate::rule::{ANY, Ace, ICMP, ICMP6, Permission, TcpFlags};
 
 /// The rule at the end: what no list permits is denied.
 pub const REST: RuleId = RuleId(0);
@@ -53,8 +53,8 @@ pub fn set_name(at: &At) -> String {
 }
 
 /// In the classifier's words, each after a blank.
-fn matches(rule: &Rule) -> String {
-    let Rule { from, to, protocol, source, destination, flags, .. } = rule;
+fn matches(rule: &Ace) -> String {
+    let Ace { from, to, protocol, source, destination, flags, .. } = rule;
     let mut words = format!(" src {from} dst {to}");
     // Writing to a string does not fail.
     if let Some(protocol) = protocol {

@@ -19,7 +19,7 @@ use weft_plugin_sdk::{Direction, InterfaceIndex, Main, Result, Setup};
 
 use crate::Acl;
 use crate::model::{At, List, Lists, Number};
-use crate::rule::{self, ANY, ICMP, ICMP6, Permission, Rule, TcpFlags};
+use crate::rule::{self, ANY, Ace, ICMP, ICMP6, Permission, TcpFlags};
 
 /// Of a list: make a new one. Of a dump: all.
 const ALL: u32 = u32::MAX;
@@ -94,7 +94,7 @@ impl Acl {
         message: &AclAddReplace,
     ) -> std::result::Result<AclAddReplaceReply, Retval> {
         let tag = message.tag.get().filter(|_| message.tag.is_terminated()).ok_or(Retval::INVALID_VALUE)?;
-        let rules: std::result::Result<Vec<Rule>, Retval> = message.r.iter().map(read).collect();
+        let rules: std::result::Result<Vec<Ace>, Retval> = message.r.iter().map(read).collect();
         let (tag, rules) = (tag.to_owned(), rules?);
         let number = (message.acl_index != ALL).then_some(Number(message.acl_index));
         let number =
@@ -153,7 +153,7 @@ fn delete(lists: &mut Lists, number: Number) -> std::result::Result<(), Retval> 
 }
 
 /// A rule of a message. Ports of a protocol that has none mean nothing, as in VPP.
-fn read(rule: &AclRule) -> std::result::Result<Rule, Retval> {
+fn read(rule: &AclRule) -> std::result::Result<Ace, Retval> {
     let range = |first: u16, last: u16| match first <= last {
         true => Ok(first..=last),
         false => Err(Retval::INVALID_VALUE_2),
@@ -166,7 +166,7 @@ fn read(rule: &AclRule) -> std::result::Result<Rule, Retval> {
         ICMP | ICMP6 | 6 | 17 | 33 | 132 | 136 => range,
         _ => ANY,
     };
-    let read = Rule {
+    let read = Ace {
         permission: match rule.is_permit {
             AclAction::DENY => Permission::Deny,
             AclAction::PERMIT => Permission::Permit,
@@ -193,7 +193,7 @@ fn prefix(prefix: &ApiPrefix, bad: Retval) -> std::result::Result<IpNet, Retval>
     IpNet::new(address, length).ok().filter(|net| net.trunc() == *net).ok_or(bad)
 }
 
-fn written(rule: &Rule) -> AclRule {
+fn written(rule: &Ace) -> AclRule {
     let prefix = |net: IpNet| ApiPrefix::from((net.addr(), net.prefix_len()));
     let flags = rule.flags.unwrap_or(TcpFlags { mask: 0, value: 0 });
     AclRule {

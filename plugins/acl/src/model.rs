@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use weft_plugin_sdk::{Direction, InterfaceIndex, Result, RuleId};
 
-use crate::rule::Rule;
+use crate::rule::Ace;
 
 /// A list's number, which it has for life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -17,7 +17,7 @@ pub struct List {
     /// Its name, or nothing.
     pub tag: String,
     /// In the order in which they are asked. A rule keeps its id when the list is replaced by one that has it too.
-    pub rules: Vec<(RuleId, Rule)>,
+    pub rules: Vec<(RuleId, Ace)>,
 }
 
 /// The interface and direction of lists.
@@ -46,7 +46,7 @@ impl Default for Lists {
 
 impl Lists {
     /// Makes a list, or replaces the one of that number.
-    pub fn set(&mut self, number: Option<Number>, tag: Option<String>, rules: Vec<Rule>) -> Result<Number> {
+    pub fn set(&mut self, number: Option<Number>, tag: Option<String>, rules: Vec<Ace>) -> Result<Number> {
         let free = || (0..).map(Number).find(|number| !self.lists.contains_key(number)).unwrap_or(Number(0));
         let (number, before) = match number {
             Some(number) => (number, Some(self.get(number)?)),
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use weft_plugin_sdk::Words;
 
-    fn rules(texts: &[&str]) -> Vec<Rule> {
+    fn rules(texts: &[&str]) -> Vec<Ace> {
         texts.iter().map(|text| crate::rule::read(&mut Words::new(text)).expect("good")).collect()
     }
 

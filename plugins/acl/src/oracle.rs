@@ -21,7 +21,7 @@ use weft_plugin_sdk::{Direction, InterfaceIndex};
 
 use crate::compile::rule_sets;
 use crate::model::{At, Lists, Number};
-use crate::rule::{ANY, ICMP, Permission, Rule, TCP, TcpFlags};
+use crate::rule::{ANY, Ace, ICMP, Permission, TCP, TcpFlags};
 use weft_testing::Bed;
 
 const UDP: u8 = 17;
@@ -59,7 +59,7 @@ impl Packet {
 
 type Session = (Ipv4Addr, Ipv4Addr, u16, u16);
 
-fn matches(rule: &Rule, packet: &Packet) -> bool {
+fn matches(rule: &Ace, packet: &Packet) -> bool {
     let (from, to) = packet.ends();
     let has_words = packet.protocol != GRE;
     rule.from.contains(&IpAddr::from(from))
@@ -106,7 +106,7 @@ fn range() -> impl Strategy<Value = std::ops::RangeInclusive<u16>> {
     prop_oneof![Just(ANY), (0u16..4, 0u16..4).prop_map(|(a, b)| a.min(b)..=a.max(b))]
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
+fn rule() -> impl Strategy<Value = Ace> {
     let protocol =
         prop_oneof![Just(None), Just(Some(TCP)), Just(Some(UDP)), Just(Some(ICMP)), Just(Some(GRE))];
     let permission = prop_oneof![Just(Permission::Deny), Just(Permission::Permit), Just(Permission::Reflect)];
@@ -116,7 +116,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             // Of sessions the oracle knows only UDP's; those of TCP are more than a 5-tuple.
             let protocol = if permission == Permission::Reflect { Some(UDP) } else { protocol };
             let ranges = !matches!(protocol, None | Some(GRE));
-            Rule {
+            Ace {
                 permission,
                 from: from.into(),
                 to: to.into(),

@@ -56,7 +56,7 @@ pub struct TcpFlags {
 
 /// A rule. Of ICMP, `source` are types and `destination` codes, as VPP has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rule {
+pub struct Ace {
     pub permission: Permission,
     /// Of the family of `to`.
     pub from: IpNet,
@@ -70,13 +70,13 @@ pub struct Rule {
 }
 
 /// Takes a rule, up to the end or the word that begins none of its parts.
-pub fn read(words: &mut Words<'_>) -> Result<Rule> {
+pub fn read(words: &mut Words<'_>) -> Result<Ace> {
     let Some((_, permission)) = PERMISSIONS.into_iter().find(|(word, _)| words.keyword(word)) else {
         let word = words.word("permit, permit+reflect or deny")?;
         return Err(format!("expected permit, permit+reflect or deny, found {word:?}").into());
     };
     let mut rule =
-        Rule { permission, from: ALL4, to: ALL4, protocol: None, source: ANY, destination: ANY, flags: None };
+        Ace { permission, from: ALL4, to: ALL4, protocol: None, source: ANY, destination: ANY, flags: None };
     let (mut from, mut to) = (None, None);
     loop {
         if words.keyword("src") {
@@ -138,7 +138,7 @@ fn range(word: &str) -> Result<RangeInclusive<u16>> {
 }
 
 /// A rule that no packet can meet is a mistake.
-pub fn check(rule: &Rule) -> Result<()> {
+pub fn check(rule: &Ace) -> Result<()> {
     let ranges = rule.source != ANY || rule.destination != ANY;
     let icmp = match (rule.from, rule.to) {
         (IpNet::V4(_), IpNet::V4(_)) => ICMP,
@@ -176,7 +176,7 @@ impl fmt::Display for Permission {
 }
 
 /// As VPP shows it, with only what matters.
-impl fmt::Display for Rule {
+impl fmt::Display for Ace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} src {} dst {}", self.permission, self.from, self.to)?;
         if let Some(protocol) = self.protocol {

@@ -50,14 +50,14 @@ impl Instance {
 }
 
 /// What a node has on a worker; ended by the main thread.
-pub(crate) struct Remains {
+pub(crate) struct WorkerState {
     state: Kept,
     _instance: Arc<Instance>,
 }
 
-impl Remains {
-    pub fn new(state: Kept, instance: &Arc<Instance>) -> Remains {
-        Remains { state, _instance: Arc::clone(instance) }
+impl WorkerState {
+    pub fn new(state: Kept, instance: &Arc<Instance>) -> WorkerState {
+        WorkerState { state, _instance: Arc::clone(instance) }
     }
 
     /// What the plugin is given with each vector.
@@ -67,7 +67,7 @@ impl Remains {
 }
 
 // SAFETY: as for `Instance`.
-unsafe impl Send for Remains {}
+unsafe impl Send for WorkerState {}
 
 /// Called by the plugin's wish when no worker sees any more what it has unlinked.
 pub(crate) struct Deferred {

@@ -24,7 +24,7 @@ use weft_plugin_sdk::abi;
 use weft_stats::{SimpleRow, SimpleVector};
 
 use crate::health::{Failure, Health, Since};
-use crate::instance::Remains;
+use crate::instance::WorkerState;
 use crate::registration::{Process, Wait};
 use crate::table::{HOST, readable, text};
 
@@ -41,7 +41,7 @@ const _: () = {
 
 /// Where packets go without the node.
 #[derive(Clone, Copy)]
-enum Without {
+enum Bypass {
     /// On along the arc.
     Arc,
     /// To the first edge; of a node that handles packets of a number, to punt.
@@ -61,7 +61,7 @@ pub(crate) struct PluginNode {
     vector: abi::Vector,
     process: Process,
     wait: Option<Wait>,
-    without: Without,
+    bypass: Bypass,
     health: Arc<Health>,
     since: Arc<Since>,
     failed: ReasonId,
@@ -74,8 +74,8 @@ pub(crate) struct PluginNode {
     _counters: Box<[abi::CounterRow]>,
     _rows: (Vec<SimpleRow>, SimpleRow),
     /// Goes to the main thread in the end.
-    remains: Option<Remains>,
-    bury: Sender<Remains>,
+    worker_state: Option<WorkerState>,
+    retire: Sender<WorkerState>,
 }
 
 // SAFETY: the pointers lead to memory that this value owns, to the stats segment, and to the state that the plugin made for
@@ -101,8 +101,8 @@ pub(crate) struct Parts<'a> {
     pub reasons: &'a SimpleVector,
     pub name: &'a str,
     pub state: *mut std::ffi::c_void,
-    pub remains: Remains,
-    pub bury: Sender<Remains>,
+    pub worker_state: WorkerState,
+    pub retire: Sender<WorkerState>,
 }
 
 impl PluginNode {
@@ -153,11 +153,11 @@ impl PluginNode {
             },
             process: parts.process,
             wait: parts.wait,
-            without: match (parts.feature, parts.handles, edges.first()) {
-                (true, ..) => Without::Arc,
-                (false, true, _) => wiring.id("punt").map_or(Without::Nowhere, Without::Edge),
-                (false, false, Some(&edge)) => Without::Edge(edge),
-                (false, false, None) => Without::Nowhere,
+            bypass: match (parts.feature, parts.handles, edges.first()) {
+                (true, ..) => Bypass::Arc,
+                (false, true, _) => wiring.id("punt").map_or(Bypass::Nowhere, Bypass::Edge),
+                (false, false, Some(&edge)) => Bypass::Edge(edge),
+                (false, false, None) => Bypass::Nowhere,
             },
             health: Arc::clone(parts.health),
             since: parts.since,
@@ -168,8 +168,8 @@ impl PluginNode {
             _edges: edges,
             _counters: counters,
             _rows: (rows, reasons),
-            remains: Some(parts.remains),
-            bury: parts.bury,
+            worker_state: Some(parts.worker_state),
+            retire: parts.retire,
         }
     }
 
@@ -177,17 +177,17 @@ impl PluginNode {
     #[inline]
     fn pass(&self, cx: &mut Context<'_>, frame: &Frame) {
         let arcs = cx.arcs();
-        match self.without {
-            Without::Arc => cx.each(frame, |packet| arcs.next(packet)),
+        match self.bypass {
+            Bypass::Arc => cx.each(frame, |packet| arcs.next(packet)),
             _ => cx.each(frame, |packet| self.next_without(arcs, packet)),
         }
     }
 
     fn next_without(&self, arcs: &Arcs, packet: &mut Packet<'_>) -> NodeId {
-        match self.without {
-            Without::Arc => arcs.next(packet),
-            Without::Edge(edge) => edge,
-            Without::Nowhere => {
+        match self.bypass {
+            Bypass::Arc => arcs.next(packet),
+            Bypass::Edge(edge) => edge,
+            Bypass::Nowhere => {
                 packet.meta.reason = self.failed;
                 NodeId::DROP
             }
@@ -222,7 +222,7 @@ impl PluginNode {
                 (batch[count], places[count]) = (packets[place], place);
                 count += 1;
                 tried[place] = true;
-                if !matches!(self.without, Without::Arc) {
+                if !matches!(self.bypass, Bypass::Arc) {
                     // A place on an arc that the packet has left means nothing there.
                     cx.buffers.packet(packets[place]).meta.feature = 0;
                 }
@@ -331,9 +331,9 @@ impl Node for PluginNode {
     }
 
     fn close(&mut self, _: &mut BufferCache) {
-        if let Some(remains) = self.remains.take() {
+        if let Some(worker_state) = self.worker_state.take() {
             // The main thread has gone: what is left ends here, with the process.
-            let _ = self.bury.send(remains);
+            let _ = self.retire.send(worker_state);
         }
     }
 }

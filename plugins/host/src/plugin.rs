@@ -31,7 +31,7 @@ use weft_stats::SimpleVector;
 pub use self::api::{ApiAnswer, ApiFailure, ApiQuestion};
 use crate::error::PluginError;
 use crate::health::{Failure, Health, Mode, Since};
-use crate::instance::{Instance, Kept, Remains};
+use crate::instance::{Instance, Kept, WorkerState};
 use crate::library::Library;
 use crate::node::{Parts, PluginNode};
 use crate::registration::{
@@ -46,21 +46,21 @@ use crate::world::World;
 /// What all plugins share.
 pub struct Host {
     specs: Specs,
-    bury: Sender<Remains>,
-    buried: Receiver<Remains>,
+    retire: Sender<WorkerState>,
+    retired: Receiver<WorkerState>,
 }
 
 impl Default for Host {
     fn default() -> Host {
-        let (bury, buried) = channel();
-        Host { specs: Specs::default(), bury, buried }
+        let (retire, retired) = channel();
+        Host { specs: Specs::default(), retire, retired }
     }
 }
 
 impl Host {
     /// Ends what workers have sent back.
-    pub fn bury(&self) {
-        self.buried.try_iter().for_each(drop);
+    pub fn retire(&self) {
+        self.retired.try_iter().for_each(drop);
     }
 }
 
@@ -324,10 +324,10 @@ impl Plugin {
         let mut defs = Vec::new();
         for (part, opened) in plugin.nodes.iter().zip(&mut opened) {
             let spec = host.specs.get(part);
-            let (bury, watched, reasons) = (&host.bury, &watched, &reasons);
+            let (retire, watched, reasons) = (&host.retire, &watched, &reasons);
             defs.push(NodeDef::new(spec, move |wiring: &Wiring<'_>| {
                 let thread = usize::from(wiring.thread().0) - 1;
-                let remains = opened[thread].take().expect("a node is made once per thread");
+                let worker_state = opened[thread].take().expect("a node is made once per thread");
                 let since = Arc::new(Since::default());
                 let (node, thread) = (part.name.clone(), wiring.thread());
                 watched.borrow_mut().push(Watched { node, thread, since: Arc::clone(&since) });
@@ -347,9 +347,9 @@ impl Plugin {
                         counters: &plugin.counters,
                         reasons,
                         name: &part.name,
-                        state: remains.state(),
-                        remains,
-                        bury: bury.clone(),
+                        state: worker_state.state(),
+                        worker_state,
+                        retire: retire.clone(),
                     },
                 )) as Box<dyn Node>
             }));
@@ -377,7 +377,7 @@ impl Plugin {
     }
 
     /// Has the plugin make the state of each of its nodes, on each worker.
-    fn open(&self, engine: &Engine) -> Result<Vec<Vec<Option<Remains>>>, PluginError> {
+    fn open(&self, engine: &Engine) -> Result<Vec<Vec<Option<WorkerState>>>, PluginError> {
         let mut opened = Vec::new();
         for node in &self.nodes {
             let mut of_node = Vec::new();
@@ -392,7 +392,7 @@ impl Plugin {
                     }
                 }
                 let end = node.close.filter(|_| node.open.is_some());
-                of_node.push(Some(Remains::new(Kept { data: state, end }, &self.instance)));
+                of_node.push(Some(WorkerState::new(Kept { data: state, end }, &self.instance)));
             }
             opened.push(of_node);
         }

@@ -2,7 +2,7 @@
 //! Passes packets on: the smallest plugin, and the measure of what a plugin's node costs.
 #![forbid(unsafe_code)]
 
-use weft_plugin_sdk::{Feature, Node, Plugin, PluginNode, Result, Setup, Vector, Verdict, weft_plugin};
+use weft_plugin_sdk::{Done, Feature, Node, Plugin, PluginNode, Result, Setup, Vector, weft_plugin};
 
 struct Noop;
 
@@ -17,7 +17,7 @@ impl Plugin for Noop {
 struct NoopNode;
 
 impl PluginNode for NoopNode {
-    fn process(&mut self, vector: Vector<'_>) -> Verdict {
+    fn process(&mut self, vector: Vector<'_>) -> Done {
         vector.each(|packet| packet.pass())
     }
 }

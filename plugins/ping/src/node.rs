@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use weft_plugin_sdk::{Packet, PluginNode, PublishedReader, Thread, Vector, Verdict};
+use weft_plugin_sdk::{Done, Packet, PluginNode, PublishedReader, Thread, Vector};
 
 use crate::message::{self, HEADERS};
 use crate::run::{Run, Settings, Taken};
@@ -41,7 +41,7 @@ pub struct PingNode {
 }
 
 impl PluginNode for PingNode {
-    fn process(&mut self, mut vector: Vector<'_>) -> Verdict {
+    fn process(&mut self, mut vector: Vector<'_>) -> Done {
         let (runs, now) = (self.runs.read(vector.guard()), vector.now());
         if vector.thread() == SENDER {
             for run in runs {

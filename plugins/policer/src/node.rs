@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use weft_plugin_sdk::{
-    Counter, InterfaceIndex, Next, Packet, PluginNode, PublishedReader, Row, Vector, Verdict,
+    Counter, Done, InterfaceIndex, Next, Packet, PluginNode, PublishedReader, Row, Vector,
 };
 use weft_token_bucket::Moment;
 
@@ -106,7 +106,7 @@ pub struct PolicerNode {
 }
 
 impl PluginNode for PolicerNode {
-    fn process(&mut self, vector: Vector<'_>) -> Verdict {
+    fn process(&mut self, vector: Vector<'_>) -> Done {
         let attached = self.attached.read(vector.guard());
         let (now, rows) = (Moment::new(vector.now()), self.counters.map(|counter| vector.counter(counter)));
         match self.direction {

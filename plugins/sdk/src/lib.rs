@@ -6,7 +6,7 @@
 //! that a plugin does not depend on a version of Weft.
 //!
 //! ```
-//! use weft_plugin_sdk::{Answer, Feature, Main, Node, Plugin, PluginNode, Result, Setup, Vector, Verdict, Words};
+//! use weft_plugin_sdk::{Answer, Feature, Main, Node, Plugin, PluginNode, Result, Setup, Vector, Done, Words};
 //!
 //! weft_plugin_sdk::drops! {
 //!     enum Reason {
@@ -28,7 +28,7 @@
 //! struct MinimumNode;
 //!
 //! impl PluginNode for MinimumNode {
-//!     fn process(&mut self, vector: Vector<'_>) -> Verdict {
+//!     fn process(&mut self, vector: Vector<'_>) -> Done {
 //!         vector.each(|packet| match packet.length() {
 //!             0..28 => packet.drop(Reason::Short),
 //!             _ => packet.pass(),
@@ -101,4 +101,4 @@ pub use rules::{Direction, Exempt, Hits, RuleId, RuleSet};
 pub use setting::{Setting, Value, Values};
 pub use setup::{Command, Counter, Feature, Handler, Message, Setup, Timer};
 pub use table::{Entry, Found, Full, TableReader, TableWriter};
-pub use vector::{Guard, Row, Vector, Verdict};
+pub use vector::{Done, Guard, Row, Vector};

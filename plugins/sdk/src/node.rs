@@ -8,7 +8,7 @@ use crate::abi;
 use crate::main_thread::InterfaceIndex;
 use crate::packet::{Field, FieldValue};
 use crate::panic::catch;
-use crate::vector::{Vector, Verdict};
+use crate::vector::{Done, Vector};
 
 /// A worker, from 1 on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,7 +117,7 @@ macro_rules! edges {
 /// What a node does. One instance per worker: what it owns needs no lock.
 pub trait PluginNode: Send + 'static {
     /// Works on a vector: sends each packet on, by [`Vector::each`] and its siblings.
-    fn process(&mut self, vector: Vector<'_>) -> Verdict;
+    fn process(&mut self, vector: Vector<'_>) -> Done;
 
     /// Of an input node ([`Node::input`]): what wakes the worker, which is about to sleep.
     fn wait(&mut self) -> Wait {

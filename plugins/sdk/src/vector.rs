@@ -3,7 +3,7 @@
 //!
 //! The boundary to the host is crossed once per vector: what is here works on the host's memory by the pointers of
 //! [`abi::Vector`]. Each packet is sent exactly once, since the methods that send take the vector and give the
-//! [`Verdict`] that the node must return.
+//! [`Done`] that the node must return.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ const NEAR: usize = 16;
 
 /// What has become of a vector.
 #[must_use = "a node returns the verdict on its vector"]
-pub struct Verdict(pub(crate) u32);
+pub struct Done(pub(crate) u32);
 
 /// The right to read tables during this vector.
 #[derive(Clone, Copy)]
@@ -167,13 +167,13 @@ impl<'v> Vector<'v> {
 
     /// All packets go on as if the node were not there: on along their arc, or to the first edge.
     #[inline(always)]
-    pub fn pass(self) -> Verdict {
-        Verdict(abi::SEND_DEFAULT)
+    pub fn pass(self) -> Done {
+        Done(abi::SEND_DEFAULT)
     }
 
     /// Sends each packet where `each` says.
     #[inline(always)]
-    pub fn each(self, mut each: impl FnMut(&mut Packet<'_>) -> Next) -> Verdict {
+    pub fn each(self, mut each: impl FnMut(&mut Packet<'_>) -> Next) -> Done {
         self.each_ahead(|_| (), |packet, ()| each(packet))
     }
 
@@ -184,7 +184,7 @@ impl<'v> Vector<'v> {
         self,
         mut near: impl FnMut(&Packet<'_>) -> T,
         mut each: impl FnMut(&mut Packet<'_>, T) -> Next,
-    ) -> Verdict {
+    ) -> Done {
         let (ways, indices) = (self.ways(), self.indices());
         let (metadata, fields, slots) = (self.raw.metadata, self.raw.fields, self.raw.slots);
         let nexts = self.raw.nexts;
@@ -210,7 +210,7 @@ impl<'v> Vector<'v> {
             unsafe { nexts.add(i).write(next.0) };
             progress.sent = i as u16 + 1;
         }
-        Verdict(abi::SEND_EACH)
+        Done(abi::SEND_EACH)
     }
 
     /// Makes a packet: `fill` writes it (it is empty, with room before and behind), and it goes to `to`. False, and nothing

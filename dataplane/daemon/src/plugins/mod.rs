@@ -282,7 +282,7 @@ impl Dataplane {
     /// Ends a plugin that is out of the graph, when nobody holds anything of it any more.
     fn end(&mut self, plugin: Plugin) -> bool {
         let idle = self.settle(PATIENCE, |dataplane| {
-            dataplane.plugins.host.bury();
+            dataplane.plugins.host.retire();
             plugin.is_idle()
         });
         if !idle {

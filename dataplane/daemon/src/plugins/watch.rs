@@ -59,7 +59,7 @@ impl Dataplane {
 
     /// Looks for calls that do not return, for plugins that can be closed by now, and for changed files.
     pub fn watch_plugins(&mut self) {
-        self.plugins.host.bury();
+        self.plugins.host.retire();
         self.plugins.leaving.retain(|plugin| !plugin.is_idle());
         let limit = self.engine.clock.clocks(self.config.plugins.runaway);
         for loaded in &self.plugins.loaded {

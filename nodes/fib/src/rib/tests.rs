@@ -32,7 +32,7 @@ struct Bed<F: Family = Ip4> {
 
 /// What a packet meets, in words that do not depend on ids.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Fate {
+enum Destination {
     Neighbor(InterfaceIndex, IpAddr),
     Forward(Forward),
 }
@@ -76,23 +76,23 @@ impl<F: Family> Bed<F> {
     }
 
     /// All that packets to `address` can meet, as a worker finds it.
-    fn fates(&self, address: F::Addr) -> BTreeSet<Fate> {
+    fn destinations(&self, address: F::Addr) -> BTreeSet<Destination> {
         self.buckets(address).into_iter().collect()
     }
 
-    fn buckets(&self, address: F::Addr) -> Vec<Fate> {
+    fn buckets(&self, address: F::Addr) -> Vec<Destination> {
         let id = self.rib.fib().lookup(address);
         let matched = self.rib.longest_match(address).map(|route| route.load_balance());
         assert_eq!(matched.unwrap_or(LoadBalanceId::NO_ROUTE), id, "RIB and FIB agree on {address}");
         let load_balance = self.objects.load_balances.get(id).expect("the FIB names a live load-balance");
-        let fate = |forward: &Forward| match forward.as_adjacency() {
+        let destination = |forward: &Forward| match forward.as_adjacency() {
             Some(id) => {
                 let next_hop = self.objects.adjacencies.get(id).expect("a bucket names a live next hop");
-                Fate::Neighbor(next_hop.interface, next_hop.address)
+                Destination::Neighbor(next_hop.interface, next_hop.address)
             }
-            None => Fate::Forward(*forward),
+            None => Destination::Forward(*forward),
         };
-        load_balance.buckets().iter().map(fate).collect()
+        load_balance.buckets().iter().map(destination).collect()
     }
 }
 
@@ -121,11 +121,11 @@ fn connected(interface: u32) -> PathTarget {
     PathTarget::Connected(InterfaceIndex(interface))
 }
 
-fn neighbor(interface: u32, address: &str) -> Fate {
-    Fate::Neighbor(InterfaceIndex(interface), ip(address).into())
+fn neighbor(interface: u32, address: &str) -> Destination {
+    Destination::Neighbor(InterfaceIndex(interface), ip(address).into())
 }
 
-const NO_ROUTE: Fate = Fate::Forward(Forward::drop(DropKind::NoRoute));
+const NO_ROUTE: Destination = Destination::Forward(Forward::drop(DropKind::NoRoute));
 const EVERYWHERE: &str = "0.0.0.0/0";
 
 #[test]
@@ -143,13 +143,13 @@ fn the_preferred_owner_is_installed_and_the_next_one_takes_over() {
     ])
     .unwrap();
     let mut expect = |change: Change, hop| {
-        assert_eq!(bed.fates(ip("10.1.1.1")), [neighbor(1, hop)].into());
+        assert_eq!(bed.destinations(ip("10.1.1.1")), [neighbor(1, hop)].into());
         bed.apply(&[change]).unwrap();
     };
     expect(delete(Owner::VPLANED, "10.0.0.0/8"), "1.0.0.4");
     expect(delete(Owner::CLI, "10.0.0.0/8"), "1.0.0.2");
     expect(delete(Owner::API, "10.0.0.0/8"), "1.0.0.3");
-    assert_eq!(bed.fates(ip("10.1.1.1")), [NO_ROUTE].into());
+    assert_eq!(bed.destinations(ip("10.1.1.1")), [NO_ROUTE].into());
     assert!(bed.rib.is_empty());
 }
 
@@ -209,8 +209,8 @@ fn wrong_changes_are_named_and_nothing_happens() {
     let Err(ApplyError::Refused(refused)) = bed.apply(&mixed) else { panic!("accepted {mixed:?}") };
     assert_eq!(refused, errors.into_iter().enumerate().map(|(i, error)| (i + 1, error)).collect::<Vec<_>>());
     assert_eq!((bed.rib.len(), bed.rib.installed(), bed.rib.path_lists()), (1, 1, 1));
-    assert_eq!(bed.fates(ip("10.0.0.1")), [neighbor(1, "1.0.0.1")].into());
-    assert_eq!(bed.fates(ip("12.0.0.1")), [NO_ROUTE].into());
+    assert_eq!(bed.destinations(ip("10.0.0.1")), [neighbor(1, "1.0.0.1")].into());
+    assert_eq!(bed.destinations(ip("12.0.0.1")), [NO_ROUTE].into());
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn without_room_nothing_happens() {
 
     assert_eq!((bed.rib.len(), bed.rib.installed(), bed.rib.path_lists()), (1, 1, 1));
     assert_eq!((bed.objects.adjacencies.len(), bed.objects.load_balances.len()), (1, 1));
-    assert_eq!(bed.fates(ip("11.0.0.1")), [NO_ROUTE].into());
+    assert_eq!(bed.destinations(ip("11.0.0.1")), [NO_ROUTE].into());
     bed.apply(&blocks[..1]).unwrap();
     bed.apply(&prefixes[..1]).unwrap();
 }
@@ -247,9 +247,9 @@ fn recursive_routes_follow_the_route_to_their_next_hop() {
     ])
     .unwrap();
     assert_eq!((bed.rib.len(), bed.rib.installed()), (2, 0), "unresolved routes are kept");
-    let check = |bed: &Bed, fates: &[Fate]| {
+    let check = |bed: &Bed, destinations: &[Destination]| {
         for address in ["20.1.1.1", "21.1.1.1"] {
-            assert_eq!(bed.fates(ip(address)), fates.iter().copied().collect());
+            assert_eq!(bed.destinations(ip(address)), destinations.iter().copied().collect());
         }
     };
     let steps = [
@@ -264,7 +264,7 @@ fn recursive_routes_follow_the_route_to_their_next_hop() {
         (set(bgp, "192.0.2.1/32", &[via("192.0.99.1", None)]), vec![neighbor(1, "10.0.0.1")]),
         (
             set(bgp, "192.0.2.1/32", &[PathTarget::Drop(DropKind::Blackhole)]),
-            vec![Fate::Forward(Forward::drop(DropKind::Blackhole))],
+            vec![Destination::Forward(Forward::drop(DropKind::Blackhole))],
         ),
         (set(bgp, "192.0.2.1/32", &[PathTarget::Local]), vec![NO_ROUTE]),
         (delete(bgp, "192.0.2.1/32"), vec![neighbor(1, "10.0.0.1"), neighbor(2, "10.0.0.2")]),
@@ -273,9 +273,9 @@ fn recursive_routes_follow_the_route_to_their_next_hop() {
         (delete(igp, "192.0.2.0/24"), vec![neighbor(1, "10.0.0.1")]),
         (delete(igp, "192.0.0.0/16"), vec![NO_ROUTE]),
     ];
-    for (change, fates) in steps {
+    for (change, destinations) in steps {
         bed.apply(std::slice::from_ref(&change)).unwrap();
-        check(&bed, &fates);
+        check(&bed, &destinations);
     }
 }
 
@@ -299,9 +299,13 @@ fn a_path_that_goes_moves_only_its_own_flows_and_touches_no_route() {
     }
     bed.link(InterfaceIndex(1), LinkState::Down).unwrap();
     bed.link(InterfaceIndex(2), LinkState::NoCarrier).unwrap();
-    assert_eq!(bed.fates(address), [neighbor(9, "1.0.0.9")].into(), "the less specific route takes over");
+    assert_eq!(
+        bed.destinations(address),
+        [neighbor(9, "1.0.0.9")].into(),
+        "the less specific route takes over"
+    );
     bed.link(InterfaceIndex(2), LinkState::Up).unwrap();
-    assert_eq!(bed.fates(address), [neighbor(2, "1.0.0.2")].into());
+    assert_eq!(bed.destinations(address), [neighbor(2, "1.0.0.2")].into());
 }
 
 #[test]
@@ -350,7 +354,7 @@ fn what_is_prepared_is_invisible_until_it_is_published_and_can_be_withdrawn() {
         set(Owner::API, "11.0.0.0/8", &[new]),
         set(Owner::API, "10.0.0.0/8", &[new]),
     ];
-    let old = Fate::Forward(Forward::glean(InterfaceIndex(1)));
+    let old = Destination::Forward(Forward::glean(InterfaceIndex(1)));
     for publish in [false, true] {
         let pending = bed.rib.prepare(&mut bed.objects, &mut bed.domain, &changes).unwrap();
         let seen = bed.rib.fib().lookup(ip("10.0.0.1").to_bits());
@@ -364,7 +368,7 @@ fn what_is_prepared_is_invisible_until_it_is_published_and_can_be_withdrawn() {
         }
         domain.reclaim();
         let expected = if publish { neighbor(1, "1.0.0.1") } else { old };
-        assert_eq!(bed.fates(ip("10.0.0.1")), [expected].into());
+        assert_eq!(bed.destinations(ip("10.0.0.1")), [expected].into());
         assert_eq!((bed.rib.len(), bed.rib.path_lists()), if publish { (2, 1) } else { (1, 1) });
     }
 }

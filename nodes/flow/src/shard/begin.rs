@@ -12,7 +12,7 @@ use weft_flow_map::{Direction, State};
 use weft_token_bucket::Moment;
 
 use super::life::BATCH;
-use super::{Ahead, Arrival, Fate, Shard, Why};
+use super::{Ahead, Arrival, Outcome, Shard, Why};
 use crate::admission::{ADMITTED_IN, ADMITTED_OUT};
 use crate::counts::Count;
 use crate::news::{Ending, HEAD, What};
@@ -30,16 +30,16 @@ impl Shard {
         ahead: &Ahead,
         segment: Option<&Segment>,
         arrival: Arrival<'_>,
-    ) -> Fate {
+    ) -> Outcome {
         self.counts.one(Count::Misses);
         if self.mode(arrival.interface) == Mode::Admit {
-            return Fate::Untracked;
+            return Outcome::Untracked;
         }
         self.start(now, ahead, segment, arrival)
     }
 
     /// A flow begins, if it may.
-    fn start(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: Arrival<'_>) -> Fate {
+    fn start(&mut self, now: Tsc, ahead: &Ahead, segment: Option<&Segment>, arrival: Arrival<'_>) -> Outcome {
         let mut connection = Connection::default();
         if let Some(segment) = segment
             && !connection.begin(segment, self.settings.pickup)
@@ -71,7 +71,7 @@ impl Shard {
         self.tell(now, slot, What::Began);
         if waits {
             self.tell(now, slot, waiting(&arrival));
-            return Fate::Wait { slot };
+            return Outcome::Wait { slot };
         }
         match segment {
             Some(segment) => self.tcp(now, ahead, slot, segment, arrival),
@@ -83,23 +83,23 @@ impl Shard {
     /// or, with `out`, where it leaves. The flow begins here if there is none. Fragments without ports, and ICMP errors,
     /// begin nothing.
     #[inline(never)]
-    pub(crate) fn admit(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>, out: bool) -> Fate {
+    pub(crate) fn admit(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>, out: bool) -> Outcome {
         let Parsed { key, direction, relation } = ahead.parsed;
         if matches!(relation, Relation::LaterFragment | Relation::Malformed | Relation::Error) {
-            return Fate::Untracked;
+            return Outcome::Untracked;
         }
         let may_begin = matches!(relation, Relation::Part | Relation::FirstFragment)
             && self.mode(arrival.interface) != Mode::Agent;
         let slot = match self.index.find(ahead.hash, |slot| self.slots.at(slot).key() == key) {
             Some(slot) => slot,
-            None if !may_begin => return Fate::Untracked,
+            None if !may_begin => return Outcome::Untracked,
             None => {
                 let segment = segment(arrival.data).filter(|_| key.protocol() == 6);
                 if segment.is_none() && key.protocol() == 6 {
                     return self.invalid(Why::Malformed, arrival.interface);
                 }
                 match self.start(now, ahead, segment.as_ref(), arrival) {
-                    Fate::Flow { slot, .. } => slot,
+                    Outcome::Flow { slot, .. } => slot,
                     other => return other,
                 }
             }
@@ -113,7 +113,7 @@ impl Shard {
         if relation == Relation::FirstFragment {
             self.remember(now, slot, arrival.data);
         }
-        Fate::Flow { slot, word }
+        Outcome::Flow { slot, word }
     }
 
     /// Writes into a packet's context what its flow says of it: where it was admitted, and the mark.

@@ -30,7 +30,7 @@ fn table(shard: &Shard) -> Table {
     Table::open(shard.fd().try_clone_to_owned().expect("a descriptor")).expect("a table")
 }
 
-fn send(shard: &mut Shard, now: Tsc, packet: &[u8]) -> Fate {
+fn send(shard: &mut Shard, now: Tsc, packet: &[u8]) -> Outcome {
     let arrival = Arrival { data: packet, bytes: packet.len() as u64, interface: P0 };
     shard.packet(now, 0, arrival)
 }
@@ -201,9 +201,9 @@ proptest! {
             match step {
                 Step::Packet(sent) => {
                     let packet = sent.build();
-                    let fate = send(&mut shard, now, &packet);
+                    let outcome = send(&mut shard, now, &packet);
                     let expected = oracle.packet(now, &sent, packet.len() as u64);
-                    prop_assert_eq!(matches!(fate, Fate::Flow { .. }), expected, "{:?}: {:?}", sent, fate);
+                    prop_assert_eq!(matches!(outcome, Outcome::Flow { .. }), expected, "{:?}: {:?}", sent, outcome);
                 }
                 Step::Wait(time) => {
                     now.0 += clock.clocks(Duration::from_millis(time));
@@ -239,9 +239,9 @@ proptest! {
         for sent in sent {
             let packet = sent.build();
             let owner = owner(parse(&packet, 0).key.addresses, 2);
-            let fate = send(&mut two[owner], now, &packet);
+            let outcome = send(&mut two[owner], now, &packet);
             let expected = send(&mut alone, now, &packet);
-            prop_assert_eq!(matches!(fate, Fate::Flow { .. }), matches!(expected, Fate::Flow { .. }));
+            prop_assert_eq!(matches!(outcome, Outcome::Flow { .. }), matches!(expected, Outcome::Flow { .. }));
         }
         let flows = |shard: &mut Shard| {
             shard.publish(now);
@@ -270,10 +270,10 @@ fn fragments_and_icmp_errors_count_on_their_flow() {
         if offset == 0 { ip.udp(5, 6).payload(&[0; 32]).build() } else { ip.payload(&[0; 40]).build() }
     };
     // Out of order: nobody knows yet.
-    assert_eq!(send(&mut shard, now, &fragment(40, false)), Fate::Refused(Why::LoneFragment));
+    assert_eq!(send(&mut shard, now, &fragment(40, false)), Outcome::Refused(Why::LoneFragment));
     let first = fragment(0, true);
-    let Fate::Flow { slot, .. } = send(&mut shard, now, &first) else { panic!("the first has ports") };
-    let Fate::Flow { slot: same, .. } = send(&mut shard, now, &fragment(40, false)) else {
+    let Outcome::Flow { slot, .. } = send(&mut shard, now, &first) else { panic!("the first has ports") };
+    let Outcome::Flow { slot: same, .. } = send(&mut shard, now, &fragment(40, false)) else {
         panic!("the others follow the first")
     };
     assert_eq!(slot, same);
@@ -281,7 +281,7 @@ fn fragments_and_icmp_errors_count_on_their_flow() {
         .icmp4(Icmp4Header::new(Icmp4Type::UNREACHABLE, 1, [0, 0]))
         .payload(&first[..28])
         .build();
-    assert!(matches!(send(&mut shard, now, &error), Fate::Flow { slot: its, .. } if its == slot));
+    assert!(matches!(send(&mut shard, now, &error), Outcome::Flow { slot: its, .. } if its == slot));
     shard.publish(now);
     let flow = table(&shard).get(slot).expect("a flow");
     assert_eq!((flow.sides[0].packets, flow.sides[1].packets), (2, 1));
@@ -289,11 +289,11 @@ fn fragments_and_icmp_errors_count_on_their_flow() {
     // About nothing that is known.
     let other = ipv4(A, B).udp(9, 9).build();
     let error = ipv4(B, A).icmp4(Icmp4Header::new(Icmp4Type::UNREACHABLE, 3, [0, 0])).payload(&other).build();
-    assert_eq!(send(&mut shard, now, &error), Fate::Refused(Why::NoFlow));
+    assert_eq!(send(&mut shard, now, &error), Outcome::Refused(Why::NoFlow));
     // Not a fragment of a flow that has ended since.
     let id = shard.id(slot);
     assert!(shard.clear(now, id) && !shard.clear(now, id));
-    assert_eq!(send(&mut shard, now, &fragment(40, false)), Fate::Refused(Why::LoneFragment));
+    assert_eq!(send(&mut shard, now, &fragment(40, false)), Outcome::Refused(Why::LoneFragment));
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn fragments_of_an_answer_count_too() {
         fragment(B, A, 1).payload(&[0; 8]).build(),
     ];
     for packet in sent {
-        assert!(matches!(send(&mut shard, now, &packet), Fate::Flow { .. }));
+        assert!(matches!(send(&mut shard, now, &packet), Outcome::Flow { .. }));
     }
     shard.publish(now);
     let flow = table(&shard).get(0).expect("a flow");
@@ -330,15 +330,15 @@ fn new_flows_are_limited_and_known_ones_are_not() {
     let settings = Settings { rate, interface_flows: Some(25), ..settings(64, true, false) };
     let mut shard = shard(&settings, &Arc::new(Shared::new(1)), now);
     let packet = |port| ipv4(A, B).udp(port, 53).build();
-    let fates = |shard: &mut Shard, now| -> Vec<Fate> {
+    let outcomes = |shard: &mut Shard, now| -> Vec<Outcome> {
         (0..60).map(|port| send(shard, now, &packet(port))).collect()
     };
-    let first = fates(&mut shard, now);
-    assert!(first[..20].iter().all(|fate| matches!(fate, Fate::Flow { .. })));
-    assert!(first[20..].iter().all(|fate| *fate == Fate::Refused(Why::RateLimit)));
-    let later = fates(&mut shard, Tsc(now.0 + clock.clocks(Duration::from_secs(2))));
-    assert!(later[..25].iter().all(|fate| matches!(fate, Fate::Flow { .. })));
-    assert!(later[25..].iter().all(|fate| *fate == Fate::Refused(Why::InterfaceLimit)));
+    let first = outcomes(&mut shard, now);
+    assert!(first[..20].iter().all(|outcome| matches!(outcome, Outcome::Flow { .. })));
+    assert!(first[20..].iter().all(|outcome| *outcome == Outcome::Refused(Why::RateLimit)));
+    let later = outcomes(&mut shard, Tsc(now.0 + clock.clocks(Duration::from_secs(2))));
+    assert!(later[..25].iter().all(|outcome| matches!(outcome, Outcome::Flow { .. })));
+    assert!(later[25..].iter().all(|outcome| *outcome == Outcome::Refused(Why::InterfaceLimit)));
     assert_eq!(shard.active(), 25);
 }
 
@@ -351,8 +351,8 @@ fn a_flood_of_handshakes_leaves_room_for_the_one_that_is_meant() {
         let segment = Segment { flags, sequence, acknowledgment, window: 1000, ..Segment::default() };
         let ip = ipv4(HOSTS[from], HOSTS[1 - from]);
         let (from, to) = if from == 0 { (port, 80) } else { (80, port) };
-        let fate = send(&mut shard, now, &tcp(ip, from, to, &segment));
-        (matches!(fate, Fate::Flow { .. }), shard.active(), shard.counts.get(Count::Displaced))
+        let outcome = send(&mut shard, now, &tcp(ip, from, to, &segment));
+        (matches!(outcome, Outcome::Flow { .. }), shard.active(), shard.counts.get(Count::Displaced))
     };
     use flags::{ACK, SYN};
     for (port, flood) in [(1000, 0..40_000u32), (1001, 40_000..40_030), (1002, 40_030..60_000)] {
@@ -384,7 +384,7 @@ fn ports_are_used_again_after_a_close() {
         let ip = ipv4(HOSTS[from], HOSTS[1 - from]);
         let ports = if from == 0 { (1, 2) } else { (2, 1) };
         match send(&mut shard, now, &tcp(ip, ports.0, ports.1, &segment)) {
-            Fate::Flow { slot, .. } => shard.id(slot),
+            Outcome::Flow { slot, .. } => shard.id(slot),
             other => panic!("{other:?}"),
         }
     };

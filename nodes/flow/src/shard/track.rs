@@ -14,7 +14,7 @@ use weft_flow_map::{Direction, Key, State};
 use weft_nodes::headers::Ipv4Header;
 use zerocopy::FromBytes;
 
-use super::{Ahead, Arrival, Fate, Shard, Why};
+use super::{Ahead, Arrival, Outcome, Shard, Why};
 use crate::counts::Count;
 use crate::news::Ending;
 use crate::parse::{Parsed, Relation, fragment_key, plain_segment, segment};
@@ -25,7 +25,7 @@ use crate::tcp::{Judgement, Segment, exchange, flags};
 impl Shard {
     /// Third step: the packet itself.
     #[inline(always)]
-    pub(crate) fn track(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>) -> Fate {
+    pub(crate) fn track(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>) -> Outcome {
         let Parsed { key, direction, relation } = ahead.parsed;
         let slot = ahead.guess;
         let Some(entry) = self.slots.get(slot).filter(|entry| entry.key() == key) else {
@@ -49,28 +49,28 @@ impl Shard {
 
     /// What every packet does to its flow.
     #[inline(always)]
-    fn seen(&mut self, now: Tsc, slot: u32, word: u64, direction: Direction, bytes: u64) -> Fate {
+    fn seen(&mut self, now: Tsc, slot: u32, word: u64, direction: Direction, bytes: u64) -> Outcome {
         let entry = self.slots.at(slot);
         entry.seen.store(now.0, Relaxed);
         slots::count(entry, direction, bytes);
         self.counts.one(Count::Hits);
-        Fate::Flow { slot, word }
+        Outcome::Flow { slot, word }
     }
 
     /// Any packet.
     #[cold]
     #[inline(never)]
-    fn track_rare(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>) -> Fate {
+    fn track_rare(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>) -> Outcome {
         let Parsed { key, direction, relation } = ahead.parsed;
         let found = self.index.find(ahead.hash, |slot| self.slots.at(slot).key() == key);
         match (relation, found) {
             (Relation::Part, _) => self.part(now, ahead, found, arrival),
             (Relation::FirstFragment, _) => {
-                let fate = self.part(now, ahead, found, arrival);
-                if let Fate::Flow { slot, .. } | Fate::Wait { slot } = fate {
+                let outcome = self.part(now, ahead, found, arrival);
+                if let Outcome::Flow { slot, .. } | Outcome::Wait { slot } = outcome {
                     self.remember(now, slot, arrival.data);
                 }
-                fate
+                outcome
             }
             (Relation::LaterFragment, _) => match self.fragments.find(key, ahead.hash, now) {
                 Some((slot, generation)) if self.has(slot, generation) => {
@@ -91,7 +91,7 @@ impl Shard {
     }
 
     /// A packet of the flow in the slot that was found, or one that may begin a flow.
-    fn part(&mut self, now: Tsc, ahead: &Ahead, found: Option<u32>, arrival: Arrival<'_>) -> Fate {
+    fn part(&mut self, now: Tsc, ahead: &Ahead, found: Option<u32>, arrival: Arrival<'_>) -> Outcome {
         if ahead.parsed.key.protocol() != 6 {
             return match found {
                 Some(slot) => self.datagram(now, slot, ahead.parsed.direction, arrival),
@@ -126,11 +126,11 @@ impl Shard {
         slot: u32,
         direction: Direction,
         arrival: Arrival<'_>,
-    ) -> Fate {
+    ) -> Outcome {
         let entry = self.slots.at(slot);
         let word = entry.state.load(Relaxed);
         if word & state::WAITING != 0 {
-            return Fate::Wait { slot };
+            return Outcome::Wait { slot };
         }
         if count == Count::Fragments {
             // An error keeps no flow alive: anybody can send one (RFC 5927).
@@ -139,7 +139,7 @@ impl Shard {
         slots::count(entry, direction, arrival.bytes);
         self.counts.one(count);
         self.counts.one(Count::Hits);
-        Fate::Flow { slot, word }
+        Outcome::Flow { slot, word }
     }
 
     /// A packet of a flow without TCP's state: it is established once there is an answer.
@@ -149,11 +149,11 @@ impl Shard {
         slot: u32,
         direction: Direction,
         arrival: Arrival<'_>,
-    ) -> Fate {
+    ) -> Outcome {
         let entry = self.slots.at(slot);
         let word = entry.state.load(Relaxed);
         if word & state::WAITING != 0 {
-            return Fate::Wait { slot };
+            return Outcome::Wait { slot };
         }
         if word & state::ANSWERED == 0 && direction != slots::initiator(word) {
             answered(entry, arrival.interface);
@@ -170,10 +170,10 @@ impl Shard {
         slot: u32,
         segment: &Segment,
         arrival: Arrival<'_>,
-    ) -> Fate {
+    ) -> Outcome {
         let word = self.slots.at(slot).state.load(Relaxed);
         if word & state::WAITING != 0 {
-            return Fate::Wait { slot };
+            return Outcome::Wait { slot };
         }
         if slots::state_of(word) == State::Closed && segment.flags & (flags::SYN | flags::ACK) == flags::SYN {
             // The ports are used again (RFC 9293 section 3.6.1).
@@ -182,7 +182,7 @@ impl Shard {
         }
         let direction = ahead.parsed.direction;
         match self.step(now, slot, word, direction, segment, arrival.interface) {
-            Some(fate) => fate,
+            Some(outcome) => outcome,
             None => self.seen(now, slot, word, direction, arrival.bytes),
         }
     }
@@ -196,7 +196,7 @@ impl Shard {
         direction: Direction,
         segment: &Segment,
         interface: InterfaceIndex,
-    ) -> Option<Fate> {
+    ) -> Option<Outcome> {
         let entry = self.slots.at(slot);
         let mut connection = slots::connection(entry, word);
         match connection.step(direction, segment) {

@@ -165,7 +165,7 @@ impl Bed {
                 worker.turn();
             }
             self.engine.reclaim();
-            self.host.bury();
+            self.host.retire();
         }
         assert!(plugin.is_idle(), "nobody holds anything of it");
     }

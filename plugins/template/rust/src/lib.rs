@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use weft_plugin_sdk::{
-    Answer, Command, Counter, Feature, Main, Node, Plugin, PluginNode, Result, Setup, Vector, Verdict, Words, drops,
+    Answer, Command, Counter, Feature, Main, Node, Plugin, PluginNode, Result, Setup, Vector, Done, Words, drops,
     weft_plugin,
 };
 
@@ -44,7 +44,7 @@ struct @TYPE@Node {
 }
 
 impl PluginNode for @TYPE@Node {
-    fn process(&mut self, vector: Vector<'_>) -> Verdict {
+    fn process(&mut self, vector: Vector<'_>) -> Done {
         vector.counter(self.packets).add(0, vector.len() as u64);
         vector.each(|packet| match packet.length() {
             0..SHORTEST => packet.drop(Reason::Short),

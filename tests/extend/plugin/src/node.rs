@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_plugin_sdk::{InterfaceIndex, PluginNode, PublishedReader, Vector, Verdict};
+use weft_plugin_sdk::{Done, InterfaceIndex, PluginNode, PublishedReader, Vector};
 
 /// Interfaces on which nothing is to be heard.
 pub type Deaf = BTreeSet<InterfaceIndex>;
@@ -25,7 +25,7 @@ pub struct HelloNode {
 }
 
 impl PluginNode for HelloNode {
-    fn process(&mut self, vector: Vector<'_>) -> Verdict {
+    fn process(&mut self, vector: Vector<'_>) -> Done {
         let deaf = self.deaf.read(vector.guard());
         vector.each(|packet| match packet.data() {
             _ if deaf.contains(&packet.rx_interface()) => packet.drop(Reason::Deaf),

@@ -6,9 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use weft_plugin_sdk::{
-    Node, Plugin, PluginNode, Result, Setup, Thread, Vector, Verdict, Wait, edges, events,
-};
+use weft_plugin_sdk::{Done, Node, Plugin, PluginNode, Result, Setup, Thread, Vector, Wait, edges, events};
 
 /// The worker that brings them.
 const WORKER: Thread = Thread(1);
@@ -51,7 +49,7 @@ struct Bringer {
 }
 
 impl PluginNode for Bringer {
-    fn process(&mut self, mut vector: Vector<'_>) -> Verdict {
+    fn process(&mut self, mut vector: Vector<'_>) -> Done {
         let mut counts = [0; 16];
         let read = self.socket.as_mut().map(|socket| socket.read(&mut counts));
         let counts = match read {

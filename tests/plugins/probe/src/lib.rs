@@ -12,9 +12,8 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use weft_plugin_sdk::{
-    Answer, Command, Counter, Feature, Field, Main, Message, Node, Plugin, PluginNode, Published,
-    PublishedReader, Result, Setup, State, Timer, TraceRecord, Vector, Verdict, Words, drops, events,
-    weft_plugin,
+    Answer, Command, Counter, Done, Feature, Field, Main, Message, Node, Plugin, PluginNode, Published,
+    PublishedReader, Result, Setup, State, Timer, TraceRecord, Vector, Words, drops, events, weft_plugin,
 };
 
 use messages::Messages;
@@ -179,7 +178,7 @@ struct ProbeNode {
 }
 
 impl PluginNode for ProbeNode {
-    fn process(&mut self, vector: Vector<'_>) -> Verdict {
+    fn process(&mut self, vector: Vector<'_>) -> Done {
         let orders = *self.orders.read(vector.guard());
         let (packets, number, seen) = (vector.counter(self.packets), self.number, &mut self.seen);
         vector.event(Event::Vectors, 1);

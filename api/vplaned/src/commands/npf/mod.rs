@@ -5,7 +5,7 @@
 //! before it has rules, an interface may not exist yet. So commands only change what is wanted ([`Store`]); what is wanted
 //! is handed to the classifier as a whole at `commit`, and at the end of a snapshot, which commits by itself.
 //!
-//! Stateless and stateful IPv4 filtering is understood down to the single match ([`Rule`]). What belongs to other
+//! Stateless and stateful IPv4 filtering is understood down to the single match ([`NpfRule`]). What belongs to other
 //! features (NAT, zones, ...) is told apart and refused by name.
 
 mod names;
@@ -20,7 +20,7 @@ use super::{CommandError, Feature, Words};
 
 pub use self::names::{AttachPoint, GroupClass, GroupName, Ruleset};
 pub use self::rule::{
-    AddressMatch, Decision, FilterRule, IcmpMatch, Match, PortMatch, ProtocolMatch, Rule, TcpFlag,
+    AddressMatch, Decision, FilterRule, IcmpMatch, Match, NpfRule, PortMatch, ProtocolMatch, TcpFlag,
 };
 pub use self::store::{Attachment, Group, Store};
 
@@ -42,7 +42,7 @@ pub enum NpfCommand {
     AddRule {
         group: GroupName,
         index: u32,
-        rule: Rule,
+        rule: NpfRule,
     },
     DeleteRule {
         group: GroupName,
@@ -126,7 +126,7 @@ fn index(words: &mut Words<'_>) -> Result<u32, CommandError> {
 fn add(words: &mut Words<'_>) -> Result<NpfCommand, CommandError> {
     let group = group(words)?;
     let index = index(words)?;
-    let rule = Rule::parse(group.class, index, words)?;
+    let rule = NpfRule::parse(group.class, index, words)?;
     Ok(NpfCommand::AddRule { group, index, rule })
 }
 

@@ -14,7 +14,7 @@ use crate::commands::{CommandError, Words};
 
 /// A rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct NpfRule {
     /// As it was given, for `npf-op show`.
     pub text: String,
     /// What it says, if it is of a class that filters.
@@ -108,15 +108,15 @@ const TCP_FLAGS: [(&str, TcpFlag); 6] = [
     ("URG", TcpFlag::Urg),
 ];
 
-impl Rule {
+impl NpfRule {
     /// Reads what follows the number.
-    pub fn parse(class: GroupClass, index: u32, words: &mut Words<'_>) -> Result<Rule, CommandError> {
+    pub fn parse(class: GroupClass, index: u32, words: &mut Words<'_>) -> Result<NpfRule, CommandError> {
         let text = words.rest().join(" ");
         if !class.filters() {
             while !words.is_empty() {
                 words.word("a value")?;
             }
-            return Ok(Rule { text, filter: None, unsupported: None });
+            return Ok(NpfRule { text, filter: None, unsupported: None });
         }
         let (mut filter, mut unsupported) = (FilterRule::default(), None);
         let expected = "KEY=VALUE";
@@ -132,7 +132,7 @@ impl Rule {
             // Taken as an error here, as a rule that decides nothing decides in its own way in every implementation.
             words.word("action=accept or action=drop")?;
         }
-        Ok(Rule { text, filter: Some(filter), unsupported })
+        Ok(NpfRule { text, filter: Some(filter), unsupported })
     }
 }
 

@@ -7,12 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AddressRange, AttachPoint, GroupClass, GroupName, NpfCommand, Rule, Ruleset};
+use super::{AddressRange, AttachPoint, GroupClass, GroupName, NpfCommand, NpfRule, Ruleset};
 
 /// Rules by number, which is the order of their evaluation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group {
-    pub rules: BTreeMap<u32, Rule>,
+    pub rules: BTreeMap<u32, NpfRule>,
 }
 
 /// Where groups are attached, and as what.

@@ -13,8 +13,8 @@ use weft_classify::{self as classify, Dscp, Family, FlagsMatch, Fragment, PortRa
 use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags};
 use weft_vplaned::commands::CommandError;
 use weft_vplaned::commands::npf::{
-    AddressMatch, Decision, FilterRule, GroupClass, GroupName, IcmpMatch, Match, PortMatch, ProtocolMatch,
-    Rule, Store, TcpFlag,
+    AddressMatch, Decision, FilterRule, GroupClass, GroupName, IcmpMatch, Match, NpfRule, PortMatch,
+    ProtocolMatch, Store, TcpFlag,
 };
 
 /// Most classifier rules that one rule may become.
@@ -62,7 +62,7 @@ pub fn compile(store: &Store, groups: &[&GroupName]) -> Result<Vec<Compiled>, Co
 }
 
 /// Number 0 of an ACL carries attributes of its group only.
-fn one(store: &Store, name: &GroupName, number: u32, rule: &Rule) -> Result<Option<Compiled>, String> {
+fn one(store: &Store, name: &GroupName, number: u32, rule: &NpfRule) -> Result<Option<Compiled>, String> {
     if let Some(what) = &rule.unsupported {
         return Err(what.clone());
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::super::super::{Action, AddressRole, Change, ForwardKind, IpPrefix, PathTarget, RoutePath};
 use super::{
-    ApplyError, Bed, DropKind, Family, Fate, FibSettings, Forward, InterfaceIndex, Ip4, Ip6, NO_ROUTE,
+    ApplyError, Bed, Destination, DropKind, Family, FibSettings, Forward, InterfaceIndex, Ip4, Ip6, NO_ROUTE,
     Outcome, Owner, Preference, SettingsOf,
 };
 use prefix_trie::Prefix as _;
@@ -145,7 +145,7 @@ impl<F: Sample> Model<F> {
     }
 
     /// What each path list leads to; nothing about lists that are in a loop or depend on one.
-    fn resolve(&self) -> BTreeMap<&Paths<F>, BTreeSet<Fate>> {
+    fn resolve(&self) -> BTreeMap<&Paths<F>, BTreeSet<Destination>> {
         let mut known = BTreeMap::new();
         loop {
             let unknown =
@@ -162,49 +162,49 @@ impl<F: Sample> Model<F> {
     fn fates_of(
         &self,
         paths: &Paths<F>,
-        known: &BTreeMap<&Paths<F>, BTreeSet<Fate>>,
-    ) -> Option<BTreeSet<Fate>> {
-        let mut fates = BTreeSet::new();
+        known: &BTreeMap<&Paths<F>, BTreeSet<Destination>>,
+    ) -> Option<BTreeSet<Destination>> {
+        let mut destinations = BTreeSet::new();
         for target in paths.keys() {
             match *target {
                 PathTarget::Via { interface: Some(interface), .. } | PathTarget::Connected(interface)
                     if self.link(interface) != LinkState::Up => {}
                 PathTarget::OwnAddress { interface, .. } if self.link(interface) == LinkState::Down => {}
                 PathTarget::OwnAddress { role: AddressRole::Host, .. } => {
-                    fates.insert(Fate::Forward(Forward::LOCAL));
+                    destinations.insert(Destination::Forward(Forward::LOCAL));
                 }
                 PathTarget::OwnAddress { role: AddressRole::Network, .. } => {
-                    fates.insert(Fate::Forward(Forward::drop(DropKind::Blackhole)));
+                    destinations.insert(Destination::Forward(Forward::drop(DropKind::Blackhole)));
                 }
                 PathTarget::Via { address, interface: Some(interface) } => {
-                    fates.insert(Fate::Neighbor(interface, address.into()));
+                    destinations.insert(Destination::Neighbor(interface, address.into()));
                 }
                 PathTarget::Connected(interface) => {
-                    fates.insert(Fate::Forward(Forward::glean(interface)));
+                    destinations.insert(Destination::Forward(Forward::glean(interface)));
                 }
                 PathTarget::Punt => {
-                    fates.insert(Fate::Forward(Forward::PUNT));
+                    destinations.insert(Destination::Forward(Forward::PUNT));
                 }
                 PathTarget::Local => {
-                    fates.insert(Fate::Forward(Forward::LOCAL));
+                    destinations.insert(Destination::Forward(Forward::LOCAL));
                 }
                 PathTarget::Drop(kind) => {
-                    fates.insert(Fate::Forward(Forward::drop(kind)));
+                    destinations.insert(Destination::Forward(Forward::drop(kind)));
                 }
                 PathTarget::Table(table) => {
-                    fates.insert(Fate::Forward(Forward::lookup(table)));
+                    destinations.insert(Destination::Forward(Forward::lookup(table)));
                 }
                 PathTarget::Object(forward) => {
-                    fates.insert(Fate::Forward(forward));
+                    destinations.insert(Destination::Forward(forward));
                 }
                 PathTarget::Via { address, interface: None } => {
                     for through in self.covering(address, |_| true) {
                         let through = known.get(through)?;
-                        fates.extend(through.iter().filter_map(|fate| match *fate {
-                            Fate::Forward(forward) => match forward.as_glean() {
-                                Some(interface) => Some(Fate::Neighbor(interface, address.into())),
+                        destinations.extend(through.iter().filter_map(|destination| match *destination {
+                            Destination::Forward(forward) => match forward.as_glean() {
+                                Some(interface) => Some(Destination::Neighbor(interface, address.into())),
                                 None if forward == Forward::LOCAL || forward.as_lookup().is_some() => None,
-                                None => Some(*fate),
+                                None => Some(*destination),
                             },
                             neighbor => Some(neighbor),
                         }));
@@ -215,7 +215,7 @@ impl<F: Sample> Model<F> {
                 }
             }
         }
-        Some(fates)
+        Some(destinations)
     }
 
     fn check(&self, bed: &Bed<F>) {
@@ -231,14 +231,14 @@ impl<F: Sample> Model<F> {
         });
         fresh.apply(&all.collect::<Vec<_>>()).unwrap();
         for address in addresses::<F>() {
-            let fates = bed.fates(address);
-            assert_eq!(fates, fresh.fates(address), "{address} with {:?}", self.routes);
+            let destinations = bed.destinations(address);
+            assert_eq!(destinations, fresh.destinations(address), "{address} with {:?}", self.routes);
             let around =
                 self.routes.iter().filter(|((prefix, _), _)| prefix.contains(&F::Net::host(address)));
             if around.clone().all(|(_, (_, paths))| resolved.contains_key(paths)) {
                 let best = self.covering(address, |paths| !resolved[paths].is_empty());
                 let expected = best.first().map_or([NO_ROUTE].into(), |paths| resolved[*paths].clone());
-                assert_eq!(fates, expected, "{address} with {:?}", self.routes);
+                assert_eq!(destinations, expected, "{address} with {:?}", self.routes);
             }
         }
         let shown: BTreeMap<_, _> = bed

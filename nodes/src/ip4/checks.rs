@@ -63,15 +63,15 @@ pub static IP4_LOCAL_ONLY: NodeSpec =
 
 /// The features, for the main thread.
 #[derive(Clone, Copy, Debug)]
-pub struct AdmissionNodes {
+pub struct CheckNodes {
     arc: ArcId,
 }
 
-impl AdmissionNodes {
+impl CheckNodes {
     /// To be asked for when the nodes are in the graph.
     pub(crate) fn new(engine: &Engine) -> Self {
         let arc = engine.features().arc(IP4_UNICAST_ARC.name).expect("the arc was added with the nodes");
-        AdmissionNodes { arc }
+        CheckNodes { arc }
     }
 
     /// Checks the sources of packets that arrive on an interface.
@@ -103,7 +103,7 @@ impl AdmissionNodes {
 
 /// The tables that answer where an address is.
 #[derive(Clone)]
-pub struct Whereabouts {
+pub struct RouteTables {
     /// Forwarding tables by index.
     pub tables: SlabReader<Arc<Fib>>,
     /// Load-balances by id.
@@ -118,9 +118,9 @@ struct Routes<'a> {
     adjacencies: SlabView<'a, Adjacency>,
 }
 
-impl Whereabouts {
-    fn of(tables: &Tables) -> Whereabouts {
-        Whereabouts {
+impl RouteTables {
+    fn of(tables: &Tables) -> RouteTables {
+        RouteTables {
             tables: tables.fibs.clone(),
             load_balances: tables.load_balances.clone(),
             adjacencies: tables.adjacencies.clone(),
@@ -190,7 +190,7 @@ impl Routes<'_> {
 }
 
 fn urpf(setup: &mut Setup<'_>, spec: &'static NodeSpec, strict: bool) -> Added {
-    let routes = Whereabouts::of(setup.tables);
+    let routes = RouteTables::of(setup.tables);
     Ok(NodeDef::new(spec, move |w| {
         Box::new(Ip4Urpf { strict, routes: routes.clone(), reasons: w.reasons() })
     }))
@@ -211,7 +211,7 @@ fn add_loose(setup: &mut Setup<'_>) -> Added {
 built_in!(add_local_only);
 
 fn add_local_only(setup: &mut Setup<'_>) -> Added {
-    let routes = Whereabouts::of(setup.tables);
+    let routes = RouteTables::of(setup.tables);
     Ok(NodeDef::new(&IP4_LOCAL_ONLY, move |w| {
         Box::new(Ip4LocalOnly { routes: routes.clone(), reasons: w.reasons() })
     }))
@@ -222,7 +222,7 @@ pub struct Ip4Urpf {
     /// Which of the two.
     pub strict: bool,
     /// Where addresses are.
-    pub routes: Whereabouts,
+    pub routes: RouteTables,
     /// Reasons.
     pub reasons: ReasonBase<UrpfReason>,
 }
@@ -250,7 +250,7 @@ impl Node for Ip4Urpf {
 /// One worker's instance of ip4-local-only.
 pub struct Ip4LocalOnly {
     /// Where addresses are.
-    pub routes: Whereabouts,
+    pub routes: RouteTables,
     /// Reasons.
     pub reasons: ReasonBase<LocalOnlyReason>,
 }
