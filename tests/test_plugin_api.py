@@ -311,7 +311,7 @@ def test_access_lists_by_message(network, folder):
         # What is refused changes nothing.
         assert replace(vpp, [rule(PERMIT)], index=9).retval == -6
         assert replace(vpp, [rule(PERMIT, first=(2, 1))]).retval == -8
-        assert replace(vpp, [rule(PERMIT, src="::/0", dst="::/0")]).retval == -126
+        assert replace(vpp, [rule(PERMIT, src="10.0.0.0/8", dst="2001:db8::/32")]).retval == -7, "of two families"
         assert vpp.api.acl_del(acl_index=0).retval == -142
         assert vpp.api.acl_del(acl_index=9).retval == -6
         assert set_lists(vpp, 4711, [0]) == -2

@@ -23,8 +23,7 @@ NOBODY = 65534
 @pytest.fixture
 def weft(lab):
     daemon = Weft(lab, lab.namespace("router"), [], more=f"unix {{ gid {NOBODY} }}")
-    for folder in (daemon.folder, daemon.folder.parent):
-        folder.chmod(0o755)
+    daemon.folder.chmod(0o755)
     yield daemon.start()
     if daemon.process.returncode is None:
         daemon.stop()
