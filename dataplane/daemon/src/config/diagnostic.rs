@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Complaints about a configuration: each with the line and a caret under the word.
 //!
-//! A person gets as many as a person reads ([`MOST`]); the rest are counted. The text may be hostile, and each complaint costs a
+//! A person gets as many as a person reads; the rest are counted. The text may be hostile, and each complaint costs a
 //! walk over it.
 
 use std::{cell::RefCell, fmt};

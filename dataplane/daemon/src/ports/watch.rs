@@ -43,9 +43,14 @@ impl Dataplane {
         let netdev = device.port.netdev();
         let key = (device.host.namespace().map(Into::into), netdev.index());
         let link = netdev.link();
-        if gone.contains(&key) {
-            // One that comes back may have its old number, and is another link all the same.
-            self.devices.lost.insert(index);
+        // One that comes back may have its old number, and is another link all the same.
+        if (gone.contains(&key) || link.is_err()) && self.devices.lost.insert(index) {
+            // A link that was moved takes our program along, and no other port could be bound to it.
+            let device =
+                self.devices.list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>());
+            if let Some(device) = device {
+                device.port.stop();
+            }
         }
         match link {
             Ok(link) if !self.devices.lost.contains(&index) => self.follow_link(index, &link),
@@ -111,9 +116,14 @@ impl Dataplane {
 
     /// Looks at the link of a device, and lets the workers know if it has changed.
     pub(super) fn watch_link(&mut self, index: InterfaceIndex) {
-        let Some(link) = self.devices.get(index).and_then(|device| device.link()) else {
+        let Some(mut link) = self.devices.get(index).and_then(|device| device.link()) else {
             return;
         };
+        if self.devices.lost.contains(&index) && link.is_ok() {
+            link =
+                Err("its Linux interface went away and came back, and the port is not bound to it yet"
+                    .to_owned());
+        }
         let Some(interface) = self.interfaces.get(index).filter(|it| it.link_up != link.is_ok()) else {
             return;
         };
