@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The nodes of this crate in a graph, and how the main thread speaks to them.
 //!
-//! It makes the tables, adds the nodes once ([`add_nodes`]: those of the list [`NODES`]), and from then on speaks to them by
+//! It makes the tables, adds the nodes once ([`add_nodes`]: those that have added themselves), and from then on speaks to them by
 //! published tables and by messages ([`HeldPackets`]).
 
 use rtrb::Consumer;

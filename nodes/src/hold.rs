@@ -373,7 +373,7 @@ impl<F: Held> HeldPackets<F> {
         self.take(worker, NodeId::DROP, |hold, buffers, _| hold.forget(buffers, interface));
     }
 
-    /// From now on packets that wait forget an interface that is deleted: see [`Hold::disown`].
+    /// From now on packets that wait forget an interface that is deleted: its number may be that of another one then.
     pub fn forget_deleted(self, interfaces: &mut Interfaces) {
         interfaces.on_delete(move |engine, interface| {
             engine.post_all(move |worker| {
