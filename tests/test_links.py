@@ -63,6 +63,16 @@ def test_a_link_that_is_moved_away_and_back_is_bound_again(net):
     poll_until(lambda: reaches(a, b) and reaches(b, a), SECONDS, "packets pass")
 
 
+def test_a_link_that_comes_back_at_once_is_bound_again_each_time(net):
+    a, b = net.sites
+    elsewhere = net.lab.namespace("elsewhere")
+    for _ in range(5):
+        net.router.ip("link", "set", "p0", "netns", elsewhere.name)
+        elsewhere.ip("link", "set", "p0", "netns", net.router.name)
+        net.router.ip("link", "set", "p0", "up")
+        poll_until(lambda: reaches(a, b) and reaches(b, a), SECONDS, "packets pass")
+
+
 def test_a_mac_address_that_is_set_in_the_kernel_is_ours_at_once(net):
     a, b = net.sites
     for last in (1, 2, 3):

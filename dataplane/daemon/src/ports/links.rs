@@ -1,26 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! News of the kernel about links: which have gone, and that something has changed.
+//! News of the kernel about links: that something has changed.
 //!
 //! One thread per network namespace waits on a socket and wakes the main thread. What a link is now, the main thread asks the
 //! kernel ([`weft_devices::netdev`]): news may be late, and are lost when there are too many.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::{io, thread};
 
 use tokio::sync::Notify;
-use weft_devices::netdev::{LinkEvent, LinkEvents, LinkIndex};
+use weft_devices::netdev::LinkEvents;
 use weft_devices::netns::NetNs;
-
-/// A link: its namespace (`None`: that of the process), and its number there.
-type Key = (Option<PathBuf>, LinkIndex);
 
 /// What threads have heard.
 #[derive(Default)]
 pub struct LinkNews {
     listening: BTreeSet<Option<PathBuf>>,
-    gone: Arc<Mutex<BTreeSet<Key>>>,
     news: Arc<Notify>,
 }
 
@@ -36,9 +32,9 @@ impl LinkNews {
             None => Ok(NetNs::current()),
         };
         let events = opened.and_then(|namespace| LinkEvents::open(&namespace)).map_err(io::Error::other);
-        let (gone, news, of) = (Arc::clone(&self.gone), Arc::clone(&self.news), key.clone());
+        let news = Arc::clone(&self.news);
         let heard = events.and_then(|events| events).and_then(|events| {
-            thread::Builder::new().name("weft_links".into()).spawn(move || hear(&events, &of, &gone, &news))
+            thread::Builder::new().name("weft_links".into()).spawn(move || hear(&events, &news))
         });
         match heard {
             Ok(_) => drop(self.listening.insert(key)),
@@ -50,23 +46,12 @@ impl LinkNews {
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
     }
-
-    /// The links that have gone since the last call.
-    pub fn take_gone(&self) -> BTreeSet<Key> {
-        std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
-fn hear(events: &LinkEvents, namespace: &Option<PathBuf>, gone: &Mutex<BTreeSet<Key>>, news: &Notify) {
+fn hear(events: &LinkEvents, news: &Notify) {
     loop {
         match events.wait() {
-            Ok(events) => {
-                let mut gone = gone.lock().unwrap_or_else(PoisonError::into_inner);
-                gone.extend(events.iter().filter_map(|event| match event {
-                    LinkEvent::Gone(index) => Some((namespace.clone(), *index)),
-                    LinkEvent::Changed(_) => None,
-                }));
-            }
+            Ok(_) => {}
             // Some were lost: whoever is woken looks at all links.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EINTR)) => {}
             Err(_) => return,

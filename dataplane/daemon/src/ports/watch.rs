@@ -9,12 +9,9 @@
 //! The kernel's news of links ([`super::links`]) wake the main thread, and twice a second it looks all the same: news can be
 //! lost, and counters of sockets are announced by nobody.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-
 use weft_control::{ChangeSet, Value, settings};
 use weft_devices::af_xdp::device::XdpDevice;
-use weft_devices::netdev::{Link, LinkIndex, Netdev};
+use weft_devices::netdev::{Link, Netdev};
 use weft_devices::netns::NetNs;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
@@ -29,22 +26,19 @@ const SMALLEST_MTU: u32 = 68;
 impl Dataplane {
     /// Looks at the links of all devices.
     pub fn watch_links(&mut self) {
-        let gone = self.devices.links.take_gone();
         let all: Vec<_> = self.devices.iter().map(|(index, _)| index).collect();
         for index in all {
-            self.follow_port(index, &gone);
+            self.follow_port(index);
             self.watch_link(index);
         }
     }
 
     /// Follows the link of a port, or binds the port to the one that has its name now.
-    fn follow_port(&mut self, index: InterfaceIndex, gone: &BTreeSet<(Option<PathBuf>, LinkIndex)>) {
+    fn follow_port(&mut self, index: InterfaceIndex) {
         let Some(device) = self.devices.get_as::<XdpDevice>(index) else { return };
-        let netdev = device.port.netdev();
-        let key = (device.host.namespace().map(Into::into), netdev.index());
-        let link = netdev.link();
-        // One that comes back may have its old number, and is another link all the same.
-        if (gone.contains(&key) || link.is_err()) && self.devices.lost.insert(index) {
+        let link = device.port.netdev().link();
+        // The kernel is asked what is so now: its news may be of a link before the one that the port is bound to.
+        if (link.is_err() || !device.port.is_bound()) && self.devices.lost.insert(index) {
             // A link that was moved takes our program along, and no other port could be bound to it.
             let device =
                 self.devices.list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>());

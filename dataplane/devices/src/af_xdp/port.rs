@@ -306,6 +306,12 @@ impl AfXdpPort {
         self.sockets.iter().map(|(socket, _)| socket.statistics()).collect()
     }
 
+    /// Whether the kernel still has its sockets bound to its interface. One that was deleted or moved to another namespace and
+    /// has come back with its old number is another interface all the same.
+    pub fn is_bound(&self) -> bool {
+        self.sockets.iter().all(|(socket, _)| socket.is_bound())
+    }
+
     /// Takes the port off its interface and gives back the chunks that the kernel had.
     ///
     /// `queues` are the halves that [`open`](Self::open) gave. Frames being sent get half a second

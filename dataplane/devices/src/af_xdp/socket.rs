@@ -122,6 +122,12 @@ pub(crate) struct XskSocket {
 }
 
 impl XskSocket {
+    /// Whether it is bound to an interface. The kernel unbinds it for good when the interface leaves its namespace
+    /// (`xsk_notifier`), and answers ENXIO from then on.
+    pub(crate) fn is_bound(&self) -> bool {
+        !matches!(sys::wake_rx(self.fd.as_fd()), Err(error) if error.raw_os_error() == Some(libc::ENXIO))
+    }
+
     pub(crate) fn statistics(&self) -> io::Result<XskStatistics> {
         sys::statistics(self.fd.as_fd())
     }

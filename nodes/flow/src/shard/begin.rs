@@ -61,7 +61,11 @@ impl Shard {
         self.index.insert(ahead.hash, slot);
         let slots = &self.slots;
         let generation = slots.at(slot).generation();
-        self.beginners.push((slot, generation), |(slot, generation)| unconfirmed(slots, slot, generation));
+        self.beginners.push(
+            (slot, generation),
+            |(slot, generation)| unconfirmed(slots, slot, generation),
+            |slot| slots.prefetch(slot),
+        );
         let patience = if waits { self.clocks.agent() } else { self.idle(key, State::New as u64) };
         if let Some(soon) = self.slots.soon() {
             self.wheel.prefetch(soon);
