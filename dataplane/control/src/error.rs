@@ -53,7 +53,7 @@ pub enum StepError {
     #[error("flow {0} has ended")]
     FlowEnded(FlowId),
     /// Tags would be needed.
-    #[error("'{0}' is a sub-interface: expected a port, or a next hop behind the sub-interface")]
+    #[error("'{0}' is a sub-interface: expected a port, or a next hop on the link of the sub-interface")]
     FlowToSub(String),
     /// A flow has few bits for where it is sent.
     #[error("next hop {found} cannot be named by a flow: expected less than {limit}")]

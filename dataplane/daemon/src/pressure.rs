@@ -16,7 +16,7 @@ const QUIET: u32 = 60;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Turn {
     Begins,
-    /// After so many.
+    /// After this many in all.
     Over(u64),
 }
 

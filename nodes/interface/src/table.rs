@@ -19,7 +19,7 @@ use crate::{Addressing, GratuitousArp, Ip4, Ip6, TableIndex};
 pub struct Tags {
     /// Type and id of the outer tag.
     pub outer: Option<(EtherType, VlanId)>,
-    /// The 802.1Q tag behind it.
+    /// The 802.1Q tag after it.
     pub inner: Option<VlanId>,
 }
 

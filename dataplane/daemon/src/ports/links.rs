@@ -54,7 +54,12 @@ fn hear(events: &LinkEvents, news: &Notify) {
             Ok(_) => {}
             // Some were lost: whoever is woken looks at all links.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EINTR)) => {}
-            Err(_) => return,
+            Err(error) => {
+                tracing::warn!(
+                    "the kernel's news of links is no longer heard, which are looked at twice a second now: {error}"
+                );
+                return;
+            }
         }
         news.notify_one();
     }

@@ -15,7 +15,7 @@ pub struct SubInterface {
     pub id: u32,
     /// Type and id of the outer tag.
     pub outer: (EtherType, VlanId),
-    /// The 802.1Q tag behind it.
+    /// The 802.1Q tag after it.
     pub inner: Option<VlanId>,
 }
 

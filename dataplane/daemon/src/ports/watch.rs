@@ -37,8 +37,9 @@ impl Dataplane {
     fn follow_port(&mut self, index: InterfaceIndex) {
         let Some(device) = self.devices.get_as::<XdpDevice>(index) else { return };
         let link = device.port.netdev().link();
-        // The kernel is asked what is so now: its news may be of a link before the one that the port is bound to.
-        if (link.is_err() || !device.port.is_bound()) && self.devices.lost.insert(index) {
+        // The kernel is asked what is so now: its news may be of a link before the one that the port is bound to. And not
+        // whether there is a link of that number: to ask can fail for other reasons, and it may be another link.
+        if !device.port.is_bound() && self.devices.lost.insert(index) {
             // A link that was moved takes our program along, and no other port could be bound to it.
             let device =
                 self.devices.list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>());
@@ -46,9 +47,10 @@ impl Dataplane {
                 device.port.stop();
             }
         }
-        match link {
-            Ok(link) if !self.devices.lost.contains(&index) => self.follow_link(index, &link),
-            _ => self.look_for_port(index),
+        if self.devices.lost.contains(&index) {
+            self.look_for_port(index);
+        } else if let Ok(link) = link {
+            self.follow_link(index, &link);
         }
     }
 

@@ -93,7 +93,7 @@ impl Bed {
         Bed::with_rings(workers, EngineConfig::default().handoff)
     }
 
-    /// With so many places from each worker to each other.
+    /// With this many places from each worker to each other.
     pub fn with_rings(workers: usize, handoff: usize) -> Bed {
         let config = EngineConfig {
             handoff,
