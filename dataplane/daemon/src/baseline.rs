@@ -12,7 +12,7 @@ use weft_engine::counters::{CounterVectors, InterfaceVectors, WorkerColumn};
 use weft_engine::{Engine, InterfaceIndex, NodeId, ReasonId, ThreadIndex};
 use weft_stats::Combined;
 
-use crate::lifecycle::{Foundation, Subsystem};
+use crate::subsystem::{Foundation, Subsystem};
 
 /// Simple counters of an interface, in the order of [`InterfaceCounts::simple`].
 pub const SIMPLE: [&str; 8] = ["drops", "punt", "ip4", "ip6", "rx-no-buf", "rx-miss", "rx-error", "tx-error"];

@@ -12,8 +12,8 @@ use weft_devices::pcap::{CaptureWriter, Existing, LinkType, PcapError, PcapWrite
 use weft_engine::InterfaceIndex;
 use weft_engine::trace::CaptureFilter;
 
-use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
+use crate::subsystem::{Foundation, Subsystem};
 
 /// Packets in the ring of one worker, of 2 KiB each.
 const RING: usize = 1024;
@@ -67,7 +67,7 @@ impl Dataplane {
             self.engine.post(thread, move |worker| worker.capture(Some((filter, ring))));
         }
         let writer = CaptureWriter::new(writer, consumers, self.engine.clock, max);
-        self.capture = Some(Capture { writer, filter, max, running: true });
+        self.parts.put(Box::new(Capture { writer, filter, max, running: true }));
         Ok(())
     }
 
@@ -75,16 +75,17 @@ impl Dataplane {
     pub fn stop_capture(&mut self) -> Option<Result<(PathBuf, u64), PcapError>> {
         // The workers' last packets are in the rings once they have heard of it.
         let _ = self.ask_all(|worker| worker.capture(None));
-        let mut capture = self.capture.take()?;
+        let mut capture = self.parts.take::<Capture>()?;
         let written = capture.writer.drain(self);
         Some(written.map(|_| (capture.path().to_owned(), capture.written())))
     }
 
     /// Writes down what has arrived. Says whether more may come.
     pub fn drain_capture(&mut self) -> bool {
-        let Some(mut capture) = self.capture.take_if(|capture| capture.running) else {
+        if !self.parts.find::<Capture>().is_some_and(|capture| capture.running) {
             return false;
-        };
+        }
+        let Some(mut capture) = self.parts.take::<Capture>() else { return false };
         let written = capture.writer.drain(self);
         if let Err(error) = &written {
             tracing::error!("capture ends: {error}");
@@ -96,7 +97,7 @@ impl Dataplane {
         let running = capture.running;
         if written.is_ok() {
             // A complete one is kept until it is asked for.
-            self.capture = Some(capture);
+            self.parts.put(capture);
         }
         running
     }

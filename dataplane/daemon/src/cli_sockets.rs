@@ -15,7 +15,7 @@ use weft_cli::vppctl::{
     server::{Endpoint, Settings},
 };
 
-use crate::cli::VERSION;
+use crate::VERSION;
 use crate::config::Config;
 use crate::config::unix::CliListen;
 

@@ -21,7 +21,7 @@ use std::panic::{PanicHookInfo, set_hook};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 
-use crate::cli::VERSION;
+use crate::VERSION;
 
 /// The log, for the handler; -1 if there is none.
 static LOG: AtomicI32 = AtomicI32::new(-1);

@@ -11,9 +11,10 @@ use weft_engine::node::Kind;
 use weft_engine::{Engine, InterfaceIndex, ThreadIndex};
 use weft_stats::{Scalar, SimpleRow, StatsError, Update};
 
-use crate::cli;
+use crate::VERSION;
 use crate::os::{self, Heap};
 use crate::state::Dataplane;
+use crate::subsystem::Subsystem;
 use crate::threads::Plan;
 
 /// A pool, for `show buffers` and the segment.
@@ -72,6 +73,8 @@ pub struct Gauges {
     last: Seen,
 }
 
+impl Subsystem for Gauges {}
+
 struct Seen {
     at: Instant,
     received: u64,
@@ -95,7 +98,7 @@ impl Gauges {
             update.scalar("/sys/num_worker_threads")?.set(threads as u64 - 1);
             update.scalar("/sys/pid")?.set(std::process::id().into());
             let version = update.names("/sys/version", 1)?;
-            update.set_name(&version, 0, cli::VERSION)?;
+            update.set_name(&version, 0, VERSION)?;
             update.set_len(&version, 1)?;
             let mut row =
                 |name: &str| Ok::<_, StatsError>(update.simple(name, threads, threads)?.row(ThreadIndex(0)));
@@ -164,17 +167,17 @@ impl Dataplane {
         self.collect_device_counters();
         self.engine.stats.heartbeat().set(self.engine.stats.heartbeat().get() + 1);
         let pools = self.buffer_pools();
-        for (gauges, pool) in self.gauges.pools.iter().zip(&pools) {
+        for (gauges, pool) in self.parts.get::<Gauges>().pools.iter().zip(&pools) {
             gauges.cached.set(pool.cached as u64);
             gauges.used.set(pool.used as u64);
             gauges.available.set(pool.available as u64);
         }
         let (size, used) = (self.engine.stats.size() as u64, self.engine.stats.used() as u64);
         let segment = Heap { total: size, used, free: size - used, mapped: size, ..Heap::default() };
-        self.gauges.segment.set(&segment);
-        self.gauges.heap.set(&os::heap());
         let now = self.seen();
-        let gauges = &mut self.gauges;
+        let gauges = self.parts.get_mut::<Gauges>();
+        gauges.segment.set(&segment);
+        gauges.heap.set(&os::heap());
         let seconds = now.at.duration_since(gauges.last.at).as_secs_f64().max(f64::MIN_POSITIVE);
         let (mut calls, mut vectors) = (0, 0);
         for (thread, (now, last)) in now.threads.iter().zip(&gauges.last.threads).enumerate() {

@@ -7,6 +7,7 @@
 //! | [`topology`], [`threads`], [`process`], [`log`], [`crash`] | the process: cores, threads, files, messages, its last words |
 //! | [`state`] | the one state of the main thread |
 //! | [`ports`], [`forwarding`], [`news`] | devices, interfaces, tables, neighbours |
+//! | [`subsystem`], `assembly` | what the parts of the daemon keep, and how they are put together |
 //! | [`lifecycle`] | who hears when an interface or a table comes, changes and goes |
 //! | [`plugins`] | code that comes and goes while packets flow |
 //! | [`baseline`], [`gauges`], [`capture`] | counters, levels, packets for those who look |
@@ -15,6 +16,7 @@
 #![deny(unsafe_code)]
 
 pub mod args;
+mod assembly;
 pub mod baseline;
 pub mod binapi;
 pub mod capture;
@@ -41,8 +43,12 @@ pub mod startup;
 pub mod state;
 #[cfg(test)]
 mod strangers;
+pub mod subsystem;
 #[cfg(test)]
 mod testing;
 pub mod threads;
 pub mod topology;
 pub mod vplaned;
+
+/// Of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

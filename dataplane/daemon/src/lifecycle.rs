@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Lifecycle: whoever keeps something by the index of an interface or of a table hears when that object changes and goes.
 //!
-//! An index is given out again. State that is kept by index and outlives its object becomes another object's, so
-//! each part of the main thread that has such state is a [`Subsystem`], and all of them are in the one list of
-//! `Dataplane::subsystems`. Nothing else is called when an interface or a table goes.
+//! Whoever keeps state by such an index is a [`Subsystem`]. Nothing else is called when an interface or a table goes.
 //!
 //! # Order
 //!
-//! The list is ordered from the bottom up: a subsystem stands after those that it uses. What comes and changes is heard
-//! in this order, what goes in the opposite order. Interfaces, routes and rules are used by all others: they are the
+//! Devices are at the bottom, then come the [`Subsystems`](crate::subsystem::Subsystems) in their order. What comes and
+//! changes is heard in this order, what goes in the opposite order. Interfaces, routes and rules are used by all others: they are the
 //! [`Foundation`] that each call is given. Plugins can reach all of the dataplane, so they stand outside of the list: they
 //! hear what comes and changes last, of a deletion first, and that it is done last.
 //!
@@ -30,92 +28,20 @@
 //! Main thread only. A call of a subsystem does not delete or create interfaces and tables.
 
 use weft_control::Control;
-use weft_engine::{Engine, InterfaceIndex, Lease};
-use weft_nodes::interface::{Changes, Event, InterfaceError, Interfaces};
-use weft_nodes::ip4::TableIndex;
-use weft_nodes::router::Router;
+use weft_engine::InterfaceIndex;
+use weft_nodes::interface::{Event, InterfaceError};
 use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
 
 use crate::ports::DeviceError;
 use crate::state::Dataplane;
-
-/// What every subsystem may use.
-pub struct Foundation<'a> {
-    /// Graph, features, workers.
-    pub engine: &'a mut Engine,
-    /// All interfaces.
-    pub interfaces: &'a mut Interfaces,
-    /// Tables, routes, neighbours.
-    pub router: &'a mut Router,
-}
-
-/// Why an interface cannot be deleted or changed now.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
-    /// One of its queues has no worker at the moment.
-    #[error("queue {queue} of '{name}' is on its way to another worker: try again in a moment")]
-    Moving {
-        /// The port.
-        name: String,
-        /// Its queue.
-        queue: u32,
-    },
-}
-
-/// A part of the main thread's state that keeps something by the index of an interface or of a table.
-pub trait Subsystem {
-    /// An interface is new. Nothing is on it, and it is down.
-    fn interface_added(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
-        let _ = (cx, index);
-    }
-
-    /// An interface is another than before.
-    fn interface_changed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex, changes: Changes) {
-        let _ = (cx, index, changes);
-    }
-
-    /// Whether an interface can be deleted as far as this subsystem is concerned. What merely refers to it goes with it.
-    fn interface_may_go(&self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), Refusal> {
-        let _ = (interfaces, index);
-        Ok(())
-    }
-
-    /// An interface is about to be deleted: give up what there is on it. Packets may still arrive.
-    fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
-        let _ = (cx, index);
-    }
-
-    /// An interface is deleted. Another one will have its index, and perhaps its name.
-    fn interface_removed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
-        let _ = (cx, index);
-    }
-
-    /// A forwarding table is deleted. Another one will have its index when nobody holds the lease any more.
-    fn table_removed(&mut self, cx: &mut Foundation<'_>, table: TableIndex, lease: &Lease) {
-        let _ = (cx, table, lease);
-    }
-}
+use crate::subsystem::{Foundation, Subsystem};
 
 impl Dataplane {
     /// What all subsystems may use, and all of them, from the bottom up.
     fn subsystems(&mut self) -> (Foundation<'_>, Vec<&mut dyn Subsystem>) {
-        let Dataplane {
-            control: Control { engine, interfaces, router, .. },
-            baselines,
-            devices,
-            pg,
-            capture,
-            agents,
-            vplaned,
-            api,
-            ..
-        } = self;
-        let mut all: Vec<&mut dyn Subsystem> = vec![baselines, devices, pg];
-        all.extend(capture.as_mut().map(|capture| capture as &mut dyn Subsystem));
-        all.push(agents);
-        all.extend(vplaned.as_deref_mut().map(|vplaned| vplaned as &mut dyn Subsystem));
-        all.extend(api.as_mut().map(|api| api as &mut dyn Subsystem));
-        (Foundation { engine, interfaces, router }, all)
+        let Dataplane { control: Control { engine, interfaces, router, .. }, devices, parts, .. } = self;
+        let devices: &mut dyn Subsystem = devices;
+        (Foundation { engine, interfaces, router }, [devices].into_iter().chain(parts.all()).collect())
     }
 
     /// Tells everybody what has come and changed since the last call. Whoever has created or changed interfaces calls this

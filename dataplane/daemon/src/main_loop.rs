@@ -15,8 +15,11 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use weft_cli::server::{Peer, Service, Shared};
 use weft_cli::{CliError, Completion, Later, Reply, Rights, Turn};
+use weft_devices::pg::Pg;
 use weft_stats::StatsListener;
 
+use crate::VERSION;
+use crate::assembly::assemble;
 use crate::binapi::Api;
 use crate::cli_sockets::Sockets;
 use crate::config::{Config, Source};
@@ -168,10 +171,12 @@ async fn serve(
     let stats = bind_stats(&config)?;
     let api = binapi::bind(&config)?;
     let (session, vplaned) = vplaned::task::open(&config)?.unzip();
-    let (mut dataplane, workers) = Dataplane::new(config, plan, log)?;
-    dataplane.vplaned = vplaned.map(Box::new);
+    let (mut dataplane, workers) = assemble(config, plan, log)?;
+    if let Some(vplaned) = vplaned {
+        dataplane.parts.put(Box::new(vplaned));
+    }
     // Before plugins, which bring messages.
-    dataplane.api = Some(Api::new(&api));
+    dataplane.parts.put(Box::new(Api::new(&api)));
     let state = Rc::new(RefCell::new(dataplane));
     let result = {
         let dataplane = &mut *state.borrow_mut();
@@ -247,12 +252,7 @@ fn begin(
     dataplane.threads = WorkerThreads::start(workers, &dataplane.plan.workers)?;
     let (plan, config) = (&dataplane.plan, &dataplane.config);
     let workers: Vec<String> = plan.workers.iter().map(|place| place.core.to_string()).collect();
-    tracing::info!(
-        "weft {}: main on core {}, workers on {}",
-        cli::VERSION,
-        plan.main.core,
-        workers.join(",")
-    );
+    tracing::info!("weft {}: main on core {}, workers on {}", VERSION, plan.main.core, workers.join(","));
     startup::log_memory(dataplane, config);
     startup::make_interfaces(dataplane, source)?;
     dataplane.load_configured_plugins();
@@ -348,7 +348,7 @@ impl Dataplane {
         self.publish_route_counters();
         self.tell_of_changes();
         self.announce();
-        let streams = self.pg.poll(&mut self.control.engine);
+        let streams = self.parts.get_mut::<Pg>().poll(&mut self.control.engine);
         let captures = self.drain_capture();
         waits || streams || captures
     }

@@ -8,6 +8,7 @@
 use weft_flow::counts::Count;
 
 use crate::state::Dataplane;
+use crate::subsystem::Subsystem;
 
 /// Looks without growth until it is over: 30 seconds.
 const QUIET: u32 = 60;
@@ -62,13 +63,15 @@ pub struct Pressure {
     flows: Episode,
 }
 
+impl Subsystem for Pressure {}
+
 impl Dataplane {
     /// Says what has begun and what is over. Twice a second.
     pub fn watch_tables(&mut self) {
         let neighbors = self.control.router.neighbors();
         let refusals = neighbors.refusals();
         let count = neighbors.displacements() + refusals.full + refusals.unresolved;
-        match self.pressure.neighbors.look(count) {
+        match self.parts.get_mut::<Pressure>().neighbors.look(count) {
             Some(Turn::Begins) => tracing::warn!(
                 "the neighbour table is full: entries that nobody has confirmed make room (limits {{ neighbors }}); \
                  the interface with the most is {}",
@@ -83,7 +86,8 @@ impl Dataplane {
         }
         let Some(tracker) = self.flows().tracker() else { return };
         let sum = |count| tracker.counts.sum(count);
-        match self.pressure.flows.look(sum(Count::Displaced) + sum(Count::Full)) {
+        let count = sum(Count::Displaced) + sum(Count::Full);
+        match self.parts.get_mut::<Pressure>().flows.look(count) {
             Some(Turn::Begins) => tracing::warn!(
                 "the flow table is full: flows that nobody has confirmed make room (flow {{ flows }})"
             ),

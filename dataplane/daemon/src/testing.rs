@@ -10,6 +10,7 @@ use anyhow::Context;
 use serde_json::Value;
 use weft_cli::{CliError, Reply};
 
+use crate::assembly::assemble;
 use crate::config::{Config, Source, parse};
 use crate::log::Recent;
 use crate::state::Dataplane;
@@ -54,7 +55,7 @@ impl Bed {
             main: place("weft_main".into(), 0),
             workers: (0..workers).map(|number| place(format!("weft_wk_{number}"), number + 1)).collect(),
         };
-        let (mut dataplane, workers) = Dataplane::new(config, plan, Recent::default())?;
+        let (mut dataplane, workers) = assemble(config, plan, Recent::default())?;
         dataplane.threads =
             WorkerThreads::start(workers, &dataplane.plan.workers).expect("threads for the workers");
         Ok(Bed { dataplane, folder })

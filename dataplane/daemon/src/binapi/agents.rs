@@ -17,8 +17,8 @@ use weft_engine::Lease;
 use weft_nodes::ip4::{Owner, TableIndex};
 
 use super::retval::step;
-use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
+use crate::subsystem::{Foundation, Subsystem};
 
 /// Agents, and who of them is saying everything again.
 #[derive(Default)]
@@ -35,11 +35,11 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.command(|dataplane, session, WeftResyncBegin {}| {
         let owner = dataplane.agent(session);
         // Both count generations of the same routes.
-        if owner == Owner::API || !dataplane.agents.replacing.is_empty() {
+        if owner == Owner::API || !dataplane.parts.get::<Agents>().replacing.is_empty() {
             return Err(Retval::BUSY);
         }
         let same = |(other, theirs): (&SessionId, &Owner)| *theirs == owner && *other != session.id();
-        let Agents { sessions, resyncing, .. } = &mut dataplane.agents;
+        let Agents { sessions, resyncing, .. } = dataplane.parts.get_mut::<Agents>();
         if resyncing.iter().any(|other| sessions.get(other).is_some_and(|theirs| same((other, theirs)))) {
             return Err(Retval::RSRC_IN_USE);
         }
@@ -48,7 +48,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(WeftResyncBeginReply { retval: 0 })
     });
     registry.command(|dataplane, session, WeftResyncEnd {}| {
-        if !dataplane.agents.resyncing.remove(&session.id()) {
+        if !dataplane.parts.get_mut::<Agents>().resyncing.remove(&session.id()) {
             return Err(Retval::NO_SUCH_ENTRY);
         }
         let owner = dataplane.agent(session);
@@ -61,7 +61,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.on_lost(|dataplane, session| {
         dataplane.give_up_resync(session);
-        dataplane.agents.sessions.remove(&session.id());
+        dataplane.parts.get_mut::<Agents>().sessions.remove(&session.id());
     });
 }
 
@@ -74,7 +74,7 @@ impl Subsystem for Agents {
 impl Dataplane {
     /// Who a client is as far as routes are concerned.
     pub(super) fn agent(&mut self, session: &Session) -> Owner {
-        let Agents { numbers, sessions, .. } = &mut self.agents;
+        let Agents { numbers, sessions, .. } = self.parts.get_mut::<Agents>();
         *sessions.entry(session.id()).or_insert_with(|| {
             let next = u16::try_from(numbers.len()).ok().filter(|next| *next < Owner::AGENTS);
             let number = match numbers.get(&(session.name(), session.peer().uid)) {
@@ -89,7 +89,7 @@ impl Dataplane {
 
     /// What was not said again stays. Says whether there was a replay.
     fn give_up_resync(&mut self, session: &Session) -> bool {
-        let under_way = self.agents.resyncing.remove(&session.id());
+        let under_way = self.parts.get_mut::<Agents>().resyncing.remove(&session.id());
         if under_way {
             let owner = self.agent(session);
             self.abort_resync(owner);
@@ -98,15 +98,21 @@ impl Dataplane {
     }
 
     fn all_agents(&self) -> Vec<Owner> {
-        self.agents.numbers.values().map(|number| Owner::agent(*number)).chain([Owner::API]).collect()
+        self.parts
+            .get::<Agents>()
+            .numbers
+            .values()
+            .map(|number| Owner::agent(*number))
+            .chain([Owner::API])
+            .collect()
     }
 
     /// The routes of all clients in a table are about to be said again.
     pub(super) fn begin_replacing(&mut self, table: TableIndex) -> Result<(), Retval> {
-        if !self.agents.resyncing.is_empty() {
+        if !self.parts.get::<Agents>().resyncing.is_empty() {
             return Err(Retval::BUSY);
         }
-        self.agents.replacing.insert(table);
+        self.parts.get_mut::<Agents>().replacing.insert(table);
         for owner in self.all_agents() {
             self.begin_route_resync(table, owner);
         }
@@ -115,7 +121,7 @@ impl Dataplane {
 
     /// What was not said again goes. Without a beginning there is nothing to do.
     pub(super) fn end_replacing(&mut self, table: TableIndex) -> Result<(), Retval> {
-        if self.agents.replacing.remove(&table) {
+        if self.parts.get_mut::<Agents>().replacing.remove(&table) {
             for owner in self.all_agents() {
                 self.sweep_routes(&[table], owner).map_err(|error| step(&error))?;
             }

@@ -26,6 +26,7 @@ use weft_nodes::neighbor::{Neighbor, NeighborState};
 use weft_nodes::router::{NeighborNews, Router};
 
 use super::{changing, index, ip4};
+use crate::binapi::Api;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -111,7 +112,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(WantIpNeighborEventsV2Reply { retval: 0 })
     });
     registry.on_lost(|dataplane, session| {
-        if let Some(api) = &mut dataplane.api {
+        if let Some(api) = dataplane.parts.find_mut::<Api>() {
             api.watchers.0.retain(|watcher| watcher.session != session.id());
         }
     });
@@ -194,7 +195,7 @@ fn watch(
     };
     let address = address.get().filter(|address| !address.is_unspecified());
     let session = session.id();
-    let Some(api) = &mut dataplane.api else { return Ok(()) };
+    let Some(api) = dataplane.parts.find_mut::<Api>() else { return Ok(()) };
     let watchers = &mut api.watchers.0;
     let same = |other: &Watcher| {
         (other.session, other.address, other.interface, other.form) == (session, address, interface, form)

@@ -44,9 +44,9 @@ use weft_nodes::interface::Changes;
 use crate::config::interfaces::Common;
 use crate::config::values::MacAddress;
 use crate::config::{Config, Span};
-use crate::lifecycle::{Foundation, Subsystem};
 use crate::main_loop::Main;
 use crate::state::Dataplane;
+use crate::subsystem::{Foundation, Subsystem};
 pub use agents::Agents;
 
 /// What the dataplane knows of its API.
@@ -152,7 +152,7 @@ impl Host for Main {
 impl Dataplane {
     /// Tells clients what has happened.
     pub fn announce(&mut self) {
-        if let Some(api) = &mut self.api {
+        if let Some(api) = self.parts.find_mut::<Api>() {
             api.announced.announce(&api.clients);
             api.watchers.announce(&mut self.control.router, &api.clients);
         }

@@ -13,6 +13,7 @@ use weft_binapi::api::pg::{
 };
 use weft_binapi::server::Registry;
 use weft_control::Control;
+use weft_devices::pg::Pg;
 use weft_devices::pg::device::PG;
 use weft_devices::pg::{Mode, PgError, PgId};
 
@@ -47,7 +48,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         // Clients that want all say so with all ones.
         let count = Some(u64::from(message.count)).filter(|_| message.count != u32::MAX);
         let path = message.pcap_file_name.trim_end_matches('\0');
-        let Dataplane { pg, control: Control { engine, .. }, .. } = dataplane;
+        let Dataplane { parts, control: Control { engine, .. }, .. } = dataplane;
+        let pg = parts.get_mut::<Pg>();
         match message.is_enabled {
             true if path.is_empty() => return Err(Retval::INVALID_VALUE),
             true => {
@@ -60,7 +62,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.command(|dataplane, _, message: PgEnableDisable| {
         let name = message.stream_name.trim_end_matches('\0');
         let name = Some(name).filter(|name| !name.is_empty());
-        let Dataplane { pg, control: Control { engine, .. }, .. } = dataplane;
+        let Dataplane { parts, control: Control { engine, .. }, .. } = dataplane;
+        let pg = parts.get_mut::<Pg>();
         match message.is_enabled {
             true => pg.enable(engine, name).map_err(refusal)?,
             false => pg.disable(engine, name).map_err(refusal)?,

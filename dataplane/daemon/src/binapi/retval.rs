@@ -10,8 +10,8 @@ use weft_nodes::interface::InterfaceError;
 use weft_nodes::neighbor::NeighborError;
 use weft_nodes::router::{Routed, RouterError, RoutesError};
 
-use crate::lifecycle::Refusal;
 use crate::ports::DeviceError;
+use crate::subsystem::Refusal;
 
 /// Says in the log why, too.
 pub fn step(error: &StepError) -> Retval {

@@ -17,7 +17,7 @@ use weft_binapi::{Retval, Text};
 use weft_cli::{CliError, Reply, Turn};
 use weft_engine::ThreadIndex;
 
-use crate::cli;
+use crate::VERSION;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -73,7 +73,7 @@ impl Program for Dataplane {
         Version {
             program: "vpe".into(),
             // Clients take the level of the API from it: that of VPP's release with these definitions.
-            version: format!("26.10~weft-{}", cli::VERSION),
+            version: format!("26.10~weft-{}", VERSION),
             build_date: String::new(),
             build_directory: String::new(),
         }

@@ -6,6 +6,7 @@ use weft_cli::{Command, Reply};
 use weft_engine::ThreadIndex;
 
 use super::{center, left, right, row};
+use crate::baseline::Baselines;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -43,7 +44,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("clear errors", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let threads = dataplane.plan.places().count() as u16;
-            dataplane.baselines.clear_reasons(&dataplane.control.engine, threads);
+            dataplane.parts.get_mut::<Baselines>().clear_reasons(&dataplane.control.engine, threads);
             Ok(Reply::empty())
         })
         .help("Count reasons from zero again"),
@@ -88,7 +89,7 @@ fn errors_of(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Errors {
         .graph()
         .reasons()
         .map(|(id, info, node)| {
-            let count = |thread| dataplane.baselines.reason(&dataplane.engine, thread, id);
+            let count = |thread| dataplane.parts.get::<Baselines>().reason(&dataplane.engine, thread, id);
             Counted {
                 count: threads.iter().copied().map(count).sum(),
                 node: node.unwrap_or("(removed)").to_owned(),

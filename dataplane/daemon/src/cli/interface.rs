@@ -9,6 +9,7 @@ use weft_nodes::ip4::Ip4;
 use weft_stats::Combined;
 
 use super::{center, complete_interface, left, optional_interface, right, row};
+use crate::baseline::Baselines;
 use crate::baseline::{InterfaceCounts, SIMPLE};
 use crate::ports::placement::thread;
 use crate::state::Dataplane;
@@ -100,7 +101,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             args.finish()?;
             dataplane.collect_device_counters();
             let all = dataplane.control.interfaces.iter().map(|(index, _)| index);
-            dataplane.baselines.clear_interfaces(&dataplane.control.engine.counters, all);
+            dataplane.parts.get_mut::<Baselines>().clear_interfaces(&dataplane.control.engine.counters, all);
             Ok(Reply::empty())
         })
         .help("Count interface counters from zero again"),
@@ -108,7 +109,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn view(dataplane: &Dataplane, index: InterfaceIndex, interface: &Interface) -> View {
-    let counts = dataplane.baselines.interface(&dataplane.engine.counters, index);
+    let counts = dataplane.parts.get::<Baselines>().interface(&dataplane.engine.counters, index);
     let [drops, punt, ip4, ip6, rx_no_buf, rx_miss, rx_error, tx_error] = counts.simple;
     View {
         name: interface.name.clone(),

@@ -41,9 +41,6 @@ use weft_engine::InterfaceIndex;
 use crate::ports::kinds;
 use crate::state::Dataplane;
 
-/// Of this build.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// All commands.
 pub fn tree() -> CommandTree<Dataplane> {
     let topics = [

@@ -10,6 +10,7 @@ use weft_engine::NodeId;
 use weft_engine::node::Kind;
 
 use super::{center, left, right, row};
+use crate::baseline::Baselines;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -92,7 +93,7 @@ fn node(dataplane: &mut Dataplane, id: NodeId) -> Node {
     }
     let name = |id: NodeId| graph.node(id).map_or_else(|| "(removed)".to_owned(), |node| node.name.clone());
     let counts = |thread: weft_engine::ThreadIndex| {
-        let counts = dataplane.baselines.node(&dataplane.engine, thread, id);
+        let counts = dataplane.parts.get::<Baselines>().node(&dataplane.engine, thread, id);
         Counts { thread: thread.0, calls: counts.calls, clocks: counts.clocks, vectors: counts.vectors }
     };
     Node {

@@ -9,6 +9,7 @@ use weft_engine::InterfaceIndex;
 use weft_engine::trace::{CAPTURE_BYTES, CaptureFilter};
 
 use super::refused;
+use crate::capture::Capture;
 use crate::state::Dataplane;
 
 /// Where files are made: the name that the operator gives must not lead elsewhere.
@@ -47,7 +48,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         .help("End the capture"),
         Command::new("pcap trace status", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            let status = dataplane.capture.as_ref().map(|capture| Status {
+            let status = dataplane.parts.find::<Capture>().map(|capture| Status {
                 running: capture.running,
                 file: capture.path().display().to_string(),
                 packets: capture.written(),
@@ -108,7 +109,7 @@ fn begin(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
     if words.is_empty() {
         return Err(CliError::new("nothing to capture: expected rx, tx or drop"));
     }
-    if dataplane.capture.is_some() {
+    if dataplane.parts.find::<Capture>().is_some() {
         return Err(CliError::new("a packet capture is running already: 'pcap trace off' ends it"));
     }
     let path = Path::new(DIRECTORY).join(file.unwrap_or_else(|| format!("{words}.pcap")));

@@ -8,6 +8,7 @@ use weft_background::Background;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply, Turn};
 use weft_devices::pcap::PacketList;
+use weft_devices::pg::Pg;
 use weft_devices::pg::device::PG;
 use weft_devices::pg::{Mode, Parameters, PgId, StreamSpec, StreamStatus};
 
@@ -34,7 +35,12 @@ struct Streams {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     let offer_streams = |dataplane: &Dataplane, words: &[&str]| match words {
-        [] => dataplane.pg.streams().map(|stream| Candidate::new(stream.name, "stream")).collect(),
+        [] => dataplane
+            .parts
+            .get::<Pg>()
+            .streams()
+            .map(|stream| Candidate::new(stream.name, "stream"))
+            .collect(),
         _ => Vec::new(),
     };
     vec![
@@ -44,7 +50,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator enable-stream", |dataplane: &mut Dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
             args.finish()?;
-            dataplane.pg.enable(&mut dataplane.control.engine, name.as_deref()).map_err(refused)?;
+            dataplane.parts.get_mut::<Pg>().enable(&mut dataplane.control.engine, name.as_deref()).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("[<stream>]")
@@ -53,7 +59,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator disable-stream", |dataplane: &mut Dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
             args.finish()?;
-            dataplane.pg.disable(&mut dataplane.control.engine, name.as_deref()).map_err(refused)?;
+            dataplane.parts.get_mut::<Pg>().disable(&mut dataplane.control.engine, name.as_deref()).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("[<stream>]")
@@ -62,7 +68,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator delete", |dataplane: &mut Dataplane, args| {
             let name = args.word("stream")?.to_owned();
             args.finish()?;
-            dataplane.pg.delete_stream(&mut dataplane.control.engine, &name).map_err(refused)?;
+            dataplane.parts.get_mut::<Pg>().delete_stream(&mut dataplane.control.engine, &name).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("<stream>")
@@ -94,8 +100,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             // Every word that VPP allows here shows more of the same.
             let _ = args.keyword("verbose");
             args.finish()?;
-            dataplane.pg.poll(&mut dataplane.control.engine);
-            let streams = dataplane.pg.streams().map(view).collect();
+            dataplane.parts.get_mut::<Pg>().poll(&mut dataplane.control.engine);
+            let streams = dataplane.parts.get::<Pg>().streams().map(view).collect();
             Ok(Reply::new(Streams { streams }, render))
         })
         .help("Streams, and how far they are"),
@@ -128,7 +134,11 @@ fn add(dataplane: &mut Dataplane, spec: StreamSpec, recorded: Option<PacketList>
         dataplane.create_pg_interface(source, Mode::default(), None).map_err(refused)?;
     }
     let find = |name: &str| dataplane.control.interfaces.find(name);
-    dataplane.pg.new_stream(&dataplane.control.engine, spec, recorded, find).map_err(refused)?;
+    dataplane
+        .parts
+        .get_mut::<Pg>()
+        .new_stream(&dataplane.control.engine, spec, recorded, find)
+        .map_err(refused)?;
     Ok(())
 }
 
@@ -137,7 +147,11 @@ fn configure(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, Cl
     let text = if args.at_block() { args.block()?.rest() } else { args.rest() };
     args.finish()?;
     let changes: Parameters = text.parse().map_err(refused)?;
-    dataplane.pg.configure(&mut dataplane.control.engine, &name, changes).map_err(refused)?;
+    dataplane
+        .parts
+        .get_mut::<Pg>()
+        .configure(&mut dataplane.control.engine, &name, changes)
+        .map_err(refused)?;
     Ok(Reply::empty())
 }
 
@@ -145,7 +159,7 @@ fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let id: PgId = args.parse("packet-generator interface")?;
     if args.keyword("disable") {
         args.finish()?;
-        dataplane.pg.end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
+        dataplane.parts.get_mut::<Pg>().end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
         return Ok(Reply::empty());
     }
     args.expect("pcap")?;
@@ -154,11 +168,15 @@ fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let disable = args.keyword("disable");
     args.finish()?;
     if disable {
-        dataplane.pg.end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
+        dataplane.parts.get_mut::<Pg>().end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
         return Ok(Reply::empty());
     }
     let target = (path.as_path(), args.rights());
-    dataplane.pg.capture_as(&mut dataplane.control.engine, id, target, count).map_err(refused)?;
+    dataplane
+        .parts
+        .get_mut::<Pg>()
+        .capture_as(&mut dataplane.control.engine, id, target, count)
+        .map_err(refused)?;
     Ok(Reply::empty())
 }
 

@@ -8,12 +8,13 @@ use weft_plugin_host::health::Mode;
 use weft_plugin_host::plugin::{Answer, CommandParts};
 
 use super::{left, refused, row};
+use crate::plugins::Plugins;
 use crate::plugins::PluginsError;
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     let name = |dataplane: &Dataplane, words: &[&str]| match words {
-        [] => dataplane.plugins.names().map(|name| Candidate::new(name, "plugin")).collect(),
+        [] => dataplane.parts.get::<Plugins>().names().map(|name| Candidate::new(name, "plugin")).collect(),
         _ => Vec::new(),
     };
     let change = |path: &str, change: fn(&mut Dataplane, &str) -> Result<(), PluginsError>| {
@@ -72,7 +73,7 @@ struct Views {
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     args.finish()?;
     dataplane.hear_plugins();
-    let loaded = dataplane.plugins.loaded().iter().map(|loaded| {
+    let loaded = dataplane.parts.get::<Plugins>().loaded().iter().map(|loaded| {
         let (plugin, library) = (loaded.plugin(), &loaded.plugin().library);
         let failure = loaded.failure.as_ref();
         View {
@@ -93,7 +94,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
             reloads: loaded.reloads,
         }
     });
-    let refused = dataplane.plugins.refused().iter().map(|(name, why)| View {
+    let refused = dataplane.parts.get::<Plugins>().refused().iter().map(|(name, why)| View {
         name: name.clone(),
         version: String::new(),
         abi_version: None,

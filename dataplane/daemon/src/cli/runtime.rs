@@ -7,6 +7,7 @@ use weft_engine::ThreadIndex;
 use weft_engine::node::{Kind, Role};
 
 use super::{center, left, right, row, scientific};
+use crate::baseline::Baselines;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -56,7 +57,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("clear runtime", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let threads = dataplane.plan.places().count() as u16;
-            dataplane.baselines.clear_runtime(&dataplane.control.engine, threads);
+            dataplane.parts.get_mut::<Baselines>().clear_runtime(&dataplane.control.engine, threads);
             let since = dataplane.started.0.elapsed().as_secs();
             dataplane.engine.stats.last_stats_clear().set(since);
             Ok(Reply::empty())
@@ -72,12 +73,12 @@ fn runtime(dataplane: &Dataplane, all: bool) -> Runtime {
 
 fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
     let counters = &dataplane.engine.counters;
-    let seconds = dataplane.baselines.since.elapsed().as_secs_f64();
-    let (turns, punted) = dataplane.baselines.turns_and_punts(counters, index);
+    let seconds = dataplane.parts.get::<Baselines>().since.elapsed().as_secs_f64();
+    let (turns, punted) = dataplane.parts.get::<Baselines>().turns_and_punts(counters, index);
     let (mut entered, mut left, mut dropped, mut calls, mut vectors) = (0, 0, 0, 0, 0);
     let mut nodes = Vec::new();
     for (id, info) in dataplane.engine.graph().nodes() {
-        let counts = dataplane.baselines.node(&dataplane.engine, index, id);
+        let counts = dataplane.parts.get::<Baselines>().node(&dataplane.engine, index, id);
         match info.spec.kind {
             Kind::Input => entered += counts.vectors,
             Kind::Internal => {

@@ -12,6 +12,7 @@ use weft_engine::node::Kind;
 use weft_engine::trace::{Names, TraceRecord};
 
 use super::refused;
+use crate::plugins::Plugins;
 use crate::state::{Dataplane, NoAnswer};
 
 /// Packets that are shown per thread unless more are asked for.
@@ -127,7 +128,8 @@ pub fn packets(dataplane: &mut Dataplane) -> Result<Vec<(ThreadIndex, Vec<Packet
 }
 
 fn step(dataplane: &Dataplane, record: &TraceRecord) -> Step {
-    let mut text = dataplane.plugins.trace(&dataplane.node(record.node), record).unwrap_or_default();
+    let mut text =
+        dataplane.parts.get::<Plugins>().trace(&dataplane.node(record.node), record).unwrap_or_default();
     let format = dataplane.engine.graph().node(record.node).and_then(|node| node.spec.trace);
     // Writing to a string does not fail.
     let _ = record.print(format, dataplane, &mut text);

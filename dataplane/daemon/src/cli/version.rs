@@ -4,7 +4,8 @@
 use serde::Serialize;
 use weft_cli::{Command, Reply};
 
-use super::{VERSION, left};
+use super::left;
+use crate::VERSION;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]

@@ -27,7 +27,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn part(dataplane: &Dataplane) -> Result<&Vplaned, CliError> {
-    dataplane.vplaned.as_deref().ok_or_else(|| CliError::new("startup.conf has no section vplaned { }"))
+    dataplane.parts.find::<Vplaned>().ok_or_else(|| CliError::new("startup.conf has no section vplaned { }"))
 }
 
 #[derive(Serialize)]

@@ -2,10 +2,13 @@
 //! An interface or a table goes and another one with its index, and its name, comes: nothing of the first must be left.
 
 use std::time::Duration;
+use weft_devices::pg::Pg;
 use weft_nodes::ip4::Ip4;
 
 use weft_flow_map::{Flow, Verdict};
 
+use crate::baseline::Baselines;
+use crate::capture::Capture;
 use crate::testing::Bed;
 
 /// Deletes loop0 and makes it again, with the same index.
@@ -36,7 +39,7 @@ fn streams_of_packets_go_with_the_interface_that_they_name() {
         bed.text(&format!("packet-generator new {{ name {name} limit 1 {place} {packet} }}"));
     }
     again(&mut bed);
-    let left: Vec<String> = bed.dataplane.pg.streams().map(|stream| stream.name).collect();
+    let left: Vec<String> = bed.dataplane.parts.get::<Pg>().streams().map(|stream| stream.name).collect();
     assert_eq!(left, ["other"]);
 }
 
@@ -46,7 +49,7 @@ fn a_capture_of_an_interface_ends_with_it() {
     let file = format!("weft-lifecycle-{}.pcap", std::process::id());
     bed.text(&format!("pcap trace rx tx intfc loop0 file {file}"));
     again(&mut bed);
-    assert_eq!(bed.dataplane.capture.as_ref().map(|capture| capture.running), Some(false));
+    assert_eq!(bed.dataplane.parts.find::<Capture>().map(|capture| capture.running), Some(false));
     bed.text("pcap trace off");
     // It is a file of this test alone.
     let _ = std::fs::remove_file(format!("/tmp/{file}"));
@@ -60,7 +63,7 @@ fn what_clear_has_hidden_is_not_hidden_from_the_next_interface() {
     bed.text("clear interfaces");
     again(&mut bed);
     bed.dataplane.counters.interfaces.rx_miss.add(index.index(), 3);
-    let counts = bed.dataplane.baselines.interface(&bed.dataplane.engine.counters, index);
+    let counts = bed.dataplane.parts.get::<Baselines>().interface(&bed.dataplane.engine.counters, index);
     assert_eq!(counts.simple[5], 3);
 }
 

@@ -29,6 +29,7 @@ use weft_plugin_host::{Event, Host, Library, Plugin, PluginError};
 
 use crate::cli;
 use crate::state::{Dataplane, PATIENCE};
+use crate::subsystem::Subsystem;
 
 pub use order::OrderError;
 pub use search::SearchError;
@@ -134,6 +135,8 @@ pub struct Plugins {
     numbers: Vec<String>,
 }
 
+impl Subsystem for Plugins {}
+
 impl Plugins {
     /// Loaded plugins, in the order of loading.
     pub fn loaded(&self) -> &[Loaded] {
@@ -172,20 +175,22 @@ impl Dataplane {
         let name = search::stem(name);
         let loaded = self.load_all(&name);
         match &loaded {
-            Ok(names) => names.iter().for_each(|name| drop(self.plugins.refused.remove(name))),
+            Ok(names) => {
+                names.iter().for_each(|name| drop(self.parts.get_mut::<Plugins>().refused.remove(name)))
+            }
             Err(PluginsError::Loaded(_)) => {}
-            Err(error) => drop(self.plugins.refused.insert(name, error.to_string())),
+            Err(error) => drop(self.parts.get_mut::<Plugins>().refused.insert(name, error.to_string())),
         }
         loaded
     }
 
     fn load_all(&mut self, name: &str) -> Result<Vec<String>, PluginsError> {
-        if self.plugins.place(name).is_some() {
+        if self.parts.get::<Plugins>().place(name).is_some() {
             return Err(PluginsError::Loaded(name.to_owned()));
         }
         let libraries = order::resolve(
             name,
-            |name| self.plugins.place(name).is_some(),
+            |name| self.parts.get::<Plugins>().place(name).is_some(),
             |name| Ok(Library::open(&search::find(&self.config.plugins.path, name)?)?),
         )?;
         let mut names = Vec::new();
@@ -203,8 +208,9 @@ impl Dataplane {
         let modules = self.check_messages(&plugin)?;
         let settings = self.settings_of(&plugin)?;
         plugin.make_counters(&mut self.control.engine, None)?;
-        let Dataplane { plugins, control: Control { engine, .. }, .. } = self;
-        if let Err(error) = engine.at_once(|engine| plugin.install(&mut plugins.host, engine)) {
+        let Dataplane { parts, control: Control { engine, .. }, .. } = self;
+        let host = &mut parts.get_mut::<Plugins>().host;
+        if let Err(error) = engine.at_once(|engine| plugin.install(host, engine)) {
             plugin.remove_counters(engine, None);
             self.end(plugin);
             return Err(error.into());
@@ -215,10 +221,16 @@ impl Dataplane {
             return Err(PluginsError::Rules(name, error));
         }
         self.tell_values(&plugin, &settings);
-        self.plugins.loaded.push(Loaded { plugin, modules, modified, failure: None, reloads: 0 });
+        self.parts.get_mut::<Plugins>().loaded.push(Loaded {
+            plugin,
+            modules,
+            modified,
+            failure: None,
+            reloads: 0,
+        });
         self.control.adopt_settings(&name, settings.clone());
         if let Err(error) = self.publish() {
-            if let Some(Loaded { plugin, .. }) = self.plugins.loaded.pop() {
+            if let Some(Loaded { plugin, .. }) = self.parts.get_mut::<Plugins>().loaded.pop() {
                 self.remove(plugin);
             }
             if let Err(error) = self.publish() {
@@ -234,7 +246,7 @@ impl Dataplane {
     fn check_messages(&mut self, plugin: &Plugin) -> Result<Vec<&'static ModuleInfo>, PluginsError> {
         let name = &plugin.library.name;
         let taken = |message: &str| {
-            let by = self.plugins.taker(message).filter(|by| by != name)?;
+            let by = self.parts.get::<Plugins>().taker(message).filter(|by| by != name)?;
             Some(PluginsError::Taken { plugin: name.clone(), message: message.to_owned(), by: by.to_owned() })
         };
         match plugin.messages().find_map(taken) {
@@ -252,18 +264,18 @@ impl Dataplane {
 
     /// Unloads a plugin: its features are off, its nodes gone, its library closed.
     pub fn unload_plugin(&mut self, name: &str) -> Result<(), PluginsError> {
-        let Some(place) = self.plugins.place(name) else {
+        let Some(place) = self.parts.get::<Plugins>().place(name) else {
             // Whoever unloads a plugin that was refused does not want to hear of it any more.
-            return match self.plugins.refused.remove(name) {
+            return match self.parts.get_mut::<Plugins>().refused.remove(name) {
                 Some(_) => Ok(()),
                 None => Err(PluginsError::NotLoaded(name.to_owned())),
             };
         };
-        let by = self.plugins.loaded.iter().map(|loaded| &loaded.plugin.library);
+        let by = self.parts.get::<Plugins>().loaded.iter().map(|loaded| &loaded.plugin.library);
         if let Some(by) = by.clone().find(|library| library.depends.iter().any(|needed| needed == name)) {
             return Err(PluginsError::Needed { needed: name.to_owned(), by: by.name.clone() });
         }
-        let Loaded { plugin, .. } = self.plugins.loaded.remove(place);
+        let Loaded { plugin, .. } = self.parts.get_mut::<Plugins>().loaded.remove(place);
         self.control.adopt_settings(name, Vec::new());
         let published = self.publish();
         debug_assert!(published.is_ok(), "fewer commands do not collide, fewer messages need no ids");
@@ -282,44 +294,50 @@ impl Dataplane {
     /// Ends a plugin that is out of the graph, when nobody holds anything of it any more.
     fn end(&mut self, plugin: Plugin) -> bool {
         let idle = self.settle(PATIENCE, |dataplane| {
-            dataplane.plugins.host.retire();
+            dataplane.parts.get::<Plugins>().host.retire();
             plugin.is_idle()
         });
         if !idle {
-            self.plugins.leaving.push(plugin);
+            self.parts.get_mut::<Plugins>().leaving.push(plugin);
         }
         idle
     }
 
     /// Unloads all plugins, last loaded first.
     pub fn unload_all_plugins(&mut self) {
-        while let Some(Loaded { plugin, .. }) = self.plugins.loaded.pop() {
+        while let Some(Loaded { plugin, .. }) = self.parts.get_mut::<Plugins>().loaded.pop() {
             self.remove(plugin);
         }
     }
 
     /// Replaces a plugin by what its file is now. Its features stay enabled where they are, and its state is handed over.
     pub fn reload_plugin(&mut self, name: &str) -> Result<(), PluginsError> {
-        let place = self.plugins.place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
-        let path = self.plugins.loaded[place].plugin.library.path.clone();
+        let place = self
+            .parts
+            .get::<Plugins>()
+            .place(name)
+            .ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
+        let path = self.parts.get::<Plugins>().loaded[place].plugin.library.path.clone();
         let modified = modified(&path);
         let library = Library::open(&path)?;
-        order::check(&library, |name| self.plugins.place(name).is_some_and(|other| other < place))?;
+        order::check(&library, |name| {
+            self.parts.get::<Plugins>().place(name).is_some_and(|other| other < place)
+        })?;
         let mut new = self.started(library)?;
         let modules = self.check_messages(&new)?;
         let settings = self.settings_of(&new)?;
         let known: Vec<_> = self.control.known_settings().collect();
-        let mut old = self.plugins.loaded.remove(place);
+        let mut old = self.parts.get_mut::<Plugins>().loaded.remove(place);
         match self.replace(&mut old.plugin, &mut new, place, &settings) {
             Ok(()) => {
                 let reloads = old.reloads + 1;
                 let new = Loaded { plugin: new, modules, modified, failure: None, reloads };
-                self.plugins.loaded.insert(place, new);
+                self.parts.get_mut::<Plugins>().loaded.insert(place, new);
                 self.control.adopt_settings(name, settings.clone());
             }
             Err(error) => {
                 old.modified = modified;
-                self.plugins.loaded.insert(place, old);
+                self.parts.get_mut::<Plugins>().loaded.insert(place, old);
                 self.end(new);
                 return Err(error);
             }
@@ -357,7 +375,8 @@ impl Dataplane {
             new.remove_counters(&mut self.control.engine, Some(old));
             return Err(PluginsError::Rules(name, error));
         }
-        let Dataplane { control: Control { engine, .. }, plugins: Plugins { host, loaded, .. }, .. } = self;
+        let Dataplane { control: Control { engine, .. }, parts, .. } = self;
+        let Plugins { host, loaded, .. } = parts.get_mut();
         let replaced = engine.at_once(|engine| {
             let depend = |loaded: &&mut Loaded| loaded.plugin.library.depends.contains(&name);
             let mut others: Vec<_> =
@@ -394,8 +413,12 @@ impl Dataplane {
 
     /// Lets packets pass the nodes of a plugin, or go on without them.
     pub fn switch_plugin(&mut self, name: &str, on: bool) -> Result<(), PluginsError> {
-        let place = self.plugins.place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
-        let loaded = &mut self.plugins.loaded[place];
+        let place = self
+            .parts
+            .get::<Plugins>()
+            .place(name)
+            .ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
+        let loaded = &mut self.parts.get_mut::<Plugins>().loaded[place];
         let missed = on && loaded.plugin.health.mode() == Mode::Failed;
         loaded.plugin.health.set(if on { Mode::Running } else { Mode::Disabled });
         if on {
@@ -430,7 +453,7 @@ impl Dataplane {
 
     /// Tells all plugins what becomes of interfaces and tables.
     pub(crate) fn tell_plugins(&mut self, event: Event) {
-        let names: Vec<String> = self.plugins.names().map(str::to_owned).collect();
+        let names: Vec<String> = self.parts.get::<Plugins>().names().map(str::to_owned).collect();
         for name in names {
             self.with_plugin(&name, |plugin, dataplane| plugin.hear(dataplane, event));
         }
@@ -442,10 +465,10 @@ impl Dataplane {
         name: &str,
         work: impl FnOnce(&mut Plugin, &mut Dataplane) -> R,
     ) -> Option<R> {
-        let place = self.plugins.place(name)?;
-        let mut loaded = self.plugins.loaded.remove(place);
+        let place = self.parts.get::<Plugins>().place(name)?;
+        let mut loaded = self.parts.get_mut::<Plugins>().loaded.remove(place);
         let result = work(&mut loaded.plugin, self);
-        self.plugins.loaded.insert(place, loaded);
+        self.parts.get_mut::<Plugins>().loaded.insert(place, loaded);
         Some(result)
     }
 
@@ -453,7 +476,7 @@ impl Dataplane {
     /// of the messages of these.
     fn publish(&mut self) -> Result<(), PluginsError> {
         let mut tree = cli::tree();
-        for Loaded { plugin, .. } in &self.plugins.loaded {
+        for Loaded { plugin, .. } in &self.parts.get::<Plugins>().loaded {
             let own = plugin.commands().iter();
             let own = own.map(|command| cli::plugin::command(&plugin.library.name, command));
             let settings = self.known_settings();

@@ -6,12 +6,13 @@ use anyhow::Result;
 use weft_classify::OwnedSet;
 use weft_control::{ChangeSet, Owner, Purpose};
 
+use crate::plugins::Plugins;
 use crate::state::Dataplane;
 
 impl Dataplane {
     /// The owner that a plugin is.
     pub(super) fn plugin_owner(&mut self, plugin: &str) -> Owner {
-        let numbers = &mut self.plugins.numbers;
+        let numbers = &mut self.parts.get_mut::<Plugins>().numbers;
         let number = match numbers.iter().position(|name| name == plugin) {
             Some(number) => number,
             None => {

@@ -9,6 +9,7 @@ use weft_plugin_host::health::Failure;
 
 use super::modified;
 use crate::main_loop::Main;
+use crate::plugins::Plugins;
 use crate::state::Dataplane;
 
 /// How long the main loop sleeps at most before it looks for timers that have come with a new plugin.
@@ -30,13 +31,13 @@ pub async fn tick(main: Main) {
 
 impl Dataplane {
     fn next_plugin_timer(&self) -> Option<Instant> {
-        self.plugins.loaded.iter().filter_map(|loaded| loaded.plugin.next_due()).min()
+        self.parts.get::<Plugins>().loaded.iter().filter_map(|loaded| loaded.plugin.next_due()).min()
     }
 
     fn tick_plugins(&mut self) {
         let now = Instant::now();
         let due = |name: &(String, Option<Instant>)| name.1.is_some_and(|due| due <= now);
-        let all = self.plugins.loaded.iter();
+        let all = self.parts.get::<Plugins>().loaded.iter();
         let all = all.map(|loaded| (loaded.plugin.library.name.clone(), loaded.plugin.next_due()));
         for (name, _) in all.filter(due).collect::<Vec<_>>() {
             self.with_plugin(&name, |plugin, dataplane| plugin.tick(dataplane, now));
@@ -45,7 +46,7 @@ impl Dataplane {
 
     /// Hears of failures.
     pub fn hear_plugins(&mut self) {
-        for loaded in &mut self.plugins.loaded {
+        for loaded in &mut self.parts.get_mut::<Plugins>().loaded {
             for failure in loaded.plugin.health.news() {
                 let Failure { place, thread, said } = &failure;
                 let name = &loaded.plugin.library.name;
@@ -59,10 +60,10 @@ impl Dataplane {
 
     /// Looks for calls that do not return, for plugins that can be closed by now, and for changed files.
     pub fn watch_plugins(&mut self) {
-        self.plugins.host.retire();
-        self.plugins.leaving.retain(|plugin| !plugin.is_idle());
+        self.parts.get::<Plugins>().host.retire();
+        self.parts.get_mut::<Plugins>().leaving.retain(|plugin| !plugin.is_idle());
         let limit = self.engine.clock.clocks(self.config.plugins.runaway);
-        for loaded in &self.plugins.loaded {
+        for loaded in &self.parts.get::<Plugins>().loaded {
             let plugin = &loaded.plugin;
             for (node, thread) in plugin.overdue(self.engine.clock.now(), limit) {
                 if plugin.health.runs() {
@@ -84,7 +85,7 @@ impl Dataplane {
     }
 
     fn reload_changed_plugins(&mut self) {
-        let plugins = &mut self.plugins;
+        let plugins = self.parts.get_mut::<Plugins>();
         let mut ready = Vec::new();
         for loaded in &plugins.loaded {
             let library = &loaded.plugin.library;
@@ -98,7 +99,7 @@ impl Dataplane {
             }
         }
         for name in ready {
-            self.plugins.changing.remove(&name);
+            self.parts.get_mut::<Plugins>().changing.remove(&name);
             match self.reload_plugin(&name) {
                 Ok(()) => tracing::info!("plugin {name}: its file has changed, and it was reloaded"),
                 Err(error) => {
@@ -111,8 +112,8 @@ impl Dataplane {
 
     /// A file that was refused is tried again only when it changes again.
     fn forget_change(&mut self, name: &str) {
-        if let Some(place) = self.plugins.place(name) {
-            let loaded = &mut self.plugins.loaded[place];
+        if let Some(place) = self.parts.get::<Plugins>().place(name) {
+            let loaded = &mut self.parts.get_mut::<Plugins>().loaded[place];
             loaded.modified = modified(&loaded.plugin.library.path);
             loaded.failure.get_or_insert_with(|| Failure {
                 place: "the reload".to_owned(),

@@ -11,6 +11,7 @@ use weft_nodes::ip4::{Forward, Ip4};
 use weft_plugin_host::{Route4, World};
 use weft_stats::Combined;
 
+use crate::binapi::Api;
 use crate::state::Dataplane;
 
 impl World for Dataplane {
@@ -87,7 +88,7 @@ impl World for Dataplane {
     }
 
     fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String> {
-        let api = self.api.as_ref().ok_or("the binary API is not served yet")?;
+        let api = self.parts.find::<Api>().ok_or("the binary API is not served yet")?;
         match api.clients.send_body(SessionId(session), event, body) {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!("the client of session {session} has gone")),

@@ -10,8 +10,8 @@ use weft_nodes::interface::Kind;
 
 use super::{DeviceError, DeviceWords, kind, made_up_mac};
 use crate::cli::pg::commands;
-use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
+use crate::subsystem::{Foundation, Subsystem};
 
 const PG_MTU: u16 = 9000;
 
@@ -34,11 +34,12 @@ impl Dataplane {
         mode: Mode,
         mac: Option<MacAddr>,
     ) -> Result<InterfaceIndex, DeviceError> {
-        if let Some((index, _)) = self.pg.interface(id) {
+        if let Some((index, _)) = self.parts.get::<Pg>().interface(id) {
             return Ok(index);
         }
         let index = self.interfaces.next_index();
-        let Dataplane { control: Control { interfaces, engine, .. }, pg, devices, .. } = self;
+        let Dataplane { control: Control { interfaces, engine, .. }, parts, devices, .. } = self;
+        let pg = parts.get_mut::<Pg>();
         let tx = pg.create_interface(engine, id, index, mode)?;
         let mac = mac.unwrap_or_else(|| made_up_mac(1, id.0));
         if let Err(error) = interfaces.create(engine, &id.to_string(), Kind::Port, mac, PG_MTU, tx) {

@@ -15,8 +15,8 @@ use weft_engine::{Engine, InterfaceIndex};
 use super::placement::{Placed, thread};
 use super::{DeviceError, Devices};
 use crate::config::af_xdp::WorkerNumber;
-use crate::lifecycle::Refusal;
 use crate::state::{Dataplane, PATIENCE};
+use crate::subsystem::Refusal;
 
 impl Devices {
     /// Hands a receive queue to its worker.

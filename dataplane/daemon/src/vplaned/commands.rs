@@ -85,9 +85,9 @@ fn register<F: Feature>(
     apply: impl Fn(&mut Dataplane, &mut Vplaned, F::Value) -> Result<(), CommandError> + 'static,
 ) {
     let apply = move |dataplane: &mut Dataplane, value: F::Value| {
-        let mut vplaned = dataplane.vplaned.take().expect("commands come from vplaned");
+        let mut vplaned = dataplane.parts.take::<Vplaned>().expect("commands come from vplaned");
         let done = apply(dataplane, &mut vplaned, value);
-        dataplane.vplaned = Some(vplaned);
+        dataplane.parts.put(vplaned);
         done
     };
     registry.register::<F>(apply).expect("no two features of the list take one word");

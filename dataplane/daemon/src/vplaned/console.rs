@@ -17,6 +17,7 @@ use weft_vplaned::netlink::MacAddr;
 
 use super::{npf, sessions};
 use crate::state::Dataplane;
+use crate::vplaned::Vplaned;
 
 /// Routes that `route show` gives without a count.
 const MANY: usize = 10_000;
@@ -57,7 +58,7 @@ pub fn console() -> Console<Dataplane> {
 
 /// The kernel's name of an interface, or else our own.
 fn name_of(dataplane: &Dataplane, index: InterfaceIndex) -> String {
-    let vplaned = dataplane.vplaned.as_deref();
+    let vplaned = dataplane.parts.find::<Vplaned>();
     let known = vplaned.and_then(|vplaned| vplaned.bindings.kernel_of(index));
     known.map_or_else(|| dataplane.interface_name(index), |(_, name)| name.to_owned())
 }
@@ -76,9 +77,11 @@ fn table_id(dataplane: &Dataplane, table: TableIndex) -> u32 {
 
 fn npf_op(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
     let shows = words.one_of(&[("show", true), ("clear", false)])?;
-    let Dataplane { vplaned, control, .. } = dataplane;
+    let Dataplane { parts, control, .. } = dataplane;
     let rule_sets = &control.rule_sets;
-    let Some(vplaned) = vplaned else { return Err(Failure("there is no vplaned\n".to_owned())) };
+    let Some(vplaned) = parts.find_mut::<Vplaned>() else {
+        return Err(Failure("there is no vplaned\n".to_owned()));
+    };
     match shows {
         true => text(&npf::show(&vplaned.filters, rule_sets, words)?),
         false => npf::clear(&mut vplaned.filters, rule_sets, words),
@@ -108,7 +111,7 @@ fn ifconfig(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Int
 }
 
 fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) -> json::Interface {
-    let vplaned = dataplane.vplaned.as_deref();
+    let vplaned = dataplane.parts.find::<Vplaned>();
     let kernel = vplaned.and_then(|vplaned| vplaned.bindings.kernel_of(index));
     let counters = dataplane.counters_of(index);
     let up = dataplane.interfaces.is_up(index);

@@ -37,6 +37,7 @@ use self::changes::Bindings;
 use self::npf::Filters;
 use self::ports::Ports;
 use self::settings::Wanted;
+use crate::plugins::Plugins;
 use crate::state::Dataplane;
 
 pub use self::console::console;
@@ -260,7 +261,7 @@ impl Dataplane {
     /// Works in what the session tells; what it leads to may take some calls of [`Dataplane::apply_more`].
     pub fn hear_vplaned(&mut self, events: impl IntoIterator<Item = Event>) {
         // Apart while the rest of the state changes by it.
-        let Some(mut vplaned) = self.vplaned.take() else { return };
+        let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return };
         for event in events {
             vplaned = match event {
                 Event::Update(item) => self.hear_item(vplaned, &item),
@@ -271,7 +272,7 @@ impl Dataplane {
             };
         }
         self.apply_slice(&mut vplaned);
-        self.vplaned = Some(vplaned);
+        self.parts.put(vplaned);
     }
 
     fn hear_item(&mut self, mut vplaned: Box<Vplaned>, item: &Item) -> Box<Vplaned> {
@@ -281,13 +282,13 @@ impl Dataplane {
         }
         // Handlers of commands find everything where it belongs.
         let mut registry = std::mem::take(&mut vplaned.registry);
-        self.vplaned = Some(vplaned);
+        self.parts.put(vplaned);
         let by_plugin = named(&item.data).and_then(|(name, data)| self.plugin_command(&name, &data));
         let outcome = match by_plugin {
             None => Ok(registry.run(self, &item.data)),
             Some(done) => done.map(|()| Outcome::Applied),
         };
-        let mut vplaned = self.vplaned.take().expect("handlers put vplaned's part back");
+        let mut vplaned = self.parts.take::<Vplaned>().expect("handlers put vplaned's part back");
         vplaned.registry = registry;
         match outcome {
             Ok(outcome) => vplaned.judge(&word, &item.data, outcome),
@@ -298,7 +299,7 @@ impl Dataplane {
 
     /// A command of a plugin; `None`: no plugin takes it.
     fn plugin_command(&mut self, name: &str, data: &[u8]) -> Option<Result<(), String>> {
-        let plugin = self.plugins.taker(name)?.to_owned();
+        let plugin = self.parts.get::<Plugins>().taker(name)?.to_owned();
         self.with_plugin(&plugin, |plugin, dataplane| plugin.take(dataplane, name, data))
     }
 
@@ -356,7 +357,7 @@ impl Dataplane {
 
     /// Works in what the route broker tells, as [`Dataplane::hear_vplaned`]; says whether it asks for everything anew.
     pub fn hear_broker(&mut self, events: impl IntoIterator<Item = BrokerEvent>) -> bool {
-        let Some(mut vplaned) = self.vplaned.take() else { return false };
+        let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return false };
         let mut reset = false;
         for event in events {
             let Learned { store, changes, .. } = &mut vplaned.learned;
@@ -368,16 +369,16 @@ impl Dataplane {
             }
         }
         self.apply_slice(&mut vplaned);
-        self.vplaned = Some(vplaned);
+        self.parts.put(vplaned);
         reset
     }
 
     /// Applies some of what was heard; says whether there is more. Nothing should be heard before all is applied, so that the
     /// senders wait and not the memory grows.
     pub fn apply_more(&mut self) -> bool {
-        let Some(mut vplaned) = self.vplaned.take() else { return false };
+        let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return false };
         let more = self.apply_slice(&mut vplaned);
-        self.vplaned = Some(vplaned);
+        self.parts.put(vplaned);
         more
     }
 
@@ -444,14 +445,14 @@ impl Dataplane {
 
     /// Registers ports that are new and withdraws those that are gone; reports links that have changed.
     pub fn look_after_vplaned(&mut self) {
-        let Some(mut vplaned) = self.vplaned.take() else { return };
+        let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return };
         self.look_at_ports(&mut vplaned);
         vplaned.filters.log(&self.rule_sets);
-        self.vplaned = Some(vplaned);
+        self.parts.put(vplaned);
     }
 
     /// What is to be told to vplaned.
     pub fn take_tells(&mut self) -> Vec<Tell> {
-        self.vplaned.as_mut().map(|vplaned| std::mem::take(&mut vplaned.tells)).unwrap_or_default()
+        self.parts.find_mut::<Vplaned>().map(|vplaned| std::mem::take(&mut vplaned.tells)).unwrap_or_default()
     }
 }

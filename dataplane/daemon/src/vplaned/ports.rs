@@ -12,8 +12,8 @@ use weft_vplaned::netlink::{IfIndex, MacAddr};
 use weft_vplaned::types::{Counters, Duplex, Link, PortDescription, PortNumber};
 
 use super::{Tell, Vplaned};
-use crate::lifecycle::{Foundation, Subsystem};
 use crate::state::Dataplane;
+use crate::subsystem::{Foundation, Subsystem};
 
 struct Port {
     index: InterfaceIndex,

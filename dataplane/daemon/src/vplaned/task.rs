@@ -111,7 +111,7 @@ pub async fn serve(main: Main, opened: Opened) {
         let status = status(&mut client, &endpoints, broker.as_ref());
         absence.look(&status, Instant::now());
         main.with(|dataplane| {
-            if let Some(vplaned) = &mut dataplane.vplaned {
+            if let Some(vplaned) = dataplane.parts.find_mut::<Vplaned>() {
                 vplaned.status = status;
             }
         });
@@ -158,7 +158,7 @@ impl Absence {
 
 fn open_broker(main: &Main) -> Option<Broker> {
     let settings =
-        main.look(|dataplane| dataplane.vplaned.as_ref().map(|vplaned| vplaned.settings.clone()))?;
+        main.look(|dataplane| dataplane.parts.find::<Vplaned>().map(|vplaned| vplaned.settings.clone()))?;
     let endpoint = settings.broker?;
     match Broker::new(Transport::new(), endpoint, settings.uuid, STALE) {
         Ok(broker) => Some(broker),

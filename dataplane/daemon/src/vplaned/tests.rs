@@ -17,6 +17,7 @@ use weft_vplaned::types::Sequence;
 
 use super::*;
 use crate::testing::Bed;
+use crate::vplaned::Vplaned;
 
 fn ifindex(number: u32) -> IfIndex {
     IfIndex::new(number).expect("not 0")
@@ -51,7 +52,7 @@ impl Stand {
             .create_pg_interface(PgId(0), Mode::Ethernet, None)
             .expect("a port of the packet generator");
         vplaned.bindings.bind(ifindex(2), port, "dp0p0s4");
-        bed.dataplane.vplaned = Some(Box::new(vplaned));
+        bed.dataplane.parts.put(Box::new(vplaned));
         Stand { bed, port, folder }
     }
 
@@ -61,7 +62,7 @@ impl Stand {
     }
 
     pub fn vplaned(&mut self) -> &mut Vplaned {
-        self.bed.dataplane.vplaned.as_deref_mut().expect("there is one")
+        self.bed.dataplane.parts.find_mut::<Vplaned>().expect("there is one")
     }
 
     fn assert_all_applied(&mut self) {

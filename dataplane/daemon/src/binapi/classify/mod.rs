@@ -26,6 +26,7 @@ pub use self::table::{NONE, Session, Table};
 use self::table::{VECTOR, chain, rules, verdict};
 use crate::binapi::retval;
 use crate::state::Dataplane;
+use crate::subsystem::Subsystem;
 
 /// More tables than anybody can keep apart.
 const MOST_TABLES: usize = 4096;
@@ -36,6 +37,8 @@ pub struct Tables {
     tables: BTreeMap<u32, Table>,
     last_session: u32,
 }
+
+impl Subsystem for Tables {}
 
 impl Tables {
     /// All of them, by index.
@@ -74,7 +77,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(OutputAclSetInterfaceReply { retval: 0 })
     });
     registry.query(|dataplane, _, ClassifyTableIds {}| {
-        let ids = dataplane.classify_tables.tables.keys().copied().collect();
+        let ids = dataplane.parts.get::<Tables>().tables.keys().copied().collect();
         Ok(ClassifyTableIdsReply { retval: 0, ids })
     });
     registry.query(|dataplane, _, ClassifyTableByInterface { sw_if_index }| {
@@ -85,7 +88,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.query(|dataplane, _, ClassifyTableInfo { table_id }| {
         let table =
-            dataplane.classify_tables.tables.get(&table_id).ok_or(Retval::CLASSIFY_TABLE_NOT_FOUND)?;
+            dataplane.parts.get::<Tables>().tables.get(&table_id).ok_or(Retval::CLASSIFY_TABLE_NOT_FOUND)?;
         Ok(ClassifyTableInfoReply {
             retval: 0,
             table_id,
@@ -101,7 +104,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|_, _, ClassifySessionDump { table_id }| {
         let mut place = 0;
         Records::new(move |dataplane: &mut Dataplane| {
-            let session = dataplane.classify_tables.tables.get(&table_id)?.sessions.get(place)?;
+            let session = dataplane.parts.get::<Tables>().tables.get(&table_id)?.sessions.get(place)?;
             place += 1;
             Some(ClassifySessionDetails {
                 retval: 0,
@@ -128,17 +131,17 @@ impl Dataplane {
             skip_n_vectors: table.skip,
             match_n_vectors: (table.mask.len() / VECTOR) as u32,
         };
-        if next.is_some_and(|next| !self.classify_tables.tables.contains_key(&next)) {
+        if next.is_some_and(|next| !self.parts.get::<Tables>().tables.contains_key(&next)) {
             return Err(Retval::NO_SUCH_TABLE2);
         }
-        if self.classify_tables.tables.contains_key(&message.table_index) {
+        if self.parts.get::<Tables>().tables.contains_key(&message.table_index) {
             // As in VPP, only the chain of a table can be changed.
             self.change_tables(|tables| {
                 let table = tables.tables.get_mut(&message.table_index).ok_or(Retval::NO_SUCH_TABLE)?;
                 table.next = next;
                 Ok(())
             })?;
-            return Ok(reply(message.table_index, &self.classify_tables.tables[&message.table_index]));
+            return Ok(reply(message.table_index, &self.parts.get::<Tables>().tables[&message.table_index]));
         }
         if message.memory_size == 0 {
             return Err(Retval::INVALID_MEMORY_SIZE);
@@ -151,7 +154,7 @@ impl Dataplane {
         let offset = (message.current_data_flag == 1).then_some(message.current_data_offset);
         let mut table = Table::new(message.mask, message.skip_n_vectors, offset)?;
         (table.buckets, table.next, table.miss) = (message.nbuckets, next, message.miss_next_index);
-        let tables = &mut self.classify_tables.tables;
+        let tables = &mut self.parts.get_mut::<Tables>().tables;
         if tables.len() >= MOST_TABLES {
             return Err(Retval::LIMIT_EXCEEDED);
         }
@@ -162,7 +165,7 @@ impl Dataplane {
     }
 
     fn delete_tables(&mut self, head: u32, with_chain: bool) -> Result<(), Retval> {
-        let (tables, applied) = (&self.classify_tables.tables, self.applied());
+        let (tables, applied) = (&self.parts.get::<Tables>().tables, self.applied());
         let going = if with_chain { chain(tables, head) } else { vec![head] };
         if !tables.contains_key(&head) {
             return Err(Retval::NO_SUCH_TABLE);
@@ -173,7 +176,7 @@ impl Dataplane {
         if used || others.any(|(_, table)| table.next.is_some_and(|next| going.contains(&next))) {
             return Err(Retval::RSRC_IN_USE);
         }
-        self.classify_tables.tables.retain(|index, _| !going.contains(index));
+        self.parts.get_mut::<Tables>().tables.retain(|index, _| !going.contains(index));
         Ok(())
     }
 
@@ -218,27 +221,27 @@ impl Dataplane {
         &mut self,
         change: impl FnOnce(&mut Tables) -> Result<(), Retval>,
     ) -> Result<(), Retval> {
-        let before = self.classify_tables.clone();
-        let changed = change(&mut self.classify_tables).and_then(|()| {
+        let before = self.parts.get::<Tables>().clone();
+        let changed = change(self.parts.get_mut::<Tables>()).and_then(|()| {
             let mut changes = ChangeSet::new(Owner::API);
             self.applied().into_iter().try_for_each(|head| self.note_set(&mut changes, head))?;
             self.change_rules(&changes)
         });
         if changed.is_err() {
-            self.classify_tables = before;
+            *self.parts.get_mut::<Tables>() = before;
         }
         changed
     }
 
     /// Tables that interfaces ask.
     fn applied(&self) -> BTreeSet<u32> {
-        let all = self.classify_tables.tables.keys().copied();
+        let all = self.parts.get::<Tables>().tables.keys().copied();
         all.filter(|head| self.wants_set(&set_name(*head))).collect()
     }
 
     /// Notes the rules that a chain of tables stands for.
     fn note_set(&self, changes: &mut ChangeSet, head: u32) -> Result<(), Retval> {
-        let rules = rules(&self.classify_tables.tables, head)?;
+        let rules = rules(&self.parts.get::<Tables>().tables, head)?;
         let set = RuleSet::of(rules).map_err(|_| Retval::INVALID_VALUE)?;
         changes.set_rule_set(&set_name(head), &set);
         Ok(())
@@ -263,7 +266,7 @@ impl Dataplane {
         if head == NONE {
             return Ok(());
         }
-        if !self.classify_tables.tables.contains_key(&head) {
+        if !self.parts.get::<Tables>().tables.contains_key(&head) {
             return Err(Retval::NO_SUCH_TABLE);
         }
         let attached = self.rule_sets.attached();

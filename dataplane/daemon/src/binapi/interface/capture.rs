@@ -11,6 +11,7 @@ use weft_binapi::server::Registry;
 use weft_engine::InterfaceIndex;
 use weft_engine::trace::{CAPTURE_BYTES, CaptureFilter};
 
+use crate::capture::Capture;
 use crate::cli::pcap::DIRECTORY;
 use crate::state::Dataplane;
 
@@ -52,7 +53,7 @@ fn begin(dataplane: &mut Dataplane, rights: &Rights, message: &PcapTraceOn) -> R
     if elsewhere || message.max_packets == 0 || !(filter.rx || filter.tx || filter.drop) {
         return Err(Retval::INVALID_VALUE);
     }
-    if dataplane.capture.is_some() {
+    if dataplane.parts.find::<Capture>().is_some() {
         return Err(Retval::VALUE_EXIST);
     }
     let path = Path::new(DIRECTORY).join(name);

@@ -17,6 +17,7 @@ use weft_control::{Value, settings};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::ip4::Ip4;
 
+use crate::baseline::Baselines;
 use crate::binapi::changing;
 use crate::binapi::retval::step;
 use crate::state::Dataplane;
@@ -86,10 +87,10 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             u32::MAX => None,
             _ => Some(dataplane.api_interface(sw_if_index)?),
         };
-        let Dataplane { baselines, control: Control { engine, interfaces, .. }, .. } = dataplane;
+        let Dataplane { parts, control: Control { engine, interfaces, .. }, .. } = dataplane;
         let wanted =
             interfaces.iter().map(|(index, _)| index).filter(|index| only.is_none_or(|only| only == *index));
-        baselines.clear_interfaces(&engine.counters, wanted);
+        parts.get_mut::<Baselines>().clear_interfaces(&engine.counters, wanted);
         Ok(SwInterfaceClearStatsReply { retval: 0 })
     });
     registry

@@ -72,7 +72,7 @@ impl Served {
 
     /// Clients that hear of neighbours.
     fn watchers(&self) -> usize {
-        self.bed.0.borrow().dataplane.api.as_ref().map_or(0, |api| api.watchers.len())
+        self.bed.0.borrow().dataplane.parts.find::<Api>().map_or(0, |api| api.watchers.len())
     }
 
     async fn cli(&self, command: &str) -> String {
@@ -93,7 +93,7 @@ fn serve<F: Future<Output = ()>>(commands: &[&str], test: impl FnOnce(Served) ->
         let server = Server::bind(&path, Options::default(), registry()).expect("a socket in /tmp");
         let shared = Shared(Rc::new(RefCell::new(bed)));
         let api = Api::new(&server);
-        shared.with(|dataplane| dataplane.api = Some(api));
+        shared.with(|dataplane| dataplane.parts.put(Box::new(api)));
         let serving = spawn_local(server.serve(shared.clone()));
         let client = Client::connect(&path, weft_client::Options::new("test")).await;
         let client = client.expect("the server listens");

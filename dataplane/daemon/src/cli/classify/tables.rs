@@ -6,7 +6,7 @@ use weft_classify::Direction;
 use weft_cli::{Args, CliError, Command, Reply};
 
 use super::super::right;
-use crate::binapi::classify::{NONE, Table};
+use crate::binapi::classify::{self, NONE, Table};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -68,7 +68,11 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
     let only: Option<u32> = if args.keyword("index") { Some(args.parse("index")?) } else { None };
     let verbose = verbose || args.keyword("verbose");
     args.finish()?;
-    let wanted = dataplane.classify_tables.iter().filter(|(index, _)| only.is_none_or(|only| only == *index));
+    let wanted = dataplane
+        .parts
+        .get::<classify::Tables>()
+        .iter()
+        .filter(|(index, _)| only.is_none_or(|only| only == *index));
     let tables = wanted.map(|(index, table)| view(dataplane, index, table)).collect();
     Ok(Reply::new(Tables { tables }, move |tables| render(tables, verbose)))
 }

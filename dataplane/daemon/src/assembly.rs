@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The dataplane is put together: engine, tables, nodes and all parts of the daemon, which are named here and nowhere else.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use weft_classify::RuleSets;
+use weft_control::{Control, Flows, ServeTables};
+use weft_devices::pg::Pg;
+use weft_engine::buffer::{BufferConfig, PageRequest, Pages};
+use weft_engine::counters::CounterLimits;
+use weft_engine::graph::BUILT_IN;
+use weft_engine::wait::Waker;
+use weft_engine::worker::IdlePolicy;
+use weft_engine::{Engine, EngineConfig, ThreadIndex, Worker};
+use weft_nodes::graph::add_nodes;
+use weft_nodes::interface::Interfaces;
+use weft_stats::StatsListener;
+
+use crate::baseline::Baselines;
+use crate::binapi::{Agents, classify};
+use crate::cli;
+use crate::config::Config;
+use crate::config::buffers::{NumaNode, PageSize};
+use crate::config::cpu::Idle;
+use crate::config::values::Bytes;
+use crate::error::sentence;
+use crate::forwarding;
+use crate::gauges::Gauges;
+use crate::log::Recent;
+use crate::memory_server::MemoryServer;
+use crate::plugins::Plugins;
+use crate::ports::Devices;
+use crate::pressure::Pressure;
+use crate::state::Dataplane;
+use crate::subsystem::Subsystems;
+use crate::threads::{Plan, WorkerThreads};
+
+/// Nodes beside those of interfaces: built-in ones and those of plugins.
+const NODES: usize = 256;
+/// Counters of these nodes, and of a transmit node.
+const COUNTERS: usize = 2048;
+const COUNTERS_PER_INTERFACE: usize = 4;
+/// Edges between these nodes, and those of a transmit node: from whoever sends, to drop.
+const EDGES: usize = 2048;
+const EDGES_PER_INTERFACE: usize = 8;
+
+/// A dataplane without devices, and its workers to be given threads.
+pub fn assemble(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, Vec<Worker>)> {
+    let (mut engine, workers) = Engine::new(&engine_config(&config, &plan)?)?;
+    check_pages(&config, &engine)?;
+    let mut interfaces = Interfaces::new(&engine, config.limits.interfaces as usize);
+    let main = Waker::new().context("create an eventfd")?;
+    let (mut router, tables) = forwarding::make(&mut engine, &interfaces, &config.limits, main.clone())?;
+    let nodes = add_nodes(&mut engine, &tables)?;
+    router.attach(nodes.held);
+    nodes.held.forget_deleted(&mut interfaces);
+    let rules = config.limits.classify_rules as usize;
+    let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), rules)?;
+    engine.register(BUILT_IN, weft_flow::registration())?;
+    let limit = config.limits.interfaces as usize;
+    let flows = Flows::new(config.flow, limit, main.clone(), serve_flows(&config));
+    let numa = plan.workers.iter().map(|place| place.numa).collect();
+    let devices = Devices::new(&mut engine, numa)?;
+    let mut parts = Subsystems::default();
+    parts.put(Box::new(Baselines::new()));
+    parts.put(Box::new(Pg::new(&mut engine)?));
+    parts.put(Box::new(Gauges::new(&mut engine, &plan)?));
+    parts.put(Box::new(Pressure::default()));
+    parts.put(Box::new(Agents::default()));
+    parts.put(Box::new(classify::Tables::default()));
+    parts.put(Box::new(Plugins::default()));
+    let counters = engine.counters.rows(ThreadIndex(0));
+    let dataplane = Dataplane {
+        control: Control::new(engine, interfaces, router, nodes, rule_sets, flows),
+        routes: tables.routes,
+        collected: None,
+        devices,
+        parts,
+        commands: Rc::new(cli::tree()),
+        counters,
+        plan,
+        threads: WorkerThreads::default(),
+        log,
+        config,
+        started: (Instant::now(), SystemTime::now()),
+        main,
+    };
+    Ok((dataplane, workers))
+}
+
+/// Hands the tables of flows out by a thread of its own: they can be had while the main thread hangs.
+fn serve_flows(config: &Config) -> ServeTables {
+    let path = config.unix.in_runtime_dir(Path::new("flow.sock"));
+    let group = config.unix.gid.map(|group| group.0);
+    let name = format!("{}_flows", config.cpu.thread_prefix);
+    Box::new(move |tables| {
+        let listener = StatsListener::bind(&path, group).map_err(|error| error.to_string())?;
+        let served = MemoryServer::start(listener, tables, name.clone());
+        Ok(Box::new(served.map_err(|error| sentence(&error))?))
+    })
+}
+
+fn engine_config(config: &Config, plan: &Plan) -> Result<EngineConfig> {
+    let buffers = &config.buffers;
+    let with_worker: BTreeSet<u32> = plan.workers.iter().map(|place| place.numa).collect();
+    let named = buffers.per_node.keys().map(|node| u32::from(node.0));
+    let pools = with_worker.iter().copied().chain(named).collect::<BTreeSet<u32>>().into_iter();
+    let count = |numa: u32| buffers.per_node.get(&NumaNode(numa as u16)).unwrap_or(&buffers.per_numa).get();
+    let pages = match buffers.page_size {
+        PageSize::Best | PageSize::DefaultHuge | PageSize::Exactly(HUGE) => PageRequest::Auto,
+        PageSize::Exactly(SMALL) => PageRequest::Small,
+        PageSize::Exactly(Bytes(bytes)) => {
+            bail!("buffers: page-size {bytes}: expected default, default-hugepage, 4k or 2m")
+        }
+    };
+    let interfaces = config.limits.interfaces as usize;
+    Ok(EngineConfig {
+        workers: plan.workers.iter().map(|place| place.numa).collect(),
+        buffers: BufferConfig { pools: pools.map(|numa| (numa, count(numa) as usize)).collect(), pages },
+        limits: CounterLimits {
+            interfaces,
+            nodes: NODES + interfaces,
+            reasons: COUNTERS + COUNTERS_PER_INTERFACE * interfaces,
+            edges: EDGES + EDGES_PER_INTERFACE * interfaces,
+        },
+        stats_size: config.statseg.size.0 as usize,
+        idle: match config.cpu.idle {
+            Idle::Adaptive => IdlePolicy::Adaptive,
+            Idle::Poll => IdlePolicy::Poll,
+        },
+        handoff: config.flow.handoff,
+        clock: None,
+    })
+}
+
+const SMALL: Bytes = Bytes(4096);
+const HUGE: Bytes = Bytes(2 << 20);
+
+/// Pages that were insisted on are there, or the daemon does not start.
+fn check_pages(config: &Config, engine: &Engine) -> Result<()> {
+    let memory = engine.buffers.memory();
+    let insists = matches!(config.buffers.page_size, PageSize::DefaultHuge | PageSize::Exactly(HUGE));
+    if insists && memory.pages() != Pages::Huge {
+        let needed = memory.length().div_ceil(HUGE.0 as usize);
+        bail!(
+            "buffers: page-size: {needed} free huge pages of 2 MiB are needed beside those of the metadata; reserve \
+             more (sysctl vm.nr_hugepages), or use page-size default"
+        );
+    }
+    Ok(())
+}
