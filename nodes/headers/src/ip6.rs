@@ -76,9 +76,24 @@ pub const fn multicast_mac(address: Ipv6Addr) -> MacAddr {
     MacAddr([0x33, 0x33, a, b, c, d])
 }
 
+/// The address that an interface with this MAC address gives itself (RFC 4291 section 2.5.1 and appendix A).
+pub const fn link_local(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_local_address_follows_from_the_mac_address() {
+        let expected: Ipv6Addr = "fe80::36:78ff:fe9a:bcde".parse().unwrap();
+        assert_eq!(link_local(MacAddr([2, 0x36, 0x78, 0x9a, 0xbc, 0xde])), expected);
+        // The example of RFC 2464 section 4.
+        let expected: Ipv6Addr = "fe80::3656:78ff:fe9a:bcde".parse().unwrap();
+        assert_eq!(link_local(MacAddr([0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde])), expected);
+    }
 
     #[test]
     fn a_station_is_asked_for_at_an_address_of_its_last_three_bytes() {

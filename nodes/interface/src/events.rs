@@ -74,8 +74,7 @@ impl Changes {
             (*mtu != new.mtu, Changes::MTU),
             (*mac != new.mac, Changes::MAC),
             (
-                (&ip4.addresses, &ip6.addresses, unnumbered)
-                    != (&new.ip4.addresses, &new.ip6.addresses, &new.unnumbered),
+                (ip4.seen(), ip6.seen(), unnumbered) != (new.ip4.seen(), new.ip6.seen(), &new.unnumbered),
                 Changes::ADDRESSES,
             ),
             ((ip4.table, ip6.table) != (new.ip4.table, new.ip6.table), Changes::TABLE),

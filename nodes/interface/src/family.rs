@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use weft_headers::EtherType;
+use weft_headers::{EtherType, MacAddr, link_local};
 
 use crate::table::Entry;
 use crate::{Interface, TableIndex};
@@ -24,6 +24,8 @@ pub trait AddressFamily: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static 
     const NAME: &'static str;
     /// What frames say that carry its packets.
     const ETHER_TYPE: EtherType;
+    /// The least MTU of a link that carries its packets.
+    const MIN_MTU: u16;
 
     /// An address that is of this family.
     fn address(address: IpAddr) -> Option<Self::Addr>;
@@ -32,6 +34,8 @@ pub trait AddressFamily: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static 
     /// Whether the address says something on its own link only (RFC 4007): another link may have the same, no route
     /// leads there, and the interface must always be said with it.
     fn is_link_scoped(address: Self::Addr) -> bool;
+    /// The address that an interface with this MAC address has on its link without being given one, if the family has such.
+    fn link_local(mac: MacAddr) -> Option<Self::Addr>;
     /// What is configured on an interface.
     fn of(interface: &Interface) -> &Addressing<Self>;
     /// The same, to be changed.
@@ -47,29 +51,60 @@ pub struct Addressing<F: AddressFamily> {
     pub table: TableIndex,
     /// Addresses with their subnets, the primary one first.
     pub addresses: Vec<F::Net>,
+    /// Whether packets of the family are routed there also without an address.
+    pub always: bool,
+    /// The link-local address that an operator has chosen, in place of the one that follows from the MAC address.
+    pub chosen_link_local: Option<F::Addr>,
+    /// The link-local address, while the family is enabled and has such. It follows from the rest: [`Addressing::settle`].
+    pub link_local: Option<F::Addr>,
 }
 
 impl<F: AddressFamily> Default for Addressing<F> {
     /// No address, in the default table.
     fn default() -> Self {
-        Addressing { table: TableIndex(0), addresses: Vec::new() }
+        Addressing {
+            table: TableIndex(0),
+            addresses: Vec::new(),
+            always: false,
+            chosen_link_local: None,
+            link_local: None,
+        }
     }
 }
 
 impl<F: AddressFamily> Addressing<F> {
-    /// Whether packets of the family are routed there: it has an address.
+    /// Whether packets of the family are routed there: it has an address, or the operator says so.
+    #[inline]
     pub fn is_enabled(&self) -> bool {
-        !self.addresses.is_empty()
+        self.always || !self.addresses.is_empty()
     }
 
-    /// The address that packets of our own carry when they leave there.
+    /// Makes the link-local address what it is to be on an interface with this MAC address.
+    pub(crate) fn settle(&mut self, mac: MacAddr) {
+        let enabled = self.is_enabled();
+        self.link_local = self.chosen_link_local.or_else(|| F::link_local(mac)).filter(|_| enabled);
+    }
+
+    /// What stations on the link see of it: whoever has told them of it tells them again when this changes.
+    pub(crate) fn seen(&self) -> (&[F::Net], bool, Option<F::Addr>) {
+        (&self.addresses, self.always, self.link_local)
+    }
+
+    /// The address that packets of our own carry when they leave there for anywhere: the first that is not of its link only.
     pub fn primary(&self) -> Option<F::Addr> {
-        self.addresses.first().map(IpPrefix::addr)
+        self.addresses.iter().map(IpPrefix::addr).find(|address| !F::is_link_scoped(*address))
+    }
+
+    /// All its own addresses.
+    pub fn own(&self) -> impl Iterator<Item = F::Addr> + '_ {
+        let link_local =
+            self.link_local.filter(|address| !self.addresses.iter().any(|own| own.addr() == *address));
+        self.addresses.iter().map(IpPrefix::addr).chain(link_local)
     }
 
     /// Whether an address is one of its own.
     pub fn has(&self, address: F::Addr) -> bool {
-        self.addresses.iter().any(|own| own.addr() == address)
+        self.link_local == Some(address) || self.addresses.iter().any(|own| own.addr() == address)
     }
 
     /// The first address whose subnet contains another.
@@ -110,6 +145,8 @@ impl AddressFamily for Ip4 {
     type Net = Ipv4Net;
     const NAME: &'static str = "IPv4";
     const ETHER_TYPE: EtherType = EtherType::IPV4;
+    /// RFC 791 section 3.1.
+    const MIN_MTU: u16 = 68;
 
     fn address(address: IpAddr) -> Option<Ipv4Addr> {
         match address {
@@ -125,6 +162,11 @@ impl AddressFamily for Ip4 {
     /// RFC 3927 addresses are routed as all others, as Linux and VPP do.
     fn is_link_scoped(_: Ipv4Addr) -> bool {
         false
+    }
+
+    /// An operator gives one (RFC 3927), or there is none.
+    fn link_local(_: MacAddr) -> Option<Ipv4Addr> {
+        None
     }
 
     fn of(interface: &Interface) -> &Addressing<Ip4> {
@@ -149,6 +191,8 @@ impl AddressFamily for Ip6 {
     type Net = Ipv6Net;
     const NAME: &'static str = "IPv6";
     const ETHER_TYPE: EtherType = EtherType::IPV6;
+    /// RFC 8200 section 5.
+    const MIN_MTU: u16 = 1280;
 
     fn address(address: IpAddr) -> Option<Ipv6Addr> {
         match address {
@@ -163,6 +207,10 @@ impl AddressFamily for Ip6 {
 
     fn is_link_scoped(address: Ipv6Addr) -> bool {
         address.is_unicast_link_local()
+    }
+
+    fn link_local(mac: MacAddr) -> Option<Ipv6Addr> {
+        Some(link_local(mac))
     }
 
     fn of(interface: &Interface) -> &Addressing<Ip6> {

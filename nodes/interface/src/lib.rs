@@ -92,6 +92,12 @@ impl Interface {
             host: NodeId::DROP,
         }
     }
+
+    /// Makes what follows from the rest as it is to be.
+    fn settle(&mut self) {
+        self.ip4.settle(self.mac);
+        self.ip6.settle(self.mac);
+    }
 }
 
 /// Why an interface cannot be what was asked.
@@ -342,10 +348,12 @@ impl Interfaces {
         if let Some(before) = &mut self.before {
             before.entry(index).or_insert_with(|| interface.clone());
             change(interface);
+            interface.settle();
             return Ok(());
         }
         let before = interface.clone();
         change(interface);
+        interface.settle();
         self.note(index, &before);
         self.publish(engine);
         Ok(())
@@ -466,8 +474,8 @@ impl Interfaces {
         Some(Entry {
             mac: interface.mac,
             up: self.is_up(index),
-            ip4: Addressing { addresses: lender.ip4.addresses.clone(), ..interface.ip4 },
-            ip6: Addressing { addresses: lender.ip6.addresses.clone(), ..interface.ip6 },
+            ip4: borrowed(&lender.ip4, &interface.ip4, interface.mac),
+            ip6: borrowed(&lender.ip6, &interface.ip6, interface.mac),
             proxy_arp: interface.proxy_arp,
             gratuitous_arp: interface.gratuitous_arp,
             port,
@@ -478,6 +486,18 @@ impl Interfaces {
             subs,
         })
     }
+}
+
+/// What an interface has of a family with the addresses of another one. Its link-local address is its own all the same.
+fn borrowed<F: AddressFamily>(lender: &Addressing<F>, own: &Addressing<F>, mac: MacAddr) -> Addressing<F> {
+    let is_global = |address: &&F::Net| !F::is_link_scoped(address.addr());
+    let addresses = match std::ptr::eq(lender, own) {
+        true => own.addresses.clone(),
+        false => lender.addresses.iter().filter(is_global).copied().collect(),
+    };
+    let mut borrowed = Addressing { addresses, ..own.clone() };
+    borrowed.settle(mac);
+    borrowed
 }
 
 #[cfg(test)]
@@ -542,6 +562,42 @@ mod tests {
         assert_eq!(interfaces.state(sub), LinkState::NoCarrier);
         assert!(matches!(interfaces.delete(&mut engine, port), Err(InterfaceError::HasSubs(..))));
     }
+
+    #[test]
+    fn a_link_local_address_is_there_while_ipv6_is() {
+        let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let mut interfaces = Interfaces::new(&engine, 4);
+        let port = interfaces.create(&mut engine, "p", Kind::Port, MAC, 1500, NodeId::DROP).unwrap();
+        let other = MacAddr([2, 0, 0, 0, 0, 9]);
+        let borrower = interfaces.create(&mut engine, "b", Kind::Port, other, 1500, NodeId::DROP).unwrap();
+        let own = |interfaces: &Interfaces| interfaces.get(port).unwrap().ip6.link_local;
+        assert_eq!(own(&interfaces), None);
+        interfaces.change(&mut engine, port, |it| it.ip6.always = true).unwrap();
+        assert_eq!(own(&interfaces), Some("fe80::ff:fe00:1".parse().unwrap()));
+        interfaces.change(&mut engine, port, |it| it.mac = other).unwrap();
+        let follows = "fe80::ff:fe00:9".parse().unwrap();
+        assert_eq!(own(&interfaces), Some(follows));
+        let chosen = "fe80::7".parse().unwrap();
+        interfaces.change(&mut engine, port, |it| it.ip6.chosen_link_local = Some(chosen)).unwrap();
+        assert_eq!(own(&interfaces), Some(chosen));
+        let net = |text: &str| text.parse().unwrap();
+        interfaces
+            .change(&mut engine, port, |it| {
+                it.ip6.always = false;
+                it.ip6.addresses = vec![net("fe80::8/64"), net("2001:db8::1/64")];
+            })
+            .unwrap();
+        let has = interfaces.get(port).unwrap().ip6.clone();
+        assert_eq!(has.primary(), Some("2001:db8::1".parse().unwrap()), "not one of its link only");
+        assert_eq!(has.own().count(), 3);
+        // Who borrows addresses borrows none that say something on the other link only.
+        interfaces.change(&mut engine, borrower, |it| it.unnumbered = Some(port)).unwrap();
+        let borrowed = interfaces.entry(borrower).unwrap().ip6;
+        assert_eq!((borrowed.addresses, borrowed.link_local), (vec![net("2001:db8::1/64")], Some(follows)));
+        interfaces.change(&mut engine, port, |it| it.ip6.addresses.clear()).unwrap();
+        assert_eq!(own(&interfaces), None);
+    }
+
     #[test]
     fn what_happens_is_noted_once_and_for_all_that_it_concerns() {
         let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();

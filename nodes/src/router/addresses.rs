@@ -12,6 +12,7 @@ use weft_fib::{Action, AddressRole, Change, IpPrefix, PathTarget, Preference, Ro
 use super::tables::connected;
 use super::{Routed, Router, RouterError, TableId};
 use crate::interface::{Interface, InterfaceError, Interfaces, TableIndex};
+use crate::neighbor::NeighborState;
 
 impl Router {
     /// Gives an interface an address, with the routes that follow from it.
@@ -45,6 +46,62 @@ impl Router {
         Ok(())
     }
 
+    /// Enables a family on an interface also without an address, or leaves that to its addresses. IPv6 then has its link-local
+    /// address there. What was learned on the link goes when nothing enables the family.
+    pub fn enable<F: Routed>(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        index: InterfaceIndex,
+        on: bool,
+    ) -> Result<(), RouterError<F>> {
+        if on {
+            Router::can_enable::<F>(interfaces, index)?;
+        }
+        interfaces.change(engine, index, |interface| F::of_mut(interface).always = on)?;
+        if interfaces.get(index).is_some_and(|interface| !F::of(interface).is_enabled()) {
+            self.forget_family::<F>(engine, interfaces, index);
+        }
+        Ok(())
+    }
+
+    /// Whether a family can be enabled on an interface: its link must carry the packets that every link carries.
+    pub fn can_enable<F: Routed>(
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+    ) -> Result<(), RouterError<F>> {
+        let interface = interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
+        match interface.mtu {
+            mtu if mtu < F::MIN_MTU => Err(RouterError::SmallMtu { interface: interface.name.clone(), mtu }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives an interface this link-local address; nothing: the one that follows from its MAC address.
+    pub fn set_link_local<F: Routed>(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        index: InterfaceIndex,
+        address: Option<F::Addr>,
+    ) -> Result<(), RouterError<F>> {
+        Router::can_be_link_local::<F>(interfaces, index, address)?;
+        Ok(interfaces.change(engine, index, |interface| F::of_mut(interface).chosen_link_local = address)?)
+    }
+
+    /// Whether an interface can have this link-local address.
+    pub fn can_be_link_local<F: Routed>(
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+        address: Option<F::Addr>,
+    ) -> Result<(), RouterError<F>> {
+        interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
+        match address {
+            Some(address) if !F::is_link_scoped(address) => Err(RouterError::NotLinkLocal(address)),
+            _ => Ok(()),
+        }
+    }
+
     /// The routes that an address would make, and where; or why the interface cannot have it.
     pub fn address_comes<F: Routed>(
         interfaces: &Interfaces,
@@ -55,6 +112,7 @@ impl Router {
         if !F::can_be_own(address) {
             return Err(RouterError::NotUnicast(address));
         }
+        Router::can_enable::<F>(interfaces, index)?;
         let (table, host) = (F::of(interface).table, address.addr());
         let taken = interfaces.iter().find(|(other, entry)| {
             let theirs = F::of(entry);
@@ -105,6 +163,22 @@ impl Router {
         }
     }
 
+    /// Forgets the neighbours of a family that were learned on an interface.
+    fn forget_family<F: Routed>(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+    ) {
+        let on_it = self.neighbors.after(Bound::Unbounded, index);
+        let learned = on_it.filter(|it| !matches!(it.state, NeighborState::Static(_)));
+        let of_family = learned.map(|it| it.address).filter(|address| F::address(*address).is_some());
+        for address in of_family.collect::<Vec<_>>() {
+            let removed = self.neighbors.remove(index, address);
+            self.act(engine, interfaces, removed);
+        }
+    }
+
     /// Moves an interface without addresses to another table.
     pub fn set_table<F: Routed>(
         &mut self,
@@ -115,7 +189,7 @@ impl Router {
     ) -> Result<(), RouterError<F>> {
         let table = self.table_index::<F>(table)?;
         let interface = interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
-        if F::of(interface).is_enabled() {
+        if !F::of(interface).addresses.is_empty() {
             return Err(RouterError::HasAddresses(interface.name.clone()));
         }
         Ok(interfaces.change(engine, index, |interface| F::of_mut(interface).table = table)?)

@@ -53,6 +53,21 @@ pub enum RouterError<F: Routed> {
         "{0} cannot be the address of an interface: expected a unicast address that is not its subnet's broadcast"
     )]
     NotUnicast(F::Net),
+    /// Too small for the packets of the family.
+    #[error(
+        "interface '{interface}' has an MTU of {mtu} bytes; {family} needs at least {least}",
+        family = F::NAME,
+        least = F::MIN_MTU
+    )]
+    SmallMtu {
+        /// The interface.
+        interface: String,
+        /// Its MTU.
+        mtu: u16,
+    },
+    /// Not an address that says something on its link only.
+    #[error("{0} is not a link-local address: expected one of fe80::/10")]
+    NotLinkLocal(F::Addr),
     /// Not the address of another station.
     #[error(
         "{0} cannot be a neighbour: expected a unicast address that is neither this host's own nor that of a subnet or its broadcast"

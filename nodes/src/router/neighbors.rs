@@ -117,9 +117,9 @@ impl Router {
             true => *index == interface,
             false => F::of(other).table == table,
         });
-        let taken = in_scope.flat_map(|(_, other)| &F::of(other).addresses).any(|own| {
-            let mut special = F::roles(own.truncated()).into_iter();
-            own.addr() == address || special.any(|(special, _)| special == address)
+        let taken = in_scope.map(|(_, other)| F::of(other)).any(|own| {
+            let mut roles = own.addresses.iter().flat_map(|subnet| F::roles(subnet.truncated()));
+            own.has(address) || roles.any(|(special, _)| special == address)
         });
         match taken || !F::can_be_neighbor(address) {
             true => Err(RouterError::NotANeighbor(address)),
@@ -351,7 +351,8 @@ fn solicit<F: Routed>(
     let lender = interface.unnumbered.and_then(|lender| interfaces.get(lender)).unwrap_or(interface);
     let own = F::of(lender);
     let known = if own.has(target) { Some(target) } else { own.on_link(target).map(|subnet| subnet.addr()) };
-    let Some(sender) = known.or(own.primary()) else {
+    let link_local = F::of(interface).link_local.filter(|_| F::is_link_scoped(target));
+    let Some(sender) = known.or(link_local).or(own.primary()).or(F::of(interface).link_local) else {
         return;
     };
     let frame = F::solicitation((interface.mac, sender), target, to, interface.tags());

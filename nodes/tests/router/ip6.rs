@@ -311,3 +311,46 @@ fn ip4_packets_wait_for_an_ip6_next_hop_and_leave_by_it() {
     bed.router.release_adjacency(engine, adjacency);
     assert!(bed.router.objects().adjacencies.is_empty());
 }
+
+#[test]
+fn an_interface_with_ipv6_has_a_link_local_address() {
+    let mut bed = Bed::new();
+    let p0 = bed.port("p0", "10.0.0.1/24");
+    let enable = |bed: &mut Bed, on| bed.router.enable::<Ip6>(&mut bed.engine, &mut bed.interfaces, p0, on);
+    let choose = |bed: &mut Bed, address: Option<&str>| {
+        bed.router.set_link_local::<Ip6>(&mut bed.engine, &mut bed.interfaces, p0, address.map(ip))
+    };
+    let own = |bed: &Bed| bed.interfaces.get(p0).unwrap().ip6.link_local;
+    enable(&mut bed, true).unwrap();
+    assert_eq!(own(&bed), Some(weft_nodes::headers::link_local(OURS)));
+    choose(&mut bed, Some("fe80::7")).unwrap();
+    assert_eq!(own(&bed), Some(ip("fe80::7")));
+    let refused = choose(&mut bed, Some("2001:db8::7")).unwrap_err().to_string();
+    assert_eq!(refused, "2001:db8::7 is not a link-local address: expected one of fe80::/10");
+    // Nobody else has it there, and it is not learned from others.
+    bed.learn6(p0, "fe80::7");
+    bed.learn6(p0, "fe80::8");
+    let known: Vec<_> = bed.router.neighbors().iter().map(|neighbor| neighbor.address).collect();
+    assert_eq!(known, [IpAddr::V6(ip("fe80::8"))]);
+    // Who is asked for by a packet of the link is asked by an address of the link.
+    bed.settle();
+    let wanted = NeighborNotice::Wanted { interface: p0, address: IpAddr::V6(ip("fe80::9")) };
+    bed.router.notice(&mut bed.engine, &bed.interfaces, wanted);
+    let asked = solicitation_frame((OURS, ip("fe80::7")), ip("fe80::9"), None, Tags::default());
+    assert_eq!(bed.settle(), [asked]);
+    enable(&mut bed, false).unwrap();
+    assert_eq!((own(&bed), bed.router.neighbors().len()), (None, 0));
+}
+
+#[test]
+fn a_link_of_ipv6_carries_1280_bytes() {
+    let mut bed = Bed::new();
+    let p0 = bed.port("p0", "10.0.0.1/24");
+    bed.interfaces.change(&mut bed.engine, p0, |port| port.mtu = 1279).unwrap();
+    let small = "interface 'p0' has an MTU of 1279 bytes; IPv6 needs at least 1280";
+    assert_eq!(bed.address6(p0, "2001:db8::1/64").unwrap_err().to_string(), small);
+    let enabled = bed.router.enable::<Ip6>(&mut bed.engine, &mut bed.interfaces, p0, true);
+    assert_eq!(enabled.unwrap_err().to_string(), small);
+    bed.interfaces.change(&mut bed.engine, p0, |port| port.mtu = 1280).unwrap();
+    bed.address6(p0, "2001:db8::1/64").unwrap();
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The largest IP packet of an interface. A Linux interface below that carries less is told to carry more.
 
+use weft_nodes::interface::{AddressFamily, Ip6};
+
 use super::{ScopeOf, Setting, Words};
 use crate::error::StepError;
 use crate::value::{Grammar, Value};
@@ -21,11 +23,16 @@ pub static MTU: Setting = Setting {
     scope: ScopeOf::Interface {
         get: |control, index| Some(Value::Number(control.interfaces.get(index)?.mtu.into())),
         plan: |trial, index, value| {
-            let name = trial.interface(index)?.name.clone();
+            let interface = trial.interface(index)?;
+            let (name, ip6) = (interface.name.clone(), interface.ip6.is_enabled());
             let &Value::Number(mtu) = value else { return Ok(()) };
             let (limit, why) = trial.links().largest_mtu(index);
-            let fits = u16::try_from(mtu).ok().filter(|size| (LEAST..=limit).contains(&u32::from(*size)));
-            let size = fits.ok_or(StepError::Mtu { name, mtu, least: LEAST, limit, why })?;
+            let (least, why) = match ip6 {
+                true if mtu < Ip6::MIN_MTU.into() => (Ip6::MIN_MTU.into(), "; IPv6 is enabled there"),
+                _ => (LEAST, why),
+            };
+            let fits = u16::try_from(mtu).ok().filter(|size| (least..=limit).contains(&u32::from(*size)));
+            let size = fits.ok_or(StepError::Mtu { name, mtu, least, limit, why })?;
             trial.change(index, |interface| interface.mtu = size)?;
             trial.carry(index, size.into());
             Ok(())

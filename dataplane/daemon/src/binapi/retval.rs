@@ -100,7 +100,10 @@ pub fn router<F: Routed>(error: &RouterError<F>) -> Retval {
         RouterError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
         RouterError::AddressInUse { .. } => Retval::DUPLICATE_IF_ADDRESS,
         RouterError::NoSuchAddress { .. } => Retval::ADDRESS_NOT_FOUND_FOR_INTERFACE,
-        RouterError::NotUnicast(_) | RouterError::NotANeighbor(_) => Retval::INVALID_VALUE,
+        RouterError::NotUnicast(_)
+        | RouterError::NotANeighbor(_)
+        | RouterError::SmallMtu { .. }
+        | RouterError::NotLinkLocal(_) => Retval::INVALID_VALUE,
         RouterError::Apply(error) => apply(error),
         RouterError::Interface(error) => interface(error),
         RouterError::Neighbor(error) => neighbor(error),
