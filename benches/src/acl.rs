@@ -17,6 +17,7 @@ use weft_engine::{ArcId, BufferIndex, Context, Engine, EngineConfig, InterfaceIn
 use weft_flow::FlowTracker;
 use weft_flow::settings::{Mode, Settings, Timeouts};
 use weft_nodes::arcs::IP4_UNICAST_ARC;
+use weft_nodes::fib::Ip6;
 use weft_nodes::graph::{self, Tables, add_nodes};
 use weft_nodes::headers::{IpProtocol, Ipv4Header, MacAddr, TcpFlags, build};
 use weft_nodes::interface::{Interfaces, Kind};
@@ -136,6 +137,7 @@ impl Bed {
         let tables = Tables {
             interfaces: interfaces.published(),
             fibs: router.fibs::<Ip4>(),
+            fibs6: router.fibs::<Ip6>(),
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 1, 1)?,

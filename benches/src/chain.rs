@@ -12,6 +12,7 @@ use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
+use weft_nodes::fib::Ip6;
 use weft_nodes::graph::{Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build};
 use weft_nodes::interface::{Interfaces, Kind};
@@ -140,6 +141,7 @@ impl Chain {
         let tables = Tables {
             interfaces: interfaces.published(),
             fibs: router.fibs::<Ip4>(),
+            fibs6: router.fibs::<Ip6>(),
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", LOAD_BALANCES + 1, LOAD_BALANCES + 1)?,
@@ -147,7 +149,7 @@ impl Chain {
             main: Waker::new()?,
         };
         let nodes = add_nodes(&mut engine, &tables)?;
-        router.attach(nodes.held);
+        nodes.attach(&mut router);
 
         let mut random = Random::new(1);
         let destinations = match case.routes {

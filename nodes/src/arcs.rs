@@ -35,6 +35,22 @@ pub static IP4_PUNT_ARC: ArcSpec<'static> = by_rx("ip4-punt", "punt");
 /// IPv4 packets that can neither be forwarded nor delivered, with the reason. An ICMP error about them is another packet.
 pub static IP4_DROP_ARC: ArcSpec<'static> = by_rx("ip4-drop", "drop");
 
+/// As [`IP4_UNICAST_ARC`], of IPv6.
+pub static IP6_UNICAST_ARC: ArcSpec<'static> = by_rx("ip6-unicast", "ip6-lookup");
+
+/// As [`IP4_MULTICAST_ARC`], of IPv6.
+pub static IP6_MULTICAST_ARC: ArcSpec<'static> =
+    ArcSpec { name: "ip6-multicast", key: ArcKey::RxInterface, end: ArcEnd::Arc("ip6-unicast") };
+
+/// As [`IP4_LOCAL_ARC`], of IPv6.
+pub static IP6_LOCAL_ARC: ArcSpec<'static> = by_rx("ip6-local", "ip6-local-end-of-arc");
+
+/// As [`IP4_PUNT_ARC`], of IPv6.
+pub static IP6_PUNT_ARC: ArcSpec<'static> = by_rx("ip6-punt", "punt");
+
+/// As [`IP4_DROP_ARC`], of IPv6.
+pub static IP6_DROP_ARC: ArcSpec<'static> = by_rx("ip6-drop", "drop");
+
 /// All that leaves by an interface, with its link header.
 pub static INTERFACE_OUTPUT_ARC: ArcSpec<'static> =
     ArcSpec { name: "interface-output", key: ArcKey::TxInterface, end: ArcEnd::Transmit };
@@ -42,6 +58,10 @@ pub static INTERFACE_OUTPUT_ARC: ArcSpec<'static> =
 /// IPv4 packets that are routed out of an interface, with their link header. Then they pass `interface-output`.
 pub static IP4_OUTPUT_ARC: ArcSpec<'static> =
     ArcSpec { name: "ip4-output", key: ArcKey::TxInterface, end: ArcEnd::Arc("interface-output") };
+
+/// As [`IP4_OUTPUT_ARC`], of IPv6.
+pub static IP6_OUTPUT_ARC: ArcSpec<'static> =
+    ArcSpec { name: "ip6-output", key: ArcKey::TxInterface, end: ArcEnd::Arc("interface-output") };
 
 /// All of them, those that others end in first.
 pub(crate) fn all() -> Vec<ArcSpec<'static>> {
@@ -54,12 +74,18 @@ pub(crate) fn all() -> Vec<ArcSpec<'static>> {
         IP4_LOCAL_ARC,
         IP4_PUNT_ARC,
         IP4_DROP_ARC,
+        IP6_UNICAST_ARC,
+        IP6_MULTICAST_ARC,
+        IP6_LOCAL_ARC,
+        IP6_PUNT_ARC,
+        IP6_DROP_ARC,
         INTERFACE_OUTPUT_ARC,
         IP4_OUTPUT_ARC,
+        IP6_OUTPUT_ARC,
     ]
 }
 
-/// Drops an IPv4 packet, whose reason is set, by way of the features of its interface on `ip4-drop`.
+/// Drops a packet, whose reason is set, by way of the features of its interface on `ip4-drop` or `ip6-drop`.
 #[inline]
 pub(crate) fn drop_by(arc: ArcStart<'_>, packet: &mut Packet<'_>) -> NodeId {
     arc.start(packet.meta.rx_interface, packet).unwrap_or(NodeId::DROP)

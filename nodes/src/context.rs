@@ -12,6 +12,8 @@ use weft_engine::buffer::context::{ContextError, Word};
 pub const LINK_BROADCAST: u32 = 1 << 8;
 /// The packet was made by this host, not received: its TTL is not decremented on output.
 pub const LOCALLY_ORIGINATED: u32 = 1 << 9;
+/// The source of the packet says something on the link only that it came from (RFC 4007): it must not leave by another one.
+pub const LINK_SCOPED: u32 = 1 << 14;
 
 const TABLE: Word = Word::new("ip-table", 0);
 const NEXT_HOP: Word = Word::new("ip-next-hop", 1);
@@ -26,6 +28,7 @@ pub const MARK: &str = "mark";
 pub(crate) fn claim(engine: &mut Engine) -> Result<(), ContextError> {
     engine.claim_flag("link-broadcast", LINK_BROADCAST)?;
     engine.claim_flag("locally-originated", LOCALLY_ORIGINATED)?;
+    engine.claim_flag("link-scoped", LINK_SCOPED)?;
     engine.claim_word(TABLE)?;
     engine.claim_word(NEXT_HOP)
 }

@@ -54,6 +54,8 @@ weft_engine::drops! {
         UnknownType = "unknown_ethertype", Info;
         /// IPv4 is not enabled on the interface (it has no address), and there is no host interface to punt to
         Ip4Disabled = "ip4_not_enabled", Error;
+        /// IPv6 is not enabled on the interface, and there is no host interface to punt to
+        Ip6Disabled = "ip6_not_enabled", Info;
     }
 }
 
@@ -61,7 +63,7 @@ weft_engine::drops! {
 pub static ETHERNET_INPUT: NodeSpec = NodeSpec::internal("ethernet-input")
     .next(Next::NAMES)
     .drops(Reason::ALL)
-    .punts(&["unknown_vlan", "unknown_ethertype", "ip4_not_enabled"])
+    .punts(&["unknown_vlan", "unknown_ethertype", "ip4_not_enabled", "ip6_not_enabled"])
     .trace(format);
 
 weft_engine::drops! {
@@ -73,6 +75,8 @@ weft_engine::drops! {
         UnknownType = "unknown_ethertype", Info;
         /// IPv4 is not enabled on the interface (it has no address), and there is no host interface to punt to
         Ip4Disabled = "ip4_not_enabled", Error;
+        /// IPv6 is not enabled on the interface, and there is no host interface to punt to
+        Ip6Disabled = "ip6_not_enabled", Info;
     }
 }
 
@@ -90,7 +94,7 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
 pub static ETHERNET_END: NodeSpec = NodeSpec::internal("ethernet-end-of-arc")
     .next(Next::NAMES)
     .drops(EndReason::ALL)
-    .punts(&["unknown_ethertype", "ip4_not_enabled"])
+    .punts(&["unknown_ethertype", "ip4_not_enabled", "ip6_not_enabled"])
     .trace(format);
 
 built_in!(add_input);
@@ -151,7 +155,7 @@ impl Node for EthernetInput {
             next: self.next,
             reasons: self.reasons,
         };
-        // Packets of one interface come in runs: what its plain IPv4 packets have in common is kept.
+        // Packets of one interface come in runs: what its plain IP packets have in common is kept.
         let (mut interface, mut plain) = (InterfaceIndex::NONE, Plain::NONE);
         cx.each_first(frame, |packet| {
             if packet.meta.rx_interface != interface {
@@ -166,6 +170,14 @@ impl Node for EthernetInput {
                     packet.advance(EthernetHeader::LENGTH);
                     packet.meta.set_table(plain.table);
                     plain.next
+                }
+                Some(ethernet)
+                    if ethernet.stations_key() == plain.station6
+                        && ethernet.ether_type() == EtherType::IPV6 =>
+                {
+                    packet.advance(EthernetHeader::LENGTH);
+                    packet.meta.set_table(plain.table6);
+                    plain.next6
                 }
                 _ => input.other(&mut packet.aside()),
             }
@@ -183,33 +195,50 @@ struct Input<'a> {
     reasons: ReasonBase<Reason>,
 }
 
-/// What untagged IPv4 packets to us on one interface have in common. (A device has set `link_offset` and
+/// What untagged IP packets to us on one interface have in common. (A device has set `link_offset` and
 /// `network_offset` for them.)
 #[derive(Clone, Copy)]
 struct Plain {
-    /// [`EthernetHeader::stations_key`] of our address.
+    /// [`EthernetHeader::stations_key`] of our address, if IPv4 is taken there.
     station: u64,
     table: u32,
     /// Who handles IPv4.
     next: NodeId,
+    /// The same of IPv6.
+    station6: u64,
+    table6: u32,
+    next6: NodeId,
 }
 
 impl Plain {
+    /// A station that no packet is to.
+    const NOBODY: u64 = 1;
     /// Matches no packet.
-    const NONE: Plain = Plain { station: 1, table: 0, next: NodeId::DROP };
+    const NONE: Plain = Plain {
+        station: Self::NOBODY,
+        table: 0,
+        next: NodeId::DROP,
+        station6: Self::NOBODY,
+        table6: 0,
+        next6: NodeId::DROP,
+    };
 }
 
 impl Input<'_> {
     #[cold]
     fn plain(&self, interface: InterfaceIndex) -> Plain {
-        match (self.table.get(interface), self.types.get(EtherType::IPV4.0)) {
-            (Some(entry), Some(next))
-                if entry.up && entry.accepts(EtherType::IPV4) && self.arc.place(interface).is_none() =>
-            {
-                Plain { station: entry.mac.key(), table: entry.ip4.table.0, next }
-            }
-            _ => Plain::NONE,
+        let Some(entry) = self.table.get(interface).filter(|entry| entry.up) else {
+            return Plain::NONE;
+        };
+        if self.arc.place(interface).is_some() {
+            return Plain::NONE;
         }
+        let to_us = |ether_type| match handler(self.types, entry, ether_type) {
+            Ok(next) => (entry.mac.key(), next),
+            Err(_) => (Plain::NOBODY, NodeId::DROP),
+        };
+        let ((station, next), (station6, next6)) = (to_us(EtherType::IPV4), to_us(EtherType::IPV6));
+        Plain { station, table: entry.ip4.table.0, next, station6, table6: entry.ip6.table.0, next6 }
     }
 
     /// Every packet that is not plain, one question after the other.
@@ -251,13 +280,19 @@ impl Input<'_> {
     ) -> NodeId {
         packet.advance(link);
         packet.meta.set_network_here(link);
-        packet.meta.set_table(interface.ip4.table.0);
+        packet.meta.set_table(match ether_type {
+            EtherType::IPV6 => interface.ip6.table.0,
+            _ => interface.ip4.table.0,
+        });
         if let Some(first) = self.arc.start(packet.meta.rx_interface, packet) {
             return first;
         }
         match handler(self.types, interface, ether_type) {
             Ok(node) => node,
             Err(Unhandled::Type) => self.punt(packet, Reason::UnknownType),
+            Err(Unhandled::Disabled) if ether_type == EtherType::IPV6 => {
+                self.punt(packet, Reason::Ip6Disabled)
+            }
             Err(Unhandled::Disabled) => self.punt(packet, Reason::Ip4Disabled),
         }
     }
@@ -349,9 +384,11 @@ impl Node for EthernetEnd {
             let Some(interface) = interfaces.get(packet.meta.rx_interface) else {
                 return reasons.drop(packet, EndReason::NoInterface);
             };
-            let why = match handler(types, interface, ether_type(packet)) {
+            let ether_type = ether_type(packet);
+            let why = match handler(types, interface, ether_type) {
                 Ok(node) => return node,
                 Err(Unhandled::Type) => EndReason::UnknownType,
+                Err(Unhandled::Disabled) if ether_type == EtherType::IPV6 => EndReason::Ip6Disabled,
                 Err(Unhandled::Disabled) => EndReason::Ip4Disabled,
             };
             packet.meta.reason = reasons.id(why);

@@ -7,13 +7,15 @@
 use rtrb::Consumer;
 use weft_engine::graph::{BUILT_IN, GraphError, Registration};
 use weft_engine::{Engine, NodeId};
-use weft_fib::Ip4;
+use weft_fib::{Ip4, Ip6};
 
 use crate::arcs;
+use crate::forward::checks::CheckNodes;
 use crate::hold::HeldPackets;
-use crate::ip4::CheckNodes;
+use crate::interface::Interfaces;
 use crate::neighbor::NeighborNotice;
 use crate::registries;
+use crate::router::Router;
 use crate::setup::{NODES, Setup};
 pub use crate::tables::{Settings, Tables};
 use crate::values::InterfaceValues;
@@ -24,18 +26,38 @@ pub struct Nodes {
     pub ethernet_input: NodeId,
     /// Where packets enter that are made here.
     pub ip4_lookup: NodeId,
+    /// The same of IPv6.
+    pub ip6_lookup: NodeId,
     /// Transmits on loopback interfaces.
     pub loopback_tx: NodeId,
     /// Tells senders of what cannot go on, within limits.
     pub ip4_icmp_error: NodeId,
+    /// The same of IPv6.
+    pub ip6_icmp_error: NodeId,
     /// What interfaces let in.
     pub admission: CheckNodes,
     /// What to do with IPv4 packets that wait.
     pub held: HeldPackets<Ip4>,
-    /// News of neighbours: two rings per worker.
+    /// The same of IPv6.
+    pub held6: HeldPackets<Ip6>,
+    /// News of neighbours: four rings per worker.
     pub notices: Vec<Consumer<NeighborNotice>>,
     /// Numbers of interfaces.
     pub values: InterfaceValues,
+}
+
+impl Nodes {
+    /// From now on the router sends on what waits for a neighbour.
+    pub fn attach(&self, router: &mut Router) {
+        router.attach(self.held);
+        router.attach(self.held6);
+    }
+
+    /// From now on packets that wait forget an interface that is deleted.
+    pub fn forget_deleted(&self, interfaces: &mut Interfaces) {
+        self.held.forget_deleted(interfaces);
+        self.held6.forget_deleted(interfaces);
+    }
 }
 
 /// Adds arcs, registries and nodes.
@@ -51,14 +73,17 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         Registration { arcs: arcs::all(), registries: registries::all(), nodes, ..Registration::default() },
     )?;
     let id = |name| engine.graph().id(name).expect("the node was added just now");
-    let icmp_error = id("ip4-icmp-error");
+    let (icmp_error, icmp6_error) = (id("ip4-icmp-error"), id("ip6-icmp-error"));
     Ok(Nodes {
         admission: CheckNodes::new(engine),
         ethernet_input: id("ethernet-input"),
         ip4_lookup: id("ip4-lookup"),
+        ip6_lookup: id("ip6-lookup"),
         loopback_tx: id("loopback-tx"),
         ip4_icmp_error: icmp_error,
+        ip6_icmp_error: icmp6_error,
         held: HeldPackets::new(id("ip4-arp"), id("ip4-rewrite"), icmp_error),
+        held6: HeldPackets::new(id("ip6-discover-neighbor"), id("ip6-rewrite"), icmp6_error),
         notices,
         values,
     })

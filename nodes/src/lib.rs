@@ -7,7 +7,8 @@
 //!             \                                                              \-> [interface-output] -> <port>-tx
 //!              \-> ip4-local -> [ip4-local] -> ip4-local-end-of-arc -> [ip4-punt] -> punt
 //! aside: ip4-arp (waits for a neighbour), ip4-frag, ip4-icmp-error, loopback-tx
-//! drops: [ip4-drop] -> [error-drop] -> drop
+//! IPv6:  the same with ip6-; ip6-discover-neighbor waits, ip6-nd-input is behind ip6-local-end-of-arc, nothing is fragmented
+//! drops: [ip4-drop] or [ip6-drop] -> [error-drop] -> drop
 //! ```
 //!
 //! Feature arcs stand in brackets. Tables live beside the node that reads them; the main thread writes them. A node's file
@@ -18,8 +19,11 @@ pub mod arcs;
 pub mod arp;
 pub mod context;
 pub mod ethernet;
+mod flow_hash;
+pub mod forward;
 pub mod graph;
 pub mod hold;
+mod icmp_limits;
 pub mod ip4;
 pub mod ip6;
 pub mod loopback;

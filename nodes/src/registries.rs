@@ -15,11 +15,18 @@ pub const IP4_PROTOCOLS: RegistrySpec<'static> =
 /// node of its own for them: ip4-local-end-of-arc looks the port up, and what nobody handles stays where it is.
 pub const UDP4_PORTS: RegistrySpec<'static> = RegistrySpec { name: "udp4-port", numbers: Numbers::Decimal };
 
+/// As [`IP4_PROTOCOLS`], of IPv6, by the last next header. A handler sees packets without extension headers alone.
+pub const IP6_PROTOCOLS: RegistrySpec<'static> =
+    RegistrySpec { name: "ip6-protocol", numbers: Numbers::Decimal };
+
+/// As [`UDP4_PORTS`], of IPv6.
+pub const UDP6_PORTS: RegistrySpec<'static> = RegistrySpec { name: "udp6-port", numbers: Numbers::Decimal };
+
 /// Packets on their way to the host by why they are: see [`crate::punt`].
 pub const PUNT_REASONS: RegistrySpec<'static> =
     RegistrySpec { name: "punt-reason", numbers: Numbers::Reasons };
 
 /// All of them.
 pub(crate) fn all() -> Vec<RegistrySpec<'static>> {
-    vec![ETHER_TYPES, IP4_PROTOCOLS, UDP4_PORTS, PUNT_REASONS]
+    vec![ETHER_TYPES, IP4_PROTOCOLS, UDP4_PORTS, IP6_PROTOCOLS, UDP6_PORTS, PUNT_REASONS]
 }

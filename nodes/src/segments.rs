@@ -20,9 +20,9 @@ pub(crate) fn read(buffers: &mut BufferCache, packet: BufferIndex, offset: usize
     copied
 }
 
-/// The one's complement sum of the bytes of a packet from `offset` on.
-pub(crate) fn sum(buffers: &mut BufferCache, packet: BufferIndex, offset: usize) -> Sum {
-    let mut sum = Sum::default();
+/// The one's complement sum of the bytes of a packet from `offset` on, and of what is summed up already.
+pub(crate) fn sum(buffers: &mut BufferCache, packet: BufferIndex, offset: usize, before: Sum) -> Sum {
+    let mut sum = before;
     // A word may be spread over two buffers.
     let mut odd: Option<u8> = None;
     visit(buffers, packet, offset, |bytes| {
@@ -106,7 +106,7 @@ mod tests {
             let mut out = vec![0; wanted];
             let count = read(&mut buffers, index, offset, &mut out);
             prop_assert_eq!(&out[..count], &rest[..wanted.min(rest.len())]);
-            prop_assert_eq!(sum(&mut buffers, index, offset).checksum(), checksum::of(rest));
+            prop_assert_eq!(sum(&mut buffers, index, offset, Sum::default()).checksum(), checksum::of(rest));
             buffers.free_one(index);
         }
     }

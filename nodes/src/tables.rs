@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weft_engine::publish::{Published, SlabReader};
 use weft_engine::wait::Waker;
-use weft_fib::{Adjacency, Fib, LoadBalance};
+use weft_fib::{Adjacency, Fib, Fib6, LoadBalance};
 use weft_stats::CombinedVector;
 
 use crate::hold::HoldSettings;
@@ -14,8 +14,10 @@ use crate::interface::InterfaceTable;
 /// What an operator can set.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// ICMP errors per worker.
+    /// ICMP errors per worker and family.
     pub icmp: IcmpSettings,
+    /// Most extension headers of an IPv6 packet that a node looks behind.
+    pub extension_headers: usize,
     /// Packets that wait for neighbours, per worker.
     pub hold: HoldSettings,
     /// Room for news of neighbours on the way to the main thread, per worker and node.
@@ -24,7 +26,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { icmp: IcmpSettings::default(), hold: HoldSettings::default(), notices: 1024 }
+        Settings {
+            icmp: IcmpSettings::default(),
+            extension_headers: 8,
+            hold: HoldSettings::default(),
+            notices: 1024,
+        }
     }
 }
 
@@ -48,8 +55,10 @@ impl Default for IcmpSettings {
 pub struct Tables {
     /// Interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
-    /// Forwarding tables by index.
+    /// IPv4's forwarding tables by index.
     pub fibs: SlabReader<Arc<Fib>>,
+    /// IPv6's.
+    pub fibs6: SlabReader<Arc<Fib6>>,
     /// What routes point to.
     pub load_balances: SlabReader<LoadBalance>,
     /// Neighbours.

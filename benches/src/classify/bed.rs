@@ -15,6 +15,7 @@ use weft_engine::node::{Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_nodes::arcs::IP4_UNICAST_ARC;
+use weft_nodes::fib::Ip6;
 use weft_nodes::graph::{Settings, Tables, add_nodes};
 use weft_nodes::headers::{IpProtocol, MacAddr, TcpFlags, build};
 use weft_nodes::interface::{Interfaces, Kind};
@@ -96,6 +97,7 @@ impl Bed {
         let tables = Tables {
             interfaces: interfaces.published(),
             fibs: router.fibs::<Ip4>(),
+            fibs6: router.fibs::<Ip6>(),
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 1, 1)?,

@@ -56,8 +56,8 @@ pub fn assemble(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, V
     let main = Waker::new().context("create an eventfd")?;
     let (mut router, tables) = forwarding::make(&mut engine, &interfaces, &config.limits, main.clone())?;
     let nodes = add_nodes(&mut engine, &tables)?;
-    router.attach(nodes.held);
-    nodes.held.forget_deleted(&mut interfaces);
+    nodes.attach(&mut router);
+    nodes.forget_deleted(&mut interfaces);
     let rules = config.limits.classify_rules as usize;
     let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), rules)?;
     engine.register(BUILT_IN, weft_flow::registration())?;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use weft_control::Control;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, InterfaceIndex};
+use weft_nodes::fib::Ip6;
 use weft_nodes::graph::{Settings, Tables};
 use weft_nodes::hold::HoldSettings;
 use weft_nodes::interface::{Changes, Event, Interface, Interfaces};
@@ -63,6 +64,7 @@ pub fn make(
     let tables = Tables {
         interfaces: interfaces.published(),
         fibs: router.fibs::<Ip4>(),
+        fibs6: router.fibs::<Ip6>(),
         load_balances: router.objects().load_balances.reader(),
         adjacencies: router.objects().adjacencies.reader(),
         routes,

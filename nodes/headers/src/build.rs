@@ -22,8 +22,8 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::checksum::{self, Sum};
 use super::{
-    ArpPacket, EtherType, EthernetHeader, Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, Ipv6Header,
-    MacAddr, TcpFlags, TcpHeader, UdpHeader, VlanId, VlanTag,
+    ArpPacket, EtherType, EthernetHeader, Icmp4Header, Icmp4Type, Icmp6Header, Icmp6Type, IpProtocol,
+    Ipv4Header, Ipv6Header, MacAddr, TcpFlags, TcpHeader, UdpHeader, VlanId, VlanTag,
 };
 
 /// Source address of a frame that names none.
@@ -39,6 +39,7 @@ enum Layer {
     Ipv4 { header: Ipv4Header, options: Vec<u8> },
     Ipv6(Ipv6Header),
     Icmp4(Icmp4Header),
+    Icmp6(Icmp6Header),
     Udp(UdpHeader),
     Tcp(TcpHeader),
     Payload(Vec<u8>),
@@ -143,6 +144,32 @@ impl Packet {
         self.push(Layer::Ipv6(header))
     }
 
+    /// Changes the IPv6 header. The payload length is computed afterwards, and so is the next header if the next layer has
+    /// one.
+    pub fn ipv6_with(mut self, change: impl FnOnce(&mut Ipv6Header)) -> Self {
+        let Some(Layer::Ipv6(header)) = self.layers.last_mut() else {
+            panic!("IPv6 fields are set right after ipv6()");
+        };
+        change(header);
+        self
+    }
+
+    /// Sets the hop limit of the IPv6 header.
+    pub fn hop_limit(self, hops: u8) -> Self {
+        self.ipv6_with(|header| header.hop_limit = hops)
+    }
+
+    /// An ICMPv6 message.
+    pub fn icmp6(self, header: Icmp6Header) -> Self {
+        self.push(Layer::Icmp6(header))
+    }
+
+    /// An ICMPv6 echo request.
+    pub fn ping6(self, identifier: u16, sequence: u16) -> Self {
+        let rest = u32::from(identifier) << 16 | u32::from(sequence);
+        self.icmp6(Icmp6Header::new(Icmp6Type::ECHO_REQUEST, 0, rest))
+    }
+
     /// A UDP header.
     pub fn udp(self, source_port: u16, destination_port: u16) -> Self {
         self.push(Layer::Udp(UdpHeader {
@@ -232,6 +259,14 @@ impl Layer {
                 header.checksum.set(checksum::of(&[header.as_bytes(), payload].concat()));
                 header.as_bytes().to_vec()
             }
+            Layer::Icmp6(header) => {
+                let mut header = *header;
+                let sum = pseudo_header(outer, IpProtocol::ICMPV6, length(Icmp6Header::LENGTH))
+                    .bytes(header.as_bytes())
+                    .bytes(payload);
+                header.checksum.set(sum.checksum());
+                header.as_bytes().to_vec()
+            }
             Layer::Udp(header) => {
                 let mut header = *header;
                 let length = length(UdpHeader::LENGTH);
@@ -278,6 +313,7 @@ impl Layer {
             Layer::Ipv4 { .. } => Some(IpProtocol(4)),
             Layer::Ipv6(_) => Some(IpProtocol(41)),
             Layer::Icmp4(_) => Some(IpProtocol::ICMP),
+            Layer::Icmp6(_) => Some(IpProtocol::ICMPV6),
             Layer::Udp(_) => Some(IpProtocol::UDP),
             Layer::Tcp(_) => Some(IpProtocol::TCP),
             _ => None,
@@ -294,7 +330,7 @@ fn pseudo_header(outer: Option<&Layer>, protocol: IpProtocol, length: u16) -> Su
             .bytes(&header.destination().octets())
             .word(protocol.0.into())
             .word(length),
-        _ => panic!("UDP and TCP come right after an IP header"),
+        _ => panic!("UDP, TCP and ICMPv6 come right after an IP header"),
     }
 }
 
@@ -446,6 +482,15 @@ mod tests {
             let Some(TransportSlice::Udp(udp)) = parsed.transport else { panic!("{parsed:?}") };
             let checksum = udp.to_header().calc_checksum_ipv6(&theirs, &payload).unwrap();
             prop_assert_eq!(udp.checksum(), checksum);
+
+            let ping = ethernet().ipv6(Ipv6Addr::from_bits(source), Ipv6Addr::from_bits(destination));
+            let bytes = ping.hop_limit(9).ping6(7, 8).payload(&payload).build();
+            let parsed = SlicedPacket::from_ethernet(&bytes).unwrap();
+            let Some(TransportSlice::Icmpv6(icmp)) = parsed.transport else { panic!("{parsed:?}") };
+            let expected = etherparse::Icmpv6Type::EchoRequest(etherparse::IcmpEchoHeader { id: 7, seq: 8 });
+            prop_assert_eq!(icmp.icmp_type(), expected);
+            let checksum = expected.calc_checksum(theirs.source, theirs.destination, &payload).unwrap();
+            prop_assert_eq!(icmp.checksum(), checksum);
         }
 
         #[test]

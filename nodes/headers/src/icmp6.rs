@@ -35,6 +35,9 @@ impl Icmp6Type {
     /// Neighbour advertisement.
     pub const NEIGHBOR_ADVERTISEMENT: Icmp6Type = Icmp6Type(136);
 
+    /// Redirect: said to a host only.
+    pub const REDIRECT: Icmp6Type = Icmp6Type(137);
+
     /// Whether it is an error about another packet (RFC 4443 section 2.1); no error is ever sent about one.
     pub const fn is_error(self) -> bool {
         self.0 < 128
@@ -58,6 +61,11 @@ pub struct Icmp6Header {
 impl Icmp6Header {
     /// Bytes.
     pub const LENGTH: usize = size_of::<Self>();
+
+    /// A message whose checksum is 0.
+    pub const fn new(icmp_type: Icmp6Type, code: u8, rest: u32) -> Self {
+        Icmp6Header { icmp_type, code, checksum: U16::ZERO, rest: U32::new(rest) }
+    }
 }
 
 /// A neighbour solicitation or advertisement (RFC 4861 sections 4.3 and 4.4), without its options.

@@ -51,6 +51,23 @@ impl Ipv6Header {
         (self.version_class_flow.get() >> 28) as u8
     }
 
+    /// Equal in all packets of a flow, if its sender gives it one (RFC 6437); 0 if it does not.
+    #[inline(always)]
+    pub const fn flow_label(&self) -> u32 {
+        self.version_class_flow.get() & 0xf_ffff
+    }
+
+    /// Differentiated services and congestion.
+    #[inline(always)]
+    pub const fn traffic_class(&self) -> u8 {
+        (self.version_class_flow.get() >> 20) as u8
+    }
+
+    /// Sends the packet back. Checksums stay right: their sum does not depend on the order of the addresses.
+    pub const fn turn_round(&mut self) {
+        std::mem::swap(&mut self.source, &mut self.destination);
+    }
+
     /// From whom.
     #[inline(always)]
     pub const fn source(&self) -> Ipv6Addr {

@@ -60,23 +60,44 @@ impl Ip6FragmentHeader {
     }
 }
 
+/// Of a routing header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ip6Routing {
+    /// Where it begins, from the end of the IPv6 header.
+    pub at: usize,
+    /// Its type. Nobody obeys type 0 (RFC 5095).
+    pub kind: u8,
+    /// How many nodes it wants visited yet.
+    pub left: u8,
+}
+
 /// What a walk has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ip6Chain {
     /// The first protocol that is no extension header. Of a fragment that is not the first one: what the fragment header
     /// says, of which there is nothing here.
     pub protocol: IpProtocol,
+    /// Where the byte stands that names it, from the beginning of the IPv6 header.
+    pub named_at: usize,
     /// Bytes of extension headers before it.
     pub length: usize,
     /// The last fragment header.
     pub fragment: Option<Ip6FragmentHeader>,
-    /// Of the first routing header: its type, and how many nodes it wants visited yet.
-    pub routing: Option<(u8, u8)>,
+    /// The first routing header.
+    pub routing: Option<Ip6Routing>,
     /// Whether there are hop-by-hop options: every router is to look at them.
     pub hop_by_hop: bool,
 }
 
 impl Ip6Chain {
+    /// Bytes of the IPv6 header before it.
+    const BEFORE: usize = super::Ipv6Header::LENGTH;
+
+    /// Where the upper-layer header begins, from that of the IPv6 header.
+    pub const fn upper(&self) -> usize {
+        Self::BEFORE + self.length
+    }
+
     /// Whether the upper-layer header is not in this packet.
     pub const fn is_later_fragment(&self) -> bool {
         match self.fragment {
@@ -109,9 +130,19 @@ pub enum Ip6ChainError {
     },
 }
 
+/// Where an IPv6 header says what follows it.
+const NEXT_HEADER_AT: usize = 6;
+
 /// Walks over the extension headers in `bytes`, the packet from the end of its IPv6 header on, whose next header is `first`.
 pub fn walk_ip6(first: IpProtocol, bytes: &[u8], limit: usize) -> Result<Ip6Chain, Ip6ChainError> {
-    let mut chain = Ip6Chain { protocol: first, length: 0, fragment: None, routing: None, hop_by_hop: false };
+    let mut chain = Ip6Chain {
+        protocol: first,
+        named_at: NEXT_HEADER_AT,
+        length: 0,
+        fragment: None,
+        routing: None,
+        hop_by_hop: false,
+    };
     for count in 0.. {
         let at = chain.length;
         let cut_off = Ip6ChainError::CutOff { at };
@@ -136,13 +167,14 @@ pub fn walk_ip6(first: IpProtocol, bytes: &[u8], limit: usize) -> Result<Ip6Chai
         let [next, _, kind, left] = *header()?;
         match chain.protocol {
             IpProtocol::HOP_BY_HOP => chain.hop_by_hop = true,
-            IpProtocol::ROUTING => chain.routing = chain.routing.or(Some((kind, left))),
+            IpProtocol::ROUTING => chain.routing = chain.routing.or(Some(Ip6Routing { at, kind, left })),
             IpProtocol::FRAGMENT => {
                 chain.fragment = Ip6FragmentHeader::read_from_prefix(rest).ok().map(|(header, _)| header);
             }
             _ => {}
         }
         chain.protocol = IpProtocol(next);
+        chain.named_at = chain.upper();
         chain.length += length;
         if chain.is_later_fragment() {
             return Ok(chain);
@@ -154,6 +186,7 @@ pub fn walk_ip6(first: IpProtocol, bytes: &[u8], limit: usize) -> Result<Ip6Chai
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Ipv6Header;
     use proptest::prelude::*;
 
     const LIMIT: usize = 8;
@@ -200,8 +233,12 @@ mod tests {
             }
             let (first, chain) = bytes_of(&headers, IpProtocol(last));
             let packet = [&chain[..], &payload].concat();
+            let source = std::net::Ipv6Addr::LOCALHOST;
             let found = walk_ip6(first, &packet, LIMIT).unwrap();
             prop_assert_eq!((found.protocol, found.length), (IpProtocol(last), chain.len()));
+            prop_assert_eq!(found.upper(), Ipv6Header::LENGTH + chain.len());
+            let whole = [Ipv6Header::new(source, source, first, 0).as_bytes(), &packet].concat();
+            prop_assert_eq!(whole[found.named_at], last, "what names the protocol");
             prop_assert_eq!(found.hop_by_hop, hop_by_hop);
             let has = |protocol| headers.iter().any(|(header, _)| *header == protocol);
             prop_assert_eq!(found.fragment.is_some(), has(IpProtocol::FRAGMENT));

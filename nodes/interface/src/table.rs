@@ -74,11 +74,13 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether packets of an EtherType are taken here, if somebody handles it: IPv4 and ARP need an address.
+    /// Whether packets of an EtherType are taken here, if somebody handles it: IPv4 and ARP need an address, and
+    /// IPv6 is enabled by one or by itself.
     #[inline]
     pub fn accepts(&self, ether_type: EtherType) -> bool {
         match ether_type {
             EtherType::IPV4 | EtherType::ARP => self.ip4.is_enabled(),
+            EtherType::IPV6 => self.ip6.is_enabled(),
             _ => true,
         }
     }

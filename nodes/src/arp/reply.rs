@@ -18,16 +18,16 @@ use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
-use weft_engine::publish::{Published, SlabReader, SlabView};
+use weft_engine::publish::Published;
 use weft_engine::{Context, InterfaceIndex, NodeId};
-use weft_fib::Adjacency;
+use weft_fib::Ip4;
 
 use super::input::format_arp;
 use crate::arcs::INTERFACE_OUTPUT_ARC;
 use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
+use crate::forward::routes::{RouteTables, Routes};
 use crate::headers::{ArpOperation, ArpPacket, EthernetHeader};
 use crate::interface::{Entry, InterfaceTable};
-use crate::ip4::{Fib, Forward, ForwardKind, LoadBalance, MAX_TABLES, TableIndex};
 use crate::neighbor::{Evidence, NeighborNotice, NoticeSender, Recent};
 use crate::setup::{Added, ONE_EACH, Setup, built_in};
 use crate::tables::Tables;
@@ -93,9 +93,7 @@ const QUIET: Duration = Duration::from_millis(1);
 /// One worker's instance.
 pub struct ArpReply {
     interfaces: Arc<Published<InterfaceTable>>,
-    tables: SlabReader<Arc<Fib>>,
-    load_balances: SlabReader<LoadBalance>,
-    adjacencies: SlabReader<Adjacency>,
+    routes: RouteTables<Ip4>,
     sender: NoticeSender,
     recent: Recent,
     /// `interface-output`.
@@ -117,9 +115,7 @@ impl ArpReply {
     ) -> Self {
         ArpReply {
             interfaces: Arc::clone(&tables.interfaces),
-            tables: tables.fibs.clone(),
-            load_balances: tables.load_balances.clone(),
-            adjacencies: tables.adjacencies.clone(),
+            routes: RouteTables::of(tables),
             sender,
             recent: Recent::new(clock, QUIET),
             arc,
@@ -135,11 +131,7 @@ impl Node for ArpReply {
         let guard = cx.guard();
         let mut reply = Reply {
             interfaces: self.interfaces.read(guard),
-            routes: Routes {
-                tables: self.tables.read(guard),
-                load_balances: self.load_balances.read(guard),
-                adjacencies: self.adjacencies.read(guard),
-            },
+            routes: self.routes.read(cx),
             sender: &mut self.sender,
             recent: &mut self.recent,
             now: cx.now,
@@ -156,7 +148,7 @@ impl Node for ArpReply {
 
 struct Reply<'a> {
     interfaces: &'a InterfaceTable,
-    routes: Routes<'a>,
+    routes: Routes<'a, Ip4>,
     sender: &'a mut NoticeSender,
     recent: &'a mut Recent,
     now: Tsc,
@@ -272,49 +264,5 @@ impl Reply<'_> {
             self.counters.interfaces.tx.add(tx.index(), 1, packet.meta.total_length() as u64);
         }
         self.arcs.start(self.arc, tx, packet).unwrap_or(interface.tx)
-    }
-}
-
-struct Routes<'a> {
-    tables: SlabView<'a, Arc<Fib>>,
-    load_balances: SlabView<'a, LoadBalance>,
-    adjacencies: SlabView<'a, Adjacency>,
-}
-
-impl Routes<'_> {
-    /// Whether packets for `target` would leave by another interface than `rx` (RFC 1027 section 2: answering for a
-    /// host on the same link would take its packets away from it).
-    fn lead_elsewhere(&self, table: TableIndex, target: Ipv4Addr, rx: InterfaceIndex) -> bool {
-        self.forward(table, target).is_some_and(|forward| match forward.kind() {
-            ForwardKind::ADJACENCY => {
-                self.adjacencies.get(forward.object()).is_some_and(|adjacency| adjacency.interface != rx)
-            }
-            ForwardKind::GLEAN => forward.as_glean() != Some(rx),
-            // To a node that forwards it in its own way, too.
-            kind => matches!(kind, ForwardKind::LOCAL | ForwardKind::PUNT) || kind.node().is_some(),
-        })
-    }
-
-    /// Whether `host` itself is on the link of `rx` by a route: a link may have no subnet.
-    fn lead_to(&self, table: TableIndex, host: Ipv4Addr, rx: InterfaceIndex) -> bool {
-        self.forward(table, host).is_some_and(|forward| match forward.as_adjacency() {
-            Some(id) => self
-                .adjacencies
-                .get(id.0)
-                .is_some_and(|hop| hop.interface == rx && hop.address == IpAddr::V4(host)),
-            None => forward.as_glean() == Some(rx),
-        })
-    }
-
-    fn forward(&self, mut table: TableIndex, target: Ipv4Addr) -> Option<Forward> {
-        for _ in 0..MAX_TABLES {
-            let id = self.tables.get(table.0)?.lookup(target.to_bits());
-            let forward = self.load_balances.get(id.0)?.pick(0);
-            match forward.as_lookup() {
-                Some(other) => table = other,
-                None => return Some(forward),
-            }
-        }
-        None
     }
 }

@@ -14,13 +14,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use weft_engine::buffer::{BufferCache, HEADROOM, Packet, SLOT_SIZE, TRACED};
-use weft_engine::clock::{Clock, Tsc};
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex};
-use weft_token_bucket::{Moment, TokenBucket};
 use zerocopy::IntoBytes;
 use zerocopy::network_endian::{U16, U32};
 
@@ -30,10 +28,10 @@ use crate::arcs::{IP4_DROP_ARC, drop_by};
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::checksum::Sum;
 use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header};
+use crate::icmp_limits::{ErrorKind, IcmpLimits};
 use crate::interface::InterfaceTable;
 use crate::segments;
 use crate::setup::{Added, Setup, built_in};
-use crate::tables::IcmpSettings;
 
 weft_engine::edges! {
     /// Where errors go.
@@ -79,6 +77,18 @@ weft_engine::events! {
         NoSource = "no_source_address", Warn;
         /// no ICMP error sent: no buffer for it
         NoBuffer = "no_buffer", Warn;
+    }
+}
+
+impl Event {
+    /// Of a sent error: what limits it.
+    fn kind(self) -> ErrorKind {
+        match self {
+            Event::SentTimeExceeded => ErrorKind::TimeExceeded,
+            Event::SentTooBig => ErrorKind::TooBig,
+            Event::SentUnreachable => ErrorKind::Unreachable,
+            _ => ErrorKind::Other,
+        }
     }
 }
 
@@ -151,68 +161,6 @@ impl IcmpError {
     }
 }
 
-/// Limits of single kinds of errors, in a second; the others share the limit of all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct IcmpRates {
-    /// Of all that have no limit of their own; `None`: as it was set at the start.
-    pub others: Option<u32>,
-    /// Time exceeded.
-    pub time_exceeded: Option<u32>,
-    /// Destination unreachable.
-    pub unreachable: Option<u32>,
-    /// Fragmentation needed.
-    pub too_big: Option<u32>,
-}
-
-/// The limits of one worker.
-pub struct IcmpLimits {
-    settings: IcmpSettings,
-    others: TokenBucket,
-    time_exceeded: Option<TokenBucket>,
-    unreachable: Option<TokenBucket>,
-    too_big: Option<TokenBucket>,
-}
-
-impl IcmpLimits {
-    /// One limit for all.
-    pub fn new(clock: &Clock, settings: IcmpSettings) -> IcmpLimits {
-        IcmpLimits {
-            settings,
-            others: bucket(clock, settings.per_second, settings.burst),
-            time_exceeded: None,
-            unreachable: None,
-            too_big: None,
-        }
-    }
-
-    /// Other limits from now on.
-    pub fn configure(&mut self, clock: &Clock, rates: IcmpRates) {
-        let IcmpSettings { per_second, burst } = self.settings;
-        let own = |rate: u32| bucket(clock, rate, burst.clamp(1, rate.max(1)));
-        *self = IcmpLimits {
-            settings: self.settings,
-            others: rates.others.map_or_else(|| bucket(clock, per_second, burst), own),
-            time_exceeded: rates.time_exceeded.map(own),
-            unreachable: rates.unreachable.map(own),
-            too_big: rates.too_big.map(own),
-        };
-    }
-
-    /// Whether an error of this kind may be sent.
-    fn take(&mut self, sent: Event, now: Tsc) -> bool {
-        let own = match sent {
-            Event::SentTimeExceeded => &mut self.time_exceeded,
-            Event::SentTooBig => &mut self.too_big,
-            _ => &mut self.unreachable,
-        };
-        own.as_mut().unwrap_or(&mut self.others).take(Moment::new(now.0), 1)
-    }
-}
-
-fn bucket(clock: &Clock, per_second: u32, burst: u32) -> TokenBucket {
-    TokenBucket::new(clock.per_second(), per_second.into(), burst.into())
-}
-
 /// Bytes of an error at most, from its IP header on (RFC 1812 section 4.3.2.3).
 const MAX_LENGTH: usize = 576;
 const HEADERS: usize = Ipv4Header::LENGTH + Icmp4Header::LENGTH;
@@ -273,7 +221,7 @@ impl Node for Ip4IcmpError {
             reasons.drop(&mut packet, cause);
             let event = if !may_answer(&packet, interfaces) {
                 Event::NotAllowed
-            } else if !limits.take(sent, now) {
+            } else if !limits.take(sent.kind(), now) {
                 Event::RateLimited
             } else if let Some((source, table)) = source(packet.meta.rx_interface, interfaces) {
                 *identification = identification.wrapping_add(1);

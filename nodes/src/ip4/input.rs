@@ -100,8 +100,6 @@ built_in!(add);
 
 fn add(setup: &mut Setup<'_>) -> Added {
     let received = setup.interface_counter("/if/ip4", &IP4_INPUT)?;
-    // Nobody counts here yet; readers expect it.
-    setup.interface_counter("/if/ip6", &IP4_INPUT)?;
     Ok(NodeDef::new(&IP4_INPUT, move |w| {
         Box::new(Ip4Input {
             arc: w.arc(&IP4_UNICAST_ARC),

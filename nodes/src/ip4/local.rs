@@ -25,6 +25,7 @@ use super::icmp_error::IcmpError;
 use super::input::format_header;
 use crate::arcs::{IP4_DROP_ARC, IP4_LOCAL_ARC, IP4_PUNT_ARC, drop_by};
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
+use crate::headers::checksum::Sum;
 use crate::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, UdpHeader, checksum};
 use crate::interface::{Entry, InterfaceTable};
 use crate::registries::{IP4_PROTOCOLS, PUNT_REASONS, UDP4_PORTS};
@@ -251,7 +252,7 @@ impl End<'_> {
 
     /// Makes the echo request a reply (RFC 792): same data, same header but for addresses and TTL.
     fn answer(&self, buffers: &mut BufferCache, index: BufferIndex, interface: &Entry) -> NodeId {
-        let intact = segments::sum(buffers, index, Ipv4Header::LENGTH).is_valid();
+        let intact = segments::sum(buffers, index, Ipv4Header::LENGTH, Sum::default()).is_valid();
         let mut packet = buffers.packet(index);
         if !intact {
             return self.drop(&mut packet, Reason::Checksum);

@@ -4,21 +4,19 @@
 mod arp;
 mod checks;
 mod flow_hash;
+mod forward;
 mod fragment;
 mod icmp_error;
 mod input;
 mod local;
-mod lookup;
 pub mod min_ttl;
 mod mss;
-mod rewrite;
 
+pub use crate::icmp_limits::{IcmpLimits, IcmpRates};
 pub use crate::tables::IcmpSettings;
-pub use checks::{CheckNodes, RouteTables};
 pub use flow_hash::flow_hash;
-pub use icmp_error::{IcmpError, IcmpLimits, IcmpRates, Ip4IcmpError};
+pub use icmp_error::{IcmpError, Ip4IcmpError};
 pub(crate) use input::format_header;
-pub(crate) use lookup::MAX_TABLES;
 pub use mss::TCP_MSS;
 pub use weft_fib::{
     AddressRole, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind, Ip4,

@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! IPv6, as far as there are parts of it: what the router and the hold queues need. The nodes come with issue 14.
+//! The nodes of IPv6. What they share with IPv4's is written once: forwarding ([`crate::forward`]), queues ([`crate::hold`]), the
+//! tables that they read ([`weft_fib`]) and the router that keeps these ([`crate::router`]).
 
+mod checks;
+mod flow_hash;
+mod forward;
 mod held;
 mod icmp_error;
+mod input;
+mod local;
+mod nd;
 mod solicitation;
 
-pub use icmp_error::Icmp6Error;
+pub use flow_hash::flow_hash;
+pub use icmp_error::{Icmp6Error, Ip6IcmpError};
 pub use solicitation::solicitation_frame;
+
+/// What tells that a packet of neighbour discovery has not been forwarded (RFC 4861 section 11.2).
+const HOP_LIMIT: u8 = 255;

@@ -5,15 +5,13 @@ use std::net::Ipv6Addr;
 
 use zerocopy::IntoBytes;
 
+use super::HOP_LIMIT;
 use crate::headers::checksum::Sum;
 use crate::headers::{
     EtherType, Icmp6Type, IpProtocol, Ipv6Header, LinkAddressOption, MacAddr, NeighborMessage, multicast_mac,
     solicited_node,
 };
 use crate::interface::Tags;
-
-/// What tells that a packet of neighbour discovery has not been forwarded (RFC 4861 section 11.2).
-const HOP_LIMIT: u8 = 255;
 
 /// The frame that asks for `target` on behalf of `sender`, which is our address: of all stations that may have it, or of
 /// the one (`to`) that had it before (RFC 4861 section 7.2.2).

@@ -6,6 +6,7 @@ use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
 use weft_engine::{BufferIndex, Context, InterfaceIndex};
+use weft_nodes::headers::EtherType;
 
 /// Longest segment that the source makes, as if the device's buffers were small.
 const SEGMENT: usize = 1700;
@@ -63,12 +64,14 @@ pub struct Sink {
     /// What the graph knew of each.
     pub contexts: Vec<Metadata>,
     pub count: u64,
+    /// Of these, those that the main thread has made: what the router says to the link.
+    pub said: u64,
 }
 
 impl Sink {
     pub fn def(name: String, port: Option<InterfaceIndex>) -> NodeDef<'static> {
         NodeDef::named(&SINK, name, move |_| {
-            Box::new(Sink { port, frames: Vec::new(), contexts: Vec::new(), count: 0 })
+            Box::new(Sink { port, frames: Vec::new(), contexts: Vec::new(), count: 0, said: 0 })
         })
     }
 }
@@ -86,10 +89,25 @@ impl Node for Sink {
             if let Some(port) = self.port {
                 cx.counters.interfaces.tx.add(port.index(), 1, bytes.len() as u64);
             }
+            let meta = *cx.buffers.packet(index).meta;
+            self.said += u64::from(meta.rx_interface == InterfaceIndex::NONE && is_link_talk(&bytes));
             self.frames.push(bytes);
-            self.contexts.push(*cx.buffers.packet(index).meta);
+            self.contexts.push(meta);
             self.count += 1;
             cx.buffers.free_one(index);
         }
+    }
+}
+
+/// Whether a frame is ARP, or IPv6's messages to a link in its place: what no node makes for a packet that died.
+fn is_link_talk(frame: &[u8]) -> bool {
+    let ether_type = frame.get(12..14).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+    match ether_type.map(EtherType) {
+        Some(EtherType::ARP) => true,
+        Some(EtherType::IPV6) => {
+            matches!(frame.get(20), Some(0))
+                || matches!((frame.get(20), frame.get(54)), (Some(58), Some(128..)))
+        }
+        _ => false,
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! ```text
 //!   received          frames from the sources of ports, and from loopbacks (/if/rx)
-//! + made              ICMP errors (ip4-icmp-error sent_*), fragments (ip4-frag fragments), injected frames
+//! + made              ICMP errors (ip4- and ip6-icmp-error sent_*), fragments (ip4-frag fragments), injected frames, and
+//!                     what the router says to links (solicitations)
 //! = transmitted       to the wire, to the host, and to loopbacks
 //! + dropped           packets that came to the drop node
 //! + used up           packets replaced by fragments (ip4-frag fragmented)
@@ -21,7 +22,7 @@
 mod devices;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use rtrb::Consumer;
@@ -30,10 +31,11 @@ use weft_engine::clock::Clock;
 use weft_engine::node::ReasonKind;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
+use weft_nodes::fib::Ip6;
 use weft_nodes::fib::{AdjacencyId, NextHop};
 use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
 use weft_nodes::headers::build::{Packet, ethernet};
-use weft_nodes::headers::{EtherType, MacAddr};
+use weft_nodes::headers::{EtherType, MacAddr, link_local};
 use weft_nodes::interface::{Interface, Interfaces, Kind};
 use weft_nodes::ip4::{Action, Change, Ip4, Objects, Owner, PathTarget, Preference, RoutePath, TableIndex};
 use weft_nodes::neighbor::NeighborNotice;
@@ -42,11 +44,15 @@ use weft_nodes::router::{Router, RouterSettings, Table};
 use devices::{Sink, Source};
 
 /// Events by which packets came to be.
-const MADE: [&str; 4] = [
+const MADE: [&str; 8] = [
     "ip4-frag/fragments",
     "ip4-icmp-error/sent_fragmentation_needed",
     "ip4-icmp-error/sent_time_exceeded",
     "ip4-icmp-error/sent_unreachable",
+    "ip6-icmp-error/sent_packet_too_big",
+    "ip6-icmp-error/sent_parameter_problem",
+    "ip6-icmp-error/sent_time_exceeded",
+    "ip6-icmp-error/sent_unreachable",
 ];
 
 const WORKER: ThreadIndex = ThreadIndex(1);
@@ -66,6 +72,12 @@ pub struct Port {
     pub peer: Ipv4Addr,
     /// Its MAC address.
     pub peer_mac: MacAddr,
+    /// The port's own IPv6 address, once IPv6 is enabled ([`Bed::enable_ip6`]).
+    pub address6: Ipv6Addr,
+    /// That of the neighbour, which is known from then on.
+    pub peer6: Ipv6Addr,
+    /// The port's link-local address.
+    pub link_local: Ipv6Addr,
     tx: NodeId,
     host: NodeId,
 }
@@ -112,6 +124,11 @@ pub fn ip(text: &str) -> Ipv4Addr {
     text.parse().expect("an address")
 }
 
+/// An IPv6 address from its text.
+pub fn ip6(text: &str) -> Ipv6Addr {
+    text.parse().expect("an address")
+}
+
 /// Of every interface.
 pub const MTU: u16 = 1500;
 /// The forwarding table of both ports.
@@ -132,7 +149,7 @@ impl Bed {
     /// A router with these settings.
     pub fn with(settings: Settings) -> Bed {
         let mut bed = Self::detached(settings);
-        bed.router.attach(bed.nodes.held);
+        bed.nodes.attach(&mut bed.router);
         bed
     }
 
@@ -155,6 +172,7 @@ impl Bed {
         let tables = Tables {
             interfaces: interfaces.published(),
             fibs: router.fibs::<Ip4>(),
+            fibs6: router.fibs::<Ip6>(),
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes,
@@ -162,7 +180,7 @@ impl Bed {
             main: main.clone(),
         };
         let nodes = add_nodes(&mut engine, &tables).expect("the nodes of the crate");
-        nodes.held.forget_deleted(&mut interfaces);
+        nodes.forget_deleted(&mut interfaces);
         let source = engine.add_nodes("test", vec![Source::def()]).expect("a source")[0];
         let ports = [0u8, 1].map(|i| port(&mut engine, &mut interfaces, i));
         let mut bed = Bed {
@@ -221,6 +239,49 @@ impl Bed {
         self.router
             .add_address::<Ip4>(&mut self.engine, &mut self.interfaces, interface, net)
             .expect("an address");
+    }
+
+    /// Gives both ports an IPv6 address, 2001:db8::1/64 and 2001:db8:0:1::1/64, and makes 2001:db8::2 and 2001:db8:0:1::2 known.
+    pub fn enable_ip6(&mut self) {
+        for port in self.ports {
+            self.address6(port.index, &format!("{}/64", port.address6));
+            self.resolve6(port.index, port.peer6, port.peer_mac);
+        }
+        self.run();
+    }
+
+    /// Gives an interface an IPv6 address.
+    pub fn address6(&mut self, interface: InterfaceIndex, address: &str) {
+        let net = address.parse().expect("an address with its prefix length");
+        self.router
+            .add_address::<Ip6>(&mut self.engine, &mut self.interfaces, interface, net)
+            .expect("an address");
+    }
+
+    /// A neighbour that is known from now on.
+    pub fn resolve6(&mut self, interface: InterfaceIndex, address: Ipv6Addr, mac: MacAddr) {
+        self.router
+            .set_static_neighbor::<Ip6>(&mut self.engine, &self.interfaces, interface, address, mac)
+            .expect("a neighbour");
+    }
+
+    /// Sets a route of the first IPv6 table.
+    pub fn route6(&mut self, prefix: &str, targets: &[weft_nodes::fib::PathTarget<Ip6>]) {
+        let paths = targets.iter().map(|target| weft_nodes::fib::RoutePath::new(*target)).collect();
+        let change = weft_nodes::fib::Change {
+            prefix: prefix.parse().expect("a prefix"),
+            owner: Owner::CLI,
+            action: weft_nodes::fib::Action::Set(Preference::default(), paths),
+        };
+        self.router.apply(&mut self.engine, &self.interfaces, DEFAULT, &[change]).expect("a route");
+    }
+
+    /// Lets the main thread hear what workers have told, and the workers do what follows.
+    pub fn hear(&mut self) {
+        for notice in self.notices() {
+            self.router.notice(&mut self.engine, &self.interfaces, notice);
+        }
+        self.run();
     }
 
     /// Moves an interface, with its addresses, to another table. Its neighbours are unknown there.
@@ -417,6 +478,7 @@ impl Bed {
             drops: counters.drops.get(WORKER, i),
             punt: counters.punt.get(WORKER, i),
             ip4: counters.named("/if/ip4").unwrap().get(WORKER, i),
+            ip6: counters.named("/if/ip6").unwrap().get(WORKER, i),
         }
     }
 
@@ -441,7 +503,8 @@ impl Bed {
                 .map(|port| self.sink(port.tx).count + self.sink(port.host).count)
                 .iter()
                 .sum::<u64>();
-        let made = total(&MADE) + injected;
+        let said: u64 = self.ports.map(|port| self.sink(port.tx).said).iter().sum();
+        let made = total(&MADE) + injected + said;
         let used_up = total(&["ip4-frag/fragmented"]);
         assert_eq!(
             received + made,
@@ -469,6 +532,8 @@ pub struct InterfaceCounts {
     pub punt: u64,
     /// IPv4 among those received.
     pub ip4: u64,
+    /// IPv6 among those received.
+    pub ip6: u64,
 }
 
 impl Drop for Bed {
@@ -497,6 +562,9 @@ fn port(engine: &mut Engine, interfaces: &mut Interfaces, i: u8) -> Port {
         address: Ipv4Addr::new(10, 0, i, 1),
         peer: Ipv4Addr::new(10, 0, i, 2),
         peer_mac: MacAddr([2, 0, 0, 0, i, 2]),
+        address6: Ipv6Addr::new(0x2001, 0xdb8, 0, i.into(), 0, 0, 0, 1),
+        peer6: Ipv6Addr::new(0x2001, 0xdb8, 0, i.into(), 0, 0, 0, 2),
+        link_local: link_local(mac),
         tx: ids[0],
         host: ids[1],
     }

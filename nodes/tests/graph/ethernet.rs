@@ -43,7 +43,7 @@ fn frames_that_are_not_for_us_end_here() {
         }
     }
     let ip6 = p0.incoming().ipv6([1u16; 8], [2; 8]);
-    bed.dies(0, &ip6.build(), "ethernet-input/unknown_ethertype");
+    bed.dies(0, &ip6.build(), "ethernet-input/ip6_not_enabled");
     let unknown = p0.incoming().vlan(7).ipv4(p0.peer, p1.peer);
     bed.dies(0, &unknown.build(), "ethernet-input/unknown_vlan");
     for cut in [15, 17] {

@@ -150,7 +150,7 @@ fn features_of_ethernet_see_packets_as_their_handlers_would() {
     let node = enable(&mut bed, "ethernet", p0.index);
     bed.pass(0, &p0.incoming().vlan(0).ipv4(p0.peer, p1.peer).udp(1, 2));
     assert_eq!(bed.only(1), p1.outgoing().ipv4(p0.peer, p1.peer).ttl(63).udp(1, 2).build());
-    bed.dies(0, &p0.incoming().ipv6([1u16; 8], [2; 8]).build(), "ethernet-end-of-arc/unknown_ethertype");
+    bed.dies(0, &p0.incoming().ipv6([1u16; 8], [2; 8]).build(), "ethernet-end-of-arc/ip6_not_enabled");
     bed.change(p0.index, |interface| interface.ip4.addresses = vec![]);
     let plain = p0.incoming().ipv4(p0.peer, p1.peer).udp(1, 2).build();
     bed.dies(0, &plain, "ethernet-end-of-arc/ip4_not_enabled");

@@ -13,6 +13,7 @@ mod fragment;
 mod hold;
 mod icmp_error;
 mod input;
+mod ip6;
 mod local;
 mod loopback;
 mod min_ttl;

@@ -86,7 +86,7 @@ fn a_reason_to_punt_has_a_handler_in_place_of_the_host() {
     comes_and_goes(PUNT_REASONS.reason("ip4-local-end-of-arc/tcp_no_host"), &bgp);
     comes_and_goes(PUNT_REASONS.reason("ip4-local-end-of-arc/udp_no_host"), &to_us().udp(1, 2).build());
     let ip6 = p0.incoming().ipv6([1u16; 8], [2; 8]).build();
-    comes_and_goes(PUNT_REASONS.reason("ethernet-input/unknown_ethertype"), &ip6);
+    comes_and_goes(PUNT_REASONS.reason("ethernet-input/ip6_not_enabled"), &ip6);
     // Where there is no host, it has them all the same, and no ICMP error is sent.
     let mut bed = Bed::new();
     let node = add(&mut bed, PUNT_REASONS.reason("ip4-local-end-of-arc/udp_no_host")).unwrap();

@@ -13,6 +13,7 @@ use weft_engine::node::{Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_nodes::arp::request_frame;
+use weft_nodes::fib::Ip6;
 use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build};
 use weft_nodes::interface::{Interface, Interfaces, Kind, Tags};
@@ -64,6 +65,7 @@ impl Bed {
         let tables = Tables {
             interfaces: interfaces.published(),
             fibs: router.fibs::<Ip4>(),
+            fibs6: router.fibs::<Ip6>(),
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 65, 65).unwrap(),
@@ -71,7 +73,7 @@ impl Bed {
             main: Waker::new().unwrap(),
         };
         let nodes = add_nodes(&mut engine, &tables).unwrap();
-        router.attach(nodes.held);
+        nodes.attach(&mut router);
         let tx = engine.add_nodes("test", vec![NodeDef::new(&TX, |_| Box::<Tx>::default())]).unwrap()[0];
         Bed { engine, worker: workers.remove(0), interfaces, router, nodes, tx, tables }
     }

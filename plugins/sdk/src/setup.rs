@@ -73,6 +73,16 @@ impl<'a> Handler<'a> {
         Handler { registry: "udp4-port", number, reason: None, node }
     }
 
+    /// IPv6 packets for this host of a protocol, but those with extension headers, from their IPv6 header on.
+    pub fn ip6_protocol(number: u8, node: &'a str) -> Handler<'a> {
+        Handler { registry: "ip6-protocol", number: number.into(), reason: None, node }
+    }
+
+    /// UDP datagrams over IPv6 for this host to a port, likewise.
+    pub fn udp6_port(number: u16, node: &'a str) -> Handler<'a> {
+        Handler { registry: "udp6-port", number, reason: None, node }
+    }
+
     /// Packets on their way to the host's stack for a reason, `<node>/<reason>` as in `show punt reasons`, in its place.
     pub fn punt_reason(reason: &'a str, node: &'a str) -> Handler<'a> {
         Handler { registry: "punt-reason", number: 0, reason: Some(reason), node }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How many ICMP errors the dataplane sends. Each worker has its share, so that none has to ask the others.
+//! How many ICMP errors the dataplane sends, of IPv4 and as many of IPv6. Each worker has its share, so that none has to ask
+//! the others.
 
 use weft_nodes::ip4::{IcmpRates, Ip4IcmpError};
+use weft_nodes::ip6::Ip6IcmpError;
 
 use super::{ScopeOf, Setting, Words};
 use crate::Control;
@@ -93,9 +95,13 @@ impl Control {
             unreachable: share(unreachable),
             too_big: share(too_big),
         };
-        let (node, clock) = (self.nodes.ip4_icmp_error, self.engine.clock);
+        let (ip4, ip6) = (self.nodes.ip4_icmp_error, self.nodes.ip6_icmp_error);
+        let clock = self.engine.clock;
         self.engine.post_all(move |worker| {
-            if let Some(errors) = worker.node_mut::<Ip4IcmpError>(node) {
+            if let Some(errors) = worker.node_mut::<Ip4IcmpError>(ip4) {
+                errors.limits.configure(&clock, rates);
+            }
+            if let Some(errors) = worker.node_mut::<Ip6IcmpError>(ip6) {
                 errors.limits.configure(&clock, rates);
             }
         });

@@ -575,7 +575,12 @@ fn who_handles_what_is_shown() {
     assert_eq!(of("0x0800"), Some("ip4-input".into()));
     assert_eq!(of("0x0806"), Some("arp-input".into()));
     let error = bed.refusal("show registrations port");
-    assert!(error.message.contains("there are: ethertype, ip4-protocol, udp4-port, punt-reason"), "{error}");
+    assert!(
+        error
+            .message
+            .contains("there are: ethertype, ip4-protocol, udp4-port, ip6-protocol, udp6-port, punt-reason"),
+        "{error}"
+    );
     let text = bed.text("show punt reasons");
     assert!(text.contains("ethernet-input/unknown_ethertype"), "{text}");
 }

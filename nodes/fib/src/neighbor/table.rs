@@ -27,7 +27,8 @@
 //! only what is known already. A table that learned whatever passes by could be filled by any station on the
 //! link, with addresses that no packet of ours will ever need. Believing changes of known entries is what
 //! lets a standby router take over an address by gratuitous ARP; it is also why ARP is no protection against
-//! a hostile station, and static entries are: they are never changed by what is heard.
+//! a hostile station, and static entries are: they are never changed by what is heard. Of IPv6, a station can say that it does
+//! not mean to change what is known.
 //!
 //! # Who makes room
 //! Any station can fill a table, by requests with invented senders or by packets to addresses that nobody has (RFC 6583).
@@ -123,6 +124,8 @@ pub enum Evidence {
     ToUs,
     /// Anything else: gratuitous, or meant for others.
     Overheard,
+    /// The same, and it is not to change a MAC address that is known (RFC 4861 section 7.2.5).
+    Confirms,
 }
 
 /// Why an entry was not made.
@@ -340,7 +343,12 @@ impl Neighbors {
         let known = self.entries.get(&key).map(|entry| entry.state);
         match known {
             Some(NeighborState::Static(_)) => return Ok(None),
-            None if evidence == Evidence::Overheard => return Ok(None),
+            None if evidence != Evidence::ToUs => return Ok(None),
+            Some(state)
+                if evidence == Evidence::Confirms && state.mac().is_some_and(|known| known != mac) =>
+            {
+                return Ok(None);
+            }
             // RFC 1812 section 3.3.2: a group address must not be believed.
             _ => self.check_station(mac)?,
         }

@@ -1,39 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-lookup: from the destination to what happens next, by longest prefix match.
+//! ip4-lookup, and its like of any other family: from the destination to what happens next, by longest prefix match.
 //!
 //! The only access that can miss the cache is the forwarding table's line, so it is started a few packets
 //! ahead. After this node `next_hop` is set to the object of the route (or the interface, for a destination on the link).
 //! It knows the kinds of weft-fib; for any other the kind says the node.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use weft_engine::buffer::Packet;
 use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{ArcId, Context, InterfaceIndex, NodeId};
+use weft_fib::{DropKind, Forward, ForwardKind, LoadBalance, ReaderOf};
 use weft_stats::CombinedRow;
 
-use super::flow_hash::flow_hash;
-use super::icmp_error::IcmpError;
-use super::{DropKind, Fib, Forward, ForwardKind, LoadBalance};
-use crate::arcs::{IP4_DROP_ARC, IP4_PUNT_ARC, drop_by};
+use super::{Forwarded, Undeliverable};
+use crate::arcs::drop_by;
 use crate::context::{GLEAN, IpContext, LOCALLY_ORIGINATED};
-use crate::headers::Ipv4Header;
-use crate::setup::{Added, Setup, built_in};
+use crate::tables::Tables;
 
-weft_engine::edges! {
-    /// Where packets go.
-    pub enum Next {
-        Rewrite => "ip4-rewrite",
-        Arp => "ip4-arp",
-        Local => "ip4-local",
-        Punt => "punt",
-        IcmpError => "ip4-icmp-error",
+/// Where packets go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A next hop.
+    Rewrite,
+    /// A neighbour that may have to be asked for.
+    Hold,
+    /// This host.
+    Local,
+    /// The host's own stack, which sends it on.
+    Punt,
+    /// Its sender is told.
+    IcmpError,
+}
+
+/// The nodes of a family for each [`Step`].
+#[derive(Clone, Copy, Debug)]
+pub struct Next<F>(Step, PhantomData<F>);
+
+impl<F: Forwarded> Edges for Next<F> {
+    const NAMES: &'static [&'static str] = F::AFTER_LOOKUP;
+
+    #[inline(always)]
+    fn ordinal(self) -> usize {
+        self.0 as usize
     }
 }
 
@@ -51,55 +67,50 @@ weft_engine::drops! {
     }
 }
 
-/// Descriptor of ip4-lookup.
-pub static IP4_LOOKUP: NodeSpec =
-    NodeSpec::internal("ip4-lookup").next(Next::NAMES).drops(Reason::ALL).trace(format);
-
-fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+/// Prints what the lookup has found, before the header.
+pub(crate) fn format_found(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let meta = &record.meta;
-    writeln!(out, "  fib {} next hop {} flow hash: 0x{:08x}", meta.table(), meta.next_hop(), meta.hash)?;
-    super::input::format_header(record, names, out)
+    writeln!(out, "  fib {} next hop {} flow hash: 0x{:08x}", meta.table(), meta.next_hop(), meta.hash)
 }
 
 /// Most tables that a packet is looked up in.
-pub(crate) const MAX_TABLES: usize = 8;
+pub const MAX_TABLES: usize = 8;
 
-built_in!(add);
-
-fn add(setup: &mut Setup<'_>) -> Added {
-    let tables = setup.tables.clone();
-    Ok(NodeDef::new(&IP4_LOOKUP, move |w| {
-        Box::new(Ip4Lookup {
-            tables: tables.fibs.clone(),
+/// The node of a family.
+pub(crate) fn define<F: Forwarded>(spec: &'static NodeSpec, tables: &Tables) -> NodeDef<'static> {
+    let tables = tables.clone();
+    NodeDef::new(spec, move |w| {
+        Box::new(IpLookup::<F> {
+            tables: F::fibs(&tables).clone(),
             load_balances: tables.load_balances.clone(),
             routes: tables.routes.row(w.thread()),
-            arcs: [w.arc(&IP4_DROP_ARC), w.arc(&IP4_PUNT_ARC)],
+            arcs: [w.arc(F::DROP_ARC), w.arc(F::PUNT_ARC)],
             next: w.nexts(),
             reasons: w.reasons(),
         })
-    }))
+    })
 }
 
 /// One worker's instance.
-pub struct Ip4Lookup {
+pub struct IpLookup<F: Forwarded> {
     /// Forwarding tables by index.
-    pub tables: SlabReader<Arc<Fib>>,
+    pub tables: SlabReader<Arc<ReaderOf<F>>>,
     /// Load-balances by id.
     pub load_balances: SlabReader<LoadBalance>,
     /// `/net/route/to`: packets and bytes by load-balance.
     pub routes: CombinedRow,
-    /// The `ip4-drop` and `ip4-punt` arcs.
+    /// [`Forwarded::DROP_ARC`] and [`Forwarded::PUNT_ARC`].
     pub arcs: [ArcId; 2],
     /// Edges.
-    pub next: Nexts<Next>,
+    pub next: Nexts<Next<F>>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
 }
 
-impl Node for Ip4Lookup {
+impl<F: Forwarded> Node for IpLookup<F> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let guard = cx.guard();
-        let lookup = Lookup {
+        let lookup = Lookup::<F> {
             tables: self.tables.read(guard),
             load_balances: self.load_balances.read(guard),
             routes: &self.routes,
@@ -117,49 +128,53 @@ impl Node for Ip4Lookup {
         let Some(fib) = lookup.tables.get(table) else {
             return cx.each(frame, |packet| lookup.alone(&mut packet.aside()));
         };
-        let fib: &Fib = fib;
+        let fib: &ReaderOf<F> = fib;
+        // In place of a destination: look again. (The address of zeros is none, RFC 6890 and RFC 4291 section 2.5.2; but if it
+        // were, it would be found all the same.)
+        let alone = F::Key::default();
         cx.pipeline(
             frame,
-            |packet| match packet.header::<Ipv4Header>() {
-                Some(ip) if packet.meta.table() == table => {
-                    let destination = ip.destination.get();
-                    fib.prefetch(destination);
+            |packet| match F::destination(packet) {
+                Some(destination) if packet.meta.table() == table => {
+                    F::prefetch(fib, destination);
                     destination
                 }
                 _ => lookup.prefetch_alone(packet),
             },
-            |packet, destination| match destination {
-                ALONE => lookup.alone(&mut packet.aside()),
-                _ => lookup.one(packet, fib, destination),
+            |packet, destination| match destination == alone {
+                true => lookup.alone(&mut packet.aside()),
+                false => lookup.one(packet, fib, destination),
             },
         );
     }
 }
 
-/// In place of a destination: look again. (0.0.0.0 is none, RFC 6890; but if it were, it would be found all the same.)
-const ALONE: u32 = 0;
-
-struct Lookup<'a> {
-    tables: SlabView<'a, Arc<Fib>>,
+struct Lookup<'a, F: Forwarded> {
+    tables: SlabView<'a, Arc<ReaderOf<F>>>,
     load_balances: SlabView<'a, LoadBalance>,
     routes: &'a CombinedRow,
     drops: ArcStart<'a>,
     punts: ArcStart<'a>,
-    next: Nexts<Next>,
+    next: Nexts<Next<F>>,
     reasons: ReasonBase<Reason>,
 }
 
-impl Lookup<'_> {
+impl<F: Forwarded> Lookup<'_, F> {
     #[inline(always)]
-    fn one(&self, packet: &mut Packet<'_>, fib: &Fib, destination: u32) -> NodeId {
-        let id = fib.lookup(destination);
+    fn to(&self, step: Step) -> NodeId {
+        self.next.to(Next(step, PhantomData))
+    }
+
+    #[inline(always)]
+    fn one(&self, packet: &mut Packet<'_>, fib: &ReaderOf<F>, destination: F::Key) -> NodeId {
+        let id = F::find(fib, destination);
         let Some(load_balance) = self.load_balances.get(id.0) else {
             return self.drop(&mut packet.aside(), Reason::NoTable);
         };
         self.routes.add(id.0 as usize, 1, packet.meta.total_length() as u64);
         if let Some(adjacency) = load_balance.adjacency() {
             packet.meta.set_next_hop(adjacency.0);
-            return self.next.to(Next::Rewrite);
+            return self.to(Step::Rewrite);
         }
         self.other(&mut packet.aside(), load_balance, destination)
     }
@@ -167,21 +182,19 @@ impl Lookup<'_> {
     /// Ahead of [`Lookup::alone`], as for the others.
     #[cold]
     #[inline(never)]
-    fn prefetch_alone(&self, packet: &Packet<'_>) -> u32 {
-        if let (Some(fib), Some(ip)) = (self.tables.get(packet.meta.table()), packet.header::<Ipv4Header>()) {
-            fib.prefetch(ip.destination.get());
+    fn prefetch_alone(&self, packet: &Packet<'_>) -> F::Key {
+        if let (Some(fib), Some(destination)) = (self.tables.get(packet.meta.table()), F::destination(packet))
+        {
+            F::prefetch(fib, destination);
         }
-        ALONE
+        F::Key::default()
     }
 
     /// A packet of another table than the others of its vector.
     #[inline(never)]
     fn alone(&self, packet: &mut Packet<'_>) -> NodeId {
-        match (self.tables.get(packet.meta.table()), packet.header::<Ipv4Header>()) {
-            (Some(fib), Some(ip)) => {
-                let destination = ip.destination.get();
-                self.one(packet, fib, destination)
-            }
+        match (self.tables.get(packet.meta.table()), F::destination(packet)) {
+            (Some(fib), Some(destination)) => self.one(packet, fib, destination),
             _ => self.drop(packet, Reason::NoTable),
         }
     }
@@ -189,14 +202,14 @@ impl Lookup<'_> {
     #[inline(never)]
     fn flow_hash(&self, packet: &mut Packet<'_>) -> u32 {
         if packet.meta.hash == 0 {
-            packet.meta.hash = flow_hash(packet);
+            packet.meta.hash = F::flow_hash(packet);
         }
         packet.meta.hash
     }
 
     /// All that is not one adjacency.
     #[inline(never)]
-    fn other(&self, packet: &mut Packet<'_>, load_balance: &LoadBalance, destination: u32) -> NodeId {
+    fn other(&self, packet: &mut Packet<'_>, load_balance: &LoadBalance, destination: F::Key) -> NodeId {
         let mut forward = load_balance.pick_with(|| self.flow_hash(packet));
         for _ in 0..MAX_TABLES {
             let Some(table) = forward.as_lookup() else {
@@ -206,7 +219,7 @@ impl Lookup<'_> {
             let Some(fib) = self.tables.get(table.0) else {
                 return self.drop(packet, Reason::NoTable);
             };
-            let id = fib.lookup(destination);
+            let id = F::find(fib, destination);
             let Some(load_balance) = self.load_balances.get(id.0) else {
                 return self.drop(packet, Reason::NoTable);
             };
@@ -228,20 +241,20 @@ impl Lookup<'_> {
         match forward.kind() {
             ForwardKind::ADJACENCY => {
                 packet.meta.set_next_hop(object);
-                self.next.to(Next::Rewrite)
+                self.to(Step::Rewrite)
             }
             ForwardKind::GLEAN => {
                 packet.meta.tx_interface = InterfaceIndex(object);
                 packet.meta.set_next_hop(GLEAN);
-                self.next.to(Next::Arp)
+                self.to(Step::Hold)
             }
-            ForwardKind::LOCAL => self.next.to(Next::Local),
+            ForwardKind::LOCAL => self.to(F::local(packet)),
             // The host gets what a port has received, with its link header; this has none.
             ForwardKind::PUNT if packet.meta.flags & LOCALLY_ORIGINATED != 0 => {
                 self.drop(packet, Reason::NotForPunt)
             }
             ForwardKind::PUNT => {
-                let punt = self.next.to(Next::Punt);
+                let punt = self.to(Step::Punt);
                 self.punts.start(packet.meta.rx_interface, packet).unwrap_or(punt)
             }
             kind => match (kind.node(), kind.dropped()) {
@@ -251,13 +264,13 @@ impl Lookup<'_> {
                 }
                 (None, Some(DropKind::Blackhole)) => self.drop(packet, Reason::Blackhole),
                 (None, dropped) => {
-                    let error = match dropped {
-                        Some(DropKind::Prohibit) => IcmpError::ADMIN_PROHIBITED,
-                        Some(DropKind::Unreachable) => IcmpError::HOST_UNREACHABLE,
-                        Some(DropKind::NoRoute | DropKind::Blackhole) | None => IcmpError::NET_UNREACHABLE,
+                    let why = match dropped {
+                        Some(DropKind::Prohibit) => Undeliverable::Prohibited,
+                        Some(DropKind::Unreachable) => Undeliverable::Unreachable,
+                        Some(DropKind::NoRoute | DropKind::Blackhole) | None => Undeliverable::NoRoute,
                     };
-                    error.mark(packet);
-                    self.next.to(Next::IcmpError)
+                    F::mark(packet, why);
+                    self.to(Step::IcmpError)
                 }
             },
         }

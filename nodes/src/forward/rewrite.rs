@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-rewrite: one hop less to live, the next hop's link header in front, out of the interface. What a tunnel puts in front
+//! ip4-rewrite, and its like of any other family: one hop less to live, the next hop's link header in front, out of the interface. What a tunnel puts in front
 //! is longer, and its interface's transmit node sends the packet on.
 //!
 //! Packets that cannot go as they are leave to the side: too old or too long ones to become ICMP errors or
@@ -7,6 +7,7 @@
 //! certain that the packet goes, so an ICMP error quotes the packet as it came.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use weft_engine::buffer::{CHAINED, Packet};
@@ -15,23 +16,39 @@ use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase};
 use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{Context, NodeId};
-use weft_fib::Adjacency;
+use weft_fib::{Adjacency, Resolution, Rewrite as LinkHeader};
 
-use super::icmp_error::IcmpError;
-use super::{Resolution, Rewrite as LinkHeader};
-use crate::arcs::IP4_OUTPUT_ARC;
-use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
-use crate::headers::{Ipv4Header, checksum};
+use super::{Forwarded, Undeliverable};
+use crate::context::{IpContext, LINK_BROADCAST, LINK_SCOPED, LOCALLY_ORIGINATED};
 use crate::interface::InterfaceTable;
-use crate::setup::{Added, Setup, built_in};
+use crate::tables::Tables;
 
-weft_engine::edges! {
-    /// Where packets go that are not transmitted at once.
-    pub enum Next { Arp => "ip4-arp", Fragment => "ip4-frag", IcmpError => "ip4-icmp-error" }
+/// Where packets go that are not transmitted at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The neighbour is to be asked for.
+    Hold,
+    /// The sender is told.
+    IcmpError,
+    /// Too long for the link. Only of families whose packets routers fragment.
+    Fragment,
+}
+
+/// The nodes of a family for each [`Step`].
+#[derive(Clone, Copy, Debug)]
+pub struct Next<F>(Step, PhantomData<F>);
+
+impl<F: Forwarded> Edges for Next<F> {
+    const NAMES: &'static [&'static str] = F::AFTER_REWRITE;
+
+    #[inline(always)]
+    fn ordinal(self) -> usize {
+        self.0 as usize
+    }
 }
 
 weft_engine::drops! {
@@ -48,11 +65,8 @@ weft_engine::drops! {
     }
 }
 
-/// Descriptor of ip4-rewrite.
-pub static IP4_REWRITE: NodeSpec =
-    NodeSpec::internal("ip4-rewrite").next(Next::NAMES).drops(Reason::ALL).trace(format);
-
-fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+/// Prints what a packet is transmitted with.
+pub(crate) fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let meta = &record.meta;
     write!(out, "  tx {} next hop {}: ", names.interface(meta.tx_interface), meta.next_hop())?;
     for byte in record.data().iter().take(32) {
@@ -61,39 +75,38 @@ fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> 
     writeln!(out)
 }
 
-built_in!(add);
-
-fn add(setup: &mut Setup<'_>) -> Added {
-    let tables = setup.tables.clone();
-    Ok(NodeDef::new(&IP4_REWRITE, move |w| {
-        Box::new(Ip4Rewrite {
+/// The node of a family.
+pub(crate) fn define<F: Forwarded>(spec: &'static NodeSpec, tables: &Tables) -> NodeDef<'static> {
+    let tables = tables.clone();
+    NodeDef::new(spec, move |w| {
+        Box::new(IpRewrite::<F> {
             adjacencies: tables.adjacencies.clone(),
             interfaces: Arc::clone(&tables.interfaces),
-            arc: w.arc(&IP4_OUTPUT_ARC),
+            arc: w.arc(F::OUTPUT_ARC),
             next: w.nexts(),
             reasons: w.reasons(),
         })
-    }))
+    })
 }
 
 /// One worker's instance.
-pub struct Ip4Rewrite {
+pub struct IpRewrite<F: Forwarded> {
     /// Adjacencies by id.
     pub adjacencies: SlabReader<Adjacency>,
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
-    /// The `ip4-output` arc, which `interface-output` follows.
+    /// [`Forwarded::OUTPUT_ARC`], which `interface-output` follows.
     pub arc: ArcId,
     /// Edges.
-    pub next: Nexts<Next>,
+    pub next: Nexts<Next<F>>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
 }
 
-impl Node for Ip4Rewrite {
+impl<F: Forwarded> Node for IpRewrite<F> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let guard = cx.guard();
-        let rewrite = Rewrite {
+        let rewrite = Rewrite::<F> {
             adjacencies: self.adjacencies.read(guard),
             interfaces: self.interfaces.read(guard),
             arc: cx.arcs().arc(self.arc),
@@ -105,16 +118,21 @@ impl Node for Ip4Rewrite {
     }
 }
 
-struct Rewrite<'a> {
+struct Rewrite<'a, F: Forwarded> {
     adjacencies: SlabView<'a, Adjacency>,
     interfaces: &'a InterfaceTable,
     arc: ArcStart<'a>,
     counters: &'a Counters,
-    next: Nexts<Next>,
+    next: Nexts<Next<F>>,
     reasons: ReasonBase<Reason>,
 }
 
-impl Rewrite<'_> {
+impl<F: Forwarded> Rewrite<'_, F> {
+    #[inline(always)]
+    fn to(&self, step: Step) -> NodeId {
+        self.next.to(Next(step, PhantomData))
+    }
+
     #[inline(always)]
     fn one(&self, packet: &mut Packet<'_>) -> NodeId {
         let Some(adjacency) = self.adjacencies.get(packet.meta.next_hop()) else {
@@ -123,12 +141,10 @@ impl Rewrite<'_> {
         // All that a packet needs is in its adjacency's line: a look at its interface and at the table of arcs cost 3
         // clocks. Packets in several buffers go aside, for one load less.
         if let Resolution::Complete(link) = &adjacency.resolution
-            && packet.meta.flags & (LINK_BROADCAST | LOCALLY_ORIGINATED | CHAINED) == 0
+            && packet.meta.flags & (LINK_BROADCAST | LINK_SCOPED | LOCALLY_ORIGINATED | CHAINED) == 0
             && packet.length() <= usize::from(adjacency.egress.mtu)
-            && let Some(ip) = packet.header_mut::<Ipv4Header>()
-            && ip.ttl > 1
+            && F::hop(packet)
         {
-            checksum::decrement_ttl(ip);
             return self.transmit(packet, adjacency, link);
         }
         self.special(&mut packet.aside(), adjacency)
@@ -170,10 +186,10 @@ impl Rewrite<'_> {
         };
         let Resolution::Complete(link) = &adjacency.resolution else {
             packet.meta.tx_interface = adjacency.interface;
-            return self.next.to(Next::Arp);
+            return self.to(Step::Hold);
         };
         let (length, flags) = (packet.meta.total_length(), packet.meta.flags);
-        let Some(ip) = packet.header_mut::<Ipv4Header>() else {
+        let Some(hops) = F::hops(packet) else {
             return self.reasons.drop(packet, Reason::NoNextHop);
         };
         if !interface.up {
@@ -183,19 +199,22 @@ impl Rewrite<'_> {
         if forwarded && flags & LINK_BROADCAST != 0 {
             return self.reasons.drop(packet, Reason::LinkBroadcast);
         }
-        if forwarded && ip.ttl <= 1 {
-            IcmpError::TTL_EXCEEDED.mark(packet);
-            return self.next.to(Next::IcmpError);
+        let why = match forwarded {
+            true if flags & LINK_SCOPED != 0 && adjacency.interface != packet.meta.rx_interface => {
+                Some(Undeliverable::BeyondScope)
+            }
+            true if hops <= 1 => Some(Undeliverable::Expired),
+            _ => None,
+        };
+        if let Some(why) = why {
+            F::mark(packet, why);
+            return self.to(Step::IcmpError);
         }
         if length > usize::from(interface.mtu) {
-            if ip.dont_fragment() {
-                IcmpError::fragmentation_needed(interface.mtu).mark(packet);
-                return self.next.to(Next::IcmpError);
-            }
-            return self.next.to(Next::Fragment);
+            return self.to(F::too_long(packet, interface.mtu));
         }
         if forwarded {
-            checksum::decrement_ttl(ip);
+            F::hop(packet);
         }
         self.transmit(packet, adjacency, link)
     }

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an interface lets in: ip4-rx-urpf-strict, ip4-rx-urpf-loose, ip4-local-only, and their like of any other family.
+//!
+//! The first two ask whether the source is where it says that it is (RFC 3704, RFC 8704), as the kernel's `rp_filter` 1 and 2 do; the
+//! third is an interface of a host that does not route, the kernel's `forwarding` 0. They are features of the family's unicast arc,
+//! so interfaces without them pay nothing; each looks one more address up for a packet. What is set on an interface holds
+//! for all families.
+
+use weft_engine::feature::FeatureError;
+use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Node, NodeSpec, ReasonBase};
+use weft_engine::{ArcId, Context, Engine, InterfaceIndex};
+use weft_fib::{Forward, ForwardKind, Ip4, Ip6};
+
+use super::Forwarded;
+use super::routes::{RouteTables, Routes};
+use crate::context::IpContext;
+use crate::interface::SourceCheck;
+use crate::tables::Tables;
+
+weft_engine::drops! {
+    /// Why a source is not believed.
+    pub enum UrpfReason {
+        /// no route leads to the source address
+        NoRoute = "no_source_route", Info;
+        /// route to the source address leads to another interface
+        WrongInterface = "wrong_source_interface", Info;
+        /// source address is this host's own
+        OwnSource = "own_source", Info;
+    }
+}
+
+weft_engine::drops! {
+    /// Why a packet goes no further.
+    pub enum LocalOnlyReason {
+        /// not for this host, and forwarding is off on the interface that it arrived on
+        NotForwarded = "forwarding_off", Info;
+    }
+}
+
+/// The nodes of a family that check.
+#[derive(Clone, Copy, Debug)]
+pub struct Checks {
+    /// The source is believed if its route leads to the interface that the packet came in by.
+    pub strict: &'static str,
+    /// The source is believed if it has a route.
+    pub loose: &'static str,
+    /// What is not for this host goes no further.
+    pub local_only: &'static str,
+}
+
+/// The features, for the main thread.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckNodes {
+    /// Where they are, for each family.
+    families: [(ArcId, Checks); 2],
+}
+
+impl CheckNodes {
+    /// To be asked for when the nodes are in the graph.
+    pub(crate) fn new(engine: &Engine) -> Self {
+        fn of<F: Forwarded>(engine: &Engine) -> (ArcId, Checks) {
+            let arc = engine.features().arc(F::UNICAST_ARC.name).expect("the arc was added with the nodes");
+            (arc, F::CHECKS)
+        }
+        CheckNodes { families: [of::<Ip4>(engine), of::<Ip6>(engine)] }
+    }
+
+    /// Checks the sources of packets that arrive on an interface.
+    pub fn check_sources(
+        self,
+        engine: &mut Engine,
+        interface: InterfaceIndex,
+        check: SourceCheck,
+    ) -> Result<(), FeatureError> {
+        for (arc, Checks { strict, loose, .. }) in self.families {
+            for (node, of) in [(strict, SourceCheck::Strict), (loose, SourceCheck::Loose)] {
+                engine.set_feature(arc, interface, node, check == of)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forwards what arrives on an interface, or takes only what is for this host.
+    pub fn forward(
+        self,
+        engine: &mut Engine,
+        interface: InterfaceIndex,
+        on: bool,
+    ) -> Result<(), FeatureError> {
+        for (arc, checks) in self.families {
+            engine.set_feature(arc, interface, checks.local_only, !on)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why this source is not to be believed; `None`: it is.
+#[inline(always)]
+fn doubt<F: Forwarded>(
+    routes: &Routes<'_, F>,
+    strict: bool,
+    table: u32,
+    source: F::Key,
+    rx: InterfaceIndex,
+) -> Option<UrpfReason> {
+    let forwards = routes.to(table, source);
+    let leads = |forward: &Forward| {
+        matches!(forward.kind(), ForwardKind::ADJACENCY | ForwardKind::GLEAN | ForwardKind::PUNT)
+    };
+    let believed = match strict {
+        true => forwards.iter().any(|forward| routes.is_by(forward, rx)),
+        false => forwards.iter().any(leads),
+    };
+    if believed || F::is_of_link(source) {
+        return None;
+    }
+    Some(match forwards {
+        [Forward::LOCAL, ..] => UrpfReason::OwnSource,
+        forwards if forwards.iter().any(leads) => UrpfReason::WrongInterface,
+        _ => UrpfReason::NoRoute,
+    })
+}
+
+/// The node of a family that checks sources.
+pub(crate) fn define_urpf<F: Forwarded>(
+    spec: &'static NodeSpec,
+    tables: &Tables,
+    strict: bool,
+) -> NodeDef<'static> {
+    let routes = RouteTables::<F>::of(tables);
+    NodeDef::new(spec, move |w| Box::new(Urpf { strict, routes: routes.clone(), reasons: w.reasons() }))
+}
+
+/// The node of a family that takes only what is for this host.
+pub(crate) fn define_local_only<F: Forwarded>(spec: &'static NodeSpec, tables: &Tables) -> NodeDef<'static> {
+    let routes = RouteTables::<F>::of(tables);
+    NodeDef::new(spec, move |w| Box::new(LocalOnly { routes: routes.clone(), reasons: w.reasons() }))
+}
+
+/// One worker's instance of a node that checks sources.
+pub struct Urpf<F: Forwarded> {
+    /// Which of the two.
+    pub strict: bool,
+    /// Where addresses are.
+    pub routes: RouteTables<F>,
+    /// Reasons.
+    pub reasons: ReasonBase<UrpfReason>,
+}
+
+impl<F: Forwarded> Node for Urpf<F> {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (routes, arcs) = (self.routes.read(cx), cx.arcs());
+        let (strict, reasons) = (self.strict, self.reasons);
+        cx.pipeline(
+            frame,
+            |packet| {
+                let source = F::source(packet).unwrap_or_default();
+                routes.prefetch(packet.meta.table(), source);
+                source
+            },
+            |packet, source| match doubt(
+                &routes,
+                strict,
+                packet.meta.table(),
+                source,
+                packet.meta.rx_interface,
+            ) {
+                None => arcs.next(packet),
+                Some(reason) => reasons.drop(packet, reason),
+            },
+        );
+    }
+}
+
+/// One worker's instance of a node that takes only what is for this host.
+pub struct LocalOnly<F: Forwarded> {
+    /// Where addresses are.
+    pub routes: RouteTables<F>,
+    /// Reasons.
+    pub reasons: ReasonBase<LocalOnlyReason>,
+}
+
+impl<F: Forwarded> Node for LocalOnly<F> {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (routes, arcs, reasons) = (self.routes.read(cx), cx.arcs(), self.reasons);
+        cx.pipeline(
+            frame,
+            |packet| {
+                let destination = F::destination(packet).unwrap_or_default();
+                routes.prefetch(packet.meta.table(), destination);
+                destination
+            },
+            |packet, destination| match routes.to(packet.meta.table(), destination) {
+                [Forward::LOCAL, ..] => arcs.next(packet),
+                _ => reasons.drop(packet, LocalOnlyReason::NotForwarded),
+            },
+        );
+    }
+}

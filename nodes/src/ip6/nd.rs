@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ip6-nd-input: neighbour discovery on the workers (RFC 4861): answers solicitations for our addresses in place, and tells the
+//! main thread who the neighbours are.
+//!
+//! ```text
+//!  workers                                                             main thread
+//!  ip6-local-end-of-arc -> ip6-nd-input -- Learned, Conflict --->      neighbour table:
+//!  ip6-discover-neighbor holds packets --- Wanted -------------->      asks, learns, ages,
+//!            <--- release / fail / forget (messages) --------------    publishes next hops
+//! ```
+//!
+//! As arp-reply does for IPv4: a worker knows no neighbour, and an advertisement leaves on the interface that the solicitation
+//! came in by, in the same buffer, behind the same link header. What the port's host may want to know, advertisements and
+//! solicitations for an address that only it may have, goes on to punt where there is one.
+//!
+//! What is believed: a solicitation for one of our addresses teaches its sender, an advertisement changes only what is known or
+//! asked for; without the override flag not even that (RFC 4861 section 7.2.5). Messages from beyond the link are not (hop limit 255).
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weft_engine::buffer::Packet;
+use weft_engine::clock::Tsc;
+use weft_engine::counters::Counters;
+use weft_engine::feature::Arcs;
+use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
+use weft_engine::ids::ArcId;
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
+use weft_engine::publish::Published;
+use weft_engine::{Context, InterfaceIndex, NodeId};
+use weft_fib::{AddressFamily, AddressRole, Family, Ip6, IpPrefix};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::HOP_LIMIT;
+use super::input::format_header;
+use crate::arcs::INTERFACE_OUTPUT_ARC;
+use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
+use crate::forward::routes::{RouteTables, Routes};
+use crate::headers::checksum::Sum;
+use crate::headers::{
+    EthernetHeader, Icmp6Type, IpProtocol, Ipv6Header, LinkAddressOption, MacAddr, NeighborMessage,
+    multicast_mac,
+};
+use crate::interface::{Entry, InterfaceTable};
+use crate::neighbor::{Evidence, NeighborNotice, NoticeSender, Recent};
+use crate::setup::{Added, ONE_EACH, Setup, built_in};
+
+weft_engine::edges! {
+    /// Where packets go that are not answered.
+    pub enum Next { Punt => "punt" }
+}
+
+weft_engine::drops! {
+    /// Why messages end here.
+    pub enum Reason {
+        /// message shorter than its fixed part
+        Truncated = "too_short", Error;
+        /// hop limit is not 255: the message comes from beyond the link
+        HopLimit = "bad_hop_limit", Error;
+        /// wrong checksum
+        Checksum = "bad_checksum", Error;
+        /// code is not 0
+        Code = "bad_code", Error;
+        /// target is a group, or the message contradicts itself (RFC 4861 section 7.1)
+        Invalid = "bad_message", Error;
+        /// option without a length, or beyond the end of the message
+        Option = "bad_option", Error;
+        /// advertisement taken note of
+        Noted = "noted", Info;
+        /// advertisement that does not say the MAC address
+        NoLinkAddress = "no_link_address", Info;
+        /// solicitation for another station's address
+        NotForUs = "not_for_us", Info;
+        /// sender's address is not one of a host on the link
+        SenderNotLocal = "sender_not_local", Info;
+        /// another station uses an address of this interface
+        Conflict = "address_conflict", Error;
+        /// our own packet came back
+        Own = "own_packet", Info;
+        /// interface does not exist (any more)
+        NoInterface = "no_interface", Error;
+        /// solicitation without a link header to send the advertisement behind
+        NoLinkHeader = "no_link_header", Error;
+    }
+}
+
+weft_engine::events! {
+    /// What was answered, and news that did not arrive.
+    pub enum Event {
+        /// solicitation for our address answered
+        Advertised = "advertisements_sent", Info;
+        /// news for the main thread lost: too much of it
+        NoticeLost = "notice_lost", Warn;
+    }
+}
+
+/// Descriptor of ip6-nd-input.
+pub static IP6_ND_INPUT: NodeSpec = NodeSpec::internal("ip6-nd-input")
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL)
+    .trace(format_header);
+
+built_in!(add);
+
+fn add(setup: &mut Setup<'_>) -> Added {
+    let (tables, clock, mut senders) = (setup.tables.clone(), setup.engine.clock, setup.notice_senders());
+    Ok(NodeDef::new(&IP6_ND_INPUT, move |w| {
+        Box::new(Ip6NdInput {
+            interfaces: Arc::clone(&tables.interfaces),
+            routes: RouteTables::of(&tables),
+            sender: senders.next().expect(ONE_EACH),
+            recent: Recent::new(&clock, QUIET),
+            arc: w.arc(&INTERFACE_OUTPUT_ARC),
+            next: w.nexts(),
+            reasons: w.reasons(),
+            events: w.events(),
+        })
+    }))
+}
+
+/// How long the same news is not repeated: as for ARP, no longer than what keeps a flood from one station away.
+const QUIET: Duration = Duration::from_millis(1);
+
+/// One worker's instance.
+pub struct Ip6NdInput {
+    interfaces: Arc<Published<InterfaceTable>>,
+    routes: RouteTables<Ip6>,
+    sender: NoticeSender,
+    recent: Recent,
+    /// `interface-output`.
+    arc: ArcId,
+    next: Nexts<Next>,
+    reasons: ReasonBase<Reason>,
+    events: ReasonBase<Event>,
+}
+
+impl Node for Ip6NdInput {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let mut input = Input {
+            interfaces: self.interfaces.read(cx.guard()),
+            routes: self.routes.read(cx),
+            sender: &mut self.sender,
+            recent: &mut self.recent,
+            now: cx.now,
+            counters: cx.counters,
+            arcs: cx.arcs(),
+            arc: self.arc,
+            next: self.next,
+            reasons: self.reasons,
+            events: self.events,
+        };
+        cx.each(frame, |packet| match input.one(packet) {
+            Ok(next) => next,
+            Err(reason) => input.reasons.drop(packet, reason),
+        });
+    }
+}
+
+struct Input<'a> {
+    interfaces: &'a InterfaceTable,
+    routes: Routes<'a, Ip6>,
+    sender: &'a mut NoticeSender,
+    recent: &'a mut Recent,
+    now: Tsc,
+    counters: &'a Counters,
+    arcs: &'a Arcs,
+    arc: ArcId,
+    next: Nexts<Next>,
+    reasons: ReasonBase<Reason>,
+    events: ReasonBase<Event>,
+}
+
+/// A sound message.
+struct Message {
+    ip: Ipv6Header,
+    fixed: NeighborMessage,
+    /// The option that goes with its type, if it is there.
+    link_address: Option<MacAddr>,
+}
+
+impl Input<'_> {
+    fn one(&mut self, packet: &mut Packet<'_>) -> Result<NodeId, Reason> {
+        let rx = packet.meta.rx_interface;
+        let interface = self.interfaces.get(rx).ok_or(Reason::NoInterface)?;
+        let message = parse(packet)?;
+        if message.link_address.or_else(|| source_mac(packet)) == Some(interface.mac) {
+            return Err(Reason::Own);
+        }
+        match message.fixed.icmp_type {
+            Icmp6Type::NEIGHBOR_SOLICITATION => self.solicitation(packet, interface, &message),
+            _ => self.advertisement(rx, interface, &message),
+        }
+    }
+
+    fn solicitation(
+        &mut self,
+        packet: &mut Packet<'_>,
+        interface: &Entry,
+        message: &Message,
+    ) -> Result<NodeId, Reason> {
+        let (rx, sender) = (packet.meta.rx_interface, message.ip.source());
+        let flags = flags_of(interface, message.fixed.target());
+        // Who asks whether an address is free has none to learn (RFC 4862 section 5.4).
+        if !sender.is_unspecified() {
+            if let Some(mac) = message.link_address.filter(|_| interface.ip6.has(sender)) {
+                self.tell(NeighborNotice::Conflict { interface: rx, address: sender.into(), mac });
+                return Err(Reason::Conflict);
+            }
+            if !self.is_neighbor(interface, rx, sender) {
+                return Err(Reason::SenderNotLocal);
+            }
+            if let Some(mac) = message.link_address {
+                let evidence = if flags.is_some() { Evidence::ToUs } else { Evidence::Overheard };
+                self.tell(NeighborNotice::Learned { interface: rx, address: sender.into(), mac, evidence });
+            }
+        }
+        match flags {
+            Some(flags) => self.answer(packet, interface, message, flags),
+            None => self.to_host(interface, Reason::NotForUs),
+        }
+    }
+
+    fn advertisement(
+        &mut self,
+        rx: InterfaceIndex,
+        interface: &Entry,
+        message: &Message,
+    ) -> Result<NodeId, Reason> {
+        let target = message.fixed.target();
+        let address = IpAddr::V6(target);
+        // Who answers a solicitation of one station may leave it out; then nothing new is said.
+        let mac = message.link_address.ok_or(Reason::NoLinkAddress)?;
+        if interface.ip6.has(target) {
+            self.tell(NeighborNotice::Conflict { interface: rx, address, mac });
+            return Err(Reason::Conflict);
+        }
+        if !self.is_neighbor(interface, rx, target) {
+            return Err(Reason::SenderNotLocal);
+        }
+        let flags = message.fixed.flags.get();
+        let evidence = match flags & NeighborMessage::OVERRIDE {
+            0 => Evidence::Confirms,
+            _ => Evidence::Overheard,
+        };
+        let notice = NeighborNotice::Learned { interface: rx, address, mac, evidence };
+        // An answer may be awaited, whatever was told a moment ago: the entry may have been flushed since.
+        if flags & NeighborMessage::SOLICITED != 0 {
+            if !self.sender.send(notice) {
+                self.events.count(self.counters, Event::NoticeLost, 1);
+            }
+        } else {
+            self.tell(notice);
+        }
+        self.to_host(interface, Reason::Noted)
+    }
+
+    /// To the port's host; without one the message ends here.
+    fn to_host(&self, interface: &Entry, otherwise: Reason) -> Result<NodeId, Reason> {
+        match interface.host {
+            NodeId::DROP => Err(otherwise),
+            _ => Ok(self.next.to(Next::Punt)),
+        }
+    }
+
+    fn tell(&mut self, notice: NeighborNotice) {
+        if !self.recent.tell(self.sender, notice, self.now) {
+            self.events.count(self.counters, Event::NoticeLost, 1);
+        }
+    }
+
+    /// Whether an address is that of a station on the link: by itself, by a subnet, or by a route.
+    fn is_neighbor(&self, interface: &Entry, rx: InterfaceIndex, address: Ipv6Addr) -> bool {
+        Ip6::can_be_neighbor(address)
+            && (Ip6::is_link_scoped(address)
+                || interface.ip6.on_link(address).is_some()
+                || self.routes.lead_to(interface.ip6.table, address, rx))
+    }
+
+    /// Makes the solicitation its own answer (RFC 4861 section 7.2.4): to its sender, or to all stations if that has no
+    /// address yet.
+    fn answer(
+        &mut self,
+        packet: &mut Packet<'_>,
+        interface: &Entry,
+        request: &Message,
+        flags: u32,
+    ) -> Result<NodeId, Reason> {
+        let link = packet.meta.link_length();
+        let (sender, target) = (request.ip.source(), request.fixed.target());
+        let (to, to_mac, flags) = match (sender.is_unspecified(), request.link_address) {
+            (true, _) => (ALL_NODES, multicast_mac(ALL_NODES), flags),
+            (false, mac) => {
+                let mac = mac.or_else(|| source_mac(packet)).ok_or(Reason::NoLinkHeader)?;
+                (sender, mac, flags | NeighborMessage::SOLICITED)
+            }
+        };
+        let has_room = match packet.length() {
+            length if length < WHOLE => packet.append(WHOLE - length),
+            _ => packet.truncate(WHOLE),
+        };
+        if link < EthernetHeader::LENGTH || !has_room {
+            return Err(Reason::NoLinkHeader);
+        }
+        // The address that was asked for is the source: it is ours on this link.
+        let bytes = advertisement((target, interface.mac), to, flags);
+        packet.data_mut()[..WHOLE].copy_from_slice(&bytes);
+        let restored = packet.prepend(link);
+        debug_assert!(restored, "the link header was taken off the buffer that it was received in");
+        if let Some(ethernet) = packet.header_mut::<EthernetHeader>() {
+            (ethernet.destination, ethernet.source) = (to_mac, interface.mac);
+        }
+        self.events.count(self.counters, Event::Advertised, 1);
+        packet.meta.flags = packet.meta.flags & !LINK_BROADCAST | LOCALLY_ORIGINATED;
+        let tx = packet.meta.rx_interface;
+        packet.meta.tx_interface = tx;
+        if interface.is_sub() {
+            self.counters.interfaces.tx.add(tx.index(), 1, packet.meta.total_length() as u64);
+        }
+        Ok(self.arcs.start(self.arc, tx, packet).unwrap_or(interface.tx))
+    }
+}
+
+/// All stations of a link (RFC 4291 section 2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// What an advertisement of ours says beside the MAC address, if the address is ours. That of all routers of a subnet does not
+/// override what another one has said (RFC 4861 section 7.2.7).
+fn flags_of(interface: &Entry, target: Ipv6Addr) -> Option<u32> {
+    if interface.ip6.has(target) {
+        return Some(NeighborMessage::ROUTER | NeighborMessage::OVERRIDE);
+    }
+    let mut roles = interface.ip6.addresses.iter().flat_map(|subnet| Ip6::roles(subnet.truncated()));
+    let is_anycast = roles.any(|(address, role)| address == target && role == AddressRole::Host);
+    is_anycast.then_some(NeighborMessage::ROUTER)
+}
+
+/// Bytes of an advertisement with its option, from the IPv6 header on.
+const WHOLE: usize = Ipv6Header::LENGTH + PAYLOAD;
+const PAYLOAD: usize = NeighborMessage::LENGTH + LinkAddressOption::LENGTH;
+
+/// The packet that says where an address is.
+pub(crate) fn advertisement((target, mac): (Ipv6Addr, MacAddr), to: Ipv6Addr, flags: u32) -> [u8; WHOLE] {
+    let mut ip = Ipv6Header::new(target, to, IpProtocol::ICMPV6, PAYLOAD as u16);
+    ip.hop_limit = HOP_LIMIT;
+    let option = LinkAddressOption::new(LinkAddressOption::TARGET, mac);
+    let mut message = NeighborMessage::new(Icmp6Type::NEIGHBOR_ADVERTISEMENT, flags, target);
+    let sum = Sum::pseudo_header6(&ip, IpProtocol::ICMPV6, PAYLOAD as u32);
+    message.checksum.set(sum.bytes(message.as_bytes()).bytes(option.as_bytes()).checksum());
+    let mut bytes = [0; WHOLE];
+    let (header, rest) = bytes.split_at_mut(Ipv6Header::LENGTH);
+    header.copy_from_slice(ip.as_bytes());
+    let (fixed, rest) = rest.split_at_mut(NeighborMessage::LENGTH);
+    fixed.copy_from_slice(message.as_bytes());
+    rest.copy_from_slice(option.as_bytes());
+    bytes
+}
+
+/// Everything that RFC 4861 section 7.1 asks of a message, one question after the other.
+fn parse(packet: &Packet<'_>) -> Result<Message, Reason> {
+    let (ip, rest) = packet.split::<Ipv6Header>().ok_or(Reason::Truncated)?;
+    let length = ip.payload_length.get();
+    // It is never so long that it needs a second buffer.
+    let bytes = rest.get(..length.into()).ok_or(Reason::Truncated)?;
+    let (fixed, mut options) = NeighborMessage::ref_from_prefix(bytes).map_err(|_| Reason::Truncated)?;
+    if ip.hop_limit != HOP_LIMIT {
+        return Err(Reason::HopLimit);
+    }
+    if !Sum::pseudo_header6(ip, IpProtocol::ICMPV6, length.into()).bytes(bytes).is_valid() {
+        return Err(Reason::Checksum);
+    }
+    if fixed.code != 0 {
+        return Err(Reason::Code);
+    }
+    let solicits = fixed.icmp_type == Icmp6Type::NEIGHBOR_SOLICITATION;
+    let wanted = if solicits { LinkAddressOption::SOURCE } else { LinkAddressOption::TARGET };
+    let mut link_address = None;
+    while let [kind, units, ..] = *options {
+        let option = options.get(..usize::from(units) * 8).filter(|option| !option.is_empty());
+        let option = option.ok_or(Reason::Option)?;
+        if kind == wanted
+            && let Ok((option, _)) = LinkAddressOption::ref_from_prefix(option)
+        {
+            link_address = link_address.or(Some(option.mac));
+        }
+        options = &options[option.len()..];
+    }
+    if !options.is_empty() {
+        return Err(Reason::Option);
+    }
+    let (source, destination) = (ip.source(), ip.destination());
+    let contradicts = match solicits {
+        // One that asks whether an address is free.
+        true => source.is_unspecified() && (link_address.is_some() || !is_solicited_node(destination)),
+        false => {
+            source.is_unspecified()
+                || destination.is_multicast() && fixed.flags.get() & NeighborMessage::SOLICITED != 0
+        }
+    };
+    if fixed.target().is_multicast() || contradicts || link_address.is_some_and(|mac| !mac.is_station()) {
+        return Err(Reason::Invalid);
+    }
+    Ok(Message { ip: *ip, fixed: *fixed, link_address })
+}
+
+fn is_solicited_node(address: Ipv6Addr) -> bool {
+    let [.., a, b, c] = address.octets();
+    crate::headers::solicited_node(Ipv6Addr::new(0, 0, 0, 0, 0, 0, a.into(), u16::from_be_bytes([b, c])))
+        == address
+}
+
+/// The station that sent the frame.
+fn source_mac(packet: &mut Packet<'_>) -> Option<MacAddr> {
+    let link = packet.meta.link_length();
+    if link < EthernetHeader::LENGTH || !packet.prepend(link) {
+        return None;
+    }
+    let mac = packet.header::<EthernetHeader>().map(|ethernet| ethernet.source);
+    packet.advance(link);
+    mac
+}
