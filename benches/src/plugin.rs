@@ -96,7 +96,7 @@ fn measure(options: &Options, vector: usize, plugin_first: bool) -> Result<()> {
     let other: &[&str] = &[PLUGIN];
     let (after, before) = if plugin_first { (other, &[][..]) } else { (&[][..], other) };
     let nodes = vec![NodeDef::new(&BUILT_IN, |_| Box::new(BuiltIn))];
-    let features = vec![(BUILT_IN.name, FeatureSpec { arc: ARC, after, before })];
+    let features = vec![(BUILT_IN.name, FeatureSpec { arc: ARC, after, before, set_by: None })];
     engine.register("bench", Registration { nodes, features, ..Registration::default() })?;
     let arc = engine.features().arc(ARC)?;
     for node in [BUILT_IN.name, PLUGIN] {

@@ -435,7 +435,8 @@ static int32_t init(const struct weft_host *host, struct weft_main *main, void *
 {
     static const struct weft_reason drops[] = {
         [REASON_DENIED] = {.name = "denied", .text = "a rule of pkt-classify says drop", .severity = WEFT_SEVERITY_INFO}};
-    static const struct weft_feature feature = {.size = sizeof feature, .arc = "ip4-unicast", .node = "pkt-classify"};
+    static const struct weft_feature feature = {
+        .size = sizeof feature, .arc = "ip4-unicast", .node = "pkt-classify", .set_by = "classify add rule"};
     static const struct weft_command commands[] = {
         {.size = sizeof *commands,
          .path = "classify add rule",

@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use weft_engine::InterfaceIndex;
-use weft_engine::feature::FeatureError;
+use weft_engine::feature::{FeatureError, FeatureView};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Interface, InterfaceError};
 use weft_nodes::ip4::{ApplyError, Change, Ip4, Owner, TableIndex};
@@ -253,7 +253,8 @@ impl Trial<'_> {
         }
     }
 
-    /// The owner no longer wants an object. That nobody knows of it is no error.
+    /// The owner no longer wants an object. That nobody knows of it is no error. A feature that follows from something else
+    /// ([`Self::feature_is_free`]) is wanted by nobody but whatever it follows from, so it stays.
     fn release(&mut self, object: &Object) -> Result<(), StepError> {
         match self.control.claims.release(object, self.owner) {
             None => Ok(()),
@@ -313,7 +314,7 @@ impl Trial<'_> {
             }
             Object::Feature { interface, arc, feature } => {
                 self.interface(*interface)?;
-                self.feature_is_known(arc, feature)?;
+                self.feature_is_free(arc, feature)?;
                 if self.control.engine.graph().id(feature).is_none() {
                     return Err(FeatureError::NotRunning(feature.clone(), arc.clone()).into());
                 }
@@ -354,7 +355,7 @@ impl Trial<'_> {
             }
             Object::Feature { interface, arc, feature } => {
                 self.interface(*interface)?;
-                self.feature_is_known(arc, feature)?;
+                self.feature_is_free(arc, feature)?;
             }
             Object::Table(id) => drop(self.control.router.table_index::<Ip4>(*id)?),
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
@@ -453,15 +454,23 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn feature_is_known(&self, arc: &str, feature: &str) -> Result<(), StepError> {
+    /// That there is such a feature, and that it is not the consequence of something else: a filter that is attached is in force,
+    /// whatever is said of its node. What a plugin has set by a command of its own it enables itself; the host sees to it that
+    /// each plugin names its own nodes only.
+    fn feature_is_free(&self, arc: &str, feature: &str) -> Result<(), StepError> {
         let all = self.control.engine.features();
-        let index = all.arc(arc)?;
-        match all.has_feature(index, feature) {
-            true => Ok(()),
-            false => {
+        all.arc(arc)?;
+        let mut on_arc = all.list().filter(|view| view.name == arc).flat_map(|view| view.features());
+        let (feature, arc) = (feature.to_owned(), arc.to_owned());
+        match on_arc.find(|view| view.node == feature) {
+            Some(FeatureView { set_by: Some(command), .. }) if !self.owner.is_plugin() => {
+                Err(FeatureError::SetBy { feature, arc, command: command.to_owned() }.into())
+            }
+            Some(_) => Ok(()),
+            None => {
                 let known = all.list().filter(|view| view.name == arc).flat_map(|view| view.features());
-                let known: Vec<String> = known.map(|feature| feature.node.to_owned()).collect();
-                let (feature, arc, known) = (feature.to_owned(), arc.to_owned(), known.join(", "));
+                let known: Vec<&str> = known.map(|feature| feature.node).collect();
+                let known = known.join(", ");
                 Err(FeatureError::UnknownFeature { feature, arc, known }.into())
             }
         }

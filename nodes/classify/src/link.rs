@@ -31,7 +31,7 @@ use crate::node::{Act, Acted, Classify, Next, Reason};
 
 /// Descriptor of ethernet-classify.
 pub static ETHERNET_CLASSIFY: NodeSpec = NodeSpec::internal("ethernet-classify")
-    .features(&[FeatureSpec::on("ethernet-punt")])
+    .features(&[FeatureSpec::on("ethernet-punt").set_by("classify attach")])
     .next(Next::NAMES)
     .drops(Reason::ALL);
 

@@ -57,13 +57,13 @@ weft_engine::drops! {
 
 /// Descriptor of ip4-classify.
 pub static IP4_CLASSIFY: NodeSpec = NodeSpec::internal("ip4-classify")
-    .features(&[FeatureSpec::on("ip4-unicast")])
+    .features(&[FeatureSpec::on("ip4-unicast").set_by("classify attach")])
     .next(Next::NAMES)
     .drops(Reason::ALL);
 
 /// Descriptor of ip4-classify-output.
 pub static IP4_CLASSIFY_OUTPUT: NodeSpec = NodeSpec::internal("ip4-classify-output")
-    .features(&[FeatureSpec::on("interface-output")])
+    .features(&[FeatureSpec::on("interface-output").set_by("classify attach")])
     .next(Next::NAMES)
     .drops(Reason::ALL);
 

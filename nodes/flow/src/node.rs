@@ -83,7 +83,7 @@ const BATCHES: usize = 64;
 
 /// Descriptor of flow-track.
 pub static FLOW_TRACK: NodeSpec = NodeSpec::timer("flow-track", PERIOD)
-    .features(&[FeatureSpec::on("ip4-unicast").before(&["ip4-classify"])])
+    .features(&[FeatureSpec::on("ip4-unicast").before(&["ip4-classify"]).set_by("flow enable")])
     .next(Next::NAMES)
     .drops(Reason::ALL);
 

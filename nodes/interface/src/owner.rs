@@ -40,6 +40,11 @@ impl Owner {
         Owner(Self::AGENT | number)
     }
 
+    /// Whether it is one of the plugins.
+    pub fn is_plugin(self) -> bool {
+        (Self::PLUGIN.0..Self::AGENT).contains(&self.0)
+    }
+
     /// Owners of one slot have one route to a prefix between them: that of the last one that said something.
     pub const fn slot(self) -> Owner {
         if self.0 >= Self::AGENT { Owner::API } else { self }
@@ -56,7 +61,7 @@ impl fmt::Display for Owner {
             Owner::STARTUP => "startup.conf",
             Owner::KERNEL => "kernel",
             owner if owner.slot() == Owner::API => "api",
-            Owner(other) if *self >= Owner::PLUGIN => return write!(f, "plugin {}", other - Owner::PLUGIN.0),
+            Owner(other) if self.is_plugin() => return write!(f, "plugin {}", other - Owner::PLUGIN.0),
             Owner(other) => return write!(f, "owner {other}"),
         };
         f.write_str(name)

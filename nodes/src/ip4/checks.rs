@@ -14,10 +14,12 @@ pub(super) const CHECKS: Checks =
     Checks { strict: "ip4-rx-urpf-strict", loose: "ip4-rx-urpf-loose", local_only: "ip4-local-only" };
 
 /// A source that is not believed begins no flow and hits no rule.
-const FIRST: FeatureSpec<'static> =
-    FeatureSpec::on("ip4-unicast").before(&[CHECKS.loose, CHECKS.local_only, "flow-track", "ip4-classify"]);
+const FIRST: FeatureSpec<'static> = FeatureSpec::on("ip4-unicast")
+    .before(&[CHECKS.loose, CHECKS.local_only, "flow-track", "ip4-classify"])
+    .set_by("set urpf");
 const SECOND: FeatureSpec<'static> = FIRST.before(&[CHECKS.local_only, "flow-track", "ip4-classify"]);
-const THIRD: FeatureSpec<'static> = FIRST.before(&["flow-track", "ip4-classify"]);
+const THIRD: FeatureSpec<'static> =
+    FIRST.before(&["flow-track", "ip4-classify"]).set_by("set interface ip forwarding");
 
 /// Descriptor of ip4-rx-urpf-strict.
 pub static IP4_URPF_STRICT: NodeSpec =

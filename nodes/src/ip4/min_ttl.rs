@@ -26,7 +26,7 @@ weft_engine::drops! {
 
 /// Descriptor of ip4-min-ttl.
 pub static IP4_MIN_TTL: NodeSpec = NodeSpec::internal("ip4-min-ttl")
-    .features(&[FeatureSpec::on("ip4-local")])
+    .features(&[FeatureSpec::on("ip4-local").set_by("set interface ip min-ttl")])
     .drops(Reason::ALL)
     .trace(format_header);
 

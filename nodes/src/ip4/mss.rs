@@ -20,11 +20,13 @@ use crate::values::{InterfaceValue, ValueReader};
 
 /// Descriptor of ip4-tcp-mss, a feature of `ip4-unicast`.
 pub static IP4_TCP_MSS: NodeSpec = NodeSpec::internal("ip4-tcp-mss")
-    .features(&[FeatureSpec::on("ip4-unicast").after(&["ip4-classify"])])
+    .features(&[FeatureSpec::on("ip4-unicast").after(&["ip4-classify"]).set_by("set interface tcp-mss")])
     .trace(format_header);
 /// Descriptor of ip4-tcp-mss-output, a feature of `interface-output`.
-pub static IP4_TCP_MSS_OUTPUT: NodeSpec = NodeSpec::internal("ip4-tcp-mss-output")
-    .features(&[FeatureSpec::on("interface-output").after(&["ip4-classify-output"])]);
+pub static IP4_TCP_MSS_OUTPUT: NodeSpec =
+    NodeSpec::internal("ip4-tcp-mss-output").features(&[FeatureSpec::on("interface-output")
+        .after(&["ip4-classify-output"])
+        .set_by("set interface tcp-mss")]);
 
 /// The longest segment that connections over an interface may offer, in both directions.
 pub static TCP_MSS: InterfaceValue =

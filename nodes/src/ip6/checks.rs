@@ -14,10 +14,11 @@ pub(super) const CHECKS: Checks =
     Checks { strict: "ip6-rx-urpf-strict", loose: "ip6-rx-urpf-loose", local_only: "ip6-local-only" };
 
 /// A source that is not believed hits no rule.
-const FIRST: FeatureSpec<'static> =
-    FeatureSpec::on("ip6-unicast").before(&[CHECKS.loose, CHECKS.local_only, "ip6-classify"]);
+const FIRST: FeatureSpec<'static> = FeatureSpec::on("ip6-unicast")
+    .before(&[CHECKS.loose, CHECKS.local_only, "ip6-classify"])
+    .set_by("set urpf");
 const SECOND: FeatureSpec<'static> = FIRST.before(&[CHECKS.local_only, "ip6-classify"]);
-const THIRD: FeatureSpec<'static> = FIRST.before(&["ip6-classify"]);
+const THIRD: FeatureSpec<'static> = FIRST.before(&["ip6-classify"]).set_by("set interface ip forwarding");
 
 /// Descriptor of ip6-rx-urpf-strict.
 pub static IP6_URPF_STRICT: NodeSpec =

@@ -358,7 +358,8 @@ impl Plugin {
             plugin.features.iter().map(|it| (borrowed(&it.after), borrowed(&it.before))).collect();
         let features = plugin.features.iter().zip(&names);
         let features = features.map(|(feature, (after, before))| {
-            (feature.node.as_str(), FeatureSpec { arc: &feature.arc, after, before })
+            let set_by = feature.set_by.as_deref();
+            (feature.node.as_str(), FeatureSpec { arc: &feature.arc, after, before, set_by })
         });
         let handles = plugin.handlers.iter().map(|handler| {
             let key = handler.reason.as_deref().map_or(Key::Number(handler.number), Key::Reason);

@@ -117,6 +117,7 @@ pub struct FeatureParts {
     pub node: String,
     pub(crate) after: Vec<String>,
     pub(crate) before: Vec<String>,
+    pub(crate) set_by: Option<String>,
 }
 
 /// A node that handles packets of a number.
@@ -244,6 +245,7 @@ impl Registration {
                 node: foreign::text(feature.node).ok_or("a feature without a node")?,
                 after: foreign::list(feature.after),
                 before: foreign::list(feature.before),
+                set_by: foreign::text(feature.set_by),
             }
         };
         let FeatureParts { arc, node: name, .. } = &parts;

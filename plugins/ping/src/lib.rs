@@ -102,7 +102,7 @@ impl Plugin for Pings {
         let reader = runs.reader();
         let node = Node::new(NODE, move |_| PingNode { runs: reader.clone() });
         setup.node(node.edges::<Next>().drops::<Reason>().every_ms(PERIOD_MS))?;
-        setup.feature(Feature::new(ARC, NODE))?;
+        setup.feature(Feature::new(ARC, NODE).set_by("ping"))?;
         setup.command(
             Command::new("ping", Pings::begin)
                 .synopsis(SYNOPSIS)

@@ -70,7 +70,8 @@ impl Plugin for Policers {
             setup.node(Node::new(direction.node(), make).drops::<Reason>())?;
             // What a rule denies uses up no rate.
             let feature = Feature::new(direction.arc(), direction.node());
-            setup.feature(feature.after(&["ip4-classify", "ip4-classify-output"]))?;
+            let feature = feature.after(&["ip4-classify", "ip4-classify-output"]);
+            setup.feature(feature.set_by(direction.command()))?;
         }
         setup.command(
             Command::new("policer add", Policers::add)
@@ -80,10 +81,9 @@ impl Plugin for Policers {
         setup.command(
             Command::new("policer del", Policers::delete).synopsis("name <name>").help("Delete a policer"),
         )?;
-        for (path, direction) in [("policer input", Direction::Input), ("policer output", Direction::Output)]
-        {
+        for direction in Direction::ALL {
             setup.command(
-                Command::new(path, move |policers: &mut Policers, main, words| {
+                Command::new(direction.command(), move |policers: &mut Policers, main, words| {
                     policers.apply(main, direction, words)
                 })
                 .synopsis("[unapply] name <name> <interface>")

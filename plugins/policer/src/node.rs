@@ -56,6 +56,14 @@ impl Direction {
             Direction::Output => "policer-output",
         }
     }
+
+    /// What applies a policer in this direction.
+    pub fn command(self) -> &'static str {
+        match self {
+            Direction::Input => "policer input",
+            Direction::Output => "policer output",
+        }
+    }
 }
 
 /// Where a policer counts: columns of the counters.

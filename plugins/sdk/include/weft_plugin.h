@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0xd33a6fd842c1e5a9ull
+#define WEFT_ABI_FINGERPRINT 0xed427c748a77bc0aull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -387,6 +387,9 @@ struct weft_feature {
     const char *const *after;
     // Features that come after it, likewise.
     const char *const *before;
+    // The command of the plugin that enables and disables it on an interface, if it belongs to something else; nobody but the
+    // plugin then sets it. Null: `set interface feature` does.
+    const char *set_by;
 };
 
 // A node as the one that handles packets of a number. It gets them from their network header on, the link header in front of

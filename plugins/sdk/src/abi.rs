@@ -507,6 +507,9 @@ pub struct Feature {
     pub after: *const *const c_char,
     /// Features that come after it, likewise.
     pub before: *const *const c_char,
+    /// The command of the plugin that enables and disables it on an interface, if it belongs to something else; nobody but the
+    /// plugin then sets it. Null: `set interface feature` does.
+    pub set_by: *const c_char,
 }
 
 /// A node as the one that handles packets of a number. It gets them from their network header on, the link header in front of

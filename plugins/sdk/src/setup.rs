@@ -26,12 +26,13 @@ pub struct Feature<'a> {
     node: &'a str,
     after: Vec<&'a str>,
     before: Vec<&'a str>,
+    set_by: Option<&'a str>,
 }
 
 impl<'a> Feature<'a> {
     /// `node`, which the same plugin has registered, can be enabled on `arc`.
     pub fn new(arc: &'a str, node: &'a str) -> Feature<'a> {
-        Feature { arc, node, after: Vec::new(), before: Vec::new() }
+        Feature { arc, node, after: Vec::new(), before: Vec::new(), set_by: None }
     }
 
     /// Features that come before it, where enabled.
@@ -43,6 +44,13 @@ impl<'a> Feature<'a> {
     /// Features that come after it, where enabled.
     pub fn before(mut self, others: &[&'a str]) -> Feature<'a> {
         self.before.extend(others);
+        self
+    }
+
+    /// It belongs to something that this command of the plugin sets, a filter or a limit: nobody but the plugin enables or
+    /// disables it ([`Main::set_feature`](crate::Main::set_feature)).
+    pub fn set_by(mut self, command: &'a str) -> Feature<'a> {
+        self.set_by = Some(command);
         self
     }
 }
@@ -241,12 +249,14 @@ impl<'m, P: Plugin> Setup<'m, P> {
         let (host, main) = self.main.raw();
         let (arc, node) = (CString::new(feature.arc)?, CString::new(feature.node)?);
         let (after, before) = (Names::new(&feature.after)?, Names::new(&feature.before)?);
+        let set_by = feature.set_by.map(CString::new).transpose()?;
         let described = abi::Feature {
             size: size_of::<abi::Feature>() as u32,
             arc: arc.as_ptr(),
             node: node.as_ptr(),
             after: after.pointers.as_ptr(),
             before: before.pointers.as_ptr(),
+            set_by: set_by.as_ref().map_or(std::ptr::null(), |command| command.as_ptr()),
         };
         // SAFETY: see `node`.
         let code = unsafe { (host.add_feature)(main, &raw const described) };

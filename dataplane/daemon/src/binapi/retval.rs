@@ -5,6 +5,7 @@
 use weft_binapi::Retval;
 use weft_classify::ClassifyError;
 use weft_control::{LinkError, StepError};
+use weft_engine::feature::FeatureError;
 use weft_nodes::fib::{ApplyError, RouteError};
 use weft_nodes::interface::InterfaceError;
 use weft_nodes::neighbor::NeighborError;
@@ -30,6 +31,7 @@ pub fn of(error: &StepError) -> Retval {
         }
         StepError::NoFlows | StepError::FlowEnded(_) => Retval::NO_SUCH_ENTRY,
         StepError::FlowToSub(_) => Retval::INVALID_SW_IF_INDEX,
+        StepError::Feature(FeatureError::SetBy { .. }) => Retval::UNSUPPORTED,
         StepError::Feature(_) | StepError::OwnSet(_) => Retval::INVALID_VALUE,
         StepError::Link(LinkError::Netdev(_)) => Retval::SYSCALL_ERROR_1,
         StepError::Value(..)

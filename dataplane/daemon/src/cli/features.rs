@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `show features` and `set interface feature`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply};
@@ -18,6 +20,8 @@ struct Path {
     /// What follows.
     then: String,
     features: Vec<String>,
+    /// By feature, the command that enables and disables it, if it is not set by itself.
+    set_by: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -43,6 +47,10 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                     ArcEnd::Transmit => "<interface>-tx".to_owned(),
                 },
                 features: arc.features().map(|feature| feature.node.to_owned()).collect(),
+                set_by: arc
+                    .features()
+                    .filter_map(|feature| Some((feature.node.to_owned(), feature.set_by?.to_owned())))
+                    .collect(),
             });
             Ok(Reply::new(Paths { arcs: arcs.collect(), verbose }, render))
         })
@@ -65,7 +73,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 
 fn offer(dataplane: &Dataplane, names: impl Fn(&str, &[&str]) -> Vec<String>) -> Vec<Candidate> {
     let all = dataplane.engine.features().list().flat_map(|arc| {
-        let features: Vec<&str> = arc.features().map(|feature| feature.node).collect();
+        let free = arc.features().filter(|feature| feature.set_by.is_none());
+        let features: Vec<&str> = free.map(|feature| feature.node).collect();
         names(arc.name, &features)
     });
     all.map(|name| Candidate::new(name, "")).collect()
@@ -85,12 +94,17 @@ fn set(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
 
 fn render(paths: &Paths) -> String {
     let mut text = "Available feature paths\n".to_owned();
-    for Path { arc, by, then, features } in &paths.arcs {
+    for Path { arc, by, then, features, set_by } in &paths.arcs {
         text += &format!("{arc}:\n");
         if paths.verbose {
             text += &format!("  [by {by} interface, then {then}]\n");
         }
-        features.iter().for_each(|feature| text += &format!("  {feature}\n"));
+        for node in features {
+            match set_by.get(node).filter(|_| paths.verbose) {
+                Some(command) => text += &format!("  {node} (set by '{command}')\n"),
+                None => text += &format!("  {node}\n"),
+            }
+        }
     }
     text
 }

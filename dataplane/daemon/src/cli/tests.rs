@@ -421,11 +421,46 @@ fn the_built_in_features_of_each_arc_are_in_a_total_order() {
 }
 
 #[test]
-fn a_feature_that_has_no_node_yet_is_refused_and_its_place_is_known() {
+fn built_in_features_are_set_by_what_they_belong_to_and_by_nothing_else() {
     let mut bed = bed();
     bed.text("create loopback interface");
-    let error = bed.refusal("set interface feature loop0 flow-track arc ip4-unicast").to_string();
-    assert!(error.contains("'flow-track' of arc 'ip4-unicast' is not running"), "{error}");
+    let all: Vec<(String, String, Option<String>)> = bed
+        .dataplane
+        .engine
+        .features()
+        .list()
+        .flat_map(|arc| arc.features().map(move |feature| (arc.name, feature)))
+        .map(|(arc, feature)| (arc.to_owned(), feature.node.to_owned(), feature.set_by.map(str::to_owned)))
+        .collect();
+    assert!(all.len() > 5, "{all:?}");
+    for (arc, node, command) in all {
+        let command = command.unwrap_or_else(|| panic!("{node} on {arc} says what sets it"));
+        assert!(bed.execute(&format!("help {command}")).is_ok(), "there is a command '{command}'");
+        for way in ["", " disable"] {
+            let error =
+                bed.refusal(&format!("set interface feature loop0 {node} arc {arc}{way}")).to_string();
+            assert!(error.contains(&format!("expected the command '{command}'")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_filter_stays_in_force_whatever_is_said_of_its_node() {
+    let mut bed = bed();
+    bed.text("create loopback interface");
+    bed.text("classify rule add closed id 1 action drop");
+    bed.text("classify attach closed interface loop0 input");
+    bed.refusal("set interface feature loop0 ip4-classify arc ip4-unicast disable");
+    assert!(bed.text("show interface features loop0").contains("ip4-classify"));
+    assert!(bed.text("show features verbose").contains("  ip4-classify (set by 'classify attach')"));
+    bed.text("classify detach interface loop0 input");
+    assert!(!bed.text("show interface features loop0").contains("ip4-classify"));
+}
+
+#[test]
+fn a_feature_whose_node_is_made_later_has_its_place() {
+    let mut bed = bed();
+    bed.text("create loopback interface");
     assert!(bed.text("show features").contains("flow-track"));
     bed.text("flow enable loop0");
     let text = bed.text("show interface features loop0");

@@ -61,12 +61,15 @@ pub struct FeatureSpec<'a> {
     pub after: &'a [&'a str],
     /// Features that come after this one, where enabled.
     pub before: &'a [&'a str],
+    /// The command of what it belongs to, if it is a consequence of that: a filter that is attached, a value that is set.
+    /// It is then enabled and disabled by that alone, so that what is shown to be in force is.
+    pub set_by: Option<&'a str>,
 }
 
 impl<'a> FeatureSpec<'a> {
     /// Anywhere on `arc`.
     pub const fn on(arc: &'a str) -> Self {
-        FeatureSpec { arc, after: &[], before: &[] }
+        FeatureSpec { arc, after: &[], before: &[], set_by: None }
     }
 
     /// After these.
@@ -78,6 +81,12 @@ impl<'a> FeatureSpec<'a> {
     /// Before these.
     pub const fn before(mut self, others: &'a [&'a str]) -> Self {
         self.before = others;
+        self
+    }
+
+    /// Enabled and disabled by this command of what it belongs to, and not by itself.
+    pub const fn set_by(mut self, command: &'a str) -> Self {
+        self.set_by = Some(command);
         self
     }
 }
@@ -101,6 +110,18 @@ pub enum FeatureError {
     /// Its node is made when it is first needed, in another way.
     #[error("feature '{0}' of arc '{1}' is not running: it is enabled by the command of its own")]
     NotRunning(String, String),
+    /// It follows from something else.
+    #[error(
+        "feature '{feature}' of arc '{arc}' is not set by itself: expected the command '{command}', which sets it"
+    )]
+    SetBy {
+        /// The feature.
+        feature: String,
+        /// The arc.
+        arc: String,
+        /// What sets it.
+        command: String,
+    },
     /// The constraints contradict each other.
     #[error("features of arc '{arc}' contradict each other: {}", circle(.cycle))]
     Cycle {
@@ -152,6 +173,7 @@ struct Feature {
     owner: String,
     after: Vec<String>,
     before: Vec<String>,
+    set_by: Option<String>,
 }
 
 /// What follows the features of an arc, as the registry keeps it.
@@ -189,11 +211,12 @@ pub struct ArcView<'a> {
 impl<'a> ArcView<'a> {
     /// Its features in order.
     pub fn features(&self) -> impl Iterator<Item = FeatureView<'a>> + use<'a> {
-        self.features.iter().map(|Feature { node, owner, after, before }| FeatureView {
+        self.features.iter().map(|Feature { node, owner, after, before, set_by }| FeatureView {
             node,
             owner,
             after,
             before,
+            set_by: set_by.as_deref(),
         })
     }
 
@@ -215,6 +238,8 @@ pub struct FeatureView<'a> {
     pub after: &'a [String],
     /// Features that come after it.
     pub before: &'a [String],
+    /// The command that enables and disables it, if it is not set by itself.
+    pub set_by: Option<&'a str>,
 }
 
 /// The main thread's side: arcs, features, and what is enabled where.
@@ -280,8 +305,11 @@ impl ArcRegistry {
         let state = &mut self.arcs[arc.index()];
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let (after, before) = (owned(spec.after), owned(spec.before));
+        let set_by = spec.set_by.map(str::to_owned);
         if let Some(known) = state.features.iter().find(|feature| feature.node == node) {
-            if known.owner == owner && known.after == after && known.before == before {
+            if (&*known.owner, &known.after, &known.before, &known.set_by)
+                == (owner, &after, &before, &set_by)
+            {
                 return Ok(());
             }
             return Err(FeatureError::Duplicate {
@@ -290,7 +318,13 @@ impl ArcRegistry {
                 owner: known.owner.clone(),
             });
         }
-        state.features.push(Feature { node: node.to_owned(), owner: owner.to_owned(), after, before });
+        state.features.push(Feature {
+            node: node.to_owned(),
+            owner: owner.to_owned(),
+            after,
+            before,
+            set_by,
+        });
         match order::sort(&state.features) {
             Ok(order) => {
                 let mut old: Vec<Option<Feature>> = state.features.drain(..).map(Some).collect();

@@ -53,7 +53,8 @@ mod tests {
 
     fn feature(node: &str, owner: &str, after: &[&str], before: &[&str]) -> Feature {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Feature { node: node.to_owned(), owner: owner.to_owned(), after: names(after), before: names(before) }
+        let (node, owner) = (node.to_owned(), owner.to_owned());
+        Feature { node, owner, after: names(after), before: names(before), set_by: None }
     }
 
     fn names(features: &[Feature]) -> Vec<&str> {

@@ -26,6 +26,11 @@ use weft_binapi::api::weft_resync::*;
 use weft_binapi::message::Request;
 use weft_binapi::server::{Host, Options, Server};
 use weft_client::{Batch, Client, Error, Notice};
+use weft_engine::Context;
+use weft_engine::feature::FeatureSpec;
+use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Node, NodeSpec};
 
 use super::{Api, registry};
 use crate::state::Dataplane;
@@ -506,7 +511,17 @@ fn a_capture_begins_and_ends() {
 
 #[test]
 fn features_of_an_interface() {
+    static FREE: NodeSpec = NodeSpec::internal("free").features(&[FeatureSpec::on("ip4-unicast")]);
+    struct Free;
+    impl Node for Free {
+        fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+            let arcs = cx.arcs();
+            cx.each(frame, |packet| arcs.next(packet));
+        }
+    }
     serve(LOOP0, |served| async move {
+        let free = NodeDef::new(&FREE, |_| Box::new(Free));
+        served.bed.0.borrow_mut().dataplane.engine.add_nodes("test", vec![free]).expect("a new node");
         let feature = |arc: &str, feature: &str, enable| FeatureEnableDisable {
             sw_if_index: InterfaceIndex(0),
             enable,
@@ -515,14 +530,14 @@ fn features_of_an_interface() {
         };
         assert_eq!(served.refusal(feature("ip4-unicast", "nothing", true)).await, Retval::INVALID_VALUE);
         assert_eq!(served.refusal(feature("nowhere", "nothing", true)).await, Retval::INVALID_VALUE);
-        let listed = served.cli("show features").await;
-        let known =
-            listed.lines().skip_while(|line| *line != "ip4-unicast:").nth(1).unwrap().trim().to_owned();
         for enable in [true, false] {
-            served.ask(feature("ip4-unicast", &known, enable)).await;
+            // What another message or command sets is not opened or closed by its node.
+            let filter = feature("ip4-unicast", "ip4-classify", enable);
+            assert_eq!(served.refusal(filter).await, Retval::UNSUPPORTED);
+            served.ask(feature("ip4-unicast", "free", enable)).await;
             let question = FeatureIsEnabled {
                 arc_name: "ip4-unicast".into(),
-                feature_name: known.as_str().into(),
+                feature_name: "free".into(),
                 sw_if_index: InterfaceIndex(0),
             };
             assert_eq!(served.ask(question).await.is_enabled, enable);
