@@ -8,6 +8,8 @@
 //! two of them, since anything may have changed. What such a command answers is long too, so it is rendered on another thread.
 
 use std::any::Any;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -27,8 +29,29 @@ enum Content {
     Work(Work),
 }
 
+type DoTurn = Box<dyn FnMut(&mut dyn Any) -> Turn>;
+
 /// What is left to do of a command.
-type Work = Box<dyn FnMut(&mut dyn Any) -> Turn>;
+struct Work {
+    turn: DoTurn,
+    /// Who waits for it, if it asks.
+    audience: Option<Audience>,
+}
+
+/// Whether somebody still waits for an answer. Work that consists of many commands asks, and ends between two of them.
+#[derive(Clone, Default)]
+pub(crate) struct Audience(Rc<Cell<bool>>);
+
+impl Audience {
+    /// Nobody waits any more.
+    pub fn leave(&self) {
+        self.0.set(true);
+    }
+
+    pub fn has_left(&self) -> bool {
+        self.0.get()
+    }
+}
 
 /// What a turn has come to.
 pub enum Turn {
@@ -165,11 +188,32 @@ impl Reply {
     }
 
     /// The command does its work in turns, on a state of type `C`; the last turn gives the answer.
-    pub fn in_turns<C: 'static>(mut turn: impl FnMut(&mut C) -> Turn + 'static) -> Self {
-        Self(Content::Work(Box::new(move |state| match state.downcast_mut::<C>() {
+    pub fn in_turns<C: 'static>(turn: impl FnMut(&mut C) -> Turn + 'static) -> Self {
+        Self::work(None, turn)
+    }
+
+    /// As [`Reply::in_turns`]; the work asks `audience` whether somebody still waits for its answer.
+    pub(crate) fn in_turns_for<C: 'static>(
+        audience: &Audience,
+        turn: impl FnMut(&mut C) -> Turn + 'static,
+    ) -> Self {
+        Self::work(Some(audience.clone()), turn)
+    }
+
+    fn work<C: 'static>(audience: Option<Audience>, mut turn: impl FnMut(&mut C) -> Turn + 'static) -> Self {
+        let turn: DoTurn = Box::new(move |state: &mut dyn Any| match state.downcast_mut::<C>() {
             Some(state) => turn(state),
             None => Turn::Done(Err(CliError::new("this command belongs to another program"))),
-        })))
+        });
+        Self(Content::Work(Work { turn, audience }))
+    }
+
+    /// Nobody waits for the answer any more. A command that has begun is finished all the same, one of a file as well; those
+    /// after it are not begun.
+    pub fn leave(&self) {
+        if let Content::Work(Work { audience: Some(audience), .. }) = &self.0 {
+            audience.leave();
+        }
     }
 
     /// Whether the answer comes later.
@@ -188,7 +232,7 @@ impl Reply {
     /// Does a turn of the work. What is no work is done.
     pub fn turn<C: 'static>(&mut self, state: &mut C) -> Turn {
         match &mut self.0 {
-            Content::Work(work) => work(state),
+            Content::Work(work) => (work.turn)(state),
             _ => Turn::Done(Ok(std::mem::replace(self, Reply::empty()))),
         }
     }

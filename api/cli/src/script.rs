@@ -4,17 +4,19 @@
 //! One command per line; `#` starts a comment; a backslash at the end of a line joins the next one.
 //! The first command that fails stops the file, so that nothing is built on a missing piece.
 //!
-//! A file is read on a thread of its own, with the rights of whoever names it, and run a turn at a time.
+//! A file is read on a thread of its own, with the rights of whoever names it, and run a turn at a time. When nobody waits for its
+//! answer any more, the command that has begun is finished, and no other is begun.
 
 use std::path::{Path, PathBuf};
 
 use weft_background::{Background, Rights, file, file::FileError};
+use weft_words::WIDEST;
 
 use crate::{
     args::Args,
-    atomic::End,
+    atomic::{End, Gathering},
     error::CliError,
-    reply::{Reply, Slice, Turn},
+    reply::{Audience, Reply, Slice, Turn},
     tree::CommandTree,
 };
 
@@ -114,23 +116,27 @@ pub(crate) enum ScriptError {
     TooDeep(PathBuf),
     #[error("{} is not run: there are no commands here that can be made as one change", .0.display())]
     NotAtomic(PathBuf),
-    #[error("{}", describe_all(path, refused))]
-    Refused { path: PathBuf, refused: Vec<(NumberedLine, CliError)> },
+    #[error("{}", describe_all(path, refused, rest))]
+    Refused { path: PathBuf, refused: Vec<(NumberedLine, CliError)>, rest: Option<String> },
+    #[error("{}:{line}: the client has left: this line and those after it are not run", .path.display())]
+    Left { path: PathBuf, line: usize },
     #[error("{}: {error}", path.display())]
     Whole { path: PathBuf, error: CliError },
 }
 
-fn describe_all(path: &Path, refused: &[(NumberedLine, CliError)]) -> String {
-    let lines: Vec<String> = refused.iter().map(|(line, error)| describe(path, line, error)).collect();
-    lines.join("\n")
+/// All of them, and what is to be said of the rest of the file.
+fn describe_all(path: &Path, refused: &[(NumberedLine, CliError)], rest: &Option<String>) -> String {
+    let lines = refused.iter().map(|(line, error)| describe(path, line, error));
+    let rest = rest.iter().map(|rest| format!("{}: {rest}", path.display()));
+    lines.chain(rest).collect::<Vec<_>>().join("\n")
 }
 
-/// An error with its place, and an excerpt of the line if one word is to blame.
+/// An error with its place and the line; with carets if one word is to blame.
 fn describe(path: &Path, line: &NumberedLine, error: &CliError) -> String {
     let place = format!("{}:{}: {error}", path.display(), line.number);
     match error.excerpt(&line.text) {
         Some(excerpt) => format!("{place}\n{excerpt}"),
-        None => place,
+        None => format!("{place}\n{}", &line.text[..line.text.floor_char_boundary(WIDEST)]),
     }
 }
 
@@ -169,9 +175,10 @@ pub(crate) fn exec<C: 'static>(
     let place = args.place();
     Ok(run(tree, (path, how), args.rights(), depth, move |error| match error {
         // The word is in the file, not in the command.
-        ScriptError::Command { .. } | ScriptError::Refused { .. } | ScriptError::Whole { .. } => {
-            CliError::new(error)
-        }
+        ScriptError::Command { .. }
+        | ScriptError::Refused { .. }
+        | ScriptError::Left { .. }
+        | ScriptError::Whole { .. } => CliError::new(error),
         _ => CliError { message: error.to_string(), ..place.clone() },
     }))
 }
@@ -190,10 +197,18 @@ fn run<C: 'static>(
     depth: usize,
     put: impl Fn(ScriptError) -> CliError + 'static,
 ) -> Reply {
-    let mut script =
-        Script { stage: Stage::Named, path, how, rights: rights.clone(), depth, replies: Vec::new() };
+    let audience = Audience::default();
+    let mut script = Script {
+        stage: Stage::Named,
+        path,
+        how,
+        rights: rights.clone(),
+        depth,
+        replies: Vec::new(),
+        audience: audience.clone(),
+    };
     let tree = tree.clone();
-    Reply::in_turns(move |state: &mut C| match script.turn(&tree, state) {
+    Reply::in_turns_for(&audience, move |state: &mut C| match script.turn(&tree, state) {
         Ok(Progress::More) => Turn::More,
         Ok(Progress::Waits) => Turn::Waits,
         Ok(Progress::Done) => Turn::Done(Ok(script.answer())),
@@ -210,12 +225,14 @@ struct Script {
     depth: usize,
     stage: Stage,
     replies: Vec<Reply>,
+    audience: Audience,
 }
 
 enum Stage {
     Named,
     Reading(Background<Result<String, FileError>>),
     Running { lines: Box<dyn Iterator<Item = NumberedLine>>, current: Option<(NumberedLine, Reply)> },
+    Gathering(Gathering),
 }
 
 enum Progress {
@@ -241,14 +258,20 @@ impl Script {
             Stage::Reading(read) => match read.poll().map_err(|error| FileError::Thread(error.into()))? {
                 None => Ok(Progress::Waits),
                 Some(text) if let How::AsOne(end) = self.how => {
-                    tree.run_as_one(state, &self.path, text?, &self.rights, end)?;
-                    Ok(Progress::Done)
+                    self.stage = Stage::Gathering(Gathering::new(&self.path, text?, end));
+                    Ok(Progress::More)
                 }
                 Some(text) => {
                     self.stage = Stage::Running { lines: Box::new(logical_lines(text?)), current: None };
                     Ok(Progress::More)
                 }
             },
+            Stage::Gathering(gathering) => {
+                match tree.run_as_one(state, gathering, &self.rights, &slice, &self.audience)? {
+                    true => Ok(Progress::Done),
+                    false => Ok(Progress::More),
+                }
+            }
             Stage::Running { lines, current } => {
                 while !slice.is_over() {
                     let (line, mut reply) = match current.take() {
@@ -257,6 +280,9 @@ impl Script {
                             let Some(line) = lines.next() else {
                                 return Ok(Progress::Done);
                             };
+                            if self.audience.has_left() {
+                                return Err(ScriptError::Left { path: self.path.clone(), line: line.number });
+                            }
                             let depth = self.depth + 1;
                             match tree.start_nested(state, &line.text, &self.rights, depth) {
                                 Ok(reply) => (line, reply),
@@ -264,6 +290,9 @@ impl Script {
                             }
                         }
                     };
+                    if self.audience.has_left() {
+                        reply.leave();
+                    }
                     match reply.turn(state) {
                         Turn::Done(Ok(reply)) if reply.is_work() => *current = Some((line, reply)),
                         Turn::Done(Ok(reply)) if reply.is_empty() => {}
@@ -364,6 +393,26 @@ mod tests {
         );
         assert_eq!(error.position, None, "the word is in the file, not in the command");
         assert_eq!(toy.log, ["eth0 up"]);
+    }
+
+    #[test]
+    fn no_command_is_begun_when_nobody_waits_any_more() {
+        let inner = File::new("left-inner", &"set interface state eth0 up\n".repeat(100_000));
+        let outer =
+            File::new("left-outer", &format!("exec {}\nset interface state tap0 up\n", inner.0.display()));
+        let (mut reply, mut toy) = (toy_tree().run_file(&outer.0, &Rights::Daemon), toy());
+        let error = loop {
+            if !toy.log.is_empty() {
+                reply.leave();
+            }
+            match reply.turn(&mut toy) {
+                Turn::Done(end) => break end.err().expect("it is not run to its end"),
+                Turn::More => {}
+                Turn::Waits => std::thread::yield_now(),
+            }
+        };
+        assert!(error.message.contains("the client has left"), "{error}");
+        assert!(toy.log.len() < 100_000 && !toy.log.contains(&"tap0 up".to_owned()), "{}", toy.log.len());
     }
 
     #[test]

@@ -287,22 +287,36 @@ impl Session {
             Ok(line) => return Ok(Ok(line)),
             Err(waiting) => waiting,
         };
+        let mut gone = false;
         loop {
-            match waiting.poll() {
+            let pause = match waiting.poll() {
+                Next::Ready(_) if gone => return Err(io::ErrorKind::ConnectionAborted.into()),
                 Next::Ready(answer) => return Ok(answer),
-                Next::Turn => yield_now().await,
-                Next::Pause(pause) if waiting.is_patient() => sleep(pause).await,
-                Next::Pause(pause) => {
-                    // A client that sends its next request already is still there; one that has gone reads as the end. When
-                    // something is in the buffer, nothing can be known: it waits for its answer.
-                    let gone = tokio::select! {
-                        gone = Self::end_of(&mut self.stream) => gone?,
-                        () = sleep(pause) => false,
-                    };
-                    if gone {
-                        return Err(io::ErrorKind::ConnectionAborted.into());
-                    }
+                Next::Turn => None,
+                Next::Pause(pause) => Some(pause),
+            };
+            let others = async {
+                match pause {
+                    None => yield_now().await,
+                    Some(pause) => sleep(pause).await,
                 }
+            };
+            if gone {
+                others.await;
+                continue;
+            }
+            // A client that sends its next request already is still there; one that has gone reads as the end. When
+            // something is in the buffer, nothing can be known: it waits for its answer.
+            gone = tokio::select! {
+                biased;
+                gone = Self::end_of(&mut self.stream) => gone.unwrap_or(true),
+                () = others => false,
+            };
+            if gone && !waiting.is_patient() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if gone {
+                waiting.leave();
             }
         }
     }

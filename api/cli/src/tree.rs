@@ -25,6 +25,9 @@ use crate::{
     token::{Span, Token, tokenize},
 };
 
+/// Words that are listed beside the one that was probably meant.
+const MOST_BESIDE_THE_LIKELY: usize = 8;
+
 type Handler<C> = Box<dyn Fn(&mut C, &mut Args<'_>) -> Result<Reply, CliError>>;
 pub(crate) type Completer<C> = Box<dyn Fn(&C, &[&str]) -> Vec<Candidate>>;
 
@@ -246,9 +249,13 @@ impl<C> CommandTree<C> {
             let message = format!("ambiguous word {quoted}: {}", one_of(&candidates));
             return CliError::at(message, line, token.span);
         }
-        let message = format!("unknown word {quoted}, expected {}", one_of(&expected));
-        CliError::at(message, line, token.span)
-            .did_you_mean(token.keyword().and_then(|word| nearest(word, expected)))
+        let meant = token.keyword().and_then(|word| nearest(word, expected.iter().copied()));
+        // Whoever has made a slip looks for the word that was meant, not for a list of all.
+        let message = match meant {
+            Some(_) if expected.len() > MOST_BESIDE_THE_LIKELY => format!("unknown word {quoted}"),
+            _ => format!("unknown word {quoted}, expected {}", one_of(&expected)),
+        };
+        CliError::at(message, line, token.span).did_you_mean(meant)
     }
 }
 

@@ -62,9 +62,16 @@ impl<'s, T: Send + 'static> Waiting<'s, T> {
         Err(Waiting { service, render: Some(Box::new(render)), stage })
     }
 
-    /// Whether somebody who leaves takes the command with him. What changes something a turn at a time is finished.
+    /// Whether the command goes on when somebody leaves: what changes something a turn at a time is finished ([`Reply::leave`]).
     pub fn is_patient(&self) -> bool {
         !matches!(self.stage, Stage::Later(_))
+    }
+
+    /// Nobody waits any more: what is finished nevertheless ends as early as it can.
+    pub fn leave(&self) {
+        if let Stage::Work(work) = &self.stage {
+            work.leave();
+        }
     }
 
     pub fn poll(&mut self) -> Next<T> {

@@ -12,5 +12,5 @@ mod place;
 pub mod suggest;
 mod token;
 
-pub use place::{Excerpt, Position, Span, position};
+pub use place::{Excerpt, Position, Span, WIDEST, position};
 pub use token::{Fault, Kind, Rules, Token, scan};

@@ -37,10 +37,13 @@ pub fn position(text: &str, offset: usize) -> Position {
     }
 }
 
+/// Bytes of a line that an excerpt shows: a line may be a whole file.
+pub const WIDEST: usize = 200;
+
 /// The line in which a span begins, and carets under the span. Displays with the number of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Excerpt<'a> {
-    /// The line, without its end.
+    /// The line, without its end; of one that is longer than [`WIDEST`] the part around the span.
     pub line: &'a str,
     number: usize,
     /// Bytes of the line before the span.
@@ -55,7 +58,14 @@ impl<'a> Excerpt<'a> {
         let (before, after) = text.split_at_checked(span.start)?;
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let end = after.find('\n').map_or(text.len(), |newline| span.start + newline);
-        let line = text[start..end].trim_end_matches('\r');
+        let whole = text[start..end].trim_end_matches('\r');
+        // A part that ends WIDEST bytes after its beginning, and begins so that the span is not at its edge.
+        let begin = match whole.len() {
+            ..=WIDEST => 0,
+            _ => whole.floor_char_boundary((span.start - start).saturating_sub(WIDEST / 2)),
+        };
+        let line = &whole[begin..whole.floor_char_boundary(begin + WIDEST)];
+        let start = start + begin;
         let marked = line.get(span.start - start..).unwrap_or("");
         let marked = &marked[..marked.floor_char_boundary(span.end.saturating_sub(span.start))];
         Some(Excerpt {
@@ -95,6 +105,17 @@ mod tests {
         let text = "ab\n\tü x\r\nlast";
         let at = |offset| position(text, offset).to_string();
         assert_eq!([at(0), at(2), at(3), at(7), at(14), at(99)], ["1:1", "1:3", "2:1", "2:4", "3:5", "3:5"]);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_span_is_shown() {
+        let text = format!("{}word{}", "ä ".repeat(5000), " ö".repeat(5000));
+        let excerpt = Excerpt::new(&text, Span { start: 15_000, end: 15_004 }).unwrap();
+        assert!(excerpt.line.len() <= WIDEST && excerpt.line.contains("ä word ö"), "{excerpt}");
+        let carets = excerpt.marks().chars().position(|c| c == '^');
+        assert_eq!(carets, excerpt.line.chars().position(|c| c == 'w'));
+        let end = Excerpt::new(&text, Span { start: text.len(), end: text.len() }).unwrap();
+        assert!(end.line.len() <= WIDEST && end.marks().ends_with('^'));
     }
 
     #[test]

@@ -166,6 +166,7 @@ pub struct Interfaces {
     /// Of those that are not deleted.
     leases: Vec<Option<Lease>>,
     limit: usize,
+    deletions: u64,
     published: Arc<Published<InterfaceTable>>,
     on_delete: Vec<OnDelete>,
     freed: Arc<std::sync::Mutex<Vec<InterfaceIndex>>>,
@@ -182,6 +183,7 @@ impl Interfaces {
             draining: Vec::new(),
             leases: Vec::new(),
             limit,
+            deletions: 0,
             published: Arc::new(Published::new(&engine.domain, InterfaceTable::default())),
             on_delete: Vec::new(),
             freed: Arc::default(),
@@ -301,6 +303,11 @@ impl Interfaces {
         self.leases.get(index.index())?.clone()
     }
 
+    /// How many interfaces have been deleted so far. As long as that is the same, an index means the same interface.
+    pub fn deletions(&self) -> u64 {
+        self.deletions
+    }
+
     /// Deletes an interface whose routes, next hops and features are gone already.
     pub fn delete(
         &mut self,
@@ -315,6 +322,7 @@ impl Interfaces {
         let slot = self.list.get_mut(index.index()).ok_or(InterfaceError::Unknown(index))?;
         let interface = slot.take().ok_or(InterfaceError::Unknown(index))?;
         self.draining[index.index()] = true;
+        self.deletions += 1;
         self.events.retain(|event| event.interface() != index);
         // Another interface will have its index.
         for (borrower, interface) in (0..).map(InterfaceIndex).zip(&mut self.list) {

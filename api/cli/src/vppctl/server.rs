@@ -5,8 +5,9 @@
 //! what it sends is read while answers wait, and answers are kept, up to some megabytes of both; then nothing more is run until the
 //! client has read. A client that takes nothing for [`Settings::write_timeout`] while answers wait for it is let go.
 
-use std::{future::pending, io, net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
+use std::{future::pending, io, net::SocketAddr, os::fd::AsFd, path::PathBuf, rc::Rc, time::Duration};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     net::{TcpListener, UnixListener},
@@ -153,9 +154,9 @@ impl Server {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+trait Stream: AsyncRead + AsyncWrite + AsFd + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + AsFd + Unpin> Stream for T {}
 
 struct Remote<'a> {
     peer: Peer,
@@ -223,6 +224,14 @@ impl Remote<'_> {
     }
 }
 
+/// Whether the client has closed its socket. One that only sends nothing more still reads: its commands are run to their end. Behind
+/// TCP the two look the same.
+fn has_gone(socket: &impl AsFd) -> bool {
+    let mut asked = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    let found = poll(&mut asked, PollTimeout::ZERO).is_ok_and(|found| found > 0);
+    found && asked[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+}
+
 impl Shell for Remote<'_> {
     fn run(&mut self, command: &str) -> Option<String> {
         let reply = match self.service.execute(self.peer, &self.rights, command) {
@@ -250,6 +259,7 @@ async fn talk(
     ticket: &Ticket,
 ) -> io::Result<()> {
     let mut session = Session::new(settings.session.clone());
+    let socket = stream.as_fd().try_clone_to_owned()?;
     let (mut reader, mut writer) = split(stream);
     let mut buffer = vec![0; 16 << 10];
     let mut answers = Answers { bytes: Vec::new(), sent: 0, moved: Instant::now() };
@@ -257,6 +267,12 @@ async fn talk(
     loop {
         let work = shell.work(&mut session, ended, answers.left());
         answers.take(session.output());
+        if let Some((_, waiting)) = &shell.waiting
+            && ended
+            && has_gone(&socket)
+        {
+            waiting.leave();
+        }
         if work == Work::Over {
             send_all(&mut writer, answers.rest(), settings.write_timeout).await?;
             // A client that is gone by now has all it wanted.

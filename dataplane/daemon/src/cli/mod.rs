@@ -79,12 +79,28 @@ pub fn tree() -> CommandTree<Dataplane> {
         tree.add(command).expect("command paths are well-formed and differ (a test adds them all)");
     }
     tree.atomic(Atomic {
-        begin: |dataplane| dataplane.collected = Some(Box::new(ChangeSet::new(Owner::CLI))),
+        collect: |dataplane, before| {
+            let changes = match before.map(|before| before.downcast::<Paused>()) {
+                Some(Ok(before)) if before.deletions == dataplane.interfaces.deletions() => before.changes,
+                Some(_) => {
+                    let why = "an interface was deleted while the file was being read: nothing is changed";
+                    return Err(CliError::new(why));
+                }
+                None => Box::new(ChangeSet::new(Owner::CLI)),
+            };
+            dataplane.collected = Some(changes);
+            Ok(())
+        },
         steps: |dataplane| dataplane.collected.as_ref().map_or(0, |changes| changes.len()),
+        pause: |dataplane| {
+            let changes = dataplane.collected.take();
+            let changes = changes.unwrap_or_else(|| Box::new(ChangeSet::new(Owner::CLI)));
+            Box::new(Paused { changes, deletions: dataplane.interfaces.deletions() })
+        },
         end: |dataplane, end| {
             let changes = dataplane.collected.take();
             let (purpose, changes) = match (end, changes) {
-                (End::Abandon, _) | (_, None) => return Ok(()),
+                (_, None) => return Ok(()),
                 (End::Make, Some(changes)) => (Purpose::Make, changes),
                 (End::Try, Some(changes)) => (Purpose::Try, changes),
             };
@@ -97,6 +113,13 @@ pub fn tree() -> CommandTree<Dataplane> {
         },
     });
     tree
+}
+
+/// What the commands of a file would change, between two turns. It names interfaces by their indices, which others may have when
+/// one was deleted; tables are looked at when it is made.
+struct Paused {
+    changes: Box<ChangeSet>,
+    deletions: u64,
 }
 
 /// Takes the name of an interface.
