@@ -4,6 +4,7 @@
 import os
 import queue
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from lab import poll_until
 from lab import weft as words
+from lab.pg import PgBed
 
 TOOLS = Path(os.environ.get("WEFT_TOOLS_DIR", words.TREE / "target/tools")) / "python"
 sys.path.insert(0, str(TOOLS))
@@ -66,6 +68,8 @@ def test_an_agent_s_day(lab, network, tmp_path):
         version = vpp.api.show_version()
         assert (version.retval, version.program) == (0, "vpe") and version.version
         interfaces = {each.interface_name: each for each in vpp.api.sw_interface_dump()}
+        local = interfaces.pop("local0")
+        assert (local.sw_if_index, local.flags) == (0, 0), "index 0 is no port"
         assert set(interfaces) == {"p0", "p1"}
         assert all(each.flags == 3 and each.interface_dev_type == "AF_XDP interface" for each in interfaces.values())
         assert str(interfaces["p0"].l2_address) == a.port_mac
@@ -106,6 +110,43 @@ def test_an_agent_s_day(lab, network, tmp_path):
         assert any("p0" in line.message for line in vpp.api.log_dump(start_timestamp=0))
         assert vpp.api.add_node_next(node_name="ip4-lookup", next_name="ip4-rewrite").retval == 0
         assert not hasattr(vpp.api, "memif_dump")
+
+
+def test_objects_have_vpp_s_habits(lab):
+    """What VPP's own tests take for granted, whatever they test."""
+    bed = PgBed(lab)
+    api, (a, _) = bed.api, bed.interfaces
+    version = api.show_version().version
+    assert re.fullmatch(r"26\.10~weft-\d+\.\d+\.\d+", version), "clients derive the level of the API from it"
+    local = {each.sw_if_index: each.interface_name for each in api.sw_interface_dump()}[0]
+    assert local == "local0"
+    made = api.pg_create_interface_v3(interface_id=7, pg_flags=0, gso_size=0, mode=0).sw_if_index
+    (shown,) = api.sw_interface_dump(sw_if_index=made)
+    assert shown.flags == 3, "up by the operator and by the link"
+    assert api.sw_interface_add_del_address(sw_if_index=a.index, is_add=True, prefix=f"{a.local_ip}/24").retval == -105
+
+    def neighbor(number, static):
+        return {"sw_if_index": a.index, "flags": int(static), "mac_address": f"02:00:00:00:00:{number:02x}",
+                "ip_address": "172.16.0.99"}
+
+    for number, static in ((1, False), (2, False), (3, True)):
+        bed.done(api.ip_neighbor_add_del(is_add=True, neighbor=neighbor(number, static)))
+        (entry,) = [each.neighbor for each in api.ip_neighbor_dump(sw_if_index=a.index) if str(each.neighbor.ip_address) == "172.16.0.99"]
+        assert (str(entry.mac_address)[-2:], int(entry.flags) & 1) == (f"{number:02x}", int(static))
+    bed.done(api.ip_neighbor_add_del(is_add=False, neighbor=neighbor(3, True)))
+
+    unresolved = route(bed, "10.66.0.0/16", [path(ALL, "198.51.100.9")])
+    assert unresolved.retval == 0 and unresolved.stats_index != ALL
+    assert route(bed, "10.66.0.0/16", [], is_add=False).retval == 0
+    assert route(bed, "10.66.0.0/16", [], is_add=False).retval == 0, "it is not there"
+    assert api.ip_table_add_del(is_add=False, table={"table_id": 77}).retval == 0, "it is not there"
+    for index in (ALL, 0):
+        _, nodes = api.graph_node_get(cursor=ALL, index=index, name="ip4-lookup", flags=0, want_arcs=True)
+        assert [node.name for node in nodes] == ["ip4-lookup"] and nodes[0].arcs_out
+    for limit in (3, 5):
+        bed.cli(f"packet-generator new name again limit {limit} source pg0 data {{ hex 0x00 }}")
+    assert bed.cli("show packet-generator").count("again") == 1 and "limit 5" in bed.cli("show packet-generator")
+    bed.close()
 
 
 def test_events_tell_of_the_command_line_and_of_the_cable(network):

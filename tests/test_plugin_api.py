@@ -365,7 +365,10 @@ def test_policers_by_message(network, folder):
         assert pings(a, b)
         assert vpp.api.policer_output(name="gold", sw_if_index=4711, apply=True).retval == -2
         assert vpp.api.policer_del(policer_index=0).retval == 0
-        assert vpp.api.policer_del(policer_index=0).retval == -6
+        assert vpp.api.policer_del(policer_index=0).retval == 0, "it is not there"
+        assert vpp.api.policer_add_del(is_add=False, name="gold", **gold).retval == 0, "it is not there"
+        assert vpp.api.policer_add(name="flat", infos=gold | {"eb": 0}).retval == 0, "RFC 2697: no excess burst"
+        assert vpp.api.policer_add_del(is_add=False, name="flat", **gold).retval == 0
         assert vpp.api.policer_dump_v2(policer_index=0xFFFFFFFF) == []
 
 

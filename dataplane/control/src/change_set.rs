@@ -84,6 +84,8 @@ pub(crate) enum Operation {
     DeleteAddresses(InterfaceIndex),
     /// All that the owner has in a set.
     Rules(RulesOf),
+    /// A station is said to be at an address.
+    Tell(InterfaceIndex, Ipv4Addr, MacAddr),
     /// What becomes of a flow.
     Decide(Decided),
 }
@@ -172,6 +174,11 @@ impl ChangeSet {
     /// The owner wants a static neighbour.
     pub fn add_neighbor(&mut self, interface: InterfaceIndex, address: Ipv4Addr, mac: MacAddr) {
         self.want(Object::Neighbor(interface, address), Value::Mac(mac));
+    }
+
+    /// Tells of a neighbour as if it had been heard: nobody owns it, and it ages.
+    pub fn tell_neighbor(&mut self, interface: InterfaceIndex, address: Ipv4Addr, mac: MacAddr) {
+        self.push(Operation::Tell(interface, address, mac));
     }
 
     /// The owner wants a setting to be so, on an interface or, if it is of none, altogether.

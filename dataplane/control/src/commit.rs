@@ -24,7 +24,7 @@ use weft_engine::feature::{FeatureError, FeatureView};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Interface, InterfaceError};
 use weft_nodes::ip4::{ApplyError, Change, Ip4, Owner, TableIndex};
-use weft_nodes::neighbor::NeighborError;
+use weft_nodes::neighbor::{NeighborError, NeighborState};
 use weft_nodes::router::{Router, TableId};
 
 use crate::Control;
@@ -120,6 +120,15 @@ impl Control {
 /// What is done when everything has been published. That it can be was checked before.
 type After = Box<dyn FnOnce(&mut Control) -> Result<(), StepError>>;
 
+/// What is to be known of a neighbour.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Configured.
+    Static(MacAddr),
+    /// As if it had been heard.
+    Heard(MacAddr),
+}
+
 /// What becomes of a change set that is being tried.
 #[derive(Default)]
 struct Draft {
@@ -129,8 +138,8 @@ struct Draft {
     routes: BTreeMap<usize, (TableIndex, Vec<Change>)>,
     /// Subnets that interfaces lose.
     subnets: Vec<(InterfaceIndex, Ipv4Net)>,
-    /// Static neighbours as they are to be.
-    neighbors: BTreeMap<(InterfaceIndex, Ipv4Addr), Option<MacAddr>>,
+    /// Neighbours as they are to be.
+    neighbors: BTreeMap<(InterfaceIndex, Ipv4Addr), Option<Fate>>,
     features: BTreeMap<(InterfaceIndex, String, String), bool>,
     rules: RulesDraft,
     /// Whether the flow tracker was made for it.
@@ -236,6 +245,14 @@ impl Trial<'_> {
             }
             Operation::Delete(object) => self.delete(object),
             Operation::Rules(rules) => self.rules_come(rules),
+            Operation::Tell(index, address, mac) => {
+                self.interface(*index)?;
+                if self.is_static((*index, *address)) {
+                    let interface = self.control.interface_name(*index);
+                    return Err(StepError::StaticNeighbor { interface, address: *address });
+                }
+                self.neighbor_comes((*index, *address), Fate::Heard(*mac))
+            }
             Operation::Decide(decided) => self.decide(*decided),
             Operation::Release(object) => {
                 if let Object::RuleSet(set) = object {
@@ -302,7 +319,7 @@ impl Trial<'_> {
                 let &Value::Mac(mac) = value else {
                     return Err(StepError::MacNotUnicast);
                 };
-                self.neighbor_comes((*index, *address), mac)?;
+                self.neighbor_comes((*index, *address), Fate::Static(mac))?;
             }
             Object::Table(id) => {
                 if !self.draft.tables.contains_key(id) {
@@ -377,11 +394,11 @@ impl Trial<'_> {
         match object {
             Object::Address(index, address) if last => self.address_goes(*index, *address)?,
             Object::Neighbor(index, address) => {
-                let mac = match value {
-                    Value::Mac(mac) if !last => Some(mac),
+                let fate = match value {
+                    Value::Mac(mac) if !last => Some(Fate::Static(mac)),
                     _ => None,
                 };
-                self.draft.neighbors.insert((*index, *address), mac);
+                self.draft.neighbors.insert((*index, *address), fate);
             }
             Object::Feature { interface, arc, feature } if last => {
                 self.draft.features.insert((*interface, arc.clone(), feature.clone()), false);
@@ -478,13 +495,24 @@ impl Trial<'_> {
 
     fn is_neighbor(&self, key: (InterfaceIndex, Ipv4Addr)) -> bool {
         match self.draft.neighbors.get(&key) {
-            Some(mac) => mac.is_some(),
+            Some(fate) => fate.is_some(),
             None => self.control.router.neighbors().get(key.0, IpAddr::V4(key.1)).is_some(),
         }
     }
 
+    fn is_static(&self, key: (InterfaceIndex, Ipv4Addr)) -> bool {
+        match self.draft.neighbors.get(&key) {
+            Some(fate) => matches!(fate, Some(Fate::Static(_))),
+            None => {
+                let known = self.control.router.neighbors().get(key.0, IpAddr::V4(key.1));
+                known.is_some_and(|known| matches!(known.state, NeighborState::Static(_)))
+            }
+        }
+    }
+
     /// The table cannot try it: what it would refuse is found out here.
-    fn neighbor_comes(&mut self, key: (InterfaceIndex, Ipv4Addr), mac: MacAddr) -> Result<(), StepError> {
+    fn neighbor_comes(&mut self, key: (InterfaceIndex, Ipv4Addr), fate: Fate) -> Result<(), StepError> {
+        let (Fate::Static(mac) | Fate::Heard(mac)) = fate;
         if !mac.is_station() {
             return Err(RouterError::Neighbor(NeighborError::NotAStation(mac)).into());
         }
@@ -492,14 +520,14 @@ impl Trial<'_> {
         let table = self.control.router.neighbors();
         let limit = table.settings().limit;
         if !self.is_neighbor(key) {
-            let is_new = |(key, mac): &(&(InterfaceIndex, Ipv4Addr), &Option<MacAddr>)| {
-                mac.is_some() && table.get(key.0, IpAddr::V4(key.1)).is_none()
+            let is_new = |(key, fate): &(&(InterfaceIndex, Ipv4Addr), &Option<Fate>)| {
+                fate.is_some() && table.get(key.0, IpAddr::V4(key.1)).is_none()
             };
             if table.len() + self.draft.neighbors.iter().filter(is_new).count() >= limit {
                 return Err(RouterError::Neighbor(NeighborError::Full { limit }).into());
             }
         }
-        self.draft.neighbors.insert(key, Some(mac));
+        self.draft.neighbors.insert(key, Some(fate));
         Ok(())
     }
 }
@@ -593,16 +621,21 @@ impl Draft {
         for (index, subnet) in self.subnets {
             router.forget_subnet::<Ip4>(engine, interfaces, index, subnet);
         }
-        for ((index, address), mac) in self.neighbors {
-            match mac {
-                Some(mac) => {
-                    if let Err(error) =
-                        router.set_static_neighbor::<Ip4>(engine, interfaces, index, address, mac)
-                    {
-                        tracing::error!("neighbour {address}: {error}");
-                    }
+        for ((index, address), fate) in self.neighbors {
+            let known = match fate {
+                Some(Fate::Static(mac)) => {
+                    router.set_static_neighbor::<Ip4>(engine, interfaces, index, address, mac)
                 }
-                None => drop(router.remove_neighbor(engine, interfaces, index, address.into())),
+                Some(Fate::Heard(mac)) => {
+                    router.tell_neighbor::<Ip4>(engine, interfaces, index, address, mac)
+                }
+                None => {
+                    router.remove_neighbor(engine, interfaces, index, address.into());
+                    Ok(())
+                }
+            };
+            if let Err(error) = known {
+                tracing::error!("neighbour {address}: {error}");
             }
         }
         for ((index, arc, feature), on) in self.features {

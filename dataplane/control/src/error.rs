@@ -125,6 +125,14 @@ pub enum StepError {
         /// Who is not there.
         address: Ipv4Addr,
     },
+    /// What is configured is not changed by what is heard.
+    #[error("{address} is a static neighbour on {interface}: delete it first")]
+    StaticNeighbor {
+        /// The interface.
+        interface: String,
+        /// Who is configured.
+        address: Ipv4Addr,
+    },
     /// A table that the same change set adds cannot be deleted by it, nor the other way round.
     #[error("IPv4 table {0} cannot come and go in one change")]
     TableComesAndGoes(TableId),

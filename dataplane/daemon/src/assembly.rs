@@ -74,7 +74,7 @@ pub fn assemble(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, V
     parts.put(Box::new(classify::Tables::default()));
     parts.put(Box::new(Plugins::default()));
     let counters = engine.counters.rows(ThreadIndex(0));
-    let dataplane = Dataplane {
+    let mut dataplane = Dataplane {
         control: Control::new(engine, interfaces, router, nodes, rule_sets, flows),
         routes: tables.routes,
         collected: None,
@@ -89,6 +89,7 @@ pub fn assemble(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, V
         started: (Instant::now(), SystemTime::now()),
         main,
     };
+    dataplane.create_local()?;
     Ok((dataplane, workers))
 }
 

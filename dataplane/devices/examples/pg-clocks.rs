@@ -105,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("64 to 1500 bytes, fixed", format!("size 64-1500 {udp} 10.0.0.1 -> 10.0.0.2 UDP: 1 -> 2 }}")),
         ("1500 bytes, fixed", format!("size 1500-1500 {udp} 10.0.0.1 -> 10.0.0.2 UDP: 1 -> 2 }}")),
     ] {
-        let stream = pg.new_stream(&engine, text.parse()?, None, |_| None)?;
+        let stream = pg.new_stream(&mut engine, text.parse()?, None, |_| None)?;
         pg.enable(&mut engine, Some(&stream))?;
         worker.turn();
         let [min, median, max] = measure(&engine, worker, pg.input());

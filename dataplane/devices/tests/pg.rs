@@ -130,7 +130,7 @@ impl Bed {
     fn add(&mut self, text: &str) -> Result<String, PgError> {
         let spec: StreamSpec = text.parse()?;
         let recorded = spec.pcap().map(PacketList::read).transpose()?;
-        self.pg.new_stream(&self.engine, spec, recorded, |name| match name {
+        self.pg.new_stream(&mut self.engine, spec, recorded, |name| match name {
             "pg0" => Some(PG0),
             "pg1" => Some(PG1),
             "pg2" => Some(InterfaceIndex(2)),
@@ -444,6 +444,22 @@ fn an_interface_without_a_link_layer_receives_ip_packets() {
 }
 
 #[test]
+fn a_stream_takes_the_place_of_one_of_the_same_name() {
+    let mut bed = Bed::new("again", 1, 1024);
+    bed.add(&format!("name a limit 0 source pg0 {UDP}")).unwrap();
+    bed.pg.enable(&mut bed.engine, Some("a")).unwrap();
+    bed.turn();
+    // A wrong one changes nothing.
+    bed.add(&format!("name a limit 3 source pg9 {UDP}")).unwrap_err();
+    assert!(bed.pg.streams().next().is_some_and(|stream| stream.enabled));
+    bed.add(&format!("name a limit 3 source pg0 {UDP}")).unwrap();
+    let streams: Vec<_> =
+        bed.pg.streams().map(|stream| (stream.name, stream.limit, stream.enabled)).collect();
+    assert_eq!(streams, [("a".to_owned(), 3, false)]);
+    bed.end();
+}
+
+#[test]
 fn wrong_commands_are_refused_with_a_sentence() {
     let mut bed = Bed::new("wrong", 1, 1024);
     bed.add(&format!("name a source pg0 {UDP}")).unwrap();
@@ -451,7 +467,6 @@ fn wrong_commands_are_refused_with_a_sentence() {
     let empty = bed.file("empty.pcap");
     drop(PcapWriter::create(&empty, LinkType::Ethernet, Existing::Refuse).unwrap());
     for (text, message) in [
-        (format!("name a source pg0 {UDP}"), "packet-generator stream 'a' exists already"),
         (format!("source pg9 {UDP}"), "there is no packet-generator interface pg9"),
         (format!("interface eth9 {UDP}"), "found 'eth9', expected an interface"),
         (format!("node nowhere {UDP}"), "found 'nowhere', expected a graph node or an interface"),

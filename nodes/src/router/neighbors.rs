@@ -14,7 +14,7 @@ use crate::context::LOCALLY_ORIGINATED;
 use crate::headers::MacAddr;
 use crate::hold::HeldPackets;
 use crate::interface::{AddressFamily, InterfaceError, Interfaces, Owner, TableIndex};
-use crate::neighbor::{NeighborAction, NeighborNotice, NeighborSettings, NeighborState};
+use crate::neighbor::{Evidence, NeighborAction, NeighborNotice, NeighborSettings, NeighborState};
 
 /// What [`Neighbors::tick`](crate::neighbor::Neighbors::tick) may do at once, so that 10,000 neighbours learned
 /// together do not hold up the main loop.
@@ -101,6 +101,21 @@ impl Router {
         Router::check_neighbor::<F>(interfaces, interface, address)?;
         let action = self.neighbors.set_static(self.now(), interface, address.into(), mac)?;
         self.act(engine, interfaces, Some(action));
+        Ok(())
+    }
+
+    /// Learns of a neighbour from somebody who knows: it is believed as a station that has spoken to us.
+    pub fn tell_neighbor<F: Routed>(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        interface: InterfaceIndex,
+        address: F::Addr,
+        mac: MacAddr,
+    ) -> Result<(), RouterError<F>> {
+        Router::check_neighbor::<F>(interfaces, interface, address)?;
+        let action = self.neighbors.heard(self.now(), interface, address.into(), mac, Evidence::ToUs)?;
+        self.act(engine, interfaces, action);
         Ok(())
     }
 

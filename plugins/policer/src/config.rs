@@ -82,7 +82,7 @@ impl Config {
                 "cir" => config.cir = number(words, "cir in kbit/s", 1, MOST_KBPS)?,
                 "cb" => config.cb = number(words, "cb in bytes", 1, MOST_BURST)?,
                 "eir" => config.eir = number(words, "eir in kbit/s", 1, MOST_KBPS)?,
-                "eb" => config.eb = number(words, "eb in bytes", 1, MOST_BURST)?,
+                "eb" => config.eb = number(words, "eb in bytes", 0, MOST_BURST)?,
                 "conform-action" => config.actions[0] = action(words)?,
                 "exceed-action" => config.actions[1] = action(words)?,
                 "violate-action" => config.actions[2] = action(words)?,
@@ -108,7 +108,10 @@ impl Config {
         needs("cir", self.cir, true)?;
         needs("cb", self.cb, true)?;
         needs("eir", self.eir, self.kind >= 2)?;
-        needs("eb", self.eb, self.kind >= 1)?;
+        // RFC 2697 section 2: one of the two bursts may be zero; then no packet is yellow.
+        if word != "1r3c" {
+            needs("eb", self.eb, self.kind >= 2)?;
+        }
         if self.kind() == Kind::TwoRate && self.eir < self.cir {
             let (eir, cir) = (self.eir, self.cir);
             return Err(
@@ -209,6 +212,8 @@ mod tests {
             "name b type 1r3c rate kbps cir 1 cb 1 eb 1000000000 color-aware conform-action mark-and-transmit 10",
             "name c type 2r3c-2698 cir 5 cb 6 eir 7 eb 8 exceed-action mark-and-transmit 63 violate-action transmit",
             "name d type 2r3c-4115 cir 400000000 cb 6 eir 1 eb 8 conform-action drop",
+            "name e type 1r3c cir 5 cb 6",
+            "name f type 1r3c cir 5 cb 6 eb 0",
         ] {
             let config = parse(line).unwrap();
             assert_eq!(parse(&config.to_string()).unwrap(), config);

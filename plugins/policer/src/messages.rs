@@ -38,11 +38,11 @@ pub fn register(setup: &mut Setup<'_, Policers>) -> Result<()> {
         request(|policers: &mut Policers, main, _, message: PolicerAddDel| {
             let Place(policer_index) = match message.is_add {
                 true => policers.added(main, &message.name, &infos(&message))?,
-                false => {
-                    let place = policers.named(&message.name)?;
-                    policers.deleted(place)?;
-                    place
-                }
+                // To delete what is not there is no error, here and below.
+                false => match policers.named(&message.name) {
+                    Ok(place) => policers.deleted(place).map(|()| place)?,
+                    Err(_) => Place(u32::MAX),
+                },
             };
             Ok(PolicerAddDelReply { retval: 0, policer_index })
         }),
@@ -111,7 +111,9 @@ impl Policers {
     }
 
     fn deleted(&mut self, place: Place) -> Done<()> {
-        self.entry(place)?;
+        if self.entry(place).is_err() {
+            return Ok(());
+        }
         if self.attached(place).is_some() {
             return Err(Retval::RSRC_IN_USE);
         }

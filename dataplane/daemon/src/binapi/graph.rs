@@ -11,15 +11,15 @@ use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.stream(|_, _, message: &GraphNodeGet| {
-        // One by its number, one by its name, or all that have the flags.
+        // One by its name, one by its number, or all that have the flags. Who gives a name may have left the number at 0.
         let GraphNodeGet { index, flags, want_arcs, .. } = *message;
         let name = message.name.get().unwrap_or_default().to_owned();
         move |dataplane: &mut Dataplane, from: u32| {
             // Clients that begin say so with all ones.
             let from = if from == u32::MAX { 0 } else { from };
             let wanted = |(id, node): &(NodeId, &NodeInfo)| match (index, name.as_str()) {
-                (u32::MAX, "") => flags == NodeFlag::default() || flags_of(node.spec).0 & flags.0 != 0,
-                (u32::MAX, name) => node.name == name,
+                (_, name) if !name.is_empty() => node.name == name,
+                (u32::MAX, _) => flags == NodeFlag::default() || flags_of(node.spec).0 & flags.0 != 0,
                 (index, _) => u32::from(id.0) == index,
             };
             let graph = dataplane.engine.graph();

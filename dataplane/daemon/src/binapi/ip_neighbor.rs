@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ip_neighbor`: neighbours, and who wants to know of them.
 //!
-//! What a client adds stays until somebody removes it, whether it asked for a static entry or not: an entry that ages is
-//! one that a neighbour confirms, and those the dataplane learns by itself.
+//! What a client adds as static is its own, and stays until somebody removes it. What it adds without that flag is taken as if the
+//! neighbour had said it: nobody owns it, it ages, and what the neighbour says itself changes it.
 
 use std::net::IpAddr;
 use std::ops::Bound;
@@ -33,8 +33,11 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.change(|dataplane, changes, _, IpNeighborAddDel { is_add, neighbor }| {
         let index = changing(dataplane, changes, neighbor.sw_if_index)?;
         let address = ip4(neighbor.ip_address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)?)?;
+        let mac = MacAddr(neighbor.mac_address.0);
+        let is_static = neighbor.flags.0 & IpNeighborFlags::STATIC.0 != 0;
         match is_add {
-            true => changes.add_neighbor(index, address, MacAddr(neighbor.mac_address.0)),
+            true if is_static => changes.add_neighbor(index, address, mac),
+            true => changes.tell_neighbor(index, address, mac),
             false => changes.delete(Object::Neighbor(index, address)),
         }
         Ok(|_: &mut _| IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })

@@ -45,6 +45,7 @@ pub fn of(error: &StepError) -> Retval {
         StepError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
         StepError::OtherLength { .. } => Retval::ADDRESS_LENGTH_MISMATCH,
         StepError::NoSuchNeighbor { .. } | StepError::NoSuchSetting(_) => Retval::NO_SUCH_ENTRY,
+        StepError::StaticNeighbor { .. } => Retval::ENTRY_ALREADY_EXISTS,
         StepError::TableGone(_) => Retval::NO_SUCH_FIB,
     }
 }

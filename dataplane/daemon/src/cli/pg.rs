@@ -7,6 +7,7 @@ use serde::Serialize;
 use weft_background::Background;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply, Turn};
+use weft_control::Control;
 use weft_devices::pcap::PacketList;
 use weft_devices::pg::Pg;
 use weft_devices::pg::device::PG;
@@ -133,12 +134,9 @@ fn add(dataplane: &mut Dataplane, spec: StreamSpec, recorded: Option<PacketList>
     if let Some(source) = spec.source {
         dataplane.create_pg_interface(source, Mode::default(), None).map_err(refused)?;
     }
-    let find = |name: &str| dataplane.control.interfaces.find(name);
-    dataplane
-        .parts
-        .get_mut::<Pg>()
-        .new_stream(&dataplane.control.engine, spec, recorded, find)
-        .map_err(refused)?;
+    let Dataplane { control: Control { interfaces, engine, .. }, parts, .. } = dataplane;
+    let find = |name: &str| interfaces.find(name);
+    parts.get_mut::<Pg>().new_stream(engine, spec, recorded, find).map_err(refused)?;
     Ok(())
 }
 

@@ -66,7 +66,7 @@ fn interfaces_come_and_go() {
     bed.text("set interface state loop7 up");
     let header =
         "              Name               Idx    State  MTU (L3/IP4/IP6/MPLS)     Counter          Count\n";
-    let row = "loop7                             1      up          9000/0/0/0\n";
+    let row = "loop7                             2      up          9000/0/0/0\n";
     assert_eq!(bed.text("show interface loop7"), format!("{header}{row}"));
 
     let error = bed.refusal("delete tap loop7");
@@ -76,7 +76,7 @@ fn interfaces_come_and_go() {
     assert!(error.message.starts_with("expected interface, found \"loop7\""), "{error}");
     bed.rest();
     bed.text("create loopback interface instance 8");
-    assert_eq!(bed.json("show interface loop8")["interfaces"][0]["index"], 1, "the index is free again");
+    assert_eq!(bed.json("show interface loop8")["interfaces"][0]["index"], 2, "the index is free again");
 }
 
 #[test]
@@ -113,7 +113,8 @@ fn a_sub_interface_lives_on_its_port() {
     ] {
         bed.text(command);
     }
-    assert_eq!(bed.json("show interface")["interfaces"], serde_json::json!([]));
+    let left = bed.json("show interface")["interfaces"].as_array().map(Vec::len);
+    assert_eq!(left, Some(1), "local0 stays");
 }
 
 /// Sends packets into the drop node and waits until they are there.
@@ -330,7 +331,7 @@ fn tables_have_the_columns_of_vpp() {
     assert_eq!(bed.text("show ip4 neighbors").lines().count(), 2);
     bed.text("set ip neighbor del pg0 10.1.2.2 02:00:00:00:00:02");
     assert_eq!(bed.text("show ip neighbors"), "");
-    assert_eq!(bed.text("sh int addr"), "pg0 (up):\n  L3 10.1.2.1/24\n");
+    assert_eq!(bed.text("sh int addr"), "local0 (dn):\npg0 (up):\n  L3 10.1.2.1/24\n");
     assert!(bed.text("show version").starts_with("weft v"));
     let fib = bed.text("sh ip fib 10.1.2.1");
     assert!(
@@ -355,7 +356,7 @@ fn an_address_says_its_table() {
         bed.text(command);
     }
     bed.text("set interface ip address loop0 10.7.0.1/24");
-    assert_eq!(bed.text("show int addr"), "loop0 (dn):\n  L3 10.7.0.1/24 ip4 table-id 77 fib-idx 1\n");
+    assert_eq!(bed.text("show int addr loop0"), "loop0 (dn):\n  L3 10.7.0.1/24 ip4 table-id 77 fib-idx 1\n");
 }
 
 #[test]

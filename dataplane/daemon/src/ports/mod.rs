@@ -7,7 +7,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `af_xdp`, `tap`, `loopback`, `pg` | the kinds of devices: their words, and how they come |
+//! | `af_xdp`, `tap`, `loopback`, `pg`, `local` | the kinds of devices: their words, and how they come |
 //! | `sub` | sub-interfaces |
 //! | `change` | what change sets ask of Linux interfaces; polling |
 //! | `placement`, `queues` | which worker polls which queue |
@@ -19,6 +19,7 @@ mod af_xdp;
 mod change;
 mod closing;
 mod links;
+mod local;
 mod loopback;
 #[cfg(test)]
 #[path = "../../../../tests/extend/device/null.rs"]

@@ -27,7 +27,7 @@ impl Subsystem for Pg {
 }
 
 impl Dataplane {
-    /// Creates an interface of the packet generator, which is up at once as far as its link is concerned.
+    /// Creates an interface of the packet generator. It is up at once, as VPP's are.
     pub fn create_pg_interface(
         &mut self,
         id: PgId,
@@ -46,7 +46,10 @@ impl Dataplane {
             pg.interface_leaves(engine, index);
             return Err(error.into());
         }
-        interfaces.change(engine, index, |interface| interface.link_up = true)?;
+        interfaces.change(engine, index, |interface| {
+            interface.link_up = true;
+            interface.admin_up = true;
+        })?;
         devices.add(index, PgDevice(id));
         Ok(index)
     }

@@ -261,7 +261,8 @@ fn settings_of_netconf_say_what_an_interface_lets_in() {
         let Change::Interface(port) = interface(true) else { unreachable!("it is one") };
         Change::Interface(Interface { ip4, ..port })
     };
-    let shown = |stand: &mut Stand, what: &str| stand.bed.json(what)["interfaces"][0]["mode"].clone();
+    // The first is local0.
+    let shown = |stand: &mut Stand, what: &str| stand.bed.json(what)["interfaces"][1]["mode"].clone();
     let said = IpSettings {
         forwarding: Some(false),
         rp_filter: Some(weft_vplaned::netlink::RpFilter::Strict),

@@ -20,9 +20,6 @@ pub enum PgError {
     /// The graph does not take the node.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// Two streams of one name.
-    #[error("packet-generator stream '{0}' exists already")]
-    StreamExists(String),
     /// A name that nobody has.
     #[error("found '{found}', expected a packet-generator stream: {}", Known(.known))]
     NoSuchStream {

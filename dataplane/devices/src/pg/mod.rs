@@ -185,19 +185,16 @@ impl Pg {
         self.interfaces.iter().map(|(id, interface)| (*id, interface.index))
     }
 
-    /// Adds a stream, stopped; returns its name. `interface` finds an interface by name. `recorded` are the packets of the file
+    /// Adds a stream, stopped, in the place of one of the same name; returns its name. `interface` finds an interface by name. `recorded` are the packets of the file
     /// that the stream names ([`StreamSpec::pcap`]), if it names one.
     pub fn new_stream(
         &mut self,
-        engine: &Engine,
+        engine: &mut Engine,
         spec: StreamSpec,
         recorded: Option<PacketList>,
         interface: impl Fn(&str) -> Option<InterfaceIndex>,
     ) -> Result<String, PgError> {
         let name = spec.name.unwrap_or_else(|| format!("stream{}", self.next_id));
-        if self.streams.contains_key(&name) {
-            return Err(PgError::StreamExists(name));
-        }
         let find = |name: Option<String>| match name {
             None => Ok(InterfaceIndex::NONE),
             Some(name) => interface(&name).ok_or(PgError::NoSuchInterface(name)),
@@ -247,7 +244,9 @@ impl Pg {
         stream.worker = if spec.worker < engine.threads().count() { spec.worker } else { 0 };
         stream.max_frame = spec.max_frame;
         self.next_id += 1;
-        self.streams.insert(name.clone(), stream);
+        if let Some(mut replaced) = self.streams.insert(name.clone(), stream) {
+            replaced.stop(engine, self.input);
+        }
         Ok(name)
     }
 

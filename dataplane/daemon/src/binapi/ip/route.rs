@@ -8,7 +8,7 @@ use weft_binapi::api::ip::{IpRouteAddDel, IpRouteAddDelReply, IpRouteAddDelV2, I
 use weft_binapi::api::ip_types::Prefix;
 use weft_binapi::server::Registry;
 use weft_control::ChangeSet;
-use weft_nodes::ip4::{Action, Ip4, LoadBalanceId, Preference, RoutePath, TableIndex};
+use weft_nodes::ip4::{Action, Ip4, Preference, RoutePath, TableIndex};
 
 use super::path;
 use crate::binapi::ip4;
@@ -64,12 +64,12 @@ struct Place {
 }
 
 impl Place {
-    /// Where its packets are counted in `/net/route/to`.
+    /// Where its packets are counted in `/net/route/to`. While it cannot be resolved its packets have no route of their own,
+    /// and are counted with those that have none.
     fn stats_index(self, dataplane: &Dataplane) -> u32 {
         let table = dataplane.router.table::<Ip4>(self.table);
         let route = table.and_then(|table| table.rib.get(self.prefix));
-        let installed = route.map(|route| route.load_balance()).filter(|id| *id != LoadBalanceId::NO_ROUTE);
-        installed.map_or(u32::MAX, |id| id.0)
+        route.map_or(u32::MAX, |route| route.load_balance().0)
     }
 }
 

@@ -70,13 +70,9 @@ fn show(
     let sources = || route.sources().filter(|source| owner.is_none_or(|owner| owner == number(source)));
     let best = sources().find(installed).or_else(|| sources().next())?;
     let prefix: Ipv4Net = route.prefix();
-    let stats_index = match route.load_balance() {
-        LoadBalanceId::NO_ROUTE => u32::MAX,
-        id => id.0,
-    };
     let shown = IpRoute {
         table_id,
-        stats_index,
+        stats_index: route.load_balance().0,
         prefix: (IpAddr::V4(prefix.addr()), prefix.prefix_len()).into(),
         paths: best.paths.iter().map(|one| path::show(dataplane, one)).collect(),
     };

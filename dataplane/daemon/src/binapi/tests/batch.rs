@@ -65,12 +65,12 @@ async fn shown(served: &Served) -> String {
 fn site() -> Batch {
     let mut batch = Batch::new();
     batch.add(&table(true, 7)).unwrap();
-    batch.add(&SwInterfaceSetTable { sw_if_index: InterfaceIndex(0), is_ipv6: false, vrf_id: 7 }).unwrap();
-    batch.add(&address(0, true, "192.0.2.1/24")).unwrap();
-    batch.add(&SwInterfaceSetMtu { sw_if_index: InterfaceIndex(0), mtu: [1400, 0, 0, 0] }).unwrap();
-    batch.add(&state(0, IfStatusFlags::ADMIN_UP)).unwrap();
-    batch.add(&neighbor(0, true, "192.0.2.9")).unwrap();
-    batch.add(&in_table(7, route(true, "10.0.0.0/8", vec![via("192.0.2.9", 0)]))).unwrap();
+    batch.add(&SwInterfaceSetTable { sw_if_index: FIRST, is_ipv6: false, vrf_id: 7 }).unwrap();
+    batch.add(&address(1, true, "192.0.2.1/24")).unwrap();
+    batch.add(&SwInterfaceSetMtu { sw_if_index: FIRST, mtu: [1400, 0, 0, 0] }).unwrap();
+    batch.add(&state(1, IfStatusFlags::ADMIN_UP)).unwrap();
+    batch.add(&neighbor(1, true, "192.0.2.9")).unwrap();
+    batch.add(&in_table(7, route(true, "10.0.0.0/8", vec![via("192.0.2.9", FIRST.0)]))).unwrap();
     let lookup = FibPath { table_id: 7, ..via("0.0.0.0", u32::MAX) };
     batch.add(&route(true, "10.0.0.0/8", vec![lookup])).unwrap();
     batch
@@ -86,36 +86,34 @@ fn a_site_comes_up_and_goes_in_one_step() {
         let up = shown(&served).await;
         let lookup = IpRouteLookup { table_id: 7, exact: 0, prefix: prefix("10.1.2.3/32") };
         let found = served.ask(lookup).await.route;
-        assert_eq!((found.prefix, found.paths[0].sw_if_index), (prefix("10.0.0.0/8"), 0));
-        let question = SwInterfaceDump { sw_if_index: InterfaceIndex(0), ..Default::default() };
+        assert_eq!((found.prefix, found.paths[0].sw_if_index), (prefix("10.0.0.0/8"), 1));
+        let question = SwInterfaceDump { sw_if_index: FIRST, ..Default::default() };
         let details = served.client.dump(&question).await.unwrap();
-        let details = details.iter().find(|one| one.sw_if_index.0 == 0).unwrap();
+        let details = details.iter().find(|one| one.sw_if_index == FIRST).unwrap();
         assert_eq!((details.flags.contains(IfStatusFlags::ADMIN_UP), details.mtu[0]), (true, 1400));
         assert!(served.cli("show ip neighbors").await.contains("192.0.2.9"));
 
         // The same again is wrong in one place only; a table that interfaces use cannot go.
         let Err(Error::Refused(refused)) = served.client.commit(site()).await else { panic!("twice") };
         assert_eq!(refused.failed, [(2, Retval::DUPLICATE_IF_ADDRESS)]);
-        let other = SwInterfaceSetTable { sw_if_index: InterfaceIndex(0), is_ipv6: false, vrf_id: 0 };
+        let other = SwInterfaceSetTable { sw_if_index: FIRST, is_ipv6: false, vrf_id: 0 };
         assert_eq!(served.refusal(other).await, Retval::ADDRESS_FOUND_FOR_INTERFACE);
         assert_eq!(served.refusal(table(false, 7)).await, Retval::RSRC_IN_USE);
         assert_eq!(shown(&served).await, up);
 
         let mut down = Batch::new();
         down.add(&route(false, "10.0.0.0/8", vec![])).unwrap();
-        down.add(&SwInterfaceAddDelAddress { del_all: true, ..address(0, false, "0.0.0.0/0") }).unwrap();
-        down.add(&SwInterfaceSetTable { sw_if_index: InterfaceIndex(0), is_ipv6: false, vrf_id: 0 }).unwrap();
+        down.add(&SwInterfaceAddDelAddress { del_all: true, ..address(1, false, "0.0.0.0/0") }).unwrap();
+        down.add(&SwInterfaceSetTable { sw_if_index: FIRST, is_ipv6: false, vrf_id: 0 }).unwrap();
         down.add(&table(false, 7)).unwrap();
-        down.add(&SwInterfaceSetMtu { sw_if_index: InterfaceIndex(0), mtu: [9000, 0, 0, 0] }).unwrap();
-        down.add(&state(0, IfStatusFlags(0))).unwrap();
+        down.add(&SwInterfaceSetMtu { sw_if_index: FIRST, mtu: [9000, 0, 0, 0] }).unwrap();
+        down.add(&state(1, IfStatusFlags(0))).unwrap();
         served.client.commit(down).await.unwrap();
-        let mtu = SwInterfaceSetMtu { sw_if_index: InterfaceIndex(0), mtu: [9000, 0, 0, 0] };
+        let mtu = SwInterfaceSetMtu { sw_if_index: FIRST, mtu: [9000, 0, 0, 0] };
         served.ask(mtu).await;
         assert!(!served.cli("show ip neighbors").await.contains("192.0.2.9"));
         assert_eq!(
-            served
-                .refusal(SwInterfaceSetTable { sw_if_index: InterfaceIndex(0), is_ipv6: false, vrf_id: 7 })
-                .await,
+            served.refusal(SwInterfaceSetTable { sw_if_index: FIRST, is_ipv6: false, vrf_id: 7 }).await,
             Retval::NO_SUCH_FIB
         );
     });
@@ -126,9 +124,9 @@ fn a_site_comes_up_and_goes_in_one_step() {
 fn one_wrong_item_undoes_all_others() {
     serve(PORTS, |served| async move {
         let before = shown(&served).await;
-        let wrong_mtu = SwInterfaceSetMtu { sw_if_index: InterfaceIndex(1), mtu: [20, 0, 0, 0] };
+        let wrong_mtu = SwInterfaceSetMtu { sw_if_index: InterfaceIndex(2), mtu: [20, 0, 0, 0] };
         let group = {
-            let mut message = neighbor(1, true, "198.51.100.7");
+            let mut message = neighbor(2, true, "198.51.100.7");
             message.neighbor.mac_address.0[0] |= 1;
             message
         };
@@ -139,14 +137,14 @@ fn one_wrong_item_undoes_all_others() {
             add(&mut batch);
             batches.push((batch, retval));
         };
-        with(&|batch| drop(batch.add(&address(0, true, "192.0.2.1/24"))), Retval::DUPLICATE_IF_ADDRESS);
+        with(&|batch| drop(batch.add(&address(1, true, "192.0.2.1/24"))), Retval::DUPLICATE_IF_ADDRESS);
         with(
-            &|batch| drop(batch.add(&address(1, false, "198.51.100.9/24"))),
+            &|batch| drop(batch.add(&address(2, false, "198.51.100.9/24"))),
             Retval::ADDRESS_NOT_FOUND_FOR_INTERFACE,
         );
         with(&|batch| drop(batch.add(&wrong_mtu)), Retval::INVALID_VALUE);
         with(&|batch| drop(batch.add(&group)), Retval::INVALID_VALUE);
-        with(&|batch| drop(batch.add(&neighbor(1, false, "198.51.100.7"))), Retval::NO_SUCH_ENTRY);
+        with(&|batch| drop(batch.add(&neighbor(2, false, "198.51.100.7"))), Retval::NO_SUCH_ENTRY);
         with(&|batch| drop(batch.add(&table(false, 7))), Retval::RSRC_IN_USE);
         with(&|batch| drop(batch.add(&table(false, 8))), Retval::NO_SUCH_FIB);
         with(&|batch| drop(batch.add(&state(9, IfStatusFlags::ADMIN_UP))), Retval::INVALID_SW_IF_INDEX);
@@ -164,42 +162,42 @@ fn one_wrong_item_undoes_all_others() {
 fn an_agent_says_addresses_and_neighbours_again() {
     serve(PORTS, |served| async move {
         let addresses = async || {
-            let found = served.client.dump(&IpAddressDump { sw_if_index: InterfaceIndex(1), is_ipv6: false });
+            let found = served.client.dump(&IpAddressDump { sw_if_index: InterfaceIndex(2), is_ipv6: false });
             found.await.unwrap().iter().map(|one| one.prefix).collect::<Vec<_>>()
         };
         let agent = served.another("agent").await;
         for number in 1..4 {
-            agent.request(&address(1, true, &format!("10.0.{number}.1/24"))).await.unwrap();
-            agent.request(&neighbor(1, true, &format!("10.0.{number}.9"))).await.unwrap();
+            agent.request(&address(2, true, &format!("10.0.{number}.1/24"))).await.unwrap();
+            agent.request(&neighbor(2, true, &format!("10.0.{number}.9"))).await.unwrap();
         }
         drop(agent);
         let agent = served.another("agent").await;
         agent.request(&WeftResyncBegin {}).await.unwrap();
         let mut again = Batch::new();
-        again.add(&address(1, true, "10.0.1.1/24")).unwrap();
-        again.add(&neighbor(1, true, "10.0.1.9")).unwrap();
+        again.add(&address(2, true, "10.0.1.1/24")).unwrap();
+        again.add(&neighbor(2, true, "10.0.1.9")).unwrap();
         agent.commit(again).await.unwrap();
         // What another says is the other's.
-        served.ask(address(1, true, "10.0.3.1/24")).await;
+        served.ask(address(2, true, "10.0.3.1/24")).await;
         // Two neighbours and an address; the address of the command line stays.
         assert_eq!(agent.request(&WeftResyncEnd {}).await.unwrap().removed, 3);
         let kept = ["198.51.100.1/24", "10.0.1.1/24", "10.0.3.1/24"];
         assert_eq!(addresses().await, kept.map(prefix));
         let neighbors = served.cli("show ip neighbors").await;
         assert!(neighbors.contains("10.0.1.9") && !neighbors.contains("10.0.2.9"), "{neighbors}");
-        match agent.request(&address(1, true, "10.0.1.1/24")).await {
+        match agent.request(&address(2, true, "10.0.1.1/24")).await {
             Err(Error::Retval { retval, .. }) => assert_eq!(retval, Retval::ADDRESS_IN_USE),
             other => panic!("said twice outside of a resync: {other:?}"),
         }
 
         // As VPP replaces them: everybody's.
         served.ask(SwInterfaceAddressReplaceBegin {}).await;
-        agent.request(&address(1, true, "10.0.3.1/24")).await.unwrap();
+        agent.request(&address(2, true, "10.0.3.1/24")).await.unwrap();
         served.ask(SwInterfaceAddressReplaceEnd {}).await;
         assert_eq!(addresses().await, [prefix("10.0.3.1/24")]);
-        served.ask(neighbor(1, true, "10.0.3.8")).await;
+        served.ask(neighbor(2, true, "10.0.3.8")).await;
         served.ask(IpNeighborReplaceBegin {}).await;
-        served.ask(neighbor(1, true, "10.0.3.8")).await;
+        served.ask(neighbor(2, true, "10.0.3.8")).await;
         served.ask(IpNeighborReplaceEnd {}).await;
         let neighbors = served.cli("show ip neighbors").await;
         assert!(neighbors.contains("10.0.3.8") && !neighbors.contains("10.0.1.9"), "{neighbors}");
@@ -215,21 +213,21 @@ fn an_interface_borrows_addresses() {
             is_add,
         };
         for (message, retval) in [
-            (borrow(0, 1, true), Retval::ADDRESS_FOUND_FOR_INTERFACE),
-            (borrow(0, 0, true), Retval::INVALID_VALUE),
-            (borrow(9, 0, true), Retval::INVALID_SW_IF_INDEX),
-            (borrow(1, 0, false), Retval::UNEXPECTED_INTF_STATE),
+            (borrow(1, 2, true), Retval::ADDRESS_FOUND_FOR_INTERFACE),
+            (borrow(1, 1, true), Retval::INVALID_VALUE),
+            (borrow(9, 1, true), Retval::INVALID_SW_IF_INDEX),
+            (borrow(2, 1, false), Retval::UNEXPECTED_INTF_STATE),
         ] {
             assert_eq!(served.refusal(message).await, retval, "{message:?}");
         }
-        served.ask(borrow(1, 0, true)).await;
+        served.ask(borrow(2, 1, true)).await;
         let all = IpUnnumberedDump { sw_if_index: InterfaceIndex(u32::MAX) };
         let found = served.client.dump(&all).await.unwrap();
         let found: Vec<_> = found.iter().map(|one| (one.sw_if_index.0, one.ip_sw_if_index.0)).collect();
-        assert_eq!(found, [(0, 1)]);
-        assert_eq!(served.refusal(address(0, true, "192.0.2.1/24")).await, Retval::UNSUPPORTED);
-        served.ask(borrow(1, 0, false)).await;
-        served.ask(address(0, true, "192.0.2.1/24")).await;
+        assert_eq!(found, [(1, 2)]);
+        assert_eq!(served.refusal(address(1, true, "192.0.2.1/24")).await, Retval::UNSUPPORTED);
+        served.ask(borrow(2, 1, false)).await;
+        served.ask(address(1, true, "192.0.2.1/24")).await;
     });
 }
 
@@ -244,10 +242,10 @@ fn the_neighbour_table_is_configured() {
         assert_eq!((now.max_number, now.max_age), (1, 60));
         let mut batch = Batch::new();
         for number in 2..4 {
-            batch.add(&neighbor(1, true, &format!("198.51.100.{number}"))).unwrap();
+            batch.add(&neighbor(2, true, &format!("198.51.100.{number}"))).unwrap();
         }
         let Err(Error::Refused(refused)) = served.client.commit(batch).await else { panic!("too many") };
         assert_eq!(refused.failed, [(1, Retval::LIMIT_EXCEEDED)]);
-        served.ask(neighbor(1, true, "198.51.100.2")).await;
+        served.ask(neighbor(2, true, "198.51.100.2")).await;
     });
 }

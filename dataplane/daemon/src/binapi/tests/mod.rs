@@ -113,6 +113,9 @@ const LOOP0: &[&str] = &[
     "set interface ip address loop0 192.0.2.1/24",
 ];
 
+/// The interface that was made first; index 0 is that of `local0`.
+const FIRST: InterfaceIndex = InterfaceIndex(1);
+
 fn prefix(text: &str) -> Prefix {
     let (address, length) = text.split_once('/').expect("a prefix");
     (address.parse::<IpAddr>().expect("an address"), length.parse().expect("a length")).into()
@@ -149,14 +152,14 @@ fn the_program_says_what_it_is() {
 fn interfaces_are_made_found_changed_and_deleted() {
     serve(LOOP0, |served| async move {
         let index = served.ask(CreateLoopback::default()).await.sw_if_index;
-        assert_eq!(index, InterfaceIndex(1));
+        assert_eq!(index, InterfaceIndex(2));
         let instance = |user_instance| CreateLoopbackInstance {
             is_specified: true,
             user_instance,
             ..Default::default()
         };
         assert_eq!(served.refusal(instance(1)).await, Retval::INVALID_REGISTRATION);
-        assert_eq!(served.ask(instance(7)).await.sw_if_index, InterfaceIndex(2));
+        assert_eq!(served.ask(instance(7)).await.sw_if_index, InterfaceIndex(3));
 
         let dump = |sw_if_index, filter: &str| SwInterfaceDump {
             sw_if_index: InterfaceIndex(sw_if_index),
@@ -164,11 +167,11 @@ fn interfaces_are_made_found_changed_and_deleted() {
             name_filter: filter.into(),
         };
         for (question, found) in [
-            (dump(u32::MAX, ""), vec![0, 1, 2]),
-            (dump(0, ""), vec![0, 1, 2]),
-            (dump(1, ""), vec![1]),
+            (dump(u32::MAX, ""), vec![0, 1, 2, 3]),
+            (dump(0, ""), vec![0, 1, 2, 3]),
+            (dump(2, ""), vec![2]),
             (dump(9, ""), vec![]),
-            (dump(u32::MAX, "OOP7"), vec![2]),
+            (dump(u32::MAX, "OOP7"), vec![3]),
         ] {
             let details = served.client.dump(&question).await.unwrap();
             assert_eq!(
@@ -181,7 +184,7 @@ fn interfaces_are_made_found_changed_and_deleted() {
         served.ask(up).await;
         served.ask(SwInterfaceTagAddDel { is_add: true, sw_if_index: index, tag: "uplink".into() }).await;
         served.ask(SwInterfaceSetMtu { sw_if_index: index, mtu: [1400, 0, 0, 0] }).await;
-        let details = served.client.dump(&dump(1, "")).await.unwrap().remove(0);
+        let details = served.client.dump(&dump(2, "")).await.unwrap().remove(0);
         assert_eq!(details.flags, IfStatusFlags::ADMIN_UP | IfStatusFlags::LINK_UP);
         assert_eq!((details.tag.get(), details.mtu[0]), (Some("uplink"), 1400));
         assert_eq!(details.interface_dev_type.get(), Some("Loopback"));
@@ -202,9 +205,9 @@ fn interfaces_are_made_found_changed_and_deleted() {
 #[test]
 fn sub_interfaces_have_exact_tags() {
     serve(&["create packet-generator interface pg0"], |served| async move {
-        let port = InterfaceIndex(0);
+        let port = FIRST;
         let vlan = |vlan_id| CreateVlanSubif { sw_if_index: port, vlan_id };
-        assert_eq!(served.ask(vlan(10)).await.sw_if_index, InterfaceIndex(1));
+        assert_eq!(served.ask(vlan(10)).await.sw_if_index, InterfaceIndex(2));
         assert_eq!(served.refusal(vlan(10)).await, Retval::VLAN_ALREADY_EXISTS);
         for wrong in [0, 4095, 65546] {
             assert_eq!(served.refusal(vlan(wrong)).await, Retval::INVALID_VLAN);
@@ -222,7 +225,7 @@ fn sub_interfaces_have_exact_tags() {
         let made = served.ask(subif(flags)).await.sw_if_index;
         let question = SwInterfaceDump { sw_if_index: made, ..SwInterfaceDump::default() };
         let details = served.client.dump(&question).await.unwrap().remove(0);
-        assert_eq!((details.r#type, details.sup_sw_if_index, details.sub_id), (IfType::SUB, 0, 5));
+        assert_eq!((details.r#type, details.sup_sw_if_index, details.sub_id), (IfType::SUB, 1, 5));
         assert_eq!((details.sub_number_of_tags, details.sub_if_flags), (2, flags));
         assert_eq!((details.sub_outer_vlan_id, details.sub_inner_vlan_id), (20, 30));
         assert_eq!(details.interface_name.get(), Some("pg0.5"));
@@ -233,7 +236,7 @@ fn sub_interfaces_have_exact_tags() {
 #[test]
 fn addresses_and_tables() {
     serve(LOOP0, |served| async move {
-        let index = InterfaceIndex(0);
+        let index = FIRST;
         let address = |is_add, text: &str| SwInterfaceAddDelAddress {
             sw_if_index: index,
             is_add,
@@ -281,23 +284,23 @@ fn addresses_and_tables() {
 #[test]
 fn routes_are_replaced_extended_found_and_deleted() {
     serve(LOOP0, |served| async move {
-        let added = served.ask(route(true, "10.0.0.7/8", vec![via("192.0.2.2", 0)])).await;
+        let added = served.ask(route(true, "10.0.0.7/8", vec![via("192.0.2.2", FIRST.0)])).await;
         assert_ne!(added.stats_index, u32::MAX);
         let lookup = |exact, text: &str| IpRouteLookup { table_id: 0, exact, prefix: prefix(text) };
         let found = served.ask(lookup(1, "10.0.0.0/8")).await.route;
         assert_eq!((found.prefix, found.stats_index), (prefix("10.0.0.0/8"), added.stats_index));
-        assert_eq!((found.paths[0].sw_if_index, found.paths[0].weight), (0, 1));
-        assert_eq!(found.paths[0].nh.address, via("192.0.2.2", 0).nh.address);
+        assert_eq!((found.paths[0].sw_if_index, found.paths[0].weight), (1, 1));
+        assert_eq!(found.paths[0].nh.address, via("192.0.2.2", FIRST.0).nh.address);
         assert_eq!(served.ask(lookup(0, "10.1.2.3/32")).await.route.prefix, prefix("10.0.0.0/8"));
         assert_eq!(served.refusal(lookup(1, "10.1.2.3/32")).await, Retval::NO_SUCH_ENTRY);
 
         let paths = |message: IpRouteAddDel| IpRouteAddDel { is_multipath: true, ..message };
-        let second = FibPath { weight: 3, ..via("192.0.2.3", 0) };
+        let second = FibPath { weight: 3, ..via("192.0.2.3", FIRST.0) };
         for _ in 0..2 {
             served.ask(paths(route(true, "10.0.0.0/8", vec![second.clone()]))).await;
         }
         assert_eq!(served.ask(lookup(1, "10.0.0.0/8")).await.route.paths.len(), 2);
-        served.ask(paths(route(false, "10.0.0.0/8", vec![via("192.0.2.2", 0)]))).await;
+        served.ask(paths(route(false, "10.0.0.0/8", vec![via("192.0.2.2", FIRST.0)]))).await;
         assert_eq!(served.ask(lookup(1, "10.0.0.0/8")).await.route.paths[0].weight, 3);
 
         let of_kind = |r#type| FibPath { sw_if_index: u32::MAX, r#type, ..FibPath::default() };
@@ -311,13 +314,13 @@ fn routes_are_replaced_extended_found_and_deleted() {
         served.ask(route(true, "10.8.0.0/16", vec![via("10.0.0.1", u32::MAX)])).await;
 
         let unknown = IpRoute { table_id: 5, prefix: prefix("10.0.0.0/8"), ..IpRoute::default() };
-        let labels = FibPath { n_labels: 1, ..via("192.0.2.2", 0) };
+        let labels = FibPath { n_labels: 1, ..via("192.0.2.2", FIRST.0) };
         for (message, retval) in [
             (route(true, "10.0.0.0/8", vec![]), Retval::NO_PATHS_IN_ROUTE),
             (route(true, "10.0.0.0/8", vec![via("192.0.2.2", 44)]), Retval::NO_MATCHING_INTERFACE),
-            (route(true, "10.0.0.0/8", vec![via("224.0.0.1", 0)]), Retval::INVALID_VALUE),
+            (route(true, "10.0.0.0/8", vec![via("224.0.0.1", FIRST.0)]), Retval::INVALID_VALUE),
             (route(true, "10.0.0.0/8", vec![labels]), Retval::UNSUPPORTED),
-            (route(true, "2001:db8::/32", vec![via("192.0.2.2", 0)]), Retval::UNSUPPORTED),
+            (route(true, "2001:db8::/32", vec![via("192.0.2.2", FIRST.0)]), Retval::UNSUPPORTED),
             (IpRouteAddDel { is_add: true, is_multipath: false, route: unknown }, Retval::NO_SUCH_FIB),
         ] {
             assert_eq!(served.refusal(message.clone()).await, retval, "{message:?}");
@@ -356,7 +359,7 @@ fn a_batch_of_routes_is_made_whole_or_not_at_all() {
         let mut batch = Batch::new();
         let mut bad = Batch::new();
         for number in 0..100 {
-            let message = route(true, &format!("10.{number}.0.0/16"), vec![via("192.0.2.2", 0)]);
+            let message = route(true, &format!("10.{number}.0.0/16"), vec![via("192.0.2.2", FIRST.0)]);
             for table in [0, 1] {
                 batch.add(&in_table(table, message.clone())).unwrap();
                 bad.add(&in_table(table, message.clone())).unwrap();
@@ -366,7 +369,7 @@ fn a_batch_of_routes_is_made_whole_or_not_at_all() {
         batch.add(&route(false, "10.0.0.0/16", vec![])).unwrap();
         bad.add(&in_table(1, route(false, "10.200.0.0/16", vec![]))).unwrap();
         bad.add(&in_table(9, route(false, "10.200.0.0/16", vec![]))).unwrap();
-        bad.add(&route(true, "10.200.0.0/16", vec![via("224.0.0.1", 0)])).unwrap();
+        bad.add(&route(true, "10.200.0.0/16", vec![via("224.0.0.1", FIRST.0)])).unwrap();
         let Err(Error::Refused(refused)) = served.client.commit(bad).await else {
             panic!("it should be refused")
         };
@@ -386,7 +389,7 @@ fn a_batch_of_routes_is_made_whole_or_not_at_all() {
 #[test]
 fn an_agent_says_everything_again_and_the_rest_goes() {
     serve(LOOP0, |served| async move {
-        let to = |number: u32| route(true, &format!("10.{number}.0.0/16"), vec![via("192.0.2.2", 0)]);
+        let to = |number: u32| route(true, &format!("10.{number}.0.0/16"), vec![via("192.0.2.2", FIRST.0)]);
         let agent = served.another("agent").await;
         for number in 0..4 {
             agent.request(&to(number)).await.unwrap();
@@ -424,7 +427,7 @@ fn an_agent_says_everything_again_and_the_rest_goes() {
 fn neighbours_and_who_watches_them() {
     serve(LOOP0, |served| async move {
         let neighbor = |address: &str, mac: u8| IpNeighbor {
-            sw_if_index: InterfaceIndex(0),
+            sw_if_index: FIRST,
             flags: IpNeighborFlags::STATIC,
             mac_address: weft_binapi::api::ethernet_types::MacAddress([2, 0, 0, 0, 0, mac]),
             ip_address: address.parse::<IpAddr>().unwrap().into(),
@@ -523,7 +526,7 @@ fn features_of_an_interface() {
         let free = NodeDef::new(&FREE, |_| Box::new(Free));
         served.bed.0.borrow_mut().dataplane.engine.add_nodes("test", vec![free]).expect("a new node");
         let feature = |arc: &str, feature: &str, enable| FeatureEnableDisable {
-            sw_if_index: InterfaceIndex(0),
+            sw_if_index: FIRST,
             enable,
             arc_name: arc.into(),
             feature_name: feature.into(),
@@ -538,7 +541,7 @@ fn features_of_an_interface() {
             let question = FeatureIsEnabled {
                 arc_name: "ip4-unicast".into(),
                 feature_name: "free".into(),
-                sw_if_index: InterfaceIndex(0),
+                sw_if_index: FIRST,
             };
             assert_eq!(served.ask(question).await.is_enabled, enable);
         }
@@ -554,7 +557,7 @@ fn what_is_kept_for_an_interface_goes_with_it() {
             sw_if_index: InterfaceIndex(sw_if_index),
             ..WantIpNeighborEventsV2::default()
         };
-        served.ask(watch(0)).await;
+        served.ask(watch(1)).await;
         let none = u32::MAX;
         let table = ClassifyAddDelTable {
             is_add: true,
@@ -570,7 +573,7 @@ fn what_is_kept_for_an_interface_goes_with_it() {
         let table = served.ask(table).await.new_table_index;
         served
             .ask(InputAclSetInterface {
-                sw_if_index: InterfaceIndex(0),
+                sw_if_index: FIRST,
                 ip4_table_index: table,
                 ip6_table_index: none,
                 l2_table_index: none,

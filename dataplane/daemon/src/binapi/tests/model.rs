@@ -67,7 +67,7 @@ enum Step {
     Resync(Who, Vec<What>),
 }
 
-const INTERFACES: u32 = 2;
+const INTERFACES: std::ops::Range<u32> = 1..3;
 const TABLES: [u32; 2] = [7, 8];
 const MTU: u16 = 9000;
 const SET: &str = "edge";
@@ -299,7 +299,7 @@ impl Model {
             }
         }
         self.neighbors.retain(|_, claims| !claims.is_empty());
-        for on in 0..INTERFACES {
+        for on in INTERFACES {
             if !said.contains(&What::Attachment(on))
                 && let Some(owners) = self.attached.get_mut(&on)
             {
@@ -344,7 +344,7 @@ impl Model {
     }
 
     fn check(&self, dataplane: &Dataplane) {
-        let interfaces = || (0..INTERFACES).filter_map(|on| Some((on, dataplane.interfaces.get(Index(on))?)));
+        let interfaces = || (INTERFACES).filter_map(|on| Some((on, dataplane.interfaces.get(Index(on))?)));
         let found: BTreeSet<(u32, Ipv4Net)> = interfaces()
             .flat_map(|(on, it)| it.ip4.addresses.iter().map(move |address| (on, *address)))
             .collect();
@@ -628,7 +628,7 @@ fn who() -> impl Strategy<Value = Who> {
 }
 
 fn what() -> impl Strategy<Value = What> {
-    let on = 0..INTERFACES;
+    let on = INTERFACES;
     prop_oneof![
         4 => (on.clone(), 0..3u8).prop_map(|(on, subnet)| What::Address(on, subnet)),
         3 => (on.clone(), 0..3u8, 1..4u8).prop_map(|(on, subnet, mac)| What::Neighbor(on, subnet, mac)),
@@ -644,7 +644,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (who(), what()).prop_map(|(who, what)| Step::Add(who, what)),
         4 => (who(), what()).prop_map(|(who, what)| Step::Delete(who, what)),
-        1 => (0..INTERFACES).prop_map(Step::Again),
+        1 => (INTERFACES).prop_map(Step::Again),
         1 => (
             prop_oneof![Just(Who::Agent(0)), Just(Who::Agent(1)), Just(Who::Startup)],
             proptest::collection::vec(what(), 0..4),
@@ -707,7 +707,7 @@ proptest! {
         serve(&[], |served| async move {
             served.bed.with(|dataplane| {
                 vplaned::begin(dataplane);
-                (0..INTERFACES).for_each(|on| ports(dataplane, on));
+                (INTERFACES).for_each(|on| ports(dataplane, on));
             });
             let agents = vec![served.another("first").await, served.another("second").await];
             let fronts = Fronts { served, agents };

@@ -9,7 +9,7 @@ const PORT: &[&str] = &["create packet-generator interface pg0", "set interface 
 const ADDRESS: &str = "10.60.0.1/24";
 
 fn add(text: &str) -> SwInterfaceAddDelAddress {
-    SwInterfaceAddDelAddress { is_add: true, prefix: prefix(text), ..Default::default() }
+    SwInterfaceAddDelAddress { sw_if_index: FIRST, is_add: true, del_all: false, prefix: prefix(text) }
 }
 
 async fn resync_with_nothing(agent: &Client) -> u32 {
@@ -74,12 +74,9 @@ fn a_setting_falls_back_to_what_the_other_owner_said() {
     serve(PORT, |served| async move {
         let agent = served.another("agent").await;
         served.cli("set interface mtu 1500 pg0").await;
+        agent.request(&SwInterfaceSetMtu { sw_if_index: FIRST, mtu: [1400, 0, 0, 0] }).await.unwrap();
         agent
-            .request(&SwInterfaceSetMtu { sw_if_index: InterfaceIndex(0), mtu: [1400, 0, 0, 0] })
-            .await
-            .unwrap();
-        agent
-            .request(&SwInterfaceTagAddDel { is_add: true, sw_if_index: InterfaceIndex(0), tag: "x".into() })
+            .request(&SwInterfaceTagAddDel { is_add: true, sw_if_index: FIRST, tag: "x".into() })
             .await
             .unwrap();
         let shown = served.cli("show settings pg0").await;
@@ -146,7 +143,7 @@ fn a_static_neighbour_is_a_host() {
 fn every_setting_has_a_message() {
     use weft_binapi::api::weft_setting::*;
     serve(&[PORT, LOOP0].concat(), |served| async move {
-        let pg0 = InterfaceIndex(0);
+        let pg0 = FIRST;
         let all = InterfaceIndex(u32::MAX);
         let set = |sw_if_index, name: &str, value: &str| WeftSettingSet {
             sw_if_index,

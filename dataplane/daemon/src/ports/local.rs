@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `local0`: the interface with index 0, which VPP's clients take for granted.
+//!
+//! Messages say 0 for "no interface in particular", and agents skip index 0 when they go through interfaces. So no port has this index:
+//! `local0` is made with the [`Dataplane`], before any other, and no front end has a word to delete it. It has no device and no
+//! link, so it stays down whatever is set, and no packet arrives or leaves there.
+
+use weft_devices::device::{Device, DeviceKind, Leaving};
+use weft_engine::InterfaceIndex;
+use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::Kind;
+
+use super::{DeviceError, DeviceWords, kind};
+use crate::state::Dataplane;
+
+kind!(DeviceWords { kind: &LOCAL, keys: &[], commands: Vec::new });
+
+/// What it is called.
+static LOCAL: DeviceKind =
+    DeviceKind { word: "local", sentence: "the local interface", class: "local", has_subs: false };
+
+/// Its name.
+const LOCAL_NAME: &str = "local0";
+
+/// No device at all.
+struct Local;
+
+impl Device for Local {
+    fn kind(&self) -> &'static DeviceKind {
+        &LOCAL
+    }
+
+    fn close(self: Box<Self>, _: &mut Leaving<'_>) {}
+}
+
+impl Dataplane {
+    /// Makes `local0`. There is no other interface yet.
+    pub(crate) fn create_local(&mut self) -> Result<(), DeviceError> {
+        // What is sent to an interface that is down is dropped there, with a reason.
+        let (tx, control) = (self.nodes.loopback_tx, &mut self.control);
+        let made =
+            control.interfaces.create(&mut control.engine, LOCAL_NAME, Kind::Port, MacAddr([0; 6]), 0, tx)?;
+        debug_assert_eq!(made, InterfaceIndex(0), "it is the first");
+        self.devices.add(made, Local);
+        Ok(())
+    }
+}
