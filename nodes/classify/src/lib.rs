@@ -4,11 +4,11 @@
 //! ```text
 //!  main thread                                                     workers
 //!  RuleSet: rules by priority  --compile-->  Classifier  --publish-->  ip4-classify, ip4-classify-output,
-//!  RuleSets: sets by name, what is attached where, counters            ethernet-classify
+//!  RuleSets: sets by name, what is attached where, counters            the same of ip6, ethernet-classify
 //! ```
 //!
-//! What is routed here, IPv4, is matched in vectors. All else that an interface receives is for its host; ethernet-classify
-//! asks the same rules about it, one packet after the other, so that nothing passes by them.
+//! IPv4 is matched in vectors. IPv6 that is routed here (ip6-classify, ip6-classify-output) and all else, which is for the host
+//! (ethernet-classify), meet the same rules one packet after the other, so that nothing passes by them.
 //!
 //! A [`RuleSet`] is what an operator (a command line, an API, a plugin) says. [`Classifier::new`] turns it into an immutable
 //! structure: a hash table for rules about exactly one session, a forest of decision trees for those with wildcards
@@ -24,6 +24,7 @@ mod attachment;
 mod classifier;
 mod forest;
 mod group;
+mod ip6;
 mod key;
 mod link;
 mod node;
@@ -40,6 +41,7 @@ pub use action::Slot;
 pub use attachment::{Direction, SetIndex};
 pub use classifier::{Classifier, Placement};
 pub use forest::Shape;
+pub use ip6::{IP6_CLASSIFY, IP6_CLASSIFY_OUTPUT};
 pub use link::ETHERNET_CLASSIFY;
 pub use node::{IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 pub use policer::Policer;

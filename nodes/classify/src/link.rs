@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ethernet-classify: what an interface receives for its host meets the rules of the interface too.
 //!
-//! Only IPv4 is routed here. All else goes to the host, which may forward it: IPv6, VLANs that the host alone knows, IPv4 on an
-//! interface that has no address here. A filter that did not see these would be open to them. So this is a feature of the
+//! What is not routed here goes to the host, which may forward it: IP of a family that is not enabled on its interface, VLANs
+//! that the host alone knows, other protocols. A filter that did not see these would be open to them. So this is a feature of the
 //! arc that frames pass which no node handles, and it asks the rules of the interface's input:
 //!
 //! | frame | rules that it can meet |

@@ -24,7 +24,7 @@ use weft_engine::trace::{Detail, Names};
 use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, NodeId};
 use weft_flow::admission::{ADMIT_IN, ADMIT_OUT};
 use weft_nodes::context::IpContext;
-use weft_nodes::headers::{Ipv4Header, Ipv6Header, checksum, ip4_offset};
+use weft_nodes::headers::{Ipv4Header, Ipv6Header, checksum, ip4_offset, ip6_offset};
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
 use weft_stats::CombinedRow;
@@ -297,20 +297,21 @@ impl Run<'_> {
 
 /// The interface whose rules a packet meets.
 #[inline(always)]
-fn interface<const OUTPUT: bool>(meta: &Metadata) -> InterfaceIndex {
+pub(crate) fn interface<const OUTPUT: bool>(meta: &Metadata) -> InterfaceIndex {
     if OUTPUT { meta.tx_interface } else { meta.rx_interface }
 }
 
-/// Bytes of link header in front of a packet; `None`: it is not IPv4.
+/// Bytes of link header in front of an IP packet; `None`: it is none.
 #[inline(always)]
-fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
-    if OUTPUT { ip4_offset(packet.data()) } else { Some(0) }
+pub(crate) fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
+    if OUTPUT { ip4_offset(packet.data()).or_else(|| ip6_offset(packet.data())) } else { Some(0) }
 }
 
 /// A packet from its IPv4 header on; `None`: it has none.
 #[inline(always)]
 fn ip4<'a, const OUTPUT: bool>(packet: &'a Packet<'_>) -> Option<&'a [u8]> {
-    packet.data().get(link_length::<OUTPUT>(packet)?..)
+    let link = if OUTPUT { ip4_offset(packet.data())? } else { 0 };
+    packet.data().get(link..)
 }
 
 /// What acting on a packet takes.

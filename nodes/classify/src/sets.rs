@@ -15,7 +15,9 @@ use weft_engine::graph::{BUILT_IN, GraphError, NodeDef};
 use weft_engine::publish::Published;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_flow::admission::{self, ADMITTED_IN, ADMITTED_OUT};
-use weft_nodes::arcs::{ETHERNET_PUNT_ARC, INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
+use weft_nodes::arcs::{
+    ETHERNET_PUNT_ARC, INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC, IP6_OUTPUT_ARC, IP6_UNICAST_ARC,
+};
 use weft_nodes::context::{LOCALLY_ORIGINATED, MARK};
 use weft_nodes::interface::{InterfaceTable, Interfaces};
 use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
@@ -23,6 +25,7 @@ use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
 use crate::action::{MOST_SLOTS, Slot};
 use crate::attachment::{Attached, Attachments, Direction, SetIndex};
 use crate::classifier::{Batch, Classifier, Placement};
+use crate::ip6::{IP6_CLASSIFY, IP6_CLASSIFY_OUTPUT, Ip6Classify};
 use crate::link::{ETHERNET_CLASSIFY, EthernetClassify};
 use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
 use crate::policer::Policer;
@@ -122,8 +125,10 @@ pub struct RuleSets {
 #[derive(Clone, Copy)]
 struct Arcs {
     input: ArcId,
+    input6: ArcId,
     punt: ArcId,
     output: ArcId,
+    output6: ArcId,
 }
 
 /// What a transaction has changed.
@@ -187,13 +192,17 @@ impl RuleSets {
             NodeDef::new(&IP4_CLASSIFY, |w| Box::new(classify(w, Direction::Input))),
             NodeDef::new(&ETHERNET_CLASSIFY, |w| Box::new(EthernetClassify(classify(w, Direction::Input)))),
             NodeDef::new(&IP4_CLASSIFY_OUTPUT, |w| Box::new(classify(w, Direction::Output))),
+            NodeDef::new(&IP6_CLASSIFY, |w| Box::new(Ip6Classify(classify(w, Direction::Input)))),
+            NodeDef::new(&IP6_CLASSIFY_OUTPUT, |w| Box::new(Ip6Classify(classify(w, Direction::Output)))),
         ];
         engine.add_nodes(BUILT_IN, nodes)?;
         let arc = |spec: &ArcSpec<'_>| engine.features().arc(spec.name);
         let arcs = Arcs {
             input: arc(&IP4_UNICAST_ARC)?,
+            input6: arc(&IP6_UNICAST_ARC)?,
             punt: arc(&ETHERNET_PUNT_ARC)?,
             output: arc(&INTERFACE_OUTPUT_ARC)?,
+            output6: arc(&IP6_OUTPUT_ARC)?,
         };
         Ok(RuleSets {
             sets: BTreeMap::new(),
@@ -348,10 +357,14 @@ impl RuleSets {
         direction: Direction,
     ) -> Result<Vec<(ArcId, &'static str)>, ClassifyError> {
         interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
-        let Arcs { input, punt, output } = self.arcs;
+        let Arcs { input, input6, punt, output, output6 } = self.arcs;
         Ok(match direction {
-            Direction::Input => vec![(input, IP4_CLASSIFY.name), (punt, ETHERNET_CLASSIFY.name)],
-            Direction::Output => vec![(output, IP4_CLASSIFY_OUTPUT.name)],
+            Direction::Input => {
+                vec![(input, IP4_CLASSIFY.name), (input6, IP6_CLASSIFY.name), (punt, ETHERNET_CLASSIFY.name)]
+            }
+            Direction::Output => {
+                vec![(output, IP4_CLASSIFY_OUTPUT.name), (output6, IP6_CLASSIFY_OUTPUT.name)]
+            }
         })
     }
 

@@ -7,8 +7,8 @@ use std::num::NonZeroU64;
 
 use ipnet::Ipv4Net;
 use weft_classify::{
-    Action, ClassifyError, Direction, Dscp, Match, Police, PoliceUnit, PortRange, Priority, Redirect, Rule,
-    RuleError, RuleId, RuleSet, RuleSets, Verdict,
+    Action, ClassifyError, Direction, Dscp, Family, Match, Police, PoliceUnit, PortRange, Priority, Redirect,
+    Rule, RuleError, RuleId, RuleSet, RuleSets, Verdict,
 };
 use weft_engine::graph::Graph;
 use weft_engine::trace::Names;
@@ -354,4 +354,43 @@ fn replacing_a_set_under_traffic_loses_nothing() {
     assert_eq!(denied, [("ip4-classify/denied".to_owned(), PACKETS)]);
     let hits = [0, 1, 2].map(|id| lab.hits(id).0);
     assert_eq!(hits.iter().sum::<u64>(), PACKETS, "{hits:?}");
+}
+
+/// The same rules as IPv4's, on the way in and on the way out.
+#[test]
+fn ipv6_that_is_routed_here_meets_the_rules_of_its_interfaces() {
+    for direction in [Direction::Input, Direction::Output] {
+        let of_ip6 = Match { family: Family::IP6, ..to_port(2) };
+        let discovery = Match { not_discovery: true, ..Match::default() };
+        let mut lab = Lab::new(64);
+        lab.bed.enable_ip6();
+        let dscp = Action { dscp: Dscp::new(46), ..Action::only(Verdict::Pass) };
+        lab.replace([
+            rule(1, to_port(1), Verdict::Drop),
+            rule(2, of_ip6, Verdict::Drop),
+            Rule { action: dscp, ..rule(3, to_port(3), Verdict::Pass) },
+            rule(9, discovery, Verdict::Drop),
+        ])
+        .unwrap();
+        lab.attach(if direction == Direction::Input { 0 } else { 1 }, direction).unwrap();
+        let [p0, p1] = lab.bed.ports;
+        let node = match direction {
+            Direction::Input => "ip6-classify/denied",
+            Direction::Output => "ip6-classify-output/denied",
+        };
+        let udp = |port| p0.incoming().ipv6(p0.peer6, p1.peer6).udp(7, port);
+        for port in [1, 2, 4] {
+            lab.bed.dies(0, &udp(port).build(), node);
+        }
+        lab.bed.pass(0, &udp(3));
+        let marked = p1.outgoing().ipv6(p0.peer6, p1.peer6).hop_limit(63);
+        let marked = marked.ipv6_with(|ip| ip.version_class_flow.set(6 << 28 | 46 << 22)).udp(7, 3);
+        assert_eq!(lab.bed.only(1), marked.build());
+        // Bytes of the IP packet, on whichever side of the router.
+        assert_eq!([1, 2, 3, 9].map(|id| lab.hits(id)), [(1, 48); 4]);
+        // What IPv4 meets is what it met before.
+        lab.bed.pass(0, &p0.incoming().ipv4(p0.peer, p1.peer).udp(7, 2));
+        lab.bed.nothing_sent();
+        assert_eq!(lab.hits(9), (2, 76));
+    }
 }

@@ -254,13 +254,24 @@ impl VlanTag {
 /// Where the IPv4 header of a frame begins, after whatever tags; `None`: it carries something else.
 #[inline(always)]
 pub fn ip4_offset(frame: &[u8]) -> Option<usize> {
+    offset_of(EtherType::IPV4, frame)
+}
+
+/// The same of IPv6.
+#[inline(always)]
+pub fn ip6_offset(frame: &[u8]) -> Option<usize> {
+    offset_of(EtherType::IPV6, frame)
+}
+
+#[inline(always)]
+fn offset_of(wanted: EtherType, frame: &[u8]) -> Option<usize> {
     let (ethernet, mut rest) = EthernetHeader::ref_from_prefix(frame).ok()?;
     let (mut ether_type, mut length) = (ethernet.ether_type(), EthernetHeader::LENGTH);
     while matches!(ether_type, EtherType::VLAN | EtherType::QINQ) {
         let (tag, behind) = VlanTag::ref_from_prefix(rest).ok()?;
         (ether_type, rest, length) = (tag.ether_type(), behind, length + VlanTag::LENGTH);
     }
-    (ether_type == EtherType::IPV4).then_some(length)
+    (ether_type == wanted).then_some(length)
 }
 
 #[cfg(test)]

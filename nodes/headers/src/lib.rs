@@ -21,7 +21,9 @@ mod ip6_chain;
 mod transport;
 
 pub use arp::{ArpOperation, ArpPacket};
-pub use ethernet::{EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag, ip4_offset};
+pub use ethernet::{
+    EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag, ip4_offset, ip6_offset,
+};
 pub use icmp6::{Icmp6Header, Icmp6Type, LinkAddressOption, NeighborMessage};
 pub use ip::IpProtocol;
 pub use ip4::{Icmp4Header, Icmp4Type, Ipv4Header};
