@@ -33,6 +33,7 @@ pub mod router;
 mod segments;
 pub mod setup;
 mod tables;
+mod tcp_mss;
 pub mod values;
 
 pub use weft_fib::neighbor;

@@ -14,10 +14,11 @@ mod mss;
 
 pub use crate::icmp_limits::{IcmpLimits, IcmpRates};
 pub use crate::tables::IcmpSettings;
+pub use crate::tcp_mss::TCP_MSS;
 pub use flow_hash::flow_hash;
 pub use icmp_error::{IcmpError, Ip4IcmpError};
 pub(crate) use input::format_header;
-pub use mss::TCP_MSS;
+pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT};
 pub use weft_fib::{
     AddressRole, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind, Ip4,
     LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, MAX_REWRITE,

@@ -1,22 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-tcp-mss and ip4-tcp-mss-output: no TCP connection over an interface offers longer segments than fit.
-//!
-//! A tunnel or PPPoE behind the next router makes packets too long whose senders never learn of it, where ICMP is
-//! filtered. So the option of both SYNs (RFC 9293 section 3.7.1, RFC 6691) is lowered as it passes, never raised; a SYN
-//! without it offers 536 bytes already. Only SYNs are looked into; of a datagram in fragments, the first.
+//! ip4-tcp-mss and ip4-tcp-mss-output: see [`crate::tcp_mss`].
 
-use weft_engine::Context;
-use weft_engine::buffer::Packet;
 use weft_engine::feature::FeatureSpec;
-use weft_engine::frame::Frame;
-use weft_engine::graph::NodeDef;
-use weft_engine::node::{Node, NodeSpec};
+use weft_engine::node::NodeSpec;
 use zerocopy::FromBytes;
 
 use super::input::format_header;
-use crate::headers::{IpProtocol, Ipv4Header, TcpFlags, TcpHeader, checksum, ip4_offset};
+use crate::headers::{IpProtocol, Ipv4Header, ip4_offset};
 use crate::setup::{Added, Setup, built_in};
-use crate::values::{InterfaceValue, ValueReader};
+use crate::tcp_mss::{TCP_MSS, define};
 
 /// Descriptor of ip4-tcp-mss, a feature of `ip4-unicast`.
 pub static IP4_TCP_MSS: NodeSpec = NodeSpec::internal("ip4-tcp-mss")
@@ -28,107 +20,22 @@ pub static IP4_TCP_MSS_OUTPUT: NodeSpec =
         .after(&["ip4-classify-output"])
         .set_by("set interface tcp-mss")]);
 
-/// The longest segment that connections over an interface may offer, in both directions.
-pub static TCP_MSS: InterfaceValue =
-    InterfaceValue { name: "tcp-mss", readers: &[&IP4_TCP_MSS, &IP4_TCP_MSS_OUTPUT] };
-
 built_in!(add_input);
 
 fn add_input(setup: &mut Setup<'_>) -> Added {
-    let limits = setup.value(&TCP_MSS);
-    Ok(NodeDef::new(&IP4_TCP_MSS, move |_| Box::new(TcpMss { output: false, limits: limits.clone() })))
+    Ok(define(&IP4_TCP_MSS, setup.value(&TCP_MSS), false, |packet| segment(packet, 0)))
 }
 
 built_in!(add_output);
 
 fn add_output(setup: &mut Setup<'_>) -> Added {
     let limits = setup.value(&TCP_MSS);
-    Ok(NodeDef::new(&IP4_TCP_MSS_OUTPUT, move |_| Box::new(TcpMss { output: true, limits: limits.clone() })))
+    Ok(define(&IP4_TCP_MSS_OUTPUT, limits, true, |frame| segment(frame, ip4_offset(frame)?)))
 }
 
-/// Kind and length of the option (RFC 9293 section 3.2).
-const MSS: [u8; 2] = [2, 4];
-const END_OF_LIST: u8 = 0;
-const NO_OPERATION: u8 = 1;
-
-struct TcpMss {
-    output: bool,
-    limits: ValueReader,
-}
-
-impl Node for TcpMss {
-    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let limits = self.limits.read(cx.guard());
-        let (arcs, output) = (cx.arcs(), self.output);
-        cx.each(frame, |packet| {
-            let interface = if output { packet.meta.tx_interface } else { packet.meta.rx_interface };
-            if let Ok(limit @ 1..) = u16::try_from(limits.get(interface)) {
-                let start = if output { ip4_offset(packet.data()) } else { Some(0) };
-                start.and_then(|start| lower(packet, start, limit));
-            }
-            arcs.next(packet)
-        });
-    }
-}
-
-/// Lowers the option of a SYN, if it has one that is too high.
 #[inline(always)]
-fn lower(packet: &mut Packet<'_>, start: usize, limit: u16) -> Option<()> {
-    let bytes = packet.data_mut().get_mut(start..)?;
-    let (ip, _) = Ipv4Header::ref_from_prefix(bytes).ok()?;
-    if ip.protocol != IpProtocol::TCP || ip.fragment_offset() != 0 {
-        return None;
-    }
-    let segment = bytes.get_mut(ip.header_length()..)?;
-    let (tcp, _) = TcpHeader::ref_from_prefix(segment).ok()?;
-    if !tcp.flags.contains(TcpFlags::SYN) {
-        return None;
-    }
-    let header = segment.get_mut(..tcp.header_length())?;
-    let at = find(header.get(TcpHeader::LENGTH..)?)? + TcpHeader::LENGTH;
-    let old = u16::from_be_bytes(header.get(at..at + 2)?.try_into().ok()?);
-    if old <= limit {
-        return None;
-    }
-    header[at..at + 2].copy_from_slice(&limit.to_be_bytes());
-    let (tcp, _) = TcpHeader::mut_from_prefix(header).ok()?;
-    // At an odd place the two bytes belong to two words; their sum is that of the word with its bytes swapped (RFC 1071
-    // section 2 B).
-    let (old, new) = if at.is_multiple_of(2) { (old, limit) } else { (old.swap_bytes(), limit.swap_bytes()) };
-    let sum = checksum::update(tcp.checksum.get(), old, new);
-    tcp.checksum.set(sum);
-    Some(())
-}
-
-/// Where among the options the value of the MSS stands.
-#[cold]
-fn find(options: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        match *options.get(at..)? {
-            [NO_OPERATION, ..] => at += 1,
-            [kind, length, _, _, ..] if [kind, length] == MSS => return Some(at + 2),
-            [END_OF_LIST, ..] => return None,
-            // One shorter than its own two bytes would lead nowhere.
-            [_, length, ..] if length >= 2 => at += usize::from(length),
-            _ => return None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::find;
-
-    #[test]
-    fn the_option_is_found_among_others_and_never_beyond_them() {
-        assert_eq!(find(&[2, 4, 5, 180]), Some(2));
-        assert_eq!(find(&[1, 3, 3, 7, 2, 4, 5, 180]), Some(6));
-        assert_eq!(find(&[0, 2, 4, 5, 180]), None, "behind the end of the list");
-        for bad in
-            [&[][..], &[2], &[2, 4], &[2, 4, 5], &[3, 0, 2, 4, 5, 180], &[8, 200, 2, 4, 5, 180], &[2, 3, 5]]
-        {
-            assert_eq!(find(bad), None, "{bad:?}");
-        }
-    }
+fn segment(bytes: &[u8], start: usize) -> Option<usize> {
+    let (ip, _) = Ipv4Header::ref_from_prefix(bytes.get(start..)?).ok()?;
+    let is_first = ip.protocol == IpProtocol::TCP && ip.fragment_offset() == 0;
+    is_first.then(|| start + ip.header_length())
 }

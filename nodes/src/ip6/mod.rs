@@ -9,11 +9,14 @@ mod held;
 mod icmp_error;
 mod input;
 mod local;
+pub mod min_hop_limit;
+mod mss;
 mod nd;
 mod solicitation;
 
 pub use flow_hash::flow_hash;
 pub use icmp_error::{Icmp6Error, Ip6IcmpError};
+pub use mss::{IP6_TCP_MSS, IP6_TCP_MSS_OUTPUT};
 pub use solicitation::solicitation_frame;
 
 /// What tells that a packet of neighbour discovery has not been forwarded (RFC 4861 section 11.2).

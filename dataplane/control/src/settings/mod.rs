@@ -11,6 +11,7 @@ mod forwarding;
 mod gratuitous_arp;
 mod icmp_rates;
 mod mac;
+mod min_hop_limit;
 mod min_ttl;
 mod mss;
 mod mtu;
@@ -41,6 +42,7 @@ pub use forwarding::FORWARDING;
 pub use gratuitous_arp::{GRATUITOUS_ARP, gratuitous_arp};
 pub use icmp_rates::{ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE};
 pub use mac::MAC;
+pub use min_hop_limit::MIN_HOP_LIMIT;
 pub use min_ttl::MIN_TTL;
 pub use mss::MSS;
 pub use mtu::MTU;
@@ -64,6 +66,7 @@ pub static ALL: &[&Setting] = &[
     &ICMP_UNREACHABLE,
     &TABLE,
     &MAC,
+    &MIN_HOP_LIMIT,
     &MIN_TTL,
     &MTU,
     &MULTIPATH,

@@ -5,6 +5,7 @@ mod anything;
 mod forward;
 mod icmp_error;
 mod input;
+mod limits;
 mod local;
 mod nd;
 

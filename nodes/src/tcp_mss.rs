@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//! No TCP connection over an interface offers longer segments than fit: what ip4-tcp-mss, ip4-tcp-mss-output and those of IPv6
+//! have in common.
+//!
+//! A tunnel or PPPoE behind the next router makes packets too long whose senders never learn of it, where ICMP is
+//! filtered. So the option of both SYNs (RFC 9293 section 3.7.1, RFC 6691) is lowered as it passes, never raised; a SYN
+//! without it offers 536 bytes already, and 1220 over IPv6. Only SYNs are looked into; of a datagram in fragments, the first.
+
+use weft_engine::Context;
+use weft_engine::frame::Frame;
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Node, NodeSpec};
+use zerocopy::FromBytes;
+
+use crate::headers::{TcpFlags, TcpHeader, checksum};
+use crate::values::{InterfaceValue, ValueReader};
+
+/// The longest segment that connections over an interface may offer, in both directions.
+pub static TCP_MSS: InterfaceValue = InterfaceValue {
+    name: "tcp-mss",
+    readers: &[
+        &crate::ip4::IP4_TCP_MSS,
+        &crate::ip4::IP4_TCP_MSS_OUTPUT,
+        &crate::ip6::IP6_TCP_MSS,
+        &crate::ip6::IP6_TCP_MSS_OUTPUT,
+    ],
+};
+
+/// Kind and length of the option (RFC 9293 section 3.2).
+const MSS: [u8; 2] = [2, 4];
+const END_OF_LIST: u8 = 0;
+const NO_OPERATION: u8 = 1;
+
+/// The node of a family, on the way in or out. `segment` finds the TCP header in the bytes of a packet, if one is there.
+pub(crate) fn define(
+    spec: &'static NodeSpec,
+    limits: ValueReader,
+    output: bool,
+    segment: impl Fn(&[u8]) -> Option<usize> + Copy + Send + 'static,
+) -> NodeDef<'static> {
+    NodeDef::new(spec, move |_| Box::new(TcpMss { output, limits: limits.clone(), segment }))
+}
+
+struct TcpMss<S> {
+    output: bool,
+    limits: ValueReader,
+    segment: S,
+}
+
+impl<S: Fn(&[u8]) -> Option<usize> + Copy + Send + 'static> Node for TcpMss<S> {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let limits = self.limits.read(cx.guard());
+        let (arcs, output, segment) = (cx.arcs(), self.output, self.segment);
+        cx.each(frame, |packet| {
+            let interface = if output { packet.meta.tx_interface } else { packet.meta.rx_interface };
+            if let Ok(limit @ 1..) = u16::try_from(limits.get(interface)) {
+                let bytes = packet.data_mut();
+                segment(bytes).and_then(|start| lower(bytes.get_mut(start..)?, limit));
+            }
+            arcs.next(packet)
+        });
+    }
+}
+
+/// Lowers the option of a SYN, if it has one that is too high.
+#[inline(always)]
+fn lower(segment: &mut [u8], limit: u16) -> Option<()> {
+    let (tcp, _) = TcpHeader::ref_from_prefix(segment).ok()?;
+    if !tcp.flags.contains(TcpFlags::SYN) {
+        return None;
+    }
+    let header = segment.get_mut(..tcp.header_length())?;
+    let at = find(header.get(TcpHeader::LENGTH..)?)? + TcpHeader::LENGTH;
+    let old = u16::from_be_bytes(header.get(at..at + 2)?.try_into().ok()?);
+    if old <= limit {
+        return None;
+    }
+    header[at..at + 2].copy_from_slice(&limit.to_be_bytes());
+    let (tcp, _) = TcpHeader::mut_from_prefix(header).ok()?;
+    // At an odd place the two bytes belong to two words; their sum is that of the word with its bytes swapped (RFC 1071
+    // section 2 B).
+    let (old, new) = if at.is_multiple_of(2) { (old, limit) } else { (old.swap_bytes(), limit.swap_bytes()) };
+    let sum = checksum::update(tcp.checksum.get(), old, new);
+    tcp.checksum.set(sum);
+    Some(())
+}
+
+/// Where among the options the value of the MSS stands.
+#[cold]
+fn find(options: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *options.get(at..)? {
+            [NO_OPERATION, ..] => at += 1,
+            [kind, length, _, _, ..] if [kind, length] == MSS => return Some(at + 2),
+            [END_OF_LIST, ..] => return None,
+            // One shorter than its own two bytes would lead nowhere.
+            [_, length, ..] if length >= 2 => at += usize::from(length),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn the_option_is_found_among_others_and_never_beyond_them() {
+        assert_eq!(find(&[2, 4, 5, 180]), Some(2));
+        assert_eq!(find(&[1, 3, 3, 7, 2, 4, 5, 180]), Some(6));
+        assert_eq!(find(&[0, 2, 4, 5, 180]), None, "behind the end of the list");
+        for bad in
+            [&[][..], &[2], &[2, 4], &[2, 4, 5], &[3, 0, 2, 4, 5, 180], &[8, 200, 2, 4, 5, 180], &[2, 3, 5]]
+        {
+            assert_eq!(find(bad), None, "{bad:?}");
+        }
+    }
+}
