@@ -9,6 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+# They run in a virtual machine (test_vm.py).
+collect_ignore = ["vm"]
+
 from lab import Lab, Trafficgen, Weft, sites  # noqa: E402
 from lab import weft as words  # noqa: E402
 
@@ -17,6 +20,8 @@ def pytest_configure(config):
     # An ended CI job sends SIGTERM: unwind as for ^C, so that every lab is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     config.addinivalue_line("markers", "slow: takes more than about ten seconds; left out by `scripts/test --fast`")
+    config.addinivalue_line("markers", "vm: runs a virtual machine")
+    config.addinivalue_line("markers", "matrix: one of many virtual machines; run by `scripts/test --vm`")
 
 
 @pytest.fixture

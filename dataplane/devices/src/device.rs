@@ -52,6 +52,14 @@ pub trait Device: Any {
         (u16::MAX.into(), "")
     }
 
+    /// There are sub-interfaces on it, or none any more: frames are to arrive with their VLAN tags, whichever they are.
+    ///
+    /// # Errors
+    /// Why they do not.
+    fn set_tagged(&mut self, _tagged: bool) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Whether its link is up, and if not, why. `None`: it has no link that could be asked.
     fn link(&self) -> Option<Result<(), String>> {
         None

@@ -430,12 +430,7 @@ fn settings_are_read_back() {
     let bed = Bed::new(&["port"], 1);
     let umem = PacketMemory::new(64).umem(0);
     let busy_poll = BusyPoll { microseconds: 20, budget: 16 };
-    let config = AfXdpConfig {
-        tx_budget: Some(48),
-        busy_poll: Some(busy_poll),
-        promiscuous: true,
-        ..bed.config("port")
-    };
+    let config = AfXdpConfig { tx_budget: Some(48), busy_poll: Some(busy_poll), ..bed.config("port") };
     let (port, queues) = AfXdpPort::open(&config, &umem).expect("the port opens");
     let report = port.reports().next().expect("one queue");
     assert_eq!(report.busy_poll, Effect::InEffect(busy_poll));
@@ -445,9 +440,29 @@ fn settings_are_read_back() {
         "{:?}",
         report.tx_budget
     );
-    assert!(bed.near.ip("-d link show dev port").contains("promiscuity 1"), "promiscuous while open");
     port.close(queues);
-    assert!(bed.near.ip("-d link show dev port").contains("promiscuity 0"), "and no longer");
+}
+
+#[test]
+fn an_interface_listens_while_a_port_is_open() {
+    let bed = Bed::new(&["port"], 1);
+    let umem = PacketMemory::new(64).umem(0);
+    let assert_listens = |promiscuous: u32, multicast: u32, when: &str| {
+        let shown = bed.near.ip("-d link show dev port");
+        let wanted = format!("promiscuity {promiscuous}  allmulti {multicast} ");
+        assert!(shown.contains(&wanted), "{when}: {wanted}: {shown}");
+    };
+    let (mut port, queues) = AfXdpPort::open(&bed.config("port"), &umem).expect("the port opens");
+    assert_listens(0, 1, "open");
+    for _ in 0..2 {
+        port.set_tagged(true).expect("a veth takes no tags out");
+    }
+    assert_listens(1, 1, "with sub-interfaces");
+    port.set_tagged(false).expect("the same");
+    assert_listens(0, 1, "without");
+    port.set_tagged(true).expect("the same");
+    port.close(queues);
+    assert_listens(0, 0, "closed");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::{Namespace, PacketMemory, veth};
-use weft_devices::af_xdp::preflight::{Advice, Facts, check};
+use common::{Namespace, veth};
+use weft_devices::af_xdp::preflight::{Advice, Facts, advise};
 use weft_devices::netdev::{MacAddr, Netdev, QueueCounts};
 
 fn open(namespace: &Namespace, name: &str) -> Netdev {
@@ -43,9 +43,7 @@ fn advice_about_checksums_ends_when_the_peer_computes_them() {
     let host = Namespace::new("host");
     veth(&host, "port", &host, "peer", 1);
     let netdev = open(&host, "port");
-    let umem = PacketMemory::new(2).umem(0);
-    let advice =
-        || check(&Facts::read(&netdev).expect("the interface can be read"), &umem, 1).expect("no refusal");
+    let advice = || advise(&Facts::read(&netdev).expect("the interface can be read"), 1);
     assert!(matches!(&advice()[..], [Advice::PeerChecksum { peer, .. }] if peer == "peer"), "{:?}", advice());
     host.exec("ethtool -K peer tx off");
     assert_eq!(advice(), []);

@@ -207,6 +207,8 @@ impl Dataplane {
             tx,
         );
         let numa = device.port.facts().numa_node.map(|node| node.0);
+        let tagged = self.control.interfaces.subs(index).next().is_some();
+        self.devices.set_tagged(&self.control.interfaces, index, tagged);
         self.devices.placement.forget(index);
         self.serve(receiving, numa, config, counters, &placed);
         let port = &self.xdp_device(index)?.port;

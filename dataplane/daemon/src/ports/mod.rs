@@ -254,7 +254,25 @@ impl Devices {
     }
 }
 
+impl Devices {
+    /// Tells the device of `port` whether there are sub-interfaces on it.
+    fn set_tagged(&mut self, interfaces: &Interfaces, port: InterfaceIndex, tagged: bool) {
+        if let Some(device) = self.list.get_mut(&port)
+            && let Err(error) = device.set_tagged(tagged)
+        {
+            let name = interfaces.get(port).map_or_else(String::new, |port| port.name.clone());
+            tracing::warn!("{name}: frames with VLAN tags may not arrive as they are: {error}");
+        }
+    }
+}
+
 impl Subsystem for Devices {
+    fn interface_added(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        if let Some(port) = cx.interfaces.get(index).and_then(|interface| interface.parent()) {
+            self.set_tagged(cx.interfaces, port, true);
+        }
+    }
+
     fn interface_may_go(&self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), Refusal> {
         match self.placement.of(index).find(|placed| placed.moving.get()) {
             None => Ok(()),
@@ -266,6 +284,11 @@ impl Subsystem for Devices {
     }
 
     fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        if let Some(port) = cx.interfaces.get(index).and_then(|interface| interface.parent())
+            && cx.interfaces.subs(port).all(|(sub, _)| sub == index)
+        {
+            self.set_tagged(cx.interfaces, port, false);
+        }
         if let (Some(device), Some(interface)) = (self.list.remove(&index), cx.interfaces.get(index)) {
             let (name, tx) = (interface.name.clone(), interface.tx);
             let (engine, closing) = (&mut *cx.engine, &mut self.closing);

@@ -128,6 +128,10 @@ impl Dataplane {
             Ok(()) => tracing::info!("{name}: link is up"),
             Err(why) => tracing::warn!("{name}: link is down: {why}"),
         }
+        let device = self.devices.list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>());
+        if let Some(Err(error)) = device.map(|device| device.port.link_changed(up)) {
+            tracing::error!("{error}");
+        }
         let changed = self
             .control
             .interfaces

@@ -143,6 +143,10 @@ impl Device for XdpDevice {
         (self.max_mtu, ", the largest that fits a buffer with two VLAN tags")
     }
 
+    fn set_tagged(&mut self, tagged: bool) -> Result<(), String> {
+        self.port.set_tagged(tagged).map_err(|error| error.to_string())
+    }
+
     fn link(&self) -> Option<Result<(), String>> {
         Some(self.port.netdev().is_up())
     }

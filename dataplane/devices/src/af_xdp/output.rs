@@ -165,6 +165,9 @@ impl Node for AfXdpOutput {
     fn flush(&mut self, cx: &mut Context<'_>) {
         let tx = &mut *lock(&self.queue);
         if tx.in_flight() == 0 {
+            // A kernel may have completed frames and yet not moved its end of the transmit ring, as those up to 6.12 do when the
+            // driver answers EBUSY: nothing is left that it could be told of.
+            self.told = true;
             return;
         }
         reap(tx, cx.buffers);

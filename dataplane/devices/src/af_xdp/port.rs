@@ -24,9 +24,18 @@ use super::socket::{
     XskStatistics, XskTx,
 };
 use super::sys::RELEASE_TIME;
-use super::umem::{ChunkIndex, CopyMode, Umem};
-use crate::netdev::{LinkName, Netdev, NetdevError, Promiscuous, XdpMode};
+use super::umem::{CHUNK_SIZE, ChunkIndex, CopyMode, KERNEL_HEADROOM, Umem};
+use crate::netdev::{LinkName, Listening, Listens, Netdev, NetdevError, XdpMode};
 use crate::netns::{NetNs, NetNsError};
+
+/// An Ethernet header with two VLAN tags.
+const LINK_HEADER: u32 = 22;
+
+/// Drivers that forget the program, though the kernel still shows it, when their interface is opened again (`ip link set down`
+/// and `up`, another size of rings): seen of vmxnet3 in Linux 6.12 to 7.2.
+const FORGETFUL: [&str; 1] = ["vmxnet3"];
+/// No program is attached again sooner than that: attaching may itself open the interface again.
+const ATTACHED_FOR: Duration = Duration::from_secs(2);
 
 /// How long [`AfXdpPort::close`] waits for frames that are being sent.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
@@ -108,8 +117,6 @@ pub struct AfXdpConfig {
     /// the kernel's 32.
     pub tx_budget: Option<u32>,
     pub busy_poll: Option<BusyPoll>,
-    /// Take frames for any MAC address.
-    pub promiscuous: bool,
     pub filter: Filter,
 }
 
@@ -124,7 +131,6 @@ impl AfXdpConfig {
             rings: None,
             tx_budget: None,
             busy_poll: None,
-            promiscuous: false,
             filter: Filter::All,
         }
     }
@@ -151,6 +157,8 @@ pub enum PortError {
         queue = queue.0, seconds = RELEASE_TIME.as_secs()
     )]
     QueueInUse { interface: LinkName, queue: QueueId },
+    #[error("{interface}: attach the XDP program again: {source}")]
+    Attach { interface: LinkName, source: io::Error },
     #[error("{interface}: no AF_XDP mode works: {}", list(refusals))]
     NoRung { interface: LinkName, refusals: Vec<Refusal> },
 }
@@ -181,7 +189,20 @@ pub struct AfXdpPort {
     program: Program,
     /// `None` once stopped.
     attachment: Option<Attachment>,
-    _promiscuous: Option<Promiscuous>,
+    attached: Instant,
+    was_down: bool,
+    namespace: NetNs,
+    /// What the NIC lets through beside its own address.
+    _listens: Option<Listens>,
+    /// While there are sub-interfaces.
+    tags: Option<Tagged>,
+}
+
+/// What is done so that frames arrive with their VLAN tags, and undone with this.
+struct Tagged {
+    _listens: Listens,
+    /// The driver took tags out of frames before.
+    stripped: bool,
 }
 
 /// What became of the chunks of a closed port.
@@ -209,20 +230,36 @@ impl AfXdpPort {
         let netdev = Netdev::open(&namespace, &config.interface)?;
         let mut facts = Facts::read(&netdev)?;
         let queues = config.queues.unwrap_or_else(|| facts.queue_pairs());
-        let advice = preflight::check(&facts, umem, queues)?;
+        preflight::check(&facts, umem, queues)?;
         netdev.set_up(true)?;
         facts.link = netdev.link()?;
-        let promiscuous = config.promiscuous.then(|| netdev.promiscuous(&namespace)).transpose()?;
-        let program = Program::load(queues, &config.filter)
+        // Nobody but Weft knows which groups its hosts and routing daemons have joined.
+        let listens = match config.filter {
+            Filter::All => Some(netdev.listen(&namespace, Listening::Multicast)?),
+            Filter::Pinhole { .. } => None,
+        };
+        // A driver may use more queues as soon as a program is there.
+        let most = queues.max(facts.link.rx_queues);
+        let program = Program::load(most, &config.filter)
             .map_err(|source| PortError::Program { interface: config.interface.clone(), source })?;
 
         let mut refusals = Vec::new();
         for &rung in &config.rungs {
             let rings = config.rings.unwrap_or(rung.default_rings());
             check_sizes(config, rings)?;
-            let climb = Climb { config, umem, facts: &facts, program: &program, queues, rung, rings };
+            if let Some(reason) = unfit(rung, &facts, umem) {
+                refusals.push(Refusal { rung, reason });
+                continue;
+            }
+            let climb =
+                Climb { config, umem, netdev: &netdev, facts: &facts, program: &program, most, rung, rings };
             match namespace.run(|| climb.run())? {
                 Ok((attachment, sockets, halves)) => {
+                    facts.queues = netdev.queues()?;
+                    let mut advice = preflight::advise(&facts, sockets.len() as u32);
+                    if rung == Rung::GenericCopy && facts.driver.name == "virtio_net" {
+                        advice.push(Advice::UnfilledChecksums { interface: config.interface.clone() });
+                    }
                     let port = Self {
                         netdev,
                         facts,
@@ -233,7 +270,11 @@ impl AfXdpPort {
                         sockets,
                         program,
                         attachment: Some(attachment),
-                        _promiscuous: promiscuous,
+                        attached: Instant::now(),
+                        was_down: false,
+                        namespace,
+                        _listens: listens,
+                        tags: None,
                     };
                     return Ok((port, halves));
                 }
@@ -254,6 +295,46 @@ impl AfXdpPort {
                 .connect(queue, socket.as_fd())
                 .map_err(|source| PortError::Program { interface: self.facts.name.clone(), source })?;
         }
+        Ok(())
+    }
+
+    /// Has frames arrive with their VLAN tags, whichever they are, or ends that. A NIC would take tags out of frames, and drop those
+    /// with tags that nobody has asked the kernel for.
+    ///
+    /// # Errors
+    /// If the driver refuses: frames without tags arrive all the same.
+    pub fn set_tagged(&mut self, tagged: bool) -> Result<(), PortError> {
+        match (tagged, self.tags.take()) {
+            (true, Some(tags)) => self.tags = Some(tags),
+            (true, None) => {
+                let listens = self.netdev.listen(&self.namespace, Listening::Everything)?;
+                let stripped = self.netdev.strip_tags(false)?;
+                self.tags = Some(Tagged { _listens: listens, stripped });
+            }
+            (false, Some(Tagged { stripped: true, .. })) => {
+                self.netdev.strip_tags(true)?;
+            }
+            (false, _) => {}
+        }
+        Ok(())
+    }
+
+    /// The link of the interface has gone, or has come back. A driver that may have forgotten the program is given it again.
+    ///
+    /// # Errors
+    /// If it does not take it: the interface's frames are the kernel's then.
+    pub fn link_changed(&mut self, up: bool) -> Result<(), PortError> {
+        let back = std::mem::replace(&mut self.was_down, !up) && up;
+        let forgets = FORGETFUL.contains(&self.facts.driver.name.as_str());
+        if !(back && forgets) || self.attachment.is_none() || self.attached.elapsed() < ATTACHED_FOR {
+            return Ok(());
+        }
+        self.attachment = None;
+        let (link, mode) = (self.netdev.index(), self.rung.attach_mode());
+        let attachment = self.namespace.run(|| self.program.attach(link, mode))?;
+        let interface = self.facts.name.clone();
+        self.attachment = Some(attachment.map_err(|source| PortError::Attach { interface, source })?);
+        self.attached = Instant::now();
         Ok(())
     }
 
@@ -318,10 +399,12 @@ impl AfXdpPort {
     /// to leave; received frames that nobody took are forgotten. In zero-copy mode this call takes
     /// at least a second: the NIC may write into chunks of its receive ring until the kernel has
     /// released the queue, and nothing tells when that is.
-    pub fn close(self, queues: Vec<Queue>) -> Reclaimed {
-        let Self { sockets, program, attachment, _promiscuous, rung, .. } = self;
+    pub fn close(mut self, queues: Vec<Queue>) -> Reclaimed {
+        // An interface that has gone has no offloads either.
+        let _ = self.set_tagged(false);
+        let Self { sockets, program, attachment, _listens, rung, .. } = self;
         // First the program, so that nothing new comes.
-        drop((attachment, program, _promiscuous));
+        drop((attachment, program, _listens));
         let mut reclaimed = Reclaimed::default();
         let deadline = Instant::now() + DRAIN_TIME;
         let mut left_over = Vec::with_capacity(queues.len());
@@ -363,6 +446,29 @@ fn check_sizes(config: &AfXdpConfig, rings: RingSizes) -> Result<(), PortError> 
     }
 }
 
+/// Why a rung does not hold although the kernel would take it, as far as the kind of interface and its driver tell.
+fn unfit(rung: Rung, facts: &Facts, umem: &Umem) -> Option<String> {
+    let kind = facts.link.kind.as_str();
+    if matches!(kind, "bond" | "team") && rung != Rung::GenericCopy {
+        return Some(format!(
+            "frames of a {kind} carry the queue numbers of its members, and would reach no socket"
+        ));
+    }
+    let driver = facts.driver.name.as_str();
+    if matches!(driver, "igb" | "igc") && rung == Rung::NativeZeroCopy {
+        let chunk = CHUNK_SIZE - KERNEL_HEADROOM - umem.headroom();
+        let (room, needed) = (chunk & !1023, facts.link.mtu + LINK_HEADER);
+        return (room < needed).then(|| {
+            format!(
+                "{driver} counts receive buffers in KiB: of a {CHUNK_SIZE}-byte chunk it uses {room} bytes, and \
+                 MTU {} needs {needed}",
+                facts.link.mtu
+            )
+        });
+    }
+    None
+}
+
 /// Why a rung wasn't reached.
 enum Obstacle {
     /// Another rung may hold.
@@ -375,9 +481,11 @@ enum Obstacle {
 struct Climb<'a> {
     config: &'a AfXdpConfig,
     umem: &'a Umem,
+    netdev: &'a Netdev,
     facts: &'a Facts,
     program: &'a Program,
-    queues: u32,
+    /// Queues that the program has room for.
+    most: u32,
     rung: Rung,
     rings: RingSizes,
 }
@@ -397,9 +505,16 @@ impl Climb<'_> {
             tx_budget: self.config.tx_budget,
             busy_poll: self.config.busy_poll,
         };
+        let queues = match self.config.queues {
+            Some(queues) => queues,
+            None => {
+                let there = self.netdev.queues().map_err(|error| Obstacle::Final(error.into()))?;
+                there.rx.min(there.tx).min(self.most)
+            }
+        };
         let mut sockets = Vec::new();
         let mut halves = Vec::new();
-        for id in (0..self.queues).map(QueueId) {
+        for id in (0..queues).map(QueueId) {
             let (socket, rx, tx, report) = socket::open(self.umem, link, id, &options)
                 .map_err(|error| self.socket_refused(id, &error))?;
             sockets.push((socket, report));
@@ -410,6 +525,9 @@ impl Climb<'_> {
 
     fn attach_refused(&self, error: &io::Error) -> Obstacle {
         let meaning = match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) if self.facts.driver.name == "virtio_net" => {
+                "the device has offloads that the driver cannot turn off (VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)"
+            }
             Some(libc::EOPNOTSUPP) => "the driver has no native XDP",
             Some(libc::ERANGE | libc::EINVAL) => "the driver refuses XDP at this MTU or with these offloads",
             Some(libc::ENOSPC) => {
@@ -427,6 +545,15 @@ impl Climb<'_> {
             }
             Some(libc::EOPNOTSUPP) if self.rung == Rung::NativeZeroCopy => {
                 Obstacle::Rung(format!("the driver has no zero-copy mode: {}", error.source))
+            }
+            Some(libc::EINVAL)
+                if self.rung == Rung::NativeZeroCopy && self.facts.driver.name == "virtio_net" =>
+            {
+                Obstacle::Rung(format!(
+                    "the device does its own addressing: zero-copy needs one behind an IOMMU \
+                     (VIRTIO_F_ACCESS_PLATFORM, QEMU: iommu_platform=on): {}",
+                    error.source
+                ))
             }
             Some(libc::ENOBUFS) => Obstacle::Rung(format!(
                 "queue {}: {error}; without CAP_IPC_LOCK, RLIMIT_MEMLOCK must cover the packet memory",

@@ -23,8 +23,10 @@ pub struct Facts {
     pub queues: QueueCounts,
     pub offloads: Offloads,
     pub numa_node: Option<NumaNode>,
-    /// Name and offloads of a veth's other end, if it is in the same namespace.
+    /// Name and offloads of a veth's other end, or of the interface that a stacked one lies on, if it is in the same namespace.
     pub peer: Option<(LinkName, Offloads)>,
+    /// Kind and name of the bridge, bond or team that it is a port of.
+    pub master: Option<(String, LinkName)>,
 }
 
 impl Facts {
@@ -42,6 +44,11 @@ impl Facts {
             Some(peer) => Some((peer.name().clone(), peer.offloads()?)),
             None => None,
         };
+        let master = link.master.and_then(|master| netdev.neighbour(master));
+        let master = match master {
+            Some(master) => Some((master.link()?.kind, master.name())),
+            None => None,
+        };
         Ok(Self {
             name: netdev.name(),
             link,
@@ -50,6 +57,7 @@ impl Facts {
             offloads: netdev.offloads()?,
             numa_node: netdev.numa_node()?,
             peer,
+            master,
         })
     }
 
@@ -148,10 +156,20 @@ pub enum Advice {
     )]
     LargeReceive { interface: LinkName },
     #[error(
-        "{interface}: VLAN tags are stripped from received frames before XDP sees them, so \
-         sub-interfaces get nothing; `ethtool -K {interface} rxvlan off`"
+        "{interface}: {below}, which it lies on, merges TCP segments into frames that do not fit; \
+         `ethtool -K {below} gro off`"
     )]
-    VlanStripping { interface: LinkName },
+    MergedBelow { interface: LinkName, below: LinkName },
+    #[error(
+        "{interface} is a port of the {kind} {master}, which gets no frame any more; `ip link set dev \
+         {interface} nomaster`, or name what Weft is to take (filter)"
+    )]
+    HasMaster { interface: LinkName, kind: String, master: LinkName },
+    #[error(
+        "{interface}: frames of guests on the same host may come with checksums that are not filled in, and \
+         leave so; have the hypervisor give the device no guest_csum (QEMU: guest_csum=off)"
+    )]
+    UnfilledChecksums { interface: LinkName },
     #[error(
         "{interface}: it spreads frames over {there} receive queues and only {asked} are served, the \
          others stay with the kernel; `ethtool -L {interface} combined {asked}`, for a veth `rx {asked}`, \
@@ -184,7 +202,7 @@ fn missing_capability(status: &str) -> Option<Capability> {
 ///
 /// # Errors
 /// The first reason why such a port can't work.
-pub fn check(facts: &Facts, umem: &Umem, queues: u32) -> Result<Vec<Advice>, PreflightError> {
+pub fn check(facts: &Facts, umem: &Umem, queues: u32) -> Result<(), PreflightError> {
     let interface = facts.name.clone();
     if facts.link.mac.is_none() {
         return Err(PreflightError::NotEthernet(interface));
@@ -207,10 +225,11 @@ pub fn check(facts: &Facts, umem: &Umem, queues: u32) -> Result<Vec<Advice>, Pre
             headroom: umem.headroom(),
         });
     }
-    Ok(advise(facts, queues))
+    Ok(())
 }
 
-fn advise(facts: &Facts, queues: u32) -> Vec<Advice> {
+/// What the operator of such a port should know.
+pub fn advise(facts: &Facts, queues: u32) -> Vec<Advice> {
     let mut advice = Vec::new();
     let interface = || facts.name.clone();
     if facts.link.kind == "veth" {
@@ -222,8 +241,14 @@ fn advise(facts: &Facts, queues: u32) -> Vec<Advice> {
             // In another namespace; its settings can't be read from here.
             None => advice.push(Advice::PeerChecksum { interface: interface(), peer: "PEER".to_owned() }),
         }
-    } else if facts.offloads.rx_vlan {
-        advice.push(Advice::VlanStripping { interface: interface() });
+    } else if let Some((below, offloads)) = &facts.peer
+        && offloads.gro
+    {
+        advice.push(Advice::MergedBelow { interface: interface(), below: below.clone() });
+    }
+    if let Some((kind, master)) = &facts.master {
+        let (interface, kind, master) = (interface(), kind.clone(), master.clone());
+        advice.push(Advice::HasMaster { interface, kind, master });
     }
     if facts.offloads.lro {
         advice.push(Advice::LargeReceive { interface: interface() });
@@ -255,12 +280,14 @@ mod tests {
                 tx_queues: 4,
                 xdp: None,
                 peer: None,
+                master: None,
             },
             driver: Driver { name: "ice".to_owned(), bus: String::new() },
             queues: QueueCounts { rx: 4, tx: 3 },
             offloads: Offloads { tx_checksum: true, tso: true, gro: true, lro: false, rx_vlan: false },
             numa_node: None,
             peer: None,
+            master: None,
         }
     }
 
@@ -269,7 +296,8 @@ mod tests {
     }
 
     fn advice(facts: &Facts, queues: u32) -> Vec<Advice> {
-        check(facts, &PacketMemory::new(2).umem(0), queues).expect("no refusal")
+        check(facts, &PacketMemory::new(2).umem(0), queues).expect("no refusal");
+        advise(facts, queues)
     }
 
     fn assert_says(text: &str, words: &[&str]) {
@@ -340,16 +368,26 @@ mod tests {
     fn harmful_offloads_are_told() {
         let mut facts = facts();
         facts.offloads.lro = true;
-        facts.offloads.rx_vlan = true;
         facts.queues.rx = 3;
         let interface = || facts.name.clone();
-        assert_eq!(
-            advice(&facts, 3),
-            [
-                Advice::VlanStripping { interface: interface() },
-                Advice::LargeReceive { interface: interface() }
-            ]
-        );
+        assert_eq!(advice(&facts, 3), [Advice::LargeReceive { interface: interface() }]);
+    }
+
+    #[test]
+    fn what_lies_below_or_above_is_told() {
+        let mut facts = facts();
+        (facts.link.kind, facts.queues.rx) = ("vlan".to_owned(), 3);
+        let below: LinkName = "eth8".parse().expect("a valid name");
+        facts.peer = Some((below.clone(), facts.offloads));
+        let merged = Advice::MergedBelow { interface: facts.name.clone(), below: below.clone() };
+        assert_says(&merged.to_string(), &["eth7", "ethtool -K eth8 gro off"]);
+        assert_eq!(advice(&facts, 3), [merged]);
+        facts.peer = Some((below.clone(), Offloads { gro: false, ..facts.offloads }));
+        facts.master = Some(("bridge".to_owned(), below.clone()));
+        let port =
+            Advice::HasMaster { interface: facts.name.clone(), kind: "bridge".to_owned(), master: below };
+        assert_says(&port.to_string(), &["eth7 is a port of the bridge eth8", "nomaster"]);
+        assert_eq!(advice(&facts, 3), [port]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GTXCSUM: u32 = 0x16;
 const ETHTOOL_GTSO: u32 = 0x1e;
 const ETHTOOL_GFLAGS: u32 = 0x25;
+const ETHTOOL_SFLAGS: u32 = 0x26;
 const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
@@ -118,6 +119,17 @@ fn value(control: &OwnedFd, name: &LinkName, cmd: u32) -> io::Result<u32> {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+pub(super) fn strip_tags(control: &OwnedFd, name: &LinkName, strip: bool) -> io::Result<bool> {
+    let flags = value(control, name, ETHTOOL_GFLAGS)?;
+    if (flags & ETH_FLAG_RXVLAN != 0) == strip {
+        return Ok(false);
+    }
+    let mut value = Value { cmd: ETHTOOL_SFLAGS, data: flags ^ ETH_FLAG_RXVLAN };
+    // SAFETY: `Value` is `struct ethtool_value`, which this command takes.
+    unsafe { ethtool(control, name, &mut value)? };
+    Ok(true)
 }
 
 pub(super) fn offloads(control: &OwnedFd, name: &LinkName) -> io::Result<Offloads> {

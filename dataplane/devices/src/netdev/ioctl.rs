@@ -126,17 +126,19 @@ fn set_tap(device: BorrowedFd<'_>, name: &LinkName, exclusive: libc::c_int) -> i
     issue(device, libc::TUNSETIFF as libc::c_ulong, &mut request)
 }
 
-/// Promiscuous mode as a membership, which the kernel ends with the socket (packet(7)); IFF_PROMISC would
-/// stay after a crash.
+/// Frames that the NIC lets through beside those for its own address, as a membership, which the kernel ends with the socket
+/// (packet(7)); IFF_PROMISC and IFF_ALLMULTI would stay after a crash.
 #[derive(Debug)]
-pub(super) struct PromiscuousMembership {
+pub(super) struct Membership {
     socket: OwnedFd,
     link: LinkIndex,
+    /// PACKET_MR_PROMISC or PACKET_MR_ALLMULTI.
+    kind: libc::c_int,
 }
 
-impl PromiscuousMembership {
-    pub(super) fn enter(link: LinkIndex) -> io::Result<Self> {
-        let membership = Self { socket: new_socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?, link };
+impl Membership {
+    pub(super) fn enter(link: LinkIndex, kind: libc::c_int) -> io::Result<Self> {
+        let membership = Self { socket: new_socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?, link, kind };
         membership.change(libc::PACKET_ADD_MEMBERSHIP)?;
         Ok(membership)
     }
@@ -144,7 +146,7 @@ impl PromiscuousMembership {
     fn change(&self, option: libc::c_int) -> io::Result<()> {
         let request = libc::packet_mreq {
             mr_ifindex: self.link.0 as libc::c_int,
-            mr_type: libc::PACKET_MR_PROMISC as u16,
+            mr_type: self.kind as u16,
             mr_alen: 0,
             mr_address: [0; 8],
         };
@@ -162,7 +164,7 @@ impl PromiscuousMembership {
     }
 }
 
-impl Drop for PromiscuousMembership {
+impl Drop for Membership {
     fn drop(&mut self) {
         // Closing would do, but for a child process between fork and exec, which holds a copy for a while.
         // An error means that the interface is gone.

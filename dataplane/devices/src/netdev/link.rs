@@ -63,7 +63,10 @@ pub struct Link {
     pub rx_queues: u32,
     pub tx_queues: u32,
     pub xdp: Option<XdpAttachment>,
+    /// The other end of a veth, or what a stacked interface, such as one of VLAN frames, lies on.
     pub peer: Option<Peer>,
+    /// A bridge, bond or team that it is a port of.
+    pub master: Option<LinkIndex>,
 }
 
 pub(super) fn route_socket() -> io::Result<OwnedFd> {
@@ -141,6 +144,7 @@ fn parse(message: &[u8]) -> io::Result<Link> {
         tx_queues: 0,
         xdp: None,
         peer: None,
+        master: None,
     };
     let mut peer = None;
     let mut in_other_namespace = false;
@@ -154,6 +158,7 @@ fn parse(message: &[u8]) -> io::Result<Link> {
             libc::IFLA_NUM_RX_QUEUES => link.rx_queues = number.unwrap_or(0),
             libc::IFLA_NUM_TX_QUEUES => link.tx_queues = number.unwrap_or(0),
             libc::IFLA_LINK => peer = number.filter(|index| *index != 0),
+            libc::IFLA_MASTER => link.master = number.map(LinkIndex),
             libc::IFLA_LINK_NETNSID => in_other_namespace = true,
             libc::IFLA_LINKINFO => {
                 link.kind = find(attribute, IFLA_INFO_KIND).map(text).unwrap_or_default();

@@ -243,15 +243,28 @@ impl Netdev {
         self.call("set the IPv4 address", ioctl::set_ipv4(&self.control, &self.name(), address))
     }
 
-    /// Lets the interface take frames for any MAC address until the guard is dropped, or the
-    /// process ends.
+    /// Lets the interface take more frames than those for its own MAC address until the guard is dropped, or the process
+    /// ends.
     ///
     /// # Errors
     /// If the namespace can't be entered or the kernel refuses.
-    pub fn promiscuous(&self, namespace: &NetNs) -> Result<Promiscuous, NetdevError> {
+    pub fn listen(&self, namespace: &NetNs, to: Listening) -> Result<Listens, NetdevError> {
         let index = self.link()?.index;
-        let guard = namespace.run(|| ioctl::PromiscuousMembership::enter(index))?;
-        self.call("enter promiscuous mode", guard).map(|membership| Promiscuous { _membership: membership })
+        let (kind, action) = match to {
+            Listening::Everything => (libc::PACKET_MR_PROMISC, "enter promiscuous mode"),
+            Listening::Multicast => (libc::PACKET_MR_ALLMULTI, "take all multicast frames"),
+        };
+        let guard = namespace.run(|| ioctl::Membership::enter(index, kind))?;
+        self.call(action, guard).map(|membership| Listens { _membership: membership })
+    }
+
+    /// Has the driver take VLAN tags out of received frames, or leave them there. Says whether that is a change.
+    ///
+    /// # Errors
+    /// If the driver cannot be told, or does not do it.
+    pub fn strip_tags(&self, strip: bool) -> Result<bool, NetdevError> {
+        let result = ethtool::strip_tags(&self.control, &self.name(), strip);
+        self.call("set rx-vlan-offload (ETHTOOL_SFLAGS)", result)
     }
 }
 
@@ -262,10 +275,19 @@ fn failed(action: &'static str, name: &LinkName, source: io::Error) -> NetdevErr
     }
 }
 
-/// Keeps an interface promiscuous.
+/// What an interface takes beside frames for its own MAC address, the broadcast address and groups that the host has joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listening {
+    /// All that is on the wire, also with VLAN tags that nobody has asked the driver for.
+    Everything,
+    /// Frames for all groups.
+    Multicast,
+}
+
+/// Keeps an interface listening.
 #[derive(Debug)]
-pub struct Promiscuous {
-    _membership: ioctl::PromiscuousMembership,
+pub struct Listens {
+    _membership: ioctl::Membership,
 }
 
 #[cfg(test)]
