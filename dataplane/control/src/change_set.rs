@@ -2,19 +2,20 @@
 //! What is to be changed, by whom. How all of it is done, or nothing, is in `commit`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use weft_classify::{Direction, RuleId};
 use weft_engine::InterfaceIndex;
+use weft_nodes::fib::{Action, Change, Ip4, Ip6, PathTarget};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::InterfaceError;
-use weft_nodes::ip4::{Action, Change, Ip4, Owner, PathTarget, TableIndex};
-use weft_nodes::router::TableId;
+use weft_nodes::interface::{InterfaceError, IpVersion, Owner, TableIndex, by_family};
+use weft_nodes::router::{RouterError, TableId};
 
 use crate::Control;
-use crate::error::{RouterError, StepError};
+use crate::error::StepError;
+use crate::family::Configured;
 use crate::flows::{Decided, Decision};
 use crate::rules::RulesOf;
 use crate::settings::Setting;
@@ -36,9 +37,9 @@ pub enum Object {
         feature: String,
     },
     /// A static neighbour; its value is a MAC address.
-    Neighbor(InterfaceIndex, Ipv4Addr),
+    Neighbor(InterfaceIndex, IpAddr),
     /// An address of an interface, with its subnet.
-    Address(InterfaceIndex, Ipv4Net),
+    Address(InterfaceIndex, IpNet),
     /// A setting, of an interface or of all.
     Setting(&'static Setting, Option<InterfaceIndex>),
     /// That packets of an interface meet a rule set; its value is the set's name.
@@ -48,10 +49,15 @@ pub enum Object {
     /// A rule set; its value says who does not meet it.
     RuleSet(Arc<str>),
     /// A forwarding table; its value is its name.
-    Table(TableId),
+    Table(IpVersion, TableId),
 }
 
 impl Object {
+    /// A table of a family.
+    pub fn table<F: Configured>(id: TableId) -> Object {
+        Object::Table(F::VERSION, id)
+    }
+
     /// The interface that it is on.
     pub fn interface(&self) -> Option<InterfaceIndex> {
         match self {
@@ -60,7 +66,7 @@ impl Object {
             | Object::Address(interface, _)
             | Object::Attachment(interface, _) => Some(*interface),
             Object::Setting(_, interface) => *interface,
-            Object::Table(_) | Object::Rule(..) | Object::RuleSet(_) => None,
+            Object::Table(..) | Object::Rule(..) | Object::RuleSet(_) => None,
         }
     }
 }
@@ -68,8 +74,15 @@ impl Object {
 /// One step. Routes come by the million, the rest does not.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Route(TableIndex, Change),
+    Route(RouteStep),
     Other(Box<Operation>),
+}
+
+/// A change of a route of some family, in a table.
+#[derive(Clone, Debug)]
+pub enum RouteStep {
+    Ip4(TableIndex, Change<Ip4>),
+    Ip6(TableIndex, Change<Ip6>),
 }
 
 /// Anything but a route.
@@ -80,12 +93,12 @@ pub(crate) enum Operation {
     Delete(Object),
     /// For the one of the change set.
     Release(Object),
-    /// All addresses of an interface, for all owners.
+    /// All addresses of an interface, of both families, for all owners.
     DeleteAddresses(InterfaceIndex),
     /// All that the owner has in a set.
     Rules(RulesOf),
     /// A station is said to be at an address.
-    Tell(InterfaceIndex, Ipv4Addr, MacAddr),
+    Tell(InterfaceIndex, IpAddr, MacAddr),
     /// What becomes of a flow.
     Decide(Decided),
 }
@@ -96,13 +109,16 @@ pub struct ChangeSet {
     owner: Owner,
     pub(crate) steps: Vec<Step>,
     /// What they name: it may be another one when they are made.
-    tables: Vec<(TableId, TableIndex)>,
+    tables: Vec<(TableKey, TableIndex)>,
     interfaces: BTreeSet<InterfaceIndex>,
     /// Tables that it adds, in order of their indices from [`PLANNED`].
-    planned: Vec<TableId>,
+    planned: Vec<TableKey>,
     /// Tables that it deletes.
-    deleted: BTreeSet<TableId>,
+    deleted: BTreeSet<TableKey>,
 }
+
+/// Each family has its own tables.
+pub(crate) type TableKey = (IpVersion, TableId);
 
 impl ChangeSet {
     /// No change of this owner.
@@ -142,8 +158,9 @@ impl ChangeSet {
     }
 
     /// Changes the owner's route to a prefix.
-    pub fn route(&mut self, table: TableIndex, prefix: Ipv4Net, action: Action) {
-        self.steps.push(Step::Route(table, Change { prefix, owner: self.owner, action }));
+    pub fn route<F: Configured>(&mut self, table: TableIndex, prefix: F::Net, action: Action<F>) {
+        let step = F::step(table, Change { prefix, owner: self.owner, action });
+        self.steps.push(Step::Route(step));
     }
 
     /// The owner wants an object.
@@ -162,23 +179,23 @@ impl ChangeSet {
     }
 
     /// The owner wants an address.
-    pub fn add_address(&mut self, interface: InterfaceIndex, address: Ipv4Net) {
-        self.want(Object::Address(interface, address), Value::None);
+    pub fn add_address(&mut self, interface: InterfaceIndex, address: impl Into<IpNet>) {
+        self.want(Object::Address(interface, address.into()), Value::None);
     }
 
-    /// Deletes all addresses of an interface, whoever wants them.
+    /// Deletes all addresses of an interface, of both families, whoever wants them.
     pub fn delete_addresses(&mut self, interface: InterfaceIndex) {
         self.push(Operation::DeleteAddresses(interface));
     }
 
     /// The owner wants a static neighbour.
-    pub fn add_neighbor(&mut self, interface: InterfaceIndex, address: Ipv4Addr, mac: MacAddr) {
-        self.want(Object::Neighbor(interface, address), Value::Mac(mac));
+    pub fn add_neighbor(&mut self, interface: InterfaceIndex, address: impl Into<IpAddr>, mac: MacAddr) {
+        self.want(Object::Neighbor(interface, address.into()), Value::Mac(mac));
     }
 
     /// Tells of a neighbour as if it had been heard: nobody owns it, and it ages.
-    pub fn tell_neighbor(&mut self, interface: InterfaceIndex, address: Ipv4Addr, mac: MacAddr) {
-        self.push(Operation::Tell(interface, address, mac));
+    pub fn tell_neighbor(&mut self, interface: InterfaceIndex, address: impl Into<IpAddr>, mac: MacAddr) {
+        self.push(Operation::Tell(interface, address.into(), mac));
     }
 
     /// The owner wants a setting to be so, on an interface or, if it is of none, altogether.
@@ -204,41 +221,47 @@ impl ChangeSet {
     }
 
     /// A table that a route names. It may be one that the change set adds.
-    pub fn table(&mut self, control: &Control, id: TableId) -> Result<TableIndex, StepError> {
-        if self.deleted.contains(&id) {
-            return Err(RouterError::UnknownTable(id).into());
+    pub fn table<F: Configured>(&mut self, control: &Control, id: TableId) -> Result<TableIndex, StepError> {
+        let key = (F::VERSION, id);
+        if self.deleted.contains(&key) {
+            return Err(RouterError::<F>::UnknownTable(id).into());
         }
-        if let Some((_, index)) = self.tables.iter().rfind(|(known, _)| *known == id) {
+        if let Some((_, index)) = self.tables.iter().rfind(|(known, _)| *known == key) {
             return Ok(*index);
         }
-        if let Some(place) = self.planned.iter().position(|planned| *planned == id) {
+        if let Some(place) = self.planned.iter().position(|planned| *planned == key) {
             return Ok(TableIndex(PLANNED + place as u32));
         }
-        let index = control.router.table_index::<Ip4>(id)?;
-        self.tables.push((id, index));
+        let index = control.router.table_index::<F>(id)?;
+        self.tables.push((key, index));
         Ok(index)
     }
 
     /// The owner wants a table. Without a name it has VPP's.
-    pub fn add_table(&mut self, control: &Control, id: TableId, name: Option<&str>) -> Result<(), StepError> {
-        if self.deleted.contains(&id) {
-            return Err(StepError::TableComesAndGoes(id));
+    pub fn add_table<F: Configured>(
+        &mut self,
+        control: &Control,
+        id: TableId,
+        name: Option<&str>,
+    ) -> Result<(), StepError> {
+        if self.deleted.contains(&(F::VERSION, id)) {
+            return Err(StepError::TableComesAndGoes(F::VERSION, id));
         }
-        if self.table(control, id).is_err() {
-            self.planned.push(id);
+        if self.table::<F>(control, id).is_err() {
+            self.planned.push((F::VERSION, id));
         }
-        let name = name.map_or_else(|| format!("ipv4-VRF:{id}"), str::to_owned);
-        self.want(Object::Table(id), Value::Text(name));
+        let name = name.map_or_else(|| format!("{}:{id}", F::TABLE_NAME), str::to_owned);
+        self.want(Object::table::<F>(id), Value::Text(name));
         Ok(())
     }
 
     /// Deletes a table, whoever wants it.
-    pub fn delete_table(&mut self, control: &Control, id: TableId) -> Result<(), StepError> {
-        if self.table(control, id)?.0 >= PLANNED {
-            return Err(StepError::TableComesAndGoes(id));
+    pub fn delete_table<F: Configured>(&mut self, control: &Control, id: TableId) -> Result<(), StepError> {
+        if self.table::<F>(control, id)?.0 >= PLANNED {
+            return Err(StepError::TableComesAndGoes(F::VERSION, id));
         }
-        self.deleted.insert(id);
-        self.delete(Object::Table(id));
+        self.deleted.insert((F::VERSION, id));
+        self.delete(Object::table::<F>(id));
         Ok(())
     }
 
@@ -255,9 +278,9 @@ impl ChangeSet {
 
     /// That all is there still that was there when it was noted.
     pub(crate) fn check(&self, control: &Control) -> Result<(), StepError> {
-        for (id, index) in &self.tables {
-            if control.router.table_index::<Ip4>(*id).ok() != Some(*index) {
-                return Err(StepError::TableGone(*id));
+        for ((version, id), index) in &self.tables {
+            if table_index(control, (*version, *id)).ok() != Some(*index) {
+                return Err(StepError::TableGone(*version, *id));
             }
         }
         match self.interfaces.iter().find(|index| control.interfaces.get(**index).is_none()) {
@@ -267,11 +290,13 @@ impl ChangeSet {
     }
 
     /// Tables that are wanted, with the step that says so first and the name that it gives.
-    pub(crate) fn wanted_tables(&self) -> impl Iterator<Item = (usize, TableId, &str)> {
+    pub(crate) fn wanted_tables(&self) -> impl Iterator<Item = (usize, TableKey, &str)> {
         let planned = &self.planned;
         self.steps.iter().enumerate().filter_map(move |(place, step)| match step {
             Step::Other(operation) if !planned.is_empty() => match &**operation {
-                Operation::Want(Object::Table(id), Value::Text(name)) => Some((place, *id, name.as_str())),
+                Operation::Want(Object::Table(version, id), Value::Text(name)) => {
+                    Some((place, (*version, *id), name.as_str()))
+                }
                 _ => None,
             },
             _ => None,
@@ -281,13 +306,16 @@ impl ChangeSet {
     /// The steps with the indices that planned tables have by now; and those that name a table which is not to be.
     pub(crate) fn placed(
         &self,
-        made: &BTreeMap<TableId, TableIndex>,
+        made: &BTreeMap<TableKey, TableIndex>,
     ) -> (Vec<Step>, Vec<(usize, StepError)>) {
         let mut refused = Vec::new();
         let mut steps = self.steps.clone();
         for (place, step) in steps.iter_mut().enumerate() {
             let tables: Vec<&mut TableIndex> = match step {
-                Step::Route(table, change) => {
+                Step::Route(RouteStep::Ip4(table, change)) => {
+                    std::iter::once(table).chain(tables_of(&mut change.action)).collect()
+                }
+                Step::Route(RouteStep::Ip6(table, change)) => {
                     std::iter::once(table).chain(tables_of(&mut change.action)).collect()
                 }
                 Step::Other(operation) => match &mut **operation {
@@ -297,10 +325,10 @@ impl ChangeSet {
             };
             for table in tables {
                 let Some(planned) = table.0.checked_sub(PLANNED) else { continue };
-                let id = self.planned[planned as usize];
-                match made.get(&id) {
+                let (version, id) = self.planned[planned as usize];
+                match made.get(&(version, id)) {
                     Some(index) => *table = *index,
-                    None => refused.push((place, RouterError::UnknownTable(id).into())),
+                    None => refused.push((place, StepError::unknown_table(version, id))),
                 }
             }
         }
@@ -313,9 +341,14 @@ impl ChangeSet {
     }
 }
 
+/// The index of a table.
+pub(crate) fn table_index(control: &Control, (version, id): TableKey) -> Result<TableIndex, StepError> {
+    by_family!(version, F => Ok(control.router.table_index::<F>(id)?))
+}
+
 /// Tables that paths lead into.
-fn tables_of(action: &mut Action) -> impl Iterator<Item = &mut TableIndex> {
-    let targets: Vec<&mut PathTarget> = match action {
+fn tables_of<F: Configured>(action: &mut Action<F>) -> impl Iterator<Item = &mut TableIndex> {
+    let targets: Vec<&mut PathTarget<F>> = match action {
         Action::Add(_, paths) | Action::Set(_, paths) => {
             paths.iter_mut().map(|path| &mut path.target).collect()
         }

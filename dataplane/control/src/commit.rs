@@ -18,18 +18,19 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
-use weft_engine::InterfaceIndex;
+use ipnet::IpNet;
 use weft_engine::feature::{FeatureError, FeatureView};
+use weft_engine::{InterfaceIndex, Lease};
+use weft_nodes::fib::{ApplyError, Change, Ip4, Ip6};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{Interface, InterfaceError};
-use weft_nodes::ip4::{ApplyError, Change, Ip4, Owner, TableIndex};
+use weft_nodes::interface::{Interface, InterfaceError, IpPrefix, IpVersion, Owner, TableIndex, by_family};
 use weft_nodes::neighbor::{NeighborError, NeighborState};
-use weft_nodes::router::{Router, TableId};
+use weft_nodes::router::{PendingChanges, Router, RouterError};
 
 use crate::Control;
-use crate::change_set::{ChangeSet, Object, Operation, Step};
-use crate::error::{Refused, RouterError, StepError};
+use crate::change_set::{ChangeSet, Object, Operation, RouteStep, Step, TableKey, table_index};
+use crate::error::{Refused, StepError};
+use crate::family::Configured;
 use crate::flows::{Decided, Decision};
 use crate::links::{Links, Undo};
 use crate::settings::Setting;
@@ -77,10 +78,14 @@ impl Control {
         {
             draft.refused.push((step, error));
         }
-        let routes = draft.routes(steps, &lost);
+        let (ip4, ip6) = (draft.routes::<Ip4>(steps, &lost), draft.routes::<Ip6>(steps, &lost));
+        let prepared = (
+            self.router.prepare(&mut self.engine, &ip4.tables),
+            self.router.prepare(&mut self.engine, &ip6.tables),
+        );
         let mut general = None;
-        match self.router.prepare(&mut self.engine, &routes.tables) {
-            Ok(pending) => {
+        match prepared {
+            (Ok(routes4), Ok(routes6)) => {
                 draft.check_deleted_tables(self);
                 let make = purpose == Purpose::Make && draft.refused.is_empty();
                 if make && draft.change_links(links, changes.owner()) {
@@ -88,19 +93,22 @@ impl Control {
                     std::mem::take(&mut draft.rules).commit(self);
                     self.interfaces.commit(&mut self.engine);
                     self.claims.commit();
-                    self.router.publish(&mut self.engine, &self.interfaces, pending);
+                    self.router.publish(&mut self.engine, &self.interfaces, routes4);
+                    self.router.publish(&mut self.engine, &self.interfaces, routes6);
                     if let Some((_, admits)) = admits {
                         self.follow_admission(admits);
                     }
                     draft.finish(self, changes.owner());
                     return Ok(());
                 }
-                self.router.withdraw(&mut self.engine, pending);
+                self.router.withdraw(&mut self.engine, routes6);
+                self.router.withdraw(&mut self.engine, routes4);
             }
-            Err(errors) => {
-                let (steps, other) = routes.blame(errors);
-                draft.refused.extend(steps);
-                general = other;
+            (routes4, routes6) => {
+                let ((refused4, general4), (refused6, general6)) =
+                    (ip4.refused(self, routes4), ip6.refused(self, routes6));
+                draft.refused.extend(refused4.into_iter().chain(refused6));
+                general = general4.or(general6);
             }
         }
         draft.rules.roll_back(self);
@@ -133,13 +141,13 @@ enum Fate {
 #[derive(Default)]
 struct Draft {
     /// Tables that were made for it.
-    tables: BTreeMap<TableId, TableIndex>,
+    tables: BTreeMap<TableKey, TableIndex>,
     /// Routes that follow from addresses, by the step of the address.
-    routes: BTreeMap<usize, (TableIndex, Vec<Change>)>,
+    routes: BTreeMap<usize, Vec<RouteStep>>,
     /// Subnets that interfaces lose.
-    subnets: Vec<(InterfaceIndex, Ipv4Net)>,
+    subnets: Vec<(InterfaceIndex, IpNet)>,
     /// Neighbours as they are to be.
-    neighbors: BTreeMap<(InterfaceIndex, Ipv4Addr), Option<Fate>>,
+    neighbors: BTreeMap<(InterfaceIndex, IpAddr), Option<Fate>>,
     features: BTreeMap<(InterfaceIndex, String, String), bool>,
     rules: RulesDraft,
     /// Whether the flow tracker was made for it.
@@ -150,7 +158,7 @@ struct Draft {
     mtus: Vec<(usize, InterfaceIndex, u32)>,
     macs: Vec<(usize, InterfaceIndex, MacAddr)>,
     after: Vec<(usize, After)>,
-    deleted: Vec<(usize, TableId)>,
+    deleted: Vec<(usize, TableKey)>,
     said: Vec<Object>,
     refused: Vec<(usize, StepError)>,
 }
@@ -251,7 +259,7 @@ impl Trial<'_> {
                     let interface = self.control.interface_name(*index);
                     return Err(StepError::StaticNeighbor { interface, address: *address });
                 }
-                self.neighbor_comes((*index, *address), Fate::Heard(*mac))
+                self.neighbor_comes(*index, *address, Fate::Heard(*mac))
             }
             Operation::Decide(decided) => self.decide(*decided),
             Operation::Release(object) => {
@@ -261,7 +269,7 @@ impl Trial<'_> {
                 self.release(object)
             }
             Operation::DeleteAddresses(index) => {
-                for address in self.interface(*index)?.ip4.addresses.clone() {
+                for address in self.interface(*index)?.addresses().collect::<Vec<_>>() {
                     self.control.claims.remove(&Object::Address(*index, address));
                     self.address_goes(*index, address)?;
                 }
@@ -307,11 +315,8 @@ impl Trial<'_> {
                     let lender = self.control.interface_name(lender);
                     return Err(StepError::Unnumbered(interface.name.clone(), lender));
                 }
-                let has = interface.ip4.addresses.contains(address);
-                if !has || (self.by_hand() && self.says_twice(object)) {
-                    let comes = Router::address_comes::<Ip4>(&self.control.interfaces, *index, *address)?;
-                    self.draft.routes.insert(self.step, comes);
-                    self.change(*index, |interface| interface.ip4.addresses.push(*address))?;
+                if !interface.has(*address) || (self.by_hand() && self.says_twice(object)) {
+                    by_family!(*address, IpNet(address), F => self.address_comes::<F>(*index, address)?);
                 }
             }
             Object::Neighbor(index, address) => {
@@ -319,13 +324,13 @@ impl Trial<'_> {
                 let &Value::Mac(mac) = value else {
                     return Err(StepError::MacNotUnicast);
                 };
-                self.neighbor_comes((*index, *address), Fate::Static(mac))?;
+                self.neighbor_comes(*index, *address, Fate::Static(mac))?;
             }
-            Object::Table(id) => {
-                if !self.draft.tables.contains_key(id) {
-                    self.control.router.table_index::<Ip4>(*id)?;
+            Object::Table(version, id) => {
+                if !self.draft.tables.contains_key(&(*version, *id)) {
+                    table_index(self.control, (*version, *id))?;
                     if self.owner == Owner::CLI && (*id == 0 || self.says_twice(object)) {
-                        return Err(RouterError::TableExists(*id).into());
+                        return Err(by_family!(*version, F => RouterError::<F>::TableExists(*id).into()));
                     }
                 }
             }
@@ -357,9 +362,9 @@ impl Trial<'_> {
         match object {
             Object::Address(index, address) => {
                 let interface = self.interface(*index)?;
-                let own = interface.ip4.addresses.iter().find(|own| own.addr() == address.addr());
-                if let Some(own) = own.filter(|own| *own != address) {
-                    let (name, own) = (interface.name.clone(), *own);
+                let own = interface.addresses().find(|own| own.addr() == address.addr());
+                if let Some(own) = own.filter(|own| own != address) {
+                    let name = interface.name.clone();
                     return Err(StepError::OtherLength { name, found: *address, own });
                 }
             }
@@ -374,7 +379,7 @@ impl Trial<'_> {
                 self.interface(*interface)?;
                 self.feature_is_free(arc, feature)?;
             }
-            Object::Table(id) => drop(self.control.router.table_index::<Ip4>(*id)?),
+            Object::Table(version, id) => drop(table_index(self.control, (*version, *id))?),
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
                 self.check_deleted_rules(object)?
             }
@@ -403,12 +408,12 @@ impl Trial<'_> {
             Object::Feature { interface, arc, feature } if last => {
                 self.draft.features.insert((*interface, arc.clone(), feature.clone()), false);
             }
-            Object::Table(id) if last => self.table_goes(*id)?,
+            Object::Table(version, id) if last => self.table_goes((*version, *id))?,
             Object::Setting(setting, index) => self.set(setting, *index, &value)?,
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
                 self.rules_let_go(object, &value, last)?;
             }
-            Object::Address(..) | Object::Feature { .. } | Object::Table(_) => {}
+            Object::Address(..) | Object::Feature { .. } | Object::Table(..) => {}
         }
         Ok(())
     }
@@ -436,25 +441,44 @@ impl Trial<'_> {
         }
     }
 
-    fn address_goes(&mut self, index: InterfaceIndex, address: Ipv4Net) -> Result<(), StepError> {
-        let (table, changes) = Router::address_goes::<Ip4>(&self.control.interfaces, index, address)?;
-        self.draft.routes.entry(self.step).or_insert_with(|| (table, Vec::new())).1.extend(changes);
-        self.draft.subnets.push((index, address));
-        self.change(index, |interface| interface.ip4.addresses.retain(|other| *other != address))?;
+    fn address_comes<F: Configured>(
+        &mut self,
+        index: InterfaceIndex,
+        address: F::Net,
+    ) -> Result<(), StepError> {
+        let (table, changes) = Router::address_comes::<F>(&self.control.interfaces, index, address)?;
+        self.follows(table, changes);
+        self.change(index, |interface| F::of_mut(interface).addresses.push(address))
+    }
+
+    /// Routes follow from the step.
+    fn follows<F: Configured>(&mut self, table: TableIndex, changes: Vec<Change<F>>) {
+        let steps = changes.into_iter().map(|change| F::step(table, change));
+        self.draft.routes.entry(self.step).or_default().extend(steps);
+    }
+
+    fn address_goes(&mut self, index: InterfaceIndex, address: IpNet) -> Result<(), StepError> {
+        by_family!(address, IpNet(address), F => self.address_of_goes::<F>(index, address))
+    }
+
+    fn address_of_goes<F: Configured>(
+        &mut self,
+        index: InterfaceIndex,
+        address: F::Net,
+    ) -> Result<(), StepError> {
+        let (table, changes) = Router::address_goes::<F>(&self.control.interfaces, index, address)?;
+        self.follows(table, changes);
+        self.draft.subnets.push((index, address.into()));
+        self.change(index, |interface| F::of_mut(interface).addresses.retain(|other| *other != address))?;
         // The neighbours of the subnet go with it, but for those that are in another one.
-        let rest = self.interface(index)?.ip4.addresses.clone();
-        let orphan = |neighbor: &Ipv4Addr| {
-            address.contains(neighbor) && !rest.iter().any(|subnet| subnet.contains(neighbor))
-        };
-        let orphans: Vec<Ipv4Addr> = self
-            .control
-            .claims
-            .on(index)
-            .filter_map(|object| match object {
-                Object::Neighbor(_, neighbor) if orphan(neighbor) => Some(*neighbor),
-                _ => None,
-            })
-            .collect();
+        let rest = F::of(self.interface(index)?).clone();
+        let orphan = |neighbor: F::Addr| address.covers(neighbor) && rest.on_link(neighbor).is_none();
+        let on_it = self.control.claims.on(index).filter_map(|object| match object {
+            Object::Neighbor(_, neighbor) => Some(*neighbor),
+            _ => None,
+        });
+        let orphans: Vec<IpAddr> =
+            on_it.filter(|neighbor| F::address(*neighbor).is_some_and(orphan)).collect();
         for neighbor in orphans {
             self.control.claims.remove(&Object::Neighbor(index, neighbor));
             self.draft.neighbors.insert((index, neighbor), None);
@@ -462,12 +486,12 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn table_goes(&mut self, id: TableId) -> Result<(), StepError> {
+    fn table_goes(&mut self, (version, id): TableKey) -> Result<(), StepError> {
         if id == 0 {
-            return Err(RouterError::DefaultTable.into());
+            return Err(by_family!(version, F => RouterError::<F>::DefaultTable.into()));
         }
-        self.control.router.table_index::<Ip4>(id)?;
-        self.draft.deleted.push((self.step, id));
+        table_index(self.control, (version, id))?;
+        self.draft.deleted.push((self.step, (version, id)));
         Ok(())
     }
 
@@ -493,38 +517,54 @@ impl Trial<'_> {
         }
     }
 
-    fn is_neighbor(&self, key: (InterfaceIndex, Ipv4Addr)) -> bool {
+    fn is_neighbor(&self, key: (InterfaceIndex, IpAddr)) -> bool {
         match self.draft.neighbors.get(&key) {
             Some(fate) => fate.is_some(),
-            None => self.control.router.neighbors().get(key.0, IpAddr::V4(key.1)).is_some(),
+            None => self.control.router.neighbors().get(key.0, key.1).is_some(),
         }
     }
 
-    fn is_static(&self, key: (InterfaceIndex, Ipv4Addr)) -> bool {
+    fn is_static(&self, key: (InterfaceIndex, IpAddr)) -> bool {
         match self.draft.neighbors.get(&key) {
             Some(fate) => matches!(fate, Some(Fate::Static(_))),
             None => {
-                let known = self.control.router.neighbors().get(key.0, IpAddr::V4(key.1));
+                let known = self.control.router.neighbors().get(key.0, key.1);
                 known.is_some_and(|known| matches!(known.state, NeighborState::Static(_)))
             }
         }
     }
 
     /// The table cannot try it: what it would refuse is found out here.
-    fn neighbor_comes(&mut self, key: (InterfaceIndex, Ipv4Addr), fate: Fate) -> Result<(), StepError> {
+    fn neighbor_comes(
+        &mut self,
+        index: InterfaceIndex,
+        address: IpAddr,
+        fate: Fate,
+    ) -> Result<(), StepError> {
+        by_family!(address, IpAddr(address), F => self.neighbor_of_comes::<F>(index, address, fate))
+    }
+
+    fn neighbor_of_comes<F: Configured>(
+        &mut self,
+        index: InterfaceIndex,
+        address: F::Addr,
+        fate: Fate,
+    ) -> Result<(), StepError> {
+        let refuse = |error: NeighborError| Err(RouterError::<F>::Neighbor(error).into());
         let (Fate::Static(mac) | Fate::Heard(mac)) = fate;
         if !mac.is_station() {
-            return Err(RouterError::Neighbor(NeighborError::NotAStation(mac)).into());
+            return refuse(NeighborError::NotAStation(mac));
         }
-        Router::check_neighbor::<Ip4>(&self.control.interfaces, key.0, key.1)?;
+        Router::check_neighbor::<F>(&self.control.interfaces, index, address)?;
+        let key = (index, address.into());
         let table = self.control.router.neighbors();
         let limit = table.settings().limit;
         if !self.is_neighbor(key) {
-            let is_new = |(key, fate): &(&(InterfaceIndex, Ipv4Addr), &Option<Fate>)| {
-                fate.is_some() && table.get(key.0, IpAddr::V4(key.1)).is_none()
+            let is_new = |(key, fate): &(&(InterfaceIndex, IpAddr), &Option<Fate>)| {
+                fate.is_some() && table.get(key.0, key.1).is_none()
             };
             if table.len() + self.draft.neighbors.iter().filter(is_new).count() >= limit {
-                return Err(RouterError::Neighbor(NeighborError::Full { limit }).into());
+                return refuse(NeighborError::Full { limit });
             }
         }
         self.draft.neighbors.insert(key, Some(fate));
@@ -549,49 +589,52 @@ impl Draft {
     }
 
     fn add_tables(&mut self, control: &mut Control, changes: &ChangeSet) {
-        for (step, id, name) in changes.wanted_tables() {
-            if control.router.table_index::<Ip4>(id).is_ok() {
+        for (step, key, name) in changes.wanted_tables() {
+            if table_index(control, key).is_ok() {
                 continue;
             }
-            match control.router.add_table::<Ip4>(&mut control.engine, id, name) {
-                Ok(index) => drop(self.tables.insert(id, index)),
-                Err(error) => self.refused.push((step, error.into())),
+            let Control { router, engine, .. } = control;
+            let made =
+                by_family!(key.0, F => router.add_table::<F>(engine, key.1, name).map_err(StepError::from));
+            match made {
+                Ok(index) => drop(self.tables.insert(key, index)),
+                Err(error) => self.refused.push((step, error)),
             }
         }
     }
 
     fn remove_tables(&mut self, control: &mut Control) {
-        let Control { router, engine, interfaces, .. } = control;
-        for (id, _) in std::mem::take(&mut self.tables) {
-            if let Err(error) = router.delete_table::<Ip4>(engine, interfaces, id) {
-                tracing::error!("table {id} stays though its change was refused: {error}");
+        for (version, id) in std::mem::take(&mut self.tables).into_keys() {
+            if let Err(error) = delete_table(control, (version, id)) {
+                tracing::error!("{version} table {id} stays though its change was refused: {error}");
             }
         }
     }
 
     /// Nothing may lead into a table that goes, when all routes are as they are to be.
     fn check_deleted_tables(&mut self, control: &Control) {
-        for (step, id) in &self.deleted {
-            let Ok(index) = control.router.table_index::<Ip4>(*id) else { continue };
-            let users = control.router.users_of::<Ip4>(&control.interfaces, index);
-            if !users.is_empty() {
-                self.refused.push((*step, RouterError::TableInUse(*id, users).into()));
-            }
+        for (step, (version, id)) in &self.deleted {
+            by_family!(*version, F => {
+                let Ok(index) = control.router.table_index::<F>(*id) else { continue };
+                let users = control.router.users_of::<F>(&control.interfaces, index);
+                if !users.is_empty() {
+                    self.refused.push((*step, RouterError::<F>::TableInUse(*id, users).into()));
+                }
+            });
         }
     }
 
-    /// All changes of routes, by table, in the order of the steps.
-    fn routes<'a>(&'a self, steps: &'a [Step], without: &BTreeSet<usize>) -> Routes<'a> {
-        let mut routes = Routes::default();
+    /// All changes of routes of a family, by table, in the order of the steps.
+    fn routes<'a, F: Configured>(&'a self, steps: &'a [Step], without: &BTreeSet<usize>) -> Routes<'a, F> {
+        let mut routes = Routes { tables: Vec::new(), steps: Vec::new() };
         for (place, step) in steps.iter().enumerate() {
-            match step {
-                Step::Route(..) if !without.is_empty() && without.contains(&place) => {}
-                Step::Route(table, change) => routes.add(place, *table, std::slice::from_ref(change)),
-                Step::Other(_) => {
-                    if let Some((table, changes)) = self.routes.get(&place) {
-                        routes.add(place, *table, changes);
-                    }
-                }
+            let made = match step {
+                Step::Route(_) if without.contains(&place) => &[],
+                Step::Route(route) => std::slice::from_ref(route),
+                Step::Other(_) => self.routes.get(&place).map_or(&[] as &[_], Vec::as_slice),
+            };
+            for (table, change) in made.iter().filter_map(F::route_of) {
+                routes.add(place, table, change);
             }
         }
         routes
@@ -619,21 +662,21 @@ impl Draft {
     fn finish(self, control: &mut Control, owner: Owner) {
         let Control { router, engine, interfaces, .. } = control;
         for (index, subnet) in self.subnets {
-            router.forget_subnet::<Ip4>(engine, interfaces, index, subnet);
+            by_family!(subnet, IpNet(subnet), F => router.forget_subnet::<F>(engine, interfaces, index, subnet));
         }
         for ((index, address), fate) in self.neighbors {
-            let known = match fate {
+            let known = by_family!(address, IpAddr(address), F => match fate {
                 Some(Fate::Static(mac)) => {
-                    router.set_static_neighbor::<Ip4>(engine, interfaces, index, address, mac)
+                    router.set_static_neighbor::<F>(engine, interfaces, index, address, mac).map_err(StepError::from)
                 }
                 Some(Fate::Heard(mac)) => {
-                    router.tell_neighbor::<Ip4>(engine, interfaces, index, address, mac)
+                    router.tell_neighbor::<F>(engine, interfaces, index, address, mac).map_err(StepError::from)
                 }
                 None => {
-                    router.remove_neighbor(engine, interfaces, index, address.into());
+                    router.remove_neighbor(engine, interfaces, index, IpAddr::from(address));
                     Ok(())
                 }
-            };
+            });
             if let Err(error) = known {
                 tracing::error!("neighbour {address}: {error}");
             }
@@ -649,13 +692,14 @@ impl Draft {
                 tracing::error!("step {step} of a change of {owner}: {error}");
             }
         }
-        for (_, id) in self.deleted {
-            let Control { router, engine, interfaces, .. } = control;
-            let index = router.table_index::<Ip4>(id);
-            match index.and_then(|index| Ok((index, router.delete_table::<Ip4>(engine, interfaces, id)?))) {
+        for (_, (version, id)) in self.deleted {
+            match delete_table(control, (version, id)) {
                 Ok((index, lease)) => {
-                    control.flows_lose_table(index, &lease);
-                    control.deleted_tables.push((index, lease));
+                    // Verdicts name tables of IPv4.
+                    if version == IpVersion::V4 {
+                        control.flows_lose_table(index, &lease);
+                    }
+                    control.deleted_tables.push((version, index, lease));
                 }
                 Err(error) => tracing::error!("{error}"),
             }
@@ -664,37 +708,50 @@ impl Draft {
     }
 }
 
-/// Changes of routes by table, in the order of the steps.
-#[derive(Default)]
-struct Routes<'a> {
-    tables: Vec<(TableIndex, Vec<&'a Change>)>,
+/// Deletes a table that nothing leads into; returns the index that it had.
+fn delete_table(control: &mut Control, (version, id): TableKey) -> Result<(TableIndex, Lease), StepError> {
+    let index = table_index(control, (version, id))?;
+    let Control { router, engine, interfaces, .. } = control;
+    Ok((index, by_family!(version, F => router.delete_table::<F>(engine, interfaces, id)?)))
+}
+
+/// Changes of routes of a family by table, in the order of the steps.
+struct Routes<'a, F: Configured> {
+    tables: Vec<(TableIndex, Vec<&'a Change<F>>)>,
     /// By table and change, the step that it follows from.
     steps: Vec<Vec<usize>>,
 }
 
-impl<'a> Routes<'a> {
-    fn add(&mut self, step: usize, table: TableIndex, changes: &'a [Change]) {
+impl<'a, F: Configured> Routes<'a, F> {
+    fn add(&mut self, step: usize, table: TableIndex, change: &'a Change<F>) {
         // Few tables, and mostly the one of the change before.
         let place = self.tables.iter().rposition(|(other, _)| *other == table).unwrap_or_else(|| {
             self.tables.push((table, Vec::new()));
             self.steps.push(Vec::new());
             self.steps.len() - 1
         });
-        self.tables[place].1.extend(changes);
-        self.steps[place].extend(changes.iter().map(|_| step));
+        self.tables[place].1.push(change);
+        self.steps[place].push(step);
     }
 
-    /// Finds out which steps the errors of tables are about; and the error that is about none.
-    fn blame(&self, errors: Vec<(usize, RouterError)>) -> (Vec<(usize, StepError)>, Option<StepError>) {
+    /// The tables of some family are not ready: those that are let the routes go. Finds out which steps the errors of others
+    /// are about; and the error that is about none.
+    fn refused(
+        &self,
+        control: &mut Control,
+        prepared: Result<PendingChanges<F>, Vec<(usize, RouterError<F>)>>,
+    ) -> (Vec<(usize, StepError)>, Option<StepError>) {
         let (mut refused, mut general) = (Vec::new(), None);
-        for (place, error) in errors {
+        let errors = prepared.map(|pending| control.router.withdraw(&mut control.engine, pending));
+        for (place, error) in errors.err().unwrap_or_default() {
             let steps = &self.steps[place];
             match error {
                 RouterError::Apply(ApplyError::Refused(changes)) => {
                     refused.extend(changes.into_iter().map(|(change, error)| (steps[change], error.into())));
                 }
                 RouterError::UnknownTable(id) => {
-                    refused.extend(steps.iter().map(|step| (*step, RouterError::UnknownTable(id).into())));
+                    let unknown = |step: &usize| (*step, RouterError::<F>::UnknownTable(id).into());
+                    refused.extend(steps.iter().map(unknown));
                 }
                 error => general = Some(error.into()),
             }

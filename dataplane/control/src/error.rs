@@ -2,22 +2,20 @@
 //! Why a change set is refused: typed here, and a return value, a sentence or a report only where it leaves the process.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use thiserror::Error;
 use weft_classify::ClassifyError;
 use weft_engine::feature::FeatureError;
 use weft_flow::FlowError;
 use weft_flow_map::FlowId;
-use weft_nodes::interface::InterfaceError;
-use weft_nodes::ip4::{Ip4, RouteError};
-use weft_nodes::router::TableId;
+use weft_nodes::fib::{Ip4, Ip6, RouteError};
+use weft_nodes::interface::{InterfaceError, IpVersion, by_family};
+use weft_nodes::router::{RouterError, RoutesError, TableId};
 
 use crate::links::LinkError;
 use crate::value::ValueError;
-
-pub(crate) type RouterError = weft_nodes::router::RouterError<Ip4>;
 
 /// Why one step of a change set cannot be made.
 #[derive(Debug, Error)]
@@ -25,12 +23,15 @@ pub enum StepError {
     /// The registry of interfaces refuses.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
-    /// IPv4 refuses.
+    /// The router refuses.
     #[error(transparent)]
-    Router(#[from] RouterError),
-    /// A table refuses a route.
+    Router(#[from] RoutesError),
+    /// An IPv4 table refuses a route.
     #[error(transparent)]
-    Route(#[from] RouteError),
+    Ip4(RouteError<Ip4>),
+    /// An IPv6 table refuses a route.
+    #[error(transparent)]
+    Ip6(RouteError<Ip6>),
     /// An arc refuses a feature.
     #[error(transparent)]
     Feature(#[from] FeatureError),
@@ -113,9 +114,9 @@ pub enum StepError {
         /// The interface.
         name: String,
         /// What was to be deleted.
-        found: Ipv4Net,
+        found: IpNet,
         /// What it has.
-        own: Ipv4Net,
+        own: IpNet,
     },
     /// Nothing to delete.
     #[error("{address} is no neighbour on {interface}")]
@@ -123,7 +124,7 @@ pub enum StepError {
         /// The interface.
         interface: String,
         /// Who is not there.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// What is configured is not changed by what is heard.
     #[error("{address} is a static neighbour on {interface}: delete it first")]
@@ -131,14 +132,20 @@ pub enum StepError {
         /// The interface.
         interface: String,
         /// Who is configured.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// A table that the same change set adds cannot be deleted by it, nor the other way round.
-    #[error("IPv4 table {0} cannot come and go in one change")]
-    TableComesAndGoes(TableId),
+    #[error("{0} table {1} cannot come and go in one change")]
+    TableComesAndGoes(IpVersion, TableId),
     /// It was there when the change was noted.
-    #[error("IPv4 table {0} is another by now")]
-    TableGone(TableId),
+    #[error("{0} table {1} is another by now")]
+    TableGone(IpVersion, TableId),
+}
+
+impl StepError {
+    pub(crate) fn unknown_table(version: IpVersion, id: TableId) -> StepError {
+        by_family!(version, F => RouterError::<F>::UnknownTable(id).into())
+    }
 }
 
 /// Why a change set changes nothing.

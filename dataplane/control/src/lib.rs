@@ -21,6 +21,7 @@ mod change_set;
 mod claims;
 mod commit;
 mod error;
+mod family;
 mod flows;
 mod links;
 mod resync;
@@ -31,13 +32,14 @@ mod value;
 use weft_classify::{Rule, RuleSets};
 use weft_engine::{Engine, InterfaceIndex, Lease};
 use weft_nodes::graph::Nodes;
-use weft_nodes::interface::Interfaces;
-use weft_nodes::ip4::{IcmpRates, TableIndex};
+use weft_nodes::interface::{Interfaces, IpVersion, TableIndex};
+use weft_nodes::ip4::IcmpRates;
 use weft_nodes::router::Router;
 
 pub use change_set::{ChangeSet, Object};
 pub use commit::{Purpose, Trial};
 pub use error::{Refused, StepError};
+pub use family::Configured;
 pub use flows::{Decision, Flows, ServeTables};
 pub use links::{LinkError, Links, NoLinks, Undo};
 pub use resync::Replay;
@@ -54,7 +56,7 @@ pub struct Control {
     pub engine: Engine,
     /// Interfaces.
     pub interfaces: Interfaces,
-    /// IPv4: tables, routes, neighbours.
+    /// Tables, routes, neighbours.
     pub router: Router,
     /// The built-in nodes.
     pub nodes: Nodes,
@@ -64,7 +66,7 @@ pub struct Control {
     icmp: IcmpRates,
     claims: Claims,
     declared: settings::Declared,
-    deleted_tables: Vec<(TableIndex, Lease)>,
+    deleted_tables: Vec<(IpVersion, TableIndex, Lease)>,
 }
 
 impl Control {
@@ -103,7 +105,7 @@ impl Control {
 
     /// Tables that change sets have deleted since the last call. Other tables will have their indices, once nobody holds
     /// the leases.
-    pub fn take_deleted_tables(&mut self) -> Vec<(TableIndex, Lease)> {
+    pub fn take_deleted_tables(&mut self) -> Vec<(IpVersion, TableIndex, Lease)> {
         std::mem::take(&mut self.deleted_tables)
     }
 

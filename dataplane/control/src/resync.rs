@@ -8,12 +8,12 @@
 use std::collections::BTreeSet;
 
 use weft_engine::InterfaceIndex;
-use weft_nodes::interface::Interface;
-use weft_nodes::ip4::{Ip4, Owner, TableIndex};
+use weft_nodes::interface::{Interface, IpVersion, Owner, TableIndex, by_family};
 use weft_nodes::neighbor::NeighborState;
 
 use crate::change_set::{ChangeSet, Object};
 use crate::error::StepError;
+use crate::family::Configured;
 use crate::links::Links;
 use crate::{Control, Purpose};
 
@@ -40,8 +40,11 @@ impl Control {
     pub fn begin_resync(&mut self, owner: Owner) {
         let objects = self.claims.of(owner);
         self.claims.await_again(Replay::Owner(owner), objects);
-        for table in self.table_indices() {
-            self.router.begin_resync::<Ip4>(table, owner);
+        for version in IpVersion::ALL {
+            by_family!(version, F => {
+                let tables = self.table_indices::<F>();
+                tables.into_iter().for_each(|table| self.router.begin_resync::<F>(table, owner));
+            });
         }
     }
 
@@ -51,20 +54,16 @@ impl Control {
             Replay::Owner(owner) => self.claims.of(owner),
             Replay::Addresses => {
                 let of = |(index, interface): (InterfaceIndex, &Interface)| {
-                    let addresses = interface.ip4.addresses.clone();
+                    let addresses = interface.addresses().collect::<Vec<_>>();
                     addresses.into_iter().map(move |address| Object::Address(index, address))
                 };
                 self.interfaces.iter().flat_map(of).collect()
             }
             Replay::Neighbors => {
-                let known = self.router.neighbors().iter().filter_map(|neighbor| match neighbor.address {
-                    // What was learned ages.
-                    std::net::IpAddr::V4(address) if matches!(neighbor.state, NeighborState::Static(_)) => {
-                        Some(Object::Neighbor(neighbor.interface, address))
-                    }
-                    _ => None,
-                });
-                known.collect()
+                // What was learned ages.
+                let all = self.router.neighbors().iter();
+                let known = all.filter(|neighbor| matches!(neighbor.state, NeighborState::Static(_)));
+                known.map(|neighbor| Object::Neighbor(neighbor.interface, neighbor.address)).collect()
             }
         };
         self.claims.await_again(replay, objects);
@@ -79,7 +78,11 @@ impl Control {
     pub fn end_resync(&mut self, links: &dyn Links, owner: Owner) -> Result<usize, StepError> {
         let objects = self.end_replay(links, Replay::Owner(owner));
         // Routes come last: what follows from the addresses is none of them.
-        Ok(objects + self.sweep_routes(&self.table_indices(), owner)?)
+        let mut gone = objects;
+        for version in IpVersion::ALL {
+            gone += by_family!(version, F => self.sweep_routes::<F>(&self.table_indices::<F>(), owner)?);
+        }
+        Ok(gone)
     }
 
     /// As [`Control::end_resync`], of a replay of all addresses or neighbours: what was not said goes, whoever wants it.
@@ -94,12 +97,10 @@ impl Control {
             let is_there = match &object {
                 Object::Address(index, address) => {
                     let interface = self.interfaces.get(*index);
-                    interface.is_some_and(|interface| interface.ip4.addresses.contains(address))
+                    interface.is_some_and(|interface| interface.has(*address))
                 }
-                Object::Neighbor(index, address) => {
-                    self.router.neighbors().get(*index, (*address).into()).is_some()
-                }
-                Object::Table(_)
+                Object::Neighbor(index, address) => self.router.neighbors().get(*index, *address).is_some(),
+                Object::Table(..)
                 | Object::Feature { .. }
                 | Object::Setting(..)
                 | Object::Attachment(..)
@@ -119,21 +120,25 @@ impl Control {
     }
 
     /// Marks the routes of an owner in one table.
-    pub fn begin_route_resync(&mut self, table: TableIndex, owner: Owner) {
-        self.router.begin_resync::<Ip4>(table, owner);
+    pub fn begin_route_resync<F: Configured>(&mut self, table: TableIndex, owner: Owner) {
+        self.router.begin_resync::<F>(table, owner);
     }
 
     /// Deletes the routes of an owner that were marked and not said again.
-    pub fn sweep_routes(&mut self, tables: &[TableIndex], owner: Owner) -> Result<usize, StepError> {
+    pub fn sweep_routes<F: Configured>(
+        &mut self,
+        tables: &[TableIndex],
+        owner: Owner,
+    ) -> Result<usize, StepError> {
         let mut removed = 0;
         for table in tables {
-            removed += self.router.end_resync::<Ip4>(&mut self.engine, *table, owner)?;
+            removed += self.router.end_resync::<F>(&mut self.engine, *table, owner)?;
         }
         Ok(removed)
     }
 
-    fn table_indices(&self) -> Vec<TableIndex> {
-        self.router.tables::<Ip4>().map(|(index, _)| index).collect()
+    fn table_indices<F: Configured>(&self) -> Vec<TableIndex> {
+        self.router.tables::<F>().map(|(index, _)| index).collect()
     }
 
     /// Makes of a change set all that can be made; returns the steps that were refused.

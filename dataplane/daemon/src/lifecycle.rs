@@ -29,7 +29,7 @@
 
 use weft_control::Control;
 use weft_engine::InterfaceIndex;
-use weft_nodes::interface::{Event, InterfaceError};
+use weft_nodes::interface::{Event, InterfaceError, IpVersion};
 use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
 
 use crate::ports::DeviceError;
@@ -118,11 +118,13 @@ impl Dataplane {
         }
     }
 
-    /// Tells everybody of the tables that change sets have deleted.
+    /// Tells everybody of the tables that change sets have deleted. Plugins know those of IPv4.
     pub fn tell_of_deleted_tables(&mut self) {
-        for (table, lease) in self.control.take_deleted_tables() {
-            self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, table, &lease));
-            self.tell_plugins(PluginEvent::TableRemoved(table.0));
+        for (version, table, lease) in self.control.take_deleted_tables() {
+            self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, version, table, &lease));
+            if version == IpVersion::V4 {
+                self.tell_plugins(PluginEvent::TableRemoved(table.0));
+            }
         }
     }
 }

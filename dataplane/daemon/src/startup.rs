@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use weft_cli::Rights;
 use weft_control::{ChangeSet, Owner, Purpose, StepError, Value, settings};
 use weft_engine::InterfaceIndex;
+use weft_nodes::fib::Ip4;
 
 use crate::config::interfaces::Interface;
 use crate::config::{Config, Source};
@@ -42,7 +43,7 @@ fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), DeviceEr
     }
     let table = common.table.0;
     if table != 0 {
-        changes.add_table(dataplane, table, None)?;
+        changes.add_table::<Ip4>(dataplane, table, None)?;
         changes.set(&settings::TABLE, index, Value::Number(table.into()));
     }
     wanted(dataplane, &mut changes, Some(index), &common.settings)?;

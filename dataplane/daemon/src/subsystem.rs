@@ -14,8 +14,7 @@
 use std::any::{Any, TypeId, type_name};
 
 use weft_engine::{Engine, InterfaceIndex, Lease};
-use weft_nodes::interface::{Changes, Interfaces};
-use weft_nodes::ip4::TableIndex;
+use weft_nodes::interface::{Changes, Interfaces, IpVersion, TableIndex};
 use weft_nodes::router::Router;
 
 /// What every subsystem may use.
@@ -69,9 +68,15 @@ pub trait Subsystem: Any {
         let _ = (cx, index);
     }
 
-    /// A forwarding table is deleted. Another one will have its index when nobody holds the lease any more.
-    fn table_removed(&mut self, cx: &mut Foundation<'_>, table: TableIndex, lease: &Lease) {
-        let _ = (cx, table, lease);
+    /// A forwarding table of a family is deleted. Another one will have its index when nobody holds the lease any more.
+    fn table_removed(
+        &mut self,
+        cx: &mut Foundation<'_>,
+        version: IpVersion,
+        table: TableIndex,
+        lease: &Lease,
+    ) {
+        let _ = (cx, version, table, lease);
     }
 }
 

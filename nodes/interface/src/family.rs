@@ -7,19 +7,92 @@
 use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use weft_headers::{EtherType, MacAddr, link_local};
 
 use crate::table::Entry;
 use crate::{Interface, TableIndex};
 
+/// Does what is written once for all families with the one that a value is of: an [`IpVersion`], or an enum of addresses or
+/// prefixes with a variant for each.
+///
+/// ```
+/// use std::net::IpAddr;
+/// use weft_interface::{AddressFamily, IpVersion, by_family};
+///
+/// fn may_be_neighbor(address: IpAddr) -> bool {
+///     by_family!(address, IpAddr(address), F => F::is_unicast(address))
+/// }
+///
+/// assert!(!may_be_neighbor("ff02::1".parse().unwrap()));
+/// assert_eq!(by_family!(IpVersion::V6, F => F::NAME), "IPv6");
+/// ```
+#[macro_export]
+macro_rules! by_family {
+    ($value:expr, $family:ident => $work:expr) => {
+        $crate::by_family!($value, IpVersion, $family => $work, $crate::IpVersion::V4, $crate::IpVersion::V6)
+    };
+    ($value:expr, $of:ident($inner:pat), $family:ident => $work:expr) => {
+        $crate::by_family!($value, $of, $family => $work, $of::V4($inner), $of::V6($inner))
+    };
+    ($value:expr, $of:ident, $family:ident => $work:expr, $ip4:pat, $ip6:pat) => {
+        match $value {
+            $ip4 => {
+                #[allow(dead_code)]
+                type $family = $crate::Ip4;
+                $work
+            }
+            $ip6 => {
+                #[allow(dead_code)]
+                type $family = $crate::Ip6;
+                $work
+            }
+        }
+    };
+}
+
+/// Which family, where only run time tells.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum IpVersion {
+    /// [`Ip4`].
+    V4,
+    /// [`Ip6`].
+    V6,
+}
+
+impl IpVersion {
+    /// Both.
+    pub const ALL: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
+}
+
+impl fmt::Display for IpVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(by_family!(self, F => F::NAME))
+    }
+}
+
+impl From<IpAddr> for IpVersion {
+    fn from(address: IpAddr) -> IpVersion {
+        by_family!(address, IpAddr(_), F => F::VERSION)
+    }
+}
+
+impl From<IpNet> for IpVersion {
+    fn from(prefix: IpNet) -> IpVersion {
+        by_family!(prefix, IpNet(_), F => F::VERSION)
+    }
+}
+
 /// An address family. Its value says nothing; the type does.
 pub trait AddressFamily: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {
     /// An address.
-    type Addr: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> + Send + Sync + 'static;
+    type Addr: Copy + Ord + Hash + fmt::Debug + fmt::Display + FromStr + Into<IpAddr> + Send + Sync + 'static;
     /// A prefix.
     type Net: IpPrefix<Addr = Self::Addr>;
+    /// Which one it is.
+    const VERSION: IpVersion;
     /// As sentences name it.
     const NAME: &'static str;
     /// What frames say that carry its packets.
@@ -29,6 +102,8 @@ pub trait AddressFamily: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static 
 
     /// An address that is of this family.
     fn address(address: IpAddr) -> Option<Self::Addr>;
+    /// A prefix that is of this family.
+    fn prefix(prefix: IpNet) -> Option<Self::Net>;
     /// Whether one host can have this address: what a next hop and a neighbour must have.
     fn is_unicast(address: Self::Addr) -> bool;
     /// Whether the address says something on its own link only (RFC 4007): another link may have the same, no route
@@ -114,7 +189,9 @@ impl<F: AddressFamily> Addressing<F> {
 }
 
 /// A prefix, or an address with its subnet. Its order is by address, then by length.
-pub trait IpPrefix: Copy + Ord + Hash + fmt::Debug + fmt::Display + Send + Sync + 'static {
+pub trait IpPrefix:
+    Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpNet> + Send + Sync + 'static
+{
     /// An address of its family.
     type Addr;
     /// Length of the prefix that contains one address.
@@ -143,6 +220,7 @@ pub struct Ip4;
 impl AddressFamily for Ip4 {
     type Addr = Ipv4Addr;
     type Net = Ipv4Net;
+    const VERSION: IpVersion = IpVersion::V4;
     const NAME: &'static str = "IPv4";
     const ETHER_TYPE: EtherType = EtherType::IPV4;
     /// RFC 791 section 3.1.
@@ -152,6 +230,13 @@ impl AddressFamily for Ip4 {
         match address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
+        }
+    }
+
+    fn prefix(prefix: IpNet) -> Option<Ipv4Net> {
+        match prefix {
+            IpNet::V4(prefix) => Some(prefix),
+            IpNet::V6(_) => None,
         }
     }
 
@@ -189,6 +274,7 @@ pub struct Ip6;
 impl AddressFamily for Ip6 {
     type Addr = Ipv6Addr;
     type Net = Ipv6Net;
+    const VERSION: IpVersion = IpVersion::V6;
     const NAME: &'static str = "IPv6";
     const ETHER_TYPE: EtherType = EtherType::IPV6;
     /// RFC 8200 section 5.
@@ -198,6 +284,13 @@ impl AddressFamily for Ip6 {
         match address {
             IpAddr::V6(address) => Some(address),
             IpAddr::V4(_) => None,
+        }
+    }
+
+    fn prefix(prefix: IpNet) -> Option<Ipv6Net> {
+        match prefix {
+            IpNet::V6(prefix) => Some(prefix),
+            IpNet::V4(_) => None,
         }
     }
 

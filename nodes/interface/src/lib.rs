@@ -8,8 +8,9 @@
 
 #![deny(unsafe_code)]
 
-mod events;
+#[macro_use]
 mod family;
+mod events;
 mod kind;
 mod owner;
 mod settings;
@@ -18,6 +19,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use thiserror::Error;
 use weft_engine::counters::DELETED;
 use weft_engine::publish::Published;
@@ -27,7 +29,7 @@ use weft_stats::{EntryIndex, StatsError};
 use weft_headers::MacAddr;
 
 pub use events::{Changes, Event};
-pub use family::{AddressFamily, Addressing, Ip4, Ip6, IpPrefix};
+pub use family::{AddressFamily, Addressing, Ip4, Ip6, IpPrefix, IpVersion};
 pub use kind::Kind;
 pub use owner::Owner;
 pub use settings::{GratuitousArp, LinkState, SourceCheck, TableIndex};
@@ -97,6 +99,19 @@ impl Interface {
     fn settle(&mut self) {
         self.ip4.settle(self.mac);
         self.ip6.settle(self.mac);
+    }
+}
+
+impl Interface {
+    /// Its addresses of all families, with their subnets.
+    pub fn addresses(&self) -> impl Iterator<Item = IpNet> {
+        let ip4 = self.ip4.addresses.iter().map(|address| IpNet::V4(*address));
+        ip4.chain(self.ip6.addresses.iter().map(|address| IpNet::V6(*address)))
+    }
+
+    /// Whether it has an address, with this subnet.
+    pub fn has(&self, address: IpNet) -> bool {
+        by_family!(address, IpNet(address), F => F::of(self).addresses.contains(&address))
     }
 }
 

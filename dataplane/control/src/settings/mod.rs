@@ -50,7 +50,7 @@ pub use multipath::{MULTIPATH, multipath};
 pub use neighbors::{NEIGHBOR_AGE, NEIGHBOR_LIMIT, NEIGHBOR_UNRESOLVED};
 pub use proxy_arp::PROXY_ARP;
 pub use source_check::{SOURCE_CHECK, source_check};
-pub use table::TABLE;
+pub use table::{IP6_TABLE, TABLE};
 pub use tag::TAG;
 pub use unnumbered::UNNUMBERED;
 
@@ -65,6 +65,7 @@ pub static ALL: &[&Setting] = &[
     &ICMP_TOO_BIG,
     &ICMP_UNREACHABLE,
     &TABLE,
+    &IP6_TABLE,
     &MAC,
     &MIN_HOP_LIMIT,
     &MIN_TTL,

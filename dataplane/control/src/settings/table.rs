@@ -1,37 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The forwarding table of what arrives on an interface.
+//! The forwarding tables of what arrives on an interface.
 
-use weft_nodes::ip4::Ip4;
-
-use weft_nodes::router::TableId;
+use weft_engine::InterfaceIndex;
+use weft_nodes::fib::{Ip4, Ip6};
+use weft_nodes::router::{RouterError, TableId};
 
 use super::{ScopeOf, Setting, Words};
-use crate::error::RouterError;
+use crate::Control;
+use crate::commit::Trial;
+use crate::error::StepError;
+use crate::family::Configured;
 use crate::value::{Grammar, Value};
+
+const GRAMMAR: Grammar = Grammar::Number { what: "table", low: 0, high: u32::MAX as u64, none: None };
 
 /// See there.
 pub static TABLE: Setting = Setting {
     name: "ip-table",
     help: "Move an interface without addresses to another IPv4 table",
-    grammar: Grammar::Number { what: "table", low: 0, high: u32::MAX as u64, none: None },
+    grammar: GRAMMAR,
     commands: &[Words::new("set interface ip table <interface> <value>")],
     conf: "ip table",
     message: Some("sw_interface_set_table"),
     vplaned: Some("netlink link: IFLA_MASTER of a VRF"),
-    scope: ScopeOf::Interface {
-        get: |control, index| {
-            let table = control.router.table::<Ip4>(control.interfaces.get(index)?.ip4.table);
-            Some(Value::Number(table.map_or(0, |table| table.id).into()))
-        },
-        plan: |trial, index, value| {
-            let &Value::Number(id) = value else { return Ok(()) };
-            let table =
-                trial.control().router.table_index::<Ip4>(TableId::try_from(id).unwrap_or(TableId::MAX))?;
-            let interface = trial.interface(index)?;
-            if !interface.ip4.addresses.is_empty() {
-                return Err(RouterError::HasAddresses(interface.name.clone()).into());
-            }
-            trial.change(index, |interface| interface.ip4.table = table)
-        },
-    },
+    scope: ScopeOf::Interface { get: get::<Ip4>, plan: plan::<Ip4> },
 };
+
+/// See there.
+pub static IP6_TABLE: Setting = Setting {
+    name: "ip6-table",
+    help: "Move an interface without IPv6 addresses to another IPv6 table",
+    grammar: GRAMMAR,
+    commands: &[Words::new("set interface ip6 table <interface> <value>")],
+    conf: "ip6 table",
+    message: Some("sw_interface_set_table"),
+    vplaned: Some("netlink link: IFLA_MASTER of a VRF"),
+    scope: ScopeOf::Interface { get: get::<Ip6>, plan: plan::<Ip6> },
+};
+
+fn get<F: Configured>(control: &Control, index: InterfaceIndex) -> Option<Value> {
+    let table = control.router.table::<F>(F::of(control.interfaces.get(index)?).table);
+    Some(Value::Number(table.map_or(0, |table| table.id).into()))
+}
+
+fn plan<F: Configured>(trial: &mut Trial<'_>, index: InterfaceIndex, value: &Value) -> Result<(), StepError> {
+    let &Value::Number(id) = value else { return Ok(()) };
+    let table = trial.control().router.table_index::<F>(TableId::try_from(id).unwrap_or(TableId::MAX))?;
+    let interface = trial.interface(index)?;
+    if !F::of(interface).addresses.is_empty() {
+        return Err(RouterError::<F>::HasAddresses(interface.name.clone()).into());
+    }
+    trial.change(index, |interface| F::of_mut(interface).table = table)
+}

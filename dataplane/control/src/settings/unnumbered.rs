@@ -32,7 +32,7 @@ pub static UNNUMBERED: Setting = Setting {
                 if lender == index || other.unnumbered.is_some() {
                     return Err(StepError::NotNumbered(name, other.name.clone()));
                 }
-                if !trial.interface(index)?.ip4.addresses.is_empty() {
+                if trial.interface(index)?.addresses().next().is_some() {
                     return Err(StepError::HasAddresses(name));
                 }
                 let mut others = trial.control().interfaces.iter();

@@ -13,8 +13,9 @@ use weft_binapi::api::weft_resync::{
     WeftResyncEndReply,
 };
 use weft_binapi::server::{Registry, Session, SessionId};
+use weft_control::Configured;
 use weft_engine::Lease;
-use weft_nodes::ip4::{Owner, TableIndex};
+use weft_nodes::interface::{IpVersion, Owner, TableIndex};
 
 use super::retval::step;
 use crate::state::Dataplane;
@@ -28,7 +29,7 @@ pub struct Agents {
     sessions: HashMap<SessionId, Owner>,
     resyncing: BTreeSet<SessionId>,
     /// Tables that are being said again by all agents together (`ip_table_replace_begin`).
-    replacing: BTreeSet<TableIndex>,
+    replacing: BTreeSet<(IpVersion, TableIndex)>,
 }
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -66,8 +67,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
 }
 
 impl Subsystem for Agents {
-    fn table_removed(&mut self, _: &mut Foundation<'_>, table: TableIndex, _: &Lease) {
-        self.replacing.remove(&table);
+    fn table_removed(&mut self, _: &mut Foundation<'_>, version: IpVersion, table: TableIndex, _: &Lease) {
+        self.replacing.remove(&(version, table));
     }
 }
 
@@ -108,22 +109,22 @@ impl Dataplane {
     }
 
     /// The routes of all clients in a table are about to be said again.
-    pub(super) fn begin_replacing(&mut self, table: TableIndex) -> Result<(), Retval> {
+    pub(super) fn begin_replacing<F: Configured>(&mut self, table: TableIndex) -> Result<(), Retval> {
         if !self.parts.get::<Agents>().resyncing.is_empty() {
             return Err(Retval::BUSY);
         }
-        self.parts.get_mut::<Agents>().replacing.insert(table);
+        self.parts.get_mut::<Agents>().replacing.insert((F::VERSION, table));
         for owner in self.all_agents() {
-            self.begin_route_resync(table, owner);
+            self.begin_route_resync::<F>(table, owner);
         }
         Ok(())
     }
 
     /// What was not said again goes. Without a beginning there is nothing to do.
-    pub(super) fn end_replacing(&mut self, table: TableIndex) -> Result<(), Retval> {
-        if self.parts.get_mut::<Agents>().replacing.remove(&table) {
+    pub(super) fn end_replacing<F: Configured>(&mut self, table: TableIndex) -> Result<(), Retval> {
+        if self.parts.get_mut::<Agents>().replacing.remove(&(F::VERSION, table)) {
             for owner in self.all_agents() {
-                self.sweep_routes(&[table], owner).map_err(|error| step(&error))?;
+                self.sweep_routes::<F>(&[table], owner).map_err(|error| step(&error))?;
             }
         }
         Ok(())

@@ -38,7 +38,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         match is_add {
             true if is_static => changes.add_neighbor(index, address, mac),
             true => changes.tell_neighbor(index, address, mac),
-            false => changes.delete(Object::Neighbor(index, address)),
+            false => changes.delete(Object::Neighbor(index, address.into())),
         }
         Ok(|_: &mut _| IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })
     });

@@ -23,8 +23,9 @@ pub fn step(error: &StepError) -> Retval {
 pub fn of(error: &StepError) -> Retval {
     match error {
         StepError::Interface(error) => interface(error),
-        StepError::Router(error) => router(error),
-        StepError::Route(error) => route(error),
+        StepError::Router(error) => routes(error),
+        StepError::Ip4(error) => route(error),
+        StepError::Ip6(error) => route(error),
         StepError::Classify(error) => classify(error),
         StepError::Flow(_) | StepError::FlowTables(_) | StepError::FlowTarget { .. } => {
             Retval::LIMIT_EXCEEDED
@@ -41,12 +42,12 @@ pub fn of(error: &StepError) -> Retval {
         StepError::MacOfSub(_) => Retval::INVALID_SW_IF_INDEX,
         StepError::Unnumbered(..) => Retval::UNSUPPORTED,
         StepError::NotUnnumbered(_) => Retval::UNEXPECTED_INTF_STATE,
-        StepError::InUse(..) | StepError::TableComesAndGoes(_) => Retval::RSRC_IN_USE,
+        StepError::InUse(..) | StepError::TableComesAndGoes(..) => Retval::RSRC_IN_USE,
         StepError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
         StepError::OtherLength { .. } => Retval::ADDRESS_LENGTH_MISMATCH,
         StepError::NoSuchNeighbor { .. } | StepError::NoSuchSetting(_) => Retval::NO_SUCH_ENTRY,
         StepError::StaticNeighbor { .. } => Retval::ENTRY_ALREADY_EXISTS,
-        StepError::TableGone(_) => Retval::NO_SUCH_FIB,
+        StepError::TableGone(..) => Retval::NO_SUCH_FIB,
     }
 }
 
@@ -64,8 +65,7 @@ pub fn device(error: DeviceError) -> Retval {
     tracing::info!("API: {error}");
     match error {
         DeviceError::Interface(error) => interface(&error),
-        DeviceError::Router(RoutesError::Ip4(error)) => router(&error),
-        DeviceError::Router(RoutesError::Ip6(error)) => router(&error),
+        DeviceError::Router(error) => routes(&error),
         DeviceError::Step(error) => of(&error),
         DeviceError::Changes(refused) => refused.first().map_or(Retval::UNSPECIFIED, of),
         DeviceError::Port(_) | DeviceError::Tap(_) | DeviceError::Netdev(_) | DeviceError::Umem(_) => {
@@ -90,6 +90,13 @@ pub fn interface(error: &InterfaceError) -> Retval {
         InterfaceError::NotAPort(_) => Retval::INVALID_SW_IF_INDEX,
         InterfaceError::TagsTaken(_) => Retval::VLAN_ALREADY_EXISTS,
         InterfaceError::HasSubs(..) => Retval::RSRC_IN_USE,
+    }
+}
+
+fn routes(error: &RoutesError) -> Retval {
+    match error {
+        RoutesError::Ip4(error) => router(error),
+        RoutesError::Ip6(error) => router(error),
     }
 }
 

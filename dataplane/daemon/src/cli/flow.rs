@@ -14,6 +14,7 @@ use weft_flow::counts::{Count, NAMES};
 use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
 use weft_flow_map::{Flow, FlowId, State};
+use weft_nodes::fib::Ip4;
 use weft_nodes::headers::IpProtocol;
 
 use super::{change, complete_interface, interface, left, refused, right, row};
@@ -74,7 +75,7 @@ fn redirect(
     Ok(match args.one_of(&to)? {
         To::Table => Decision::Table(args.parse_with("table", |word| {
             let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
-            changes.table(dataplane, id).map_err(|error| error.to_string())
+            changes.table::<Ip4>(dataplane, id).map_err(|error| error.to_string())
         })?),
         To::NextHop => {
             let address: Ipv4Addr = args.parse("address")?;

@@ -12,7 +12,7 @@ use weft_control::{ChangeSet, Object, Owner, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
 use weft_nodes::interface::Kind;
-use weft_nodes::ip4::{self, Action, DropKind, Preference, SourceCheck};
+use weft_nodes::ip4::{self, Action, DropKind, Ip4, Preference, SourceCheck};
 use weft_nodes::router::TableId;
 use weft_vplaned::netlink::{IfIndex, RpFilter, TagProtocol};
 use weft_vplaned::store::{self, Change, FibTable, InterfaceKind, PathTarget, Paths, VrfId};
@@ -132,26 +132,26 @@ impl Bindings {
         match change {
             Change::Route(table, IpNet::V4(prefix), paths) => {
                 if let Some(table) = self.table(table) {
-                    let table = batch.changes.table(dataplane, table)?;
+                    let table = batch.changes.table::<Ip4>(dataplane, table)?;
                     let action = Action::Set(Preference::default(), self.paths(&paths));
                     batch.changes.route(table, prefix, action);
                 }
             }
             Change::RouteGone(table, IpNet::V4(prefix)) => {
                 if let Some(table) = self.table(table) {
-                    let table = batch.changes.table(dataplane, table)?;
+                    let table = batch.changes.table::<Ip4>(dataplane, table)?;
                     batch.changes.route(table, prefix, Action::Delete);
                 }
             }
             Change::Vrf(vrf) => {
                 let table = vrf.table.0;
                 self.vrfs.insert(vrf.id, table);
-                batch.changes.add_table(dataplane, table, Some(&vrf.name))?;
+                batch.changes.add_table::<Ip4>(dataplane, table, Some(&vrf.name))?;
             }
             Change::VrfGone(vrf) => {
                 if let Some(table) = self.vrfs.remove(&vrf) {
                     batch.commit(dataplane);
-                    batch.changes.release(Object::Table(table));
+                    batch.changes.release(Object::table::<Ip4>(table));
                     batch.commit(dataplane);
                 }
             }
@@ -182,7 +182,7 @@ impl Bindings {
             }
             Change::AddressGone(address) => {
                 if let (Some(index), IpNet::V4(address)) = (self.of(address.index), address.address) {
-                    batch.changes.release(Object::Address(index, address));
+                    batch.changes.release(Object::Address(index, address.into()));
                 }
             }
             Change::Neighbor(neighbor) => {
@@ -190,13 +190,13 @@ impl Bindings {
                     match neighbor.permanent {
                         true => batch.changes.add_neighbor(index, address, MacAddr(neighbor.mac.0)),
                         // The dataplane learns by itself what is only learned.
-                        false => batch.changes.release(Object::Neighbor(index, address)),
+                        false => batch.changes.release(Object::Neighbor(index, address.into())),
                     }
                 }
             }
             Change::NeighborGone(kernel, address) => {
                 if let (Some(index), IpAddr::V4(address)) = (self.of(kernel), address) {
-                    batch.changes.release(Object::Neighbor(index, address));
+                    batch.changes.release(Object::Neighbor(index, address.into()));
                 }
             }
             // IPv6 stays in the store; answering for single addresses is not to be had.

@@ -23,7 +23,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             let index = changing(dataplane, changes, message.sw_if_index)?;
             match (message.is_add, message.del_all) {
                 (true, _) => changes.add_address(index, net(&message.prefix)?),
-                (false, false) => changes.delete(Object::Address(index, net(&message.prefix)?)),
+                (false, false) => changes.delete(Object::Address(index, net(&message.prefix)?.into())),
                 (false, true) => changes.delete_addresses(index),
             }
             Ok(|_: &mut _| SwInterfaceAddDelAddressReply { retval: 0 })

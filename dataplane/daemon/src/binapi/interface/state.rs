@@ -67,7 +67,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         if is_ipv6 {
             return Err(Retval::UNSUPPORTED);
         }
-        changes.table(dataplane, vrf_id).map_err(|error| step(&error))?;
+        changes.table::<Ip4>(dataplane, vrf_id).map_err(|error| step(&error))?;
         changes.set(&settings::TABLE, index, Value::Number(vrf_id.into()));
         Ok(|_: &mut _| SwInterfaceSetTableReply { retval: 0 })
     });

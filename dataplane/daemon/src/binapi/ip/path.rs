@@ -56,7 +56,7 @@ fn normal(
             Some(found.map_err(|_| Retval::NO_MATCHING_INTERFACE)?)
         }
     };
-    let mut of_path = || changes.table(dataplane, path.table_id).map_err(|_| Retval::NO_SUCH_FIB);
+    let mut of_path = || changes.table::<Ip4>(dataplane, path.table_id).map_err(|_| Retval::NO_SUCH_FIB);
     match interface {
         Some(interface) if address.is_unspecified() => Ok(PathTarget::Connected(interface)),
         Some(_) => Ok(PathTarget::Via { address, interface }),

@@ -79,7 +79,7 @@ fn note(
     how: How,
     (table, prefix, paths): (u32, &Prefix, &[FibPath]),
 ) -> Result<Place, Retval> {
-    let table = changes.table(dataplane, table).map_err(|error| step(&error))?;
+    let table = changes.table::<Ip4>(dataplane, table).map_err(|error| step(&error))?;
     let prefix = self::prefix(prefix)?;
     let mut read = || -> Result<Vec<RoutePath>, Retval> {
         if paths.is_empty() {

@@ -59,12 +59,12 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, IpTableReplaceBegin { table }| {
         let index = known(dataplane, &table)?;
-        dataplane.begin_replacing(index)?;
+        dataplane.begin_replacing::<Ip4>(index)?;
         Ok(IpTableReplaceBeginReply { retval: 0 })
     });
     registry.command(|dataplane, _, IpTableReplaceEnd { table }| {
         let index = known(dataplane, &table)?;
-        dataplane.end_replacing(index)?;
+        dataplane.end_replacing::<Ip4>(index)?;
         Ok(IpTableReplaceEndReply { retval: 0 })
     });
 }
@@ -91,9 +91,9 @@ fn add_del(
         _ if id == 0 => Ok(()),
         true => {
             let name = table.name.get().ok_or(Retval::INVALID_VALUE)?;
-            changes.add_table(dataplane, id, Some(name).filter(|name| !name.is_empty()))
+            changes.add_table::<Ip4>(dataplane, id, Some(name).filter(|name| !name.is_empty()))
         }
-        false => changes.delete_table(dataplane, id),
+        false => changes.delete_table::<Ip4>(dataplane, id),
     }
     .map_err(|error| step(&error))
 }

@@ -351,7 +351,7 @@ impl Model {
         let expected = self.addresses.keys().map(|(on, subnet)| (*on, address(*subnet)));
         assert_eq!(found, expected.collect());
         for ((on, subnet), owners) in &self.addresses {
-            let object = Object::Address(Index(*on), address(*subnet));
+            let object = Object::Address(Index(*on), address(*subnet).into());
             let owners: Vec<Owner> = owners.iter().map(|who| who.owner()).collect();
             assert_eq!(dataplane.owners(&object), owners, "{object:?}");
         }
@@ -375,7 +375,7 @@ impl Model {
         assert_eq!(tables, self.tables.keys().copied().chain([0]).collect());
         for (id, owners) in &self.tables {
             let owners: Vec<Owner> = owners.iter().map(|who| who.owner()).collect();
-            assert_eq!(dataplane.owners(&Object::Table(*id)), owners, "table {id}");
+            assert_eq!(dataplane.owners(&Object::table::<Ip4>(*id)), owners, "table {id}");
         }
         let mut found = BTreeSet::new();
         for (_, table) in dataplane.router.tables::<Ip4>() {
@@ -585,12 +585,12 @@ fn note(dataplane: &Dataplane, changes: &mut ChangeSet, what: What, add: bool) -
             note_rules(changes, what, add);
             return true;
         }
-        What::Address(on, subnet) => Object::Address(Index(on), address(subnet)),
-        What::Neighbor(on, subnet, _) => Object::Neighbor(Index(on), host(subnet)),
-        What::Table(id) => Object::Table(id),
+        What::Address(on, subnet) => Object::Address(Index(on), address(subnet).into()),
+        What::Neighbor(on, subnet, _) => Object::Neighbor(Index(on), host(subnet).into()),
+        What::Table(id) => Object::table::<Ip4>(id),
         What::Mtu(on, _) => Object::Setting(&settings::MTU, Some(Index(on))),
         What::Route(table, number) => {
-            let Ok(table) = changes.table(dataplane, table) else { return false };
+            let Ok(table) = changes.table::<Ip4>(dataplane, table) else { return false };
             let path = RoutePath::new(PathTarget::Drop(DropKind::Blackhole));
             let action = if add { Action::Set(Preference::default(), vec![path]) } else { Action::Delete };
             changes.route(table, to(number), action);
@@ -599,7 +599,7 @@ fn note(dataplane: &Dataplane, changes: &mut ChangeSet, what: What, add: bool) -
     };
     match (what, add) {
         (_, false) => changes.release(object),
-        (What::Table(id), true) => return changes.add_table(dataplane, id, None).is_ok(),
+        (What::Table(id), true) => return changes.add_table::<Ip4>(dataplane, id, None).is_ok(),
         (What::Neighbor(_, _, number), true) => changes.want(object, Value::Mac(mac(number))),
         (What::Mtu(_, mtu), true) => changes.want(object, Value::Number(mtu.into())),
         (_, true) => changes.want(object, Value::None),

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Objects that several want: an agent of the API, the operator, vplaned, startup.conf.
 
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
 use weft_control::{ChangeSet, Object, Owner, Purpose};
 
 use super::*;
@@ -38,11 +41,11 @@ fn what_two_want_goes_with_the_last_of_them() {
         let dataplane = &mut bed.dataplane;
         let index = dataplane.interfaces.find("pg0").unwrap();
         let agent = Owner::agent(0);
-        let host = "10.60.0.9".parse().unwrap();
+        let host: Ipv4Addr = "10.60.0.9".parse().unwrap();
         let mac = |last| weft_nodes::headers::MacAddr([2, 0, 0, 0, 0, last]);
         for (owner, last) in [(agent, 1), (other, 2)] {
             let mut changes = ChangeSet::new(owner);
-            changes.add_address(index, ADDRESS.parse().unwrap());
+            changes.add_address(index, ADDRESS.parse::<Ipv4Net>().unwrap());
             changes.add_neighbor(index, host, mac(last));
             dataplane.change(&changes, Purpose::Make).unwrap();
         }
@@ -56,7 +59,7 @@ fn what_two_want_goes_with_the_last_of_them() {
         let removed = dataplane.end_resync(agent).unwrap();
         assert_eq!((removed, known(dataplane)), (0, (1, Some(mac(2)))), "{other} still wants both");
         let mut changes = ChangeSet::new(other);
-        changes.release(Object::Neighbor(index, host));
+        changes.release(Object::Neighbor(index, host.into()));
         changes.release(Object::Address(index, ADDRESS.parse().unwrap()));
         dataplane.change(&changes, Purpose::Make).unwrap();
         assert_eq!(known(dataplane), (0, None));
@@ -113,7 +116,7 @@ fn an_interface_that_uses_the_addresses_of_another_has_none_of_its_own() {
     let index = bed.dataplane.interfaces.find("pg0").unwrap();
     for owner in [Owner::STARTUP, Owner::VPLANED, Owner::PLUGIN] {
         let mut changes = ChangeSet::new(owner);
-        changes.add_address(index, ADDRESS.parse().unwrap());
+        changes.add_address(index, ADDRESS.parse::<Ipv4Net>().unwrap());
         bed.dataplane.change(&changes, Purpose::Make).expect_err("it is unnumbered");
     }
     bed.refusal("set interface unnumbered loop0 use pg0");

@@ -25,7 +25,7 @@ fn set(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
     }
     let address = args.parse_with("IPv4 address with prefix length", prefix)?;
     match del {
-        true => changes.delete(Object::Address(index, address)),
+        true => changes.delete(Object::Address(index, address.into())),
         false => changes.add_address(index, address),
     }
     args.finish()

@@ -11,7 +11,7 @@ mod table;
 
 use weft_cli::{Args, CliError, Command};
 use weft_control::ChangeSet;
-use weft_nodes::ip4::TableIndex;
+use weft_nodes::ip4::{Ip4, TableIndex};
 
 use crate::state::Dataplane;
 
@@ -38,6 +38,6 @@ fn table(
 ) -> Result<TableIndex, CliError> {
     args.parse_with("table", |word| {
         let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
-        changes.table(dataplane, id).map_err(|error| error.to_string())
+        changes.table::<Ip4>(dataplane, id).map_err(|error| error.to_string())
     })
 }

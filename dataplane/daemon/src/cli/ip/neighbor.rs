@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ip neighbor`, `set ip neighbor`, `show ip neighbors`, `clear ip neighbors`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
@@ -62,14 +62,14 @@ fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
     // In VPP the word tells such entries from learned ones; what is configured here is always static.
     let _ = args.keyword("static");
     let index = interface(args, dataplane)?;
-    changes.add_neighbor(index, args.parse("IPv4 address")?, args.parse("MAC address")?);
+    changes.add_neighbor(index, args.parse::<Ipv4Addr>("IPv4 address")?, args.parse("MAC address")?);
     args.finish()
 }
 
 fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let _ = args.keyword("static");
     let index = interface(args, dataplane)?;
-    changes.delete(Object::Neighbor(index, args.parse("IPv4 address")?));
+    changes.delete(Object::Neighbor(index, args.parse::<Ipv4Addr>("IPv4 address")?.into()));
     // Whoever repeats the command that made it, with "del", says this too.
     let _: Option<MacAddr> = args.optional("MAC address")?;
     args.finish()

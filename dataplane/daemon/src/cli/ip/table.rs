@@ -37,13 +37,13 @@ fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
     let id = args.parse("table")?;
     let name = if args.keyword("name") { Some(args.word("name")?) } else { None };
     args.finish()?;
-    changes.add_table(dataplane, id, name).map_err(refused)
+    changes.add_table::<Ip4>(dataplane, id, name).map_err(refused)
 }
 
 fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let id = args.parse("table")?;
     args.finish()?;
-    changes.delete_table(dataplane, id).map_err(refused)
+    changes.delete_table::<Ip4>(dataplane, id).map_err(refused)
 }
 
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
