@@ -98,10 +98,10 @@ impl Dataplane {
 
     /// Whether [`Dataplane::tick_neighbors`] has something to do.
     pub fn neighbors_due(&self) -> bool {
-        self.router.neighbors().next_deadline().is_some_and(|deadline| deadline <= self.router.now())
+        self.router.next_deadline().is_some_and(|deadline| deadline <= self.router.now())
     }
 
-    /// Asks for neighbours, ages them and gives them up.
+    /// Asks for neighbours, ages them and gives them up, and says to links what is due.
     pub fn tick_neighbors(&mut self) {
         self.control.router.tick(&mut self.control.engine, &self.control.interfaces);
     }

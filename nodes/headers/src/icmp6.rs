@@ -24,6 +24,10 @@ impl Icmp6Type {
     pub const PARAMETER_PROBLEM: Icmp6Type = Icmp6Type(4);
     /// Echo request.
     pub const ECHO_REQUEST: Icmp6Type = Icmp6Type(128);
+    /// Who listens to which groups is asked (RFC 3810 section 5.1).
+    pub const MEMBERSHIP_QUERY: Icmp6Type = Icmp6Type(130);
+    /// And said (RFC 3810 section 5.2).
+    pub const MEMBERSHIP_REPORT: Icmp6Type = Icmp6Type(143);
     /// Echo reply.
     pub const ECHO_REPLY: Icmp6Type = Icmp6Type(129);
     /// Router solicitation.

@@ -64,6 +64,8 @@ impl Changes {
             unnumbered,
             proxy_arp,
             gratuitous_arp,
+            proxy_nd,
+            router_advertisement,
             forwarding,
             source_check,
             tx,
@@ -91,6 +93,10 @@ impl Changes {
                         &new.tx,
                         &new.host,
                     ),
+                Changes::SETTINGS,
+            ),
+            (
+                (proxy_nd, router_advertisement) != (&new.proxy_nd, &new.router_advertisement),
                 Changes::SETTINGS,
             ),
         ];

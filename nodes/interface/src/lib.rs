@@ -32,7 +32,7 @@ pub use events::{Changes, Event};
 pub use family::{AddressFamily, Addressing, Ip4, Ip6, IpPrefix, IpVersion};
 pub use kind::Kind;
 pub use owner::Owner;
-pub use settings::{GratuitousArp, LinkState, SourceCheck, TableIndex};
+pub use settings::{GratuitousArp, LinkState, RouterAdvertisements, SourceCheck, TableIndex};
 pub use table::{Entry, InterfaceTable, Tags};
 
 /// An interface, as the main thread knows it.
@@ -62,6 +62,10 @@ pub struct Interface {
     pub proxy_arp: bool,
     /// See [`Entry::gratuitous_arp`].
     pub gratuitous_arp: GratuitousArp,
+    /// See [`Entry::proxy_nd`].
+    pub proxy_nd: bool,
+    /// What is said to hosts that look for a router.
+    pub router_advertisement: RouterAdvertisements,
     /// Whether packets that arrive here for others are routed.
     pub forwarding: bool,
     /// Which sources are believed.
@@ -88,6 +92,8 @@ impl Interface {
             unnumbered: None,
             proxy_arp: false,
             gratuitous_arp: GratuitousArp::default(),
+            proxy_nd: false,
+            router_advertisement: RouterAdvertisements::default(),
             forwarding: true,
             source_check: SourceCheck::Off,
             tx,
@@ -501,6 +507,7 @@ impl Interfaces {
             ip6: borrowed(&lender.ip6, &interface.ip6, interface.mac),
             proxy_arp: interface.proxy_arp,
             gratuitous_arp: interface.gratuitous_arp,
+            proxy_nd: interface.proxy_nd,
             port,
             mtu: interface.mtu,
             tx: interface.tx,

@@ -27,6 +27,23 @@ pub struct GratuitousArp {
     pub ignore_replies: bool,
 }
 
+/// What an interface says to hosts of its link that look for a router (RFC 4861 section 6.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouterAdvertisements {
+    /// Whether anything.
+    pub on: bool,
+    /// How long this router is a way out, seconds; 0: it is none, and says only what is on the link.
+    pub lifetime: u16,
+    /// Longest time between two of them, seconds.
+    pub interval: u16,
+}
+
+impl Default for RouterAdvertisements {
+    fn default() -> Self {
+        RouterAdvertisements { on: false, lifetime: 1800, interval: 600 }
+    }
+}
+
 /// Which sources an interface believes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SourceCheck {

@@ -59,6 +59,8 @@ pub struct Entry {
     pub proxy_arp: bool,
     /// What gratuitous ARP packets do.
     pub gratuitous_arp: GratuitousArp,
+    /// Answers neighbour solicitations for addresses that it has a route to elsewhere (RFC 4389).
+    pub proxy_nd: bool,
     /// The port below a sub-interface; itself otherwise.
     pub port: InterfaceIndex,
     /// Most bytes of an IP packet.

@@ -26,6 +26,7 @@ use zerocopy::FromBytes;
 
 use super::icmp_error::Icmp6Error;
 use super::input::format_header;
+use super::nd::discovery_type;
 use crate::arcs::{IP6_DROP_ARC, IP6_LOCAL_ARC, IP6_PUNT_ARC, drop_by};
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::checksum::{self, Sum};
@@ -214,14 +215,14 @@ impl End<'_> {
         if !is_group && packet.meta.flags & LINK_BROADCAST != 0 {
             return self.drop(&mut packet, Reason::LinkBroadcast);
         }
-        if is_discovery(&ip, rest) {
-            return self.next.to(EndNext::Discovery);
-        }
         let chain = match walk_ip6(ip.next_header, rest, self.extension_headers) {
             Ok(chain) => chain,
             Err(Ip6ChainError::TooMany { .. }) => return self.drop(&mut packet, Reason::TooManyHeaders),
             Err(_) => return self.drop(&mut packet, Reason::ExtensionHeader),
         };
+        if chain.protocol == IpProtocol::ICMPV6 && discovery_type(&packet, self.extension_headers).is_some() {
+            return self.next.to(EndNext::Discovery);
+        }
         if Ip6::is_link_scoped(ip.destination()) && !interface.ip6.has(ip.destination()) {
             return self.punt(&mut packet, Reason::NoHostLinkLocal);
         }
@@ -317,15 +318,6 @@ impl End<'_> {
         self.events.count(self.counters, Event::EchoReply, 1);
         self.next.to(EndNext::Lookup)
     }
-}
-
-/// Whether it is a neighbour solicitation or advertisement. In fragments or behind options there are none (RFC 6980).
-fn is_discovery(ip: &Ipv6Header, rest: &[u8]) -> bool {
-    ip.next_header == IpProtocol::ICMPV6
-        && matches!(
-            rest.first().copied().map(Icmp6Type),
-            Some(Icmp6Type::NEIGHBOR_SOLICITATION | Icmp6Type::NEIGHBOR_ADVERTISEMENT)
-        )
 }
 
 /// Whether it is an echo request that can be answered in place.

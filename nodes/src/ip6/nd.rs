@@ -13,6 +13,9 @@
 //! came in by, in the same buffer, behind the same link header. What the port's host may want to know, advertisements and
 //! solicitations for an address that only it may have, goes on to punt where there is one.
 //!
+//! Questions for routers and for the groups that are listened to are told to the main thread too, which answers them
+//! ([`crate::router`]).
+//!
 //! What is believed: a solicitation for one of our addresses teaches its sender, an advertisement changes only what is known or
 //! asked for; without the override flag not even that (RFC 4861 section 7.2.5). Messages from beyond the link are not (hop limit 255).
 
@@ -33,15 +36,15 @@ use weft_engine::{Context, InterfaceIndex, NodeId};
 use weft_fib::{AddressFamily, AddressRole, Family, Ip6, IpPrefix};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::HOP_LIMIT;
 use super::input::format_header;
+use super::{ALL_NODES, HOP_LIMIT};
 use crate::arcs::INTERFACE_OUTPUT_ARC;
 use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::forward::routes::{RouteTables, Routes};
 use crate::headers::checksum::Sum;
 use crate::headers::{
-    EthernetHeader, Icmp6Type, IpProtocol, Ipv6Header, LinkAddressOption, MacAddr, NeighborMessage,
-    multicast_mac,
+    EthernetHeader, Icmp6Header, Icmp6Type, IpProtocol, Ipv6Header, LinkAddressOption, MacAddr,
+    NeighborMessage, multicast_mac, walk_ip6,
 };
 use crate::interface::{Entry, InterfaceTable};
 use crate::neighbor::{Evidence, NeighborNotice, NoticeSender, Recent};
@@ -57,17 +60,17 @@ weft_engine::drops! {
     pub enum Reason {
         /// message shorter than its fixed part
         Truncated = "too_short", Error;
-        /// hop limit is not 255: the message comes from beyond the link
+        /// hop limit is not 255 (of a question for groups: 1): the message comes from beyond the link
         HopLimit = "bad_hop_limit", Error;
         /// wrong checksum
         Checksum = "bad_checksum", Error;
         /// code is not 0
         Code = "bad_code", Error;
-        /// target is a group, or the message contradicts itself (RFC 4861 section 7.1)
+        /// target is a group, or the message contradicts itself (RFC 4861 sections 6.1 and 7.1)
         Invalid = "bad_message", Error;
         /// option without a length, or beyond the end of the message
         Option = "bad_option", Error;
-        /// advertisement taken note of
+        /// taken note of: an advertisement, or a question for routers or groups
         Noted = "noted", Info;
         /// advertisement that does not say the MAC address
         NoLinkAddress = "no_link_address", Info;
@@ -91,6 +94,8 @@ weft_engine::events! {
     pub enum Event {
         /// solicitation for our address answered
         Advertised = "advertisements_sent", Info;
+        /// solicitation for an address behind this router answered (proxy)
+        ProxyAdvertised = "proxy_advertisements_sent", Info;
         /// news for the main thread lost: too much of it
         NoticeLost = "notice_lost", Warn;
     }
@@ -113,6 +118,7 @@ fn add(setup: &mut Setup<'_>) -> Added {
             routes: RouteTables::of(&tables),
             sender: senders.next().expect(ONE_EACH),
             recent: Recent::new(&clock, QUIET),
+            extension_headers: tables.settings.extension_headers,
             arc: w.arc(&INTERFACE_OUTPUT_ARC),
             next: w.nexts(),
             reasons: w.reasons(),
@@ -130,6 +136,7 @@ pub struct Ip6NdInput {
     routes: RouteTables<Ip6>,
     sender: NoticeSender,
     recent: Recent,
+    extension_headers: usize,
     /// `interface-output`.
     arc: ArcId,
     next: Nexts<Next>,
@@ -144,6 +151,7 @@ impl Node for Ip6NdInput {
             routes: self.routes.read(cx),
             sender: &mut self.sender,
             recent: &mut self.recent,
+            extension_headers: self.extension_headers,
             now: cx.now,
             counters: cx.counters,
             arcs: cx.arcs(),
@@ -164,6 +172,7 @@ struct Input<'a> {
     routes: Routes<'a, Ip6>,
     sender: &'a mut NoticeSender,
     recent: &'a mut Recent,
+    extension_headers: usize,
     now: Tsc,
     counters: &'a Counters,
     arcs: &'a Arcs,
@@ -173,7 +182,22 @@ struct Input<'a> {
     events: ReasonBase<Event>,
 }
 
-/// A sound message.
+/// What kind of message a packet is, if it is one that is handled here. In fragments there are none (RFC 6980).
+pub(super) fn discovery_type(packet: &Packet<'_>, headers: usize) -> Option<Icmp6Type> {
+    let (ip, rest) = packet.split::<Ipv6Header>()?;
+    let chain = walk_ip6(ip.next_header, rest, headers).ok()?;
+    let kind = rest.get(chain.length).copied().map(Icmp6Type)?;
+    let handled = matches!(
+        kind,
+        Icmp6Type::NEIGHBOR_SOLICITATION
+            | Icmp6Type::NEIGHBOR_ADVERTISEMENT
+            | Icmp6Type::ROUTER_SOLICITATION
+            | Icmp6Type::MEMBERSHIP_QUERY
+    );
+    (chain.protocol == IpProtocol::ICMPV6 && chain.fragment.is_none() && handled).then_some(kind)
+}
+
+/// A sound message about a neighbour.
 struct Message {
     ip: Ipv6Header,
     fixed: NeighborMessage,
@@ -185,7 +209,21 @@ impl Input<'_> {
     fn one(&mut self, packet: &mut Packet<'_>) -> Result<NodeId, Reason> {
         let rx = packet.meta.rx_interface;
         let interface = self.interfaces.get(rx).ok_or(Reason::NoInterface)?;
-        let message = parse(packet)?;
+        let headers = self.extension_headers;
+        match discovery_type(packet, headers) {
+            Some(Icmp6Type::ROUTER_SOLICITATION) => {
+                check_router_solicitation(packet, headers)?;
+                self.tell(NeighborNotice::RouterAsked { interface: rx });
+                return self.to_host(interface, Reason::Noted);
+            }
+            Some(Icmp6Type::MEMBERSHIP_QUERY) => {
+                check_membership_query(packet, headers)?;
+                self.tell(NeighborNotice::GroupsAsked { interface: rx });
+                return self.to_host(interface, Reason::Noted);
+            }
+            _ => {}
+        }
+        let message = parse(packet, headers)?;
         if message.link_address.or_else(|| source_mac(packet)) == Some(interface.mac) {
             return Err(Reason::Own);
         }
@@ -217,9 +255,18 @@ impl Input<'_> {
                 self.tell(NeighborNotice::Learned { interface: rx, address: sender.into(), mac, evidence });
             }
         }
-        match flags {
-            Some(flags) => self.answer(packet, interface, message, flags),
-            None => self.to_host(interface, Reason::NotForUs),
+        if let Some(flags) = flags {
+            return self.answer(packet, interface, message, flags, Event::Advertised);
+        }
+        let (table, target) = (interface.ip6.table, message.fixed.target());
+        let proxy = interface.proxy_nd
+            && !sender.is_unspecified()
+            && !Ip6::is_link_scoped(target)
+            && self.routes.lead_elsewhere(table, target, rx);
+        match proxy {
+            // On behalf of another station, which may be on the link after all (RFC 4861 section 7.2.8).
+            true => self.answer(packet, interface, message, 0, Event::ProxyAdvertised),
+            false => self.to_host(interface, Reason::NotForUs),
         }
     }
 
@@ -287,6 +334,7 @@ impl Input<'_> {
         interface: &Entry,
         request: &Message,
         flags: u32,
+        event: Event,
     ) -> Result<NodeId, Reason> {
         let link = packet.meta.link_length();
         let (sender, target) = (request.ip.source(), request.fixed.target());
@@ -304,7 +352,7 @@ impl Input<'_> {
         if link < EthernetHeader::LENGTH || !has_room {
             return Err(Reason::NoLinkHeader);
         }
-        // The address that was asked for is the source: it is ours on this link.
+        // The address that was asked for is the source.
         let bytes = advertisement((target, interface.mac), to, flags);
         packet.data_mut()[..WHOLE].copy_from_slice(&bytes);
         let restored = packet.prepend(link);
@@ -312,7 +360,7 @@ impl Input<'_> {
         if let Some(ethernet) = packet.header_mut::<EthernetHeader>() {
             (ethernet.destination, ethernet.source) = (to_mac, interface.mac);
         }
-        self.events.count(self.counters, Event::Advertised, 1);
+        self.events.count(self.counters, event, 1);
         packet.meta.flags = packet.meta.flags & !LINK_BROADCAST | LOCALLY_ORIGINATED;
         let tx = packet.meta.rx_interface;
         packet.meta.tx_interface = tx;
@@ -322,9 +370,6 @@ impl Input<'_> {
         Ok(self.arcs.start(self.arc, tx, packet).unwrap_or(interface.tx))
     }
 }
-
-/// All stations of a link (RFC 4291 section 2.7.1).
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// What an advertisement of ours says beside the MAC address, if the address is ours. That of all routers of a subnet does not
 /// override what another one has said (RFC 4861 section 7.2.7).
@@ -358,38 +403,51 @@ pub(crate) fn advertisement((target, mac): (Ipv6Addr, MacAddr), to: Ipv6Addr, fl
     bytes
 }
 
-/// Everything that RFC 4861 section 7.1 asks of a message, one question after the other.
-fn parse(packet: &Packet<'_>) -> Result<Message, Reason> {
+/// What all messages have in common, found right: the bytes from the ICMPv6 header on.
+fn check<'a>(packet: &'a Packet<'_>, headers: usize, least: usize) -> Result<(Ipv6Header, &'a [u8]), Reason> {
     let (ip, rest) = packet.split::<Ipv6Header>().ok_or(Reason::Truncated)?;
-    let length = ip.payload_length.get();
-    // It is never so long that it needs a second buffer.
-    let bytes = rest.get(..length.into()).ok_or(Reason::Truncated)?;
-    let (fixed, mut options) = NeighborMessage::ref_from_prefix(bytes).map_err(|_| Reason::Truncated)?;
-    if ip.hop_limit != HOP_LIMIT {
-        return Err(Reason::HopLimit);
-    }
-    if !Sum::pseudo_header6(ip, IpProtocol::ICMPV6, length.into()).bytes(bytes).is_valid() {
+    // A message is never so long that it needs a second buffer.
+    let payload = rest.get(..ip.payload_length.get().into()).ok_or(Reason::Truncated)?;
+    let chain = walk_ip6(ip.next_header, payload, headers).map_err(|_| Reason::Truncated)?;
+    let bytes = payload.get(chain.length..).filter(|bytes| bytes.len() >= least).ok_or(Reason::Truncated)?;
+    if !Sum::pseudo_header6(ip, IpProtocol::ICMPV6, bytes.len() as u32).bytes(bytes).is_valid() {
         return Err(Reason::Checksum);
     }
-    if fixed.code != 0 {
-        return Err(Reason::Code);
-    }
-    let solicits = fixed.icmp_type == Icmp6Type::NEIGHBOR_SOLICITATION;
-    let wanted = if solicits { LinkAddressOption::SOURCE } else { LinkAddressOption::TARGET };
-    let mut link_address = None;
+    Ok((*ip, bytes))
+}
+
+/// The MAC address in the option of a kind, if there is one.
+fn link_address(mut options: &[u8], wanted: u8) -> Result<Option<MacAddr>, Reason> {
+    let mut found = None;
     while let [kind, units, ..] = *options {
         let option = options.get(..usize::from(units) * 8).filter(|option| !option.is_empty());
         let option = option.ok_or(Reason::Option)?;
         if kind == wanted
             && let Ok((option, _)) = LinkAddressOption::ref_from_prefix(option)
         {
-            link_address = link_address.or(Some(option.mac));
+            found = found.or(Some(option.mac));
         }
         options = &options[option.len()..];
     }
-    if !options.is_empty() {
-        return Err(Reason::Option);
+    match options.is_empty() {
+        true => Ok(found),
+        false => Err(Reason::Option),
     }
+}
+
+/// Everything that RFC 4861 section 7.1 asks of a message about a neighbour, one question after the other.
+fn parse(packet: &Packet<'_>, headers: usize) -> Result<Message, Reason> {
+    let (ip, bytes) = check(packet, headers, NeighborMessage::LENGTH)?;
+    let (fixed, options) = NeighborMessage::ref_from_prefix(bytes).map_err(|_| Reason::Truncated)?;
+    if ip.hop_limit != HOP_LIMIT {
+        return Err(Reason::HopLimit);
+    }
+    if fixed.code != 0 {
+        return Err(Reason::Code);
+    }
+    let solicits = fixed.icmp_type == Icmp6Type::NEIGHBOR_SOLICITATION;
+    let wanted = if solicits { LinkAddressOption::SOURCE } else { LinkAddressOption::TARGET };
+    let link_address = link_address(options, wanted)?;
     let (source, destination) = (ip.source(), ip.destination());
     let contradicts = match solicits {
         // One that asks whether an address is free.
@@ -402,7 +460,36 @@ fn parse(packet: &Packet<'_>) -> Result<Message, Reason> {
     if fixed.target().is_multicast() || contradicts || link_address.is_some_and(|mac| !mac.is_station()) {
         return Err(Reason::Invalid);
     }
-    Ok(Message { ip: *ip, fixed: *fixed, link_address })
+    Ok(Message { ip, fixed: *fixed, link_address })
+}
+
+/// What RFC 4861 section 6.1.1 asks of a host's question for routers.
+fn check_router_solicitation(packet: &Packet<'_>, headers: usize) -> Result<(), Reason> {
+    let (ip, bytes) = check(packet, headers, Icmp6Header::LENGTH)?;
+    if ip.hop_limit != HOP_LIMIT {
+        return Err(Reason::HopLimit);
+    }
+    if bytes[1] != 0 {
+        return Err(Reason::Code);
+    }
+    let from = link_address(&bytes[Icmp6Header::LENGTH..], LinkAddressOption::SOURCE)?;
+    match ip.source().is_unspecified() && from.is_some() {
+        true => Err(Reason::Invalid),
+        false => Ok(()),
+    }
+}
+
+/// What RFC 3810 section 5.1.14 asks of a question for groups. That of MLD version 1 is answered in the same way.
+fn check_membership_query(packet: &Packet<'_>, headers: usize) -> Result<(), Reason> {
+    const LENGTH: usize = 24;
+    let (ip, _) = check(packet, headers, LENGTH)?;
+    if ip.hop_limit != 1 {
+        return Err(Reason::HopLimit);
+    }
+    match ip.source().is_unicast_link_local() {
+        true => Ok(()),
+        false => Err(Reason::Invalid),
+    }
 }
 
 fn is_solicited_node(address: Ipv6Addr) -> bool {

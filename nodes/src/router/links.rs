@@ -26,6 +26,7 @@ impl Router {
             self.set_interface(engine, index, interfaces.state(index))?;
             self.complete(engine, interfaces);
             self.publish_link(engine, interfaces, index);
+            self.tell_link(engine, interfaces, index);
         }
         Ok(())
     }
@@ -73,6 +74,7 @@ impl Router {
         self.publish(engine, interfaces, ip6);
         self.forget_link(engine, interfaces, index, true);
         self.encapsulations.remove(&index);
+        self.presence.forget(index);
         // The next interface with this index begins anew.
         let forgotten = self.set_interface(engine, index, LinkState::Up);
         debug_assert!(forgotten.is_ok(), "no path leads there any more: {:?}", forgotten.err());

@@ -16,6 +16,7 @@ mod error;
 mod family;
 mod links;
 mod neighbors;
+mod presence;
 mod tables;
 
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ use crate::interface::{Interface, Interfaces, TableIndex, Tags};
 use crate::neighbor::{NeighborSettings, Neighbors};
 pub use error::{RouterError, RoutesError};
 pub use family::Routed;
+use presence::Presence;
 pub use tables::{KindError, PendingChanges, Table, Tables, Users};
 
 /// What an operator can set.
@@ -98,6 +100,7 @@ pub struct Router {
     ip4: Tables<Ip4>,
     ip6: Tables<Ip6>,
     neighbors: Neighbors,
+    presence: Presence,
     /// Neighbours with a MAC address.
     reached: HashMap<(InterfaceIndex, IpAddr), Reached>,
     /// What interfaces that are tunnels put before packets.
@@ -119,6 +122,7 @@ impl Router {
             ip4: Tables::new(engine, settings.tables, settings.ip4),
             ip6: Tables::new(engine, settings.tables, settings.ip6),
             neighbors: Neighbors::new(settings.neighbors),
+            presence: Presence::default(),
             reached: HashMap::new(),
             encapsulations: HashMap::new(),
             kinds: Vec::new(),
@@ -174,7 +178,7 @@ impl Router {
         &self.neighbors
     }
 
-    /// Time on the clock of the neighbour table.
+    /// Time on the clock of the neighbour table and of what links are told.
     pub fn now(&self) -> Duration {
         self.start.elapsed()
     }

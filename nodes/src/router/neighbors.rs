@@ -13,7 +13,7 @@ use super::{NeighborNews, Reached, Routed, Router, RouterError, RoutesError, Tab
 use crate::context::LOCALLY_ORIGINATED;
 use crate::headers::MacAddr;
 use crate::hold::HeldPackets;
-use crate::interface::{AddressFamily, InterfaceError, Interfaces, Owner, TableIndex};
+use crate::interface::{AddressFamily, Interface, InterfaceError, Interfaces, Owner, TableIndex};
 use crate::neighbor::{Evidence, NeighborAction, NeighborNotice, NeighborSettings, NeighborState};
 
 /// What [`Neighbors::tick`](crate::neighbor::Neighbors::tick) may do at once, so that 10,000 neighbours learned
@@ -51,18 +51,23 @@ impl Router {
                     self.act(engine, interfaces, action);
                 }
             }
+            NeighborNotice::RouterAsked { interface } => self.router_asked(engine, interfaces, interface),
+            NeighborNotice::GroupsAsked { interface } => self.groups_asked(interface),
             NeighborNotice::Conflict { interface, address, mac } => {
-                let name = interfaces.get(interface).map_or("?", |interface| interface.name.as_str());
-                tracing::warn!("{mac} on {name} uses our address {address}");
+                if self.presence.is_new_duplicate(interface, address, mac) {
+                    let name = interfaces.get(interface).map_or("?", |interface| interface.name.as_str());
+                    tracing::warn!("{mac} on {name} uses our address {address}");
+                }
             }
         }
     }
 
-    /// Asks, ages and gives up.
+    /// Asks, ages and gives up, and says to links what is due.
     pub fn tick(&mut self, engine: &mut Engine, interfaces: &Interfaces) {
         let mut actions = Vec::new();
         self.neighbors.tick(self.now(), NEIGHBORS_PER_TICK, &mut actions);
         self.act(engine, interfaces, actions);
+        self.tick_links(engine, interfaces);
     }
 
     /// We have other addresses on a link, or another MAC address: then everybody there is told (`announce`, RFC 5227 section
@@ -80,6 +85,7 @@ impl Router {
                 solicit::<Ip4>(engine, interfaces, index, own.addr(), None);
             }
         }
+        self.tell_link(engine, interfaces, index);
         let requests = self.neighbors.ask_again(self.now(), index);
         self.act(engine, interfaces, requests);
     }
@@ -371,6 +377,11 @@ fn solicit<F: Routed>(
         return;
     };
     let frame = F::solicitation((interface.mac, sender), target, to, interface.tags());
+    transmit(engine, interface, index, frame);
+}
+
+/// Has a worker send a frame of ours.
+pub(super) fn transmit(engine: &mut Engine, interface: &Interface, index: InterfaceIndex, frame: Vec<u8>) {
     let tx = interface.tx;
     // Any worker can transmit; the first one always exists.
     engine.post(ThreadIndex(1), move |worker| {

@@ -248,6 +248,15 @@ impl Bed {
             self.resolve6(port.index, port.peer6, port.peer_mac);
         }
         self.run();
+        // What the router says to the links on this occasion is not what a test is about.
+        for port in self.ports {
+            self.router.own_addresses_changed(&mut self.engine, &self.interfaces, port.index, false);
+        }
+        self.run();
+        for port in 0..2 {
+            self.sent(port);
+            self.contexts(port);
+        }
     }
 
     /// Gives an interface an IPv6 address.

@@ -354,3 +354,99 @@ fn a_link_of_ipv6_carries_1280_bytes() {
     bed.interfaces.change(&mut bed.engine, p0, |port| port.mtu = 1280).unwrap();
     bed.address6(p0, "2001:db8::1/64").unwrap();
 }
+
+/// The ICMPv6 types of what the router has said, by their order.
+fn said(bed: &mut Bed) -> Vec<u8> {
+    let frames = bed.settle();
+    frames.iter().map(|frame| if frame[20] == 0 { frame[62] } else { frame[54] }).collect()
+}
+
+const PROBE: u8 = 135;
+const HERE: u8 = 136;
+const GROUPS: u8 = 143;
+const ROUTER: u8 = 134;
+
+#[test]
+fn a_link_is_told_of_what_is_new_there() {
+    let mut bed = Bed::new();
+    let p0 = bed.port("p0", "10.0.0.1/24");
+    bed.settle();
+    let tell = |bed: &mut Bed| {
+        bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
+        said(bed)
+    };
+    assert_eq!(tell(&mut bed), [0u8; 0], "IPv6 is not spoken there");
+    bed.router.enable::<Ip6>(&mut bed.engine, &mut bed.interfaces, p0, true).unwrap();
+    assert_eq!(tell(&mut bed), [GROUPS, PROBE, HERE]);
+    assert_eq!(tell(&mut bed), [0u8; 0]);
+    bed.address6(p0, "2001:db8::1/64").unwrap();
+    bed.address6(p0, "2001:db8::2/64").unwrap();
+    assert_eq!(tell(&mut bed), [GROUPS, PROBE, HERE, PROBE, HERE], "of the new ones");
+    // Once more, a second later.
+    assert!(bed.router.next_deadline().is_some_and(|at| at <= bed.router.now() + Duration::from_secs(1)));
+    std::thread::sleep(Duration::from_millis(1010));
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    assert_eq!(said(&mut bed), [GROUPS, HERE, HERE]);
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    assert_eq!((said(&mut bed), bed.router.next_deadline()), (vec![], None));
+    bed.interfaces.change(&mut bed.engine, p0, |port| port.mac = THEIRS).unwrap();
+    bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p0).unwrap();
+    assert_eq!(said(&mut bed).len(), 1 + 2 * 3, "all of them, from another station");
+    bed.interfaces.change(&mut bed.engine, p0, |port| port.admin_up = false).unwrap();
+    bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p0).unwrap();
+    assert_eq!((said(&mut bed), bed.router.next_deadline()), (vec![], None));
+}
+
+#[test]
+fn an_address_that_another_station_has_is_known_as_a_duplicate() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    let address = IpAddr::V6(ip("2001:db8::1"));
+    let conflict = NeighborNotice::Conflict { interface: p0, address, mac: THEIRS };
+    bed.router.notice(&mut bed.engine, &bed.interfaces, conflict);
+    bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
+    assert_eq!(bed.router.duplicates().collect::<Vec<_>>(), [(p0, address, THEIRS)]);
+    bed.forget6(p0, "2001:db8::1/64").unwrap();
+    bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
+    assert_eq!(bed.router.duplicates().count(), 0, "it is not ours any more");
+}
+
+#[test]
+fn hosts_that_look_for_a_router_hear_of_it_where_that_is_on() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    let tell = |bed: &mut Bed| {
+        bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
+        said(bed)
+    };
+    tell(&mut bed);
+    let asked = NeighborNotice::RouterAsked { interface: p0 };
+    bed.router.notice(&mut bed.engine, &bed.interfaces, asked);
+    assert_eq!(said(&mut bed), [0u8; 0], "off");
+    bed.interfaces.change(&mut bed.engine, p0, |port| port.router_advertisement.on = true).unwrap();
+    assert_eq!(tell(&mut bed), [ROUTER]);
+    bed.router.notice(&mut bed.engine, &bed.interfaces, asked);
+    assert_eq!(said(&mut bed), [0u8; 0], "no more often than every three seconds");
+    let due = bed.router.next_deadline().unwrap() - bed.router.now();
+    assert!(due <= Duration::from_secs(3), "{due:?}");
+    bed.interfaces.change(&mut bed.engine, p0, |port| port.router_advertisement.on = false).unwrap();
+    bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
+    let last = bed.settle();
+    assert_eq!(
+        (last.len(), last[0][54], &last[0][60..62]),
+        (1, ROUTER, &[0, 0][..]),
+        "it is no way out any more"
+    );
+}
+
+#[test]
+fn who_asks_for_groups_is_answered_soon() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
+    bed.settle();
+    bed.router.notice(&mut bed.engine, &bed.interfaces, NeighborNotice::GroupsAsked { interface: p0 });
+    std::thread::sleep(Duration::from_millis(510));
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    assert_eq!(said(&mut bed), [GROUPS]);
+}

@@ -18,6 +18,8 @@ mod mtu;
 mod multipath;
 mod neighbors;
 mod proxy_arp;
+mod proxy_nd;
+mod router_advertisement;
 mod source_check;
 mod table;
 mod tag;
@@ -49,6 +51,8 @@ pub use mtu::MTU;
 pub use multipath::{MULTIPATH, multipath};
 pub use neighbors::{NEIGHBOR_AGE, NEIGHBOR_LIMIT, NEIGHBOR_UNRESOLVED};
 pub use proxy_arp::PROXY_ARP;
+pub use proxy_nd::PROXY_ND;
+pub use router_advertisement::{RA_INTERVAL, RA_LIFETIME, ROUTER_ADVERTISEMENT};
 pub use source_check::{SOURCE_CHECK, source_check};
 pub use table::{IP6_TABLE, TABLE};
 pub use tag::TAG;
@@ -75,6 +79,10 @@ pub static ALL: &[&Setting] = &[
     &NEIGHBOR_LIMIT,
     &NEIGHBOR_UNRESOLVED,
     &PROXY_ARP,
+    &PROXY_ND,
+    &RA_INTERVAL,
+    &RA_LIFETIME,
+    &ROUTER_ADVERTISEMENT,
     &TAG,
     &MSS,
     &UNNUMBERED,

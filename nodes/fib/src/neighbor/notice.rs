@@ -36,6 +36,16 @@ pub enum NeighborNotice {
         /// Whom.
         address: IpAddr,
     },
+    /// A host looks for routers (RFC 4861 section 6.3.7).
+    RouterAsked {
+        /// Where.
+        interface: InterfaceIndex,
+    },
+    /// A router or a switch asks which groups are listened to (RFC 3810 section 5.1).
+    GroupsAsked {
+        /// Where.
+        interface: InterfaceIndex,
+    },
     /// Somebody else uses an address of ours.
     Conflict {
         /// Where.
@@ -52,6 +62,8 @@ impl NeighborNotice {
     pub fn interface(&self) -> InterfaceIndex {
         let (NeighborNotice::Learned { interface, .. }
         | NeighborNotice::Wanted { interface, .. }
+        | NeighborNotice::RouterAsked { interface }
+        | NeighborNotice::GroupsAsked { interface }
         | NeighborNotice::Conflict { interface, .. }) = self;
         *interface
     }
@@ -97,13 +109,17 @@ impl Recent {
 
     /// Sends news that was not sent a moment ago; false if the ring is full.
     pub fn tell(&mut self, sender: &mut NoticeSender, notice: NeighborNotice, now: Tsc) -> bool {
-        let (NeighborNotice::Learned { interface, address, .. }
-        | NeighborNotice::Wanted { interface, address }
-        | NeighborNotice::Conflict { interface, address, .. }) = notice;
-        let place = match address {
-            IpAddr::V4(address) => address.to_bits(),
-            IpAddr::V6(address) => address.to_bits() as u32,
+        let place = match notice {
+            NeighborNotice::Learned { address, .. }
+            | NeighborNotice::Wanted { address, .. }
+            | NeighborNotice::Conflict { address, .. } => match address {
+                IpAddr::V4(address) => address.to_bits(),
+                IpAddr::V6(address) => address.to_bits() as u32,
+            },
+            NeighborNotice::RouterAsked { .. } => 0,
+            NeighborNotice::GroupsAsked { .. } => 1,
         };
+        let interface = notice.interface();
         let told = &mut self.told[(place.wrapping_add(interface.0.wrapping_mul(31)) as usize) % PLACES];
         if told.is_some_and(|(old, at)| old == notice && now.since(at) < self.quiet) {
             return true;

@@ -102,7 +102,10 @@ fn for_the_host(bed: &Bed) -> Vec<(Packet, &'static str)> {
         (group("ff02::5").ipv6_with(ospf).payload(b"ospf"), "multicast_no_host"),
         (group("ff0e::77").udp(1, 2), "multicast_no_host"),
         (p0.incoming().ipv6(p0.peer6, ip6("fe80::99")).tcp(1, 22, TcpFlags::SYN), "link_local_no_host"),
-        (group("ff02::2").icmp6(Icmp6Header::new(Icmp6Type::ROUTER_SOLICITATION, 0, 0)), "multicast_no_host"),
+        (
+            group("ff02::2").icmp6(Icmp6Header::new(Icmp6Type::ROUTER_ADVERTISEMENT, 0, 0)),
+            "multicast_no_host",
+        ),
     ]
 }
 

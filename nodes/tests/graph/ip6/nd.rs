@@ -231,3 +231,60 @@ fn a_host_hears_what_may_be_meant_for_it() {
     assert!(bed.punted(0).is_empty(), "answered here");
     assert_eq!(bed.sent(0).len(), 1);
 }
+
+/// RFC 4389: for a station that is reached by another interface, and for nobody else.
+#[test]
+fn a_proxy_answers_for_who_is_elsewhere() {
+    let mut bed = bed();
+    let [p0, p1] = bed.ports;
+    let ask = |target| asked(p0, p0.peer6, target, Some(p0.peer_mac));
+    bed.dies(0, &ask(p1.peer6).build(), "ip6-nd-input/not_for_us");
+    bed.change(p0.index, |interface| interface.proxy_nd = true);
+    bed.pass(0, &ask(p1.peer6));
+    assert_eq!(bed.only(0), answer(p0, p0.peer6, p1.peer6, NeighborMessage::SOLICITED));
+    bed.counted(&[("ip6-nd-input/proxy_advertisements_sent", 1)]);
+    for here in ["2001:db8::99", "fe80::99", "2001:db8:5::1"] {
+        bed.dies(0, &ask(ip6(here)).build(), "ip6-nd-input/not_for_us");
+    }
+}
+
+#[test]
+fn questions_for_routers_and_groups_are_told_to_the_main_thread() {
+    let mut bed = bed();
+    let p0 = bed.ports[0];
+    let interface = p0.index;
+    let all = |group: &str| p0.incoming().macs(p0.peer_mac, multicast_mac(ip6(group)));
+    let routers = |from, hops| {
+        let frame = all("ff02::2").ipv6(ip6(from), ip6("ff02::2")).hop_limit(hops);
+        frame.icmp6(Icmp6Header::new(Icmp6Type::ROUTER_SOLICITATION, 0, 0)).build()
+    };
+    for from in ["fe80::7", "::"] {
+        bed.dies(0, &routers(from, 255), "ip6-nd-input/noted");
+        bed.time_passes(std::time::Duration::from_secs(1));
+        assert_eq!(bed.notices(), [NeighborNotice::RouterAsked { interface }]);
+    }
+    bed.dies(0, &routers("fe80::7", 254), "ip6-nd-input/bad_hop_limit");
+    // MLD, behind a router alert as it comes.
+    let query = |from: &str, hops| {
+        let message = ethernet()
+            .ipv6(ip6(from), ip6("ff02::1"))
+            .icmp6(Icmp6Header::new(Icmp6Type::MEMBERSHIP_QUERY, 0, 1000 << 16))
+            .payload(&[0; 20])
+            .build();
+        let bytes = [&[58, 0, 5, 2, 0, 0, 1, 0][..], &message[54..]].concat();
+        let frame = all("ff02::1").ipv6(ip6(from), ip6("ff02::1")).hop_limit(hops);
+        frame
+            .ipv6_with(|ip| ip.next_header = weft_nodes::headers::IpProtocol::HOP_BY_HOP)
+            .payload(&bytes)
+            .build()
+    };
+    bed.dies(0, &query("fe80::7", 1), "ip6-nd-input/noted");
+    assert_eq!(bed.notices(), [NeighborNotice::GroupsAsked { interface }]);
+    bed.dies(0, &query("fe80::7", 2), "ip6-nd-input/bad_hop_limit");
+    bed.dies(0, &query("2001:db8::7", 1), "ip6-nd-input/bad_message");
+    assert_eq!(bed.notices(), []);
+    bed.with_host(0);
+    bed.receive_bytes(0, routers("fe80::7", 255));
+    bed.run();
+    assert_eq!(bed.punted(0).len(), 1, "the host may be a router too");
+}

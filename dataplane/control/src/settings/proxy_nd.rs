@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Proxy neighbour discovery.
+
+use super::{ScopeOf, Setting, Words};
+use crate::value::{Grammar, Value};
+
+/// See there.
+pub static PROXY_ND: Setting = Setting {
+    name: "proxy-nd",
+    help: "Answer neighbour solicitations for addresses that are reached by other interfaces (RFC 4389)",
+    grammar: Grammar::Switch { on: "enable", off: "disable" },
+    commands: &[Words::new("set interface ip6 proxy-nd <interface> <value>")],
+    conf: "ip6 proxy-nd",
+    message: None,
+    vplaned: None,
+    scope: ScopeOf::Interface {
+        get: |control, index| Some(Value::Switch(control.interfaces.get(index)?.proxy_nd)),
+        plan: |trial, index, value| {
+            trial.change(index, |interface| interface.proxy_nd = *value == Value::Switch(true))
+        },
+    },
+};
