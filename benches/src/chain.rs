@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The in-memory router that is measured: a source, the built-in IPv4 nodes with real tables, and a sink.
+//! The in-memory router that is measured: a source, the built-in nodes of a family with real tables, and a sink.
+//!
+//! IPv6's many routes have the shape of a full table: nine in ten are allocations of 32 bits in the six /12 that the registries
+//! hand out, or parts of one of 20,000 of these (of 36, 40, 44 and mostly 48 bits); one in eight is a /64, one in a hundred a
+//! /128. Destinations are spread over the routes, and random below them.
 
-use std::collections::{HashSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use weft_engine::buffer::{BufferConfig, HEADROOM};
 use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
-use weft_nodes::fib::Ip6;
+use weft_nodes::fib::{Action, Change, Ip6, Preference};
+use weft_nodes::fib::{PathTarget, RoutePath};
 use weft_nodes::graph::{Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build};
 use weft_nodes::interface::{Interfaces, Kind};
-use weft_nodes::ip4::{Action, Change, Ip4, Owner, PathTarget, Preference, RoutePath, TableIndex};
-use weft_nodes::router::{Router, RouterSettings};
+use weft_nodes::ip4::{Ip4, Owner, TableIndex};
+use weft_nodes::router::{Routed, Router, RouterSettings};
 
 use crate::random::Random;
-
-/// The nodes whose clocks are the cost of forwarding.
-pub const NODES: [&str; 4] = ["ethernet-input", "ip4-input", "ip4-lookup", "ip4-rewrite"];
 
 weft_engine::edges! { enum Next { Ethernet => "ethernet-input" } }
 static SOURCE: NodeSpec = NodeSpec::input("source").next(Next::NAMES);
@@ -37,12 +39,143 @@ const LOAD_BALANCES: usize = 4096;
 /// A 64-byte frame on the wire: 60 bytes without its check sequence.
 pub const FRAME_BYTES: usize = 60;
 
+/// What is forwarded of a family.
+pub trait Traffic: Routed {
+    /// The nodes whose clocks are the cost of forwarding.
+    const NODES: [&'static str; 4];
+    /// An address as it is written into packets.
+    type Destination: Copy + 'static;
+
+    /// A packet, the shortest of UDP.
+    fn template() -> Vec<u8>;
+    /// The template with another destination, its checksums right.
+    fn write(data: &mut [u8], template: &[u8], destination: Self::Destination);
+    /// The address of one of two ports.
+    fn port(number: u8) -> Self::Net;
+    /// One of 16 neighbours of the second port.
+    fn neighbor(number: u64) -> Self::Addr;
+    /// As many routes, and where packets go.
+    fn routes(routes: usize, random: &mut Random) -> (BTreeSet<Self::Net>, Vec<Self::Destination>);
+}
+
+impl Traffic for Ip4 {
+    const NODES: [&'static str; 4] = ["ethernet-input", "ip4-input", "ip4-lookup", "ip4-rewrite"];
+    type Destination = u32;
+
+    fn template() -> Vec<u8> {
+        let udp = build::ethernet().macs(PEER, OURS).ipv4([10, 0, 0, 2], [10, 1, 1, 1]).udp(1024, 5678);
+        udp.payload(&[0; FRAME_BYTES - 42]).build()
+    }
+
+    fn write(data: &mut [u8], template: &[u8], destination: u32) {
+        write(data, template, destination);
+    }
+
+    fn port(number: u8) -> Ipv4Net {
+        Ipv4Net::new_assert(Ipv4Addr::new(10, 0, number, 1), 24)
+    }
+
+    fn neighbor(number: u64) -> Ipv4Addr {
+        Ipv4Addr::from(0x0a00_0102 + (number % 16) as u32)
+    }
+
+    fn routes(routes: usize, random: &mut Random) -> (BTreeSet<Ipv4Net>, Vec<u32>) {
+        if routes == 1 {
+            let prefix = Ipv4Net::new_assert(Ipv4Addr::new(10, 1, 0, 0), 16);
+            return (BTreeSet::from([prefix]), vec![u32::from(Ipv4Addr::new(10, 1, 1, 1))]);
+        }
+        let destinations = (0..1 << 20).map(|_| random.unicast()).collect();
+        // The default route catches what the random ones leave out.
+        let mut prefixes = BTreeSet::from([Ipv4Net::default()]);
+        while prefixes.len() < routes {
+            let length = 8 + (random.next() % 17) as u8;
+            prefixes.insert(Ipv4Net::new_assert(random.unicast().into(), length).trunc());
+        }
+        (prefixes, destinations)
+    }
+}
+
+/// What registries have been given to hand out (IANA "IPv6 Global Unicast Address Assignments").
+const REGISTRIES: [u16; 6] = [0x2400, 0x2600, 0x2610, 0x2800, 0x2a00, 0x2c00];
+const ALLOCATIONS: usize = 20_000;
+
+impl Traffic for Ip6 {
+    const NODES: [&'static str; 4] = ["ethernet-input", "ip6-input", "ip6-lookup", "ip6-rewrite"];
+    type Destination = u128;
+
+    fn template() -> Vec<u8> {
+        let (from, to) = (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2), Ipv6Addr::LOCALHOST);
+        build::ethernet().macs(PEER, OURS).ipv6(from, to).udp(1024, 5678).build()
+    }
+
+    fn write(data: &mut [u8], template: &[u8], destination: u128) {
+        const DESTINATION: usize = 14 + 24;
+        data.copy_from_slice(template);
+        data[DESTINATION..DESTINATION + 16].copy_from_slice(&destination.to_be_bytes());
+    }
+
+    fn port(number: u8) -> Ipv6Net {
+        Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0, number.into(), 0, 0, 0, 1), 64)
+    }
+
+    fn neighbor(number: u64) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0x100 + (number % 16) as u16)
+    }
+
+    fn routes(routes: usize, random: &mut Random) -> (BTreeSet<Ipv6Net>, Vec<u128>) {
+        if routes == 1 {
+            let prefix = Ipv6Net::new_assert(Ipv6Addr::new(0x2a01, 0xb8, 0, 0, 0, 0, 0, 0), 32);
+            return (BTreeSet::from([prefix]), vec![prefix.network().to_bits() + 1]);
+        }
+        let wide = |random: &mut Random| u128::from(random.next()) << 64 | u128::from(random.next());
+        let below = |random: &mut Random, prefix: Ipv6Net| {
+            let length = u32::from(prefix.prefix_len());
+            prefix.network().to_bits() | wide(random).checked_shr(length).unwrap_or(0)
+        };
+        let allocations: Vec<Ipv6Net> = (0..ALLOCATIONS)
+            .map(|_| {
+                let registry = u128::from(REGISTRIES[random.below(6) as usize]) << 112;
+                Ipv6Net::new_assert(Ipv6Addr::from_bits(registry | wide(random) >> 12), 32).trunc()
+            })
+            .collect();
+        let mut prefixes = BTreeSet::new();
+        while prefixes.len() < routes {
+            let length = match random.below(100) {
+                0..10 => 32,
+                10..15 => 36,
+                15..20 => 40,
+                20..32 => 44,
+                32..87 => 48,
+                87..99 => 64,
+                _ => 128,
+            };
+            let allocation = allocations[random.below(ALLOCATIONS as u32) as usize];
+            let address = Ipv6Addr::from_bits(below(random, allocation));
+            // Half of all allocations of 32 bits are others than those that have parts.
+            let address = match length == 32 && random.below(2) == 0 {
+                true => Ipv6Addr::from_bits(
+                    u128::from(REGISTRIES[random.below(6) as usize]) << 112 | wide(random) >> 12,
+                ),
+                false => address,
+            };
+            prefixes.insert(Ipv6Net::new_assert(address, length).trunc());
+        }
+        let all: Vec<_> = prefixes.iter().copied().collect();
+        let one = |random: &mut Random| {
+            let prefix = all[random.below(all.len() as u32) as usize];
+            below(random, prefix)
+        };
+        let destinations = (0..1 << 20).map(|_| one(random)).collect();
+        (prefixes, destinations)
+    }
+}
+
 /// What is routed.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// For the report.
     pub name: &'static str,
-    /// Routes; 1, or random ones from /8 to /24 over 16 next hops.
+    /// Routes; 1, or many over 16 next hops: of IPv4 random ones from /8 to /24.
     pub routes: usize,
     /// Packets per vector.
     pub vector: usize,
@@ -51,16 +184,16 @@ pub struct Case {
 }
 
 /// Makes packets: one template, destinations in turn.
-struct Source {
+struct Source<F: Traffic> {
     next: Nexts<Next>,
     template: Vec<u8>,
-    destinations: Vec<u32>,
+    destinations: Vec<F::Destination>,
     position: usize,
     left: usize,
     vector: usize,
 }
 
-impl Node for Source {
+impl<F: Traffic<Destination: Send>> Node for Source<F> {
     fn process(&mut self, cx: &mut Context<'_>, _: &Frame) {
         let mut packets = [BufferIndex(0); FRAME_SIZE];
         let mut count = 0;
@@ -69,11 +202,11 @@ impl Node for Source {
             count += 1;
         });
         for &index in &packets[..count] {
-            cx.buffers.receive_frame(index, HEADROOM, FRAME_BYTES, RX, 14);
+            cx.buffers.receive_frame(index, HEADROOM, self.template.len(), RX, 14);
             let mut packet = cx.buffers.packet(index);
             let destination = self.destinations[self.position];
             self.position = (self.position + 1) % self.destinations.len();
-            write(packet.data_mut(), &self.template, destination);
+            F::write(packet.data_mut(), &self.template, destination);
         }
         self.left -= count;
         cx.send(self.next.to(Next::Ethernet), &packets[..count]);
@@ -117,19 +250,19 @@ impl Node for Sink {
 }
 
 /// A router that is driven by hand.
-pub struct Chain {
+pub struct Chain<F: Traffic = Ip4> {
     pub engine: Engine,
     pub worker: Worker,
     pub router: Router,
     pub interfaces: Interfaces,
-    pub destinations: Vec<u32>,
+    pub destinations: Vec<F::Destination>,
     pub template: Vec<u8>,
     pub source: NodeId,
 }
 
-impl Chain {
+impl<F: Traffic<Destination: Send>> Chain<F> {
     /// Builds the router of a case.
-    pub fn new(case: &Case) -> Result<Chain> {
+    pub fn new(case: &Case) -> Result<Self> {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, 32_768)], ..BufferConfig::default() },
             ..EngineConfig::default()
@@ -152,21 +285,13 @@ impl Chain {
         nodes.attach(&mut router);
 
         let mut random = Random::new(1);
-        let destinations = match case.routes {
-            1 => vec![u32::from(Ipv4Addr::new(10, 1, 1, 1))],
-            _ => (0..1 << 20).map(|_| random.unicast()).collect(),
-        };
-        let template = build::ethernet()
-            .macs(PEER, OURS)
-            .ipv4([10, 0, 0, 2], [10, 1, 1, 1])
-            .udp(1024, 5678)
-            .payload(&[0; FRAME_BYTES - 42])
-            .build();
+        let (prefixes, destinations) = F::routes(case.routes, &mut random);
+        let template = F::template();
         let ids = engine.add_nodes(
             "bench",
             vec![
                 NodeDef::new(&SOURCE, |w| {
-                    Box::new(Source {
+                    Box::new(Source::<F> {
                         next: w.nexts(),
                         template: template.clone(),
                         destinations: destinations.clone(),
@@ -181,31 +306,18 @@ impl Chain {
             ],
         )?;
         let mut port = RX;
-        for (name, address) in [("rx", "10.0.0.1/24"), ("tx", "10.0.1.1/24")] {
+        for (number, name) in (0..).zip(["rx", "tx"]) {
             port = interfaces.create(&mut engine, name, Kind::Port, OURS, 1500, ids[1])?;
             interfaces.change(&mut engine, port, |port| (port.admin_up, port.link_up) = (true, true))?;
-            router.add_address::<Ip4>(&mut engine, &mut interfaces, port, address.parse()?)?;
+            router.add_address::<F>(&mut engine, &mut interfaces, port, F::port(number))?;
         }
-        let neighbor = |n: u64| Ipv4Addr::from(0x0a00_0102 + (n % 16) as u32);
-        for n in 0..16 {
-            router.set_static_neighbor::<Ip4>(&mut engine, &interfaces, port, neighbor(n), PEER)?;
+        for number in 0..16 {
+            router.set_static_neighbor::<F>(&mut engine, &interfaces, port, F::neighbor(number), PEER)?;
         }
-        let prefixes: HashSet<Ipv4Net> = match case.routes {
-            1 => HashSet::from(["10.1.0.0/16".parse()?]),
-            routes => {
-                // The default route catches what the random ones leave out.
-                let mut prefixes = HashSet::from(["0.0.0.0/0".parse()?]);
-                while prefixes.len() < routes {
-                    let length = 8 + (random.next() % 17) as u8;
-                    prefixes.insert(Ipv4Net::new(random.unicast().into(), length)?.trunc());
-                }
-                prefixes
-            }
-        };
-        let changes: Vec<Change> = prefixes
+        let changes: Vec<Change<F>> = prefixes
             .into_iter()
             .map(|prefix| {
-                let target = PathTarget::Via { address: neighbor(random.next()), interface: Some(port) };
+                let target = PathTarget::Via { address: F::neighbor(random.next()), interface: Some(port) };
                 Change {
                     prefix,
                     owner: Owner::CLI,
@@ -219,22 +331,22 @@ impl Chain {
         Ok(Chain { engine, worker, router, interfaces, destinations, template, source: ids[0] })
     }
 
-    /// Forwards `packets`; returns clocks per packet of each of [`NODES`], then of the sink.
+    /// Forwards `packets`; returns clocks per packet of each of [`Traffic::NODES`], then of the sink.
     pub fn round(&mut self, packets: usize) -> Vec<f64> {
         let ids: Vec<NodeId> =
-            NODES.iter().chain(&["sink"]).filter_map(|name| self.engine.graph().id(name)).collect();
+            F::NODES.iter().chain(&["sink"]).filter_map(|name| self.engine.graph().id(name)).collect();
         let clocks = |engine: &Engine| -> Vec<u64> {
             ids.iter().map(|id| engine.counters.clocks.sum(id.index())).collect()
         };
         let before = clocks(&self.engine);
-        Chain::forward(&mut self.worker, self.source, packets);
+        Self::forward(&mut self.worker, self.source, packets);
         let after = clocks(&self.engine);
         after.iter().zip(before).map(|(after, before)| (after - before) as f64 / packets as f64).collect()
     }
 
     /// Has a worker forward `packets`.
     pub fn forward(worker: &mut Worker, source: NodeId, packets: usize) {
-        if let Some(source) = worker.node_mut::<Source>(source) {
+        if let Some(source) = worker.node_mut::<Source<F>>(source) {
             source.left = packets;
         }
         while worker.turn() > 0 {}

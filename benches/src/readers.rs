@@ -69,7 +69,7 @@ fn processor_time() -> Result<Duration> {
 /// Runs all rounds.
 pub fn measure(load: &Load) -> Result<Report> {
     pin(load.readers_core)?;
-    let chain = Chain::new(&CASE)?;
+    let chain = Chain::<weft_nodes::ip4::Ip4>::new(&CASE)?;
     let Chain { mut engine, mut worker, mut interfaces, source, .. } = chain;
     let segment = engine.stats.fd();
     let readers = (0..load.readers).map(|_| Ok(Reader::from_fd(segment.try_clone_to_owned()?)?));
@@ -93,7 +93,7 @@ pub fn measure(load: &Load) -> Result<Report> {
             pin(load.worker_core)?;
             let mut rates = [Rounds::default(), Rounds::default()];
             let mut ratio = Rounds::default();
-            Chain::forward(&mut worker, source, PACKETS);
+            Chain::<weft_nodes::ip4::Ip4>::forward(&mut worker, source, PACKETS);
             for round in 0.. {
                 let done = round >= load.rounds && reads.load(Ordering::Relaxed) >= load.reads;
                 if done || stop.load(Ordering::Relaxed) {
@@ -104,7 +104,7 @@ pub fn measure(load: &Load) -> Result<Report> {
                 for with in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
                     reading.store(with == 1, Ordering::Relaxed);
                     let start = processor_time()?;
-                    Chain::forward(&mut worker, source, PACKETS);
+                    Chain::<weft_nodes::ip4::Ip4>::forward(&mut worker, source, PACKETS);
                     pair[with] = PACKETS as f64 / (processor_time()? - start).as_secs_f64() / 1e6;
                     rates[with].add(pair[with]);
                 }
