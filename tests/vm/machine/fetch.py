@@ -137,7 +137,7 @@ def module(path):
 
 
 def fetch(folder, say=print):
-    """Fills a folder, unless it is full; other processes that want the same wait."""
+    """Fills a folder, unless it is full; other processes that want the same wait. Raises FetchError if it cannot."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
@@ -146,10 +146,13 @@ def fetch(folder, say=print):
             return
         for part in ("qemu", "kernels"):
             shutil.rmtree(folder / part, ignore_errors=True)
-        say("fetching QEMU and its libraries")
-        qemu(folder)
-        for series in KERNELS:
-            say(f"fetching a kernel: {series}")
-            kernel(folder, series)
+        try:
+            say("fetching QEMU and its libraries")
+            qemu(folder)
+            for series in KERNELS:
+                say(f"fetching a kernel: {series}")
+                kernel(folder, series)
+        except (OSError, StopIteration, lzma.LZMAError, subprocess.SubprocessError) as error:
+            raise FetchError(f"{type(error).__name__}: {error}") from error
         shutil.rmtree(folder / "apt")
         (folder / "done").touch()

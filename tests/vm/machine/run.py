@@ -18,8 +18,8 @@ from pathlib import Path
 
 # What a run ends with that the command did not.
 NO_END, NO_GUEST = 98, 99
-# A guest on KVM must be up by then; some nested KVMs never boot a stock kernel.
-KVM_PATIENCE = 25
+# A guest must be up by then: some nested KVMs never boot a stock kernel, and one boot of many by software hangs.
+PATIENCE = {"kvm": 25, "tcg": 120}
 
 
 @dataclass
@@ -92,10 +92,10 @@ class Lab:
             for device in guest.devices:
                 words += shlex.split(device)
             # Multi-threaded TCG dies now and then while the firmware maps PCI (an assertion in QEMU): a second try is enough.
-            for number, accel in enumerate(tries := {"tcg": ["tcg", "tcg"], "kvm": ["kvm"], "auto": ["kvm", "tcg", "tcg"]}[guest.accel]):
+            for accel in {"tcg": ["tcg", "tcg"], "kvm": ["kvm"], "auto": ["kvm", "tcg", "tcg"]}[guest.accel]:
                 if accel == "kvm" and not os.access("/dev/kvm", os.W_OK):
                     continue
-                status = self.attempt(words + ACCEL[accel], out, timeout, KVM_PATIENCE if accel == "kvm" and tries[number + 1 :] else None, say)
+                status = self.attempt(words + ACCEL[accel], out, timeout, PATIENCE[accel], say)
                 if status is not None:
                     return status
                 say(f"with {accel} no guest came up")
@@ -121,7 +121,7 @@ class Lab:
             try:
                 while process.poll() is None:
                     took = time.monotonic() - began
-                    if patience and took > patience and not up():
+                    if took > patience and not up():
                         return None
                     if took > timeout:
                         say(f"no end within {timeout} s: see {console}")
