@@ -199,8 +199,8 @@ fn it_serves_what_is_configured_and_leaves_nothing() {
     };
     let (up, down) = (Some(true), Some(false));
     assert_eq!(
-        [state(0), state(1), state(2), state(3)],
-        [("lan1", up, up), ("loop3", down, up), ("p0", up, up), ("t0", up, up)]
+        [state(0), state(1), state(2), state(3), state(4)],
+        [("lan1", up, up), ("local0", down, down), ("loop3", down, up), ("p0", up, up), ("t0", up, up)]
     );
 
     let hardware = daemon.json("show hardware-interfaces p0")["interfaces"][0].clone();
@@ -458,7 +458,7 @@ fn a_command_file_runs_up_to_the_line_that_fails() {
     let daemon = Daemon { bed: &bed, child };
     eventually("the daemon answers", || daemon.try_text("show version").ok());
     let interfaces = daemon.json("show interface");
-    assert_eq!(interfaces["interfaces"].as_array().map(Vec::len), Some(1));
+    assert_eq!(interfaces["interfaces"].as_array().map(Vec::len), Some(2), "local0 and loop0");
     let place = format!("{}:3: expected interface, found \"loop9\"", commands.display());
     eventually("the log says where", || bed.log().contains(&place).then_some(()));
     daemon.stop();

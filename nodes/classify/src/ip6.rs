@@ -19,13 +19,13 @@ use crate::node::{Act, Acted, Classify, Next, Reason, interface, link_length};
 
 /// Descriptor of ip6-classify.
 pub static IP6_CLASSIFY: NodeSpec = NodeSpec::internal("ip6-classify")
-    .features(&[FeatureSpec::on("ip6-unicast")])
+    .features(&[FeatureSpec::on("ip6-unicast").set_by("classify attach")])
     .next(Next::NAMES)
     .drops(Reason::ALL);
 
 /// Descriptor of ip6-classify-output.
 pub static IP6_CLASSIFY_OUTPUT: NodeSpec = NodeSpec::internal("ip6-classify-output")
-    .features(&[FeatureSpec::on("ip6-output")])
+    .features(&[FeatureSpec::on("ip6-output").set_by("classify attach")])
     .next(Next::NAMES)
     .drops(Reason::ALL);
 

@@ -22,7 +22,7 @@ weft_engine::drops! {
 
 /// Descriptor of ip6-min-hop-limit.
 pub static IP6_MIN_HOP_LIMIT: NodeSpec = NodeSpec::internal("ip6-min-hop-limit")
-    .features(&[FeatureSpec::on("ip6-local")])
+    .features(&[FeatureSpec::on("ip6-local").set_by("set interface ip6 min-hop-limit")])
     .drops(Reason::ALL)
     .trace(format_header);
 

@@ -13,11 +13,13 @@ use crate::tcp_mss::{TCP_MSS, define};
 
 /// Descriptor of ip6-tcp-mss, a feature of `ip6-unicast`.
 pub static IP6_TCP_MSS: NodeSpec = NodeSpec::internal("ip6-tcp-mss")
-    .features(&[FeatureSpec::on("ip6-unicast").after(&["ip6-classify"])])
+    .features(&[FeatureSpec::on("ip6-unicast").after(&["ip6-classify"]).set_by("set interface tcp-mss")])
     .trace(format_header);
 /// Descriptor of ip6-tcp-mss-output, a feature of `ip6-output`.
-pub static IP6_TCP_MSS_OUTPUT: NodeSpec = NodeSpec::internal("ip6-tcp-mss-output")
-    .features(&[FeatureSpec::on("ip6-output").after(&["ip6-classify-output"])]);
+pub static IP6_TCP_MSS_OUTPUT: NodeSpec =
+    NodeSpec::internal("ip6-tcp-mss-output").features(&[FeatureSpec::on("ip6-output")
+        .after(&["ip6-classify-output"])
+        .set_by("set interface tcp-mss")]);
 
 built_in!(add_input);
 

@@ -584,6 +584,7 @@ fn every_setting_is_set_by_its_commands_and_shown() {
         use weft_control::Grammar;
         let value = match setting.grammar {
             _ if setting.name == "ip-table" => "7".to_owned(),
+            _ if setting.name == "ip6-table" => "0".to_owned(),
             Grammar::Switch { on, off } => if setting.name == "forwarding" { off } else { on }.to_owned(),
             Grammar::Number { high, .. } => high.min(777).to_string(),
             Grammar::Choice(words) => words[1].to_owned(),
