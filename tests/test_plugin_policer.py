@@ -2,7 +2,10 @@
 """The policer between real kernels: rates hold, colours are on the wire, and every packet is counted once."""
 
 import json
+import os
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -10,7 +13,11 @@ from scapy.layers.l2 import Ether
 
 from lab import Wire, poll_until
 from lab.plugins import PluginFolder
-from lab.weft import CliError
+from lab.weft import TREE, CliError
+
+sys.path.insert(0, str(Path(os.environ.get("WEFT_TOOLS_DIR", TREE / "target/tools")) / "python"))
+
+from vpp_papi.vpp_stats import VPPStats  # noqa: E402  (scripts/setup puts it there)
 
 COLOURS = ("conform", "exceed", "violate")
 # Code points of Assured Forwarding class 1.
@@ -131,6 +138,12 @@ def test_colours_are_on_the_wire(net, direction):
     assert _send(net, _frames(net, 4), 2) == [AF11, AF12]
     assert _counted(net) == [1, 1, 2] and _counted(net, "bytes") == [1000, 1000, 2000]
     assert _policer(net)["applied"] == [{"direction": direction, "interface": port}]
+    stats = VPPStats(str(net.weft.runtime / "stats.sock"))
+    stats.connect()
+    for colour, packets in zip(COLOURS, (1, 1, 2)):
+        counter = stats[f"/net/policer/{colour}"][:, 0]
+        assert (counter.sum_packets(), counter.sum_octets()) == (packets, packets * 1000), "as VPP's clients read it"
+    stats.disconnect()
 
 
 def test_a_policer_that_is_aware_of_colours(net):

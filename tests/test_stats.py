@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
-from lab import poll_until
+from lab import Wire, poll_until
 from lab import weft as words
 
 TOOLS = Path(os.environ.get("WEFT_TOOLS_DIR", words.TREE / "target/tools")) / "python"
@@ -78,6 +80,57 @@ def test_interfaces_are_what_show_interface_says(net, stats):
     assert told()["local0"]["rx"] == told()["local0"]["tx"] == (0, 0)
     assert all(interface["rx"][0] >= 20 for name, interface in told().items() if name != "local0")
     assert stats["/interfaces/p0/rx"].sum_packets() == told()["p0"]["rx"][0]
+
+
+def test_an_agent_of_snmp_finds_what_it_reads_of_vpp(net, stats):
+    """The counters of IF-MIB and of others that programs take for granted, read as they read them."""
+    a, b = net.sites
+    index = stats["/if/names"].index("p0")
+
+    def packets(name):
+        return stats[name][:, index].sum_packets()
+
+    def octets(name):
+        return stats[name][:, index].sum_octets()
+
+    kinds = ("unicast", "multicast", "broadcast")
+    before = {kind: packets(f"/if/rx-{kind}") for kind in kinds}
+    data = b"x" * 100
+    with Wire(a.host, "eth0") as wire:
+        for destination, count in ((a.port_mac, 4), ("01:00:5e:00:00:09", 3), ("ff:ff:ff:ff:ff:ff", 2)):
+            for _ in range(count):
+                wire.send(Ether(dst=destination, src=a.host_mac, type=0x88B6) / data)
+        mpls = Ether(dst=a.port_mac, src=a.host_mac, type=0x8847) / data
+        wire.send(mpls)
+
+    def grown():
+        net.weft.cli("show interface")
+        return {kind: packets(f"/if/rx-{kind}") - before[kind] for kind in kinds}
+
+    poll_until(lambda: grown()["multicast"] >= 3 and grown()["broadcast"] >= 2 and grown()["unicast"] >= 5, 10,
+               "each frame is counted for what it is")
+    for direction in ("rx", "tx"):
+        def whole(count):
+            net.weft.cli("show interface")
+            return count(f"/if/{direction}") == sum(count(f"/if/{direction}-{kind}") for kind in kinds)
+        poll_until(lambda: whole(packets) and whole(octets), 10, "every frame is of one kind")
+    assert stats["/if/mpls"][:, index].sum() == 1
+    requests, replies = (stats[f"/net/arp/{which}"][:, index].sum() for which in ("rx/requests", "tx/replies"))
+    assert requests >= replies >= 1, "the host has asked for the port"
+    other = stats["/if/names"].index("p1")
+    asked = stats["/net/arp/tx/requests"][:, other].sum()
+    assert stats["/if/tx-broadcast"][:, other].sum_packets() >= asked >= 1, "questions for the MAC address of the other host"
+    assert stats["/net/arp/rx/replies"][:, other].sum() >= 1
+    assert stats["/interfaces/p0/rx-multicast"].sum_packets() == packets("/if/rx-multicast")
+
+    net.weft.cli("classify rule add edge id 10 proto udp dport 4321 action drop")
+    net.weft.cli("classify attach edge interface p0 input")
+    hits, misses = "/err/ip4-inacl/input ACL hits", "/err/ip4-inacl/input ACL misses"
+    assert sum(stats[hits]) == 0
+    with Wire(a.host, "eth0") as wire:
+        for port in (4321, 4321, 4322):
+            wire.send(Ether(dst=a.port_mac, src=a.host_mac) / IP(src=a.host_ip, dst=b.host_ip) / UDP(dport=port))
+    poll_until(lambda: sum(stats[hits]) == 2 and sum(stats[misses]) >= 1, 10, "rules hit and missed")
 
 
 def test_nodes_are_what_show_runtime_says(net, stats):

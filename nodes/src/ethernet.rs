@@ -22,10 +22,11 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::registry::{Handlers, RegistryId};
 use weft_engine::trace::{Names, TraceRecord};
+use weft_stats::SimpleRow;
 
 use crate::arcs::{ETHERNET_ARC, ETHERNET_PUNT_ARC};
 use crate::context::{IpContext, LINK_BROADCAST};
-use crate::headers::{EtherType, EthernetHeader, VlanTag};
+use crate::headers::{EtherType, EthernetHeader, MacAddr, VlanTag};
 use crate::interface::{Entry, InterfaceTable, Tags};
 use crate::registries::ETHER_TYPES;
 use crate::setup::{Added, Setup, built_in};
@@ -101,12 +102,14 @@ built_in!(add_input);
 
 fn add_input(setup: &mut Setup<'_>) -> Added {
     let interfaces = setup.interfaces();
+    let mpls = setup.interface_counter("/if/mpls", &ETHERNET_INPUT)?;
     Ok(NodeDef::new(&ETHERNET_INPUT, move |w| {
         Box::new(EthernetInput {
             interfaces: Arc::clone(&interfaces),
             arc: w.arc(&ETHERNET_ARC),
             punts: w.arc(&ETHERNET_PUNT_ARC),
             types: w.registry(&ETHER_TYPES),
+            mpls: mpls.row(w.thread()),
             next: w.nexts(),
             reasons: w.reasons(),
         })
@@ -138,6 +141,8 @@ pub struct EthernetInput {
     pub punts: ArcId,
     /// Who handles which EtherType.
     pub types: RegistryId,
+    /// `/if/mpls`: received MPLS packets by interface, which the host gets.
+    pub mpls: SimpleRow,
     /// Edges.
     pub next: Nexts<Next>,
     /// Reasons.
@@ -152,6 +157,7 @@ impl Node for EthernetInput {
             punts: cx.arcs().arc(self.punts),
             types: cx.handlers(self.types),
             counters: cx.counters,
+            mpls: &self.mpls,
             next: self.next,
             reasons: self.reasons,
         };
@@ -191,6 +197,7 @@ struct Input<'a> {
     punts: ArcStart<'a>,
     types: Handlers<'a>,
     counters: &'a Counters,
+    mpls: &'a SimpleRow,
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
 }
@@ -252,6 +259,9 @@ impl Input<'_> {
         let Some(interface) = self.table.get(packet.meta.rx_interface) else {
             return self.reasons.drop(packet, Reason::NoInterface);
         };
+        if destination.is_multicast() {
+            self.count_group(packet, destination);
+        }
         if !interface.up {
             return self.reasons.drop(packet, Reason::Down);
         }
@@ -268,6 +278,12 @@ impl Input<'_> {
             return self.tagged(packet, interface, ether_type);
         }
         self.classify(packet, interface, ether_type, EthernetHeader::LENGTH)
+    }
+
+    /// A frame for more than one station, on the interface that it has come in by so far.
+    fn count_group(&self, packet: &Packet<'_>, destination: MacAddr) {
+        let (rx, bytes) = (packet.meta.rx_interface, packet.meta.total_length() as u64);
+        self.counters.interfaces.received_group(rx, destination == MacAddr::BROADCAST, bytes);
     }
 
     /// Takes `link` bytes off, and hands the packet to the features of its interface or to who handles it.
@@ -289,7 +305,12 @@ impl Input<'_> {
         }
         match handler(self.types, interface, ether_type) {
             Ok(node) => node,
-            Err(Unhandled::Type) => self.punt(packet, Reason::UnknownType),
+            Err(Unhandled::Type) => {
+                if ether_type == EtherType::MPLS {
+                    self.mpls.add(packet.meta.rx_interface.index(), 1);
+                }
+                self.punt(packet, Reason::UnknownType)
+            }
             Err(Unhandled::Disabled) if ether_type == EtherType::IPV6 => {
                 self.punt(packet, Reason::Ip6Disabled)
             }
@@ -340,6 +361,11 @@ impl Input<'_> {
         }
         packet.meta.rx_interface = index;
         self.counters.interfaces.rx.add(index.index(), 1, length);
+        if packet.meta.flags & LINK_BROADCAST != 0
+            && let Some(destination) = packet.header::<EthernetHeader>().map(|ethernet| ethernet.destination)
+        {
+            self.count_group(packet, destination);
+        }
         self.classify(packet, sub, ether_type, link)
     }
 }

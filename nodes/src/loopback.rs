@@ -77,6 +77,7 @@ impl Node for LoopbackTx {
             }
             let bytes = packet.meta.total_length() as u64;
             counters.interfaces.tx.add(loopback.index(), 1, bytes);
+            counters.interfaces.sent_to(loopback, packet.data(), bytes);
             counters.interfaces.rx.add(loopback.index(), 1, bytes);
             // From here on the packet is as a device hands it over.
             packet.meta.flags &= TRACED | CHAINED;

@@ -5,7 +5,8 @@
 //! other core writes. Nothing is summed, copied or formatted here.
 
 use weft_stats::{
-    CombinedRow, CombinedVector, EntryIndex, NameVector, Segment, SimpleRow, SimpleVector, StatsError, Update,
+    Combined, CombinedRow, CombinedVector, EntryIndex, NameVector, Segment, SimpleRow, SimpleVector,
+    StatsError, Update,
 };
 
 use crate::ids::{InterfaceIndex, NodeId, ReasonId, ThreadIndex};
@@ -75,6 +76,7 @@ macro_rules! interface_counters {
                 let stat_name = name.replace('/', "_");
                 let own = [$( ($name, self.$field.entry()) ),*];
                 let named = self.named.iter().map(|(name, vector)| (name.as_str(), vector.entry()));
+                let named = named.filter(|(name, _)| name.starts_with("/if/"));
                 for (name, entry) in own.into_iter().chain(named) {
                     let counter = name.trim_start_matches("/if/");
                     links.push(update.symlink(&format!("/interfaces/{stat_name}/{counter}"), entry, interface.0)?);
@@ -96,6 +98,18 @@ interface_counters! {
     rx: CombinedVector / CombinedRow = "/if/rx", combined;
     /// Transmitted packets and bytes.
     tx: CombinedVector / CombinedRow = "/if/tx", combined;
+    /// Of the received: those to this station alone. Row 0, worked out by the main thread ([`InterfaceVectors::derive`]).
+    rx_unicast: CombinedVector / CombinedRow = "/if/rx-unicast", combined;
+    /// Of the received: those to a group.
+    rx_multicast: CombinedVector / CombinedRow = "/if/rx-multicast", combined;
+    /// Of the received: those to all stations.
+    rx_broadcast: CombinedVector / CombinedRow = "/if/rx-broadcast", combined;
+    /// Of the transmitted: those to one station. Row 0, worked out by the main thread.
+    tx_unicast: CombinedVector / CombinedRow = "/if/tx-unicast", combined;
+    /// Of the transmitted: those to a group.
+    tx_multicast: CombinedVector / CombinedRow = "/if/tx-multicast", combined;
+    /// Of the transmitted: those to all stations.
+    tx_broadcast: CombinedVector / CombinedRow = "/if/tx-broadcast", combined;
     /// Packets that came in here and were dropped anywhere.
     drops: SimpleVector / SimpleRow = "/if/drops", simple;
     /// Packets that came in here and were handed to the host.
@@ -110,7 +124,52 @@ interface_counters! {
     tx_error: SimpleVector / SimpleRow = "/if/tx-error", simple;
 }
 
+/// The parts of [`Combined`] counts that are not of another: workers count the rare kinds, the rest follows.
+fn rest(all: &CombinedVector, others: [&CombinedVector; 2], index: usize, of: &CombinedRow) {
+    // Read before the whole, which may grow meanwhile.
+    let [one, two] = others.map(|other| other.sum(index));
+    let all = all.sum(index);
+    of.set(
+        index,
+        Combined {
+            packets: all.packets.saturating_sub(one.packets + two.packets),
+            bytes: all.bytes.saturating_sub(one.bytes + two.bytes),
+        },
+    );
+}
+
+impl InterfaceRows {
+    /// Counts a frame that came in and was not for this station alone.
+    pub fn received_group(&self, interface: InterfaceIndex, is_broadcast: bool, bytes: u64) {
+        let row = if is_broadcast { &self.rx_broadcast } else { &self.rx_multicast };
+        row.add(interface.index(), 1, bytes);
+    }
+
+    /// Counts a frame that leaves, if it is for more than one station; `start` is what it begins with. The whole is counted
+    /// elsewhere.
+    #[inline(always)]
+    pub fn sent_to(&self, interface: InterfaceIndex, start: &[u8], bytes: u64) {
+        // The first bit on the wire says so (IEEE 802 section 8.2.2).
+        if start.first().is_some_and(|first| first & 1 != 0) {
+            self.sent_group(interface, start, bytes);
+        }
+    }
+
+    #[cold]
+    fn sent_group(&self, interface: InterfaceIndex, start: &[u8], bytes: u64) {
+        let row = if start.starts_with(&[0xff; 6]) { &self.tx_broadcast } else { &self.tx_multicast };
+        row.add(interface.index(), 1, bytes);
+    }
+}
+
 impl InterfaceVectors {
+    /// Works out how much of an interface's traffic is unicast, for the row of the main thread.
+    pub fn derive(&self, interface: InterfaceIndex, main: &InterfaceRows) {
+        let index = interface.index();
+        rest(&self.rx, [&self.rx_multicast, &self.rx_broadcast], index, &main.rx_unicast);
+        rest(&self.tx, [&self.tx_multicast, &self.tx_broadcast], index, &main.tx_unicast);
+    }
+
     /// The counter of that name (`/if/ip4`) that a crate beside the engine keeps for every interface, made now if it is new.
     /// Before there are interfaces: those that there are then get no link to it in `/interfaces`.
     pub fn name(&mut self, segment: &mut Segment, name: &str) -> Result<SimpleVector, StatsError> {

@@ -27,20 +27,22 @@ use crate::action::Outcome;
 use crate::attachment::Direction;
 use crate::classifier::{Batch, Classifier, OtherFrame};
 use crate::key::Key;
-use crate::node::{Act, Acted, Classify, Next, Reason};
+use crate::node::{Act, Acted, Classify, Event, NO_RULE, Next, Reason};
 
 /// Descriptor of ethernet-classify.
 pub static ETHERNET_CLASSIFY: NodeSpec = NodeSpec::internal("ethernet-classify")
     .features(&[FeatureSpec::on("ethernet-punt").set_by("classify attach")])
     .next(Next::NAMES)
-    .drops(Reason::ALL);
+    .drops(Reason::ALL)
+    .events(Event::ALL);
 
 /// One worker's instance: has what ip4-classify has, and meets rules in another way.
 pub(crate) struct EthernetClassify(pub Classify);
 
 impl Node for EthernetClassify {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let Classify { attachments, interfaces, rules, output, batch, next, reasons, mark, .. } = &mut self.0;
+        let Classify { attachments, interfaces, rules, output, batch, next, reasons, events, mark, .. } =
+            &mut self.0;
         let guard = cx.guard();
         let act = Act {
             arcs: cx.arcs(),
@@ -55,6 +57,7 @@ impl Node for EthernetClassify {
             now: cx.now,
         };
         let trace = cx.trace(frame);
+        let (events, counters) = (*events, cx.counters);
         cx.each(frame, |packet| {
             let Some(attached) = act.attached.get(packet.meta.rx_interface) else {
                 return act.arcs.next(packet);
@@ -62,6 +65,7 @@ impl Node for EthernetClassify {
             let Some((next, slot, note)) = decide(&act, &attached.classifier, batch, packet) else {
                 return act.arcs.next(packet);
             };
+            events.count(counters, if note == NO_RULE { Event::Miss } else { Event::Hit }, 1);
             trace.detail(packet, || act.classified::<false>(packet, slot, note));
             next
         });

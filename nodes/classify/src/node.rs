@@ -55,24 +55,36 @@ weft_engine::drops! {
     }
 }
 
+weft_engine::events! {
+    /// Of the packets that have met rules, by whether one has matched.
+    pub enum Event {
+        /// packets that a classifier rule has matched
+        Hit = "hits", Info;
+        /// packets that no classifier rule has matched
+        Miss = "misses", Info;
+    }
+}
+
 /// Descriptor of ip4-classify.
 pub static IP4_CLASSIFY: NodeSpec = NodeSpec::internal("ip4-classify")
     .features(&[FeatureSpec::on("ip4-unicast").set_by("classify attach")])
     .next(Next::NAMES)
-    .drops(Reason::ALL);
+    .drops(Reason::ALL)
+    .events(Event::ALL);
 
 /// Descriptor of ip4-classify-output.
 pub static IP4_CLASSIFY_OUTPUT: NodeSpec = NodeSpec::internal("ip4-classify-output")
     .features(&[FeatureSpec::on("interface-output").set_by("classify attach")])
     .next(Next::NAMES)
-    .drops(Reason::ALL);
+    .drops(Reason::ALL)
+    .events(Event::ALL);
 
 /// Packets ahead of which the counter of a rule is fetched.
 const AHEAD: usize = 8;
 
 /// What a trace says became of a packet, by [`Acted`].
 const NOTES: [&str; 6] = ["no rule matches", "pass", "drop", "punt", "redirect", "drop (beyond the rate)"];
-const NO_RULE: u32 = 0;
+pub(crate) const NO_RULE: u32 = 0;
 const PASS: u32 = 1;
 const DROP: u32 = 2;
 const PUNT: u32 = 3;
@@ -122,6 +134,8 @@ pub(crate) struct Classify {
     pub next: Nexts<Next>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
+    /// Events.
+    pub events: ReasonBase<Event>,
     /// What a rule has marked a packet with.
     pub mark: Field<u32>,
 }
@@ -142,7 +156,8 @@ impl Classify {
         let attachments = self.attachments.read(guard);
         let attached = attachments.side(self.direction);
         let batch = &mut *self.batch;
-        if !look_up::<OUTPUT>(cx.buffers, frame.packets(), attached, batch) && !frame.traced() {
+        let met = look_up::<OUTPUT>(cx.buffers, frame.packets(), attached, batch);
+        if met == 0 && !frame.traced() {
             return pass_on(cx, frame);
         }
         let act = Act {
@@ -158,7 +173,7 @@ impl Classify {
             now: cx.now,
         };
         let trace = cx.trace(frame);
-        let mut place = 0;
+        let (mut place, mut hits) = (0, 0);
         cx.each(frame, |packet| {
             let (outcome, key) = (batch.outcomes[place % BATCH], &batch.keys[place % BATCH]);
             // Of a special this is another rule's counter, which does no harm.
@@ -166,9 +181,12 @@ impl Classify {
             prefetch::read(self.rules.address(ahead.index()));
             place += 1;
             let (next, slot, note) = act.one::<OUTPUT>(packet, outcome, |set, rank| set.next(key, rank));
+            hits += u64::from(note != NO_RULE);
             trace.detail(packet, || act.classified::<OUTPUT>(packet, slot, note));
             next
         });
+        self.events.count(cx.counters, Event::Hit, hits);
+        self.events.count(cx.counters, Event::Miss, met as u64 - hits);
     }
 }
 
@@ -179,7 +197,7 @@ fn pass_on(cx: &mut Context<'_>, frame: &Frame) {
     cx.each(frame, |packet| arcs.next(packet));
 }
 
-/// Finds the rules of all packets: those of one rule set at once, and most vectors are of one. Says whether any packet meets
+/// Finds the rules of all packets: those of one rule set at once, and most vectors are of one. Says how many packets meet
 /// rules.
 #[inline(always)]
 fn look_up<const OUTPUT: bool>(
@@ -187,7 +205,7 @@ fn look_up<const OUTPUT: bool>(
     packets: &[BufferIndex],
     attached: &Side,
     batch: &mut Batch,
-) -> bool {
+) -> usize {
     let (mut mine, mut others) = (Places::new(), Places::new());
     let mut first: Option<&Classifier> = None;
     batch.outcomes[..packets.len()].fill(Outcome::NONE);
@@ -212,8 +230,9 @@ fn look_up<const OUTPUT: bool>(
             }
         };
     }
-    if mine.count + others.count == 0 {
-        return false;
+    let met = mine.count + others.count;
+    if met == 0 {
+        return 0;
     }
     while let Some(set) = first.take() {
         set.lookup(batch, mine.as_slice(), |place, key| {
@@ -232,7 +251,7 @@ fn look_up<const OUTPUT: bool>(
             if same { &mut mine } else { &mut others }.push(place);
         }
     }
-    true
+    met
 }
 
 /// Places in a vector.

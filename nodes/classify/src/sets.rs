@@ -164,6 +164,14 @@ impl SetView<'_> {
     }
 }
 
+/// Where clients of VPP look for what the nodes of its classifier count, and the event here that is the same.
+const VPP_COUNTERS: [(&str, &str); 4] = [
+    ("/err/ip4-inacl/input ACL hits", "ip4-classify/hits"),
+    ("/err/ip4-inacl/input ACL misses", "ip4-classify/misses"),
+    ("/err/ip4-outacl/output ACL hits", "ip4-classify-output/hits"),
+    ("/err/ip4-outacl/output ACL misses", "ip4-classify-output/misses"),
+];
+
 impl RuleSets {
     /// No sets, room for `limit` rules of all sets together, and the nodes that apply them.
     pub fn new(
@@ -186,6 +194,7 @@ impl RuleSets {
             batch: Batch::new(),
             next: w.nexts(),
             reasons: w.reasons(),
+            events: w.events(),
             mark,
         };
         let nodes = vec![
@@ -196,6 +205,10 @@ impl RuleSets {
             NodeDef::new(&IP6_CLASSIFY_OUTPUT, |w| Box::new(Ip6Classify(classify(w, Direction::Output)))),
         ];
         engine.add_nodes(BUILT_IN, nodes)?;
+        for (name, event) in VPP_COUNTERS {
+            let reason = engine.graph().find_reason(event).expect("its node has been added");
+            engine.stats.symlink(name, engine.counters.reasons.entry(), reason.0.into())?;
+        }
         let arc = |spec: &ArcSpec<'_>| engine.features().arc(spec.name);
         let arcs = Arcs {
             input: arc(&IP4_UNICAST_ARC)?,

@@ -113,6 +113,8 @@ impl EtherType {
     pub const IPV6: EtherType = EtherType(0x86dd);
     /// A customer VLAN tag (802.1Q).
     pub const VLAN: EtherType = EtherType(0x8100);
+    /// RFC 3032.
+    pub const MPLS: EtherType = EtherType(0x8847);
     /// A service VLAN tag (802.1ad, "QinQ").
     pub const QINQ: EtherType = EtherType(0x88a8);
 

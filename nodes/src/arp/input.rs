@@ -13,10 +13,11 @@ use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::trace::{Names, TraceRecord};
+use weft_stats::SimpleRow;
 use zerocopy::FromBytes;
 
 use crate::arcs::ARP_ARC;
-use crate::headers::{ArpPacket, EtherType};
+use crate::headers::{ArpOperation, ArpPacket, EtherType};
 use crate::registries::ETHER_TYPES;
 use crate::setup::{Added, Setup, built_in};
 
@@ -65,16 +66,24 @@ pub(super) fn format_arp(record: &TraceRecord, names: &dyn Names, out: &mut dyn 
 
 built_in!(add);
 
-fn add(_: &mut Setup<'_>) -> Added {
-    Ok(NodeDef::new(&ARP_INPUT, |w| {
-        Box::new(ArpInput { arc: w.arc(&ARP_ARC), next: w.nexts(), reasons: w.reasons() })
+fn add(setup: &mut Setup<'_>) -> Added {
+    let [requests, replies, gratuitous] = RECEIVED.map(|name| setup.interface_counter(name, &ARP_INPUT));
+    let received = [requests?, replies?, gratuitous?];
+    Ok(NodeDef::new(&ARP_INPUT, move |w| {
+        let received = received.each_ref().map(|vector| vector.row(w.thread()));
+        Box::new(ArpInput { arc: w.arc(&ARP_ARC), received, next: w.nexts(), reasons: w.reasons() })
     }))
 }
+
+/// By interface, what is received: requests, replies, and of both those of a station about itself.
+const RECEIVED: [&str; 3] = ["/net/arp/rx/requests", "/net/arp/rx/replies", "/net/arp/rx/gratuitous"];
 
 /// One worker's instance.
 pub struct ArpInput {
     /// The `arp` arc.
     pub arc: ArcId,
+    /// By [`RECEIVED`].
+    pub received: [SimpleRow; 3],
     /// Edges.
     pub next: Nexts<Next>,
     /// Reasons.
@@ -84,13 +93,23 @@ pub struct ArpInput {
 impl Node for ArpInput {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (arcs, arc, reasons) = (cx.arcs(), self.arc, self.reasons);
-        let reply = self.next.to(Next::Reply);
+        let (reply, received) = (self.next.to(Next::Reply), &self.received);
         cx.each(frame, |packet| {
             if let Some(reason) = check(packet) {
                 return reasons.drop(packet, reason);
             }
+            received[kind(packet)].add(packet.meta.rx_interface.index(), 1);
             arcs.start(arc, packet.meta.rx_interface, packet).unwrap_or(reply)
         });
+    }
+}
+
+/// The place in [`RECEIVED`] of a sound packet.
+fn kind(packet: &Packet<'_>) -> usize {
+    match packet.header::<ArpPacket>() {
+        Some(arp) if arp.sender() == arp.target() => 2,
+        Some(arp) if arp.operation() == Some(ArpOperation::Reply) => 1,
+        _ => 0,
     }
 }
 

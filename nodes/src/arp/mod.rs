@@ -16,4 +16,4 @@ mod input;
 mod reply;
 mod request;
 
-pub use request::request_frame;
+pub use request::{REQUESTS_SENT, request_frame};

@@ -21,8 +21,10 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::{Context, InterfaceIndex, NodeId};
 use weft_fib::Ip4;
+use weft_stats::SimpleRow;
 
 use super::input::format_arp;
+use super::request::REQUESTS_SENT;
 use crate::arcs::INTERFACE_OUTPUT_ARC;
 use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::forward::routes::{RouteTables, Routes};
@@ -79,12 +81,20 @@ built_in!(add);
 
 fn add(setup: &mut Setup<'_>) -> Added {
     let (tables, clock, mut senders) = (setup.tables.clone(), setup.engine.clock, setup.notice_senders());
+    let sent = setup.interface_counter(REPLIES_SENT, &ARP_REPLY)?;
+    for name in REQUESTS_SENT {
+        setup.interface_counter(name, &ARP_REPLY)?;
+    }
     Ok(NodeDef::new(&ARP_REPLY, move |w| {
         let sender = senders.next().expect(ONE_EACH);
         let arc = w.arc(&INTERFACE_OUTPUT_ARC);
-        Box::new(ArpReply::new(&tables, &clock, sender, arc, w.nexts(), (w.reasons(), w.events())))
+        let sent = sent.row(w.thread());
+        Box::new(ArpReply::new(&tables, &clock, sender, arc, w.nexts(), (w.reasons(), w.events(), sent)))
     }))
 }
+
+/// By interface, replies that leave.
+const REPLIES_SENT: &str = "/net/arp/tx/replies";
 
 /// How long the same news is not repeated. The main thread may have forgotten it since (a flush, a displaced entry), and
 /// then the next request must teach its sender: so no longer than what keeps a flood from one station away.
@@ -101,6 +111,8 @@ pub struct ArpReply {
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
     events: ReasonBase<Event>,
+    /// By [`REPLIES_SENT`].
+    sent: SimpleRow,
 }
 
 impl ArpReply {
@@ -111,7 +123,7 @@ impl ArpReply {
         sender: NoticeSender,
         arc: ArcId,
         next: Nexts<Next>,
-        (reasons, events): (ReasonBase<Reason>, ReasonBase<Event>),
+        (reasons, events, sent): (ReasonBase<Reason>, ReasonBase<Event>, SimpleRow),
     ) -> Self {
         ArpReply {
             interfaces: Arc::clone(&tables.interfaces),
@@ -122,6 +134,7 @@ impl ArpReply {
             next,
             reasons,
             events,
+            sent,
         }
     }
 }
@@ -141,6 +154,7 @@ impl Node for ArpReply {
             next: self.next,
             reasons: self.reasons,
             events: self.events,
+            sent: &self.sent,
         };
         cx.each(frame, |packet| reply.one(packet));
     }
@@ -158,6 +172,7 @@ struct Reply<'a> {
     next: Nexts<Next>,
     reasons: ReasonBase<Reason>,
     events: ReasonBase<Event>,
+    sent: &'a SimpleRow,
 }
 
 impl Reply<'_> {
@@ -260,6 +275,7 @@ impl Reply<'_> {
         packet.meta.flags = packet.meta.flags & !LINK_BROADCAST | LOCALLY_ORIGINATED;
         let tx = packet.meta.rx_interface;
         packet.meta.tx_interface = tx;
+        self.sent.add(tx.index(), 1);
         if interface.is_sub() {
             self.counters.interfaces.tx.add(tx.index(), 1, packet.meta.total_length() as u64);
         }

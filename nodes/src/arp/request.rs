@@ -8,6 +8,10 @@ use zerocopy::IntoBytes;
 use crate::headers::{ArpOperation, ArpPacket, EtherType, MacAddr};
 use crate::interface::Tags;
 
+/// By interface, requests that the main thread has sent: questions, and announcements of an address of ours. arp-reply makes the
+/// counters.
+pub const REQUESTS_SENT: [&str; 2] = ["/net/arp/tx/requests", "/net/arp/tx/gratuitous"];
+
 /// The frame that asks for `target` on behalf of `sender`, which is our address: of all stations, or of the one (`to`)
 /// that had the address before (RFC 1122 section 2.3.2.1, unicast poll). With `target` our own address it announces
 /// that (RFC 5227 section 2.3).

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use weft_fib::{Ip4, Ip6, Objects};
 
 use super::{Router, Tables};
-use crate::arp::request_frame;
+use crate::arp::{REQUESTS_SENT, request_frame};
 use crate::headers::MacAddr;
 use crate::hold::Held;
 use crate::interface::Tags;
@@ -19,6 +19,8 @@ pub trait Routed: Held {
     const TABLE_NAME: &'static str;
     /// The words that begin a command about it.
     const COMMAND: &'static str;
+    /// Counters by interface of what [`Routed::solicitation`] makes: questions, and announcements of an own address.
+    const SOLICITATIONS: Option<[&'static str; 2]> = None;
 
     /// Its tables.
     fn tables(router: &Router) -> &Tables<Self>;
@@ -38,6 +40,7 @@ pub trait Routed: Held {
 impl Routed for Ip4 {
     const TABLE_NAME: &'static str = "ipv4-VRF";
     const COMMAND: &'static str = "ip";
+    const SOLICITATIONS: Option<[&'static str; 2]> = Some(REQUESTS_SENT);
 
     fn tables(router: &Router) -> &Tables<Ip4> {
         &router.ip4

@@ -377,6 +377,13 @@ fn solicit<F: Routed>(
         return;
     };
     let frame = F::solicitation((interface.mac, sender), target, to, interface.tags());
+    if let Some([questions, announcements]) = F::SOLICITATIONS {
+        let name = if target == sender { announcements } else { questions };
+        if let Some(vector) = engine.counters.interfaces.named(name) {
+            // The row of the main thread, which nobody else adds to.
+            vector.row(ThreadIndex(0)).add(index.index(), 1);
+        }
+    }
     transmit(engine, interface, index, frame);
 }
 

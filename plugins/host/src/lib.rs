@@ -13,10 +13,12 @@
 //! | `table`, `registration` | the functions that a plugin is given, and what it registers by them |
 //! | [`settings`] | what it lets be set |
 //! | `tables` | the tables that it makes |
+//! | `counter` | what it counts, in the stats segment |
 //! | `node`, [`health`] | its nodes, and what becomes of them when they fail |
 //! | [`plugin`] | a plugin in the graph, as the main thread has it |
 #![deny(unsafe_code)]
 
+mod counter;
 pub mod elf;
 pub mod error;
 #[allow(unsafe_code)]

@@ -23,6 +23,7 @@ use weft_nodes::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use weft_plugin_sdk::abi;
 use weft_stats::{SimpleRow, SimpleVector};
 
+use crate::counter::{Counter, Row};
 use crate::health::{Failure, Health, Since};
 use crate::instance::WorkerState;
 use crate::registration::{Process, Wait};
@@ -72,7 +73,7 @@ pub(crate) struct PluginNode {
     /// What `vector` points to.
     _edges: Box<[NodeId]>,
     _counters: Box<[abi::CounterRow]>,
-    _rows: (Vec<SimpleRow>, SimpleRow),
+    _rows: (Vec<Row>, SimpleRow),
     /// Goes to the main thread in the end.
     worker_state: Option<WorkerState>,
     retire: Sender<WorkerState>,
@@ -96,7 +97,7 @@ pub(crate) struct Parts<'a> {
     pub reasons_length: (u16, u16),
     pub health: &'a Arc<Health>,
     pub since: Arc<Since>,
-    pub counters: &'a [SimpleVector],
+    pub counters: &'a [Counter],
     /// Of all nodes.
     pub reasons: &'a SimpleVector,
     pub name: &'a str,
@@ -108,11 +109,11 @@ pub(crate) struct Parts<'a> {
 impl PluginNode {
     pub fn new(wiring: &Wiring<'_>, parts: Parts<'_>) -> PluginNode {
         let edges: Box<[NodeId]> = wiring.edges().into();
-        let rows: Vec<SimpleRow> = parts.counters.iter().map(|vector| vector.row(wiring.thread())).collect();
-        let counters = rows.iter().zip(parts.counters).map(|(row, vector)| abi::CounterRow {
-            cells: row.address(0).cast::<u64>().cast_mut(),
-            length: vector.capacity() as u32,
-        });
+        let rows: Vec<Row> = parts.counters.iter().map(|vector| vector.row(wiring.thread())).collect();
+        let counters = rows
+            .iter()
+            .zip(parts.counters)
+            .map(|(row, vector)| abi::CounterRow { cells: row.cells(), length: vector.columns() as u32 });
         let counters: Box<[_]> = counters.collect();
         let (first, reasons) = (wiring.first_reason(), parts.reasons.row(wiring.thread()));
         // In the order of the descriptor (specs.rs): its own, those of every node, events.

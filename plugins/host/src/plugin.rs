@@ -26,9 +26,9 @@ use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_nodes::context::MARK;
 use weft_plugin_sdk::{Event, abi};
-use weft_stats::SimpleVector;
 
 pub use self::api::{ApiAnswer, ApiFailure, ApiQuestion};
+use crate::counter::Counter;
 use crate::error::PluginError;
 use crate::health::{Failure, Health, Mode, Since};
 use crate::instance::{Instance, Kept, WorkerState};
@@ -110,7 +110,7 @@ pub struct Plugin {
     messages: Vec<MessageParts>,
     api_messages: Vec<ApiMessageParts>,
     api_definitions: Vec<(String, String)>,
-    counters: Vec<SimpleVector>,
+    counters: Vec<Counter>,
     counter_names: Vec<(String, u32)>,
     watched: Vec<Watched>,
     rules: Vec<OwnedSet>,
@@ -278,14 +278,14 @@ impl Plugin {
         for (name, columns) in &self.counter_names {
             let columns = *columns as usize;
             let known = before.and_then(|before| before.counter(name));
-            if let Some(vector) = known.filter(|vector| vector.capacity() == columns) {
+            if let Some(vector) = known.filter(|vector| vector.columns() == columns) {
                 counters.push(vector.clone());
                 continue;
             }
             if let Some(other) = known {
                 engine.stats.remove(other.entry());
             }
-            match engine.stats.simple(&format!("/plugins/{plugin}/{name}"), columns, columns) {
+            match Counter::new(engine, plugin, name, columns) {
                 Ok(vector) => counters.push(vector),
                 Err(error) => {
                     self.counters = counters;
@@ -298,14 +298,14 @@ impl Plugin {
         Ok(())
     }
 
-    fn counter(&self, name: &str) -> Option<&SimpleVector> {
+    fn counter(&self, name: &str) -> Option<&Counter> {
         let place = self.counter_names.iter().position(|(known, _)| known == name)?;
         self.counters.get(place)
     }
 
     /// Removes its counters, but for those that the next incarnation (or the one before) goes on with.
     pub fn remove_counters(&self, engine: &mut Engine, but: Option<&Plugin>) {
-        let kept = |vector: &SimpleVector| {
+        let kept = |vector: &Counter| {
             but.is_some_and(|but| but.counters.iter().any(|other| other.entry() == vector.entry()))
         };
         for vector in self.counters.iter().filter(|vector| !kept(vector)) {

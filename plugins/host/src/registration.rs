@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use weft_engine::node::Severity;
 use weft_plugin_sdk::abi;
 
+use crate::counter::PAIRS;
 use crate::foreign::{self, Described};
 use crate::instance::Kept;
 use crate::settings::SettingParts;
@@ -366,8 +367,8 @@ impl Registration {
         columns: u32,
     ) -> Result<(), String> {
         // SAFETY: by the caller.
-        let name = unsafe { foreign::text(name) }.filter(|name| is_name(name));
-        let name = name.ok_or("a counter needs a name of a-z, 0-9, - and _")?;
+        let name = unsafe { foreign::text(name) }.filter(|name| is_counter_name(name));
+        let name = name.ok_or("a counter needs a name of a-z, 0-9, - and _, perhaps several behind /net")?;
         if !(1..=MOST_COLUMNS).contains(&columns) {
             return Err(format!("counter '{name}' has {columns} columns, expected 1 to {MOST_COLUMNS}"));
         }
@@ -409,6 +410,14 @@ unsafe fn reasons(
     });
     let read: Option<Vec<_>> = read.collect();
     read.ok_or_else(|| format!("a {what} of node '{node}' has no good name or no text"))
+}
+
+/// Its own, or a whole name in the stats segment.
+fn is_counter_name(name: &str) -> bool {
+    match name.strip_prefix(PAIRS) {
+        Some(rest) => name.len() <= 64 && rest.split('/').all(is_name),
+        None => is_name(name),
+    }
 }
 
 pub(crate) fn is_name(name: &str) -> bool {

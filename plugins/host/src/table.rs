@@ -11,8 +11,8 @@ use weft_engine::buffer::{HEADROOM, Metadata};
 use weft_engine::trace::StoredDetail;
 use weft_engine::{BufferIndex, Context, Engine, InterfaceIndex, NodeId};
 use weft_plugin_sdk::abi;
-use weft_stats::SimpleVector;
 
+use crate::counter::Counter;
 use crate::foreign;
 use crate::instance::{Deferred, Instance, Kept};
 use crate::node::Working;
@@ -32,7 +32,7 @@ pub(crate) struct Call<'a> {
     pub rules: Option<&'a mut Vec<OwnedSet>>,
     /// After it.
     pub instance: Option<&'a Arc<Instance>>,
-    pub counters: &'a [SimpleVector],
+    pub counters: &'a [Counter],
     pub nodes: &'a [String],
     pub configuration: &'a str,
     /// What the plugin said of its refusal or panic.

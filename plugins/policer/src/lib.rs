@@ -62,7 +62,7 @@ struct Policers {
 impl Plugin for Policers {
     fn start(setup: &mut Setup<'_, Self>) -> Result<Self> {
         let published = Published::new(Attached::default());
-        let mut counter = |colour| setup.counter(word(colour), MOST * 2);
+        let mut counter = |colour| setup.counter(&format!("/net/policer/{}", word(colour)), MOST * 2);
         let counters = [counter(Colour::Green)?, counter(Colour::Yellow)?, counter(Colour::Red)?];
         for direction in Direction::ALL {
             let attached = published.reader();

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0xed427c748a77bc0aull
+#define WEFT_ABI_FINGERPRINT 0xcc8121561446e080ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -647,7 +647,8 @@ struct weft_host {
     int32_t (*add_handler)(struct weft_main *main, const struct weft_handler *handler);
     // In `init`: registers a command.
     int32_t (*add_command)(struct weft_main *main, const struct weft_command *command);
-    // In `init`: registers a counter of `columns` numbers, shown as `/plugins/<plugin>/<name>`. Counters are numbered from
+    // In `init`: registers a counter of `columns` numbers, shown as `/plugins/<plugin>/<name>`. A name that begins with `/net/`
+    // is the whole name, and its columns are shown as pairs, of packets and bytes. Counters are numbered from
     // 0 in the order of these calls; the number is the place in `weft_vector.counters`.
     int32_t (*add_counter)(struct weft_main *main, const char *name, uint32_t columns);
     // In `init`: registers a timer.

@@ -237,7 +237,8 @@ pub struct Host {
     pub add_handler: unsafe extern "C" fn(main: *mut Main, handler: *const Handler) -> i32,
     /// In `init`: registers a command.
     pub add_command: unsafe extern "C" fn(main: *mut Main, command: *const Command) -> i32,
-    /// In `init`: registers a counter of `columns` numbers, shown as `/plugins/<plugin>/<name>`. Counters are numbered from
+    /// In `init`: registers a counter of `columns` numbers, shown as `/plugins/<plugin>/<name>`. A name that begins with `/net/`
+    /// is the whole name, and its columns are shown as pairs, of packets and bytes. Counters are numbered from
     /// 0 in the order of these calls; the number is the place in `Vector::counters`.
     pub add_counter: unsafe extern "C" fn(main: *mut Main, name: *const c_char, columns: u32) -> i32,
     /// In `init`: registers a timer.

@@ -358,7 +358,8 @@ impl<'m, P: Plugin> Setup<'m, P> {
         self.main.done(code)
     }
 
-    /// Registers a counter of this many numbers: `/plugins/<plugin>/<name>` in the stats segment.
+    /// Registers a counter of this many numbers: `/plugins/<plugin>/<name>` in the stats segment. A name that begins with `/net/`
+    /// is the whole name, and its numbers are shown as pairs, of packets and bytes.
     pub fn counter(&mut self, name: &str, columns: u32) -> Result<Counter> {
         let (host, main) = self.main.raw();
         let name = CString::new(name)?;

@@ -145,5 +145,8 @@ impl Dataplane {
         for (index, device) in self.devices.iter() {
             device.collect(index, &self.counters);
         }
+        for (index, _) in self.control.interfaces.iter() {
+            self.control.engine.counters.interfaces.derive(index, &self.counters.interfaces);
+        }
     }
 }

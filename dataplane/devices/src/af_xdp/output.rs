@@ -130,8 +130,10 @@ impl Node for AfXdpOutput {
                     } else if room.remaining() > 0 {
                         let addr = UmemAddr::new(ChunkIndex(index.0), packet.meta.data_offset() as u32);
                         room.push(Descriptor { addr, len: packet.length() as u32, options: 0 });
+                        let length = packet.length() as u64;
+                        cx.counters.interfaces.sent_to(self.interface, packet.data(), length);
                         sent += 1;
-                        bytes += packet.length() as u64;
+                        bytes += length;
                     } else {
                         break;
                     }

@@ -142,7 +142,9 @@ impl Pg {
             let same = known.index == index && known.mode == mode;
             return if same { Ok(known.output) } else { Err(PgError::InterfaceExists(id)) };
         }
-        let node = NodeDef::named(&PG_OUTPUT, format!("{id}-tx"), |_| Box::new(PgOutput::new(index)));
+        let has_stations = mode == Mode::Ethernet;
+        let node =
+            NodeDef::named(&PG_OUTPUT, format!("{id}-tx"), |_| Box::new(PgOutput::new(index, has_stations)));
         let output = engine.add_nodes("weft", vec![node])?[0];
         self.interfaces.insert(id, Interface { index, mode, output, capture: None });
         Ok(output)

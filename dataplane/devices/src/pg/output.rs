@@ -70,12 +70,14 @@ fn put<'s>(space: &mut (&'s mut [u8], &'s mut [u8]), mut bytes: &[u8]) {
 /// One worker's instance.
 pub struct PgOutput {
     interface: InterfaceIndex,
+    /// Its frames begin with the station that they are for.
+    has_stations: bool,
     tap: Option<Tap>,
 }
 
 impl PgOutput {
-    pub(super) fn new(interface: InterfaceIndex) -> Self {
-        PgOutput { interface, tap: None }
+    pub(super) fn new(interface: InterfaceIndex, has_stations: bool) -> Self {
+        PgOutput { interface, has_stations, tap: None }
     }
 
     pub(super) fn set_tap(&mut self, tap: Option<Tap>) {
@@ -90,7 +92,12 @@ impl Node for PgOutput {
             if let Some(tap) = &mut self.tap {
                 tap.keep(cx.now, cx.buffers, index);
             }
-            bytes += cx.buffers.packet(index).meta.total_length() as u64;
+            let packet = cx.buffers.packet(index);
+            let length = packet.meta.total_length() as u64;
+            if self.has_stations {
+                cx.counters.interfaces.sent_to(self.interface, packet.data(), length);
+            }
+            bytes += length;
             cx.buffers.free_one(index);
         }
         cx.counters.interfaces.tx.add(self.interface.index(), frame.len() as u64, bytes);

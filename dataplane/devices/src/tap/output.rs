@@ -77,6 +77,10 @@ impl Node for TapOutput {
                 Ok(()) => {
                     sent += 1;
                     bytes += length;
+                    if let Some(interface) = self.interface {
+                        let start = cx.buffers.packet(index);
+                        cx.counters.interfaces.sent_to(interface, start.data(), length);
+                    }
                     cx.buffers.free_one(index);
                 }
                 Err(error) => {
