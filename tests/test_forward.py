@@ -150,3 +150,16 @@ def test_a_host_that_leaves_checksums_to_its_link_is_named(lab):
     weft = Weft(lab, router, [words.site_port(site)]).start()
     assert re.search(rf"{site.port}.*ethtool -K \S+ tx off", weft.log_text() + weft.cli("show hardware"))
     weft.stop()
+
+
+def test_long_pings_of_the_router_are_answered(network):
+    """Fragments for the router itself are put together, and answers to them are fragmented."""
+    net = network(count=1)
+    a = net.sites[0]
+    for size in (3000, 20_000, 65_507):
+        a.host.run("ping", "-c", 3, "-i", 0.05, "-W", 5, "-s", size, a.router_ip)
+    reassembled = sum(count for (node, reason), count in net.weft.errors().items()
+                      if node == "ip4-reassembly" and "become whole" in reason)
+    assert reassembled >= 9
+    assert a.router_ip in a.host.output("ping", "-c", 1, "-W", 5, "-R", a.router_ip).split("RR:")[1], "a recorded route"
+    assert "TS:" in a.host.output("ping", "-c", 1, "-W", 5, "-T", "tsandaddr", a.router_ip), "time stamps"

@@ -13,6 +13,7 @@ use crate::arcs;
 use crate::forward::checks::CheckNodes;
 use crate::hold::HeldPackets;
 use crate::interface::Interfaces;
+use crate::ip4::Ip4Reassembly;
 use crate::neighbor::NeighborNotice;
 use crate::registries;
 use crate::router::Router;
@@ -34,6 +35,8 @@ pub struct Nodes {
     pub ip4_icmp_error: NodeId,
     /// The same of IPv6.
     pub ip6_icmp_error: NodeId,
+    /// Where fragments wait that are for this host.
+    pub ip4_reassembly: NodeId,
     /// What interfaces let in.
     pub admission: CheckNodes,
     /// What to do with IPv4 packets that wait.
@@ -57,6 +60,14 @@ impl Nodes {
     pub fn forget_deleted(&self, interfaces: &mut Interfaces) {
         self.held.forget_deleted(interfaces);
         self.held6.forget_deleted(interfaces);
+        let reassembly = self.ip4_reassembly;
+        interfaces.on_delete(move |engine, interface| {
+            engine.post_all(move |worker| {
+                if let Some((node, buffers)) = worker.node_and_buffers::<Ip4Reassembly>(reassembly) {
+                    node.disown(buffers, interface);
+                }
+            });
+        });
     }
 }
 
@@ -81,6 +92,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         ip6_lookup: id("ip6-lookup"),
         loopback_tx: id("loopback-tx"),
         ip4_icmp_error: icmp_error,
+        ip4_reassembly: id("ip4-reassembly"),
         ip6_icmp_error: icmp6_error,
         held: HeldPackets::new(id("ip4-arp"), id("ip4-rewrite"), icmp_error),
         held6: HeldPackets::new(id("ip6-discover-neighbor"), id("ip6-rewrite"), icmp6_error),

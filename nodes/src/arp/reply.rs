@@ -2,9 +2,9 @@
 //! arp-reply: answers requests for our addresses in place, and tells the main thread who the neighbours are.
 //!
 //! Last node of the `arp` arc. A reply leaves on the interface that the request came in by, in the same buffer, after
-//! the link header of the request with its tags. What is of interest to the host's own neighbour table, replies and
-//! announcements, goes on to punt where the port has a host; its requests left by the same port, so their answers
-//! come here.
+//! the link header of the request with its tags. What is of interest to the host goes on to punt where the port has one: replies and
+//! announcements, as its own requests left by the same port and their answers come here, and questions about addresses that
+//! are not ours, as they may be the host's (VRRP).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -231,6 +231,8 @@ impl Reply<'_> {
             && self.routes.lead_elsewhere(interface.ip4.table, target, rx);
         match proxy {
             true => self.answer(packet, interface, arp, Event::ProxyReplied),
+            // The host may have an address there that only it knows, as of VRRP.
+            false if interface.host != NodeId::DROP => self.next.to(Next::Punt),
             false => self.reasons.drop(packet, Reason::NotForUs),
         }
     }

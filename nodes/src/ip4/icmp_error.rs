@@ -43,6 +43,8 @@ weft_engine::drops! {
     pub enum Reason {
         /// TTL ran out here
         TtlExpired = "ttl_expired", Warn;
+        /// first fragment of a datagram for this host whose other fragments did not come in time
+        ReassemblyTimeout = "reassembly_timeout", Error;
         /// no route to the destination
         NoRoute = "no_route", Error;
         /// destination or next hop does not answer ARP, or its route says unreachable
@@ -110,6 +112,9 @@ pub struct IcmpError {
 impl IcmpError {
     /// TTL exceeded in transit.
     pub const TTL_EXCEEDED: IcmpError = IcmpError { icmp_type: Icmp4Type::TIME_EXCEEDED, code: 0, mtu: 0 };
+    /// The other fragments did not come in time.
+    pub const REASSEMBLY_TIMEOUT: IcmpError =
+        IcmpError { icmp_type: Icmp4Type::TIME_EXCEEDED, code: 1, mtu: 0 };
     /// No route.
     pub const NET_UNREACHABLE: IcmpError = Self::unreachable(0, 0);
     /// The neighbour does not answer.
@@ -147,6 +152,7 @@ impl IcmpError {
         };
         let (cause, sent) = match error {
             Self::TTL_EXCEEDED => (Reason::TtlExpired, Event::SentTimeExceeded),
+            Self::REASSEMBLY_TIMEOUT => (Reason::ReassemblyTimeout, Event::SentTimeExceeded),
             Self::NET_UNREACHABLE => (Reason::NoRoute, Event::SentUnreachable),
             Self::HOST_UNREACHABLE => (Reason::HostUnreachable, Event::SentUnreachable),
             Self::PROTOCOL_UNREACHABLE => (Reason::ProtocolUnreachable, Event::SentUnreachable),

@@ -18,7 +18,7 @@ use weft_engine::{Context, InterfaceIndex};
 use weft_stats::SimpleRow;
 
 use crate::arcs::{IP4_MULTICAST_ARC, IP4_UNICAST_ARC};
-use crate::headers::{EtherType, Ipv4Header, checksum};
+use crate::headers::{EtherType, IpProtocol, Ipv4Header, checksum};
 use crate::registries::ETHER_TYPES;
 use crate::setup::{Added, Setup, built_in};
 
@@ -38,6 +38,8 @@ weft_engine::drops! {
         HeaderLength = "bad_header_length", Error;
         /// total length below the header length, or beyond the end of the packet
         TotalLength = "bad_total_length", Error;
+        /// fragment of TCP that begins within the header of TCP, and so behind what filters look at (RFC 3128)
+        TinyFragment = "tcp_header_in_fragments", Error;
         /// wrong header checksum
         Checksum = "bad_checksum", Error;
         /// source address is no host's: multicast, broadcast, loopback, 0.0.0.0/8 or class E
@@ -165,9 +167,14 @@ fn is_plain(packet: &Packet<'_>) -> bool {
     // Packets in several buffers are left to `check`: for all others, their length is one load less.
     ip.version_ihl == Ipv4Header::PLAIN
         && usize::from(ip.total_length.get()) == packet.length()
-        && !(is_bad(&BAD_SOURCE, ip.source()) | is_bad(&BAD_SOURCE, ip.destination()))
+        && !(is_bad(&BAD_SOURCE, ip.source())
+            | is_bad(&BAD_SOURCE, ip.destination())
+            | (ip.fragment_offset() == TINY))
         && checksum::is_valid_ip4(ip)
 }
+
+/// Where a fragment begins that has the flags of TCP, which belong into the first one: that can be so short only on purpose.
+const TINY: usize = 8;
 
 #[inline(always)]
 fn is_bad(octets: &[bool; 256], address: Ipv4Addr) -> bool {
@@ -198,6 +205,9 @@ fn check(packet: &mut Packet<'_>) -> Option<Reason> {
     }
     if is_bad(&BAD_DESTINATION, ip.destination()) && !ip.destination().is_broadcast() {
         return Some(Reason::Destination);
+    }
+    if ip.fragment_offset() == TINY && ip.protocol == IpProtocol::TCP {
+        return Some(Reason::TinyFragment);
     }
     // Ethernet pads to 60 bytes. A chained packet is longer than that and is never padded.
     if packet.meta.next_segment().is_none() {

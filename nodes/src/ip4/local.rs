@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ip4-local and ip4-local-end-of-arc: packets for this host.
 //!
-//! The first is the start of the arc of the same name, the second is where its features lead. It hands packets to the
+//! The first is the start of the arc of the same name, the second is where its features lead. Fragments make a detour before
+//! the arc, and come back as a whole datagram (ip4-reassembly). The second hands packets to the
 //! nodes that handle their protocol or UDP port. A ping is answered in place, so a router answers at the rate at which it
 //! forwards and without its host. Everything else is the host's business. Where there is no host, the sender is told that
 //! nobody listens, as a host would tell it (RFC 1122 section 3.2.2.1); but nothing is ever said about a broadcast.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::counters::Counters;
@@ -23,6 +25,7 @@ use zerocopy::FromBytes;
 use super::TableIndex;
 use super::icmp_error::IcmpError;
 use super::input::format_header;
+use super::options;
 use crate::arcs::{IP4_DROP_ARC, IP4_LOCAL_ARC, IP4_PUNT_ARC, drop_by};
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::checksum::Sum;
@@ -34,7 +37,7 @@ use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where packets go that no feature takes.
-    pub enum Next { End => "ip4-local-end-of-arc" }
+    pub enum Next { End => "ip4-local-end-of-arc", Reassembly => "ip4-reassembly" }
 }
 
 /// Descriptor of ip4-local.
@@ -73,7 +76,13 @@ pub struct Ip4Local {
 impl Node for Ip4Local {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (arcs, arc, end) = (cx.arcs(), self.arc, self.next.to(Next::End));
-        cx.each(frame, |packet| arcs.start(arc, packet.meta.rx_interface, packet).unwrap_or(end));
+        let reassembly = self.next.to(Next::Reassembly);
+        cx.each(frame, |packet| {
+            if packet.header::<Ipv4Header>().is_some_and(Ipv4Header::is_fragment) {
+                return reassembly;
+            }
+            arcs.start(arc, packet.meta.rx_interface, packet).unwrap_or(end)
+        });
     }
 }
 
@@ -95,8 +104,6 @@ weft_engine::drops! {
         NoInterface = "no_interface", Error;
         /// broadcast or multicast, and there is no host interface to punt to
         NoHostBroadcast = "broadcast_no_host", Info;
-        /// fragment, and there is no host interface to punt to
-        NoHostFragment = "fragment_no_host", Info;
         /// ICMP other than a ping, and there is no host interface to punt to
         NoHostIcmp = "icmp_no_host", Info;
         /// TCP, and there is no host interface to punt to
@@ -121,14 +128,7 @@ pub static IP4_LOCAL_END: NodeSpec = NodeSpec::internal("ip4-local-end-of-arc")
     .next(EndNext::NAMES)
     .drops(Reason::ALL)
     .events(Event::ALL)
-    .punts(&[
-        "broadcast_no_host",
-        "fragment_no_host",
-        "icmp_no_host",
-        "tcp_no_host",
-        "udp_no_host",
-        "protocol_no_host",
-    ])
+    .punts(&["broadcast_no_host", "icmp_no_host", "tcp_no_host", "udp_no_host", "protocol_no_host"])
     .trace(format_header);
 
 /// RFC 1700 "IP TIME TO LIVE PARAMETER".
@@ -191,19 +191,16 @@ impl End<'_> {
             return self.drop(&mut packet, Reason::NoInterface);
         };
         let table = TableIndex(packet.meta.table());
-        let (protocol, is_fragment) = (ip.protocol, ip.is_fragment());
+        let protocol = ip.protocol;
         let is_unicast = self.interfaces.is_unicast4(table, ip.destination());
         if is_unicast && packet.meta.flags & LINK_BROADCAST != 0 {
             return self.drop(&mut packet, Reason::LinkBroadcast);
         }
-        if !is_fragment && let Some(node) = self.handler(&packet, protocol) {
+        if let Some(node) = self.handler(&packet, protocol) {
             return node;
         }
         if !is_unicast {
             return self.punt(&mut packet, Reason::NoHostBroadcast);
-        }
-        if is_fragment {
-            return self.punt(&mut packet, Reason::NoHostFragment);
         }
         if is_ping(&packet) {
             return self.answer(buffers, index, interface);
@@ -250,17 +247,30 @@ impl End<'_> {
         self.punts.start(packet.meta.rx_interface, packet).unwrap_or(punt)
     }
 
-    /// Makes the echo request a reply (RFC 792): same data, same header but for addresses and TTL.
+    /// Makes the echo request a reply (RFC 792): same data, same header but for addresses and TTL, and options.
     fn answer(&self, buffers: &mut BufferCache, index: BufferIndex, interface: &Entry) -> NodeId {
-        let intact = segments::sum(buffers, index, Ipv4Header::LENGTH, Sum::default()).is_valid();
+        let header = buffers.packet(index).header::<Ipv4Header>().map_or(0, Ipv4Header::header_length);
+        let intact = segments::sum(buffers, index, header, Sum::default()).is_valid();
         let mut packet = buffers.packet(index);
         if !intact {
             return self.drop(&mut packet, Reason::Checksum);
         }
         let headers = packet.split_mut::<Ipv4Header>();
-        let Some((ip, Some(icmp))) = headers.map(|(ip, rest)| (ip, rest.first_chunk_mut())) else {
+        let behind = headers
+            .and_then(|(ip, rest)| Some((ip, rest.split_at_mut_checked(header - Ipv4Header::LENGTH)?)));
+        let Some((ip, (options, Some(icmp)))) =
+            behind.map(|(ip, (options, rest))| (ip, (options, rest.first_chunk_mut())))
+        else {
             return self.drop(&mut packet, Reason::Truncated);
         };
+        let before = Sum::default().bytes(options);
+        if options::answer(options, ip.destination(), since_midnight).is_err() {
+            return self.punt(&mut packet, Reason::NoHostIcmp);
+        }
+        if !options.is_empty() {
+            let after = Sum::default().bytes(options);
+            ip.checksum.set(checksum::update(ip.checksum.get(), !before.checksum(), !after.checksum()));
+        }
         let icmp: &mut [u8; Icmp4Header::LENGTH] = icmp;
         let icmp: &mut Icmp4Header = zerocopy::transmute_mut!(icmp);
         let word = |icmp_type: Icmp4Type| u16::from(icmp_type.0) << 8;
@@ -280,12 +290,18 @@ impl End<'_> {
     }
 }
 
-/// Whether it is an echo request that can be answered in place. One with IP options is the host's: a recorded route
-/// goes on in the reply, and a source route turns round in it (RFC 1122 section 3.2.2.6).
+/// Whether it is an echo request.
 fn is_ping(packet: &Packet<'_>) -> bool {
-    packet.split::<Ipv4Header>().is_some_and(|(ip, icmp)| {
-        ip.version_ihl == Ipv4Header::PLAIN
-            && ip.protocol == IpProtocol::ICMP
-            && icmp.get(..2) == Some(&[Icmp4Type::ECHO_REQUEST.0, 0])
+    packet.split::<Ipv4Header>().is_some_and(|(ip, rest)| {
+        let icmp = rest.get(ip.header_length() - Ipv4Header::LENGTH..);
+        ip.protocol == IpProtocol::ICMP
+            && icmp.and_then(|icmp| icmp.get(..2)) == Some(&[Icmp4Type::ECHO_REQUEST.0, 0])
     })
+}
+
+/// Milliseconds since midnight, UT (RFC 791 section 3.1, internet timestamp).
+fn since_midnight() -> u32 {
+    const DAY: u128 = 24 * 60 * 60 * 1000;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| (now.as_millis() % DAY) as u32)
 }

@@ -11,6 +11,8 @@ mod input;
 mod local;
 pub mod min_ttl;
 mod mss;
+mod options;
+mod reassembly;
 
 pub use crate::icmp_limits::{IcmpLimits, IcmpRates};
 pub use crate::tables::IcmpSettings;
@@ -19,6 +21,7 @@ pub use flow_hash::flow_hash;
 pub use icmp_error::{IcmpError, Ip4IcmpError};
 pub(crate) use input::format_header;
 pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT};
+pub use reassembly::{IP4_REASSEMBLY, Ip4Reassembly};
 pub use weft_fib::{
     AddressRole, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind, Ip4,
     LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, MAX_REWRITE,

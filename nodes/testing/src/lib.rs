@@ -12,7 +12,8 @@
 //!                     what the router says to links (solicitations)
 //! = transmitted       to the wire, to the host, and to loopbacks
 //! + dropped           packets that came to the drop node
-//! + used up           packets replaced by fragments (ip4-frag fragmented)
+//! + used up           packets replaced by fragments (ip4-frag fragmented), fragments that are part of a whole datagram
+//!                     (ip4-reassembly joined)
 //! + in flight         in frames and hold queues
 //! ```
 //!
@@ -514,7 +515,7 @@ impl Bed {
                 .sum::<u64>();
         let said: u64 = self.ports.map(|port| self.sink(port.tx).said).iter().sum();
         let made = total(&MADE) + injected + said;
-        let used_up = total(&["ip4-frag/fragmented"]);
+        let used_up = total(&["ip4-frag/fragmented", "ip4-reassembly/joined"]);
         assert_eq!(
             received + made,
             transmitted + dropped + used_up + in_flight,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ip4-input and ip4-lookup: what may be forwarded, and whereto.
 
-use weft_nodes::headers::Ipv4Header;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::checksum;
+use weft_nodes::headers::{Ipv4Header, TcpFlags};
 use weft_nodes::ip4::{DropKind, PathTarget, TableIndex};
 
 use weft_testing::{Bed, DEFAULT, ip};
@@ -30,6 +30,9 @@ fn every_malformation_has_its_reason() {
     bed.dies(0, &changed(&good, |ip| ip[0] = 0x65), "ip4-input/bad_version");
     bed.dies(0, &changed(&good, |ip| ip[0] = 0x44), "ip4-input/bad_header_length");
     bed.dies(0, &changed(&good, |ip| ip[0] = 0x4f), "ip4-input/bad_header_length");
+    let later = |ip: &mut Ipv4Header| ip.flags_offset.set(1);
+    let tiny = p0.incoming().ipv4(p0.peer, p1.peer).ipv4_with(later).tcp(1, 2, TcpFlags::SYN);
+    bed.dies(0, &tiny.build(), "ip4-input/tcp_header_in_fragments");
     bed.dies(0, &changed(&good, |ip| ip[3] = 19), "ip4-input/bad_total_length");
     bed.dies(0, &changed(&good, |ip| ip[3] += 1), "ip4-input/bad_total_length");
     let mut wrong = good.build();
@@ -43,7 +46,7 @@ fn every_malformation_has_its_reason() {
         let frame = p0.incoming().ipv4(p0.peer, ip(destination)).udp(1, 2);
         bed.dies(0, &frame.build(), "ip4-input/martian_destination");
     }
-    assert_eq!((bed.interface(p0.index).ip4, bed.interface(p0.index).drops), (16, 16));
+    assert_eq!((bed.interface(p0.index).ip4, bed.interface(p0.index).drops), (17, 17));
 }
 
 #[test]

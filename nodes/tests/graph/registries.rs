@@ -108,8 +108,7 @@ fn what_no_handler_can_read_stays_where_it_is() {
     let short = is_udp(to_us()).payload(&4789u32.to_be_bytes()).build();
     let mut long = to_us().udp(1, 4789).payload(b"x").build();
     long[14 + 20 + 5] += 1;
-    let fragment = to_us().ipv4_with(|ip| ip.flags_offset.set(0x2000)).udp(1, 4789).build();
-    for frame in [short, long, fragment] {
+    for frame in [short, long] {
         bed.receive_bytes(0, frame.clone());
         bed.run();
         assert_eq!(bed.punted(0), [frame]);
