@@ -136,7 +136,7 @@ def test_ipv6_meets_the_filters_of_the_interface_that_it_comes_in_by(net):
     def answers(address="2001:db8:2::2"):
         return a.host.run("ping", "-6", "-c", 1, "-W", 1, address, check=False).returncode == 0
 
-    poll_until(answers, SECONDS, "the kernel forwards IPv6")
+    poll_until(answers, SECONDS, "IPv6 is forwarded")
     send(net, "npf-cfg add fw:V6 10 action=accept icmpv6=packet-too-big", "npf-cfg attach interface:dp0p0 fw-in fw:V6",
          "npf-cfg commit")
     assert not answers() and not answers("2001:db8:1::1") and not pings(a, b)
@@ -149,7 +149,7 @@ def test_ipv6_meets_the_filters_of_the_interface_that_it_comes_in_by(net):
     assert rules(net)["20"]["packets"] >= 2
     send(net, "npf-cfg add fw:V6 15 action=drop dst-addr=2001:db8:2::2", "npf-cfg commit")
     assert not answers() and answers("2001:db8:1::1")
-    assert "ethernet-classify" in net.weft.cli("show errors")
+    assert "ip6-classify" in net.weft.cli("show errors")
     never = "npf-cfg add fw:V6 30 action=accept family=inet6 src-addr=10.0.0.0/8"
     send(net, never, "npf-cfg commit")
     poll_until(lambda: net.double.events() == ["npf-cfg commit"], SECONDS, "a rule that can never match is refused")

@@ -5,13 +5,14 @@
 //! binary API by string; and the documentation says of each setting what it can be.
 
 use std::fmt::Write;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use thiserror::Error;
 use weft_classify::Exempt;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Interfaces;
+use weft_nodes::interface::{AddressFamily, Interfaces, Ip6};
 
 use crate::rules::WantedRule;
 
@@ -31,6 +32,8 @@ pub enum Value {
     Text(String),
     /// A MAC address.
     Mac(MacAddr),
+    /// An IPv6 address.
+    Ip6(Ipv6Addr),
     /// Another interface.
     Interface(InterfaceIndex),
     /// Who does not meet a rule set.
@@ -71,6 +74,11 @@ pub enum Grammar {
     },
     /// A MAC address of a station.
     Mac,
+    /// An IPv6 address that says something on its own link only.
+    LinkLocal {
+        /// The word for [`Value::None`].
+        none: &'static str,
+    },
     /// The name of an interface.
     Interface {
         /// The word for [`Value::None`].
@@ -104,6 +112,8 @@ impl Grammar {
             Grammar::Choice(words) => words.iter().position(|word| *word == text).map(Value::Choice),
             Grammar::Text { .. } => Some(Value::Text(text.to_owned())),
             Grammar::Mac => text.parse().ok().map(Value::Mac),
+            Grammar::LinkLocal { none } if text == *none => Some(Value::None),
+            Grammar::LinkLocal { .. } => text.parse().ok().map(Value::Ip6),
             Grammar::Interface { none } if text == *none => Some(Value::None),
             Grammar::Interface { .. } => interface(text).map(Value::Interface),
         };
@@ -118,7 +128,8 @@ impl Grammar {
             }
             (Grammar::Number { low, high, .. }, Value::Number(number)) => (low..=high).contains(&number),
             (Grammar::Number { none, .. }, Value::None) => none.is_some(),
-            (Grammar::Interface { .. }, Value::None) => true,
+            (Grammar::Interface { .. } | Grammar::LinkLocal { .. }, Value::None) => true,
+            (Grammar::LinkLocal { .. }, Value::Ip6(address)) => Ip6::is_link_scoped(*address),
             (Grammar::Choice(words), Value::Choice(place)) => *place < words.len(),
             (Grammar::Text { longest, .. }, Value::Text(text)) => text.is_ascii() && text.len() <= *longest,
             (Grammar::Mac, Value::Mac(mac)) => mac.is_station(),
@@ -148,6 +159,7 @@ impl Grammar {
             },
             Grammar::Text { what, longest } => format!("{what} of at most {longest} ASCII characters"),
             Grammar::Mac => "a unicast MAC address".to_owned(),
+            Grammar::LinkLocal { none } => format!("an address of fe80::/10, or {none}"),
             Grammar::Interface { none } => format!("the name of an interface, or {none}"),
         }
     }
@@ -160,9 +172,12 @@ impl Grammar {
             (Grammar::Choice(words), Value::Choice(place)) => {
                 words.get(*place).copied().unwrap_or("").to_owned()
             }
-            (Grammar::Number { none: Some(none), .. } | Grammar::Interface { none }, Value::None) => {
-                (*none).to_owned()
-            }
+            (
+                Grammar::Number { none: Some(none), .. }
+                | Grammar::Interface { none }
+                | Grammar::LinkLocal { none },
+                Value::None,
+            ) => (*none).to_owned(),
             (_, Value::Interface(index)) => name(*index),
             (_, Value::None) => String::new(),
             (_, Value::Switch(on)) => on.to_string(),
@@ -170,6 +185,7 @@ impl Grammar {
             (_, Value::Choice(place)) => place.to_string(),
             (_, Value::Text(text)) => text.clone(),
             (_, Value::Mac(mac)) => mac.to_string(),
+            (_, Value::Ip6(address)) => address.to_string(),
             (_, Value::Exempt(_) | Value::Rule(_)) => String::new(),
         }
     }
@@ -185,6 +201,7 @@ impl Grammar {
             Grammar::Choice(words) => words.join("|"),
             Grammar::Text { what, .. } => format!("<{what}>"),
             Grammar::Mac => "<mac>".to_owned(),
+            Grammar::LinkLocal { none } => format!("<address>|{none}"),
             Grammar::Interface { .. } => "<interface>".to_owned(),
         }
     }
@@ -213,6 +230,10 @@ mod tests {
             (Grammar::Choice(&["a", "b"]), vec![Value::Choice(0), Value::Choice(1)]),
             (Grammar::Text { what: "note", longest: 9 }, vec![Value::Text("x y".into())]),
             (Grammar::Mac, vec![Value::Mac(MacAddr([2, 0, 0, 0, 0, 1]))]),
+            (
+                Grammar::LinkLocal { none: "eui-64" },
+                vec![Value::Ip6("fe80::7".parse().expect("an address")), Value::None],
+            ),
             (Grammar::Interface { none: "none" }, vec![Value::Interface(InterfaceIndex(3)), Value::None]),
         ] {
             for value in values {

@@ -70,7 +70,9 @@ fn row(setting: &Setting) -> String {
         }
         Grammar::Switch { on, off } => format!("`{on}`, `{off}`"),
         Grammar::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
-        Grammar::Text { .. } | Grammar::Mac | Grammar::Interface { .. } => setting.grammar.expected(),
+        Grammar::Text { .. } | Grammar::Mac | Grammar::LinkLocal { .. } | Grammar::Interface { .. } => {
+            setting.grammar.expected()
+        }
     };
     format!(
         "| {} | {} | {values} | {} | `{}` | {} | {} |\n",

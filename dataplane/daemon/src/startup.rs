@@ -4,11 +4,11 @@
 use anyhow::{Context, Result, anyhow};
 
 use weft_cli::Rights;
-use weft_control::{ChangeSet, Owner, Purpose, StepError, Value, settings};
+use weft_control::{ChangeSet, Configured, Owner, Purpose, Setting, StepError, Value, settings};
 use weft_engine::InterfaceIndex;
-use weft_nodes::fib::Ip4;
+use weft_nodes::fib::{Ip4, Ip6};
 
-use crate::config::interfaces::Interface;
+use crate::config::interfaces::{Interface, TableId};
 use crate::config::{Config, Source};
 use crate::config::{Named, Wanted};
 use crate::main_loop::Main;
@@ -41,17 +41,28 @@ fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), DeviceEr
     if let Some(mtu) = common.mtu {
         changes.set(&settings::MTU, index, Value::Number(mtu.0.into()));
     }
-    let table = common.table.0;
-    if table != 0 {
-        changes.add_table::<Ip4>(dataplane, table, None)?;
-        changes.set(&settings::TABLE, index, Value::Number(table.into()));
-    }
+    in_table::<Ip4>(dataplane, &mut changes, &settings::TABLE, (index, common.table))?;
+    in_table::<Ip6>(dataplane, &mut changes, &settings::IP6_TABLE, (index, common.ip6_table))?;
     wanted(dataplane, &mut changes, Some(index), &common.settings)?;
     common.addresses.iter().for_each(|address| changes.add_address(index, address.value));
     if common.up {
         changes.set(&settings::ADMIN_STATE, index, Value::Switch(true));
     }
     Ok(dataplane.change(&changes, Purpose::Make)?)
+}
+
+/// The table is there because the interface is in it.
+fn in_table<F: Configured>(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    setting: &'static Setting,
+    (index, TableId(id)): (InterfaceIndex, TableId),
+) -> Result<(), StepError> {
+    if id != 0 {
+        changes.add_table::<F>(dataplane, id, None)?;
+        changes.set(setting, index, Value::Number(id.into()));
+    }
+    Ok(())
 }
 
 /// Notes what startup.conf sets, of an interface or of all. Settings of plugins follow when these are loaded.

@@ -60,7 +60,7 @@ impl Router {
         }
         interfaces.change(engine, index, |interface| F::of_mut(interface).always = on)?;
         if interfaces.get(index).is_some_and(|interface| !F::of(interface).is_enabled()) {
-            self.forget_family::<F>(engine, interfaces, index);
+            self.flush_family::<F>(engine, interfaces, index);
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Router {
     }
 
     /// Forgets the neighbours of a family that were learned on an interface.
-    fn forget_family<F: Routed>(
+    pub fn flush_family<F: Routed>(
         &mut self,
         engine: &mut Engine,
         interfaces: &Interfaces,

@@ -8,9 +8,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json, to_value};
 
 use super::json::{
-    Address, Addresses, Arp, ArpEntry, Config, Interface, Interfaces, Ip4, LinkState, Looked, NextHop,
-    NextHopState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, Route, RouteLookup, RouteShow, Shown,
-    Statistics,
+    Address, Addresses, ArpEntry, Config, Interface, Interfaces, Ip4, LOOKUP, LinkState, Looked, NextHop,
+    NextHopState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, Route, SHOW, Shown, Statistics, Under,
 };
 use super::*;
 use crate::netlink::{IfIndex, MacAddr};
@@ -208,24 +207,22 @@ fn routes_and_lookups_have_their_shapes() {
     let next_hop =
         json!({"state": "gateway", "via": "192.0.2.2", "neigh_present": true, "ifname": "dp0p0s4"});
     assert_eq!(
-        to_value(RouteShow { route_show: vec![Shown::Route(route), Shown::More] }).expect("JSON"),
+        to_value(Under(SHOW[0], vec![Shown::Route(route), Shown::More])).expect("JSON"),
         json!({"route_show": [
             {"prefix": "10.0.0.0/8", "scope": 0, "proto": 3, "use": "ip", "nh_index": 7, "nh_refcount": 1,
              "next_hop": [next_hop]},
             {"prefix": "more"},
         ]})
     );
-    let lookup = RouteLookup {
-        route_lookup: vec![
-            Looked::Address { address: [10, 0, 0, 1].into(), next_hop: gateway },
-            Looked::NoMatch { address: [11, 0, 0, 1].into(), state: "nomatch" },
-        ],
-    };
+    let lookup = vec![
+        Looked::Address { address: [10, 0, 0, 1].into(), next_hop: gateway },
+        Looked::NoMatch { address: [11, 0, 0, 1].into(), state: "nomatch" },
+    ];
     let mut found: Value = next_hop;
     found["address"] = json!("10.0.0.1");
     assert_eq!(
-        to_value(lookup).expect("JSON"),
-        json!({"route_lookup": [found, {"address": "11.0.0.1", "state": "nomatch"}]})
+        to_value(Under(LOOKUP[1], lookup)).expect("JSON"),
+        json!({"route6_lookup": [found, {"address": "11.0.0.1", "state": "nomatch"}]})
     );
 }
 
@@ -239,7 +236,7 @@ fn arp_and_npf_have_their_shapes() {
         state: None,
     };
     assert_eq!(
-        to_value(Arp { arp: vec![entry] }).expect("JSON"),
+        to_value(Under("arp", vec![entry])).expect("JSON"),
         json!({"arp": [{"ip": "192.0.2.2", "flags": "VALID", "mac": "0:10:ff:1:2:3", "ifname": "dp0p0s4"}]})
     );
     let rule = NpfRule {

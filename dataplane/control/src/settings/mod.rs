@@ -10,6 +10,7 @@ mod flow_tracking;
 mod forwarding;
 mod gratuitous_arp;
 mod icmp_rates;
+mod ip6;
 mod mac;
 mod min_hop_limit;
 mod min_ttl;
@@ -43,6 +44,7 @@ pub use flow_tracking::{FLOW_TRACKING, flow_tracking};
 pub use forwarding::FORWARDING;
 pub use gratuitous_arp::{GRATUITOUS_ARP, gratuitous_arp};
 pub use icmp_rates::{ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE};
+pub use ip6::{IP6, IP6_LINK_LOCAL};
 pub use mac::MAC;
 pub use min_hop_limit::MIN_HOP_LIMIT;
 pub use min_ttl::MIN_TTL;
@@ -69,6 +71,8 @@ pub static ALL: &[&Setting] = &[
     &ICMP_TOO_BIG,
     &ICMP_UNREACHABLE,
     &TABLE,
+    &IP6,
+    &IP6_LINK_LOCAL,
     &IP6_TABLE,
     &MAC,
     &MIN_HOP_LIMIT,

@@ -11,7 +11,7 @@ pub static PROXY_ND: Setting = Setting {
     grammar: Grammar::Switch { on: "enable", off: "disable" },
     commands: &[Words::new("set interface ip6 proxy-nd <interface> <value>")],
     conf: "ip6 proxy-nd",
-    message: None,
+    message: Some("ip6nd_proxy_enable_disable"),
     vplaned: None,
     scope: ScopeOf::Interface {
         get: |control, index| Some(Value::Switch(control.interfaces.get(index)?.proxy_nd)),

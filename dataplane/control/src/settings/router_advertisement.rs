@@ -16,7 +16,7 @@ pub static ROUTER_ADVERTISEMENT: Setting = Setting {
     grammar: Grammar::Switch { on: "enable", off: "disable" },
     commands: &[Words::new("set interface ip6 router-advertisement <interface> <value>")],
     conf: "ip6 router-advertisement",
-    message: None,
+    message: Some("sw_interface_ip6nd_ra_config"),
     vplaned: None,
     scope: ScopeOf::Interface {
         get: |control, index| Some(Value::Switch(control.interfaces.get(index)?.router_advertisement.on)),
@@ -31,7 +31,7 @@ pub static RA_LIFETIME: Setting = Setting {
     grammar: Grammar::Number { what: "seconds", low: 0, high: 9000, none: None },
     commands: &[Words::new("set interface ip6 ra-lifetime <interface> <value>")],
     conf: "ip6 ra-lifetime",
-    message: None,
+    message: Some("sw_interface_ip6nd_ra_config"),
     vplaned: None,
     scope: ScopeOf::Interface {
         get: |control, index| {
@@ -51,7 +51,7 @@ pub static RA_INTERVAL: Setting = Setting {
     grammar: Grammar::Number { what: "seconds", low: 4, high: 1800, none: None },
     commands: &[Words::new("set interface ip6 ra-interval <interface> <value>")],
     conf: "ip6 ra-interval",
-    message: None,
+    message: Some("sw_interface_ip6nd_ra_config"),
     vplaned: None,
     scope: ScopeOf::Interface {
         get: |control, index| {

@@ -2,7 +2,7 @@
 //! The forwarding tables of what arrives on an interface.
 
 use weft_engine::InterfaceIndex;
-use weft_nodes::fib::{Ip4, Ip6};
+use weft_nodes::fib::{Ip4, Ip6, IpPrefix};
 use weft_nodes::router::{RouterError, TableId};
 
 use super::{ScopeOf, Setting, Words};
@@ -47,7 +47,8 @@ fn plan<F: Configured>(trial: &mut Trial<'_>, index: InterfaceIndex, value: &Val
     let &Value::Number(id) = value else { return Ok(()) };
     let table = trial.control().router.table_index::<F>(TableId::try_from(id).unwrap_or(TableId::MAX))?;
     let interface = trial.interface(index)?;
-    if !F::of(interface).addresses.is_empty() {
+    // Of a link-local address nothing is in a table.
+    if F::of(interface).addresses.iter().any(|own| !F::is_link_scoped(own.addr())) {
         return Err(RouterError::<F>::HasAddresses(interface.name.clone()).into());
     }
     trial.change(index, |interface| F::of_mut(interface).table = table)

@@ -22,23 +22,24 @@ use weft_binapi::server::{Clients, Records, Registry, Session, SessionId};
 use weft_control::{Control, Object, Replay, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::by_family;
 use weft_nodes::neighbor::{Neighbor, NeighborState};
 use weft_nodes::router::{NeighborNews, Router};
 
-use super::{changing, index, ip4};
+use super::{changing, index, version};
 use crate::binapi::Api;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.change(|dataplane, changes, _, IpNeighborAddDel { is_add, neighbor }| {
         let index = changing(dataplane, changes, neighbor.sw_if_index)?;
-        let address = ip4(neighbor.ip_address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)?)?;
+        let address = neighbor.ip_address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)?;
         let mac = MacAddr(neighbor.mac_address.0);
         let is_static = neighbor.flags.0 & IpNeighborFlags::STATIC.0 != 0;
         match is_add {
             true if is_static => changes.add_neighbor(index, address, mac),
             true => changes.tell_neighbor(index, address, mac),
-            false => changes.delete(Object::Neighbor(index, address.into())),
+            false => changes.delete(Object::Neighbor(index, address)),
         }
         Ok(|_: &mut _| IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })
     });
@@ -65,16 +66,15 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             _ => vec![dataplane.api_interface(sw_if_index)?],
         };
         let Control { router, engine, interfaces, .. } = &mut dataplane.control;
-        for index in of.into_iter().filter(|_| af == AddressFamily::IP4) {
-            router.flush_neighbors(engine, interfaces, index);
+        for index in of {
+            by_family!(version(af == AddressFamily::IP6), F => {
+                router.flush_family::<F>(engine, interfaces, index);
+            });
         }
         Ok(IpNeighborFlushReply { retval: 0 })
     });
     registry.change(|_, changes, _, message: IpNeighborConfig| {
-        // A table that is full always makes room, whether that is asked for or not.
-        if message.af != AddressFamily::IP4 {
-            return Err(Retval::UNSUPPORTED);
-        }
+        // Both families are in one table. It makes room when it is full, whether that is asked for or not.
         // Elsewhere 0 stands for no limit, or for no ageing; here is neither.
         changes.set(&settings::NEIGHBOR_LIMIT, None, Value::Number(message.max_number.into()));
         changes.set(&settings::NEIGHBOR_AGE, None, Value::Number(message.max_age.into()));

@@ -16,6 +16,7 @@ mod feature;
 mod graph;
 mod interface;
 mod ip;
+mod ip6_nd;
 mod ip_neighbor;
 mod pg;
 mod retval;
@@ -27,7 +28,6 @@ mod tracedump;
 mod vlib;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use anyhow::Context;
@@ -39,7 +39,7 @@ use weft_binapi::api::interface_types;
 use weft_binapi::server::{Clients, Host, Options, Registry, Server};
 use weft_control::ChangeSet;
 use weft_engine::InterfaceIndex;
-use weft_nodes::interface::Changes;
+use weft_nodes::interface::{Changes, IpVersion};
 
 use crate::config::interfaces::Common;
 use crate::config::values::MacAddress;
@@ -65,6 +65,7 @@ fn registry() -> Registry<Dataplane> {
     interface::register(&mut registry);
     ip::register(&mut registry);
     ip_neighbor::register(&mut registry);
+    ip6_nd::register(&mut registry);
     arp::register(&mut registry);
     feature::register(&mut registry);
     setting::register(&mut registry);
@@ -179,12 +180,9 @@ fn index(index: InterfaceIndex) -> interface_types::InterfaceIndex {
     interface_types::InterfaceIndex(index.0)
 }
 
-/// There is no IPv6 yet.
-fn ip4(address: IpAddr) -> Result<Ipv4Addr, Retval> {
-    match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(Retval::UNSUPPORTED),
-    }
+/// The family that a message is about.
+fn version(is_ip6: bool) -> IpVersion {
+    if is_ip6 { IpVersion::V6 } else { IpVersion::V4 }
 }
 
 /// A MAC address that an interface can have.

@@ -4,8 +4,9 @@
 use serde::Serialize;
 use weft_cli::{Command, Reply};
 use weft_engine::InterfaceIndex;
+use weft_nodes::fib::{Ip4, Ip6};
 use weft_nodes::interface::Interface;
-use weft_nodes::ip4::Ip4;
+use weft_nodes::router::Routed;
 use weft_stats::Combined;
 
 use super::{center, complete_interface, left, optional_interface, right, row};
@@ -185,7 +186,11 @@ struct Addresses {
     table: u32,
     /// Of the table: its place in `show ip fib`.
     fib_index: u32,
+    /// IPv4 addresses.
     addresses: Vec<String>,
+    ip6_table: u32,
+    ip6_fib_index: u32,
+    ip6_addresses: Vec<String>,
     unnumbered: Option<String>,
 }
 
@@ -203,9 +208,12 @@ fn addresses(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> AllAddresse
         .map(|(_, interface)| Addresses {
             name: interface.name.clone(),
             up: interface.admin_up,
-            table: dataplane.router.table::<Ip4>(interface.ip4.table).map_or(0, |table| table.id),
+            table: table_of::<Ip4>(dataplane, interface),
             fib_index: interface.ip4.table.0,
             addresses: interface.ip4.addresses.iter().map(ToString::to_string).collect(),
+            ip6_table: table_of::<Ip6>(dataplane, interface),
+            ip6_fib_index: interface.ip6.table.0,
+            ip6_addresses: interface.ip6.addresses.iter().map(ToString::to_string).collect(),
             unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
         })
         .collect();
@@ -213,14 +221,23 @@ fn addresses(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> AllAddresse
     AllAddresses { interfaces }
 }
 
+fn table_of<F: Routed>(dataplane: &Dataplane, interface: &Interface) -> u32 {
+    dataplane.router.table::<F>(F::of(interface).table).map_or(0, |table| table.id)
+}
+
 impl Addresses {
     fn render(&self) -> String {
         let mut text = format!("{} ({}):\n", self.name, if self.up { "up" } else { "dn" });
-        for address in &self.addresses {
-            text += &match self.table {
-                0 => format!("  L3 {address}\n"),
-                table => format!("  L3 {address} ip4 table-id {table} fib-idx {}\n", self.fib_index),
-            };
+        for (addresses, family, table, fib_index) in [
+            (&self.addresses, "ip4", self.table, self.fib_index),
+            (&self.ip6_addresses, "ip6", self.ip6_table, self.ip6_fib_index),
+        ] {
+            for address in addresses {
+                text += &match table {
+                    0 => format!("  L3 {address}\n"),
+                    table => format!("  L3 {address} {family} table-id {table} fib-idx {fib_index}\n"),
+                };
+            }
         }
         if let Some(lender) = &self.unnumbered {
             text += &format!("  unnumbered, use {lender}\n");

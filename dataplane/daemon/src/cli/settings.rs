@@ -80,6 +80,7 @@ fn values(dataplane: &Dataplane, grammar: &Grammar) -> Vec<Candidate> {
         Grammar::Choice(words) => words.to_vec(),
         Grammar::Number { none, .. } => none.iter().copied().collect(),
         Grammar::Interface { .. } => return interface_names(dataplane),
+        Grammar::LinkLocal { none } => vec![none],
         Grammar::Text { .. } | Grammar::Mac => Vec::new(),
     };
     words.into_iter().map(|word| Candidate::new(word, "")).collect()
@@ -118,7 +119,8 @@ fn read(dataplane: &Dataplane, args: &mut Args<'_>, grammar: &Grammar) -> Result
         Grammar::Number { what, .. } => args.parse(what).map(Value::Number),
         Grammar::Text { what, .. } => args.word(what).map(|text| Value::Text(text.to_owned())),
         Grammar::Mac => args.parse("MAC address").map(Value::Mac),
-        Grammar::Interface { none } if args.keyword(none) => Ok(Value::None),
+        Grammar::Interface { none } | Grammar::LinkLocal { none } if args.keyword(none) => Ok(Value::None),
+        Grammar::LinkLocal { .. } => args.parse("link-local address").map(Value::Ip6),
         Grammar::Interface { .. } => super::interface(args, dataplane).map(Value::Interface),
     }
 }

@@ -360,6 +360,83 @@ fn an_address_says_its_table() {
 }
 
 #[test]
+fn commands_of_ipv6_are_those_of_ipv4() {
+    let mut bed = bed();
+    bed.text("create loopback interface");
+    bed.text("enable ip6 interface loop0");
+    let shown = bed.json("show ip6 interface loop0")["interfaces"][0].clone();
+    assert!(shown["link_local"].as_str().is_some_and(|own| own.starts_with("fe80::")), "{shown}");
+    bed.text("set interface ip6 link-local loop0 fe80::7");
+    assert!(
+        bed.text("show ip6 interface")
+            .contains("loop0 is admin down\n  Link-local address(es):\n    fe80::7\n")
+    );
+    let error = bed.refusal("set interface ip6 link-local loop0 2001:db8::1");
+    assert!(
+        error.message.contains("2001:db8::1 is not a link-local address: expected one of fe80::/10"),
+        "{error}"
+    );
+    bed.text("disable ip6 interface loop0");
+    assert_eq!(bed.text("show ip6 interface"), "");
+
+    for command in ["ip6 table add 77 name blue", "set interface ip6 table loop0 77"] {
+        bed.text(command);
+    }
+    bed.text("set interface ip address loop0 2001:db8::1/64");
+    bed.text("set interface ip address loop0 2001:db8:1::/127");
+    bed.text("set interface ip address loop0 2001:db8:2::1/128");
+    let address = "  L3 2001:db8::1/64 ip6 table-id 77 fib-idx 1\n";
+    assert!(bed.text("show int addr loop0").starts_with(&format!("loop0 (dn):\n{address}")));
+    assert_eq!(bed.json("show ip6 table")["tables"][1]["name"], "blue");
+    assert_eq!(bed.json("show ip table")["tables"].as_array().map(Vec::len), Some(1));
+    assert!(bed.refusal("ip6 table del 77").message.contains("in use by interface 'loop0'"));
+    let error = bed.refusal("set interface mtu 1279 loop0");
+    assert!(error.message.contains("IPv6 is enabled there"), "{error}");
+    let error = bed.refusal("set interface ip address loop0 2001:db8::/64");
+    assert!(error.message.contains("cannot be the address of an interface"), "{error}");
+    bed.text("set interface ip address del loop0 2001:db8:1::/127");
+    bed.text("create loopback interface");
+    bed.text("set interface mtu 1000 loop1");
+    let error = bed.refusal("set interface ip address loop1 2001:db8:3::1/64");
+    assert_eq!(error.message, "interface 'loop1' has an MTU of 1000 bytes; IPv6 needs at least 1280");
+
+    bed.text("set interface state loop0 up");
+    bed.text("set ip neighbor loop0 2001:db8::2 02:00:00:00:00:02");
+    assert_eq!(bed.json("show ip6 neighbors")["neighbors"][0]["address"], "2001:db8::2");
+    assert_eq!(bed.text("show ip4 neighbors"), "");
+    bed.text("ip route add 2001:db8:9::/48 table 77 via 2001:db8::2 loop0");
+    bed.text("ip route add count 3 2001:db8:a::/64 table 77 via fe80::2 loop0 weight 2");
+    let fib = bed.text("show ip6 fib table 77 2001:db8:9::1");
+    assert!(fib.starts_with("blue, fib_index:1,"), "{fib}");
+    assert!(fib.contains("\n  unicast-ip6-chain\n  [@0]: dpo-load-balance: [proto:ip6 index:"), "{fib}");
+    assert!(fib.contains("[0] [@5]: ipv6 via 2001:db8::2 loop0: mac:02:00:00:00:00:02"), "{fib}");
+    assert!(
+        bed.text("show ip6 fib table 77 2001:db8:a:2::/64").contains("[@3]: arp-ipv6: via fe80::2 loop0")
+    );
+    bed.text("ip route del count 3 2001:db8:a::/64 table 77");
+    bed.text("ip route add ::/0 via ip6-lookup-in-table 77");
+    assert!(bed.text("show ip6 fib ::/0").contains("lookup in table 77"));
+    for (command, what) in [
+        ("ip route add 2001:db8:9::1/48 via loop0", "host bits set"),
+        ("ip route add 2001:db8:b::/48 via 10.0.0.1", "expected"),
+        ("ip route add count 2 ::/0 via loop0", "leave the IPv6 address space"),
+        ("ip route add 10.0.0.0/8 via table 77", "no IPv4 table 77; `ip table add 77` makes it"),
+        ("show ip6 fib 10.0.0.0/8", "this is no IPv6 prefix"),
+        ("set ip neighbor loop0 ff02::1 02:00:00:00:00:02", "cannot be a neighbour"),
+    ] {
+        let error = bed.refusal(command);
+        assert!(error.to_string().contains(what), "{command}: {error}");
+    }
+    bed.text("ip route del ::/0");
+    bed.text("ip route del 2001:db8:9::/48 table 77");
+    bed.text("set ip neighbor del loop0 2001:db8::2");
+    bed.text("set interface ip address del loop0 all");
+    bed.text("set interface ip6 table loop0 0");
+    bed.text("ip6 table del 77");
+    assert_eq!(bed.json("show ip6 fib")["tables"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn what_is_in_use_is_not_deleted_and_what_no_host_has_is_refused() {
     let mut bed = bed();
     for command in
@@ -568,7 +645,8 @@ fn counted_routes_are_part_of_one_change_up_to_a_limit() {
 #[test]
 fn every_setting_is_set_by_its_commands_and_shown() {
     let mut bed = bed();
-    for command in ["create loopback interface", "create packet-generator interface pg0", "ip table add 7"] {
+    let before = ["create loopback interface", "create packet-generator interface pg0"];
+    for command in before.into_iter().chain(["ip table add 7", "ip6 table add 7"]) {
         bed.text(command);
     }
     let shown = |bed: &mut Bed, setting: &str| {
@@ -583,13 +661,13 @@ fn every_setting_is_set_by_its_commands_and_shown() {
     for setting in weft_control::settings::ALL {
         use weft_control::Grammar;
         let value = match setting.grammar {
-            _ if setting.name == "ip-table" => "7".to_owned(),
-            _ if setting.name == "ip6-table" => "0".to_owned(),
+            _ if setting.name.ends_with("-table") => "7".to_owned(),
             Grammar::Switch { on, off } => if setting.name == "forwarding" { off } else { on }.to_owned(),
-            Grammar::Number { high, .. } => high.min(777).to_string(),
+            Grammar::Number { high, .. } => high.min(1777).to_string(),
             Grammar::Choice(words) => words[1].to_owned(),
             Grammar::Text { .. } => "uplink".to_owned(),
             Grammar::Mac => "02:00:00:00:00:77".to_owned(),
+            Grammar::LinkLocal { .. } => "fe80::7".to_owned(),
             Grammar::Interface { .. } => "loop0".to_owned(),
         };
         let words = setting.commands[0].pattern.replace("<interface>", "pg0").replace("<value>", &value);

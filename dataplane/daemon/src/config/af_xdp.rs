@@ -109,6 +109,7 @@ pub(super) const KEYS: &[Key<AfXdp>] = &[
     key("name", |port, words| port.common.read_name(words)),
     key("ip address", |port, words| port.common.read_address(words)),
     key("ip table", |port, words| port.common.read_table(words)),
+    key("ip6 table", |port, words| port.common.read_ip6_table(words)),
     key("mtu", |port, words| port.common.read_mtu(words)),
     key("state", |port, words| port.common.read_state(words)),
     key("num-rx-queues", |port, words| set(&mut port.queues, words.value("number of queues", queues))),

@@ -9,16 +9,18 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use weft_control::Scope;
 use weft_engine::InterfaceIndex;
+use weft_nodes::fib::{AddressFamily, Family, Ip4, Ip6};
+use weft_nodes::interface::by_family;
 
 use super::{
     af_xdp::{self, AfXdp},
     check::Findings,
     diagnostic::{Diagnostic, Sink},
     source::{Span, Spanned},
-    values::{HostInterface, InterfaceName, MacAddress, prefix},
+    values::{HostInterface, InterfaceName, MacAddress, prefix, prefix_of},
     words::{Key, Wanted, Words, key, set, set_some, with_settings},
 };
 use crate::ports::{DeviceError, kinds};
@@ -108,8 +110,11 @@ pub struct Common {
     pub name: InterfaceName,
     /// Where the interface stands in the file.
     pub span: Span,
-    pub addresses: Vec<Spanned<Ipv4Net>>,
+    pub addresses: Vec<Spanned<IpNet>>,
+    /// Of IPv4.
     pub table: TableId,
+    /// Of IPv6.
+    pub ip6_table: TableId,
     pub mtu: Option<Mtu>,
     pub up: bool,
     /// All other settings.
@@ -202,6 +207,7 @@ pub(super) const TAP_KEYS: &[Key<Tap>] = &[
     key("name", |tap, words| tap.common.read_name(words)),
     key("ip address", |tap, words| tap.common.read_address(words)),
     key("ip table", |tap, words| tap.common.read_table(words)),
+    key("ip6 table", |tap, words| tap.common.read_ip6_table(words)),
     key("mtu", |tap, words| tap.common.read_mtu(words)),
     key("state", |tap, words| tap.common.read_state(words)),
     key("host-if-name", |tap, words| set(&mut tap.host_name, words.value("interface name", str::parse))),
@@ -209,7 +215,7 @@ pub(super) const TAP_KEYS: &[Key<Tap>] = &[
         set_some(&mut tap.host_namespace, words.word("network namespace").map(|word| word.text.clone()))
     }),
     key("host-ip4-addr", |tap, words| {
-        set_some(&mut tap.host_address, words.value(ADDRESS, interface_address))
+        set_some(&mut tap.host_address, words.value("IPv4 address with prefix length", host_address))
     }),
     key("hw-addr", |tap, words| set_some(&mut tap.mac, words.value("MAC address", str::parse))),
 ];
@@ -218,23 +224,31 @@ pub(super) const LOOPBACK_KEYS: &[Key<Loopback>] = &[
     key("name", |loopback, words| loopback.common.read_name(words)),
     key("ip address", |loopback, words| loopback.common.read_address(words)),
     key("ip table", |loopback, words| loopback.common.read_table(words)),
+    key("ip6 table", |loopback, words| loopback.common.read_ip6_table(words)),
     key("mtu", |loopback, words| loopback.common.read_mtu(words)),
     key("state", |loopback, words| loopback.common.read_state(words)),
     key("hw-addr", |loopback, words| set_some(&mut loopback.mac, words.value("MAC address", str::parse))),
 ];
 
-const ADDRESS: &str = "IPv4 address with prefix length";
-
-/// An address that an interface may have, such as 192.0.2.1/24.
-fn interface_address(text: &str) -> Result<Ipv4Net, String> {
+/// An address that an interface may have, such as 192.0.2.1/24 or 2001:db8::1/64.
+fn interface_address(text: &str) -> Result<IpNet, String> {
     let address = prefix(text)?;
-    let ip = address.addr();
-    // RFC 3021: a /31 has no network or broadcast address.
-    let is_reserved = address.prefix_len() < 31 && (ip == address.network() || ip == address.broadcast());
-    if ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified() || is_reserved {
-        return Err("this is no address of a host".into());
-    }
+    by_family!(address, IpNet(address), F => of_a_host::<F>(address))?;
     Ok(address)
+}
+
+/// One of IPv4.
+fn host_address(text: &str) -> Result<Ipv4Net, String> {
+    let address = prefix_of::<Ip4>(text)?;
+    of_a_host::<Ip4>(address)?;
+    Ok(address)
+}
+
+fn of_a_host<F: Family>(address: F::Net) -> Result<(), String> {
+    match F::can_be_own(address) {
+        true => Ok(()),
+        false => Err("this is no address of a host".into()),
+    }
 }
 
 impl Common {
@@ -244,6 +258,7 @@ impl Common {
             span,
             addresses: Vec::new(),
             table: TableId::default(),
+            ip6_table: TableId::default(),
             mtu: None,
             up: true,
             settings: Vec::new(),
@@ -257,12 +272,16 @@ impl Common {
     }
 
     pub(crate) fn read_address(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
-        self.addresses.push(words.spanned(ADDRESS, interface_address)?);
+        self.addresses.push(words.spanned("address with prefix length", interface_address)?);
         Ok(())
     }
 
     pub(crate) fn read_table(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
         set(&mut self.table, words.number("table", 0..=u32::MAX).map(TableId))
+    }
+
+    pub(crate) fn read_ip6_table(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+        set(&mut self.ip6_table, words.number("table", 0..=u32::MAX).map(TableId))
     }
 
     /// RFC 791: every link carries 68 bytes; a packet has 65535 at most.
@@ -275,7 +294,8 @@ impl Common {
     }
 }
 
-/// Names and addresses must be unique, the latter within their table.
+/// Names and addresses must be unique, the latter within their table or, if they say something on their link only, there. A
+/// link of IPv6 must carry its packets.
 pub(super) fn check(interfaces: &[Interface], sink: &Sink) {
     let mut names = BTreeMap::new();
     let mut addresses = BTreeMap::new();
@@ -285,7 +305,18 @@ pub(super) fn check(interfaces: &[Interface], sink: &Sink) {
             sink.push(Diagnostic::error(common.span, message).help("give one of them another name"));
         }
         for address in &common.addresses {
-            let owner = addresses.insert((common.table, address.value.addr()), &common.name);
+            let (table, scoped) = match address.value {
+                IpNet::V4(_) => (common.table, None),
+                IpNet::V6(own) => (common.ip6_table, Ip6::is_link_scoped(own.addr()).then_some(&common.name)),
+            };
+            let owner = addresses.insert((table, scoped, address.value.addr()), &common.name);
+            let small = common.mtu.filter(|mtu| by_family!(address.value, IpNet(_), F => mtu.0 < F::MIN_MTU));
+            if let Some(Mtu(mtu)) = small {
+                let least = by_family!(address.value, IpNet(_), F => F::MIN_MTU);
+                let message = format!("{:?} has an MTU of {mtu} bytes", common.name.as_str());
+                let help = format!("a link with {} must carry {least}", address.value);
+                sink.push(Diagnostic::error(address.span, message).help(help));
+            }
             if let Some(owner) = owner {
                 let message =
                     format!("{} is an address of {:?} already", address.value.addr(), owner.as_str());

@@ -168,6 +168,7 @@ fn interfaces() {
             af_xdp eth0 {
                 name lan0 num-rx-queues 4 zero-copy off mode native rx-queue-size 1024 tx-queue-size 256
                 tx-budget 64 workers 0-1,3 netns blue ip address 192.0.2.1/24 ip address 192.0.2.2/24
+                ip address 2001:db8::1/64 ip6 table 9 ip6 state enable
                 ip table 7 mtu 9000 state down host-tap lan0h busy-poll-usec 20 busy-poll-budget 64
                 filter { destination 198.51.100.0/24 udp 4789 ethertype 0x8847 arp take }
             }
@@ -194,7 +195,8 @@ fn interfaces() {
     assert_eq!(lan.netns.as_deref(), Some("blue"));
     assert_eq!(lan.host_tap.as_ref().map(|name| name.as_str()), Some("lan0h"));
     let addresses: Vec<String> = lan.common.addresses.iter().map(|a| a.value.to_string()).collect();
-    assert_eq!(addresses, ["192.0.2.1/24", "192.0.2.2/24"]);
+    assert_eq!(addresses, ["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64"]);
+    assert_eq!(lan.common.ip6_table, TableId(9));
     assert_eq!((lan.common.table, lan.common.mtu, lan.common.up), (TableId(7), Some(Mtu(9000)), false));
     let matches = vec![
         Match::Destination("198.51.100.0/24".parse().unwrap()),
@@ -234,7 +236,7 @@ fn wrong_interfaces() {
         ),
         (
             "af_xdp e { ip address 10.0.0.0/24 }",
-            "1:36: error: expected IPv4 address with prefix length, found \"10.0.0.0/24\": this is no address of a host",
+            "1:36: error: expected address with prefix length, found \"10.0.0.0/24\": this is no address of a host",
         ),
         ("af_xdp e { filter { } }", "1:32: error: this filter takes nothing"),
         (
@@ -247,6 +249,15 @@ fn wrong_interfaces() {
             "tap t { ip address 10.0.0.1/24 } tap u { ip address 10.0.0.1/8 }",
             "1:66: error: 10.0.0.1 is an address of \"t\" already",
         ),
+        (
+            "af_xdp e { ip address 2001:db8::/64 }",
+            "1:36: error: expected address with prefix length, found \"2001:db8::/64\": this is no address of a host",
+        ),
+        (
+            "tap t { ip address 2001:db8::1/64 } tap u { ip address 2001:db8::1/128 }",
+            "1:69: error: 2001:db8::1 is an address of \"t\" already",
+        ),
+        ("tap t { mtu 1000 ip address 2001:db8::1/64 }", "1:42: error: \"t\" has an MTU of 1000 bytes"),
         ("afxdp e", "1:14: error: unknown word \"afxdp\" in interfaces (did you mean \"af_xdp\"?)"),
     ] {
         assert_eq!(

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Values that several sections share. Each reader says why it refuses a word.
 
-use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
+use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
+use weft_nodes::interface::{AddressFamily, IpPrefix, IpVersion, by_family};
 
 /// Highest number of a core: `cpu_set_t` of the C library ends there (CPU_SETSIZE, sched.h).
 pub const LAST_CORE: u32 = 1023;
@@ -87,13 +88,21 @@ pub fn core_mask(text: &str) -> Result<BTreeSet<Core>, &'static str> {
     }
 }
 
-/// An IPv4 prefix, as `192.0.2.0/24`; says which half of it is wrong.
-pub fn prefix(text: &str) -> Result<Ipv4Net, String> {
-    let (address, length) = text.split_once('/').ok_or("a prefix has the form 192.0.2.0/24")?;
-    let address: Ipv4Addr = address.parse().map_err(|_| format!("{address:?} is no IPv4 address"))?;
-    let length = length.parse().ok().filter(|length| *length <= 32);
-    let length = length.ok_or("the length of an IPv4 prefix is 0 to 32")?;
-    Ipv4Net::new(address, length).map_err(|error| error.to_string())
+/// A prefix of either family, as `192.0.2.0/24`; says which half of it is wrong.
+pub fn prefix(text: &str) -> Result<IpNet, String> {
+    let (address, length) =
+        text.split_once('/').ok_or("a prefix has the form 192.0.2.0/24 or 2001:db8::/32")?;
+    let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no IP address"))?;
+    let family = IpVersion::from(address);
+    let most = by_family!(family, F => <F as AddressFamily>::Net::HOST);
+    let length = length.parse().ok().filter(|length| *length <= most);
+    let length = length.ok_or_else(|| format!("the length of an {family} prefix is 0 to {most}"))?;
+    IpNet::new(address, length).map_err(|error| error.to_string())
+}
+
+/// A prefix of one family.
+pub fn prefix_of<F: AddressFamily>(text: &str) -> Result<F::Net, String> {
+    F::prefix(prefix(text)?).ok_or_else(|| format!("this is no {} prefix", F::NAME))
 }
 
 /// Readers of the stats segment decode names as ASCII.
@@ -200,8 +209,14 @@ mod tests {
     fn a_prefix_says_which_half_of_it_is_wrong() {
         assert_eq!(prefix("192.0.2.0/24"), Ok("192.0.2.0/24".parse().unwrap()));
         assert_eq!(prefix("10.0.0.0/33").unwrap_err(), "the length of an IPv4 prefix is 0 to 32");
-        assert_eq!(prefix("10.0.0/8").unwrap_err(), "\"10.0.0\" is no IPv4 address");
-        assert_eq!(prefix("10.0.0.0").unwrap_err(), "a prefix has the form 192.0.2.0/24");
+        assert_eq!(prefix("10.0.0/8").unwrap_err(), "\"10.0.0\" is no IP address");
+        assert_eq!(prefix("10.0.0.0").unwrap_err(), "a prefix has the form 192.0.2.0/24 or 2001:db8::/32");
+        assert_eq!(prefix("2001:db8::/32"), Ok("2001:db8::/32".parse().unwrap()));
+        assert_eq!(prefix("2001:db8::/129").unwrap_err(), "the length of an IPv6 prefix is 0 to 128");
+        assert_eq!(
+            prefix_of::<weft_nodes::interface::Ip4>("2001:db8::/32").unwrap_err(),
+            "this is no IPv4 prefix"
+        );
     }
 
     #[test]

@@ -134,8 +134,10 @@ fn value(value: &Value) -> PluginValue {
         Value::Choice(place) => PluginValue::Choice(*place),
         Value::Text(text) => PluginValue::Text(text.clone()),
         Value::Mac(mac) => PluginValue::Mac(mac.0),
-        // No declared setting has an interface or what is about rules as its value.
-        Value::None | Value::Interface(_) | Value::Exempt(_) | Value::Rule(_) => PluginValue::None,
+        // No declared setting has an interface, an address or what is about rules as its value.
+        Value::None | Value::Interface(_) | Value::Ip6(_) | Value::Exempt(_) | Value::Rule(_) => {
+            PluginValue::None
+        }
     }
 }
 

@@ -5,14 +5,13 @@
 //! keep a million good ones out.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
-use weft_control::{ChangeSet, Object, Owner, Value, settings};
+use weft_control::{ChangeSet, Configured, Object, Owner, Value, settings};
 use weft_engine::InterfaceIndex;
+use weft_nodes::fib::{self, Action, DropKind, Ip4, Ip6, Preference};
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
-use weft_nodes::interface::Kind;
-use weft_nodes::ip4::{self, Action, DropKind, Ip4, Preference, SourceCheck};
+use weft_nodes::interface::{Kind, SourceCheck, by_family};
 use weft_nodes::router::TableId;
 use weft_vplaned::netlink::{IfIndex, RpFilter, TagProtocol};
 use weft_vplaned::store::{self, Change, FibTable, InterfaceKind, PathTarget, Paths, VrfId};
@@ -99,24 +98,39 @@ impl Bindings {
         batch.failures
     }
 
-    fn paths(&self, paths: &Paths) -> Vec<ip4::RoutePath> {
+    fn route<F: Configured>(
+        &self,
+        dataplane: &Dataplane,
+        batch: &mut Batch,
+        (table, prefix): (FibTable, F::Net),
+        action: Action<F>,
+    ) -> Result<(), DeviceError> {
+        if let Some(table) = self.table(table) {
+            let table = batch.changes.table::<F>(dataplane, table)?;
+            batch.changes.route(table, prefix, action);
+        }
+        Ok(())
+    }
+
+    fn paths<F: Configured>(&self, paths: &Paths) -> Vec<fib::RoutePath<F>> {
         let target = |path: &store::RoutePath| {
             Some(match path.target {
-                PathTarget::Gateway { interface, address: IpAddr::V4(address), .. } => {
-                    ip4::PathTarget::Via { address, interface: Some(self.of(interface)?) }
+                // A next hop of the other family is not to be had.
+                PathTarget::Gateway { interface, address, .. } => {
+                    let address = F::address(address)?;
+                    fib::PathTarget::Via { address, interface: Some(self.of(interface)?) }
                 }
-                PathTarget::Gateway { address: IpAddr::V6(_), .. } => return None,
-                PathTarget::Link(interface) => ip4::PathTarget::Connected(self.of(interface)?),
-                PathTarget::Host => ip4::PathTarget::Punt,
-                PathTarget::Local => ip4::PathTarget::Local,
-                PathTarget::Blackhole => ip4::PathTarget::Drop(DropKind::Blackhole),
-                PathTarget::Unreachable => ip4::PathTarget::Drop(DropKind::Unreachable),
-                PathTarget::Prohibit => ip4::PathTarget::Drop(DropKind::Prohibit),
+                PathTarget::Link(interface) => fib::PathTarget::Connected(self.of(interface)?),
+                PathTarget::Host => fib::PathTarget::Punt,
+                PathTarget::Local => fib::PathTarget::Local,
+                PathTarget::Blackhole => fib::PathTarget::Drop(DropKind::Blackhole),
+                PathTarget::Unreachable => fib::PathTarget::Drop(DropKind::Unreachable),
+                PathTarget::Prohibit => fib::PathTarget::Drop(DropKind::Prohibit),
             })
         };
         let path =
-            |path: &store::RoutePath| Some(ip4::RoutePath { target: target(path)?, weight: path.weight });
-        let mut all: Vec<ip4::RoutePath> = paths.iter().filter_map(path).collect();
+            |path: &store::RoutePath| Some(fib::RoutePath { target: target(path)?, weight: path.weight });
+        let mut all: Vec<fib::RoutePath<F>> = paths.iter().filter_map(path).collect();
         // Whether a gateway is on the link's subnet makes no difference here.
         all.sort();
         all.dedup_by_key(|path| path.target);
@@ -130,28 +144,24 @@ impl Bindings {
         change: Change,
     ) -> Result<(), DeviceError> {
         match change {
-            Change::Route(table, IpNet::V4(prefix), paths) => {
-                if let Some(table) = self.table(table) {
-                    let table = batch.changes.table::<Ip4>(dataplane, table)?;
-                    let action = Action::Set(Preference::default(), self.paths(&paths));
-                    batch.changes.route(table, prefix, action);
-                }
-            }
-            Change::RouteGone(table, IpNet::V4(prefix)) => {
-                if let Some(table) = self.table(table) {
-                    let table = batch.changes.table::<Ip4>(dataplane, table)?;
-                    batch.changes.route(table, prefix, Action::Delete);
-                }
-            }
+            Change::Route(table, prefix, paths) => by_family!(prefix, IpNet(prefix), F => {
+                let action = Action::Set(Preference::default(), self.paths::<F>(&paths));
+                self.route::<F>(dataplane, batch, (table, prefix), action)?;
+            }),
+            Change::RouteGone(table, prefix) => by_family!(prefix, IpNet(prefix), F => {
+                self.route::<F>(dataplane, batch, (table, prefix), Action::Delete)?;
+            }),
             Change::Vrf(vrf) => {
                 let table = vrf.table.0;
                 self.vrfs.insert(vrf.id, table);
                 batch.changes.add_table::<Ip4>(dataplane, table, Some(&vrf.name))?;
+                batch.changes.add_table::<Ip6>(dataplane, table, Some(&vrf.name))?;
             }
             Change::VrfGone(vrf) => {
                 if let Some(table) = self.vrfs.remove(&vrf) {
                     batch.commit(dataplane);
                     batch.changes.release(Object::table::<Ip4>(table));
+                    batch.changes.release(Object::table::<Ip6>(table));
                     batch.commit(dataplane);
                 }
             }
@@ -176,31 +186,32 @@ impl Bindings {
                 }
             }
             Change::Address(address) => {
-                if let (Some(index), IpNet::V4(address)) = (self.of(address.index), address.address) {
-                    batch.changes.add_address(index, address);
+                if let Some(index) = self.of(address.index) {
+                    batch.changes.add_address(index, address.address);
                 }
             }
             Change::AddressGone(address) => {
-                if let (Some(index), IpNet::V4(address)) = (self.of(address.index), address.address) {
-                    batch.changes.release(Object::Address(index, address.into()));
+                if let Some(index) = self.of(address.index) {
+                    batch.changes.release(Object::Address(index, address.address));
                 }
             }
             Change::Neighbor(neighbor) => {
-                if let (Some(index), IpAddr::V4(address)) = (self.of(neighbor.index), neighbor.address) {
+                if let Some(index) = self.of(neighbor.index) {
+                    let address = neighbor.address;
                     match neighbor.permanent {
                         true => batch.changes.add_neighbor(index, address, MacAddr(neighbor.mac.0)),
                         // The dataplane learns by itself what is only learned.
-                        false => batch.changes.release(Object::Neighbor(index, address.into())),
+                        false => batch.changes.release(Object::Neighbor(index, address)),
                     }
                 }
             }
             Change::NeighborGone(kernel, address) => {
-                if let (Some(index), IpAddr::V4(address)) = (self.of(kernel), address) {
-                    batch.changes.release(Object::Neighbor(index, address.into()));
+                if let Some(index) = self.of(kernel) {
+                    batch.changes.release(Object::Neighbor(index, address));
                 }
             }
-            // IPv6 stays in the store; answering for single addresses is not to be had.
-            Change::Route(..) | Change::RouteGone(..) | Change::Proxy(_) | Change::ProxyGone(_) => {}
+            // Answering for single addresses is not to be had.
+            Change::Proxy(_) | Change::ProxyGone(_) => {}
         }
         Ok(())
     }
@@ -242,6 +253,7 @@ impl Bindings {
         let mac = wanted.mac.filter(|_| port).map(|mac| Value::Mac(MacAddr(mac.0)));
         for (setting, value) in [
             (&settings::TABLE, Some(Value::Number(table.into()))),
+            (&settings::IP6_TABLE, Some(Value::Number(table.into()))),
             (&settings::PROXY_ARP, wanted.ip4.proxy.map(Value::Switch)),
             (&settings::FORWARDING, wanted.ip4.forwarding.map(Value::Switch)),
             (&settings::SOURCE_CHECK, check.map(settings::source_check)),

@@ -4,13 +4,15 @@
 //! Interfaces bear the kernel's names here, as vplaned gave them. A lookup or a list is bounded by what is asked for.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
+use weft_control::Configured;
 use weft_engine::InterfaceIndex;
-use weft_nodes::interface::Interface;
-use weft_nodes::ip4::{AddressRole, DropKind, Ip4, Owner, PathTarget, RouteView, TableIndex};
+use weft_nodes::fib::{AddressFamily, AddressRole, DropKind, Ip4, Ip6, IpPrefix, PathTarget, RouteView};
+use weft_nodes::interface::{Interface, IpVersion, Owner, TableIndex};
 use weft_nodes::neighbor::NeighborState;
+use weft_nodes::router::Routed;
 use weft_vplaned::commands::Words;
 use weft_vplaned::console::{Console, Failure, json};
 use weft_vplaned::netlink::MacAddr;
@@ -36,10 +38,22 @@ pub fn console() -> Console<Dataplane> {
     console.register_json("ifconfig", "interfaces: [-a | [-v] NAME ...]", ifconfig);
     console.register(
         "route",
-        "routes: [vrf_id N] [show [N] | all | summary | lookup ADDRESS [LENGTH]]",
-        route,
+        "IPv4 routes: [vrf_id N] [show [N] | all | summary | lookup ADDRESS [LENGTH]]",
+        route::<Ip4>,
     );
-    console.register_json("arp", "neighbours: [show [NAME ...]]", arp);
+    console.register(
+        "route6",
+        "IPv6 routes: [vrf_id N] [show [N] | all | summary | lookup ADDRESS [LENGTH]]",
+        route::<Ip6>,
+    );
+    console.register_json("arp", "neighbours by ARP: [show [NAME ...]]", |dataplane, words| {
+        neighbors(dataplane, words, IpVersion::V4)
+    });
+    console.register_json(
+        "nd6",
+        "neighbours by neighbour discovery: [show [NAME ...]]",
+        |dataplane, words| neighbors(dataplane, words, IpVersion::V6),
+    );
     console.register_json("vrf", "tables", vrf);
     console.register_json("local", "addresses of the router", local);
     console.register_json("netstat", "counters of protocols", netstat);
@@ -69,8 +83,8 @@ fn find(dataplane: &Dataplane, name: &str) -> Result<InterfaceIndex, Failure> {
     found.ok_or_else(|| Failure(format!("no interface {name:?}\n")))
 }
 
-fn table_id(dataplane: &Dataplane, table: TableIndex) -> u32 {
-    dataplane.router.table::<Ip4>(table).map_or(0, |table| table.id)
+fn table_id<F: Routed>(dataplane: &Dataplane, table: TableIndex) -> u32 {
+    dataplane.router.table::<F>(table).map_or(0, |table| table.id)
 }
 
 // --- npf-op ---
@@ -118,13 +132,18 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
     let parent = entry.parent().map(|parent| name_of(dataplane, parent));
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     let routed = !entry.ip4.addresses.is_empty() || entry.unnumbered.is_some();
-    let address = |address: &Ipv4Net| json::Address::Inet {
-        inet: *address,
-        broadcast: (address.prefix_len() < 31).then(|| address.broadcast()),
+    let address = |address: IpNet| match address {
+        IpNet::V4(inet) => {
+            json::Address::Inet { inet, broadcast: (inet.prefix_len() < 31).then(|| inet.broadcast()) }
+        }
+        IpNet::V6(inet6) => json::Address::Inet6 {
+            inet6,
+            scope: if Ip6::is_link_scoped(inet6.addr()) { "Link" } else { "Universe" },
+        },
     };
     json::Interface {
         name: name_of(dataplane, index),
-        vrf_id: table_id(dataplane, entry.ip4.table),
+        vrf_id: table_id::<Ip4>(dataplane, entry.ip4.table),
         ifindex: kernel.map(|(index, _)| index),
         parent,
         bridge: None,
@@ -135,14 +154,14 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
         ip_proxy_arp: entry.proxy_arp.into(),
         ip_mc_forwarding: 0,
         ip_rp_filter: 0,
-        ip6_forwarding: 0,
+        ip6_forwarding: entry.ip6.is_enabled().into(),
         ip6_mc_forwarding: 0,
         dp_id: vplaned.map_or(0, |vplaned| vplaned.status.dataplane.0),
         ether: MacAddr(entry.mac.0),
         kind: entry.kind.link_type(),
         eth_info: None,
         link: json::LinkState { up, duplex: None, speed: None },
-        addresses: json::Addresses(entry.ip4.addresses.iter().map(address).collect()),
+        addresses: json::Addresses(entry.addresses().map(address).collect()),
         statistics: json::Statistics {
             rx_packets: counters.rx_packets,
             rx_errors: counters.rx_errors,
@@ -164,7 +183,7 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
 
 // --- route ---
 
-fn route(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
+fn route<F: Configured>(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
     let mut table = TableIndex(0);
     let (mut many, mut what) = (MANY, "show");
     while !words.is_empty() {
@@ -174,7 +193,7 @@ fn route(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Fail
                 // The C dataplane's number of the default VRF is 1.
                 let id = if id == 1 { 0 } else { id };
                 table =
-                    dataplane.router.table_index::<Ip4>(id).map_err(|error| Failure(format!("{error}\n")))?;
+                    dataplane.router.table_index::<F>(id).map_err(|error| Failure(format!("{error}\n")))?;
             }
             "show" => {
                 what = "show";
@@ -185,26 +204,28 @@ fn route(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Fail
             "all" => many = usize::MAX,
             "summary" => what = "summary",
             "lookup" => {
-                let address: Ipv4Addr = words.value("an IPv4 address")?;
+                let address: IpAddr = words.value("an address")?;
+                let address = F::address(address)
+                    .ok_or_else(|| Failure(format!("expected an {} address, found {address}\n", F::NAME)))?;
                 let length: Option<u8> =
                     if words.is_empty() { None } else { Some(words.value("a prefix length")?) };
                 words.end()?;
-                return text(&lookup(dataplane, table, address, length)?);
+                return text(&lookup::<F>(dataplane, table, address, length)?);
             }
             _ => return Err(words.wrong_last("vrf_id, table, show, all, summary or lookup").into()),
         }
     }
-    let Some(entry) = dataplane.router.table::<Ip4>(table) else {
+    let Some(entry) = dataplane.router.table::<F>(table) else {
         return Err(Failure("no such table\n".to_owned()));
     };
     if what == "summary" {
         let mut stats = json::RouteStats { total: entry.rib.len() as u64, ..json::RouteStats::default() };
         for route in entry.rib.routes(None) {
-            *stats.prefix.entry(route.prefix().prefix_len()).or_default() += 1;
+            *stats.prefix.entry(route.prefix().length()).or_default() += 1;
         }
         stats.used = entry.rib.installed() as u64;
         stats.nexthop.used = dataplane.router.objects().adjacencies.iter().count() as u64;
-        return text(&json::RouteSummary { route_stats: stats });
+        return text(&json::Under(key::<F>(json::SUMMARY), stats));
     }
     let mut routes = entry.rib.routes(None);
     let shown = routes.by_ref().take(many).filter_map(|route| shown(dataplane, &route));
@@ -212,27 +233,32 @@ fn route(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Fail
     if routes.next().is_some() {
         route_show.push(json::Shown::More);
     }
-    text(&json::RouteShow { route_show })
+    text(&json::Under(key::<F>(json::SHOW), route_show))
 }
 
 fn text(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure(error.to_string()))
 }
 
-fn lookup(
+/// The key of the command of a family.
+fn key<F: Configured>(keys: [&'static str; 2]) -> &'static str {
+    keys[usize::from(F::VERSION == IpVersion::V6)]
+}
+
+fn lookup<F: Configured>(
     dataplane: &Dataplane,
     table: TableIndex,
-    address: Ipv4Addr,
+    address: F::Addr,
     length: Option<u8>,
-) -> Result<json::RouteLookup, Failure> {
-    let Some(entry) = dataplane.router.table::<Ip4>(table) else {
+) -> Result<json::Under<Vec<json::Looked>>, Failure> {
+    let Some(entry) = dataplane.router.table::<F>(table) else {
         return Err(Failure("no such table\n".to_owned()));
     };
     let found = match length {
         None => entry.rib.longest_match(address),
         Some(length) => {
-            let prefix = Ipv4Net::new(address, length).map_err(|error| Failure(format!("{error}\n")))?;
-            entry.rib.get(prefix.trunc())
+            let prefix = IpNet::new(address.into(), length).map_err(|error| Failure(format!("{error}\n")))?;
+            F::prefix(prefix.trunc()).and_then(|prefix| entry.rib.get(prefix))
         }
     };
     let route_lookup = match found.and_then(|route| shown(dataplane, &route)) {
@@ -246,14 +272,14 @@ fn lookup(
             })
             .collect(),
     };
-    Ok(json::RouteLookup { route_lookup })
+    Ok(json::Under(key::<F>(json::LOOKUP), route_lookup))
 }
 
 /// The route that packets take; `None` if no owner's can be resolved.
-fn shown(dataplane: &Dataplane, route: &RouteView<'_>) -> Option<json::Route> {
+fn shown<F: Configured>(dataplane: &Dataplane, route: &RouteView<'_, F>) -> Option<json::Route> {
     let installed = route.load_balance();
     let source = route.sources().find(|source| source.load_balance == installed)?;
-    let next_hop = |target: PathTarget| {
+    let next_hop = |target: PathTarget<F>| {
         let (state, via, interface) = match target {
             PathTarget::Via { address, interface } => (json::NextHopState::Gateway, Some(address), interface),
             PathTarget::Connected(interface) => (json::NextHopState::Connected, None, Some(interface)),
@@ -267,19 +293,19 @@ fn shown(dataplane: &Dataplane, route: &RouteView<'_>) -> Option<json::Route> {
                 (json::NextHopState::Unreachable, None, None)
             }
         };
-        let neighbor = via.zip(interface).and_then(|(address, interface)| {
-            dataplane.router.neighbors().get(interface, IpAddr::V4(address))
-        });
+        let neighbor = via
+            .zip(interface)
+            .and_then(|(address, interface)| dataplane.router.neighbors().get(interface, address.into()));
         json::NextHop {
             state,
-            via: via.map(IpAddr::V4),
+            via: via.map(Into::into),
             dead: interface.is_some_and(|interface| !dataplane.interfaces.is_up(interface)),
             neigh_present: neighbor.is_some_and(|neighbor| neighbor.state.mac().is_some()),
             ifname: interface.map(|interface| name_of(dataplane, interface)),
         }
     };
     Some(json::Route {
-        prefix: IpNet::V4(route.prefix()),
+        prefix: route.prefix().into(),
         scope: 0,
         proto: if source.owner == Owner::CONNECTED { RTPROT_KERNEL } else { RTPROT_STATIC },
         payload: "ip",
@@ -291,7 +317,11 @@ fn shown(dataplane: &Dataplane, route: &RouteView<'_>) -> Option<json::Route> {
 
 // --- tables ---
 
-fn arp(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Arp, Failure> {
+fn neighbors(
+    dataplane: &mut Dataplane,
+    mut words: Words<'_>,
+    version: IpVersion,
+) -> Result<json::Under<Vec<json::ArpEntry>>, Failure> {
     let mut named = Vec::new();
     if !words.is_empty() {
         words.one_of(&[("show", ())])?;
@@ -299,8 +329,9 @@ fn arp(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Arp, Fai
     while !words.is_empty() {
         named.push(find(dataplane, words.word("the name of an interface")?)?);
     }
-    let mut arp = Vec::new();
-    for neighbor in dataplane.router.neighbors().iter() {
+    let mut entries = Vec::new();
+    let all = dataplane.router.neighbors().iter();
+    for neighbor in all.filter(|neighbor| IpVersion::from(neighbor.address) == version) {
         if !named.is_empty() && !named.contains(&neighbor.interface) {
             continue;
         }
@@ -309,15 +340,25 @@ fn arp(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Arp, Fai
             NeighborState::Reachable(_) | NeighborState::Stale { .. } => "VALID",
             NeighborState::Incomplete { .. } | NeighborState::Failed => "PENDING",
         };
-        arp.push(json::ArpEntry {
+        let state = match neighbor.state {
+            _ if version == IpVersion::V4 => None,
+            NeighborState::Static(_) | NeighborState::Reachable(_) => Some("REACHABLE"),
+            NeighborState::Stale { .. } => Some("STALE"),
+            NeighborState::Incomplete { .. } | NeighborState::Failed => Some("INCOMPLETE"),
+        };
+        entries.push(json::ArpEntry {
             ip: neighbor.address,
             flags,
             mac: MacAddr(neighbor.state.mac().map_or([0; 6], |mac| mac.0)),
             ifname: name_of(dataplane, neighbor.interface),
-            state: None,
+            state,
         });
     }
-    Ok(json::Arp { arp })
+    let key = match version {
+        IpVersion::V4 => "arp",
+        IpVersion::V6 => "nd6",
+    };
+    Ok(json::Under(key, entries))
 }
 
 fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure> {
@@ -337,13 +378,18 @@ fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure
 fn local(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Local, Failure> {
     words.end()?;
     let addresses = dataplane.interfaces.iter().flat_map(|(index, interface)| {
-        let (ifname, vrf_id) = (name_of(dataplane, index), table_id(dataplane, interface.ip4.table));
-        let address = move |address: &Ipv4Net| json::LocalAddress {
-            address: address.addr().into(),
+        let ifname = name_of(dataplane, index);
+        let vrfs = [
+            table_id::<Ip4>(dataplane, interface.ip4.table),
+            table_id::<Ip6>(dataplane, interface.ip6.table),
+        ];
+        let own4 = interface.ip4.own().map(IpAddr::V4);
+        let address = move |address: IpAddr| json::LocalAddress {
+            address,
             ifname: ifname.clone(),
-            vrf_id,
+            vrf_id: vrfs[usize::from(address.is_ipv6())],
         };
-        interface.ip4.addresses.iter().map(address)
+        own4.chain(interface.ip6.own().map(IpAddr::V6)).map(address)
     });
     Ok(json::Local { local: addresses.collect() })
 }

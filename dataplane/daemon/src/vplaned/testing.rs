@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! vplaned's side of tests that are about more than vplaned: what its store would tell, without a session.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use weft_control::{ChangeSet, Object, Owner, Setting, Value};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
@@ -18,11 +18,11 @@ use crate::state::Dataplane;
 
 /// Something that vplaned says. Interfaces by their index, VRFs by the number of their table.
 pub enum Said {
-    Address(u32, Ipv4Net, bool),
-    Neighbor(u32, Ipv4Addr, MacAddr, bool),
+    Address(u32, IpNet, bool),
+    Neighbor(u32, IpAddr, MacAddr, bool),
     Vrf(u32, bool),
     /// In the main table.
-    Blackhole(Ipv4Net, bool),
+    Blackhole(IpNet, bool),
     /// As a command sets it, or no longer.
     Setting(&'static Setting, u32, Option<Value>),
     /// Rules, as a commit of packet filters puts them.
@@ -58,7 +58,7 @@ pub fn change(dataplane: &mut Dataplane, said: Said) -> bool {
         Said::Address(on, address, add) => {
             let address = InterfaceAddress {
                 index: kernel(on),
-                address: IpNet::V4(address),
+                address,
                 peer: None,
                 broadcast: None,
                 scope: Scope::UNIVERSE,
@@ -67,19 +67,19 @@ pub fn change(dataplane: &mut Dataplane, said: Said) -> bool {
         }
         Said::Neighbor(on, address, mac, true) => Change::Neighbor(KnownNeighbor {
             index: kernel(on),
-            address: IpAddr::V4(address),
+            address,
             mac: weft_vplaned::netlink::MacAddr(mac.0),
             permanent: true,
         }),
-        Said::Neighbor(on, address, _, false) => Change::NeighborGone(kernel(on), IpAddr::V4(address)),
+        Said::Neighbor(on, address, _, false) => Change::NeighborGone(kernel(on), address),
         Said::Vrf(id, true) => Change::Vrf(vrf(id)),
         Said::Vrf(id, false) => Change::VrfGone(vrf(id).id),
         Said::Blackhole(prefix, true) => {
             let paths: Arc<[RoutePath]> =
                 Arc::new([RoutePath { target: PathTarget::Blackhole, weight: NonZeroU16::MIN }]);
-            Change::Route(FibTable::MAIN, prefix.into(), paths)
+            Change::Route(FibTable::MAIN, prefix, paths)
         }
-        Said::Blackhole(prefix, false) => Change::RouteGone(FibTable::MAIN, prefix.into()),
+        Said::Blackhole(prefix, false) => Change::RouteGone(FibTable::MAIN, prefix),
         Said::Changes(changes) => return dataplane.change_possible(changes).is_empty(),
         Said::Setting(setting, on, value) => {
             let mut changes = ChangeSet::new(Owner::VPLANED);

@@ -180,6 +180,52 @@ fn addresses_routes_and_neighbours_become_forwarding() {
 }
 
 #[test]
+fn addresses_routes_and_neighbours_of_ipv6_become_forwarding() {
+    let mut stand = Stand::new();
+    let next_hop: IpAddr = "fe80::9".parse().expect("an address");
+    let gateway = PathTarget::Gateway { interface: ifindex(2), address: next_hop, onlink: false };
+    stand.change(vec![
+        interface(true),
+        Change::Address(address(2, "2001:db8::1/64")),
+        route("2001:db8:9::/48", gateway),
+        Change::Neighbor(KnownNeighbor {
+            index: ifindex(2),
+            address: next_hop,
+            mac: MacAddr([2, 0, 0, 0, 9, 9]),
+            permanent: true,
+        }),
+    ]);
+    stand.assert_all_applied();
+    let lookup = |stand: &mut Stand, address: &str| {
+        stand.ask(&format!("route6 lookup {address}"))["route6_lookup"][0].clone()
+    };
+    let found = lookup(&mut stand, "2001:db8:9::1");
+    assert_eq!((&found["state"], &found["via"]), (&"gateway".into(), &"fe80::9".into()));
+    assert_eq!((&found["ifname"], &found["neigh_present"]), (&"dp0p0s4".into(), &true.into()));
+    assert_eq!(lookup(&mut stand, "2001:db8::77")["state"], "directly connected");
+    assert_eq!(lookup(&mut stand, "2001:db8:8::1")["state"], "nomatch");
+    let inet6 = stand.ask("ifconfig")["interfaces"][0]["addresses"][0].clone();
+    assert_eq!(inet6, serde_json::json!({"inet6": "2001:db8::1/64", "scope": "Universe"}));
+    let neighbor = stand.ask("nd6")["nd6"][0].clone();
+    assert_eq!((&neighbor["ip"], &neighbor["state"]), (&"fe80::9".into(), &"REACHABLE".into()));
+    assert_eq!(stand.ask("arp")["arp"], serde_json::json!([]));
+    let own = stand.ask("local")["local"].clone();
+    let own: Vec<&str> =
+        own.as_array().expect("a list").iter().filter_map(|it| it["address"].as_str()).collect();
+    assert_eq!(own, ["2001:db8::1", "fe80::ff:fe00:100"]);
+
+    stand.change(vec![
+        Change::RouteGone(FibTable::MAIN, "2001:db8:9::/48".parse().expect("a prefix")),
+        Change::NeighborGone(ifindex(2), next_hop),
+        Change::AddressGone(address(2, "2001:db8::1/64")),
+    ]);
+    stand.assert_all_applied();
+    assert_eq!(lookup(&mut stand, "2001:db8:9::1")["state"], "nomatch");
+    assert_eq!(lookup(&mut stand, "2001:db8::77")["state"], "nomatch");
+    assert_eq!(stand.ask("nd6")["nd6"], serde_json::json!([]));
+}
+
+#[test]
 fn a_vlan_comes_and_goes_as_a_sub_interface() {
     let mut stand = Stand::new();
     let Change::Interface(mut vlan) = interface(true) else { unreachable!("it is one") };

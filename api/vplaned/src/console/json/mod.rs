@@ -11,20 +11,33 @@ mod sessions;
 mod tables;
 
 use crate::netlink::MacAddr;
-use serde::Serializer;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 pub use self::interfaces::{
     Address, Addresses, EthernetInfo, Interface, Interfaces, Ip4, LinkState, Statistics,
 };
 pub use self::npf::{Config, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset};
 pub use self::routes::{
-    Looked, NextHop, NextHopState, NextHopUse, Route, RouteLookup, RouteShow, RouteStats, RouteSummary, Shown,
+    LOOKUP, Looked, NextHop, NextHopState, NextHopUse, Route, RouteStats, SHOW, SUMMARY, Shown,
 };
 pub use self::sessions::{
     DataplaneSessions, Session, SessionCounters, SessionDirections, SessionFamilies, SessionFeatures,
     SessionStatistics, SessionSummary, SessionTotals, Sessions, SummaryOf,
 };
-pub use self::tables::{Arp, ArpEntry, Local, LocalAddress, Netstat, Vrf, VrfEntry};
+pub use self::tables::{ArpEntry, Local, LocalAddress, Netstat, Vrf, VrfEntry};
+
+/// An answer under one key. Commands that show the same of either family differ in the key.
+#[derive(Debug, Clone)]
+pub struct Under<T>(pub &'static str, pub T);
+
+impl<T: Serialize> Serialize for Under<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.0, &self.1)?;
+        map.end()
+    }
+}
 
 /// `2:0:0:0:1:0`
 fn unpadded<S: Serializer>(mac: &MacAddr, serializer: S) -> Result<S::Ok, S::Error> {

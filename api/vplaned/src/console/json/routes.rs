@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `route`
+//! `route`, `route6`
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,11 +7,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-/// `route show`
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct RouteShow {
-    pub route_show: Vec<Shown>,
-}
+/// The keys of what is shown, looked up and summed up, of `route` and of `route6`.
+pub const SHOW: [&str; 2] = ["route_show", "route6_show"];
+/// See [`SHOW`].
+pub const LOOKUP: [&str; 2] = ["route_lookup", "route6_lookup"];
+/// See [`SHOW`].
+pub const SUMMARY: [&str; 2] = ["route_stats", "route6_stats"];
 
 /// A line of `route show`.
 #[derive(Debug, Clone)]
@@ -77,12 +78,6 @@ pub struct NextHop {
     pub ifname: Option<String>,
 }
 
-/// `route lookup`
-#[derive(Debug, Clone, Serialize)]
-pub struct RouteLookup {
-    pub route_lookup: Vec<Looked>,
-}
-
 /// What a lookup found.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
@@ -104,12 +99,6 @@ pub enum Looked {
         /// Always `nomatch`.
         state: &'static str,
     },
-}
-
-/// `route summary`
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct RouteSummary {
-    pub route_stats: RouteStats,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]

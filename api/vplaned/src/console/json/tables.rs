@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `arp`, `vrf`, `local`, `netstat`
+//! `arp`, `nd6`, `vrf`, `local`, `netstat`
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,11 +9,7 @@ use serde::Serialize;
 use super::unpadded;
 use crate::netlink::MacAddr;
 
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Arp {
-    pub arp: Vec<ArpEntry>,
-}
-
+/// A neighbour, of `arp` or of `nd6`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ArpEntry {
     pub ip: IpAddr,

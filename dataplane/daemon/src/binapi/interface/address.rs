@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Addresses of interfaces, their own and borrowed ones.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use weft_binapi::Retval;
 use weft_binapi::api::interface::{
     SwInterfaceAddDelAddress, SwInterfaceAddDelAddressReply, SwInterfaceAddressReplaceBegin,
@@ -14,7 +14,7 @@ use weft_binapi::server::{Records, Registry};
 use weft_control::{Object, Replay, Value, settings};
 use weft_engine::InterfaceIndex;
 
-use crate::binapi::{changing, index, ip4};
+use crate::binapi::{changing, index};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -23,17 +23,17 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             let index = changing(dataplane, changes, message.sw_if_index)?;
             match (message.is_add, message.del_all) {
                 (true, _) => changes.add_address(index, net(&message.prefix)?),
-                (false, false) => changes.delete(Object::Address(index, net(&message.prefix)?.into())),
+                (false, false) => changes.delete(Object::Address(index, net(&message.prefix)?)),
                 (false, true) => changes.delete_addresses(index),
             }
             Ok(|_: &mut _| SwInterfaceAddDelAddressReply { retval: 0 })
         },
         // On the interface itself, or on another one.
         |dataplane, message, retval| {
-            let has =
-                dataplane.interfaces.get(InterfaceIndex(message.sw_if_index.0)).is_some_and(|interface| {
-                    net(&message.prefix).is_ok_and(|address| interface.ip4.addresses.contains(&address))
-                });
+            let has = dataplane
+                .interfaces
+                .get(InterfaceIndex(message.sw_if_index.0))
+                .is_some_and(|interface| net(&message.prefix).is_ok_and(|address| interface.has(address)));
             match has && message.is_add && retval == Retval::DUPLICATE_IF_ADDRESS {
                 true => Err(Retval::ADDRESS_IN_USE),
                 false => Err(retval),
@@ -67,7 +67,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
 }
 
 /// An address with the length of its subnet.
-fn net(address: &AddressWithPrefix) -> Result<Ipv4Net, Retval> {
+fn net(address: &AddressWithPrefix) -> Result<IpNet, Retval> {
     let (address, length) = address.get().ok_or(Retval::INVALID_VALUE)?;
-    Ipv4Net::new(ip4(address)?, length).map_err(|_| Retval::INVALID_VALUE)
+    IpNet::new(address, length).map_err(|_| Retval::INVALID_VALUE)
 }

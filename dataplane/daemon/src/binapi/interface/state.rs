@@ -15,11 +15,11 @@ use weft_binapi::server::Registry;
 use weft_control::Control;
 use weft_control::{Value, settings};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::ip4::Ip4;
+use weft_nodes::interface::{AddressFamily, by_family};
 
 use crate::baseline::Baselines;
-use crate::binapi::changing;
 use crate::binapi::retval::step;
+use crate::binapi::{changing, version};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -64,23 +64,20 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.change(|dataplane, changes, _, SwInterfaceSetTable { sw_if_index, is_ipv6, vrf_id }| {
         let index = changing(dataplane, changes, sw_if_index)?;
-        if is_ipv6 {
-            return Err(Retval::UNSUPPORTED);
-        }
-        changes.table::<Ip4>(dataplane, vrf_id).map_err(|error| step(&error))?;
-        changes.set(&settings::TABLE, index, Value::Number(vrf_id.into()));
+        let known = by_family!(version(is_ipv6), F => changes.table::<F>(dataplane, vrf_id));
+        known.map_err(|error| step(&error))?;
+        let setting = if is_ipv6 { &settings::IP6_TABLE } else { &settings::TABLE };
+        changes.set(setting, index, Value::Number(vrf_id.into()));
         Ok(|_: &mut _| SwInterfaceSetTableReply { retval: 0 })
     });
     registry.query(|dataplane, _, SwInterfaceGetTable { sw_if_index, is_ipv6 }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        if is_ipv6 {
-            return Err(Retval::UNSUPPORTED);
-        }
-        let table = dataplane
-            .interfaces
-            .get(index)
-            .and_then(|interface| dataplane.router.table::<Ip4>(interface.ip4.table));
-        Ok(SwInterfaceGetTableReply { retval: 0, vrf_id: table.ok_or(Retval::NO_SUCH_FIB)?.id })
+        let interface = dataplane.interfaces.get(index);
+        let vrf_id = by_family!(version(is_ipv6), F => {
+            let table = interface.and_then(|interface| dataplane.router.table::<F>(F::of(interface).table));
+            table.map(|table| table.id)
+        });
+        Ok(SwInterfaceGetTableReply { retval: 0, vrf_id: vrf_id.ok_or(Retval::NO_SUCH_FIB)? })
     });
     registry.command(|dataplane, _, SwInterfaceClearStats { sw_if_index }| {
         let only = match sw_if_index.0 {

@@ -1,30 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which interfaces have which addresses.
+//! Which interfaces have which addresses, and on which IPv6 is enabled.
 
-use std::net::IpAddr;
-
-use weft_binapi::api::ip::{IpAddressDetails, IpAddressDump, IpDetails, IpDump};
+use ipnet::IpNet;
+use weft_binapi::Retval;
+use weft_binapi::api::ip::{
+    IpAddressDetails, IpAddressDump, IpDetails, IpDump, SwInterfaceIp6EnableDisable,
+    SwInterfaceIp6EnableDisableReply, SwInterfaceIp6GetLinkLocalAddress,
+    SwInterfaceIp6GetLinkLocalAddressReply, SwInterfaceIp6SetLinkLocalAddress,
+    SwInterfaceIp6SetLinkLocalAddressReply,
+};
+use weft_binapi::api::ip_types::Ip6Address;
 use weft_binapi::server::{Records, Registry};
+use weft_control::{Value, settings};
+use weft_nodes::interface::{AddressFamily, IpVersion, by_family};
 
-use crate::binapi::index;
+use crate::binapi::{changing, index, version};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|dataplane, _, IpAddressDump { sw_if_index, is_ipv6 }| {
         let interface =
             dataplane.api_interface(sw_if_index).ok().and_then(|index| dataplane.interfaces.get(index));
-        let addresses = interface.filter(|_| !is_ipv6).map(|interface| interface.ip4.addresses.clone());
-        Records::ready(addresses.unwrap_or_default().into_iter().map(move |address| IpAddressDetails {
+        let all: Vec<IpNet> = interface.map(|it| it.addresses().collect()).unwrap_or_default();
+        let wanted = move |address: &IpNet| IpVersion::from(*address) == version(is_ipv6);
+        Records::ready(all.into_iter().filter(wanted).map(move |address| IpAddressDetails {
             sw_if_index,
-            prefix: (IpAddr::V4(address.addr()), address.prefix_len()).into(),
+            prefix: (address.addr(), address.prefix_len()).into(),
         }))
     });
     registry.dump(|dataplane, _, IpDump { is_ipv6 }| {
-        let routed = dataplane
-            .interfaces
-            .iter()
-            .filter(|(_, interface)| !is_ipv6 && !interface.ip4.addresses.is_empty());
-        let details = routed.map(|(place, _)| IpDetails { sw_if_index: index(place), is_ipv6: false });
+        let all = dataplane.interfaces.iter();
+        let routed = all.filter(|(_, it)| by_family!(version(is_ipv6), F => F::of(it).is_enabled()));
+        let details = routed.map(|(place, _)| IpDetails { sw_if_index: index(place), is_ipv6 });
         Records::ready(details.collect::<Vec<_>>())
+    });
+    registry.change(|dataplane, changes, _, SwInterfaceIp6EnableDisable { sw_if_index, enable }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
+        changes.set(&settings::IP6, index, Value::Switch(enable));
+        Ok(|_: &mut _| SwInterfaceIp6EnableDisableReply { retval: 0 })
+    });
+    // Who chooses a link-local address wants IPv6 there.
+    registry.change(|dataplane, changes, _, SwInterfaceIp6SetLinkLocalAddress { sw_if_index, ip }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
+        changes.set(&settings::IP6_LINK_LOCAL, index, Value::Ip6(ip.0.into()));
+        changes.set(&settings::IP6, index, Value::Switch(true));
+        Ok(|_: &mut _| SwInterfaceIp6SetLinkLocalAddressReply { retval: 0 })
+    });
+    registry.query(|dataplane, _, SwInterfaceIp6GetLinkLocalAddress { sw_if_index }| {
+        let index = dataplane.api_interface(sw_if_index)?;
+        let address = dataplane.interfaces.get(index).and_then(|interface| interface.ip6.link_local);
+        let address = address.ok_or(Retval::IP6_NOT_ENABLED)?;
+        Ok(SwInterfaceIp6GetLinkLocalAddressReply { retval: 0, ip: Ip6Address(address.octets()) })
     });
 }

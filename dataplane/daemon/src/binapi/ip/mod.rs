@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ip`: tables, routes, addresses. There is no IPv6 yet: what asks for it is refused with -126, and dumps are empty.
+//! `ip`: tables, routes, addresses of both families. A message says of which it is, by a flag or by an address.
 
 mod address;
 mod path;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Paths of routes, as messages have them and as the router has them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use weft_binapi::Retval;
 use weft_binapi::api::fib_types::{FibPath, FibPathNh, FibPathNhProto, FibPathType};
-use weft_control::ChangeSet;
+use weft_control::{ChangeSet, Configured};
 use weft_engine::InterfaceIndex;
-use weft_nodes::ip4::{AddressRole, DropKind, Ip4, PathTarget, RoutePath, TableIndex};
+use weft_nodes::fib::{AddressRole, DropKind, PathTarget, RoutePath};
+use weft_nodes::interface::{IpVersion, TableIndex};
 
 use crate::state::Dataplane;
 
@@ -18,18 +19,18 @@ const NONE: u32 = u32::MAX;
 const NO_LABEL: u32 = 0x10_0000;
 
 /// A path of a route of `table`.
-pub fn read(
+pub fn read<F: Configured>(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
     table: TableIndex,
     path: &FibPath,
-) -> Result<RoutePath, Retval> {
+) -> Result<RoutePath<F>, Retval> {
     // No labels, and no path that waits for others to fail.
     if path.n_labels > 0 || path.preference > 0 {
         return Err(Retval::UNSUPPORTED);
     }
     let target = match path.r#type {
-        FibPathType::NORMAL => normal(dataplane, changes, table, path)?,
+        FibPathType::NORMAL => normal::<F>(dataplane, changes, table, path)?,
         FibPathType::LOCAL => PathTarget::Local,
         FibPathType::DROP => PathTarget::Drop(DropKind::Blackhole),
         FibPathType::ICMP_UNREACH => PathTarget::Drop(DropKind::Unreachable),
@@ -40,13 +41,13 @@ pub fn read(
 }
 
 /// Four kinds in one, told apart by what is given: next hop and interface, one of them, or neither.
-fn normal(
+fn normal<F: Configured>(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
     table: TableIndex,
     path: &FibPath,
-) -> Result<PathTarget, Retval> {
-    let Some(IpAddr::V4(address)) = path.nh.get(path.proto) else {
+) -> Result<PathTarget<F>, Retval> {
+    let Some(address) = path.nh.get(path.proto).and_then(F::address) else {
         return Err(Retval::FIB_PATH_UNSUPPORTED_NH_PROTO);
     };
     let interface = match path.sw_if_index {
@@ -56,11 +57,12 @@ fn normal(
             Some(found.map_err(|_| Retval::NO_MATCHING_INTERFACE)?)
         }
     };
-    let mut of_path = || changes.table::<Ip4>(dataplane, path.table_id).map_err(|_| Retval::NO_SUCH_FIB);
+    let is_none = |address: F::Addr| Into::<IpAddr>::into(address).is_unspecified();
+    let mut of_path = || changes.table::<F>(dataplane, path.table_id).map_err(|_| Retval::NO_SUCH_FIB);
     match interface {
-        Some(interface) if address.is_unspecified() => Ok(PathTarget::Connected(interface)),
+        Some(interface) if is_none(address) => Ok(PathTarget::Connected(interface)),
         Some(_) => Ok(PathTarget::Via { address, interface }),
-        None if address.is_unspecified() => Ok(PathTarget::Table(of_path()?)),
+        None if is_none(address) => Ok(PathTarget::Table(of_path()?)),
         // A next hop is looked up in the table of its route.
         None if of_path()? == table => Ok(PathTarget::Via { address, interface: None }),
         None => Err(Retval::UNSUPPORTED),
@@ -68,13 +70,16 @@ fn normal(
 }
 
 /// A path as clients see it.
-pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
+pub fn show<F: Configured>(dataplane: &Dataplane, path: &RoutePath<F>) -> FibPath {
     let mut shown = FibPath {
         sw_if_index: NONE,
         rpf_id: NONE,
         weight: u8::try_from(path.weight.get()).unwrap_or(u8::MAX),
         r#type: FibPathType::NORMAL,
-        proto: FibPathNhProto::IP4,
+        proto: match F::VERSION {
+            IpVersion::V4 => FibPathNhProto::IP4,
+            IpVersion::V6 => FibPathNhProto::IP6,
+        },
         nh: FibPathNh {
             via_label: NO_LABEL,
             obj_id: NONE,
@@ -83,10 +88,9 @@ pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
         },
         ..FibPath::default()
     };
-    let next_hop = |address: Ipv4Addr| IpAddr::V4(address).into();
     match path.target {
         PathTarget::Via { address, interface } => {
-            shown.nh.address = next_hop(address);
+            shown.nh.address = Into::<IpAddr>::into(address).into();
             shown.sw_if_index = interface.map_or(NONE, |interface| interface.0);
         }
         PathTarget::Connected(interface) => shown.sw_if_index = interface.0,
@@ -103,7 +107,7 @@ pub fn show(dataplane: &Dataplane, path: &RoutePath) -> FibPath {
         // Clients have no word for it.
         PathTarget::Object(_) => {}
         PathTarget::Table(table) => {
-            shown.table_id = dataplane.router.table::<Ip4>(table).map_or(NONE, |table| table.id);
+            shown.table_id = dataplane.router.table::<F>(table).map_or(NONE, |table| table.id);
         }
     }
     shown

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Routes come, change and go. They belong to the agent that said them last ([`crate::binapi::agents`]).
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use weft_binapi::Retval;
 use weft_binapi::api::fib_types::FibPath;
 use weft_binapi::api::ip::{IpRouteAddDel, IpRouteAddDelReply, IpRouteAddDelV2, IpRouteAddDelV2Reply};
 use weft_binapi::api::ip_types::Prefix;
 use weft_binapi::server::Registry;
-use weft_control::ChangeSet;
-use weft_nodes::ip4::{Action, Ip4, Preference, RoutePath, TableIndex};
+use weft_control::{ChangeSet, Configured};
+use weft_nodes::fib::{Action, Preference, RoutePath};
+use weft_nodes::interface::{TableIndex, by_family};
 
 use super::path;
-use crate::binapi::ip4;
 use crate::binapi::retval::step;
 use crate::state::Dataplane;
 
@@ -60,16 +60,18 @@ struct How {
 #[derive(Clone, Copy)]
 struct Place {
     table: TableIndex,
-    prefix: Ipv4Net,
+    prefix: IpNet,
 }
 
 impl Place {
     /// Where its packets are counted in `/net/route/to`. While it cannot be resolved its packets have no route of their own,
     /// and are counted with those that have none.
     fn stats_index(self, dataplane: &Dataplane) -> u32 {
-        let table = dataplane.router.table::<Ip4>(self.table);
-        let route = table.and_then(|table| table.rib.get(self.prefix));
-        route.map_or(u32::MAX, |route| route.load_balance().0)
+        let load_balance = by_family!(self.prefix, IpNet(prefix), F => {
+            let table = dataplane.router.table::<F>(self.table);
+            table.and_then(|table| table.rib.get(prefix)).map(|route| route.load_balance())
+        });
+        load_balance.map_or(u32::MAX, |id| id.0)
     }
 }
 
@@ -79,9 +81,21 @@ fn note(
     how: How,
     (table, prefix, paths): (u32, &Prefix, &[FibPath]),
 ) -> Result<Place, Retval> {
-    let table = changes.table::<Ip4>(dataplane, table).map_err(|error| step(&error))?;
     let prefix = self::prefix(prefix)?;
-    let mut read = || -> Result<Vec<RoutePath>, Retval> {
+    let table = by_family!(prefix, IpNet(prefix), F => {
+        note_of::<F>(dataplane, changes, how, (table, prefix, paths))?
+    });
+    Ok(Place { table, prefix })
+}
+
+fn note_of<F: Configured>(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    how: How,
+    (table, prefix, paths): (u32, F::Net, &[FibPath]),
+) -> Result<TableIndex, Retval> {
+    let table = changes.table::<F>(dataplane, table).map_err(|error| step(&error))?;
+    let mut read = || -> Result<Vec<RoutePath<F>>, Retval> {
         if paths.is_empty() {
             return Err(Retval::NO_PATHS_IN_ROUTE);
         }
@@ -101,11 +115,11 @@ fn note(
     for action in actions {
         changes.route(table, prefix, action);
     }
-    Ok(Place { table, prefix })
+    Ok(table)
 }
 
 /// Bits behind the length do not matter.
-pub fn prefix(prefix: &Prefix) -> Result<Ipv4Net, Retval> {
+pub fn prefix(prefix: &Prefix) -> Result<IpNet, Retval> {
     let (address, length) = prefix.get().ok_or(Retval::INVALID_VALUE)?;
-    Ipv4Net::new(ip4(address)?, length).map(|net| net.trunc()).map_err(|_| Retval::INVALID_VALUE)
+    IpNet::new(address, length).map(|net| net.trunc()).map_err(|_| Retval::INVALID_VALUE)
 }

@@ -8,10 +8,12 @@ use weft_binapi::api::ip::{
     IpTableReplaceBeginReply, IpTableReplaceEnd, IpTableReplaceEndReply,
 };
 use weft_binapi::server::{Purpose, Records, Registry, Transactional};
-use weft_control::{ChangeSet, Control};
-use weft_nodes::ip4::{Action, Change, Ip4, Owner, TableIndex};
+use weft_control::{ChangeSet, Configured, Control};
+use weft_nodes::fib::{Action, Change, Ip4, Ip6};
+use weft_nodes::interface::{IpVersion, Owner, TableIndex, by_family};
 
 use crate::binapi::retval::{router, step};
+use crate::binapi::version;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -37,8 +39,9 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     // The number has to be known at once.
     registry.command(|dataplane, session, IpTableAllocate { mut table }| {
         if table.table_id == u32::MAX {
-            let taken = |id: &u32| dataplane.router.table_index::<Ip4>(*id).is_ok();
-            table.table_id = (1..u32::MAX).find(|id| !taken(id)).ok_or(Retval::LIMIT_EXCEEDED)?;
+            let router = &dataplane.router;
+            let taken = |id| by_family!(version(table.is_ip6), F => router.table_index::<F>(id).is_ok());
+            table.table_id = (1..u32::MAX).find(|id| !taken(*id)).ok_or(Retval::LIMIT_EXCEEDED)?;
         }
         let mut changes = dataplane.begin(session);
         add_del(dataplane, &mut changes, true, &table)?;
@@ -46,34 +49,38 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(IpTableAllocateReply { retval: 0, table })
     });
     registry.dump(|dataplane, _, IpTableDump {}| {
-        let tables = dataplane.router.tables::<Ip4>().map(|(_, table)| {
-            let name = table.name.as_str().into();
-            IpTableDetails { table: IpTable { table_id: table.id, is_ip6: false, name } }
-        });
-        Records::ready(tables.collect::<Vec<_>>())
+        Records::ready([tables::<Ip4>(dataplane), tables::<Ip6>(dataplane)].concat())
     });
     registry.command(|dataplane, _, IpTableFlush { table }| {
-        let index = known(dataplane, &table)?;
-        flush(dataplane, index)?;
+        by_family!(version(table.is_ip6), F => flush::<F>(dataplane, known::<F>(dataplane, &table)?)?);
         Ok(IpTableFlushReply { retval: 0 })
     });
     registry.command(|dataplane, _, IpTableReplaceBegin { table }| {
-        let index = known(dataplane, &table)?;
-        dataplane.begin_replacing::<Ip4>(index)?;
+        by_family!(version(table.is_ip6), F => {
+            let index = known::<F>(dataplane, &table)?;
+            dataplane.begin_replacing::<F>(index)?;
+        });
         Ok(IpTableReplaceBeginReply { retval: 0 })
     });
     registry.command(|dataplane, _, IpTableReplaceEnd { table }| {
-        let index = known(dataplane, &table)?;
-        dataplane.end_replacing::<Ip4>(index)?;
+        by_family!(version(table.is_ip6), F => {
+            let index = known::<F>(dataplane, &table)?;
+            dataplane.end_replacing::<F>(index)?;
+        });
         Ok(IpTableReplaceEndReply { retval: 0 })
     });
 }
 
-fn known(dataplane: &Dataplane, table: &IpTable) -> Result<TableIndex, Retval> {
-    if table.is_ip6 {
-        return Err(Retval::UNSUPPORTED);
-    }
-    dataplane.router.table_index::<Ip4>(table.table_id).map_err(|_| Retval::NO_SUCH_FIB)
+fn tables<F: Configured>(dataplane: &Dataplane) -> Vec<IpTableDetails> {
+    let tables = dataplane.router.tables::<F>().map(|(_, table)| {
+        let name = table.name.as_str().into();
+        IpTableDetails { table: IpTable { table_id: table.id, is_ip6: F::VERSION == IpVersion::V6, name } }
+    });
+    tables.collect()
+}
+
+fn known<F: Configured>(dataplane: &Dataplane, table: &IpTable) -> Result<TableIndex, Retval> {
+    dataplane.router.table_index::<F>(table.table_id).map_err(|_| Retval::NO_SUCH_FIB)
 }
 
 /// What is there already is no error, nor is asking for table 0, which is always there.
@@ -83,25 +90,22 @@ fn add_del(
     is_add: bool,
     table: &IpTable,
 ) -> Result<(), Retval> {
-    if table.is_ip6 {
-        return Err(Retval::UNSUPPORTED);
-    }
     let id = table.table_id;
-    match is_add {
-        _ if id == 0 => Ok(()),
-        true => {
-            let name = table.name.get().ok_or(Retval::INVALID_VALUE)?;
-            changes.add_table::<Ip4>(dataplane, id, Some(name).filter(|name| !name.is_empty()))
-        }
-        false => changes.delete_table::<Ip4>(dataplane, id),
+    if id == 0 {
+        return Ok(());
     }
-    .map_err(|error| step(&error))
+    let name = table.name.get().ok_or(Retval::INVALID_VALUE)?;
+    let noted = by_family!(version(table.is_ip6), F => match is_add {
+        true => changes.add_table::<F>(dataplane, id, Some(name).filter(|name| !name.is_empty())),
+        false => changes.delete_table::<F>(dataplane, id),
+    });
+    noted.map_err(|error| step(&error))
 }
 
 /// Deletes what clients have put there.
-fn flush(dataplane: &mut Dataplane, index: TableIndex) -> Result<(), Retval> {
+fn flush<F: Configured>(dataplane: &mut Dataplane, index: TableIndex) -> Result<(), Retval> {
     let Control { router: routes, engine, interfaces, .. } = &mut dataplane.control;
-    let rib = &routes.table::<Ip4>(index).ok_or(Retval::NO_SUCH_FIB)?.rib;
+    let rib = &routes.table::<F>(index).ok_or(Retval::NO_SUCH_FIB)?.rib;
     let owned = rib.routes(None).flat_map(|route| {
         let of_clients = route.sources().find(|source| source.owner.slot() == Owner::API);
         of_clients.map(|source| Change {
@@ -110,6 +114,6 @@ fn flush(dataplane: &mut Dataplane, index: TableIndex) -> Result<(), Retval> {
             action: Action::Delete,
         })
     });
-    let deletions: Vec<Change> = owned.collect();
+    let deletions: Vec<Change<F>> = owned.collect();
     routes.apply(engine, interfaces, index, &deletions).map(drop).map_err(|error| router(&error))
 }

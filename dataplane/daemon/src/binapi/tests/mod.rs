@@ -7,19 +7,20 @@ mod model;
 mod owners;
 
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::task::{LocalSet, spawn_local};
 use weft_binapi::Retval;
 use weft_binapi::api::feature::{FeatureEnableDisable, FeatureIsEnabled};
-use weft_binapi::api::fib_types::{FibPath, FibPathType};
+use weft_binapi::api::fib_types::{FibPath, FibPathNhProto, FibPathType};
 use weft_binapi::api::interface::*;
 use weft_binapi::api::interface_types::{IfStatusFlags, IfType, InterfaceIndex, SubIfFlags};
 use weft_binapi::api::ip::*;
 use weft_binapi::api::ip_neighbor::*;
 use weft_binapi::api::ip_types::{AddressFamily, Prefix};
+use weft_binapi::api::ip6_nd::*;
 use weft_binapi::api::vlib::{CliInband, GetNodeIndex, ShowThreads};
 use weft_binapi::api::vpe::ShowVersion;
 use weft_binapi::api::weft_resync::*;
@@ -248,7 +249,7 @@ fn addresses_and_tables() {
             (address(true, "198.51.100.1/24"), Retval::ADDRESS_IN_USE),
             (address(false, "198.51.100.1/25"), Retval::ADDRESS_LENGTH_MISMATCH),
             (address(false, "203.0.113.1/25"), Retval::ADDRESS_NOT_FOUND_FOR_INTERFACE),
-            (address(true, "2001:db8::1/64"), Retval::UNSUPPORTED),
+            (address(true, "2001:db8::/64"), Retval::INVALID_VALUE),
         ] {
             assert_eq!(served.refusal(message).await, retval, "{message:?}");
         }
@@ -277,7 +278,111 @@ fn addresses_and_tables() {
         let tables = served.client.dump(&IpTableDump {}).await.unwrap();
         let tables: Vec<_> =
             tables.iter().map(|one| (one.table.table_id, one.table.name.to_string())).collect();
-        assert_eq!(tables, [(0, "ipv4-VRF:0".to_owned()), (1, "ipv4-VRF:1".to_owned())]);
+        let expected = [(0, "ipv4-VRF:0"), (1, "ipv4-VRF:1"), (0, "ipv6-VRF:0")];
+        assert_eq!(tables, expected.map(|(id, name)| (id, name.to_owned())));
+    });
+}
+
+#[test]
+fn messages_that_serve_ipv4_serve_ipv6() {
+    serve(LOOP0, |served| async move {
+        let index = FIRST;
+        let address = |is_add, text: &str| SwInterfaceAddDelAddress {
+            sw_if_index: index,
+            is_add,
+            del_all: false,
+            prefix: prefix(text),
+        };
+        let link_local = SwInterfaceIp6GetLinkLocalAddress { sw_if_index: index };
+        assert_eq!(served.refusal(link_local).await, Retval::IP6_NOT_ENABLED);
+        let enable = |enable| SwInterfaceIp6EnableDisable { sw_if_index: index, enable };
+        served.ask(enable(true)).await;
+        let own = served.ask(link_local).await.ip.0;
+        assert_eq!(own[..2], [0xfe, 0x80]);
+        let ip = weft_binapi::api::ip_types::Ip6Address("fe80::7".parse::<Ipv6Addr>().unwrap().octets());
+        served.ask(SwInterfaceIp6SetLinkLocalAddress { sw_if_index: index, ip }).await;
+        assert_eq!(served.ask(link_local).await.ip, ip);
+        assert_eq!(served.client.dump(&IpDump { is_ipv6: true }).await.unwrap()[0].sw_if_index, index);
+        served.ask(enable(false)).await;
+        assert_eq!(served.client.dump(&IpDump { is_ipv6: true }).await.unwrap(), []);
+
+        served.ask(address(true, "2001:db8::1/64")).await;
+        served.ask(address(true, "2001:db8:1::/127")).await;
+        let question = IpAddressDump { sw_if_index: index, is_ipv6: true };
+        let found = served.client.dump(&question).await.unwrap();
+        let found: Vec<_> = found.iter().map(|one| one.prefix).collect();
+        assert_eq!(found, ["2001:db8::1/64", "2001:db8:1::/127"].map(prefix));
+        let ip4 = served.client.dump(&IpAddressDump { is_ipv6: false, ..question }).await.unwrap();
+        assert_eq!(ip4.len(), 1, "each family has its own");
+        assert_eq!(served.refusal(address(true, "2001:db8::1/64")).await, Retval::ADDRESS_IN_USE);
+        let mtu = SwInterfaceSetMtu { sw_if_index: index, mtu: [1279, 0, 0, 0] };
+        assert_eq!(served.refusal(mtu).await, Retval::INVALID_VALUE);
+        served.ask(SwInterfaceSetMtu { mtu: [1280, 0, 0, 0], ..mtu }).await;
+
+        let of_ip6 = |table_id| IpTable { table_id, is_ip6: true, ..IpTable::default() };
+        served.ask(IpTableAddDelV2 { is_add: true, table: of_ip6(7), ..Default::default() }).await;
+        let any = IpTableAllocate { table: of_ip6(u32::MAX) };
+        assert_eq!(served.ask(any).await.table.table_id, 1);
+        let bind = SwInterfaceSetTable { sw_if_index: index, is_ipv6: true, vrf_id: 7 };
+        assert_eq!(served.refusal(bind).await, Retval::ADDRESS_FOUND_FOR_INTERFACE);
+        let ip4 = SwInterfaceSetTable { is_ipv6: false, ..bind };
+        assert_eq!(served.refusal(ip4).await, Retval::NO_SUCH_FIB, "IPv4 has no table 7");
+
+        let mut next_hop = via("fe80::2", index.0);
+        next_hop.proto = FibPathNhProto::IP6;
+        let mut message = route(true, "2001:db8:9::/48", vec![next_hop]);
+        let placed = served.ask(message.clone()).await;
+        let lookup = IpRouteLookup { table_id: 0, exact: 0, prefix: prefix("2001:db8:9::1/128") };
+        let found = served.ask(lookup).await.route;
+        assert_eq!((found.prefix, found.stats_index), (prefix("2001:db8:9::/48"), placed.stats_index));
+        assert_eq!(found.paths[0].nh.address, via("fe80::2", index.0).nh.address);
+        assert_eq!((found.paths[0].proto, found.paths[0].sw_if_index), (FibPathNhProto::IP6, index.0));
+        let routes = served.client.dump(&IpRouteDump { table: of_ip6(0) }).await.unwrap();
+        let known: Vec<_> = routes.iter().map(|one| one.route.prefix).collect();
+        for expected in ["2001:db8:9::/48", "2001:db8::/64", "2001:db8::1/128", "2001:db8:1::/128"] {
+            assert!(known.contains(&prefix(expected)), "{expected}: {known:?}");
+        }
+        served.ask(IpTableFlush { table: of_ip6(0) }).await;
+        served.ask(message.clone()).await;
+        served.ask(IpTableReplaceBegin { table: of_ip6(0) }).await;
+        served.ask(IpTableReplaceEnd { table: of_ip6(0) }).await;
+        let exact = IpRouteLookup { exact: 1, prefix: prefix("2001:db8:9::/48"), ..lookup };
+        assert_eq!(served.refusal(exact).await, Retval::NO_SUCH_ENTRY, "it was not said again");
+        message.route.table_id = 7;
+        served.ask(message).await;
+
+        let mac_address = weft_binapi::api::ethernet_types::MacAddress([2, 0, 0, 0, 0, 9]);
+        let ip_address = "2001:db8::9".parse::<IpAddr>().unwrap().into();
+        let neighbor =
+            IpNeighbor { sw_if_index: index, flags: IpNeighborFlags::STATIC, mac_address, ip_address };
+        served.ask(IpNeighborAddDel { is_add: true, neighbor }).await;
+        let dump = |af| IpNeighborDump { sw_if_index: InterfaceIndex(u32::MAX), af };
+        let known = served.client.dump(&dump(AddressFamily::IP6)).await.unwrap();
+        assert_eq!(known[0].neighbor, neighbor);
+        assert_eq!(served.client.dump(&dump(AddressFamily::IP4)).await.unwrap(), []);
+        served.ask(IpNeighborAddDel { is_add: false, neighbor }).await;
+        let config = IpNeighborConfig { af: AddressFamily::IP6, max_number: 99, max_age: 77, recycle: true };
+        served.ask(config).await;
+        let config = served.ask(IpNeighborConfigGet { af: AddressFamily::IP6 }).await;
+        assert_eq!((config.max_number, config.max_age), (99, 77));
+
+        let config = SwInterfaceIp6ndRaConfig { sw_if_index: index, ..SwInterfaceIp6ndRaConfig::default() };
+        served.ask(SwInterfaceIp6ndRaConfig { suppress: 1, is_no: true, ..config }).await;
+        served.ask(SwInterfaceIp6ndRaConfig { default_router: 1, lifetime: 99, ..config }).await;
+        assert_eq!(
+            served.refusal(SwInterfaceIp6ndRaConfig { managed: 1, ..config }).await,
+            Retval::UNSUPPORTED
+        );
+        served.ask(Ip6ndProxyEnableDisable { sw_if_index: index, is_enable: true }).await;
+        served.bed.with(|dataplane| {
+            let interface = dataplane.interfaces.get(weft_engine::InterfaceIndex(index.0)).unwrap();
+            let told = interface.router_advertisement;
+            assert_eq!((told.on, told.lifetime, interface.proxy_nd), (true, 99, true));
+        });
+
+        served.ask(SwInterfaceAddDelAddress { del_all: true, ..address(false, "::/0") }).await;
+        served.ask(bind).await;
+        assert_eq!(served.ask(SwInterfaceGetTable { sw_if_index: index, is_ipv6: true }).await.vrf_id, 7);
     });
 }
 
@@ -320,7 +425,10 @@ fn routes_are_replaced_extended_found_and_deleted() {
             (route(true, "10.0.0.0/8", vec![via("192.0.2.2", 44)]), Retval::NO_MATCHING_INTERFACE),
             (route(true, "10.0.0.0/8", vec![via("224.0.0.1", FIRST.0)]), Retval::INVALID_VALUE),
             (route(true, "10.0.0.0/8", vec![labels]), Retval::UNSUPPORTED),
-            (route(true, "2001:db8::/32", vec![via("192.0.2.2", FIRST.0)]), Retval::UNSUPPORTED),
+            (
+                route(true, "2001:db8::/32", vec![via("192.0.2.2", FIRST.0)]),
+                Retval::FIB_PATH_UNSUPPORTED_NH_PROTO,
+            ),
             (IpRouteAddDel { is_add: true, is_multipath: false, route: unknown }, Retval::NO_SUCH_FIB),
         ] {
             assert_eq!(served.refusal(message.clone()).await, retval, "{message:?}");

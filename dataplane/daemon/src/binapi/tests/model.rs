@@ -3,14 +3,15 @@
 //! again, against a naive model: after each step the tables are the model's, and every object has the owners of the model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use proptest::prelude::*;
-use weft_control::{ChangeSet, Object, Owner, Purpose, Value, settings};
+use weft_control::{ChangeSet, Configured, Object, Owner, Purpose, Value, settings};
 use weft_engine::InterfaceIndex as Index;
+use weft_nodes::fib::{Action, DropKind, Ip4, Ip6, PathTarget, Preference, RoutePath};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::ip4::{Action, DropKind, Ip4, PathTarget, Preference, RoutePath};
+use weft_nodes::interface::{IpVersion, by_family};
 use weft_nodes::neighbor::NeighborState;
 
 use super::*;
@@ -43,7 +44,7 @@ impl Who {
     }
 }
 
-/// A change of one object. Numbers are of the interface, the subnet, the table.
+/// A change of one object. Numbers are of the interface, the subnet, the table. What has a high number is of IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum What {
     Address(u32, u8),
@@ -68,20 +69,68 @@ enum Step {
 }
 
 const INTERFACES: std::ops::Range<u32> = 1..3;
-const TABLES: [u32; 2] = [7, 8];
+/// Of IPv4, and the same of IPv6.
+const TABLES: [u32; 4] = [7, 8, OF_IP6 + 7, OF_IP6 + 8];
+/// What is added to numbers of IPv6's tables.
+const OF_IP6: u32 = 100;
+/// Subnets from here on are of IPv6.
+const FIRST_IP6: u8 = 3;
 const MTU: u16 = 9000;
 const SET: &str = "edge";
 
-fn address(subnet: u8) -> Ipv4Net {
-    format!("10.0.{subnet}.1/24").parse().expect("a prefix")
+fn address(subnet: u8) -> IpNet {
+    let text = match subnet {
+        FIRST_IP6.. => format!("fd00:{subnet}::1/64"),
+        _ => format!("10.0.{subnet}.1/24"),
+    };
+    text.parse().expect("a prefix")
 }
 
-fn host(subnet: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, subnet, 9)
+fn host(subnet: u8) -> IpAddr {
+    let text = match subnet {
+        FIRST_IP6.. => format!("fd00:{subnet}::9"),
+        _ => format!("10.0.{subnet}.9"),
+    };
+    text.parse().expect("an address")
 }
 
-fn to(number: u8) -> Ipv4Net {
-    format!("20.{number}.0.0/16").parse().expect("a prefix")
+/// The family of a table, and its number there.
+fn table_id(table: u32) -> (IpVersion, u32) {
+    table.checked_sub(OF_IP6).map_or((IpVersion::V4, table), |id| (IpVersion::V6, id))
+}
+
+fn table_object(table: u32) -> Object {
+    let (version, id) = table_id(table);
+    Object::Table(version, id)
+}
+
+/// A VRF of vplaned's is a table of each family.
+fn tables_of(who: Who, table: u32) -> Vec<u32> {
+    if who == Who::Vplaned { vec![table, OF_IP6 + table] } else { vec![table] }
+}
+
+fn to(table: u32, number: u8) -> IpNet {
+    let text = match table_id(table).0 {
+        IpVersion::V4 => format!("20.{number}.0.0/16"),
+        IpVersion::V6 => format!("2001:db8:{number}::/48"),
+    };
+    text.parse().expect("a prefix")
+}
+
+/// The numbers of routes that are there, with their tables and owners.
+fn routes_of<F: Configured>(dataplane: &Dataplane) -> BTreeSet<(u32, u8, Owner)> {
+    let mut found = BTreeSet::new();
+    for (_, table) in dataplane.router.tables::<F>() {
+        let of_ip6 = if F::VERSION == IpVersion::V6 { OF_IP6 } else { 0 };
+        for route in table.rib.routes(None) {
+            let number = (0..2).find(|number| to(of_ip6, *number) == route.prefix().into());
+            let owners: Vec<Owner> = route.sources().map(|source| source.owner.slot()).collect();
+            if let Some(number) = number {
+                found.extend(owners.into_iter().map(|owner| (of_ip6 + table.id, number, owner)));
+            }
+        }
+    }
+    found
 }
 
 fn mac(number: u8) -> MacAddr {
@@ -131,15 +180,17 @@ impl Model {
                 claim(self.neighbors.entry((interface, subnet)).or_default(), who, mac);
             }
             What::Table(id) => {
-                let owners = self.tables.entry(id).or_default();
-                if who == Who::Cli && owners.contains(&who) && !again {
-                    return false;
+                for id in tables_of(who, id) {
+                    let owners = self.tables.entry(id).or_default();
+                    if who == Who::Cli && owners.contains(&who) && !again {
+                        return false;
+                    }
+                    owners.retain(|other| *other != who);
+                    owners.push(who);
                 }
-                owners.retain(|other| *other != who);
-                owners.push(who);
             }
             What::Route(table, number) => {
-                if table != 0 && !self.tables.contains_key(&table) {
+                if table_id(table).1 != 0 && !self.tables.contains_key(&table) {
                     return false;
                 }
                 self.routes.insert((table, number, who.owner().slot()));
@@ -195,12 +246,15 @@ impl Model {
                 self.neighbors.retain(|_, owners| !owners.is_empty());
             }
             What::Table(id) => {
-                match self.tables.get_mut(&id) {
-                    None => return !who.by_hand(),
-                    Some(owners) if !who.by_hand() => owners.retain(|other| *other != who),
-                    Some(owners) => owners.clear(),
+                for id in tables_of(who, id) {
+                    match self.tables.get_mut(&id) {
+                        None if who.by_hand() => return false,
+                        None => {}
+                        Some(owners) if !who.by_hand() => owners.retain(|other| *other != who),
+                        Some(owners) => owners.clear(),
+                    }
+                    self.drop_table(id);
                 }
-                self.drop_table(id);
             }
             What::Route(table, number) => return self.routes.remove(&(table, number, who.owner().slot())),
             What::Mtu(interface, _) => {
@@ -345,17 +399,16 @@ impl Model {
 
     fn check(&self, dataplane: &Dataplane) {
         let interfaces = || (INTERFACES).filter_map(|on| Some((on, dataplane.interfaces.get(Index(on))?)));
-        let found: BTreeSet<(u32, Ipv4Net)> = interfaces()
-            .flat_map(|(on, it)| it.ip4.addresses.iter().map(move |address| (on, *address)))
-            .collect();
+        let found: BTreeSet<(u32, IpNet)> =
+            interfaces().flat_map(|(on, it)| it.addresses().map(move |address| (on, address))).collect();
         let expected = self.addresses.keys().map(|(on, subnet)| (*on, address(*subnet)));
         assert_eq!(found, expected.collect());
         for ((on, subnet), owners) in &self.addresses {
-            let object = Object::Address(Index(*on), address(*subnet).into());
+            let object = Object::Address(Index(*on), address(*subnet));
             let owners: Vec<Owner> = owners.iter().map(|who| who.owner()).collect();
             assert_eq!(dataplane.owners(&object), owners, "{object:?}");
         }
-        let found: BTreeMap<(u32, std::net::IpAddr), MacAddr> = dataplane
+        let found: BTreeMap<(u32, IpAddr), MacAddr> = dataplane
             .router
             .neighbors()
             .iter()
@@ -366,25 +419,19 @@ impl Model {
             .collect();
         let effective =
             |claims: &Vec<(Who, u8)>| claims.last().map(|(_, number)| mac(*number)).expect("never empty");
-        let expected = self
-            .neighbors
-            .iter()
-            .map(|((on, subnet), claims)| ((*on, host(*subnet).into()), effective(claims)));
+        let expected =
+            self.neighbors.iter().map(|((on, subnet), claims)| ((*on, host(*subnet)), effective(claims)));
         assert_eq!(found, expected.collect());
-        let tables: BTreeSet<u32> = dataplane.router.tables::<Ip4>().map(|(_, table)| table.id).collect();
-        assert_eq!(tables, self.tables.keys().copied().chain([0]).collect());
+        let ip4 = dataplane.router.tables::<Ip4>().map(|(_, table)| table.id);
+        let ip6 = dataplane.router.tables::<Ip6>().map(|(_, table)| OF_IP6 + table.id);
+        let tables: BTreeSet<u32> = ip4.chain(ip6).collect();
+        assert_eq!(tables, self.tables.keys().copied().chain([0, OF_IP6]).collect());
         for (id, owners) in &self.tables {
             let owners: Vec<Owner> = owners.iter().map(|who| who.owner()).collect();
-            assert_eq!(dataplane.owners(&Object::table::<Ip4>(*id)), owners, "table {id}");
+            assert_eq!(dataplane.owners(&table_object(*id)), owners, "table {id}");
         }
-        let mut found = BTreeSet::new();
-        for (_, table) in dataplane.router.tables::<Ip4>() {
-            for route in table.rib.routes(None).filter(|route| route.prefix().addr().octets()[0] == 20) {
-                let number = route.prefix().addr().octets()[1];
-                found.extend(route.sources().map(|source| (table.id, number, source.owner.slot())));
-            }
-        }
-        assert_eq!(found, self.routes);
+        let found = routes_of::<Ip4>(dataplane).into_iter().chain(routes_of::<Ip6>(dataplane));
+        assert_eq!(found.collect::<BTreeSet<_>>(), self.routes);
         for (on, interface) in interfaces() {
             let expected = self.mtus.get(&on).and_then(|claims| claims.last()).map_or(MTU, |(_, mtu)| *mtu);
             assert_eq!(interface.mtu, expected, "interface {on}");
@@ -456,18 +503,19 @@ impl Fronts {
                     sw_if_index: index(on),
                     flags: IpNeighborFlags::STATIC,
                     mac_address: weft_binapi::api::ethernet_types::MacAddress(mac(number).0),
-                    ip_address: IpAddr::V4(host(subnet)).into(),
+                    ip_address: host(subnet).into(),
                 };
                 client.request(&IpNeighborAddDel { is_add, neighbor }).await.is_ok()
             }
-            What::Table(table_id) => {
-                let table = IpTable { table_id, ..IpTable::default() };
+            What::Table(table) => {
+                let (version, table_id) = table_id(table);
+                let table = IpTable { table_id, is_ip6: version == IpVersion::V6, ..IpTable::default() };
                 client.request(&IpTableAddDel { is_add, table }).await.is_ok()
             }
             What::Route(table, number) => {
                 let path = FibPath { r#type: FibPathType::DROP, ..FibPath::default() };
-                let mut message = route(is_add, &to(number).to_string(), vec![path]);
-                message.route.table_id = table;
+                let mut message = route(is_add, &to(table, number).to_string(), vec![path]);
+                message.route.table_id = table_id(table).1;
                 client.request(&message).await.is_ok()
             }
             What::Rule(..) | What::Attachment(_) => {
@@ -516,11 +564,16 @@ fn cli(what: What, add: bool) -> String {
         What::Neighbor(on, subnet, number) => {
             format!("set ip neighbor {del}pg{on} {} {}", host(subnet), mac(number))
         }
-        What::Table(id) => format!("ip table {verb} {id}"),
+        What::Table(table) => match table_id(table) {
+            (IpVersion::V4, id) => format!("ip table {verb} {id}"),
+            (IpVersion::V6, id) => format!("ip6 table {verb} {id}"),
+        },
         What::Route(table, number) if add => {
-            format!("ip route replace {} table {table} via drop", to(number))
+            format!("ip route replace {} table {} via drop", to(table, number), table_id(table).1)
         }
-        What::Route(table, number) => format!("ip route del {} table {table}", to(number)),
+        What::Route(table, number) => {
+            format!("ip route del {} table {}", to(table, number), table_id(table).1)
+        }
         What::Mtu(on, mtu) => format!("set interface mtu {mtu} pg{on}"),
         What::Rule(id, port) if add => {
             format!("classify rule add {SET} id {id} proto udp dport {port} action drop")
@@ -556,7 +609,7 @@ fn what_vplaned_says(what: What, add: bool) -> vplaned::Said {
         What::Address(on, subnet) => vplaned::Said::Address(on, address(subnet), add),
         What::Neighbor(on, subnet, number) => vplaned::Said::Neighbor(on, host(subnet), mac(number), add),
         What::Table(id) => vplaned::Said::Vrf(id, add),
-        What::Route(_, number) => vplaned::Said::Blackhole(to(number), add),
+        What::Route(table, number) => vplaned::Said::Blackhole(to(table, number), add),
         What::Mtu(on, mtu) => {
             vplaned::Said::Setting(&settings::MTU, on, add.then_some(Value::Number(mtu.into())))
         }
@@ -585,21 +638,26 @@ fn note(dataplane: &Dataplane, changes: &mut ChangeSet, what: What, add: bool) -
             note_rules(changes, what, add);
             return true;
         }
-        What::Address(on, subnet) => Object::Address(Index(on), address(subnet).into()),
-        What::Neighbor(on, subnet, _) => Object::Neighbor(Index(on), host(subnet).into()),
-        What::Table(id) => Object::table::<Ip4>(id),
+        What::Address(on, subnet) => Object::Address(Index(on), address(subnet)),
+        What::Neighbor(on, subnet, _) => Object::Neighbor(Index(on), host(subnet)),
+        What::Table(id) => table_object(id),
         What::Mtu(on, _) => Object::Setting(&settings::MTU, Some(Index(on))),
         What::Route(table, number) => {
-            let Ok(table) = changes.table::<Ip4>(dataplane, table) else { return false };
-            let path = RoutePath::new(PathTarget::Drop(DropKind::Blackhole));
-            let action = if add { Action::Set(Preference::default(), vec![path]) } else { Action::Delete };
-            changes.route(table, to(number), action);
-            return true;
+            return by_family!(to(table, number), IpNet(prefix), F => {
+                let Ok(table) = changes.table::<F>(dataplane, table_id(table).1) else { return false };
+                let path = RoutePath::new(PathTarget::<F>::Drop(DropKind::Blackhole));
+                let action = if add { Action::Set(Preference::default(), vec![path]) } else { Action::Delete };
+                changes.route(table, prefix, action);
+                true
+            });
         }
     };
     match (what, add) {
         (_, false) => changes.release(object),
-        (What::Table(id), true) => return changes.add_table::<Ip4>(dataplane, id, None).is_ok(),
+        (What::Table(table), true) => {
+            let (version, id) = table_id(table);
+            return by_family!(version, F => changes.add_table::<F>(dataplane, id, None).is_ok());
+        }
         (What::Neighbor(_, _, number), true) => changes.want(object, Value::Mac(mac(number))),
         (What::Mtu(_, mtu), true) => changes.want(object, Value::Number(mtu.into())),
         (_, true) => changes.want(object, Value::None),
@@ -611,8 +669,9 @@ fn note(dataplane: &Dataplane, changes: &mut ChangeSet, what: What, add: bool) -
 fn can(who: Who, what: What) -> bool {
     match (who, what) {
         (Who::Agent(1), What::Route(..)) => false,
-        // A VRF of vplaned's has its routes; this test gives it the main table's.
-        (Who::Vplaned, What::Route(table, _)) => table == 0,
+        // A VRF of vplaned's has its routes; this test gives it the main tables'.
+        (Who::Vplaned, What::Route(table, _)) => table_id(table).1 == 0,
+        (Who::Vplaned, What::Table(table)) => table_id(table).0 == IpVersion::V4,
         _ => true,
     }
 }
@@ -630,10 +689,10 @@ fn who() -> impl Strategy<Value = Who> {
 fn what() -> impl Strategy<Value = What> {
     let on = INTERFACES;
     prop_oneof![
-        4 => (on.clone(), 0..3u8).prop_map(|(on, subnet)| What::Address(on, subnet)),
-        3 => (on.clone(), 0..3u8, 1..4u8).prop_map(|(on, subnet, mac)| What::Neighbor(on, subnet, mac)),
+        4 => (on.clone(), 0..5u8).prop_map(|(on, subnet)| What::Address(on, subnet)),
+        3 => (on.clone(), 0..5u8, 1..4u8).prop_map(|(on, subnet, mac)| What::Neighbor(on, subnet, mac)),
         2 => proptest::sample::select(&TABLES).prop_map(What::Table),
-        3 => (proptest::sample::select(&[0, 7, 8]), 0..2u8).prop_map(|(table, number)| What::Route(table, number)),
+        3 => (proptest::sample::select(&[0, 7, 8, OF_IP6, OF_IP6 + 7, OF_IP6 + 8]), 0..2u8).prop_map(|(table, number)| What::Route(table, number)),
         2 => (on.clone(), 1400..1403u16).prop_map(|(on, mtu)| What::Mtu(on, mtu)),
         3 => (0..3u8, 1..4u16).prop_map(|(id, port)| What::Rule(id, port)),
         2 => on.prop_map(What::Attachment),

@@ -12,7 +12,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         complete_interface(change("set interface ip address", set), &["del"])
             .synopsis("[del] <interface> <address>/<length>|all")
-            .help("Give an interface an IPv4 address, or take one away"),
+            .help("Give an interface an IPv4 or IPv6 address, or take one away"),
     ]
 }
 
@@ -23,9 +23,9 @@ fn set(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
         changes.delete_addresses(index);
         return args.finish();
     }
-    let address = args.parse_with("IPv4 address with prefix length", prefix)?;
+    let address = args.parse_with("address with prefix length", prefix)?;
     match del {
-        true => changes.delete(Object::Address(index, address.into())),
+        true => changes.delete(Object::Address(index, address)),
         false => changes.add_address(index, address),
     }
     args.finish()

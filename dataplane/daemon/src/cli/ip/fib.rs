@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `show ip fib`: what workers forward by, and whose routes it comes from.
+//! `show ip fib`, `show ip6 fib`: what workers forward by, and whose routes it comes from.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
-use weft_control::{ChangeSet, Owner};
-use weft_nodes::ip4::{
-    DropKind, Forward, ForwardKind, Ip4, LoadBalanceId, PathTarget, RouteView, TableIndex,
-};
+use weft_control::{ChangeSet, Configured, Owner};
+use weft_nodes::fib::{DropKind, Forward, ForwardKind, IpPrefix, LoadBalanceId, PathTarget, RouteView};
+use weft_nodes::interface::TableIndex;
 
 use super::super::{center, row};
-use crate::config::values::prefix;
+use super::{Words, words};
+use crate::config::values::prefix_of;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -38,7 +36,8 @@ struct Route {
 }
 
 #[derive(Serialize)]
-struct Table {
+#[serde(bound = "")]
+struct Table<F: Configured> {
     table: u32,
     index: u32,
     name: String,
@@ -52,53 +51,56 @@ struct Table {
     by_length: Option<Vec<(u8, usize)>>,
     /// Of a table whose routes are all shown, the last one so far; `None`: there are no more to show.
     #[serde(skip)]
-    after: Option<Option<Ipv4Net>>,
+    after: Option<Option<F::Net>>,
 }
 
 #[derive(Serialize)]
-struct Tables {
-    tables: Vec<Table>,
+#[serde(bound = "")]
+struct Tables<F: Configured> {
+    tables: Vec<Table<F>>,
     #[serde(skip)]
     detail: bool,
 }
 
 /// What to show of each table.
-enum Scope {
+enum Scope<F: Configured> {
     All,
     Summary,
-    Prefix(Ipv4Net),
-    Match(Ipv4Addr),
+    Prefix(F::Net),
+    Match(F::Addr),
 }
 
-pub fn commands() -> Vec<Command<Dataplane>> {
+pub fn commands<F: Configured>() -> Vec<Command<Dataplane>> {
+    let help = "routes and what they resolve to; for an address the route that its packets take";
     vec![
-        Command::new("show ip fib", show)
+        Command::new(format!("show {} fib", F::COMMAND), show::<F>)
             .synopsis("[table <id>] [summary|detail|<prefix>|<address>]")
-            .help("IPv4 routes and what they resolve to; for an address the route that its packets take"),
+            .help(format!("{} {help}", F::NAME)),
     ]
 }
 
-fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let (mut table, mut scope, mut detail) = (None, Scope::All, false);
+fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let (mut table, mut scope, mut detail) = (None, Scope::<F>::All, false);
+    let words = words::<F>();
     while !args.is_empty() {
         if args.keyword("table") {
-            table = Some(super::table(args, dataplane, &mut ChangeSet::new(Owner::CLI))?);
+            table = Some(super::table::<F>(args, dataplane, &mut ChangeSet::new(Owner::CLI))?);
         } else if args.keyword("summary") {
             scope = Scope::Summary;
         } else if args.keyword("detail") {
             detail = true;
-        } else if let Some(address) = args.take_if("IPv4 address", |word| word.parse().ok()) {
+        } else if let Some(address) = args.take_if(words.address, |word| word.parse().ok()) {
             (scope, detail) = (Scope::Match(address), true);
         } else {
-            (scope, detail) = (Scope::Prefix(args.parse_with("IPv4 prefix", prefix)?), true);
+            (scope, detail) = (Scope::Prefix(args.parse_with(words.prefix, prefix_of::<F>)?), true);
         }
     }
-    let indices: Vec<TableIndex> = dataplane.router.tables::<Ip4>().map(|(index, _)| index).collect();
+    let indices: Vec<TableIndex> = dataplane.router.tables::<F>().map(|(index, _)| index).collect();
     let mut left = indices
         .into_iter()
         .filter(move |index| table.is_none_or(|table| table == *index))
         .collect::<VecDeque<_>>();
-    let (mut tables, mut current) = (Vec::new(), None::<(TableIndex, Table)>);
+    let (mut tables, mut current) = (Vec::new(), None::<(TableIndex, Table<F>)>);
     Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
         let slice = Slice::begin();
         while !slice.is_over() {
@@ -122,8 +124,13 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
 
 /// Goes on with a table whose routes are all shown; says whether there are more. Between two turns routes come and go: those
 /// are shown that are there when their turn has come.
-fn more(dataplane: &Dataplane, index: TableIndex, mut shown: Table, slice: &Slice) -> (Table, bool) {
-    let (Some(after), Some(table)) = (shown.after, dataplane.router.table::<Ip4>(index)) else {
+fn more<F: Configured>(
+    dataplane: &Dataplane,
+    index: TableIndex,
+    mut shown: Table<F>,
+    slice: &Slice,
+) -> (Table<F>, bool) {
+    let (Some(after), Some(table)) = (shown.after, dataplane.router.table::<F>(index)) else {
         return (shown, false);
     };
     let mut last = None;
@@ -140,18 +147,18 @@ fn more(dataplane: &Dataplane, index: TableIndex, mut shown: Table, slice: &Slic
     (shown, last.is_some())
 }
 
-fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table> {
-    let table = dataplane.router.table::<Ip4>(index)?;
+fn view<F: Configured>(dataplane: &Dataplane, index: TableIndex, scope: &Scope<F>) -> Option<Table<F>> {
+    let table = dataplane.router.table::<F>(index)?;
     let rib = &table.rib;
-    let route = |view: RouteView<'_>| show_route(dataplane, view);
+    let route = |view: RouteView<'_, F>| show_route(dataplane, view);
     let (mut routes, mut by_length) = (None, None);
     match scope {
         Scope::All => routes = Some(Vec::new()),
         Scope::Prefix(prefix) => routes = Some(rib.get(*prefix).map(route).into_iter().collect()),
         Scope::Match(address) => routes = Some(rib.longest_match(*address).map(route).into_iter().collect()),
         Scope::Summary => {
-            let mut counts = [0usize; 33];
-            rib.routes(None).for_each(|route| counts[route.prefix().prefix_len() as usize] += 1);
+            let mut counts = vec![0usize; usize::from(F::Net::HOST) + 1];
+            rib.routes(None).for_each(|route| counts[usize::from(route.prefix().length())] += 1);
             let used = (0u8..).zip(counts).filter(|(_, count)| *count > 0);
             by_length = Some(used.collect());
         }
@@ -162,20 +169,20 @@ fn view(dataplane: &Dataplane, index: TableIndex, scope: &Scope) -> Option<Table
         name: table.name.clone(),
         prefixes: rib.len(),
         installed: rib.installed(),
-        interfaces: dataplane.interfaces.iter().filter(|(_, interface)| interface.ip4.table == index).count(),
+        interfaces: dataplane.interfaces.iter().filter(|(_, it)| F::of(it).table == index).count(),
         routes,
         by_length,
         after: matches!(scope, Scope::All).then_some(None),
     })
 }
 
-fn show_route(dataplane: &Dataplane, route: RouteView<'_>) -> Route {
+fn show_route<F: Configured>(dataplane: &Dataplane, route: RouteView<'_, F>) -> Route {
     let id = route.load_balance();
     let installed = id != LoadBalanceId::NO_ROUTE;
     let objects = dataplane.router.objects();
     let buckets = match objects.load_balances.get(id) {
         Some(load_balance) if installed => {
-            load_balance.buckets().iter().map(|forward| show_forward(dataplane, *forward)).collect()
+            load_balance.buckets().iter().map(|forward| show_forward::<F>(dataplane, *forward)).collect()
         }
         _ => Vec::new(),
     };
@@ -210,14 +217,14 @@ fn show_route(dataplane: &Dataplane, route: RouteView<'_>) -> Route {
 }
 
 /// As [`PathTarget`] prints itself, with the names of interfaces and the numbers of tables that the operator knows.
-fn show_target(dataplane: &Dataplane, target: PathTarget) -> String {
+fn show_target<F: Configured>(dataplane: &Dataplane, target: PathTarget<F>) -> String {
     match target {
         PathTarget::Via { address, interface: Some(interface) } => {
             format!("via {address} {}", dataplane.interface_name(interface))
         }
         PathTarget::Connected(interface) => format!("via {}", dataplane.interface_name(interface)),
-        PathTarget::Table(index) => table_name(dataplane, index),
-        PathTarget::Object(forward) => show_forward(dataplane, forward),
+        PathTarget::Table(index) => table_name::<F>(dataplane, index),
+        PathTarget::Object(forward) => show_forward::<F>(dataplane, forward),
         PathTarget::OwnAddress { role, .. } => role.to_string(),
         PathTarget::Via { interface: None, .. }
         | PathTarget::Local
@@ -226,14 +233,15 @@ fn show_target(dataplane: &Dataplane, target: PathTarget) -> String {
     }
 }
 
-fn table_name(dataplane: &Dataplane, index: TableIndex) -> String {
-    match dataplane.router.table::<Ip4>(index) {
+fn table_name<F: Configured>(dataplane: &Dataplane, index: TableIndex) -> String {
+    match dataplane.router.table::<F>(index) {
         Some(table) => format!("lookup in table {}", table.id),
         None => "lookup in a deleted table".to_owned(),
     }
 }
 
-fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
+fn show_forward<F: Configured>(dataplane: &Dataplane, forward: Forward) -> String {
+    let Words { node, link, .. } = words::<F>();
     if let Some(id) = forward.as_adjacency() {
         let Some(hop) = dataplane.router.objects().adjacencies.get(id) else {
             return format!("next hop {} is gone", id.0);
@@ -241,21 +249,21 @@ fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
         let name = dataplane.interface_name(hop.interface);
         let neighbor = dataplane.router.neighbors().get(hop.interface, hop.address);
         return match neighbor.and_then(|neighbor| neighbor.state.mac()) {
-            Some(mac) => format!("[@5]: ipv4 via {} {name}: mac:{mac}", hop.address),
-            None => format!("[@3]: arp-ipv4: via {} {name}", hop.address),
+            Some(mac) => format!("[@5]: {link} via {} {name}: mac:{mac}", hop.address),
+            None => format!("[@3]: arp-{link}: via {} {name}", hop.address),
         };
     }
     if let Some(interface) = forward.as_glean() {
-        return format!("[@4]: ipv4-glean: {}", dataplane.interface_name(interface));
+        return format!("[@4]: {link}-glean: {}", dataplane.interface_name(interface));
     }
     if let Some(table) = forward.as_lookup() {
-        return table_name(dataplane, table);
+        return table_name::<F>(dataplane, table);
     }
     let text = match (forward.kind(), forward.kind().dropped()) {
         (ForwardKind::LOCAL, _) => "[@12]: dpo-receive: local",
         (ForwardKind::PUNT, _) => "punt: the host sends it on",
-        (_, Some(DropKind::NoRoute)) => "[@0]: dpo-drop ip4",
-        (_, Some(DropKind::Blackhole)) => "[@0]: dpo-drop ip4: blackhole",
+        (_, Some(DropKind::NoRoute)) => return format!("[@0]: dpo-drop {node}"),
+        (_, Some(DropKind::Blackhole)) => return format!("[@0]: dpo-drop {node}: blackhole"),
         (_, Some(DropKind::Unreachable)) => "unreachable",
         (_, Some(DropKind::Prohibit)) => "prohibit",
         (kind, None) => {
@@ -266,7 +274,7 @@ fn show_forward(dataplane: &Dataplane, forward: Forward) -> String {
     text.to_owned()
 }
 
-fn render(tables: &Tables) -> String {
+fn render<F: Configured>(tables: &Tables<F>) -> String {
     let mut out = String::new();
     for table in &tables.tables {
         // Writing into a String cannot fail.
@@ -275,7 +283,7 @@ fn render(tables: &Tables) -> String {
     out
 }
 
-fn render_table(out: &mut String, table: &Table, detail: bool) -> std::fmt::Result {
+fn render_table<F: Configured>(out: &mut String, table: &Table<F>, detail: bool) -> std::fmt::Result {
     writeln!(
         out,
         "{}, fib_index:{}, flow hash:[src dst sport dport proto ] epoch:0 flags:none locks:[interface:{}, ] \
@@ -306,10 +314,11 @@ fn render_table(out: &mut String, table: &Table, detail: bool) -> std::fmt::Resu
             writeln!(out, "  unresolved: not installed")?;
             continue;
         }
-        writeln!(out, "  unicast-ip4-chain")?;
+        writeln!(out, "  unicast-{}-chain", words::<F>().node)?;
         writeln!(
             out,
-            "  [@0]: dpo-load-balance: [proto:ip4 index:{} buckets:{} uRPF:0 to:[{}:{}]]",
+            "  [@0]: dpo-load-balance: [proto:{} index:{} buckets:{} uRPF:0 to:[{}:{}]]",
+            words::<F>().node,
             route.load_balance,
             route.buckets.len(),
             route.packets,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ip neighbor`, `set ip neighbor`, `show ip neighbors`, `clear ip neighbors`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::{ChangeSet, Control, Object};
 use weft_nodes::headers::MacAddr;
+use weft_nodes::interface::IpVersion;
 use weft_nodes::neighbor::NeighborState;
 
 use super::super::{center, change, complete_interface, interface, optional_interface, right, row};
@@ -40,8 +41,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .synopsis("[static] <interface> <address> [<mac>]")
             .help("Forget a neighbour, learned or configured")
     };
-    let neighbors = |path: &str| {
-        complete_interface(Command::new(path, show), &[])
+    let neighbors = |path: &str, only: Option<IpVersion>| {
+        complete_interface(Command::new(path, move |dataplane, args| show(dataplane, args, only)), &[])
             .synopsis("[<interface>]")
             .help("Neighbours by address")
     };
@@ -50,8 +51,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         add("ip neighbor add"),
         del("ip neighbor del"),
         del("set ip neighbor del"),
-        neighbors("show ip neighbors"),
-        neighbors("show ip4 neighbors"),
+        neighbors("show ip neighbors", None),
+        neighbors("show ip4 neighbors", Some(IpVersion::V4)),
+        neighbors("show ip6 neighbors", Some(IpVersion::V6)),
         complete_interface(Command::new("clear ip neighbors", clear), &[])
             .synopsis("<interface>")
             .help("Forget the learned neighbours of an interface"),
@@ -62,14 +64,14 @@ fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
     // In VPP the word tells such entries from learned ones; what is configured here is always static.
     let _ = args.keyword("static");
     let index = interface(args, dataplane)?;
-    changes.add_neighbor(index, args.parse::<Ipv4Addr>("IPv4 address")?, args.parse("MAC address")?);
+    changes.add_neighbor(index, args.parse::<IpAddr>("IP address")?, args.parse("MAC address")?);
     args.finish()
 }
 
 fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let _ = args.keyword("static");
     let index = interface(args, dataplane)?;
-    changes.delete(Object::Neighbor(index, args.parse::<Ipv4Addr>("IPv4 address")?.into()));
+    changes.delete(Object::Neighbor(index, args.parse("IP address")?));
     // Whoever repeats the command that made it, with "del", says this too.
     let _: Option<MacAddr> = args.optional("MAC address")?;
     args.finish()
@@ -83,7 +85,11 @@ fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
     Ok(Reply::empty())
 }
 
-fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn show(
+    dataplane: &mut Dataplane,
+    args: &mut Args<'_>,
+    version: Option<IpVersion>,
+) -> Result<Reply, CliError> {
     let only = optional_interface(args, dataplane)?;
     let now = dataplane.router.now();
     let neighbors = dataplane
@@ -91,6 +97,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
         .neighbors()
         .iter()
         .filter(|neighbor| only.is_none_or(|only| only == neighbor.interface))
+        .filter(|neighbor| version.is_none_or(|version| version == neighbor.address.into()))
         .map(|neighbor| {
             let (flags, state) = match neighbor.state {
                 NeighborState::Static(_) => ("S", "static"),

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ip route add|replace|del`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
-use weft_control::{ChangeSet, Owner, Purpose};
-use weft_nodes::ip4::{Action, DropKind, PathTarget, Preference, RoutePath, TableIndex};
+use weft_control::{ChangeSet, Configured, Owner, Purpose};
+use weft_nodes::fib::{Action, DropKind, PathTarget, Preference, RoutePath};
+use weft_nodes::interface::{TableIndex, by_family};
 
 use super::super::refused;
+use super::words;
 use crate::config::values::prefix;
 use crate::state::Dataplane;
 
@@ -39,17 +41,29 @@ enum Verb {
     Delete,
 }
 
-/// Notes the routes of a file that is one change; else makes them, many in several turns.
+/// The prefix says which family the route is of.
 fn run(dataplane: &mut Dataplane, args: &mut Args<'_>, verb: Verb) -> Result<Reply, CliError> {
+    let count = if args.keyword("count") { args.parse_with("number of routes", number)? } else { 1 };
+    let first = args.parse_with("prefix", prefix)?;
+    by_family!(first, IpNet(_), F => run_of::<F>(dataplane, args, verb, (first, count)))
+}
+
+/// Notes the routes of a file that is one change; else makes them, many in several turns.
+fn run_of<F: Configured>(
+    dataplane: &mut Dataplane,
+    args: &mut Args<'_>,
+    verb: Verb,
+    prefixes: (IpNet, u32),
+) -> Result<Reply, CliError> {
     if let Some(mut collected) = dataplane.collected.take() {
-        let noted =
-            read(dataplane, &mut collected, args, verb).and_then(|routes| routes.note_all(&mut collected));
+        let noted = read::<F>(dataplane, &mut collected, args, verb, prefixes)
+            .and_then(|it| it.note_all(&mut collected));
         dataplane.collected = Some(collected);
         return noted.map(|()| Reply::empty());
     }
     // No step, but the tables that are named: that they are still the same is looked at with every portion.
     let mut named = ChangeSet::new(Owner::CLI);
-    let mut routes = read(dataplane, &mut named, args, verb)?;
+    let mut routes = read::<F>(dataplane, &mut named, args, verb, prefixes)?;
     let mut done = 0;
     let mut portion = move |dataplane: &mut Dataplane| {
         let mut changes = named.clone();
@@ -78,17 +92,17 @@ fn run(dataplane: &mut Dataplane, args: &mut Args<'_>, verb: Verb) -> Result<Rep
 }
 
 /// What a command asks for: the same actions for one prefix after the other.
-struct Routes<P> {
+struct Routes<F: Configured, P> {
     prefixes: P,
     /// How many of them are still to come.
     left: usize,
     table: TableIndex,
-    actions: Vec<Action>,
+    actions: Vec<Action<F>>,
     /// Number of paths that each prefix names.
     paths: usize,
 }
 
-impl<P: Iterator<Item = Ipv4Net>> Routes<P> {
+impl<F: Configured, P: Iterator<Item = F::Net>> Routes<F, P> {
     /// Notes the changes of the next prefixes, `most` of them; says of how many.
     fn note(&mut self, changes: &mut ChangeSet, most: usize) -> usize {
         let taken = most.min(self.left);
@@ -114,20 +128,19 @@ impl<P: Iterator<Item = Ipv4Net>> Routes<P> {
     }
 }
 
-fn read(
+fn read<F: Configured>(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
     args: &mut Args<'_>,
     verb: Verb,
-) -> Result<Routes<impl Iterator<Item = Ipv4Net> + use<>>, CliError> {
-    let count = if args.keyword("count") { args.parse_with("number of routes", number)? } else { 1 };
-    let first = args.parse_with("IPv4 prefix", prefix)?;
+    (first, count): (IpNet, u32),
+) -> Result<Routes<F, impl Iterator<Item = F::Net> + use<F>>, CliError> {
     let mut table = TableIndex(0);
     let mut preference = Preference::default();
     let mut paths = Vec::new();
     loop {
         if args.keyword("table") {
-            table = super::table(args, dataplane, changes)?;
+            table = super::table::<F>(args, dataplane, changes)?;
         } else if args.keyword("preference") {
             preference = Preference(args.parse("preference")?);
         } else if args.keyword("via") {
@@ -140,10 +153,11 @@ fn read(
     if paths.is_empty() && verb != Verb::Delete {
         return Err(args.reject("a route needs a path: expected via"));
     }
-    let prefixes =
-        prefixes(first, count).ok_or_else(|| refused("the prefixes leave the IPv4 address space"))?;
+    let prefixes = prefixes(first, count)
+        .ok_or_else(|| refused(format!("the prefixes leave the {} address space", F::NAME)))?
+        .filter_map(F::prefix);
     let named = paths.len();
-    let actions: Vec<Action> = match verb {
+    let actions: Vec<Action<F>> = match verb {
         Verb::Replace => vec![Action::Set(preference, paths)],
         Verb::Delete if paths.is_empty() => vec![Action::Delete],
         Verb::Add => paths.into_iter().map(|path| Action::AddPath(preference, path)).collect(),
@@ -167,19 +181,30 @@ fn number(word: &str) -> Result<u32, String> {
 }
 
 /// `count` prefixes one after the other, made one by one. `None`: not all of them are addresses.
-fn prefixes(first: Ipv4Net, count: u32) -> Option<impl Iterator<Item = Ipv4Net>> {
-    let (start, step) = (u64::from(first.addr().to_bits()), 1u64 << (32 - first.prefix_len()));
-    u32::try_from(start + u64::from(count - 1) * step).ok()?;
-    let length = first.prefix_len();
-    // Of 64 bits, and each of them is at most the last, which is an address.
-    Some(
-        (0..u64::from(count))
-            .filter_map(move |i| Ipv4Net::new(((start + i * step) as u32).into(), length).ok()),
-    )
+fn prefixes(first: IpNet, count: u32) -> Option<impl Iterator<Item = IpNet>> {
+    let (start, last, length) = match first.addr() {
+        IpAddr::V4(address) => (u128::from(address.to_bits()), u32::MAX.into(), first.prefix_len()),
+        IpAddr::V6(address) => (address.to_bits(), u128::MAX, first.prefix_len()),
+    };
+    let step = match count {
+        1 => 0,
+        _ => 1u128.checked_shl((first.max_prefix_len() - length).into())?,
+    };
+    start.checked_add(step.checked_mul((count - 1).into())?).filter(|end| *end <= last)?;
+    let address = move |bits: u128| match first {
+        // Each is at most the last, which is an address.
+        IpNet::V4(_) => IpAddr::V4((bits as u32).into()),
+        IpNet::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+    };
+    Some((0..u128::from(count)).filter_map(move |i| IpNet::new(address(start + i * step), length).ok()))
 }
 
 /// What follows `via`.
-fn path(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<RoutePath, CliError> {
+fn path<F: Configured>(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<RoutePath<F>, CliError> {
     let mut target = target(dataplane, changes, args)?;
     if let PathTarget::Via { interface, .. } = &mut target {
         *interface = args.take_if("interface", |name| dataplane.interfaces.find(name));
@@ -191,12 +216,12 @@ fn path(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> 
     Ok(path)
 }
 
-fn target(
+fn target<F: Configured>(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
     args: &mut Args<'_>,
-) -> Result<PathTarget, CliError> {
-    let words = [
+) -> Result<PathTarget<F>, CliError> {
+    let targets = [
         ("drop", PathTarget::Drop(DropKind::Blackhole)),
         ("blackhole", PathTarget::Drop(DropKind::Blackhole)),
         ("unreachable", PathTarget::Drop(DropKind::Unreachable)),
@@ -204,15 +229,15 @@ fn target(
         ("local", PathTarget::Local),
         ("punt", PathTarget::Punt),
     ];
-    for (word, target) in words {
+    for (word, target) in targets {
         if args.keyword(word) {
             return Ok(target);
         }
     }
-    if args.keyword("table") || args.keyword("ip4-lookup-in-table") {
-        return Ok(PathTarget::Table(super::table(args, dataplane, changes)?));
+    if args.keyword("table") || args.keyword(words::<F>().lookup) {
+        return Ok(PathTarget::Table(super::table::<F>(args, dataplane, changes)?));
     }
-    if let Some(address) = args.take_if("next hop", |word| word.parse::<Ipv4Addr>().ok()) {
+    if let Some(address) = args.take_if("next hop", |word| word.parse::<F::Addr>().ok()) {
         return Ok(PathTarget::Via { address, interface: None });
     }
     Ok(PathTarget::Connected(super::super::interface(args, dataplane)?))
@@ -224,12 +249,17 @@ mod tests {
 
     #[test]
     fn counted_prefixes_follow_each_other_and_end_with_the_address_space() {
-        let net = |text: &str| text.parse::<Ipv4Net>().unwrap();
+        let net = |text: &str| text.parse::<IpNet>().unwrap();
         let prefixes = |first, count| prefixes(net(first), count).map(Iterator::collect::<Vec<_>>);
         assert_eq!(prefixes("10.0.255.0/24", 2), Some(vec![net("10.0.255.0/24"), net("10.1.0.0/24")]));
         assert_eq!(prefixes("255.255.255.0/24", 2), None);
         assert_eq!(prefixes("0.0.0.0/0", 2), None);
         assert_eq!(prefixes("0.0.0.0/0", 1), Some(vec![net("0.0.0.0/0")]));
         assert_eq!(prefixes("255.255.255.254/32", 2).unwrap().len(), 2);
+        let pair = vec![net("2001:db8:0:ffff::/64"), net("2001:db8:1::/64")];
+        assert_eq!(prefixes("2001:db8:0:ffff::/64", 2), Some(pair));
+        assert_eq!(prefixes("::/0", 1), Some(vec![net("::/0")]));
+        assert_eq!(prefixes("::/0", 2), None);
+        assert_eq!(prefixes("ffff::/16", 2), None);
     }
 }

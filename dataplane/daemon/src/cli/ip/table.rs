@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ip table add|del`, `show ip table`.
+//! `ip table add|del`, `show ip table`, and the same of `ip6`.
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
@@ -7,8 +7,7 @@ use weft_cli::{Args, CliError, Command, Reply};
 use super::super::{change, refused};
 
 use crate::state::Dataplane;
-use weft_control::ChangeSet;
-use weft_nodes::ip4::Ip4;
+use weft_control::{ChangeSet, Configured};
 
 #[derive(Serialize)]
 struct View {
@@ -25,32 +24,45 @@ struct Views {
     tables: Vec<View>,
 }
 
-pub fn commands() -> Vec<Command<Dataplane>> {
+pub fn commands<F: Configured>() -> Vec<Command<Dataplane>> {
+    let (ip, family) = (F::COMMAND, F::NAME);
     vec![
-        change("ip table add", add).synopsis("<table> [name <name>]").help("Add an IPv4 table (VRF)"),
-        change("ip table del", del).synopsis("<table>").help("Delete an IPv4 table with its routes"),
-        Command::new("show ip table", show).help("List IPv4 tables"),
+        change(format!("{ip} table add"), add::<F>)
+            .synopsis("<table> [name <name>]")
+            .help(format!("Add an {family} table (VRF)")),
+        change(format!("{ip} table del"), del::<F>)
+            .synopsis("<table>")
+            .help(format!("Delete an {family} table with its routes")),
+        Command::new(format!("show {ip} table"), show::<F>).help(format!("List {family} tables")),
     ]
 }
 
-fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
+fn add<F: Configured>(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<(), CliError> {
     let id = args.parse("table")?;
     let name = if args.keyword("name") { Some(args.word("name")?) } else { None };
     args.finish()?;
-    changes.add_table::<Ip4>(dataplane, id, name).map_err(refused)
+    changes.add_table::<F>(dataplane, id, name).map_err(refused)
 }
 
-fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
+fn del<F: Configured>(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<(), CliError> {
     let id = args.parse("table")?;
     args.finish()?;
-    changes.delete_table::<Ip4>(dataplane, id).map_err(refused)
+    changes.delete_table::<F>(dataplane, id).map_err(refused)
 }
 
-fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     args.finish()?;
     let tables = dataplane
         .router
-        .tables::<Ip4>()
+        .tables::<F>()
         .map(|(index, table)| View {
             table: table.id,
             index: index.0,

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `show ip6 interface`: where IPv6 is enabled, and with which addresses.
+
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+use serde::Serialize;
+use weft_cli::{Command, Reply};
+
+use super::super::{complete_interface, optional_interface};
+use crate::state::Dataplane;
+
+#[derive(Serialize)]
+struct View {
+    name: String,
+    admin_up: bool,
+    link_local: Option<Ipv6Addr>,
+    addresses: Vec<Ipv6Net>,
+    /// Whose addresses it uses.
+    unnumbered: Option<String>,
+    mtu: u16,
+}
+
+#[derive(Serialize)]
+struct Views {
+    interfaces: Vec<View>,
+}
+
+pub fn commands() -> Vec<Command<Dataplane>> {
+    let show = Command::new("show ip6 interface", |dataplane: &mut Dataplane, args| {
+        let only = optional_interface(args, dataplane)?;
+        args.finish()?;
+        let wanted = dataplane.interfaces.iter().filter(|(index, _)| only.is_none_or(|only| only == *index));
+        let enabled = wanted.filter(|(_, interface)| interface.ip6.is_enabled());
+        let mut interfaces: Vec<View> = enabled
+            .map(|(_, interface)| View {
+                name: interface.name.clone(),
+                admin_up: interface.admin_up,
+                link_local: interface.ip6.link_local,
+                addresses: interface.ip6.addresses.clone(),
+                unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
+                mtu: interface.mtu,
+            })
+            .collect();
+        interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Reply::new(Views { interfaces }, |views| views.interfaces.iter().map(View::render).collect()))
+    });
+    vec![
+        complete_interface(show, &[])
+            .synopsis("[<interface>]")
+            .help("Interfaces on which IPv6 is enabled, with their addresses"),
+    ]
+}
+
+impl View {
+    fn render(&self) -> String {
+        let mut text = format!("{} is admin {}\n", self.name, if self.admin_up { "up" } else { "down" });
+        if let Some(address) = self.link_local {
+            text += &format!("  Link-local address(es):\n    {address}\n");
+        }
+        if !self.addresses.is_empty() {
+            text += "  Unicast address(es):\n";
+            for address in &self.addresses {
+                text += &format!("    {address}, subnet is {}\n", address.trunc());
+            }
+        }
+        if let Some(lender) = &self.unnumbered {
+            text += &format!("  unnumbered, use {lender}\n");
+        }
+        text += &format!("  MTU is {}\n", self.mtu);
+        text
+    }
+}
