@@ -159,7 +159,7 @@ def test_events_tell_of_the_command_line_and_of_the_cable(network):
 
         def flags():
             name, event = heard.get(timeout=PATIENCE)
-            assert (name, event.pid, event.sw_if_index, event.deleted) == ("sw_interface_event", 42, 0, False)
+            assert (name, event.pid, event.sw_if_index, event.deleted) == ("sw_interface_event", 42, 1, False)
             return event.flags
 
         net.weft.cli(words.state("p0", False))
@@ -347,7 +347,7 @@ def test_clients_that_vanish_or_never_read_disturb_nobody(network, trafficgen):
             raw.close()
             if number % 100 == 0:
                 assert vpp.api.control_ping().retval == 0
-        assert len(vpp.api.sw_interface_dump()) == 2
+        assert len(vpp.api.sw_interface_dump()) == 3, "local0 and two ports"
         deaf.close()
         poll_until(lambda: [each["name"] for each in net.weft.cli_json("show api clients")["clients"]] == ["agent"],
                    PATIENCE, "clients that have gone are forgotten")

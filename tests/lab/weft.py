@@ -233,7 +233,8 @@ interfaces {{
 
     def errors(self):
         """{(node, reason): count} of drop reasons that were counted."""
-        return {(e["node"], e["reason"]): e["count"] for e in self.cli_json("show errors")["errors"]}
+        found = self.cli_json("show errors")["errors"]
+        return {(e["node"], e["reason"]): e["count"] for e in found if e.get("kind") != "event"}
 
     def buffers_used(self):
         return sum(pool["used"] for pool in self.cli_json("show buffers")["pools"])

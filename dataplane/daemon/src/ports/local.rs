@@ -15,6 +15,9 @@ use crate::state::Dataplane;
 
 kind!(DeviceWords { kind: &LOCAL, keys: &[], commands: Vec::new });
 
+/// Its index.
+pub const LOCAL0: InterfaceIndex = InterfaceIndex(0);
+
 /// What it is called.
 static LOCAL: DeviceKind =
     DeviceKind { word: "local", sentence: "the local interface", class: "local", has_subs: false };
@@ -40,7 +43,7 @@ impl Dataplane {
         let (tx, control) = (self.nodes.loopback_tx, &mut self.control);
         let made =
             control.interfaces.create(&mut control.engine, LOCAL_NAME, Kind::Port, MacAddr([0; 6]), 0, tx)?;
-        debug_assert_eq!(made, InterfaceIndex(0), "it is the first");
+        debug_assert_eq!(made, LOCAL0, "it is the first");
         self.devices.add(made, Local);
         Ok(())
     }

@@ -19,7 +19,7 @@ mod af_xdp;
 mod change;
 mod closing;
 mod links;
-mod local;
+pub mod local;
 mod loopback;
 #[cfg(test)]
 #[path = "../../../../tests/extend/device/null.rs"]

@@ -18,6 +18,7 @@ use weft_vplaned::console::{Console, Failure, json};
 use weft_vplaned::netlink::MacAddr;
 
 use super::{npf, sessions};
+use crate::ports::local::LOCAL0;
 use crate::state::Dataplane;
 use crate::vplaned::Vplaned;
 
@@ -115,7 +116,8 @@ fn ifconfig(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Int
         }
     }
     let wanted = |index: InterfaceIndex, interface: &Interface| match named.is_empty() {
-        true => all || interface.admin_up,
+        // vplaned's tools know of none that is not a port of theirs.
+        true => index != LOCAL0 && (all || interface.admin_up),
         false => named.contains(&index),
     };
     let shown = dataplane.interfaces.iter().filter(|(index, interface)| wanted(*index, interface));
