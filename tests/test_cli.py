@@ -10,7 +10,7 @@ import time
 import pytest
 
 from lab import poll_until
-from lab.weft import TREE, CliError, binary
+from lab.weft import PLAIN_WAY, TREE, CliError, binary
 
 SHOWS = [
     "version", "interface", "interface address", "interface rx-placement", "hardware", "runtime", "errors", "threads",
@@ -105,6 +105,23 @@ def test_packets_are_traced_through_the_graph(network):
 
 def _both_ways(text, a, b):
     return text if f"{a.host_ip} -> {b.host_ip}" in text and f"{b.host_ip} -> {a.host_ip}" in text else None
+
+
+def test_plain_packets_pass_few_nodes_unless_they_are_traced(network):
+    net = network()
+    a, b = net.sites
+    a.host.run("ping", "-c", 1, "-W", 2, b.host_ip)
+
+    def grown(node):
+        before = sum(net.weft.node_packets(node).values())
+        a.host.run("ping", "-c", 5, "-i", 0.2, "-W", 2, b.host_ip)
+        return sum(net.weft.node_packets(node).values()) - before
+
+    assert grown(PLAIN_WAY[-1]) >= 10, "both ways"
+    net.weft.cli("trace add af-xdp-input 100")
+    assert grown("ip4-rewrite") >= 10
+    net.weft.cli("clear trace")
+    assert grown(PLAIN_WAY[-1]) >= 10
 
 
 def test_clear_interfaces(network):

@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
 from lab import poll_until
-from lab.weft import TREE, binary
+from lab.weft import PLAIN_WAY, TREE, binary
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
 # Of `show interface --json`, and the metric that must say the same.
@@ -226,8 +226,8 @@ def test_the_page_in_a_browser(lab, network, trafficgen, exporter):
     a, b = net.sites
     web = exporter(net.weft)
     a.host.run("ping", "-c", 1, "-W", 2, b.host_ip)
-    way = [("af-xdp-input", "ethernet-input"), ("ethernet-input", "ip4-input"), ("ip4-input", "ip4-lookup"),
-           ("ip4-lookup", "ip4-rewrite"), ("ip4-rewrite", f"{b.port}-tx")]
+    nodes = ["af-xdp-input", *PLAIN_WAY, f"{b.port}-tx"]
+    way = list(zip(nodes, nodes[1:]))
 
     def drawn():
         return Page(web.get()[1])
@@ -264,7 +264,7 @@ def test_the_page_refreshes_itself(lab, network, trafficgen, exporter):
     a, b = net.sites
     web = exporter(net.weft)
     a.host.run("ping", "-c", 1, "-W", 2, b.host_ip)
-    last = "ip4-rewrite", f"{b.port}-tx"
+    last = PLAIN_WAY[-1], f"{b.port}-tx"
 
     def page(condition, what):
         """The first page whose edges are so."""

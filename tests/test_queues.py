@@ -7,6 +7,7 @@ import pytest
 
 from lab import poll_until
 from lab import weft as words
+from lab.weft import PLAIN_WAY
 
 
 @pytest.fixture
@@ -33,11 +34,11 @@ def test_both_workers_forward(two_by_two):
     a, b = two_by_two.sites
     a.host.run("ping", "-c", 1, "-W", 2, b.host_ip)
     b.host.sysctl(net__ipv4__icmp_ratelimit=1000)
-    before = two_by_two.weft.node_packets("ip4-lookup")
+    before = two_by_two.weft.node_packets(PLAIN_WAY[-1])
     received = b.host.counters("eth0")["rx_packets"]
     _spray(a, b, flows=32, packets=20)
     poll_until(lambda: b.host.counters("eth0")["rx_packets"] >= received + 640, 3, "640 packets arrive")
-    grown = {thread: count - before.get(thread, 0) for thread, count in two_by_two.weft.node_packets("ip4-lookup").items()}
+    grown = {thread: count - before.get(thread, 0) for thread, count in two_by_two.weft.node_packets(PLAIN_WAY[-1]).items()}
     busy = [thread for thread, count in grown.items() if count > 50]
     assert len(busy) == 2, f"packets by thread: {grown}"
 

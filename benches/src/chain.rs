@@ -19,7 +19,7 @@ use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, No
 use weft_nodes::fib::{Action, Change, Ip6, Preference};
 use weft_nodes::fib::{PathTarget, RoutePath};
 use weft_nodes::graph::{Settings, Tables, add_nodes};
-use weft_nodes::headers::{MacAddr, build};
+use weft_nodes::headers::{MacAddr, build, checksum};
 use weft_nodes::interface::{Interfaces, Kind};
 use weft_nodes::ip4::{Ip4, Owner, TableIndex};
 use weft_nodes::router::{Routed, Router, RouterSettings};
@@ -48,6 +48,10 @@ pub trait Traffic: Routed {
 
     /// A packet, the shortest of UDP.
     fn template() -> Vec<u8>;
+    /// A packet of a mix, and how many of a hundred are like it.
+    fn other(_: Mix) -> (Vec<u8>, u64) {
+        (Vec::new(), 0)
+    }
     /// The template with another destination, its checksums right.
     fn write(data: &mut [u8], template: &[u8], destination: Self::Destination);
     /// The address of one of two ports.
@@ -65,6 +69,22 @@ impl Traffic for Ip4 {
     fn template() -> Vec<u8> {
         let udp = build::ethernet().macs(PEER, OURS).ipv4([10, 0, 0, 2], [10, 1, 1, 1]).udp(1024, 5678);
         udp.payload(&[0; FRAME_BYTES - 42]).build()
+    }
+
+    fn other(mix: Mix) -> (Vec<u8>, u64) {
+        let ip = build::ethernet().macs(PEER, OURS).ipv4([10, 0, 0, 2], [10, 1, 1, 1]);
+        match mix {
+            Mix::Pure => (Vec::new(), 0),
+            Mix::Odd(share) => {
+                let udp = ip.options(&[1, 1, 1, 0]).udp(1024, 5678);
+                (udp.payload(&[0; FRAME_BYTES - 46]).build(), share)
+            }
+            Mix::Padded(share) => {
+                let mut frame = ip.udp(1024, 5678).payload(&[0; 12]).build();
+                frame.resize(FRAME_BYTES, 0);
+                (frame, share)
+            }
+        }
     }
 
     fn write(data: &mut [u8], template: &[u8], destination: u32) {
@@ -181,12 +201,35 @@ pub struct Case {
     pub vector: usize,
     /// Buffers in circulation: a vector's worth stays in the cache, a large ring does not.
     pub buffers: usize,
+    /// What is sent besides the packets of the template; of IPv4.
+    pub mix: Mix,
+}
+
+/// Packets among those of the template, in no order, of a hundred.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mix {
+    /// None.
+    Pure,
+    /// With options, so that ip4-woven leaves them to the graph.
+    Odd(u64),
+    /// With padding, as a bare acknowledgement.
+    Padded(u64),
+}
+
+impl Case {
+    /// One route, all packets alike.
+    pub const fn simple(name: &'static str, vector: usize) -> Case {
+        Case { name, routes: 1, vector, buffers: 256, mix: Mix::Pure }
+    }
 }
 
 /// Makes packets: one template, destinations in turn.
 struct Source<F: Traffic> {
     next: Nexts<Next>,
     template: Vec<u8>,
+    /// See [`Traffic::other`].
+    other: (Vec<u8>, u64),
+    random: Random,
     destinations: Vec<F::Destination>,
     position: usize,
     left: usize,
@@ -206,7 +249,12 @@ impl<F: Traffic<Destination: Send>> Node for Source<F> {
             let mut packet = cx.buffers.packet(index);
             let destination = self.destinations[self.position];
             self.position = (self.position + 1) % self.destinations.len();
-            F::write(packet.data_mut(), &self.template, destination);
+            let (other, share) = &self.other;
+            let template = match *share > 0 && self.random.next() % 100 < *share {
+                true => other,
+                false => &self.template,
+            };
+            F::write(packet.data_mut(), template, destination);
         }
         self.left -= count;
         cx.send(self.next.to(Next::Ethernet), &packets[..count]);
@@ -223,7 +271,10 @@ pub fn write(data: &mut [u8], template: &[u8], destination: u32) {
         return;
     };
     ip.destination.set(destination);
-    ip.fill_checksum();
+    ip.checksum.set(0);
+    let header = 14..14 + ip.header_length().min(data.len() - 14);
+    let checksum = checksum::of(&data[header]);
+    data[24..26].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// Takes packets as a transmit ring of some length does: frees them in order, later.
@@ -261,8 +312,8 @@ pub struct Chain<F: Traffic = Ip4> {
 }
 
 impl<F: Traffic<Destination: Send>> Chain<F> {
-    /// Builds the router of a case.
-    pub fn new(case: &Case) -> Result<Self> {
+    /// Builds the router of a case, with or without ip4-woven.
+    pub fn new(case: &Case, woven: bool) -> Result<Self> {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, 32_768)], ..BufferConfig::default() },
             ..EngineConfig::default()
@@ -278,7 +329,7 @@ impl<F: Traffic<Destination: Send>> Chain<F> {
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", LOAD_BALANCES + 1, LOAD_BALANCES + 1)?,
-            settings: Settings::default(),
+            settings: Settings { woven, ..Settings::default() },
             main: Waker::new()?,
         };
         let nodes = add_nodes(&mut engine, &tables)?;
@@ -294,6 +345,8 @@ impl<F: Traffic<Destination: Send>> Chain<F> {
                     Box::new(Source::<F> {
                         next: w.nexts(),
                         template: template.clone(),
+                        other: F::other(case.mix),
+                        random: Random::new(2),
                         destinations: destinations.clone(),
                         position: 0,
                         left: 0,
@@ -331,10 +384,13 @@ impl<F: Traffic<Destination: Send>> Chain<F> {
         Ok(Chain { engine, worker, router, interfaces, destinations, template, source: ids[0] })
     }
 
-    /// Forwards `packets`; returns clocks per packet of each of [`Traffic::NODES`], then of the sink.
+    /// Forwards `packets`; returns clocks per packet of each of [`Traffic::NODES`], then of the sink and of ip4-woven.
     pub fn round(&mut self, packets: usize) -> Vec<f64> {
-        let ids: Vec<NodeId> =
-            F::NODES.iter().chain(&["sink"]).filter_map(|name| self.engine.graph().id(name)).collect();
+        let ids: Vec<NodeId> = F::NODES
+            .iter()
+            .chain(&["sink", "ip4-woven"])
+            .filter_map(|name| self.engine.graph().id(name))
+            .collect();
         let clocks = |engine: &Engine| -> Vec<u64> {
             ids.iter().map(|id| engine.counters.clocks.sum(id.index())).collect()
         };

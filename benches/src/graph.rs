@@ -10,7 +10,7 @@ use weft_nodes::ip4::{Ip4, TableIndex};
 
 use crate::allocations;
 use crate::bare;
-use crate::chain::{Case, Chain, Traffic};
+use crate::chain::{Case, Chain, Mix, Traffic};
 use crate::report::Rounds;
 
 /// Options of `graph`.
@@ -22,30 +22,37 @@ pub struct Options {
     /// Packets per round
     #[arg(long, default_value_t = 2_000_000)]
     packets: usize,
+    /// Only cases whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
     /// Core to run on
     #[arg(long, default_value_t = 1)]
     core: usize,
 }
 
-const CASES: [Case; 5] = [
-    Case { name: "1 route", routes: 1, vector: 256, buffers: 256 },
-    Case { name: "1 route, vectors of 32", routes: 1, vector: 32, buffers: 256 },
-    Case { name: "1 route, 16,384 buffers", routes: 1, vector: 256, buffers: 16_384 },
-    Case { name: "600,000 routes, random destinations", routes: 600_000, vector: 256, buffers: 256 },
-    Case {
-        name: "600,000 routes, random destinations, 16,384 buffers",
-        routes: 600_000,
-        vector: 256,
-        buffers: 16_384,
-    },
+const MANY: Case = Case { routes: 600_000, ..Case::simple("600,000 routes, random destinations", 256) };
+
+const CASES: [Case; 10] = [
+    Case::simple("1 route", 256),
+    Case::simple("1 route, vectors of 32", 32),
+    Case { buffers: 16_384, ..Case::simple("1 route, 16,384 buffers", 256) },
+    MANY,
+    Case { name: "600,000 routes, random destinations, 16,384 buffers", buffers: 16_384, ..MANY },
+    Case { mix: Mix::Padded(50), ..Case::simple("1 route, 50 % padded", 256) },
+    Case { mix: Mix::Odd(1), ..Case::simple("1 route, 1 % odd", 256) },
+    Case { mix: Mix::Odd(10), ..Case::simple("1 route, 10 % odd", 256) },
+    Case { mix: Mix::Odd(25), ..Case::simple("1 route, 25 % odd", 256) },
+    Case { mix: Mix::Odd(50), ..Case::simple("1 route, 50 % odd", 256) },
 ];
+
+const MANY6: Case = Case { routes: 200_000, ..Case::simple("IPv6, 200,000 routes", 256) };
 
 /// Of IPv6. The bare loop is IPv4's.
 const IP6_CASES: [Case; 4] = [
-    Case { name: "IPv6, 1 route", routes: 1, vector: 256, buffers: 256 },
-    Case { name: "IPv6, 1 route, vectors of 32", routes: 1, vector: 32, buffers: 256 },
-    Case { name: "IPv6, 200,000 routes", routes: 200_000, vector: 256, buffers: 256 },
-    Case { name: "IPv6, 200,000 routes, 16,384 buffers", routes: 200_000, vector: 256, buffers: 16_384 },
+    Case::simple("IPv6, 1 route", 256),
+    Case::simple("IPv6, 1 route, vectors of 32", 32),
+    MANY6,
+    Case { name: "IPv6, 200,000 routes, 16,384 buffers", buffers: 16_384, ..MANY6 },
 ];
 
 /// Runs all cases.
@@ -55,52 +62,69 @@ pub fn run(options: &Options) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pin to core {}", options.core))?;
     println!("clocks per packet (time stamp counter), min / median / max of {} rounds", options.rounds);
     println!("rival: the same work in one bare loop over the same forwarding table, interleaved with ours\n");
-    for case in &CASES {
-        let chain = Chain::<Ip4>::new(case)?;
+    let wanted = |case: &&Case| case.name.contains(&options.only);
+    for case in CASES.iter().filter(wanted) {
+        let (chain, woven) = (Chain::<Ip4>::new(case, false)?, Chain::<Ip4>::new(case, true)?);
         let fib = chain.router.table::<Ip4>(TableIndex(0)).context("table 0 exists")?.rib.fib();
         let (template, destinations) = (chain.template.clone(), chain.destinations.clone());
         let mut position = 0;
-        measure(chain, case, options, |packets| {
-            Some(bare::round(&fib, &template, &destinations, &mut position, packets))
+        measure(chain, Some(woven), case, options, |packets| {
+            (case.mix == Mix::Pure)
+                .then(|| bare::round(&fib, &template, &destinations, &mut position, packets))
         })?;
     }
-    for case in &IP6_CASES {
-        measure(Chain::<Ip6>::new(case)?, case, options, |_| None)?;
+    for case in IP6_CASES.iter().filter(wanted) {
+        measure(Chain::<Ip6>::new(case, true)?, None, case, options, |_| None)?;
     }
     Ok(())
 }
 
-/// A case, beside a rival if there is one.
+/// A case, beside the same with ip4-woven and beside a rival, where there are.
 fn measure<F: Traffic<Destination: Send>>(
     mut chain: Chain<F>,
+    mut woven: Option<Chain<F>>,
     case: &Case,
     options: &Options,
     mut rival: impl FnMut(usize) -> Option<f64>,
 ) -> Result<()> {
-    // The first round fills caches and takes the page faults.
-    chain.round(options.packets);
     let mut nodes = vec![Rounds::default(); F::NODES.len() + 1];
-    let (mut sums, mut bare, mut ratios) = (Rounds::default(), Rounds::default(), Rounds::default());
+    let (mut sums, mut shorter, mut gains) = (Rounds::default(), Rounds::default(), Rounds::default());
+    let (mut bare, mut ratios) = (Rounds::default(), Rounds::default());
     let mut allocated = 0;
-    for _ in 0..options.rounds {
+    for round in 0..=options.rounds {
         let before = allocations::count();
         let clocks = chain.round(options.packets);
-        // Those of this function itself: two vectors of names and figures.
-        allocated += allocations::count() - before;
         let sum: f64 = clocks.iter().sum();
+        let short = woven.as_mut().map(|woven| woven.round(options.packets).iter().sum::<f64>());
+        // The first round fills caches and takes the page faults.
+        if round == 0 {
+            continue;
+        }
+        // Those of this function itself: vectors of names and figures.
+        allocated += allocations::count() - before;
         nodes.iter_mut().zip(&clocks).for_each(|(rounds, clocks)| rounds.add(*clocks));
         sums.add(sum);
+        if let Some(short) = short {
+            shorter.add(short);
+            gains.add(short / sum);
+        }
         if let Some(rival) = rival(options.packets) {
             bare.add(rival);
-            ratios.add(sum / rival);
+            ratios.add(short.unwrap_or(sum) / rival);
         }
     }
-    ensure!(chain.drops() == 0, "{}: {} packets were dropped", case.name, chain.drops());
+    for drops in [Some(chain.drops()), woven.map(|woven| woven.drops())].into_iter().flatten() {
+        ensure!(drops == 0, "{}: {drops} packets were dropped", case.name);
+    }
     println!("== {}", case.name);
     for (name, rounds) in F::NODES.iter().chain(&["sink"]).zip(&nodes) {
         println!("  {name:<16} {}", rounds.spread());
     }
     println!("  {:<16} {}", "sum", sums.spread());
+    if !gains.median().is_nan() {
+        println!("  {:<16} {}", "with ip4-woven", shorter.spread());
+        println!("  {:<16} median {:.2}", "of the sum", gains.median());
+    }
     if !ratios.median().is_nan() {
         println!("  {:<16} {}", "bare loop", bare.spread());
         println!("  {:<16} median {:.2}", "ratio", ratios.median());

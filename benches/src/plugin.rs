@@ -86,8 +86,8 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn measure(options: &Options, vector: usize, plugin_first: bool) -> Result<()> {
-    let case = Case { name: "1 route", routes: 1, vector, buffers: 256 };
-    let mut chain = Chain::<weft_nodes::ip4::Ip4>::new(&case)?;
+    let case = Case::simple("1 route", vector);
+    let mut chain = Chain::<weft_nodes::ip4::Ip4>::new(&case, false)?;
     let engine = &mut chain.engine;
     let mut host = Host::default();
     let library = Library::open(&options.library)?;

@@ -46,7 +46,7 @@ pub struct Report {
     pub ratio: Rounds,
 }
 
-const CASE: Case = Case { name: "", routes: 1, vector: 256, buffers: 256 };
+const CASE: Case = Case::simple("", 256);
 /// Packets of a round: a tenth of a second.
 const PACKETS: usize = 1_500_000;
 /// Between two changes of interfaces.
@@ -69,7 +69,7 @@ fn processor_time() -> Result<Duration> {
 /// Runs all rounds.
 pub fn measure(load: &Load) -> Result<Report> {
     pin(load.readers_core)?;
-    let chain = Chain::<weft_nodes::ip4::Ip4>::new(&CASE)?;
+    let chain = Chain::<weft_nodes::ip4::Ip4>::new(&CASE, true)?;
     let Chain { mut engine, mut worker, mut interfaces, source, .. } = chain;
     let segment = engine.stats.fd();
     let readers = (0..load.readers).map(|_| Ok(Reader::from_fd(segment.try_clone_to_owned()?)?));

@@ -166,13 +166,10 @@ impl Node for EthernetInput {
         cx.each_first(frame, |packet| {
             if packet.meta.rx_interface != interface {
                 interface = packet.meta.rx_interface;
-                plain = input.plain(interface);
+                plain = Plain::of(input.table, input.types, input.arc, interface);
             }
             match packet.header::<EthernetHeader>() {
-                Some(ethernet)
-                    if ethernet.stations_key() == plain.station
-                        && ethernet.ether_type() == EtherType::IPV4 =>
-                {
+                Some(ethernet) if plain.takes4(ethernet) => {
                     packet.advance(EthernetHeader::LENGTH);
                     packet.meta.set_table(plain.table);
                     plain.next
@@ -205,12 +202,13 @@ struct Input<'a> {
 /// What untagged IP packets to us on one interface have in common. (A device has set `link_offset` and
 /// `network_offset` for them.)
 #[derive(Clone, Copy)]
-struct Plain {
+pub(crate) struct Plain {
     /// [`EthernetHeader::stations_key`] of our address, if IPv4 is taken there.
     station: u64,
-    table: u32,
+    /// Where packets of IPv4 are looked up.
+    pub table: u32,
     /// Who handles IPv4.
-    next: NodeId,
+    pub next: NodeId,
     /// The same of IPv6.
     station6: u64,
     table6: u32,
@@ -220,8 +218,8 @@ struct Plain {
 impl Plain {
     /// A station that no packet is to.
     const NOBODY: u64 = 1;
-    /// Matches no packet.
-    const NONE: Plain = Plain {
+    /// Takes no packet.
+    pub const NONE: Plain = Plain {
         station: Self::NOBODY,
         table: 0,
         next: NodeId::DROP,
@@ -229,18 +227,22 @@ impl Plain {
         table6: 0,
         next6: NodeId::DROP,
     };
-}
 
-impl Input<'_> {
+    /// Of this interface; `arc` is the `ethernet` arc.
     #[cold]
-    fn plain(&self, interface: InterfaceIndex) -> Plain {
-        let Some(entry) = self.table.get(interface).filter(|entry| entry.up) else {
+    pub fn of(
+        table: &InterfaceTable,
+        types: Handlers<'_>,
+        arc: ArcStart<'_>,
+        interface: InterfaceIndex,
+    ) -> Plain {
+        let Some(entry) = table.get(interface).filter(|entry| entry.up) else {
             return Plain::NONE;
         };
-        if self.arc.place(interface).is_some() {
+        if arc.place(interface).is_some() {
             return Plain::NONE;
         }
-        let to_us = |ether_type| match handler(self.types, entry, ether_type) {
+        let to_us = |ether_type| match handler(types, entry, ether_type) {
             Ok(next) => (entry.mac.key(), next),
             Err(_) => (Plain::NOBODY, NodeId::DROP),
         };
@@ -248,6 +250,19 @@ impl Input<'_> {
         Plain { station, table: entry.ip4.table.0, next, station6, table6: entry.ip6.table.0, next6 }
     }
 
+    /// Whether it takes no packet of IPv4.
+    pub fn is_none4(&self) -> bool {
+        self.station == Plain::NOBODY
+    }
+
+    /// Whether a frame with this header is one of them, of IPv4.
+    #[inline(always)]
+    pub fn takes4(&self, ethernet: &EthernetHeader) -> bool {
+        ethernet.stations_key() == self.station && ethernet.ether_type() == EtherType::IPV4
+    }
+}
+
+impl Input<'_> {
     /// Every packet that is not plain, one question after the other.
     #[inline(never)]
     fn other(&self, packet: &mut Packet<'_>) -> NodeId {

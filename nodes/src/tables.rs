@@ -20,6 +20,8 @@ pub struct Settings {
     pub extension_headers: usize,
     /// Packets that wait for neighbours, per worker.
     pub hold: HoldSettings,
+    /// Whether packets without anything unusual take the short way (ip4-woven). Both ways do the same.
+    pub woven: bool,
     /// Room for news of neighbours on the way to the main thread, per worker and node.
     pub notices: usize,
 }
@@ -30,6 +32,7 @@ impl Default for Settings {
             icmp: IcmpSettings::default(),
             extension_headers: 8,
             hold: HoldSettings::default(),
+            woven: true,
             notices: 1024,
         }
     }

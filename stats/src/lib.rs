@@ -61,5 +61,5 @@ pub use segment::{Segment, Update};
 pub use server::{Client, StatsListener};
 pub use value::{Combined, Value};
 pub use vector::{
-    CombinedRow, CombinedVector, NameVector, Row, Scalar, SimpleRow, SimpleVector, ThreadIndex, Vector,
+    CombinedRow, CombinedVector, NameVector, Part, Row, Scalar, SimpleRow, SimpleVector, ThreadIndex, Vector,
 };

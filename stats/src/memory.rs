@@ -207,6 +207,13 @@ impl<T: Shared> Cells<T> {
         // stores.
         Some(unsafe { &*self.first.as_ptr().add(index) })
     }
+
+    /// The first `len` elements, or all.
+    #[inline(always)]
+    pub fn first(&self, len: usize) -> &[T] {
+        // SAFETY: as in `get`.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), len.min(self.count)) }
+    }
 }
 
 /// Why a file cannot be read as a segment.

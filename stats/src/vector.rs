@@ -70,6 +70,12 @@ pub(crate) mod private {
         fn load(cell: &Self::Cell) -> Self;
         fn store(self, cell: &Self::Cell);
         fn plus(self, other: Self) -> Self;
+
+        /// Adds to a cell that no other thread writes.
+        #[inline(always)]
+        fn add_to(self, cell: &Self::Cell) {
+            Self::load(cell).plus(self).store(cell);
+        }
     }
 
     impl Element for u64 {
@@ -110,6 +116,13 @@ pub(crate) mod private {
         #[inline(always)]
         fn plus(self, other: Combined) -> Combined {
             self + other
+        }
+
+        // One number after the other: each is one instruction, where both together were six.
+        #[inline(always)]
+        fn add_to(self, cell: &Pair) {
+            self.packets.add_to(&cell.packets);
+            self.bytes.add_to(&cell.bytes);
         }
     }
 
@@ -237,7 +250,7 @@ impl<T: Element> Row<T> {
     #[inline(always)]
     fn plus(&self, index: usize, value: T) {
         if let Some(cell) = self.cells.get(index) {
-            T::load(cell).plus(value).store(cell);
+            value.add_to(cell);
         }
     }
 }
@@ -248,6 +261,51 @@ impl<T: Element> Row<T> {
     #[inline(always)]
     pub fn address(&self, index: usize) -> *const T::Cell {
         self.cells.get(index).map_or(std::ptr::dangling(), std::ptr::from_ref)
+    }
+}
+
+/// The first values of a row, for loops that look at something else of the same number: see [`Row::first`].
+pub struct Part<'a, T: Element> {
+    cells: &'a [T::Cell],
+    _one_thread: PhantomData<Cell<()>>,
+}
+
+impl<T: Element> Row<T> {
+    /// The first `len` values, or all. Where there are as many as in a slice that is looked at before, one check is for both.
+    #[inline(always)]
+    pub fn first(&self, len: usize) -> Part<'_, T> {
+        Part { cells: self.cells.first(len), _one_thread: PhantomData }
+    }
+}
+
+impl<T: Element> Part<'_, T> {
+    /// Number of values.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+}
+
+impl<'a, T: Element> Part<'a, T> {
+    /// As [`Row::first`].
+    #[inline(always)]
+    pub fn first(&self, len: usize) -> Part<'a, T> {
+        Part { cells: &self.cells[..len.min(self.cells.len())], _one_thread: PhantomData }
+    }
+}
+
+impl Part<'_, Combined> {
+    /// As [`Row::add`].
+    #[inline(always)]
+    pub fn add(&self, index: usize, packets: u64, bytes: u64) {
+        if let Some(cell) = self.cells.get(index) {
+            Combined { packets, bytes }.add_to(cell);
+        }
     }
 }
 

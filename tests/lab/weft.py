@@ -18,6 +18,10 @@ from .namespace import poll_until
 
 TREE = Path(__file__).resolve().parents[2]
 START_SECONDS = 15
+# WEFT_NO_WOVEN=1: all packets take the graph. No test may see that but in what nodes count.
+WOVEN = not os.environ.get("WEFT_NO_WOVEN")
+# The nodes that plain packets pass, from the one that the ports send to.
+PLAIN_WAY = ["ethernet-input", "ip4-woven"] if WOVEN else ["ethernet-input", "ip4-input", "ip4-lookup", "ip4-rewrite"]
 STOP_SECONDS = 5
 
 
@@ -109,7 +113,8 @@ interfaces {{
 
     def start(self):
         self.runtime.mkdir(exist_ok=True)
-        self.process = self.namespace.start(binary("weft"), "-c", self.config, log=self.log)
+        options = [] if WOVEN else ["--no-woven"]
+        self.process = self.namespace.start(binary("weft"), *options, "-c", self.config, log=self.log)
         self.lab.on_close(self._end)
         poll_until(lambda: self.process.poll() is not None or self._answers(), START_SECONDS,
                    f"weft answers on {self.socket}; its log:\n{self.log_text()}")

@@ -23,6 +23,10 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "check_config", "words"])]
     pub write_api_files: Option<PathBuf>,
 
+    /// Have all packets take the graph: for tests, which pass with it and without.
+    #[arg(long, hide = true)]
+    pub no_woven: bool,
+
     /// The configuration itself: weft unix { nodaemon } cpu { workers 2 }
     #[arg(value_name = "CONFIGURATION", trailing_var_arg = true)]
     pub words: Vec<String>,

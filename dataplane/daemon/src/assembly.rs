@@ -54,7 +54,7 @@ pub fn assemble(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, V
     check_pages(&config, &engine)?;
     let mut interfaces = Interfaces::new(&engine, config.limits.interfaces as usize);
     let main = Waker::new().context("create an eventfd")?;
-    let (mut router, tables) = forwarding::make(&mut engine, &interfaces, &config.limits, main.clone())?;
+    let (mut router, tables) = forwarding::make(&mut engine, &interfaces, &config, main.clone())?;
     let nodes = add_nodes(&mut engine, &tables)?;
     nodes.attach(&mut router);
     nodes.forget_deleted(&mut interfaces);

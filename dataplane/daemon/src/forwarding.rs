@@ -15,7 +15,7 @@ use weft_nodes::neighbor::NeighborSettings;
 use weft_nodes::router::{Router, RouterSettings, RoutesError};
 use weft_stats::StatsError;
 
-use crate::config::limits::Limits;
+use crate::config::Config;
 use crate::state::Dataplane;
 
 /// Why there is no router.
@@ -33,9 +33,10 @@ pub enum ForwardingError {
 pub fn make(
     engine: &mut Engine,
     interfaces: &Interfaces,
-    limits: &Limits,
+    config: &Config,
     main: Waker,
 ) -> Result<(Router, Tables), ForwardingError> {
+    let limits = &config.limits;
     let next_hops = limits.next_hops as usize;
     let settings = RouterSettings {
         tables: limits.vrfs as usize,
@@ -59,6 +60,7 @@ pub fn make(
             per_worker: limits.arp_hold_packets as usize,
             ..HoldSettings::default()
         },
+        woven: !config.no_woven,
         ..Settings::default()
     };
     let tables = Tables {

@@ -31,7 +31,8 @@ fn run(args: &Args) -> Result<bool> {
         return Ok(true);
     }
     let source = args.source()?;
-    let Parsed { config, warnings } = config::parse(&source)?;
+    let Parsed { mut config, warnings } = config::parse(&source)?;
+    config.no_woven = args.no_woven;
     if !warnings.is_empty() {
         eprintln!("{warnings}");
     }

@@ -6,6 +6,8 @@
 //! that sees received packets first has their headers fetched ahead ([`Context::each_first`]); a node that reads a large
 //! table starts that table's cache miss ahead ([`Context::pipeline`]).
 
+use std::ops::Range;
+
 use crate::buffer::{BufferCache, Packet};
 use crate::clock::Tsc;
 use crate::counters::{Counters, WorkerColumn};
@@ -27,6 +29,38 @@ const NEAR: usize = 16;
 /// Copies of one packet, at most: one vector of them.
 pub const MAX_COPIES: usize = FRAME_SIZE;
 
+/// What has been published, and what a worker has adopted. Whatever a node has found out from published objects, arcs and
+/// registries is still so while this is equal, but for objects where there were none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Version {
+    retired: u64,
+    adopted: u64,
+}
+
+/// What a node in front of another one makes of a vector.
+pub(crate) struct FrontVector {
+    /// Goes on, each packet to its entry of [`Context::nexts`].
+    pub taken: [BufferIndex; FRAME_SIZE],
+    pub taken_count: usize,
+    /// Stays in the vector.
+    pub left: [BufferIndex; FRAME_SIZE],
+    pub left_count: usize,
+    /// Vectors that pass before the node is asked again.
+    pub rests: u32,
+}
+
+impl FrontVector {
+    pub fn new() -> Box<FrontVector> {
+        Box::new(FrontVector {
+            taken: [BufferIndex(0); FRAME_SIZE],
+            taken_count: 0,
+            left: [BufferIndex(0); FRAME_SIZE],
+            left_count: 0,
+            rests: 0,
+        })
+    }
+}
+
 /// The worker, as a node sees it.
 pub struct Context<'a> {
     /// Buffers: allocate, free, look inside.
@@ -47,6 +81,8 @@ pub struct Context<'a> {
     pub(crate) details: &'a Details,
     pub(crate) edges: &'a mut EdgeCounts,
     pub(crate) nexts: &'a mut [NodeId; FRAME_SIZE],
+    pub(crate) front: &'a mut FrontVector,
+    pub(crate) adopted: u64,
     pub(crate) handoff: &'a mut Handoff,
 }
 
@@ -73,6 +109,12 @@ impl<'a> Context<'a> {
     #[inline(always)]
     pub fn handlers(&self, registry: RegistryId) -> Handlers<'a> {
         self.registries.table(registry)
+    }
+
+    /// What all that a node can read is a version of.
+    #[inline(always)]
+    pub fn version(&self) -> Version {
+        Version { retired: self.guard.epoch(), adopted: self.adopted }
     }
 
     /// By what the node tells the trace more of the packets of `frame` than their metadata says.
@@ -220,6 +262,102 @@ impl<'a> Context<'a> {
     #[inline(always)]
     pub fn hand_on_written(&mut self, frame: &Frame) {
         self.hand_on(frame.packets());
+    }
+
+    /// For a node in front of another one: runs `each` on the packets of its vector with these numbers, until it returns `None`;
+    /// returns the number of that packet, or the end of the range. Those before it are taken, and go where `each` has said
+    /// ([`Context::hand_on_taken`]). Headers of received packets are fetched `FETCH` packets ahead, unless that is 0.
+    ///
+    /// For loops that end at the first packet out of the ordinary: without a call in it, all that a loop needs stays in
+    /// registers.
+    #[inline(always)]
+    pub fn take_until<const FETCH: usize>(
+        &mut self,
+        frame: &Frame,
+        range: Range<usize>,
+        mut each: impl FnMut(usize, &mut Packet<'_>) -> Option<NodeId>,
+    ) -> usize {
+        let view = self.buffers.view();
+        let (packets, front) = (frame.indices(), &mut *self.front);
+        let (start, end) = (range.start, range.end.min(FRAME_SIZE));
+        let mut i = start;
+        while i < end {
+            if FETCH > 0 {
+                view.prefetch(packets[i + FETCH]);
+            }
+            // SAFETY: as in `each`.
+            let mut packet = unsafe { view.packet(packets[i]) };
+            let Some(next) = each(i, &mut packet) else { break };
+            self.nexts[i] = next;
+            i += 1;
+        }
+        // Those that were taken stand one after the other.
+        let taken = front.taken_count;
+        if start < i && taken + i - start <= FRAME_SIZE {
+            front.taken[taken..taken + i - start].copy_from_slice(&packets[start..i]);
+            self.nexts.copy_within(start..i, taken);
+            front.taken_count += i - start;
+        }
+        i
+    }
+
+    /// Likewise, but `look` changes nothing and takes nothing; it says whether to go on. Headers are fetched as by
+    /// [`Context::each_first`].
+    #[inline(always)]
+    pub fn look_until(
+        &mut self,
+        frame: &Frame,
+        range: Range<usize>,
+        mut look: impl FnMut(usize, &Packet<'_>) -> bool,
+    ) -> usize {
+        let view = self.buffers.view();
+        let packets = frame.indices();
+        let (mut i, end) = (range.start, range.end.min(FRAME_SIZE));
+        while i < end {
+            view.prefetch(packets[i + FAR]);
+            // SAFETY: as in `each`.
+            let packet = unsafe { view.packet(packets[i]) };
+            if !look(i, &packet) {
+                break;
+            }
+            i += 1;
+        }
+        i
+    }
+
+    /// Starts to load the headers of the first packets of a vector, before [`Context::take_until`].
+    #[inline(always)]
+    pub fn fetch_first(&mut self, frame: &Frame) {
+        let view = self.buffers.view();
+        for i in 0..FAR {
+            view.prefetch(frame.ahead(0, i));
+        }
+    }
+
+    /// For a node in front of another one: leaves packets to that. Each packet of a vector is taken or left, and none twice.
+    #[inline(always)]
+    pub fn leave(&mut self, packets: &[BufferIndex]) {
+        let front = &mut *self.front;
+        if let Some(places) = front.left.get_mut(front.left_count..front.left_count + packets.len()) {
+            places.copy_from_slice(packets);
+            front.left_count += packets.len();
+        }
+    }
+
+    /// Leaves all packets of so many further vectors to it.
+    pub fn leave_vectors(&mut self, vectors: u32) {
+        self.front.rests = vectors;
+    }
+
+    /// Hands on what was taken.
+    #[inline(always)]
+    pub fn hand_on_taken(&mut self) {
+        let (frames, edges, front, node) = (&mut *self.frames, &mut *self.edges, &*self.front, self.node);
+        let count = front.taken_count;
+        group_by_next(&front.taken[..count], &self.nexts[..count], |next, run| {
+            edges.add(node, next, run.len());
+            frames.push(next, run, false);
+        });
     }
 
     /// Hands packets on, each to its entry of `self.nexts`.

@@ -292,6 +292,8 @@ impl Engine {
             let next = self.graph.node(*id).map_or(&[][..], |info| info.spec.next);
             next.iter().filter_map(|next| Some((*id, self.graph.id(next)?)))
         });
+        let front = |(def, id): (&NodeDef<'_>, &NodeId)| Some((*id, self.graph.id(def.spec.front_of?)?));
+        let fronts: Arc<[_]> = defs.iter().zip(&ids).filter_map(front).collect();
         let edges: Arc<[_]> = self.edges.add(&mut self.stats, declared, |edge| self.graph.edge(edge)).into();
         for (worker, thread) in self.workers.iter_mut().zip(1u16..) {
             let mut adopted = Vec::with_capacity(ids.len());
@@ -300,11 +302,12 @@ impl Engine {
                 let wiring = Wiring { graph, arcs, registries, node, thread: ThreadIndex(thread) };
                 adopted.push((node, def.spec, (def.make)(&wiring)));
             }
-            let edges = Arc::clone(&edges);
+            let (edges, fronts) = (Arc::clone(&edges), Arc::clone(&fronts));
             worker.post(move |worker| {
                 for (id, spec, node) in adopted {
                     worker.adopt(id, spec, node);
                 }
+                fronts.iter().for_each(|(id, of)| worker.put_in_front(*id, *of));
                 worker.learn_edges(&edges);
             });
         }

@@ -42,6 +42,12 @@ impl Frame {
         self.indices[(i % FRAME_SIZE) + distance.min(AHEAD - 1)]
     }
 
+    /// All places: packets first, then what [`Frame::ahead`] may find. Of a known length, so that a loop needs no checks.
+    #[inline(always)]
+    pub(crate) fn indices(&self) -> &[BufferIndex; FRAME_SIZE + AHEAD] {
+        &self.indices
+    }
+
     /// Number of packets.
     #[inline(always)]
     pub fn len(&self) -> usize {
@@ -52,6 +58,13 @@ impl Frame {
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Holds these packets, and no others.
+    pub(crate) fn keep(&mut self, packets: &[BufferIndex]) {
+        let len = packets.len().min(FRAME_SIZE);
+        self.indices[..len].copy_from_slice(&packets[..len]);
+        self.len = len as u16;
     }
 
     /// Whether a packet in it is traced.

@@ -28,8 +28,8 @@ pub enum GraphError {
         /// Who brought it.
         old: String,
     },
-    /// An edge into nowhere.
-    #[error("node '{node}' of {owner} has an edge to '{next}', and there is no such node")]
+    /// An edge into nowhere, or a place in front of nothing.
+    #[error("node '{node}' of {owner} names '{next}', and there is no such node")]
     UnknownNext {
         /// The node.
         node: String,
@@ -237,7 +237,7 @@ impl Graph {
                     old: known.map_or(owner, |node| node.owner.as_str()).to_owned(),
                 });
             }
-            for next in def.spec.next {
+            for next in def.spec.next.iter().chain(&def.spec.front_of) {
                 if !self.names.contains_key(*next) && !defs.iter().any(|other| other.name == *next) {
                     return Err(GraphError::UnknownNext {
                         node: def.name.clone(),

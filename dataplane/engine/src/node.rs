@@ -276,6 +276,8 @@ pub struct NodeSpec {
     pub next: &'static [&'static str],
     /// Arcs that it is a feature of, and its places there.
     pub features: &'static [FeatureSpec<'static>],
+    /// The node that it stands in front of: see [`NodeSpec::in_front_of`].
+    pub front_of: Option<&'static str>,
     /// Packets of which numbers are handed to it.
     pub handles: &'static [Handles<'static>],
     /// Names of its reasons for which packets go to the host rather than nowhere.
@@ -296,6 +298,7 @@ impl NodeSpec {
             role: Role::Transit,
             next: &[],
             features: &[],
+            front_of: None,
             handles: &[],
             punts: &[],
             drops: &[],
@@ -335,6 +338,14 @@ impl NodeSpec {
     /// The arcs that it is a feature of.
     pub const fn features(mut self, places: &'static [FeatureSpec<'static>]) -> Self {
         self.features = places;
+        self
+    }
+
+    /// It sees each vector of the node `name` first, and takes from it the packets that it knows a shorter way for
+    /// ([`Context::hand_on_taken`]); the others stay there. Not while anything is traced or captured: then packets go the way
+    /// that an operator knows.
+    pub const fn in_front_of(mut self, name: &'static str) -> Self {
+        self.front_of = Some(name);
         self
     }
 

@@ -232,6 +232,11 @@ impl<T> SlabReader<T> {
         guard.check(&self.shared.domain);
         SlabView { slots: &self.shared.slots }
     }
+
+    /// Ids are below this.
+    pub fn capacity(&self) -> usize {
+        self.shared.slots.len()
+    }
 }
 
 /// A slab under the protection of a guard.

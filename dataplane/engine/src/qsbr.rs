@@ -164,7 +164,7 @@ impl Reader {
             self.shared.seen[self.slot].load(Ordering::Relaxed) != OFFLINE,
             "a reader must be online to read published objects"
         );
-        Guard { domain: std::ptr::from_ref::<Shared>(&self.shared), reader: PhantomData }
+        Guard { domain: &self.shared, thread: PhantomData }
     }
 }
 
@@ -177,9 +177,10 @@ impl Drop for Reader {
 /// Proof that a reader is between two quiescent points; references read with it live no longer.
 #[derive(Clone, Copy)]
 pub struct Guard<'r> {
-    domain: *const Shared,
+    /// Borrowed from the reader.
+    domain: &'r Shared,
     /// Neither `Send` nor `Sync`: the proof holds on the reader's own thread only.
-    reader: PhantomData<(&'r Reader, *const ())>,
+    thread: PhantomData<*const ()>,
 }
 
 impl Guard<'_> {
@@ -189,6 +190,13 @@ impl Guard<'_> {
             std::ptr::eq(self.domain, &*membership.0),
             "a published object was read with the guard of another domain"
         );
+    }
+
+    /// Number of retirements. What was read when it was the same is what would be read: an object that is replaced is
+    /// retired after it was unlinked. (One that is published where there was none retires nothing.)
+    #[inline(always)]
+    pub(crate) fn epoch(self) -> u64 {
+        self.domain.epoch.load(Ordering::Acquire)
     }
 }
 

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::buffer::{BufferCache, DROPPING, HEADROOM, Metadata};
 use crate::clock::{Clock, Tsc};
-use crate::context::Context;
+use crate::context::{Context, FrontVector};
 use crate::counters::{Counters, WorkerColumn};
 use crate::edges::{Edge, EdgeCounts};
 use crate::feature::Arcs;
@@ -49,6 +49,14 @@ pub enum IdlePolicy {
 const SPIN: Duration = Duration::from_micros(50);
 /// Longest sleep, so that timers of tables and device rings are never far behind.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+
+/// A node that stands in front of another one.
+struct Front {
+    node: NodeId,
+    of: NodeId,
+    /// See [`FrontVector::rests`].
+    rests: u32,
+}
 
 struct Slot {
     node: Option<Box<dyn Node>>,
@@ -135,9 +143,13 @@ pub struct Worker {
     flushers: Vec<NodeId>,
     /// Timer nodes: period in clocks, and when next.
     timers: Vec<(NodeId, u64, Tsc)>,
+    fronts: Vec<Front>,
     frames: Frames,
     empty: Box<Frame>,
     nexts: Box<[NodeId; FRAME_SIZE]>,
+    front: Box<FrontVector>,
+    /// Changes of nodes, arcs and registries so far.
+    adopted: u64,
     /// Buffers that this worker can use.
     pub buffers: BufferCache,
     counters: Counters,
@@ -170,9 +182,12 @@ impl Worker {
             inputs: Vec::new(),
             flushers: Vec::new(),
             timers: Vec::new(),
+            fronts: Vec::new(),
             frames: Frames::new(),
             empty: Frame::empty(),
             nexts: Box::new([NodeId::DROP; FRAME_SIZE]),
+            front: FrontVector::new(),
+            adopted: 0,
             buffers: parts.buffers,
             counters: parts.counters,
             reader,
@@ -270,10 +285,62 @@ impl Worker {
 
     /// Dispatches frames in the order in which they were opened.
     fn drain(&mut self, mut now: Tsc) {
-        while let Some((node, id, frame)) = self.frames.take() {
-            now = self.dispatch(node, Some(&frame), now);
+        while let Some((node, id, mut frame)) = self.frames.take() {
+            if let Some(place) = self.fronts.iter().position(|front| front.of == node) {
+                now = self.dispatch_front(place, &mut frame, now);
+            }
+            if !frame.is_empty() {
+                now = self.dispatch(node, Some(&frame), now);
+            }
             self.frames.recycle(id, frame);
         }
+    }
+
+    /// Runs a node in front of the one that `frame` is for, and takes out of it what that node has taken; returns the time
+    /// after it.
+    fn dispatch_front(&mut self, place: usize, frame: &mut Frame, now: Tsc) -> Tsc {
+        let Front { node: id, of, rests } = &mut self.fronts[place];
+        if *rests > 0 || self.recorder.active() {
+            *rests = rests.saturating_sub(1);
+            return now;
+        }
+        let (id, of) = (*id, *of);
+        let Some(Slot { node: Some(node), .. }) = self.slots.get_mut(id.index()) else {
+            return now;
+        };
+        (self.front.taken_count, self.front.left_count, self.front.rests) = (0, 0, 0);
+        node.process(
+            &mut Context {
+                buffers: &mut self.buffers,
+                counters: &self.counters,
+                now,
+                thread: self.thread,
+                node: id,
+                input: false,
+                guard: self.reader.guard(),
+                arcs: &self.arcs,
+                registries: &self.registries,
+                frames: &mut self.frames,
+                recorder: &mut self.recorder,
+                details: &self.details,
+                edges: &mut self.edges,
+                nexts: &mut self.nexts,
+                front: &mut self.front,
+                adopted: self.adopted,
+                handoff: &mut self.handoff,
+            },
+            frame,
+        );
+        let taken = self.front.taken_count;
+        debug_assert_eq!(taken + self.front.left_count, frame.len(), "each packet is taken or left");
+        if taken > 0 {
+            frame.keep(&self.front.left[..self.front.left_count]);
+            self.edges.add(of, id, taken);
+        }
+        self.fronts[place].rests = self.front.rests;
+        let after = self.clock.now();
+        self.counters.ran(id, taken as u64, after.since(now));
+        after
     }
 
     /// Runs one node; returns the time after it.
@@ -301,6 +368,8 @@ impl Worker {
             details: &self.details,
             edges: &mut self.edges,
             nexts: &mut self.nexts,
+            front: &mut self.front,
+            adopted: self.adopted,
             handoff: &mut self.handoff,
         };
         let recorded = cx.recorder.mark();
@@ -355,6 +424,8 @@ impl Worker {
             details: &self.details,
             edges: &mut self.edges,
             nexts: &mut self.nexts,
+            front: &mut self.front,
+            adopted: self.adopted,
             handoff: &mut self.handoff,
         });
     }
@@ -409,11 +480,18 @@ impl Worker {
         self.slots[id.index()] = Slot { node: Some(node), input: spec.kind == Kind::Input, role: spec.role };
     }
 
+    /// Has a node see the vectors of another one first.
+    pub(crate) fn put_in_front(&mut self, node: NodeId, of: NodeId) {
+        self.fronts.push(Front { node, of, rests: 0 });
+    }
+
     /// Takes a node out; it gives back the packets that it keeps.
     pub(crate) fn remove(&mut self, id: NodeId) {
         self.inputs.retain(|other| *other != id);
         self.flushers.retain(|other| *other != id);
         self.timers.retain(|(other, ..)| *other != id);
+        self.fronts.retain(|front| front.node != id && front.of != id);
+        self.adopted += 1;
         self.edges.forget(id);
         if let Some(mut node) = self.slots.get_mut(id.index()).and_then(|slot| slot.node.take()) {
             node.close(&mut self.buffers);
@@ -445,10 +523,12 @@ impl Worker {
 
     pub(crate) fn set_arcs(&mut self, arcs: Arc<Arcs>) {
         self.arcs = arcs;
+        self.adopted += 1;
     }
 
     pub(crate) fn set_registries(&mut self, registries: Arc<Registries>) {
         self.registries = registries;
+        self.adopted += 1;
     }
 
     /// The instance of a node, to change it or to ask it.

@@ -2,7 +2,7 @@
 //! The engine as a node author meets it: a graph built and driven on the test's own thread.
 
 use weft_engine::buffer::{BufferConfig, HEADROOM};
-use weft_engine::context::Context;
+use weft_engine::context::{Context, Version};
 use weft_engine::counters::WorkerColumn;
 use weft_engine::engine::{Engine, EngineConfig};
 use weft_engine::feature::{ArcEnd, ArcKey, ArcSpec, FeatureError, FeatureSpec};
@@ -10,6 +10,7 @@ use weft_engine::frame::{FRAME_SIZE, Frame};
 use weft_engine::graph::{GraphError, NodeDef, Registration};
 use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId, ThreadIndex};
 use weft_engine::node::{Nexts, Node, NodeSpec, ReasonBase, Reasons, Role};
+use weft_engine::publish::Slab;
 use weft_engine::trace::{CaptureFilter, Direction};
 use weft_engine::worker::Worker;
 use weft_stats::{Counter, Reader, Value};
@@ -448,4 +449,112 @@ fn the_id_of_a_node_that_has_gone_is_used_for_another_with_as_many_reasons() {
     assert_eq!((name(sink).as_deref(), name(switch).as_deref()), (Some("sink"), Some("other")));
     let of = engine.graph().reasons().find(|(_, info, _)| info.node == switch);
     assert_eq!(of.and_then(|(_, _, node)| node), Some("other"));
+}
+
+static FRONT: NodeSpec = NodeSpec::internal("front").next(&["sink"]).in_front_of("switch");
+
+/// Takes packets whose first byte is a multiple of 4 out of the vectors of `switch`.
+struct Front(NodeId);
+
+impl Node for Front {
+    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
+        let (packets, sink) = (frame.packets(), self.0);
+        let mut at = 0;
+        while at < packets.len() {
+            at = cx.take_until::<0>(frame, at..packets.len(), |_, packet| {
+                let taken = packet.data()[0] % 4 == 0;
+                packet.data_mut()[1] = 9;
+                taken.then_some(sink)
+            });
+            if let Some(&index) = packets.get(at) {
+                cx.leave(&[index]);
+                at += 1;
+            }
+        }
+        cx.leave_vectors(1);
+        cx.hand_on_taken();
+    }
+}
+
+#[test]
+fn a_node_in_front_takes_packets_out_of_the_vectors_of_another() {
+    let (mut engine, mut worker, [source, switch, sink, _]) = build(1024);
+    let add = |engine: &mut Engine| {
+        engine.add_nodes("test", vec![NodeDef::new(&FRONT, |w| Box::new(Front(w.id("sink").unwrap())))])
+    };
+    let front = add(&mut engine).unwrap()[0];
+    let pass = |worker: &mut Worker, wanted: usize| -> Vec<u8> {
+        worker.turn();
+        let source = worker.node_mut::<Source>(source).unwrap();
+        (source.wanted, source.sent) = (wanted, 0);
+        worker.turn();
+        let (sink, buffers) = worker.node_and_buffers::<Sink>(sink).unwrap();
+        let first = sink.packets.iter().map(|index| buffers.packet(*index).data()[0]).collect();
+        buffers.free(&sink.packets);
+        sink.packets.clear();
+        first
+    };
+    let given = |engine: &Engine, node: NodeId| engine.counters.vectors.sum(node.index());
+    // What is taken overtakes what is left; each in its own order.
+    assert_eq!(pass(&mut worker, 9), [0, 4, 8, 2, 6]);
+    assert_eq!((given(&engine, front), given(&engine, switch)), (3, 6));
+    // It has left the next vector alone.
+    assert_eq!(pass(&mut worker, 9), [0, 2, 4, 6, 8]);
+    assert_eq!((given(&engine, front), given(&engine, switch)), (3, 15));
+    // Nor does it take anything of a trace.
+    worker.trace(source, 1);
+    assert_eq!(pass(&mut worker, 9), [0, 2, 4, 6, 8]);
+    let way: Vec<NodeId> = worker.trace_records().iter().map(|record| record.node).collect();
+    assert_eq!(way, [source, switch, sink]);
+    worker.clear_trace();
+    assert_eq!(pass(&mut worker, 9), [0, 4, 8, 2, 6]);
+    engine.learn_edges();
+    pass(&mut worker, 0);
+    assert_eq!(engine.edges(front), [(sink, 6)]);
+    assert!(engine.edges(switch).contains(&(front, 6)), "they came by way of it");
+    engine.remove_node(front);
+    assert_eq!(pass(&mut worker, 9), [0, 2, 4, 6, 8]);
+    engine.remove_node(switch);
+    assert!(add(&mut engine).unwrap_err().to_string().contains("names 'switch', and there is no such node"));
+}
+
+type Change<'a> = Box<dyn FnMut(&mut Engine) + 'a>;
+
+#[test]
+fn a_version_is_another_one_after_each_change() {
+    static WATCH: NodeSpec = NodeSpec::input("watch");
+    #[derive(Default)]
+    struct Watch(Version);
+    impl Node for Watch {
+        fn process(&mut self, cx: &mut Context<'_>, _: &Frame) {
+            self.0 = cx.version();
+        }
+    }
+    let (mut engine, mut worker, [source, ..]) = build(256);
+    let watch = engine.add_nodes("test", vec![NodeDef::new(&WATCH, |_| Box::<Watch>::default())]).unwrap()[0];
+    let mut slab = Slab::new(&engine.domain, 4);
+    let id = slab.insert(&mut engine.domain, 1).unwrap();
+    let arc = engine.features().arc("middle").unwrap();
+    let seen = |worker: &mut Worker| {
+        worker.turn();
+        worker.node_mut::<Watch>(watch).unwrap().0
+    };
+    let mut last = seen(&mut worker);
+    assert_eq!(seen(&mut worker), last);
+    let mut changes: Vec<(&str, Change<'_>)> = vec![
+        ("an object is replaced", Box::new(|engine| slab.replace(&mut engine.domain, id, 2))),
+        (
+            "a feature is enabled",
+            Box::new(|engine| {
+                engine.set_feature(arc, PORT, "extra", true).unwrap();
+            }),
+        ),
+        ("a node goes", Box::new(|engine| engine.remove_node(source))),
+    ];
+    for (what, change) in &mut changes {
+        change(&mut engine);
+        let now = seen(&mut worker);
+        assert_ne!(now, last, "{what}");
+        last = now;
+    }
 }

@@ -21,7 +21,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ipnet::Ipv4Net;
 use thiserror::Error;
@@ -96,6 +96,7 @@ pub struct Fib {
     root: [AtomicU32; 256],
     table: Words<TABLE>,
     blocks: Words<{ BLOCKS * BLOCK }>,
+    large: AtomicBool,
 }
 
 impl Fib {
@@ -108,14 +109,59 @@ impl Fib {
         }
     }
 
+    /// For a loop without calls.
+    #[inline(always)]
+    pub fn view(&self) -> FibView<'_> {
+        FibView { root: &self.root, table: &self.table, blocks: &self.blocks }
+    }
+
+    /// Whether it is so large that most lookups of random addresses miss the caches.
+    #[inline(always)]
+    pub fn is_large(&self) -> bool {
+        self.large.load(Ordering::Relaxed)
+    }
+
     /// Starts to load the line that [`Fib::lookup`] will read.
     #[inline(always)]
     pub fn prefetch(&self, destination: u32) {
-        self.table.prefetch((destination >> 8) as usize);
+        self.view().prefetch(destination);
     }
 
     #[inline(always)]
     fn find(&self, destination: u32) -> LoadBalanceId {
+        self.view().find(destination)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_again(&self, destination: u32) -> LoadBalanceId {
+        self.find(destination)
+    }
+
+    fn block(&self, block: u32) -> &[AtomicU32] {
+        let start = block as usize * BLOCK;
+        &self.blocks[start..start + BLOCK]
+    }
+}
+
+/// The parts of a table: reached through the [`Fib`], their places would be loaded again for every packet.
+#[derive(Clone, Copy)]
+pub struct FibView<'a> {
+    root: &'a [AtomicU32; 256],
+    table: &'a [AtomicU32; TABLE],
+    blocks: &'a [AtomicU32; BLOCKS * BLOCK],
+}
+
+impl FibView<'_> {
+    /// Starts to load the line that [`FibView::find`] will read.
+    #[inline(always)]
+    pub fn prefetch(self, destination: u32) {
+        weft_engine::prefetch::read(&raw const self.table[(destination >> 8) as usize]);
+    }
+
+    /// As [`Fib::lookup`], but a route that moves at this moment may not be found.
+    #[inline(always)]
+    pub fn find(self, destination: u32) -> LoadBalanceId {
         let mut entry = Entry(self.table[(destination >> 8) as usize].load(Ordering::Acquire));
         if let Some(block) = entry.block() {
             entry = self.find_in_block(block, destination);
@@ -128,21 +174,10 @@ impl Fib {
     }
 
     #[inline(always)]
-    fn find_in_block(&self, block: u32, destination: u32) -> Entry {
+    fn find_in_block(self, block: u32, destination: u32) -> Entry {
         let block = block as usize % BLOCKS;
         let word = &self.blocks[block * BLOCK + (destination & 0xff) as usize];
         Entry(word.load(Ordering::Acquire))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn find_again(&self, destination: u32) -> LoadBalanceId {
-        self.find(destination)
-    }
-
-    fn block(&self, block: u32) -> &[AtomicU32] {
-        let start = block as usize * BLOCK;
-        &self.blocks[start..start + BLOCK]
     }
 }
 
@@ -178,7 +213,6 @@ pub struct FibWriter {
     fib: Arc<Fib>,
     blocks: Blocks,
     huge_pages_from: usize,
-    huge_pages: bool,
 }
 
 impl FibWriter {
@@ -189,10 +223,10 @@ impl FibWriter {
                 root: [const { AtomicU32::new(0) }; 256],
                 table: Words::map()?,
                 blocks: Words::map()?,
+                large: AtomicBool::new(false),
             }),
             blocks: Blocks::new(settings.blocks.min(BLOCKS as u32)),
             huge_pages_from: settings.huge_pages_from,
-            huge_pages: false,
         })
     }
 
@@ -204,10 +238,9 @@ impl FibWriter {
     /// Says how many routes the table is going to hold, so that it can choose its pages before it touches
     /// them.
     pub fn expect_routes(&mut self, routes: usize) {
-        if !self.huge_pages && routes >= self.huge_pages_from {
+        if routes >= self.huge_pages_from && !self.fib.large.swap(true, Ordering::Relaxed) {
             // A kernel without transparent huge pages refuses; the table works all the same.
             let _ = self.fib.table.prefer_huge_pages();
-            self.huge_pages = true;
         }
     }
 

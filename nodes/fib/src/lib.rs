@@ -36,7 +36,7 @@ pub use adjacency::{
     RewriteTooLong, VlanTags,
 };
 pub use family::{Family, Lookup, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
-pub use fib::{Fib, FibError, FibSettings, FibWriter};
+pub use fib::{Fib, FibError, FibSettings, FibView, FibWriter};
 pub use fib6::{Fib6, Fib6Error, Fib6Writer};
 pub use forward::{DropKind, Forward, ForwardKind};
 pub use load_balance::{

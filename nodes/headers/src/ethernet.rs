@@ -180,6 +180,15 @@ impl EthernetHeader {
         u64::from_le_bytes([a, b, c, d, e, f, g, h]) << 15
     }
 
+    /// Writes another header over it.
+    #[inline(always)]
+    pub fn replace(&mut self, header: &[u8; Self::LENGTH]) {
+        let bytes: &mut [u8; Self::LENGTH] = zerocopy::transmute_mut!(self);
+        // Two numbers that overlap, in place of three.
+        bytes[..8].copy_from_slice(&header[..8]);
+        bytes[Self::LENGTH - 8..].copy_from_slice(&header[Self::LENGTH - 8..]);
+    }
+
     /// What follows this header.
     #[inline(always)]
     pub const fn ether_type(&self) -> EtherType {

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::IpProtocol;
 use super::checksum;
+use super::{EthernetHeader, IpProtocol};
 
 /// An IPv4 header without its options.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -101,6 +101,16 @@ impl Ipv4Header {
         self.checksum.set(0);
         self.checksum.set(checksum::of(self.as_bytes()));
     }
+}
+
+/// What most frames of IPv4 begin with: a link header without tags, and an IPv4 header without options.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct PlainFrame {
+    /// The link header.
+    pub ethernet: EthernetHeader,
+    /// What it carries, if it says so.
+    pub ip: Ipv4Header,
 }
 
 /// An ICMP message type (IANA "ICMP Parameters").

@@ -143,14 +143,21 @@ impl Node for Ip4Input {
                 features = arc.place(rx).unwrap_or(Place::none(lookup));
             }
             run += 1;
-            if !is_plain(packet) {
-                if let Some(reason) = check(&mut packet.aside()) {
-                    return reasons.drop(packet, reason);
+            if let Some(ip) = packet.header::<Ipv4Header>()
+                && is_plain(ip, packet.length())
+            {
+                let total = usize::from(ip.total_length.get());
+                if total < packet.length() {
+                    take_padding_off(packet, total);
                 }
-                let ip = packet.header::<Ipv4Header>();
-                if ip.is_some_and(|ip| ip.destination().is_multicast()) {
-                    return multicast.place(rx).unwrap_or(Place::none(lookup)).enter(packet);
-                }
+                return features.enter(packet);
+            }
+            if let Some(reason) = check(&mut packet.aside()) {
+                return reasons.drop(packet, reason);
+            }
+            let ip = packet.header::<Ipv4Header>();
+            if ip.is_some_and(|ip| ip.destination().is_multicast()) {
+                return multicast.place(rx).unwrap_or(Place::none(lookup)).enter(packet);
             }
             features.enter(packet)
         });
@@ -158,15 +165,14 @@ impl Node for Ip4Input {
     }
 }
 
-/// Whether everything is right with a packet of the common shape: no options, no padding, one segment, to one host.
+/// Whether everything is right with a packet of the common shape: no options, one segment, to one host. Of the `length` bytes
+/// some may be padding.
 #[inline(always)]
-fn is_plain(packet: &Packet<'_>) -> bool {
-    let Some(ip) = packet.header::<Ipv4Header>() else {
-        return false;
-    };
-    // Packets in several buffers are left to `check`: for all others, their length is one load less.
+pub(super) fn is_plain(ip: &Ipv4Header, length: usize) -> bool {
+    // Not shorter than the header, nor longer than there are bytes: one compare, since the header is there.
+    let payload = usize::from(ip.total_length.get()).wrapping_sub(Ipv4Header::LENGTH);
     ip.version_ihl == Ipv4Header::PLAIN
-        && usize::from(ip.total_length.get()) == packet.length()
+        && payload <= length.wrapping_sub(Ipv4Header::LENGTH)
         && !(is_bad(&BAD_SOURCE, ip.source())
             | is_bad(&BAD_SOURCE, ip.destination())
             | (ip.fragment_offset() == TINY))
@@ -209,11 +215,16 @@ fn check(packet: &mut Packet<'_>) -> Option<Reason> {
     if ip.fragment_offset() == TINY && ip.protocol == IpProtocol::TCP {
         return Some(Reason::TinyFragment);
     }
-    // Ethernet pads to 60 bytes. A chained packet is longer than that and is never padded.
+    take_padding_off(packet, total);
+    None
+}
+
+/// Ethernet pads to 60 bytes. A chained packet is longer than that and is never padded.
+#[inline(always)]
+fn take_padding_off(packet: &mut Packet<'_>, total: usize) {
     if packet.meta.next_segment().is_none() {
         packet.truncate(total);
     }
-    None
 }
 
 /// A host that asks for its address by DHCP has none yet (RFC 2131 section 4.1).

@@ -13,6 +13,7 @@ pub mod min_ttl;
 mod mss;
 mod options;
 mod reassembly;
+mod woven;
 
 pub use crate::icmp_limits::{IcmpLimits, IcmpRates};
 pub use crate::tables::IcmpSettings;
@@ -29,6 +30,7 @@ pub use weft_fib::{
     VlanTags,
 };
 pub use weft_interface::{Owner, SourceCheck, TableIndex};
+pub use woven::Ip4Woven;
 
 /// Of IPv4: see there.
 pub type Action = weft_fib::Action<Ip4>;

@@ -224,13 +224,19 @@ impl Bed {
 
     /// Sets a route.
     pub fn route(&mut self, table: TableIndex, prefix: &str, targets: &[PathTarget]) {
-        let paths = targets.iter().map(|target| RoutePath::new(*target)).collect();
-        let change = Change {
+        self.routes(table, &[prefix], targets);
+    }
+
+    /// Sets routes that lead to the same.
+    pub fn routes(&mut self, table: TableIndex, prefixes: &[impl AsRef<str>], targets: &[PathTarget]) {
+        let paths: Vec<_> = targets.iter().map(|target| RoutePath::new(*target)).collect();
+        let change = |prefix: &str| Change {
             prefix: prefix.parse().expect("a prefix"),
             owner: Owner::CLI,
-            action: Action::Set(Preference::default(), paths),
+            action: Action::Set(Preference::default(), paths.clone()),
         };
-        self.router.apply(&mut self.engine, &self.interfaces, table, &[change]).expect("a route");
+        let changes: Vec<_> = prefixes.iter().map(|prefix| change(prefix.as_ref())).collect();
+        self.router.apply(&mut self.engine, &self.interfaces, table, &changes).expect("routes");
     }
 
     /// Gives an interface an address and sets it up.

@@ -32,22 +32,22 @@ const ADDRESSES: [&str; 14] = [
 ];
 
 #[derive(Clone, Debug)]
-struct Recipe {
-    port: bool,
-    tags: u8,
-    shape: u8,
-    from: usize,
-    to: usize,
-    ttl: u8,
-    length: usize,
-    flags: u16,
-    options: bool,
-    broadcast: bool,
+pub struct Recipe {
+    pub port: bool,
+    pub tags: u8,
+    pub shape: u8,
+    pub from: usize,
+    pub to: usize,
+    pub ttl: u8,
+    pub length: usize,
+    pub flags: u16,
+    pub options: bool,
+    pub broadcast: bool,
     /// Bytes that are changed afterwards.
-    damage: Vec<(usize, u8)>,
+    pub damage: Vec<(usize, u8)>,
 }
 
-fn recipe() -> impl Strategy<Value = Recipe> {
+pub fn recipe() -> impl Strategy<Value = Recipe> {
     let damage = prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec((0usize..80, any::<u8>()), 1..4)];
     let length = prop_oneof![4 => 0usize..100, 1 => 1400usize..1600, 1 => 0usize..6000];
     let flags = prop_oneof![3 => Just(0u16), 1 => Just(0x4000), 1 => any::<u16>().prop_map(|it| it & 0x3fff)];
@@ -61,7 +61,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         })
 }
 
-fn frame(port: Port, recipe: &Recipe) -> Vec<u8> {
+pub fn frame(port: Port, recipe: &Recipe) -> Vec<u8> {
     let (from, to) = (ip(ADDRESSES[recipe.from]), ip(ADDRESSES[recipe.to]));
     let mut packet = port.incoming();
     if recipe.broadcast {

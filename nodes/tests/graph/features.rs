@@ -32,7 +32,7 @@ impl Node for Feature {
 }
 
 /// A feature on an arc of an interface; its node.
-fn enable(bed: &mut Bed, arc: &str, interface: InterfaceIndex) -> NodeId {
+pub fn enable(bed: &mut Bed, arc: &str, interface: InterfaceIndex) -> NodeId {
     let nodes = vec![NodeDef::new(&FEATURE, |_| Box::<Feature>::default())];
     let features = vec![(FEATURE.name, FeatureSpec::on(arc))];
     let brought = Registration { nodes, features, ..Registration::default() };

@@ -19,3 +19,4 @@ mod loopback;
 mod min_ttl;
 mod mss;
 mod registries;
+mod woven;

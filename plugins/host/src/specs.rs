@@ -59,6 +59,7 @@ impl Specs {
             let events = description.events.iter().map(|event| spec(ReasonKind::Event, event));
             let full = description.hands_off.then_some(HANDOFF_FULL);
             Box::leak(Box::new(NodeSpec {
+                front_of: None,
                 name: leak(&description.name),
                 kind: match description.period_ms {
                     _ if description.input => Kind::Input,

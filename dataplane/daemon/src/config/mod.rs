@@ -58,6 +58,8 @@ pub struct Config {
     pub socksvr: sockets::Socksvr,
     /// Of the dataplane as a whole.
     pub settings: Vec<Wanted>,
+    /// All packets take the graph. No word says it, but an option of the command line that tests use.
+    pub no_woven: bool,
     /// The controller; absent if there is no such section.
     pub vplaned: Option<vplaned::Vplaned>,
 }

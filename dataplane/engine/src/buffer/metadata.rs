@@ -174,6 +174,12 @@ impl Metadata {
         self.extent = data_offset as u32 | (length as u32) << 16;
     }
 
+    /// Takes what is beyond `length` bytes off the end of this buffer.
+    #[inline(always)]
+    pub fn shorten(&mut self, length: usize) {
+        self.place(self.data_offset(), length.min(self.length()));
+    }
+
     /// Bytes of the whole packet, all segments.
     #[inline(always)]
     pub fn total_length(&self) -> usize {

@@ -108,6 +108,19 @@ impl<'a> Packet<'a> {
         T::mut_from_prefix(self.data_mut()).ok().map(|(header, _)| header)
     }
 
+    /// The first line and header `T` at the current position, both to change.
+    #[inline(always)]
+    pub fn meta_and_header<T: FromBytes + IntoBytes + KnownLayout + Unaligned>(
+        &mut self,
+    ) -> Option<(&mut Metadata, &mut T)> {
+        // SAFETY: as in `data_mut`; the line lies apart from the slot, and both are borrowed as long as `self` is.
+        let data = unsafe {
+            std::slice::from_raw_parts_mut(self.slot.add(self.meta.data_offset()), self.meta.length())
+        };
+        let (header, _) = T::mut_from_prefix(data).ok()?;
+        Some((self.meta, header))
+    }
+
     /// Header `T` and the bytes after it.
     #[inline(always)]
     pub fn split<T: FromBytes + KnownLayout + Immutable + Unaligned>(&self) -> Option<(&T, &[u8])> {
