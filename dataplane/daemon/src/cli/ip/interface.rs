@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `show ip6 interface`: where IPv6 is enabled, and with which addresses.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use serde::Serialize;
@@ -19,6 +19,22 @@ struct View {
     /// Whose addresses it uses.
     unnumbered: Option<String>,
     mtu: u16,
+    /// Its addresses that another station of the link uses.
+    duplicates: Vec<Duplicate>,
+    router_advertisements: Option<Advertisements>,
+}
+
+#[derive(Serialize)]
+struct Duplicate {
+    address: IpAddr,
+    mac: String,
+}
+
+/// Both in seconds.
+#[derive(Serialize)]
+struct Advertisements {
+    interval: u16,
+    lifetime: u16,
 }
 
 #[derive(Serialize)]
@@ -33,13 +49,25 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         let wanted = dataplane.interfaces.iter().filter(|(index, _)| only.is_none_or(|only| only == *index));
         let enabled = wanted.filter(|(_, interface)| interface.ip6.is_enabled());
         let mut interfaces: Vec<View> = enabled
-            .map(|(_, interface)| View {
+            .map(|(index, interface)| View {
                 name: interface.name.clone(),
                 admin_up: interface.admin_up,
                 link_local: interface.ip6.link_local,
                 addresses: interface.ip6.addresses.clone(),
                 unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
                 mtu: interface.mtu,
+                duplicates: dataplane
+                    .router
+                    .duplicates()
+                    .filter(|(on, address, _)| *on == index && address.is_ipv6())
+                    .map(|(_, address, mac)| Duplicate { address, mac: mac.to_string() })
+                    .collect(),
+                router_advertisements: Some(interface.router_advertisement)
+                    .filter(|settings| settings.on)
+                    .map(|settings| Advertisements {
+                        interval: settings.interval,
+                        lifetime: settings.lifetime,
+                    }),
             })
             .collect();
         interfaces.sort_by(|a, b| a.name.cmp(&b.name));
@@ -68,6 +96,12 @@ impl View {
             text += &format!("  unnumbered, use {lender}\n");
         }
         text += &format!("  MTU is {}\n", self.mtu);
+        for Duplicate { address, mac } in &self.duplicates {
+            text += &format!("  DUPLICATE: {address} is also used by {mac}\n");
+        }
+        if let Some(Advertisements { interval, lifetime }) = &self.router_advertisements {
+            text += &format!("  router advertisements at most {interval} s apart, lifetime {lifetime} s\n");
+        }
         text
     }
 }
