@@ -27,6 +27,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use weft_background::Rights;
+use weft_words::no_number;
 use weft_words::suggest::{nearest, one_of};
 
 use crate::{
@@ -102,9 +103,11 @@ impl<'a> Args<'a> {
     /// Takes the next word and reads it as a `T`.
     pub fn parse<T>(&mut self, what: &'static str) -> Result<T, CliError>
     where
-        T: FromStr<Err: Display>,
+        T: FromStr<Err: Display> + 'static,
     {
-        self.parse_with(what, T::from_str)
+        self.parse_with(what, |word| {
+            T::from_str(word).map_err(|error| no_number::<T>().unwrap_or_else(|| error.to_string()))
+        })
     }
 
     /// Takes the next word and reads it with `read`: for names that only the state can resolve.
@@ -128,7 +131,7 @@ impl<'a> Args<'a> {
     /// Like [`Args::parse`], but no word at all is fine too: for an argument at the end.
     pub fn optional<T>(&mut self, what: &'static str) -> Result<Option<T>, CliError>
     where
-        T: FromStr<Err: Display>,
+        T: FromStr<Err: Display> + 'static,
     {
         if self.is_empty() { Ok(None) } else { self.parse(what).map(Some) }
     }
@@ -291,7 +294,7 @@ mod tests {
         );
         assert_eq!(
             fails("weight 256", read).0,
-            "expected weight, found \"256\": number too large to fit in target type"
+            "expected weight, found \"256\": it is no number from 0 to 255"
         );
     }
 

@@ -45,6 +45,15 @@ fn tree() -> CommandTree<u64> {
     });
     tree.add(add.completer(|sum, _| vec![Candidate::new(sum.to_string(), "the sum")])).unwrap();
     tree.add(show).unwrap();
+    tree.add(Command::new("pause", |_, args| {
+        args.finish()?;
+        let end = std::time::Instant::now() + Duration::from_millis(5);
+        Ok(Reply::in_turns(move |_: &mut u64| match std::time::Instant::now() < end {
+            true => Turn::Waits,
+            false => Turn::Done(Ok(Reply::empty())),
+        }))
+    }))
+    .unwrap();
     tree
 }
 
@@ -323,4 +332,34 @@ fn an_answer_that_comes_later() {
         thread::sleep(Duration::from_millis(10));
     }
     panic!("the command was not told that its client has gone");
+}
+
+#[test]
+fn a_command_file_ends_with_the_client_that_runs_it() {
+    let daemon = Daemon::start("leaves", options());
+    let mut other = daemon.client();
+    let mut sum = || match other.run("add 0", false) {
+        Ok(Output::Text(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    let file = socket_path("leaves-file").with_extension("cmd");
+    fs::write(&file, "pause\nadd 1\n".repeat(2000)).unwrap();
+    let mut leaving = UnixStream::connect(&daemon.path).unwrap();
+    let asks = format!(
+        "{{\"protocol\":1,\"program\":\"test 1\"}}\n{{\"id\":1,\"command\":\"exec {}\"}}\n",
+        file.display()
+    );
+    leaving.write_all(asks.as_bytes()).unwrap();
+    let began = std::time::Instant::now();
+    while sum() == "sum 0\n" {
+        assert!(began.elapsed() < Duration::from_secs(10), "the file is being run");
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(leaving);
+    // The commands take 10 s in all.
+    thread::sleep(Duration::from_millis(100));
+    let after = sum();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(sum(), after, "nothing more is run");
+    fs::remove_file(&file).unwrap();
 }

@@ -8,9 +8,11 @@
 //! Pure functions, any thread.
 #![forbid(unsafe_code)]
 
+mod number;
 mod place;
 pub mod suggest;
 mod token;
 
+pub use number::no_number;
 pub use place::{Excerpt, Position, Span, WIDEST, position};
 pub use token::{Fault, Kind, Rules, Token, scan};

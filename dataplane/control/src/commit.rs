@@ -427,8 +427,9 @@ impl Trial<'_> {
         if self.current(setting, index)? == *value {
             return Ok(());
         }
-        setting.plan(self, index, value)?;
+        // First that it is a value: what follows takes it for one, and makes a smaller number of it.
         setting.grammar.check(value).map_err(|error| StepError::Value(setting.name, error))?;
+        setting.plan(self, index, value)?;
         self.draft.settings.insert((setting, index), value.clone());
         Ok(())
     }

@@ -29,8 +29,8 @@ pub trait Links {
     /// The largest IP packet that an interface can carry, and where the limit comes from, as the end of a sentence.
     fn largest_mtu(&self, index: InterfaceIndex) -> (u32, &'static str);
 
-    /// Has what is below an interface carry packets of that size. What carries more is left alone, so that it goes on
-    /// receiving what others send.
+    /// Has what is below an interface carry packets of that size. What carries more by itself is left alone, so that it goes on
+    /// receiving what others send; what was told to carry more for the interface is told to carry less again.
     fn carry(&self, index: InterfaceIndex, mtu: u32, said_by: Owner) -> Result<Undo<'_>, LinkError>;
 
     /// Gives what is below an interface a MAC address.

@@ -45,6 +45,7 @@ pub fn make(
         // A neighbour that made room holds its next hop until all workers have moved on, and gateways need some too.
         neighbors: NeighborSettings {
             limit: (limits.neighbors as usize).min(next_hops - next_hops / 8),
+            most: next_hops - next_hops / 8,
             ..NeighborSettings::default()
         },
         ..RouterSettings::default()

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
@@ -44,11 +44,21 @@ pub struct Line {
 pub struct Recent {
     lines: Arc<Mutex<VecDeque<Line>>>,
     limit: usize,
+    levels: Arc<RwLock<Levels>>,
 }
 
 impl Recent {
     fn new(limit: usize) -> Self {
-        Recent { lines: Arc::default(), limit: limit.max(1) }
+        Recent { lines: Arc::default(), limit: limit.max(1), levels: Arc::default() }
+    }
+
+    /// Messages of a class are kept from this level on.
+    pub fn set_level(&self, class: &str, level: logging::Level) {
+        if let Ok(mut levels) = self.levels.write() {
+            levels.classes.insert(class.to_owned(), filter(level));
+        }
+        // What is not kept is not even asked about otherwise.
+        tracing::callsite::rebuild_interest_cache();
     }
 
     /// A copy of the lines.
@@ -107,10 +117,16 @@ fn class(target: &str) -> String {
 }
 
 /// Which messages are kept.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Levels {
     default: LevelFilter,
     classes: BTreeMap<String, LevelFilter>,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Levels::new(&Logging::default())
+    }
 }
 
 impl Levels {
@@ -199,8 +215,14 @@ pub struct Log {
 /// Starts logging; `path` is appended to. Once per process.
 pub fn start(logging: &Logging, path: Option<&Path>) -> Result<Log> {
     let recent = Recent::new(logging.size as usize);
-    let levels = Levels::new(logging);
-    let keep = |levels: Levels| FilterFn::new(move |metadata| levels.keep(metadata));
+    if let Ok(mut levels) = recent.levels.write() {
+        *levels = Levels::new(logging);
+    }
+    let levels = Arc::clone(&recent.levels);
+    let keeps = |levels: &RwLock<Levels>, metadata: &Metadata<'_>| {
+        levels.read().is_ok_and(|levels| levels.keep(metadata))
+    };
+    let keep = |levels: Arc<RwLock<Levels>>| FilterFn::new(move |metadata| keeps(&levels, metadata));
     let opened = path.map(|path| (path, LogFile::open(path)));
     let file = match &opened {
         Some((path, Ok(file))) => {
@@ -212,7 +234,7 @@ pub fn start(logging: &Logging, path: Option<&Path>) -> Result<Log> {
     };
     let to_file = file.clone().map(|file| {
         let levels = levels.clone();
-        let keep = FilterFn::new(move |metadata| metadata.target() == COMMANDS || levels.keep(metadata));
+        let keep = FilterFn::new(move |metadata| metadata.target() == COMMANDS || keeps(&levels, metadata));
         plain().with_writer(file).with_filter(keep)
     });
     tracing_subscriber::registry()

@@ -86,7 +86,7 @@ pub enum ReasonKind {
 
 impl ReasonKind {
     /// The word that operators read.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             ReasonKind::Drop => "drop",
             ReasonKind::Event => "event",

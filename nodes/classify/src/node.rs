@@ -85,6 +85,8 @@ const AHEAD: usize = 8;
 /// What a trace says became of a packet, by [`Acted`].
 const NOTES: [&str; 6] = ["no rule matches", "pass", "drop", "punt", "redirect", "drop (beyond the rate)"];
 pub(crate) const NO_RULE: u32 = 0;
+/// In the place of a set's number: the packet meets none.
+const NO_SET: u32 = u32::MAX;
 const PASS: u32 = 1;
 const DROP: u32 = 2;
 const PUNT: u32 = 3;
@@ -106,6 +108,7 @@ impl Detail for Classified {
         let Classified { set, rule, note, mark } = *self;
         let text = NOTES.get(note as usize).unwrap_or(&"");
         match note {
+            _ if set == NO_SET => write!(out, "  no rule set is attached")?,
             NO_RULE => write!(out, "  set {set}: {text}")?,
             _ => write!(out, "  set {set} rule {rule}: {text}")?,
         }
@@ -470,7 +473,7 @@ impl Act<'_> {
     ) -> Classified {
         // A redirect has changed the interface by now, but not that of a packet that came in.
         let attached = self.attached.get(interface::<OUTPUT>(packet.meta));
-        let set = attached.map_or(0, |attached| attached.set.0);
+        let set = attached.map_or(NO_SET, |attached| attached.set.0);
         let rule = attached.and_then(|attached| attached.classifier.rule(slot)).map_or(0, |rule| rule.0);
         Classified { set, rule, note, mark: packet.field(self.mark) }
     }

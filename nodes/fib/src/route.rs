@@ -207,6 +207,9 @@ pub enum RouteError<F: Family> {
     /// A path leads to a table that does not exist.
     #[error("the route to {0} leads to a table that does not exist")]
     NoSuchTable(F::Net),
+    /// A path leads into the table that the route is in.
+    #[error("the route to {0} leads into its own table, which would find it again: expected another table")]
+    OwnTable(F::Net),
     /// A path leads to an object of a kind that nobody has registered.
     #[error("the route to {0} leads to {1}, of a kind that does not exist")]
     NoSuchKind(F::Net, Forward),

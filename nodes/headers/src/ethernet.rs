@@ -75,7 +75,7 @@ pub struct ParseMacError {
 impl FromStr for MacAddr {
     type Err = ParseMacError;
 
-    /// Takes six groups of two digits with colons, or three groups of four with dots, between them.
+    /// Takes six groups of one or two digits with colons, or three groups of four with dots, between them.
     fn from_str(text: &str) -> Result<Self, ParseMacError> {
         let (separator, width) = if text.contains('.') { ('.', 4) } else { (':', 2) };
         let parse = || {
@@ -83,7 +83,8 @@ impl FromStr for MacAddr {
             let mut groups = 0;
             for group in text.split(separator) {
                 // from_str_radix alone would take a sign.
-                if group.len() != width || !group.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                let digits = if separator == ':' { 1..=width } else { width..=width };
+                if !digits.contains(&group.len()) || !group.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                     return None;
                 }
                 groups += 1;

@@ -42,7 +42,12 @@ impl Owner {
 
     /// Whether it is one of the plugins.
     pub fn is_plugin(self) -> bool {
-        (Self::PLUGIN.0..Self::AGENT).contains(&self.0)
+        self.plugin_number().is_some()
+    }
+
+    /// Of one of the plugins, what [`Owner::plugin`] was given.
+    pub fn plugin_number(self) -> Option<u16> {
+        (Self::PLUGIN.0..Self::AGENT).contains(&self.0).then(|| self.0 - Self::PLUGIN.0)
     }
 
     /// Owners of one slot have one route to a prefix between them: that of the last one that said something.

@@ -50,8 +50,14 @@ pub static ARP_INPUT: NodeSpec = NodeSpec::internal("arp-input")
 /// Prints the ARP packet of a record.
 pub(super) fn format_arp(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let interface = names.interface(record.meta.rx_interface);
-    let Ok((arp, _)) = ArpPacket::ref_from_prefix(record.data()) else {
-        return writeln!(out, "  {interface}: {} bytes", record.data().len());
+    // A reply has its link header in front again.
+    let link = match record.meta.data_offset() == usize::from(record.meta.link_offset) {
+        true => record.meta.link_length(),
+        false => 0,
+    };
+    let data = record.data().get(link..).unwrap_or_default();
+    let Ok((arp, _)) = ArpPacket::ref_from_prefix(data) else {
+        return writeln!(out, "  {interface}: {} bytes", data.len());
     };
     let operation = arp.operation().map_or_else(|| "operation unknown".to_owned(), |it| format!("{it:?}"));
     writeln!(

@@ -180,12 +180,14 @@ impl Router {
         self.kinds.iter().find(|(known, _)| *known == kind).map(|(_, name)| name.as_str())
     }
 
-    /// Changes that lead to what does not exist, by their number.
+    /// Changes of a table that lead to what does not exist, or round in a circle, by their number.
     fn dangling<'a, F: Routed>(
         &self,
+        table: TableIndex,
         changes: impl Iterator<Item = &'a Change<F>>,
     ) -> Vec<(usize, RouteError<F>)> {
         let wrong = |prefix, path: &RoutePath<F>| match path.target {
+            PathTarget::Table(to) if to == table => Some(RouteError::OwnTable(prefix)),
             PathTarget::Table(to) if self.table::<F>(to).is_none() => Some(RouteError::NoSuchTable(prefix)),
             PathTarget::Object(to) if self.kind_name(to.kind()).is_none() => {
                 Some(RouteError::NoSuchKind(prefix, to))
@@ -224,7 +226,7 @@ impl Router {
         table: TableIndex,
         changes: &[Change<F>],
     ) -> Result<Vec<Outcome>, RouterError<F>> {
-        let dangling = self.dangling(changes.iter());
+        let dangling = self.dangling(table, changes.iter());
         if !dangling.is_empty() {
             return Err(ApplyError::Refused(dangling).into());
         }
@@ -270,7 +272,7 @@ impl Router {
         let mut pending = PendingChanges { tables: Vec::new(), over: BTreeSet::new() };
         let mut refused = Vec::new();
         for (place, (index, changes)) in tables.iter().enumerate() {
-            let dangling = self.dangling(changes.iter().copied());
+            let dangling = self.dangling(*index, changes.iter().copied());
             if !dangling.is_empty() {
                 refused.push((place, ApplyError::Refused(dangling).into()));
                 continue;

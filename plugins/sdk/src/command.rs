@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a command is given, and what it answers.
 
+use std::any::TypeId;
 use std::fmt::{Display, Write};
+use std::num::ParseIntError;
 use std::str::{FromStr, SplitWhitespace};
 
 use crate::refusal::Result;
@@ -53,9 +55,16 @@ impl<'a> Words<'a> {
     }
 
     /// Takes the next word and reads it as a `T`.
-    pub fn parse<T: FromStr<Err: Display>>(&mut self, what: &str) -> Result<T> {
+    pub fn parse<T: FromStr<Err: Display + 'static>>(&mut self, what: &str) -> Result<T> {
         let word = self.word(what)?;
-        word.parse().map_err(|reason| format!("expected {what}, found {word:?}: {reason}").into())
+        word.parse().map_err(|reason: T::Err| {
+            // The library's own sentence names digits and types.
+            let reason = match TypeId::of::<T::Err>() == TypeId::of::<ParseIntError>() {
+                true => "it is no such number".to_owned(),
+                false => reason.to_string(),
+            };
+            format!("expected {what}, found {word:?}: {reason}").into()
+        })
     }
 
     /// All words have been read.
@@ -127,10 +136,7 @@ mod tests {
         assert_eq!(words.parse::<u32>("rate").unwrap(), 100);
         assert_eq!(refused(words.finish()), "unexpected word \"now\": the command should end here");
         assert_eq!(refused(words.expect("then")), "expected then, found \"now\"");
-        assert_eq!(
-            refused(words.parse::<u32>("rate")),
-            "expected rate, found \"now\": invalid digit found in string"
-        );
+        assert_eq!(refused(words.parse::<u32>("rate")), "expected rate, found \"now\": it is no such number");
         assert!(words.is_empty());
         assert_eq!(refused(words.word("rate")), "the command ends too early: expected rate");
     }

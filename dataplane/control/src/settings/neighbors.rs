@@ -9,7 +9,7 @@ use super::{ScopeOf, Setting, Words};
 use crate::Control;
 use crate::commit::Trial;
 use crate::error::StepError;
-use crate::value::{Grammar, Value};
+use crate::value::{Grammar, Value, ValueError};
 
 const fn entries(none: Option<&'static str>) -> Grammar {
     Grammar::Number { what: "neighbours", low: 1, high: u32::MAX as u64, none }
@@ -30,7 +30,18 @@ pub static NEIGHBOR_LIMIT: Setting = Setting {
     vplaned: Some("arp default-max-entries"),
     scope: ScopeOf::Global {
         get: |control| Value::Number(settings(control).limit as u64),
-        plan: |trial, value| plan(trial, value, |settings, number| settings.limit = number as usize),
+        plan: |trial, value| {
+            let most = settings(trial.control()).most as u64;
+            if let &Value::Number(number) = value
+                && number > most
+            {
+                let expected =
+                    format!("neighbours from 1 to {most}, of which limits {{ next-hops }} is the measure");
+                let error = ValueError { expected, found: number.to_string() };
+                return Err(StepError::Value(NEIGHBOR_LIMIT.name, error));
+            }
+            plan(trial, value, |settings, number| settings.limit = number as usize)
+        },
     },
 };
 

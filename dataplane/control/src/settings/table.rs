@@ -44,8 +44,9 @@ fn get<F: Configured>(control: &Control, index: InterfaceIndex) -> Option<Value>
 }
 
 fn plan<F: Configured>(trial: &mut Trial<'_>, index: InterfaceIndex, value: &Value) -> Result<(), StepError> {
+    // The grammar has no larger ones.
     let &Value::Number(id) = value else { return Ok(()) };
-    let table = trial.control().router.table_index::<F>(TableId::try_from(id).unwrap_or(TableId::MAX))?;
+    let table = trial.control().router.table_index::<F>(id as TableId)?;
     let interface = trial.interface(index)?;
     // Of a link-local address nothing is in a table.
     if F::of(interface).addresses.iter().any(|own| !F::is_link_scoped(own.addr())) {

@@ -136,7 +136,7 @@ fn route<F: Routed>(error: &RouteError<F>) -> Retval {
         RouteError::TooManyPaths { .. } | RouteError::TableFull { .. } => Retval::LIMIT_EXCEEDED,
         RouteError::PathExists(..) | RouteError::Exists(..) => Retval::ENTRY_ALREADY_EXISTS,
         RouteError::NoSuchPath(..) | RouteError::NoSuchRoute(..) => Retval::NO_SUCH_ENTRY,
-        RouteError::NextHopNotUnicast(..) => Retval::INVALID_VALUE,
+        RouteError::NextHopNotUnicast(..) | RouteError::OwnTable(_) => Retval::INVALID_VALUE,
         RouteError::NoSuchTable(_) => Retval::NO_SUCH_FIB,
         RouteError::NoSuchKind(..) => Retval::NO_SUCH_ENTRY,
     }

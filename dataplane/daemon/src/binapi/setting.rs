@@ -37,7 +37,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             .filter(|(_, index)| sw_if_index.0 == u32::MAX || index.map(|it| it.0) == Some(sw_if_index.0));
         let details = all.filter_map(|(setting, index)| {
             let owners = dataplane.owners(&Object::Setting(setting, index));
-            let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+            let owners: Vec<String> = owners.iter().map(|owner| dataplane.owner_name(*owner)).collect();
             Some(WeftSettingDetails {
                 sw_if_index: interface_types::InterfaceIndex(index.map_or(u32::MAX, |index| index.0)),
                 name: setting.name.into(),

@@ -13,7 +13,6 @@ use weft_binapi::api::tapv2::{
 };
 use weft_binapi::server::{Records, Registry};
 use weft_control::Control;
-use weft_devices::netdev;
 use weft_devices::tap::device::{TAP, TapDevice};
 use weft_engine::InterfaceIndex;
 
@@ -106,6 +105,7 @@ fn create(dataplane: &mut Dataplane, message: &TapCreateV3) -> Result<InterfaceI
         host_namespace: text(message.host_namespace_set, message.host_namespace.get())?,
         host_address: message.host_ip4_prefix_set.then(|| net(&message.host_ip4_prefix)).transpose()?,
         mac: None,
+        host_mac: message.host_mac_addr_set.then(|| station(message.host_mac_addr)).transpose()?,
     };
     if !message.use_random_mac {
         tap.mac = Some(station(message.mac_address)?);
@@ -113,14 +113,7 @@ fn create(dataplane: &mut Dataplane, message: &TapCreateV3) -> Result<InterfaceI
     if message.host_mtu_set {
         tap.common.mtu = Some(Mtu(u16::try_from(message.host_mtu_size).map_err(|_| Retval::INVALID_VALUE)?));
     }
-    let host_mac = message.host_mac_addr_set.then(|| station(message.host_mac_addr)).transpose()?;
     let index = dataplane.create_tap(&tap).map_err(retval::device)?;
-    if let (Some(mac), Some(device)) = (host_mac, dataplane.devices.get_as::<TapDevice>(index))
-        && let Err(error) = device.tap.netdev().set_mac(netdev::MacAddr(mac.0))
-    {
-        dataplane.delete_interface(index).map_err(retval::device)?;
-        return Err(retval::device(error.into()));
-    }
     let Control { interfaces, engine, .. } = &mut dataplane.control;
     let tag = message.tag.trim_end_matches('\0');
     let tagged = interfaces.change(engine, index, |interface| interface.tag = tag.to_owned());

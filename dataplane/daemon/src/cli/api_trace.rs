@@ -43,6 +43,16 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .help("Keep the last messages of clients of the binary API"),
         Command::new("api trace off", move |dataplane: &mut Dataplane, args| switch(dataplane, args, false))
             .help("Keep no more of them; those that were kept stay"),
+        Command::new("api trace rx", switched)
+            .synopsis("on|off")
+            .help("As 'api trace on' and 'api trace off'"),
+        Command::new("api trace tx", |_: &mut Dataplane, args| {
+            args.one_of(&[("on", true), ("off", false)])?;
+            args.finish()?;
+            Err(CliError::new("what clients send is kept ('api trace on'), not what they are answered"))
+        })
+        .synopsis("on|off")
+        .help("Says which messages are kept"),
         Command::new("api trace free", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             super::api::api(dataplane)?.clients.forget_traced();
@@ -58,6 +68,13 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .synopsis("<name>")
             .help("Write them to /tmp/<name>, a line each; a file that exists is not replaced"),
     ]
+}
+
+fn switched(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let on = args.one_of(&[("on", true), ("off", false)])?;
+    args.finish()?;
+    super::api::api(dataplane)?.clients.set_tracing(on);
+    Ok(Reply::empty())
 }
 
 fn save(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {

@@ -4,6 +4,7 @@
 use serde::Serialize;
 use weft_cli::{Command, Reply};
 use weft_engine::ThreadIndex;
+use weft_engine::node::ReasonKind;
 
 use super::{center, left, right, row};
 use crate::baseline::Baselines;
@@ -22,6 +23,9 @@ struct Counted {
     kind: &'static str,
 }
 
+/// As [`Counted::kind`] says it.
+const DROP: &str = ReasonKind::Drop.word();
+
 #[derive(Serialize)]
 struct Errors {
     errors: Vec<Counted>,
@@ -29,26 +33,37 @@ struct Errors {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show errors", |dataplane: &mut Dataplane, args| {
-            let by_thread = args.keyword("verbose");
-            args.finish()?;
-            match by_thread {
-                false => Ok(Reply::new(errors(dataplane), render)),
-                true => Ok(Reply::new(by_threads(dataplane), |all| {
-                    all.threads.iter().map(render_thread).collect()
-                })),
-            }
-        })
-        .synopsis("[verbose]")
-        .help("Why packets were dropped; verbose: by thread"),
-        Command::new("clear errors", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            let threads = dataplane.plan.places().count() as u16;
-            dataplane.parts.get_mut::<Baselines>().clear_reasons(&dataplane.control.engine, threads);
-            Ok(Reply::empty())
-        })
-        .help("Count reasons from zero again"),
+        show("show errors"),
+        // VPP's other words for it.
+        show("show node counters"),
+        clear("clear errors"),
+        clear("clear node counters"),
     ]
+}
+
+fn show(path: &str) -> Command<Dataplane> {
+    Command::new(path, |dataplane: &mut Dataplane, args| {
+        let by_thread = args.keyword("verbose");
+        args.finish()?;
+        match by_thread {
+            false => Ok(Reply::new(errors(dataplane), render)),
+            true => {
+                Ok(Reply::new(by_threads(dataplane), |all| all.threads.iter().map(render_thread).collect()))
+            }
+        }
+    })
+    .synopsis("[verbose]")
+    .help("Why packets were dropped, and what else nodes count; verbose: by thread")
+}
+
+fn clear(path: &str) -> Command<Dataplane> {
+    Command::new(path, |dataplane: &mut Dataplane, args| {
+        args.finish()?;
+        let threads = dataplane.plan.places().count() as u16;
+        dataplane.parts.get_mut::<Baselines>().clear_reasons(&dataplane.control.engine, threads);
+        Ok(Reply::empty())
+    })
+    .help("Count reasons from zero again")
 }
 
 /// The same, of one thread.
@@ -105,28 +120,28 @@ fn errors_of(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Errors {
     Errors { errors }
 }
 
+/// Packets that ended, then what ended none. Columns are as wide as what is in them.
 fn render(errors: &Errors) -> String {
-    let mut text = row([
-        center("Count", 10),
-        center("Node", 35),
-        center("Reason", 35),
-        center("Severity", 10),
-        " ".into(),
-        "Kind".into(),
-    ]);
-    for counted in &errors.errors {
-        // A sentence is there to be read: it is not cut, whatever its column is.
-        let reason = format!("{:35}", counted.reason);
-        text += &row([
-            right(counted.count, 10),
-            " ".into(),
-            left(&counted.node, 34),
-            reason,
-            " ".into(),
-            left(counted.severity, 10),
-            " ".into(),
-            counted.kind.into(),
-        ]);
+    let (drops, events): (Vec<_>, Vec<_>) = errors.errors.iter().partition(|it| it.kind == DROP);
+    let width = |cell: fn(&Counted) -> &str, least: usize| {
+        errors.errors.iter().map(|counted| cell(counted).len()).max().unwrap_or_default().max(least)
+    };
+    let (node, reason) = (width(|it| &it.node, 34), width(|it| &it.reason, 35));
+    let table = |what: &str, list: &[&Counted]| {
+        // The titles stand where VPP has them, as far as what is below them lets them.
+        let title = format!("{:reason$} ", center(what, 35));
+        let mut text = row([center("Count", 10), center("Node", node + 1), title, "Severity".to_owned()]);
+        for counted in list {
+            let (count, severity) = (right(counted.count, 10), counted.severity.to_owned());
+            let sentence = format!("{:reason$} ", counted.reason);
+            text += &row([count, " ".into(), left(&counted.node, node), sentence, severity]);
+        }
+        text
+    };
+    let mut text = table("Reason", &drops);
+    if !events.is_empty() {
+        text += "\nEvents, which ended no packet:\n";
+        text += &table("Event", &events);
     }
     text
 }

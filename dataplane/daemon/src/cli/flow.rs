@@ -229,6 +229,7 @@ fn render(views: &Views) -> String {
         right("Packets", 18),
         right("Bytes", 24),
         right("Idle", 10),
+        "  Verdict".to_owned(),
     ]);
     for view in &views.flows {
         let state = if view.waiting { "waiting" } else { view.state };
@@ -241,6 +242,7 @@ fn render(views: &Views) -> String {
             right(format!("{}/{}", view.packets[0], view.packets[1]), 18),
             right(format!("{}/{}", view.bytes[0], view.bytes[1]), 24),
             right(format!("{:.1}", view.idle), 10),
+            format!("  {}", if view.waiting { "-" } else { &view.verdict }),
         ]);
     }
     out + &format!("{} of {} flows\n", views.flows.len(), views.count)

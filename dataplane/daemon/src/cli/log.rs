@@ -6,6 +6,7 @@ use weft_cli::{Command, Reply};
 
 use super::clock::Date;
 use super::{left, row};
+use crate::config::logging::{LEVELS, Level};
 use crate::log::Line;
 use crate::state::Dataplane;
 
@@ -27,6 +28,47 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             Ok(Reply::empty())
         })
         .help("Forget the last messages"),
+        Command::new("set logging class", |dataplane: &mut Dataplane, args| {
+            let class = args.word("class of messages")?.to_owned();
+            let mut level = None;
+            while !args.is_empty() || level.is_none() {
+                if args.keyword("level") {
+                    level = Some(args.one_of(LEVELS)?);
+                } else if args.keyword("rate-limit") {
+                    args.word("number")?;
+                    return Err(args.reject("messages are not throttled"));
+                } else if args.keyword("syslog-level") {
+                    args.one_of(LEVELS)?;
+                    return Err(args.reject("there is one log, which syslog reads from standard error"));
+                } else {
+                    return Err(args.unexpected());
+                }
+            }
+            if let Some(level) = level {
+                dataplane.log.set_level(&class, level);
+            }
+            Ok(Reply::empty())
+        })
+        .synopsis("<class> level emerg|alert|crit|err|warn|notice|info|debug|disabled")
+        .help("Keep messages of a class from a level on, until Weft ends; logging { class } in startup.conf for good"),
+        Command::new("test log", |_: &mut Dataplane, args| {
+            let class = args.word("class")?.to_owned();
+            let subclass = args.word("subclass")?.to_owned();
+            let level = args.one_of(LEVELS)?;
+            let message = args.rest().to_owned();
+            match level {
+                Level::Debug => tracing::debug!("{class}/{subclass}: {message}"),
+                Level::Info | Level::Notice => tracing::info!("{class}/{subclass}: {message}"),
+                Level::Warning => tracing::warn!("{class}/{subclass}: {message}"),
+                Level::Error | Level::Critical | Level::Alert | Level::Emergency => {
+                    tracing::error!("{class}/{subclass}: {message}");
+                }
+                Level::Disabled => {}
+            }
+            Ok(Reply::empty())
+        })
+        .synopsis("<class> <subclass> <level> <message>")
+        .help("Write a message to the log, to see where it arrives"),
     ]
 }
 

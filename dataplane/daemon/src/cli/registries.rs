@@ -85,9 +85,14 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 PuntReason { to: to.to_owned(), text: text.to_owned(), reason }
             });
             Ok(Reply::new(PuntReasons { reasons: reasons.collect() }, |shown| {
-                let mut out = row([left("Reason", 40), left("To", 24), left("Text", 8)]);
+                let width = |cell: fn(&PuntReason) -> &str, title: &str| {
+                    let cells = shown.reasons.iter().map(|reason| cell(reason).len());
+                    cells.chain([title.len()]).max().unwrap_or_default() + 2
+                };
+                let (first, second) = (width(|it| &it.reason, "Reason"), width(|it| &it.to, "To"));
+                let mut out = row([left("Reason", first), left("To", second), "Text".to_owned()]);
                 for PuntReason { reason, text, to } in &shown.reasons {
-                    out += &format!("{}{}{text}\n", left(reason, 40), left(to, 24));
+                    out += &row([left(reason, first), left(to, second), text.clone()]);
                 }
                 out
             }))

@@ -14,7 +14,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     let set = ALL.iter().copied().flat_map(commands_of);
     let show = Command::new("show settings", show)
         .synopsis("[<interface>]")
-        .help("What is set, and who wants it so: the owner that has its way comes last")
+        .help("What is set, whose value is in force, and who has said another one, or the same, before")
         .completer(|dataplane, words| if words.is_empty() { interface_names(dataplane) } else { Vec::new() });
     set.chain([show]).collect()
 }
@@ -103,9 +103,27 @@ fn note(
             Part::Optional(word) => drop(args.keyword(word)),
         }
     }
+    let mut all = vec![(setting, index, value.unwrap_or_default())];
+    while let Some(other) = beside(words, args) {
+        all.push((other, None, read(dataplane, args, &other.grammar)?));
+    }
     args.finish()?;
-    changes.set(setting, index, value.unwrap_or_default());
+    for (setting, index, value) in all {
+        changes.set(setting, index, value);
+    }
     Ok(())
+}
+
+/// The setting that the next word names, where one command of VPP sets several: `set ip neighbor-config ip4 limit 9 age 60`.
+fn beside(words: Words, args: &mut Args<'_>) -> Option<&'static Setting> {
+    let stem = |pattern: &'static str| pattern.strip_suffix(" <value>")?.rsplit_once(' ');
+    let (own, _) = stem(words.pattern)?;
+    let mut all =
+        ALL.iter().flat_map(|setting| setting.commands.iter().map(|words| (*setting, words.pattern)));
+    all.find(|(_, pattern)| {
+        stem(pattern).is_some_and(|(path, word)| path == own && !pattern.contains('[') && args.keyword(word))
+    })
+    .map(|(setting, _)| setting)
 }
 
 fn read(dataplane: &Dataplane, args: &mut Args<'_>, grammar: &Grammar) -> Result<Value, CliError> {
@@ -116,7 +134,10 @@ fn read(dataplane: &Dataplane, args: &mut Args<'_>, grammar: &Grammar) -> Result
             args.one_of(&choices).map(Value::Choice)
         }
         Grammar::Number { none: Some(none), .. } if args.keyword(none) => Ok(Value::None),
-        Grammar::Number { what, .. } => args.parse(what).map(Value::Number),
+        Grammar::Number { what, low, high, .. } => args.parse_with(what, |word| match word.parse() {
+            Ok(number) if (low..=high).contains(&number) => Ok(Value::Number(number)),
+            _ => Err(format!("it is no number from {low} to {high}")),
+        }),
         Grammar::Text { what, .. } => args.word(what).map(|text| Value::Text(text.to_owned())),
         Grammar::Mac => args.parse("MAC address").map(Value::Mac),
         Grammar::Interface { none } | Grammar::LinkLocal { none } if args.keyword(none) => Ok(Value::None),
@@ -131,6 +152,7 @@ struct View {
     interface: Option<String>,
     setting: &'static str,
     value: String,
+    /// The one that has its way comes last.
     owners: Vec<String>,
 }
 
@@ -155,16 +177,23 @@ fn view(dataplane: &Dataplane, setting: &'static Setting, index: Option<Interfac
         interface: index.map(|index| dataplane.interface_name(index)),
         setting: setting.name,
         value: setting.grammar.text(&value, &dataplane.interfaces),
-        owners: owners.iter().map(ToString::to_string).collect(),
+        owners: owners.iter().map(|owner| dataplane.owner_name(*owner)).collect(),
     })
 }
 
 fn render(views: &Views) -> String {
-    let line = |interface: &str, setting: &str, value: &str, owners: &str| {
-        row([left(interface, 20), left(setting, 26), left(value, 24), owners.to_owned()])
+    let line = |interface: &str, setting: &str, value: &str, owner: &str, others: &str| {
+        let cells = [left(interface, 20), left(setting, 26), left(value, 24), format!("{owner:24}")];
+        row(cells.into_iter().chain([others.to_owned()]))
     };
     let lines = views.settings.iter().map(|view| {
-        line(view.interface.as_deref().unwrap_or("-"), view.setting, &view.value, &view.owners.join(", "))
+        let (owner, others) = view.owners.split_last().map_or(("-", &[][..]), |(it, rest)| (it, rest));
+        // Who has its way when that owner lets go comes first.
+        let others: Vec<&str> = others.iter().rev().map(String::as_str).collect();
+        let interface = view.interface.as_deref().unwrap_or("-");
+        line(interface, view.setting, &view.value, owner, &others.join(", "))
     });
-    std::iter::once(line("Interface", "Setting", "Value", "Owners")).chain(lines).collect()
+    std::iter::once(line("Interface", "Setting", "Value", "In force by", "Also wanted by"))
+        .chain(lines)
+        .collect()
 }

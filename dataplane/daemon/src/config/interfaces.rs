@@ -140,6 +140,8 @@ pub struct Tap {
     pub host_address: Option<Ipv4Net>,
     /// Of Weft's side.
     pub mac: Option<MacAddress>,
+    /// Of the host's side; the kernel makes one up if there is none.
+    pub host_mac: Option<MacAddress>,
 }
 
 /// An interface without a device.
@@ -173,7 +175,8 @@ pub(crate) const AF_XDP: Key<Vec<Interface>> = key("af_xdp", |interfaces, words|
 pub(crate) const TAP: Key<Vec<Interface>> = key("tap", |interfaces, words| {
     let host_name: HostInterface = words.value("interface name", str::parse)?;
     let common = Common::new(InterfaceName::from(&host_name), words.last_span());
-    let mut tap = Tap { common, host_name, host_namespace: None, host_address: None, mac: None };
+    let mut tap =
+        Tap { common, host_name, host_namespace: None, host_address: None, mac: None, host_mac: None };
     read_group(words, "tap", TAP_KEYS, &mut tap, |tap| &mut tap.common.settings);
     interfaces.push(Interface::new(tap));
     Ok(())
@@ -218,6 +221,9 @@ pub(super) const TAP_KEYS: &[Key<Tap>] = &[
         set_some(&mut tap.host_address, words.value("IPv4 address with prefix length", host_address))
     }),
     key("hw-addr", |tap, words| set_some(&mut tap.mac, words.value("MAC address", str::parse))),
+    key("host-mac-addr", |tap, words| set_some(&mut tap.host_mac, words.value("MAC address", str::parse))),
+    // Both sides have one MTU.
+    key("host-mtu-size", |tap, words| tap.common.read_mtu(words)),
 ];
 
 pub(super) const LOOPBACK_KEYS: &[Key<Loopback>] = &[

@@ -59,16 +59,19 @@ const CLASS_KEYS: &[Key<Option<Level>>] = &[
 ];
 
 fn level(words: &mut Words<'_>) -> Result<Level, Diagnostic> {
-    words.one_of(&[
-        ("emerg", Level::Emergency),
-        ("alert", Level::Alert),
-        ("crit", Level::Critical),
-        ("err", Level::Error),
-        ("error", Level::Error),
-        ("warn", Level::Warning),
-        ("notice", Level::Notice),
-        ("info", Level::Info),
-        ("debug", Level::Debug),
-        ("disabled", Level::Disabled),
-    ])
+    words.one_of(LEVELS)
 }
+
+/// Their words.
+pub const LEVELS: &[(&str, Level)] = &[
+    ("emerg", Level::Emergency),
+    ("alert", Level::Alert),
+    ("crit", Level::Critical),
+    ("err", Level::Error),
+    ("error", Level::Error),
+    ("warn", Level::Warning),
+    ("notice", Level::Notice),
+    ("info", Level::Info),
+    ("debug", Level::Debug),
+    ("disabled", Level::Disabled),
+];

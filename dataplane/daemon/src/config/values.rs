@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
+use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{AddressFamily, IpPrefix, IpVersion, by_family};
 
 /// Highest number of a core: `cpu_set_t` of the C library ends there (CPU_SETSIZE, sched.h).
@@ -180,20 +181,8 @@ impl FromStr for MacAddress {
 
     /// A station's address: not the group bit, not all zeros.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "a MAC address has the form 02:fe:00:00:00:01";
-        let mut bytes = [0; 6];
-        let mut parts = text.split(':');
-        for byte in &mut bytes {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or(FORM)?;
-            // from_str_radix would take a sign.
-            if !part.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return Err(FORM);
-            }
-            *byte = u8::from_str_radix(part, 16).map_err(|_| FORM)?;
-        }
-        if parts.next().is_some() {
-            return Err(FORM);
-        }
+        let MacAddr(bytes) =
+            text.parse().map_err(|_| "a MAC address has the form 02:fe:00:00:00:01 or 02fe.0000.0001")?;
         if bytes[0] & 1 != 0 || bytes == [0; 6] {
             return Err("an interface needs a unicast address");
         }
@@ -254,12 +243,15 @@ mod tests {
         for bad in ["", "a b", "a{", "a\"", "ä", &"x".repeat(64)] {
             assert!(bad.parse::<InterfaceName>().is_err(), "{bad}");
         }
-        assert_eq!("02:fe:00:00:0a:FF".parse(), Ok(MacAddress([2, 0xfe, 0, 0, 10, 255])));
+        for form in ["02:fe:00:00:0a:FF", "2:fe:0:0:a:ff", "02fe.0000.0aff"] {
+            assert_eq!(form.parse(), Ok(MacAddress([2, 0xfe, 0, 0, 10, 255])), "{form}");
+        }
         for bad in [
             "",
             "02:fe:00:00:0a",
             "02:fe:00:00:0a:ff:00",
-            "2:fe:0:0:a:ff",
+            "2:fe:0:0:a",
+            "2fe.0000.0001",
             "01:00:5e:00:00:01",
             "00:00:00:00:00:00",
             "+2:fe:00:00:00:01",

@@ -23,6 +23,15 @@ impl Dataplane {
         Owner::plugin(number as u16)
     }
 
+    /// An owner, as operators know it: a plugin by its name.
+    pub fn owner_name(&self, owner: Owner) -> String {
+        let names = &self.parts.get::<Plugins>().numbers;
+        match owner.plugin_number().and_then(|number| names.get(usize::from(number))) {
+            Some(name) => format!("plugin {name}"),
+            None => owner.to_string(),
+        }
+    }
+
     /// The rule sets of a plugin are these from now on, or, on an error, those that they were.
     pub(super) fn set_plugin_rules(&mut self, plugin: &str, sets: &[OwnedSet]) -> Result<()> {
         let owner = self.plugin_owner(plugin);

@@ -8,6 +8,7 @@ mod cli;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weft_control::{Object, settings};
 use weft_devices::af_xdp::device::{AF_XDP, XdpCounters, XdpDevice, join, split};
@@ -184,7 +185,9 @@ impl Dataplane {
     /// on it stays. Its MAC address is that of the Linux interface, unless somebody has said another.
     pub(super) fn bind_again(&mut self, index: InterfaceIndex, config: &AfXdp) -> Result<(), DeviceError> {
         let host = host_key(&config.host, config.netns.as_deref());
-        let (port, queues) = AfXdpPort::open(&port_config(config, &host)?, &self.devices.umem)?;
+        // This is tried again and again, so what another socket still has is not waited for.
+        let port_config = AfXdpConfig { patience: Duration::ZERO, ..port_config(config, &host)? };
+        let (port, queues) = AfXdpPort::open(&port_config, &self.devices.umem)?;
         let (receiving, tx) = split(index, queues);
         let (name, node) = match self.interfaces.get(index) {
             Some(interface) => (interface.name.clone(), interface.tx),

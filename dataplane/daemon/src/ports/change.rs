@@ -8,8 +8,11 @@ use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Owner;
 
-use super::{DeviceError, Devices};
+use super::{DeviceError, Devices, Raised};
 use crate::state::Dataplane;
+
+/// A link, the MTU that it had, and what was known of that.
+type Carried<'a> = (&'a Netdev, u32, (InterfaceIndex, String), Option<Raised>);
 
 impl Links for Devices {
     fn largest_mtu(&self, index: InterfaceIndex) -> (u32, &'static str) {
@@ -20,21 +23,29 @@ impl Links for Devices {
     }
 
     fn carry(&self, index: InterfaceIndex, mtu: u32, said_by: Owner) -> Result<Undo<'_>, LinkError> {
-        let mut before: Vec<(&Netdev, u32)> = Vec::new();
+        let mut before = Vec::new();
         for netdev in self.netdevs(index, said_by) {
-            let carries = netdev.link().and_then(|link| match link.mtu < mtu {
-                true => netdev.set_mtu(mtu).map(|()| link.mtu),
-                false => Ok(link.mtu),
+            let key = (index, netdev.name().as_str().to_owned());
+            let raised = self.raised.borrow().get(&key).copied();
+            let changed = netdev.link().and_then(|link| {
+                let (needed, after) = needed_mtu(link.mtu, mtu, raised);
+                if needed != link.mtu {
+                    netdev.set_mtu(needed)?;
+                }
+                Ok((link.mtu, after))
             });
-            match carries {
-                Ok(carried) => before.push((netdev, carried)),
+            match changed {
+                Ok((had, after)) => {
+                    before.push((netdev, had, key.clone(), raised));
+                    self.note_raised(key, after);
+                }
                 Err(error) => {
-                    carry_as_before(&before);
+                    self.carry_as_before(before);
                     return Err(error.into());
                 }
             }
         }
-        Ok(Box::new(move || carry_as_before(&before)))
+        Ok(Box::new(move || self.carry_as_before(before)))
     }
 
     fn set_mac(&self, index: InterfaceIndex, mac: MacAddr, said_by: Owner) -> Result<Undo<'_>, LinkError> {
@@ -64,15 +75,37 @@ impl Links for Devices {
     }
 }
 
-fn carry_as_before(before: &[(&Netdev, u32)]) {
-    for (netdev, mtu) in before {
-        if let Err(error) = netdev.set_mtu(*mtu) {
-            tracing::warn!("{} carries more than {mtu} bytes: {error}", netdev.name().as_str());
-        }
-    }
+/// What a link has to carry that carries `now`, for an interface of `mtu`; and what is known of it then. `raised` is the MTU that it had
+/// before it was raised for the interface, and the one that it was given: that is taken back, as far as nobody has set another
+/// one in the kernel. What carries more by itself is left alone.
+fn needed_mtu(now: u32, mtu: u32, raised: Option<Raised>) -> (u32, Option<Raised>) {
+    let ours = raised.filter(|raised| raised.to == now);
+    let needed = match ours {
+        _ if now < mtu => mtu,
+        Some(Raised { from, .. }) => from.max(mtu),
+        None => now,
+    };
+    let from = ours.map_or(now, |raised| raised.from);
+    (needed, (needed > from).then_some(Raised { from, to: needed }))
 }
 
 impl Devices {
+    fn note_raised(&self, key: (InterfaceIndex, String), raised: Option<Raised>) {
+        match raised {
+            Some(raised) => drop(self.raised.borrow_mut().insert(key, raised)),
+            None => drop(self.raised.borrow_mut().remove(&key)),
+        }
+    }
+
+    fn carry_as_before(&self, before: Vec<Carried<'_>>) {
+        for (netdev, mtu, key, raised) in before {
+            self.note_raised(key, raised);
+            if let Err(error) = netdev.set_mtu(mtu) {
+                tracing::warn!("{} carries another MTU than {mtu}: {error}", netdev.name().as_str());
+            }
+        }
+    }
+
     /// The Linux interfaces that an interface stands for: that of the device, and the host's side of a port; but not the one
     /// that a value comes from. What the kernel owner says it has heard from the device, and what vplaned says, from the
     /// host's side.
@@ -101,5 +134,25 @@ impl Dataplane {
         }
         devices.placement.of_mut(index).for_each(|placed| placed.polling = polling);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_mtu_that_was_raised_for_an_interface_is_taken_back_with_it() {
+        let raised = |from, to| Some(Raised { from, to });
+        // Up for the interface, further, down a little, and back.
+        assert_eq!(needed_mtu(1500, 1600, None), (1600, raised(1500, 1600)));
+        assert_eq!(needed_mtu(1600, 9000, raised(1500, 1600)), (9000, raised(1500, 9000)));
+        assert_eq!(needed_mtu(9000, 1600, raised(1500, 9000)), (1600, raised(1500, 1600)));
+        assert_eq!(needed_mtu(1600, 1500, raised(1500, 1600)), (1500, None));
+        // Not below what it had.
+        assert_eq!(needed_mtu(1600, 1400, raised(1500, 1600)), (1500, None));
+        // What somebody has set in the kernel since is theirs.
+        assert_eq!(needed_mtu(2000, 1500, raised(1500, 1600)), (2000, None));
+        assert_eq!(needed_mtu(1500, 1400, None), (1500, None));
     }
 }

@@ -31,6 +31,7 @@ mod sub;
 mod tap;
 mod watch;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -189,6 +190,15 @@ pub struct Devices {
     ports: BTreeMap<InterfaceIndex, (AfXdp, Option<String>)>,
     /// Those whose link has gone, until they are bound to another one.
     lost: BTreeSet<InterfaceIndex>,
+    /// Links, by interface and name, whose MTU was raised.
+    raised: RefCell<BTreeMap<(InterfaceIndex, String), Raised>>,
+}
+
+/// That a link was told to carry more than it did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Raised {
+    from: u32,
+    to: u32,
 }
 
 impl Devices {
@@ -215,6 +225,7 @@ impl Devices {
             links: LinkNews::default(),
             ports: BTreeMap::new(),
             lost: BTreeSet::new(),
+            raised: RefCell::default(),
         })
     }
 
@@ -289,6 +300,7 @@ impl Subsystem for Devices {
         {
             self.set_tagged(cx.interfaces, port, false);
         }
+        self.raised.borrow_mut().retain(|(of, _), _| *of != index);
         if let (Some(device), Some(interface)) = (self.list.remove(&index), cx.interfaces.get(index)) {
             let (name, tx) = (interface.name.clone(), interface.tx);
             let (engine, closing) = (&mut *cx.engine, &mut self.closing);

@@ -48,6 +48,7 @@ impl Dataplane {
             namespace: host.namespace().map(Into::into),
             mtu: config.common.mtu.map(|mtu| mtu.0.into()),
             address: config.host_address,
+            mac: config.host_mac.map(|mac| netdev::MacAddr(mac.0)),
             ..TapConfig::new(host.link_name()?)
         })?;
         let mtu = u16::try_from(tap.netdev().link()?.mtu).unwrap_or(u16::MAX);

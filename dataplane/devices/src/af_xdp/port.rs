@@ -117,6 +117,9 @@ pub struct AfXdpConfig {
     /// the kernel's 32.
     pub tx_budget: Option<u32>,
     pub busy_poll: Option<BusyPoll>,
+    /// How long to wait for each queue that another socket has. The kernel releases one within a second; who can come
+    /// again need not wait.
+    pub patience: Duration,
     pub filter: Filter,
 }
 
@@ -131,6 +134,7 @@ impl AfXdpConfig {
             rings: None,
             tx_budget: None,
             busy_poll: None,
+            patience: RELEASE_TIME,
             filter: Filter::All,
         }
     }
@@ -152,15 +156,22 @@ pub enum PortError {
     #[error("{interface}: transmit budget {budget}, expected 32 to {limit}, the size of the transmit ring")]
     TxBudget { interface: LinkName, budget: u32, limit: u32 },
     #[error(
-        "{interface}: queue {queue} is in use by another AF_XDP socket and was not released within \
-         {seconds} s; end the process that holds it (`ss --xdp -p` lists them)",
-        queue = queue.0, seconds = RELEASE_TIME.as_secs()
+        "{interface}: queue {queue} is in use by another AF_XDP socket{}; end the process that holds it (`ss --xdp -p` \
+         lists them)",
+        waited(*.patience), queue = queue.0
     )]
-    QueueInUse { interface: LinkName, queue: QueueId },
+    QueueInUse { interface: LinkName, queue: QueueId, patience: Duration },
     #[error("{interface}: attach the XDP program again: {source}")]
     Attach { interface: LinkName, source: io::Error },
     #[error("{interface}: no AF_XDP mode works: {}", list(refusals))]
     NoRung { interface: LinkName, refusals: Vec<Refusal> },
+}
+
+fn waited(patience: Duration) -> String {
+    match patience {
+        Duration::ZERO => String::new(),
+        patience => format!(" and was not released within {} s", patience.as_secs()),
+    }
 }
 
 fn list(refusals: &[Refusal]) -> String {
@@ -504,6 +515,7 @@ impl Climb<'_> {
             mode: self.rung.copy_mode(),
             tx_budget: self.config.tx_budget,
             busy_poll: self.config.busy_poll,
+            patience: self.config.patience,
         };
         let queues = match self.config.queues {
             Some(queues) => queues,
@@ -541,7 +553,8 @@ impl Climb<'_> {
     fn socket_refused(&self, queue: QueueId, error: &SocketError) -> Obstacle {
         match error.source.raw_os_error() {
             Some(libc::EBUSY) => {
-                Obstacle::Final(PortError::QueueInUse { interface: self.config.interface.clone(), queue })
+                let (interface, patience) = (self.config.interface.clone(), self.config.patience);
+                Obstacle::Final(PortError::QueueInUse { interface, queue, patience })
             }
             Some(libc::EOPNOTSUPP) if self.rung == Rung::NativeZeroCopy => {
                 Obstacle::Rung(format!("the driver has no zero-copy mode: {}", error.source))
@@ -580,6 +593,7 @@ mod tests {
             mode: CopyMode::Copy,
             tx_budget: None,
             busy_poll: None,
+            patience: RELEASE_TIME,
         };
         // A stranger: packet memory of its own, and no program that a look at the interface would
         // show.
@@ -595,6 +609,10 @@ mod tests {
         let error = AfXdpPort::open(&config, &umem).map(drop).expect_err("queue 1 is taken");
         assert!(matches!(error, PortError::QueueInUse { queue: QueueId(1), .. }), "{error}");
         assert!(error.to_string().contains("port: queue 1 is in use"), "{error}");
+        let (hasty, began) = (AfXdpConfig { patience: Duration::ZERO, ..config.clone() }, Instant::now());
+        let error = AfXdpPort::open(&hasty, &umem).map(drop).expect_err("it is still taken");
+        assert!(matches!(error, PortError::QueueInUse { .. }), "{error}");
+        assert!(began.elapsed() < RELEASE_TIME, "it was not waited for: {:?}", began.elapsed());
         drop(held);
         AfXdpPort::open(&config, &umem).map(drop).expect("queue 1 is free again");
     }

@@ -77,6 +77,8 @@ pub(crate) struct SocketOptions {
     /// default is 32).
     pub(crate) tx_budget: Option<u32>,
     pub(crate) busy_poll: Option<BusyPoll>,
+    /// How long to wait for a queue that another socket still has.
+    pub patience: Duration,
 }
 
 /// What a bound socket really does, read back from the kernel where it tells.
@@ -175,7 +177,7 @@ pub(crate) fn open(
     };
     loop {
         let joined = introducer.as_ref().map(|fd| fd.as_fd());
-        match (sys::bind(fd.as_fd(), link, queue, options.mode, joined), &introducer) {
+        match (sys::bind(fd.as_fd(), link, queue, options.mode, joined, options.patience), &introducer) {
             (Ok(()), _) => break,
             // It is not bound any more (net/xdp/xsk.c, `xsk_bind`): the next one, or nobody.
             (Err(error), Some(gone)) if error.raw_os_error() == Some(libc::EBADF) => {

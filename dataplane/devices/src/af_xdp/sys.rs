@@ -194,13 +194,14 @@ pub(crate) fn set_busy_poll(fd: BorrowedFd<'_>, wanted: BusyPoll) -> io::Result<
     Ok(BusyPoll { microseconds: microseconds as u32, budget: wanted.budget })
 }
 
-/// Binds, and waits for a queue whose last socket was closed just now.
+/// Binds, and waits for a queue whose last socket was closed just now, for `patience` at most.
 pub(crate) fn bind(
     fd: BorrowedFd<'_>,
     link: LinkIndex,
     queue: QueueId,
     mode: CopyMode,
     introducer: Option<BorrowedFd<'_>>,
+    patience: Duration,
 ) -> io::Result<()> {
     // The kernel refuses any other flag beside XDP_SHARED_UMEM: a socket that joins inherits them.
     let flags = match (&introducer, mode) {
@@ -215,7 +216,7 @@ pub(crate) fn bind(
         sxdp_queue_id: queue.0,
         sxdp_shared_umem_fd: introducer.map_or(0, |fd| fd.as_raw_fd() as u32),
     };
-    let deadline = Instant::now() + RELEASE_TIME;
+    let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(1);
     loop {
         // SAFETY: the kernel reads one `sockaddr_xdp`.

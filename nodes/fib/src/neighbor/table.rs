@@ -51,6 +51,8 @@ use weft_headers::MacAddr;
 pub struct NeighborSettings {
     /// Most entries.
     pub limit: usize,
+    /// The most that `limit` can be: there is no next hop for more.
+    pub most: usize,
     /// Of these, most that are incomplete or failed, so that a scan of an empty subnet leaves room for the
     /// living.
     pub unresolved_limit: usize,
@@ -68,6 +70,7 @@ impl Default for NeighborSettings {
     fn default() -> Self {
         NeighborSettings {
             limit: 65_536,
+            most: usize::MAX,
             unresolved_limit: 16_384,
             requests: 3,
             interval: Duration::from_secs(1),

@@ -723,8 +723,11 @@ async fn run(fronts: &Fronts, steps: Vec<Step>) {
             Step::Delete(Who::Cli, What::Mtu(..)) => continue,
             Step::Delete(who, what) if can(*who, *what) => {
                 let done = fronts.change(*who, *what, false).await;
-                // By message, to delete a route or table that is not there is no error.
-                let by_habit = matches!((who, what), (Who::Agent(_), What::Table(_) | What::Route(..)));
+                // By message, to delete a route or table that is not there is no error; by command, a route.
+                let by_habit = matches!(
+                    (who, what),
+                    (Who::Agent(_), What::Table(_) | What::Route(..)) | (Who::Cli, What::Route(..))
+                );
                 assert!(model.delete(*who, *what) == done || by_habit && done, "{step:?}");
             }
             Step::Again(on) => {

@@ -84,9 +84,8 @@ fn a_setting_falls_back_to_what_the_other_owner_said() {
             .unwrap();
         let shown = served.cli("show settings pg0").await;
         assert!(
-            shown
-                .lines()
-                .any(|line| line.contains(" mtu ") && line.ends_with("1400                    cli, api")),
+            shown.lines().any(|line| line.contains(" mtu ")
+                && line.ends_with("1400                    api                     cli")),
             "{shown}"
         );
         assert_eq!(resync_with_nothing(&agent).await, 1, "the tag; the MTU is the operator's again");

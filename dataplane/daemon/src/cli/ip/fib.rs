@@ -7,7 +7,9 @@ use std::fmt::Write;
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
 use weft_control::{ChangeSet, Configured, Owner};
-use weft_nodes::fib::{DropKind, Forward, ForwardKind, IpPrefix, LoadBalanceId, PathTarget, RouteView};
+use weft_nodes::fib::{
+    DropKind, Forward, ForwardKind, Ip4, Ip6, IpPrefix, LoadBalanceId, PathTarget, RouteView,
+};
 use weft_nodes::interface::TableIndex;
 
 use super::super::{center, row};
@@ -60,6 +62,9 @@ struct Tables<F: Configured> {
     tables: Vec<Table<F>>,
     #[serde(skip)]
     detail: bool,
+    /// The prefix or address that was asked for.
+    #[serde(skip)]
+    asked: Option<String>,
 }
 
 /// What to show of each table.
@@ -74,9 +79,53 @@ pub fn commands<F: Configured>() -> Vec<Command<Dataplane>> {
     let help = "routes and what they resolve to; for an address the route that its packets take";
     vec![
         Command::new(format!("show {} fib", F::COMMAND), show::<F>)
-            .synopsis("[table <id>] [summary|detail|<prefix>|<address>]")
+            .synopsis("[table <id>] [summary|mtrie|detail|<prefix>|<address>]")
             .help(format!("{} {help}", F::NAME)),
     ]
+}
+
+#[derive(Serialize)]
+struct AdjacencyView {
+    index: u32,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct AdjacencyViews {
+    adjacencies: Vec<AdjacencyView>,
+}
+
+/// `show adj`, of both families.
+pub fn adjacencies() -> Vec<Command<Dataplane>> {
+    let show = |path: &str| {
+        Command::new(path, show_adjacencies).synopsis("[<index>]").help(
+            "How neighbours are reached: address, interface and MAC address by the number of the adjacency",
+        )
+    };
+    vec![show("show adj"), show("show adjacency")]
+}
+
+fn show_adjacencies(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+    let only: Option<u32> = args.optional("index of an adjacency")?;
+    args.finish()?;
+    let all = dataplane.router.objects().adjacencies.iter();
+    let wanted = all.filter(|(id, _)| only.is_none_or(|only| only == id.0));
+    let mut adjacencies: Vec<AdjacencyView> = wanted
+        .map(|(id, hop)| AdjacencyView {
+            index: id.0,
+            text: match hop.address.is_ipv4() {
+                true => show_forward::<Ip4>(dataplane, Forward::adjacency(id)),
+                false => show_forward::<Ip6>(dataplane, Forward::adjacency(id)),
+            },
+        })
+        .collect();
+    adjacencies.sort_by_key(|view| view.index);
+    match (only, adjacencies.as_slice()) {
+        (Some(only), []) => Err(args.reject(format!("there is no adjacency {only}"))),
+        _ => Ok(Reply::new(AdjacencyViews { adjacencies }, |views| {
+            views.adjacencies.iter().map(|view| format!("{} {}\n", view.index, view.text)).collect()
+        })),
+    }
 }
 
 fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
@@ -85,7 +134,7 @@ fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result
     while !args.is_empty() {
         if args.keyword("table") {
             table = Some(super::table::<F>(args, dataplane, &mut ChangeSet::new(Owner::CLI))?);
-        } else if args.keyword("summary") {
+        } else if args.keyword("summary") || args.keyword("mtrie") {
             scope = Scope::Summary;
         } else if args.keyword("detail") {
             detail = true;
@@ -95,6 +144,11 @@ fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result
             (scope, detail) = (Scope::Prefix(args.parse_with(words.prefix, prefix_of::<F>)?), true);
         }
     }
+    let asked = match &scope {
+        Scope::Prefix(prefix) => Some(prefix.to_string()),
+        Scope::Match(address) => Some(address.to_string()),
+        Scope::All | Scope::Summary => None,
+    };
     let indices: Vec<TableIndex> = dataplane.router.tables::<F>().map(|(index, _)| index).collect();
     let mut left = indices
         .into_iter()
@@ -113,7 +167,7 @@ fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result
             }
             let Some(index) = left.pop_front() else {
                 let tables = std::mem::take(&mut tables);
-                return Turn::Done(Ok(Reply::new(Tables { tables, detail }, render)));
+                return Turn::Done(Ok(Reply::new(Tables { tables, detail, asked: asked.clone() }, render)));
             };
             // One that was deleted meanwhile is not shown.
             current = view(dataplane, index, &scope).map(|table| (index, table));
@@ -190,7 +244,7 @@ fn show_route<F: Configured>(dataplane: &Dataplane, route: RouteView<'_, F>) -> 
     let sources = route
         .sources()
         .map(|source| Source {
-            owner: source.owner.to_string(),
+            owner: dataplane.owner_name(source.owner),
             preference: Some(source.preference.0).filter(|preference| *preference != u32::MAX),
             installed: installed && source.load_balance == id,
             paths: source
@@ -279,6 +333,9 @@ fn render<F: Configured>(tables: &Tables<F>) -> String {
     for table in &tables.tables {
         // Writing into a String cannot fail.
         let _ = render_table(&mut out, table, tables.detail);
+        if let (Some(asked), Some([])) = (&tables.asked, table.routes.as_deref()) {
+            let _ = writeln!(out, "  no route to {asked}");
+        }
     }
     out
 }

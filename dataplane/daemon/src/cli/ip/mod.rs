@@ -28,6 +28,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         multipath::commands(),
         fib::commands::<Ip4>(),
         fib::commands::<Ip6>(),
+        fib::adjacencies(),
         neighbor::commands(),
         interface::commands(),
     ]

@@ -41,6 +41,11 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .synopsis("[static] <interface> <address> [<mac>]")
             .help("Forget a neighbour, learned or configured")
     };
+    let flush = |path: &str| {
+        complete_interface(Command::new(path, clear), &[])
+            .synopsis("[<interface>]")
+            .help("Forget the learned neighbours of an interface, or of all")
+    };
     let neighbors = |path: &str, only: Option<IpVersion>| {
         complete_interface(Command::new(path, move |dataplane, args| show(dataplane, args, only)), &[])
             .synopsis("[<interface>]")
@@ -54,9 +59,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         neighbors("show ip neighbors", None),
         neighbors("show ip4 neighbors", Some(IpVersion::V4)),
         neighbors("show ip6 neighbors", Some(IpVersion::V6)),
-        complete_interface(Command::new("clear ip neighbors", clear), &[])
-            .synopsis("<interface>")
-            .help("Forget the learned neighbours of an interface"),
+        flush("clear ip neighbors"),
+        flush("ip neighbor flush"),
     ]
 }
 
@@ -78,10 +82,14 @@ fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
 }
 
 fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let index = interface(args, dataplane)?;
-    args.finish()?;
+    let of = match optional_interface(args, dataplane)? {
+        Some(index) => vec![index],
+        None => dataplane.interfaces.iter().map(|(index, _)| index).collect(),
+    };
     let Control { router, engine, interfaces, .. } = &mut dataplane.control;
-    router.flush_neighbors(engine, interfaces, index);
+    for index in of {
+        router.flush_neighbors(engine, interfaces, index);
+    }
     Ok(Reply::empty())
 }
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ip route add|replace|del`.
+//! `ip route [add]|replace|del`. The command line has a route of its own to a prefix, beside those of other owners; to say again what is
+//! so already is no error.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use ipnet::IpNet;
+use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
-use weft_control::{ChangeSet, Configured, Owner, Purpose};
-use weft_nodes::fib::{Action, DropKind, PathTarget, Preference, RoutePath};
+use weft_control::{ChangeSet, Configured, Owner, Purpose, StepError};
+use weft_nodes::fib::{Action, DropKind, PathTarget, Preference, RouteError, RoutePath};
 use weft_nodes::interface::{TableIndex, by_family};
 
 use super::super::refused;
@@ -15,18 +17,19 @@ use super::words;
 use crate::config::values::prefix;
 use crate::state::Dataplane;
 
-const SYNOPSIS: &str = "[count <n>] <prefix> [table <id>] [preference <n>] via <next-hop> [<interface>] [weight <n>] \
+const SYNOPSIS: &str = "<prefix> [count <n>] [table <id>] [preference <n>] via <next-hop> [<interface>] [weight <n>] \
                         | via <interface> | via drop|local|unreachable|prohibit | via table <id> ...";
+
+const ADD: &str = "Add paths to a route; several `via` share the traffic by weight";
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        command("ip route add", Verb::Add)
-            .synopsis(SYNOPSIS)
-            .help("Add paths to a route; several `via` share the traffic by weight"),
+        command("ip route add", Verb::Add).synopsis(SYNOPSIS).help(ADD),
+        command("ip route", Verb::Add).synopsis(SYNOPSIS).help(ADD),
         command("ip route replace", Verb::Replace).synopsis(SYNOPSIS).help("Make these the paths of a route"),
         command("ip route del", Verb::Delete)
-            .synopsis("[count <n>] <prefix> [table <id>] [via ...]")
-            .help("Delete a route, or only these paths of it"),
+            .synopsis("<prefix> [count <n>] [table <id>] [via ...]")
+            .help("Delete the command line's route to a prefix, or only these paths of it; others keep theirs, and are named"),
     ]
 }
 
@@ -64,6 +67,9 @@ fn run_of<F: Configured>(
     // No step, but the tables that are named: that they are still the same is looked at with every portion.
     let mut named = ChangeSet::new(Owner::CLI);
     let mut routes = read::<F>(dataplane, &mut named, args, verb, prefixes)?;
+    if let (Verb::Delete, 1, Some(prefix)) = (verb, routes.left, F::prefix(prefixes.0)) {
+        return delete(dataplane, named, routes, prefix);
+    }
     let mut done = 0;
     let mut portion = move |dataplane: &mut Dataplane| {
         let mut changes = named.clone();
@@ -88,6 +94,52 @@ fn run_of<F: Configured>(
             }
         }
         Turn::More
+    }))
+}
+
+/// What is so when a route was to be deleted.
+#[derive(Serialize)]
+struct Deleted {
+    prefix: String,
+    /// Whether the command line had it.
+    deleted: bool,
+    /// Who else has a route to the prefix.
+    remaining: Vec<String>,
+}
+
+/// Deletes one route, or paths of it, and says whose routes to the prefix remain: packets go by these.
+fn delete<F: Configured>(
+    dataplane: &mut Dataplane,
+    mut changes: ChangeSet,
+    mut routes: Routes<F, impl Iterator<Item = F::Net>>,
+    prefix: F::Net,
+) -> Result<Reply, CliError> {
+    routes.note(&mut changes, 1);
+    let deleted = match dataplane.change(&changes, Purpose::Make) {
+        Ok(()) => true,
+        Err(error) => match error.first() {
+            Some(
+                StepError::Ip4(RouteError::NoSuchRoute(..) | RouteError::NoSuchPath(..))
+                | StepError::Ip6(RouteError::NoSuchRoute(..) | RouteError::NoSuchPath(..)),
+            ) => false,
+            _ => return Err(refused(error)),
+        },
+    };
+    let route = dataplane.router.table::<F>(routes.table).and_then(|table| table.rib.get(prefix));
+    let others = route.iter().flat_map(|route| route.sources()).map(|source| source.owner);
+    let others = others.filter(|owner| *owner != Owner::CLI);
+    let remaining: Vec<String> = others.map(|owner| dataplane.owner_name(owner)).collect();
+    if deleted && remaining.is_empty() {
+        return Ok(Reply::empty());
+    }
+    Ok(Reply::new(Deleted { prefix: prefix.to_string(), deleted, remaining }, |it| {
+        let Deleted { prefix, deleted, remaining } = it;
+        let remaining = remaining.join(", ");
+        match (deleted, remaining.as_str()) {
+            (true, remaining) => format!("{prefix}: the route of {remaining} remains\n"),
+            (false, "") => format!("{prefix}: there is no such route\n"),
+            (false, remaining) => format!("{prefix}: cli has no such route; that of {remaining} remains\n"),
+        }
     }))
 }
 
@@ -133,13 +185,15 @@ fn read<F: Configured>(
     changes: &mut ChangeSet,
     args: &mut Args<'_>,
     verb: Verb,
-    (first, count): (IpNet, u32),
+    (first, mut count): (IpNet, u32),
 ) -> Result<Routes<F, impl Iterator<Item = F::Net> + use<F>>, CliError> {
     let mut table = TableIndex(0);
     let mut preference = Preference::default();
     let mut paths = Vec::new();
     loop {
-        if args.keyword("table") {
+        if args.keyword("count") {
+            count = args.parse_with("number of routes", number)?;
+        } else if args.keyword("table") {
             table = super::table::<F>(args, dataplane, changes)?;
         } else if args.keyword("preference") {
             preference = Preference(args.parse("preference")?);
@@ -160,7 +214,7 @@ fn read<F: Configured>(
     let actions: Vec<Action<F>> = match verb {
         Verb::Replace => vec![Action::Set(preference, paths)],
         Verb::Delete if paths.is_empty() => vec![Action::Delete],
-        Verb::Add => paths.into_iter().map(|path| Action::AddPath(preference, path)).collect(),
+        Verb::Add => paths.into_iter().map(|path| Action::SetPath(preference, path)).collect(),
         Verb::Delete => paths.into_iter().map(|path| Action::DeletePath(path.target)).collect(),
     };
     Ok(Routes { prefixes, left: count as usize, table, actions, paths: named })

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `ip table add|del`, `show ip table`, and the same of `ip6`.
+//! `ip table [add]|del`, `show ip table`, and the same of `ip6`.
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
@@ -27,6 +27,9 @@ struct Views {
 pub fn commands<F: Configured>() -> Vec<Command<Dataplane>> {
     let (ip, family) = (F::COMMAND, F::NAME);
     vec![
+        change(format!("{ip} table"), add::<F>)
+            .synopsis("<table> [name <name>]")
+            .help(format!("Add an {family} table (VRF)")),
         change(format!("{ip} table add"), add::<F>)
             .synopsis("<table> [name <name>]")
             .help(format!("Add an {family} table (VRF)")),

@@ -16,7 +16,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("create tap", create_tap)
             .synopsis(
                 "[id <n>] [host-if-name <name>] [name <interface>] [host-ns <namespace>] [host-ip4-addr <address>] \
-                 [hw-addr <mac>] [mtu <bytes>] | host-if-name <name> punt <port>",
+                 [host-mac-addr <mac>] [hw-addr <mac>] [mtu|host-mtu-size <bytes>] | host-if-name <name> punt <port>",
             )
             .help("Make an interface whose other side is the host's, or the host's side of a port"),
         complete_interface(Command::new("delete tap", delete_tap), &[])
@@ -27,7 +27,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 
 fn create_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let (mut name, mut host_name) = (None::<InterfaceName>, None::<HostInterface>);
-    let (mut host_namespace, mut host_address, mut mac, mut mtu) = (None, None, None, None);
+    let (mut host_namespace, mut host_address, mut host_mac) = (None, None, None);
+    let (mut mac, mut mtu) = (None, None);
     while !args.is_empty() {
         if args.keyword("host-if-name") {
             host_name = Some(args.parse("interface name")?);
@@ -46,7 +47,9 @@ fn create_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
             host_address = Some(args.parse("IPv4 address with prefix length")?);
         } else if args.keyword("hw-addr") {
             mac = Some(args.parse("MAC address")?);
-        } else if args.keyword("mtu") {
+        } else if args.keyword("host-mac-addr") {
+            host_mac = Some(args.parse("MAC address")?);
+        } else if args.keyword("mtu") || args.keyword("host-mtu-size") {
             mtu = Some(args.parse::<u64>("number of bytes")?);
         } else {
             return Err(args.unexpected());
@@ -59,7 +62,7 @@ fn create_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
     };
     // As in VPP, the host's side has the same name if nothing else is said.
     let host_name = host_name.map_or_else(|| name.as_str().parse().map_err(refused), Ok)?;
-    let tap = Tap { common: common(name), host_name, host_namespace, host_address, mac };
+    let tap = Tap { common: common(name), host_name, host_namespace, host_address, mac, host_mac };
     let index = dataplane.create_tap(&tap).map_err(refused)?;
     let mut changes = ChangeSet::new(Owner::CLI);
     mtu.into_iter().for_each(|mtu| changes.set(&settings::MTU, index, Value::Number(mtu)));

@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use super::*;
 use crate::af_xdp::socket::{self, RingSizes, SocketOptions, XskRx, XskTx};
@@ -37,6 +38,7 @@ impl Bed {
             mode: CopyMode::Copy,
             tx_budget: None,
             busy_poll: None,
+            patience: Duration::ZERO,
         };
         let opened =
             namespace.open().run(|| socket::open(&umem, link, QueueId(0), &options)).expect("namespace");
