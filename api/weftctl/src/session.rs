@@ -3,11 +3,14 @@
 //! what a person sees of answers and errors.
 
 use std::{
-    io::{self, Write},
+    env,
+    io::{self, IsTerminal, Write},
     path::PathBuf,
-    process::ExitCode,
+    process::{Command, ExitCode, Stdio},
     time::Duration,
 };
+
+use ratatui::crossterm::terminal;
 
 use weft_cli::{
     CliError, Completion,
@@ -140,9 +143,38 @@ fn strip_json(line: &str) -> Option<&str> {
     (command.is_empty() || command.ends_with(char::is_whitespace)).then_some(command)
 }
 
+/// Whether a person looks at a terminal that has not room for the text.
+fn is_long(text: &str) -> bool {
+    let rows = || terminal::size().map_or(usize::MAX, |(_, rows)| usize::from(rows));
+    io::stdout().is_terminal() && io::stdin().is_terminal() && text.lines().count() >= rows()
+}
+
+/// Shows the text by `$WEFTCTL_PAGER`, `$PAGER` or less; says whether that was possible. An empty variable means none.
+fn paged(text: &str) -> bool {
+    let named = env::var("WEFTCTL_PAGER").or_else(|_| env::var("PAGER"));
+    let pager = named.unwrap_or_else(|_| "less".to_owned());
+    if pager.trim().is_empty() {
+        return false;
+    }
+    let mut shell = Command::new("sh");
+    shell.args(["-c", pager.as_str()]).stdin(Stdio::piped());
+    if env::var_os("LESS").is_none() {
+        // Ends by itself where all fits, and leaves the text on the screen.
+        shell.env("LESS", "FRX");
+    }
+    let Ok(mut child) = shell.spawn() else { return false };
+    if let Some(mut stdin) = child.stdin.take() {
+        // A pager that has been left before the end takes no more.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    // 127: the shell has found no such program.
+    child.wait().is_ok_and(|status| status.code() != Some(127))
+}
+
 fn print(output: &Output) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match output {
+        Output::Text(text) if is_long(text) && paged(text) => return Ok(()),
         Output::Text(text) => stdout.write_all(text.as_bytes())?,
         Output::Json(json) => writeln!(stdout, "{json}")?,
     }

@@ -100,7 +100,7 @@ impl App {
                     frame.sort(self.order);
                 }
             }
-            KeyCode::Char(digit @ '1'..='4') => self.pane = Pane::ALL[digit as usize - '1' as usize],
+            KeyCode::Char(digit @ '1'..='5') => self.pane = Pane::ALL[digit as usize - '1' as usize],
             KeyCode::Tab | KeyCode::Right => self.turn(1),
             KeyCode::BackTab | KeyCode::Left => self.turn(Pane::ALL.len() - 1),
             KeyCode::Up | KeyCode::Char('k') => self.move_to(|at, _| at.saturating_sub(1)),

@@ -24,6 +24,8 @@ pub struct Frame {
     pub interfaces: Vec<Interface>,
     pub nodes: Vec<Node>,
     pub drops: Vec<Drop>,
+    /// What nodes count that ends no packet.
+    pub events: Vec<Drop>,
     pub workers: Vec<Worker>,
 }
 
@@ -121,7 +123,16 @@ impl Frame {
             .collect();
         let clocks: f64 = rates.nodes.iter().map(|rate| rate.clocks.sum()).sum();
         let nodes = now.nodes.iter().zip(&rates.nodes).filter(|(total, _)| total.calls.sum() > 0);
-        let drops = now.reasons.iter().zip(&rates.reasons).filter(|(total, _)| total.count.sum() > 0);
+        let counted = now.reasons.iter().zip(&rates.reasons).filter(|(total, _)| total.count.sum() > 0);
+        let counted = counted.map(|(total, rate)| Drop {
+            node: total.node.clone(),
+            reason: total.reason.clone(),
+            sentence: total.sentence.clone(),
+            kind: total.kind.clone(),
+            per_second: rate.count.sum(),
+            total: total.count.sum(),
+        });
+        let (events, drops) = counted.partition(|counted| counted.kind == EVENT);
         let mut frame = Frame {
             version: after.system.version.clone(),
             pid: after.system.pid,
@@ -148,16 +159,8 @@ impl Frame {
                     share: ratio(rate.clocks.sum(), clocks),
                 })
                 .collect(),
-            drops: drops
-                .map(|(total, rate)| Drop {
-                    node: total.node.clone(),
-                    reason: total.reason.clone(),
-                    sentence: total.sentence.clone(),
-                    kind: total.kind.clone(),
-                    per_second: rate.count.sum(),
-                    total: total.count.sum(),
-                })
-                .collect(),
+            drops,
+            events,
             workers: rates
                 .workers
                 .iter()
@@ -184,16 +187,21 @@ impl Frame {
     pub fn sort(&mut self, order: Order) {
         self.interfaces.sort_by(|a, b| a.name.cmp(&b.name));
         self.nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        self.drops.sort_by(|a, b| (&a.node, &a.reason).cmp(&(&b.node, &b.reason)));
+        for counted in [&mut self.drops, &mut self.events] {
+            counted.sort_by(|a, b| (&a.node, &a.reason).cmp(&(&b.node, &b.reason)));
+        }
         if order == Order::Activity {
             // Stable: what is equally busy stays sorted by name.
             self.interfaces.sort_by(|a, b| busier(a.activity(), b.activity()));
             self.nodes.sort_by(|a, b| busier(a.activity(), b.activity()));
             self.drops.sort_by(|a, b| busier(a.activity(), b.activity()));
+            self.events.sort_by(|a, b| busier(a.activity(), b.activity()));
         }
     }
 }
 
+/// [`Drop::kind`] of what ends no packet.
+const EVENT: &str = "event";
 /// The node in which dropped packets end.
 const DROP: &str = "drop";
 

@@ -48,10 +48,14 @@ pub fn draw(app: &mut App, area: Rect, buffer: &mut Buffer, now: Instant) {
     let table = Table::new(&frame, app.pane);
     let page = lines.len();
     let top = app.top_row(table.rows.len(), page);
-    if let Some(line) = tabs {
-        tab_line(app.pane, &place(top, page, table.rows.len()), line, buffer);
-    }
     let widths = fit(&table, usize::from(area.width));
+    if let Some(line) = tabs {
+        let columns = (widths.len() < table.columns.len())
+            .then(|| format!("{} of {} columns", widths.len(), table.columns.len()));
+        let rows = Some(place(top, page, table.rows.len())).filter(|rows| !rows.is_empty());
+        let missing: Vec<String> = rows.into_iter().chain(columns).collect();
+        tab_line(app.pane, &missing.join(", "), line, buffer);
+    }
     if let Some(line) = heading {
         row(&table, &widths, &mut table.columns.iter().map(|column| column.title()), line, buffer, BOLD);
     }
@@ -64,7 +68,7 @@ pub fn draw(app: &mut App, area: Rect, buffer: &mut Buffer, now: Instant) {
             Order::Activity => "activity",
             Order::Name => "name",
         };
-        let keys = format!("q quit  Tab 1-4 pane  arrows scroll  s sorted by {order}  p pause");
+        let keys = format!("q quit  Tab 1-5 pane  arrows scroll  s sorted by {order}  p pause");
         put(buffer, line, 0, &keys, DIM);
     }
     app.frame = Some(frame);
@@ -109,8 +113,8 @@ fn tab_line(chosen: Pane, place: &str, line: Rect, buffer: &mut Buffer) {
     let mut column = 0;
     for (label, pane) in labels.iter().zip(Pane::ALL) {
         let style = if pane == chosen { CHOSEN } else { Style::new() };
-        // Where not all fit, the chosen one is what there is room for.
-        if all <= width + GAP || pane == chosen {
+        // Where not all fit beside what says that something is missing, the chosen one is what there is room for.
+        if all + place.len() <= width + GAP || pane == chosen {
             column += put(buffer, line, column, label, style) + GAP;
         }
     }

@@ -13,10 +13,11 @@ pub enum Pane {
     Nodes,
     Drops,
     Workers,
+    Events,
 }
 
 impl Pane {
-    pub const ALL: [Pane; 4] = [Pane::Interfaces, Pane::Nodes, Pane::Drops, Pane::Workers];
+    pub const ALL: [Pane; 5] = [Pane::Interfaces, Pane::Nodes, Pane::Drops, Pane::Workers, Pane::Events];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -24,6 +25,7 @@ impl Pane {
             Pane::Nodes => "Nodes",
             Pane::Drops => "Drops",
             Pane::Workers => "Workers",
+            Pane::Events => "Events",
         }
     }
 }
@@ -75,8 +77,8 @@ const NODES: &[Column] = &[
     Number("clocks/pkt"),
     Number("time %"),
 ];
-const DROPS: &[Column] =
-    &[Number("/s"), Number("total"), Text("Node"), Text("Reason"), Text("Kind"), Text("Sentence")];
+const DROPS: &[Column] = &[Number("/s"), Number("total"), Text("Node"), Text("Reason"), Text("Sentence")];
+const EVENTS: &[Column] = &[Number("/s"), Number("total"), Text("Node"), Text("Event"), Text("Sentence")];
 const WORKERS: &[Column] = &[
     Text("Thread"),
     Number("busy %"),
@@ -93,6 +95,7 @@ impl Table {
             Pane::Nodes => (NODES, frame.nodes.iter().map(node_cells).collect()),
             Pane::Drops => (DROPS, frame.drops.iter().map(drop_cells).collect()),
             Pane::Workers => (WORKERS, frame.workers.iter().map(worker_cells).collect()),
+            Pane::Events => (EVENTS, frame.events.iter().map(drop_cells).collect()),
         };
         Table { columns, rows }
     }
@@ -191,7 +194,6 @@ fn drop_cells(row: &Drop) -> Vec<String> {
         row.total.to_string(),
         row.node.clone(),
         row.reason.clone(),
-        row.kind.clone(),
         row.sentence.clone(),
     ]
 }

@@ -174,6 +174,21 @@ fn rates_shares_and_order() {
 }
 
 #[test]
+fn what_ended_no_packet_is_no_drop() {
+    let start = Instant::now();
+    let snapshot = |n: u64, taken| {
+        let mut snapshot = snapshot(n, taken);
+        let event = Reason { kind: "event".to_owned(), ..reason("arp-reply", "replies_sent", "answered", n) };
+        snapshot.counters.reasons.push(event);
+        snapshot
+    };
+    let frame = Frame::new(&snapshot(0, start), &snapshot(10, start + Duration::from_secs(1)), wall(1));
+    assert!(frame.drops.iter().all(|row| row.kind == "drop"), "{:?}", frame.drops);
+    assert_eq!(frame.events.len(), 1);
+    assert_eq!((frame.events[0].reason.as_str(), frame.events[0].per_second), ("replies_sent", 10.0));
+}
+
+#[test]
 fn packets_of_sub_interfaces_are_counted_once() {
     let start = Instant::now();
     let snapshot = |n: u64, taken| {
@@ -217,13 +232,16 @@ fn a_frame_as_text() {
          drop           50        5            10          10     2.0\n\
          \n\
          Drops\n\
-         /s  total  Node        Reason    Kind  Sentence\n\
-         50    200  ip4-lookup  no-route  drop  no route to the destination\n \
-         0      7  ip4-input   ttl       drop  time to live exceeded\n\
+         /s  total  Node        Reason    Sentence\n\
+         50    200  ip4-lookup  no-route  no route to the destination\n \
+         0      7  ip4-input   ttl       time to live exceeded\n\
          \n\
          Workers\n\
          Thread     busy %  pkt/s  clocks/pkt  loops/s  sleeps/s\n\
-         weft_wk_0     2.5    500          50       15        10\n"
+         weft_wk_0     2.5    500          50       15        10\n\
+         \n\
+         Events\n\
+         /s  total  Node  Event  Sentence\n"
     );
 }
 
@@ -233,12 +251,15 @@ fn a_full_screen() {
     let lines = screen(&mut app, 80, 24);
     assert_eq!(lines[0], "weft 0.1.0  up 05:06  pid 4242  heartbeat 0 s ago");
     assert_eq!(lines[1], "rx 500 pkt/s 400k bit/s  tx 450 pkt/s 360k bit/s  drops 50/s  buffers 25.0 % use");
-    assert_eq!(lines[2], "1 Interfaces  2 Nodes  3 Drops  4 Workers");
+    assert_eq!(
+        lines[2],
+        format!("{:66}8 of 9 columns", "1 Interfaces  2 Nodes  3 Drops  4 Workers  5 Events")
+    );
     assert_eq!(lines[3], "Name  rx pkt/s  rx bit/s  tx pkt/s  tx bit/s  drops/s  rx total  tx total");
     assert_eq!(lines[4], "p0         500      400k         0         0       50      2000         0");
     assert_eq!(lines[6], "idle         0         0         0         0        0         0         0");
     assert_eq!(lines[7], "");
-    assert_eq!(lines[23], "q quit  Tab 1-4 pane  arrows scroll  s sorted by activity  p pause");
+    assert_eq!(lines[23], "q quit  Tab 1-5 pane  arrows scroll  s sorted by activity  p pause");
 }
 
 #[test]
@@ -247,16 +268,14 @@ fn keys_choose_what_is_shown() {
     assert_eq!(press(&mut app, KeyCode::Tab), Ask::Nothing);
     assert!(screen(&mut app, 80, 24)[4].starts_with("ip4-lookup "));
     press(&mut app, KeyCode::Char('3'));
-    assert_eq!(
-        screen(&mut app, 80, 24)[4],
-        "50    200  ip4-lookup  no-route  drop  no route to the destination"
-    );
+    assert_eq!(screen(&mut app, 80, 24)[4], "50    200  ip4-lookup  no-route  no route to the destination");
     press(&mut app, KeyCode::Char('4'));
     assert_eq!(screen(&mut app, 80, 24)[4], "weft_wk_0     2.5    500          50       15        10");
     press(&mut app, KeyCode::Tab);
+    press(&mut app, KeyCode::Tab);
     assert_eq!(app.pane, Pane::Interfaces, "round");
     press(&mut app, KeyCode::BackTab);
-    assert_eq!(app.pane, Pane::Workers, "and back");
+    assert_eq!(app.pane, Pane::Events, "and back");
 
     press(&mut app, KeyCode::Char('1'));
     press(&mut app, KeyCode::Char('s'));
