@@ -50,6 +50,17 @@ const EDGES_PER_INTERFACE: usize = 8;
 
 /// A dataplane without devices, and its workers to be given threads.
 pub fn assemble(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, Vec<Worker>)> {
+    let serve = serve_flows(&config);
+    assemble_serving(config, plan, log, serve)
+}
+
+/// The same; `serve` hands out its tables of flows.
+pub fn assemble_serving(
+    config: Config,
+    plan: Plan,
+    log: Recent,
+    serve: ServeTables,
+) -> Result<(Dataplane, Vec<Worker>)> {
     let (mut engine, workers) = Engine::new(&engine_config(&config, &plan)?)?;
     check_pages(&config, &engine)?;
     let mut interfaces = Interfaces::new(&engine, config.limits.interfaces as usize);
@@ -62,7 +73,7 @@ pub fn assemble(config: Config, plan: Plan, log: Recent) -> Result<(Dataplane, V
     let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), rules)?;
     engine.register(BUILT_IN, weft_flow::registration())?;
     let limit = config.limits.interfaces as usize;
-    let flows = Flows::new(config.flow, limit, main.clone(), serve_flows(&config));
+    let flows = Flows::new(config.flow, limit, main.clone(), serve);
     let numa = plan.workers.iter().map(|place| place.numa).collect();
     let devices = Devices::new(&mut engine, numa)?;
     let mut parts = Subsystems::default();

@@ -48,8 +48,15 @@ pub struct Recent {
 }
 
 impl Recent {
-    fn new(limit: usize) -> Self {
+    /// For so many lines.
+    pub fn new(limit: usize) -> Self {
         Recent { lines: Arc::default(), limit: limit.max(1), levels: Arc::default() }
+    }
+
+    /// Does something, and keeps what is said in the log meanwhile.
+    pub fn listen(&self, work: impl FnOnce()) {
+        let subscriber = tracing_subscriber::registry().with(self.clone());
+        tracing::subscriber::with_default(subscriber, work);
     }
 
     /// Messages of a class are kept from this level on.

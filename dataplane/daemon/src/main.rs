@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use weft_daemon::args::Args;
-use weft_daemon::config::check::Findings;
 use weft_daemon::config::{self, Parsed};
 use weft_daemon::os::{Role, daemonise};
 use weft_daemon::topology::Topology;
@@ -37,13 +36,13 @@ fn run(args: &Args) -> Result<bool> {
         eprintln!("{warnings}");
     }
     if args.check_config.is_some() {
-        let Findings { errors, warnings } = config::check::machine(&config, &Topology::read()?);
-        warnings.iter().for_each(|warning| eprintln!("{}: warning: {warning}", source.name()));
-        errors.iter().for_each(|error| eprintln!("{}: error: {error}", source.name()));
-        if errors.is_empty() {
+        let found = config::check::machine(&config, &source, &Topology::read()?);
+        found.warnings.iter().for_each(|it| eprintln!("{}", it.said_of(source.name(), "warning")));
+        found.errors.iter().for_each(|it| eprintln!("{}", it.said_of(source.name(), "error")));
+        if found.errors.is_empty() {
             println!("{}: ok", source.name());
         }
-        return Ok(errors.is_empty());
+        return Ok(found.errors.is_empty());
     }
     let starting = match config.unix.nodaemon || config.unix.interactive {
         true => None,

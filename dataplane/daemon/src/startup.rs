@@ -4,51 +4,77 @@
 use anyhow::{Context, Result, anyhow};
 
 use weft_cli::Rights;
-use weft_control::{ChangeSet, Configured, Owner, Purpose, Setting, StepError, Value, settings};
+use weft_control::{ChangeSet, Configured, Owner, Purpose, Refused, Setting, StepError, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{Ip4, Ip6};
 
-use crate::config::interfaces::{Interface, TableId};
-use crate::config::{Config, Source};
-use crate::config::{Named, Wanted};
+use crate::config::interfaces::{Common, Interface, TableId};
+use crate::config::{Config, Named, Source, Span, Wanted};
 use crate::main_loop::Main;
 use crate::ports::DeviceError;
 use crate::state::Dataplane;
 
-/// Makes all interfaces. An error says where in `source` its interface stands.
+/// Makes all interfaces. An error says where in `source` its setting or its interface stands.
 pub fn make_interfaces(dataplane: &mut Dataplane, source: &Source) -> Result<()> {
+    let place = |span: Span| format!("{}:{}", source.name(), source.position(span.start));
+    let of_all = |Misplaced { span, error }: Misplaced| match span {
+        Some(span) => anyhow!(*error).context(format!("{}: settings", place(span))),
+        None => anyhow!(*error).context("settings"),
+    };
     let mut changes = ChangeSet::new(Owner::STARTUP);
-    wanted(dataplane, &mut changes, None, &dataplane.config.settings).context("settings")?;
-    dataplane.change(&changes, Purpose::Make).context("settings")?;
+    let places = wanted(dataplane, &mut changes, None, &dataplane.config.settings).map_err(of_all)?;
+    let made = dataplane.change(&changes, Purpose::Make);
+    made.map_err(|refused| of_all(blame(&places, refused)))?;
     for interface in dataplane.config.interfaces.clone() {
         let common = interface.common();
-        make(dataplane, &interface).map_err(|error| {
-            let position = source.position(common.span.start);
-            anyhow!(error).context(format!(
-                "{}:{position}: interface {}",
-                source.name(),
-                common.name.as_str()
-            ))
+        make(dataplane, &interface).map_err(|Misplaced { span, error }| {
+            let place = place(span.unwrap_or(common.span));
+            anyhow!(*error).context(format!("{place}: interface {}", common.name.as_str()))
         })?;
     }
     Ok(())
 }
 
-fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), DeviceError> {
-    let index = interface.create(dataplane)?;
+/// An error about a place in the file.
+#[derive(Debug)]
+pub struct Misplaced {
+    /// The place of the setting; `None`: that of whatever it is of.
+    pub span: Option<Span>,
+    /// What is wrong.
+    pub error: Box<DeviceError>,
+}
+
+impl<E: Into<DeviceError>> From<E> for Misplaced {
+    fn from(error: E) -> Misplaced {
+        Misplaced { span: None, error: Box::new(error.into()) }
+    }
+}
+
+fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), Misplaced> {
     let common = interface.common();
+    let index = interface.create(dataplane)?;
+    configure(dataplane, common, index)
+}
+
+/// Makes what the file says of an interface beside its device.
+pub fn configure(dataplane: &mut Dataplane, common: &Common, index: InterfaceIndex) -> Result<(), Misplaced> {
     let mut changes = ChangeSet::new(Owner::STARTUP);
     if let Some(mtu) = common.mtu {
         changes.set(&settings::MTU, index, Value::Number(mtu.0.into()));
     }
     in_table::<Ip4>(dataplane, &mut changes, &settings::TABLE, (index, common.table))?;
     in_table::<Ip6>(dataplane, &mut changes, &settings::IP6_TABLE, (index, common.ip6_table))?;
-    wanted(dataplane, &mut changes, Some(index), &common.settings)?;
-    common.addresses.iter().for_each(|address| changes.add_address(index, address.value));
+    let mut places = vec![common.span; changes.len()];
+    places.extend(wanted(dataplane, &mut changes, Some(index), &common.settings)?);
+    for address in &common.addresses {
+        changes.add_address(index, address.value);
+        places.push(address.span);
+    }
     if common.up {
         changes.set(&settings::ADMIN_STATE, index, Value::Switch(true));
     }
-    Ok(dataplane.change(&changes, Purpose::Make)?)
+    let made = dataplane.change(&changes, Purpose::Make);
+    made.map_err(|refused| blame(&places, refused))
 }
 
 /// The table is there because the interface is in it.
@@ -65,19 +91,32 @@ fn in_table<F: Configured>(
     Ok(())
 }
 
-/// Notes what startup.conf sets, of an interface or of all. Settings of plugins follow when these are loaded.
-fn wanted(
+/// The place of the first step that is refused; `places` has those of the steps, from the first on.
+pub fn blame(places: &[Span], refused: Refused) -> Misplaced {
+    let step = refused.steps.first().map(|(step, _)| *step);
+    Misplaced { span: step.and_then(|step| places.get(step)).copied(), ..refused.into() }
+}
+
+/// Notes what startup.conf sets, of an interface or of all; the places of these steps. Settings of plugins follow when these are
+/// loaded.
+pub fn wanted(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
     index: Option<InterfaceIndex>,
     settings: &[Wanted],
-) -> Result<(), StepError> {
+) -> Result<Vec<Span>, Misplaced> {
+    let mut places = Vec::new();
     for Wanted { setting, value } in settings {
         let Named::BuiltIn(setting) = setting else { continue };
-        let value = setting.grammar.parse(&value.value, |name| dataplane.interfaces.find(name));
-        changes.set(setting, index, value.map_err(|error| StepError::Value(setting.name, error))?);
+        let read = setting.grammar.parse(&value.value, |name| dataplane.interfaces.find(name));
+        let read = read.map_err(|error| Misplaced {
+            span: Some(value.span),
+            ..StepError::Value(setting.name, error).into()
+        })?;
+        changes.set(setting, index, read);
+        places.push(value.span);
     }
-    Ok(())
+    Ok(places)
 }
 
 /// What the log says of the memory that was taken.

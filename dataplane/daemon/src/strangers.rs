@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::config::check::Finding;
 use crate::config::{self, Config, Source};
 use crate::state::Dataplane;
 use crate::testing::Bed;
@@ -25,12 +26,16 @@ fn files(kind: &str) -> Vec<(PathBuf, String)> {
 
 /// What `--check-config` says: errors and warnings.
 fn check(text: &str) -> (String, String) {
-    let report = match config::parse(&Source::from_text("f", text)) {
+    let source = Source::from_text("f", text);
+    let report = match config::parse(&source) {
         Err(report) => return (report.to_string(), String::new()),
         Ok(parsed) => parsed,
     };
-    let found = config::check::machine(&report.config, &Topology::read().unwrap());
-    (found.errors.join("\n"), format!("{}\n{}", report.warnings, found.warnings.join("\n")))
+    let found = config::check::machine(&report.config, &source, &Topology::read().unwrap());
+    let say = |list: &[Finding], severity: &str| {
+        list.iter().map(|it| it.said_of("f", severity)).collect::<Vec<_>>().join("\n")
+    };
+    (say(&found.errors, "error"), format!("{}\n{}", report.warnings, say(&found.warnings, "warning")))
 }
 
 #[test]

@@ -1,28 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What can be known of a configuration on this machine without starting: `--check-config` asks, so that a file that it calls good
-//! starts.
+//! starts. What only the start can judge is found by one in memory ([`crate::trial`]).
 
 use std::path::Path;
 
-use super::{Config, cpu::Workers};
+use super::{Config, Position, Source, cpu::Workers};
 use crate::topology::Topology;
+use crate::trial;
 
-/// What is wrong with a configuration on this machine.
+/// Something that is wrong with a configuration on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where in the file, if it is about one place.
+    pub place: Option<Position>,
+    /// The sentence.
+    pub text: String,
+}
+
+impl Finding {
+    /// The sentence with its place in the file of that name.
+    pub fn said_of(&self, name: &str, severity: &str) -> String {
+        match self.place {
+            Some(place) => format!("{name}:{place}: {severity}: {}", self.text),
+            None => format!("{name}: {severity}: {}", self.text),
+        }
+    }
+}
+
+/// All of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// The start would fail.
-    pub errors: Vec<String>,
+    pub errors: Vec<Finding>,
     /// The start would do without something.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Finding>,
+    /// What is looked at.
+    here: Option<Position>,
 }
 
-/// Looks at cores, folders, files and interfaces.
-pub fn machine(config: &Config, topology: &Topology) -> Findings {
+impl Findings {
+    /// What follows is about this place.
+    pub fn at(&mut self, place: Option<Position>) {
+        self.here = place;
+    }
+
+    /// The start would fail.
+    pub fn error(&mut self, text: impl Into<String>) {
+        self.errors.push(Finding { place: self.here, text: text.into() });
+    }
+
+    /// The start would do without something.
+    pub fn warning(&mut self, text: impl Into<String>) {
+        self.warnings.push(Finding { place: self.here, text: text.into() });
+    }
+}
+
+/// Looks at cores, folders, files and interfaces, and starts in memory.
+pub fn machine(config: &Config, source: &Source, topology: &Topology) -> Findings {
     let mut found = Findings::default();
     let workers = match config.cpu.place(topology.mask(), &topology.cores()) {
         Ok(placement) => placement.workers.len(),
         Err(error) => {
-            found.errors.push(error.to_string());
+            found.error(error.to_string());
             match &config.cpu.workers {
                 Workers::Count(count) => count.get() as usize,
                 Workers::On(cores) => cores.len(),
@@ -30,8 +69,16 @@ pub fn machine(config: &Config, topology: &Topology) -> Findings {
         }
     };
     for interface in &config.interfaces {
+        found.at(Some(source.position(interface.common().span.start)));
         interface.check(workers, &mut found);
     }
+    found.at(None);
+    files(config, &mut found);
+    trial::start(config, source, topology, &mut found);
+    found
+}
+
+fn files(config: &Config, found: &mut Findings) {
     let unix = &config.unix;
     let folder = |path: &Path| path.parent().is_none_or(|folder| folder.is_dir());
     let in_runtime_dir = |path: &Path| path.starts_with(&unix.runtime_dir);
@@ -40,14 +87,14 @@ pub fn machine(config: &Config, topology: &Topology) -> Findings {
         && !folder(&log)
     {
         let place = log.parent().unwrap_or(&log).display();
-        found.warnings.push(format!("unix {{ log }}: there is no folder {place}, so there will be no log"));
+        found.warning(format!("unix {{ log }}: there is no folder {place}, so there will be no log"));
     }
     if let Some(pidfile) = unix.pidfile.as_ref().map(|path| unix.in_runtime_dir(path))
         && !in_runtime_dir(&pidfile)
         && !folder(&pidfile)
     {
         let place = pidfile.parent().unwrap_or(&pidfile).display();
-        found.errors.push(format!("unix {{ pidfile }}: there is no folder {place}"));
+        found.error(format!("unix {{ pidfile }}: there is no folder {place}"));
     }
     let sockets = [
         ("unix { weftctl-listen }", &unix.weftctl_listen),
@@ -58,48 +105,52 @@ pub fn machine(config: &Config, topology: &Topology) -> Findings {
         let path = unix.in_runtime_dir(path);
         if !in_runtime_dir(&path) && !folder(&path) {
             let place = path.parent().unwrap_or(&path).display();
-            found.errors.push(format!("{setting}: there is no folder {place}"));
+            found.error(format!("{setting}: there is no folder {place}"));
         }
     }
     if let Some(commands) = unix.startup_config.as_ref().map(|path| unix.in_runtime_dir(path))
         && !commands.is_file()
     {
         let path = commands.display();
-        found
-            .warnings
-            .push(format!("unix {{ startup-config }}: there is no file {path}, so no command will be run"));
+        found.warning(format!(
+            "unix {{ startup-config }}: there is no file {path}, so no command will be run"
+        ));
     }
-    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Source, parse};
+    use crate::config::parse;
 
     fn findings(text: &str) -> Findings {
-        let config = parse(&Source::from_text("f", text)).expect("well-formed").config;
-        machine(&config, &Topology::read().expect("this machine has cores"))
+        let source = Source::from_text("f", text);
+        let config = parse(&source).expect("well-formed").config;
+        machine(&config, &source, &Topology::read().expect("this machine has cores"))
+    }
+
+    fn texts(list: &[Finding]) -> Vec<&str> {
+        list.iter().map(|finding| finding.text.as_str()).collect()
     }
 
     #[test]
     fn what_would_not_start_here_is_found_by_the_setting() {
         assert_eq!(findings(""), Findings::default());
         let found = findings("cpu { main-core 0 corelist-workers 1001 }");
-        assert!(found.errors[0].starts_with("cpu: core 1001 is not there"), "{found:?}");
+        assert!(found.errors[0].text.starts_with("cpu: core 1001 is not there"), "{found:?}");
         let found = findings("interfaces { af_xdp lo { workers 7 } }");
         assert_eq!(
-            found.errors,
+            texts(&found.errors),
             ["interfaces { af_xdp lo { workers } }: there is no worker 7: there are 1, counted from 0"]
         );
         let found = findings(
             "unix { log /nowhere/log pidfile /nowhere/pid startup-config /nowhere/commands }
              statseg { socket-name /nowhere/stats.sock }",
         );
-        assert!(found.warnings[0].starts_with("unix { log }: there is no folder /nowhere"), "{found:?}");
-        assert!(found.warnings[1].starts_with("unix { startup-config }: there is no file"), "{found:?}");
+        assert!(found.warnings[0].text.starts_with("unix { log }: there is no folder /nowhere"), "{found:?}");
+        assert!(found.warnings[1].text.starts_with("unix { startup-config }: there is no file"), "{found:?}");
         assert_eq!(
-            found.errors,
+            texts(&found.errors),
             [
                 "unix { pidfile }: there is no folder /nowhere",
                 "statseg { socket-name }: there is no folder /nowhere"
@@ -108,6 +159,50 @@ mod tests {
         // The runtime directory is made.
         assert_eq!(findings("unix { runtime-dir /nowhere log log }"), Findings::default());
         let found = findings("interfaces { af_xdp no-such-nic }");
-        assert!(found.errors.is_empty() && found.warnings[0].contains("no-such-nic"), "{found:?}");
+        assert!(found.errors.is_empty() && found.warnings[0].text.contains("no-such-nic"), "{found:?}");
+    }
+
+    #[test]
+    fn what_the_start_would_refuse_is_found_with_its_place() {
+        for (text, error) in [
+            ("statseg { size 6m }", "f: error: "),
+            (
+                "interfaces {\n  tap weft-a { unnumbered weft-b }\n  tap weft-b\n}",
+                "f:2:27: error: interface weft-a: unnumbered",
+            ),
+            (
+                "interfaces {\n  loopback 1 { unnumbered nobody }\n}",
+                "f:2:27: error: interface loop1: unnumbered",
+            ),
+            (
+                "interfaces {\n  loopback 1\n  loopback 2 { unnumbered loop2 }\n}",
+                "f:3:27: error: interface loop2: ",
+            ),
+            ("settings {\n  neighbor-limit 4294967295\n}", "f:2:18: error: settings: neighbor-limit"),
+            ("interfaces {\n  af_xdp lo { mtu 9000 }\n}", "f:2:10: error: interface lo: mtu 9000"),
+            (
+                "interfaces {\n  tap lo\n}",
+                "f:2:7: error: interfaces { tap lo }: there is a network interface lo already",
+            ),
+            ("interfaces { af_xdp lo { busy-poll-budget 9 } }", "busy-poll-budget needs busy-poll-usec too"),
+        ] {
+            let found = findings(text);
+            let said: Vec<String> =
+                found.errors.iter().map(|finding| finding.said_of("f", "error")).collect();
+            assert!(said.iter().any(|said| said.contains(error)), "{text}: {said:?}");
+        }
+        let found = findings("plugins { plugin no-such.so { enable } }");
+        assert!(found.errors.is_empty() && found.warnings[0].text.contains("no-such.so"), "{found:?}");
+        // Neither a folder nor a socket is made.
+        let flows = "unix { runtime-dir /nowhere } interfaces { loopback 1 { flow-tracking track } }";
+        assert_eq!(findings(flows), Findings::default());
+        let found = findings("settings { nobody.limit 3 }");
+        assert!(found.errors.is_empty() && found.warnings[0].text.contains("nobody.limit"), "{found:?}");
+        assert_eq!(
+            findings(
+                "interfaces { loopback 1 { ip address 192.0.2.1/32 }\nloopback 2 { unnumbered loop1 } }"
+            ),
+            Findings::default()
+        );
     }
 }

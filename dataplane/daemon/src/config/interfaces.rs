@@ -40,13 +40,22 @@ pub trait Settings: Any + Debug + PartialEq + Send + Sync {
 
     /// What would be in its way on this machine, which has as many workers.
     fn check(&self, _workers: usize, _found: &mut Findings) {}
+
+    /// The Linux interfaces that it takes or makes, with the namespaces that are named.
+    fn links(&self) -> Vec<Link<'_>> {
+        Vec::new()
+    }
 }
+
+/// A Linux interface: its namespace, if one is named, and its name.
+pub type Link<'a> = (Option<&'a str>, &'a str);
 
 /// The same, of whatever kind.
 trait Definition: Any + Debug + Send + Sync {
     fn common(&self) -> &Common;
     fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError>;
     fn check(&self, workers: usize, found: &mut Findings);
+    fn links(&self) -> Vec<Link<'_>>;
     fn is(&self, other: &dyn Definition) -> bool;
 }
 
@@ -61,6 +70,10 @@ impl<S: Settings> Definition for S {
 
     fn check(&self, workers: usize, found: &mut Findings) {
         Settings::check(self, workers, found);
+    }
+
+    fn links(&self) -> Vec<Link<'_>> {
+        Settings::links(self)
     }
 
     fn is(&self, other: &dyn Definition) -> bool {
@@ -300,9 +313,21 @@ impl Common {
     }
 }
 
-/// Names and addresses must be unique, the latter within their table or, if they say something on their link only, there. A
-/// link of IPv6 must carry its packets.
+/// Names, Linux interfaces and addresses must be unique, the last within their table or, if they say something on their link only,
+/// there. A link of IPv6 must carry its packets.
 pub(super) fn check(interfaces: &[Interface], sink: &Sink) {
+    let mut links: BTreeMap<Link<'_>, &str> = BTreeMap::new();
+    for interface in interfaces {
+        let common = interface.common();
+        for link in interface.0.links() {
+            // Of two interfaces of one name that is said.
+            let other = links.insert(link, common.name.as_str());
+            if let Some(other) = other.filter(|other| *other != common.name.as_str()) {
+                let message = format!("the Linux interface {:?} belongs to {other:?} already", link.1);
+                sink.push(Diagnostic::error(common.span, message));
+            }
+        }
+    }
     let mut names = BTreeMap::new();
     let mut addresses = BTreeMap::new();
     for common in interfaces.iter().map(Interface::common) {

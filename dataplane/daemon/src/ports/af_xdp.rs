@@ -25,10 +25,12 @@ use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Kind, Owner};
 
+use super::tap::free_for_tap;
 use super::{DeviceError, DeviceWords, Devices, host_key, kind};
 use crate::config::af_xdp::{self, AfXdp, Mode, Queues, WorkerNumber, ZeroCopy};
 use crate::config::check::Findings;
-use crate::config::interfaces::{self, Common, Settings};
+use crate::config::interfaces::{self, Common, Link, Settings};
+use crate::config::values::HostInterface;
 use crate::state::Dataplane;
 
 /// Packets per poll if only the time is given; the kernel's own NAPI weight (NAPI_POLL_WEIGHT, linux/netdevice.h).
@@ -113,17 +115,31 @@ impl Settings for AfXdp {
         dataplane.create_af_xdp(self)
     }
 
+    fn links(&self) -> Vec<Link<'_>> {
+        let host_tap = self.host_tap.iter().map(HostInterface::as_str);
+        std::iter::once(self.host.as_str())
+            .chain(host_tap)
+            .map(|name| (self.netns.as_deref(), name))
+            .collect()
+    }
+
     fn check(&self, workers: usize, found: &mut Findings) {
         let name = self.common.name.as_str();
+        if let Err(error) = port_config(self, &host_key(&self.host, self.netns.as_deref())) {
+            found.error(format!("interfaces {{ af_xdp {name} }}: {error}"));
+        }
+        if let (Some(host_tap), None) = (&self.host_tap, &self.netns) {
+            free_for_tap(host_tap, &format!("af_xdp {name} {{ host-tap }}"), found);
+        }
         if let Some(worker) = self.workers.iter().flatten().find(|worker| worker.0 as usize >= workers) {
-            found.errors.push(format!(
+            found.error(format!(
                 "interfaces {{ af_xdp {name} {{ workers }} }}: there is no worker {}: there are {workers}, counted from 0",
                 worker.0
             ));
         }
         // One in another namespace cannot be seen from here.
         if self.netns.is_none() && !Path::new("/sys/class/net").join(self.host.as_str()).exists() {
-            found.warnings.push(format!(
+            found.warning(format!(
                 "interfaces {{ af_xdp {name} }}: there is no network interface {} at this moment",
                 self.host.as_str()
             ));

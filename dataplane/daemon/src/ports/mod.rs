@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use linkme::distributed_slice;
 use weft_cli::Command;
-use weft_control::{Refused, StepError};
+use weft_control::{Control, Refused, StepError};
 use weft_devices::DEVICE_INPUT_ARC;
 use weft_devices::af_xdp::input::{AF_XDP_INPUT, AfXdpInput};
 use weft_devices::af_xdp::memory::BufferMemory;
@@ -55,7 +55,7 @@ use weft_engine::feature::FeatureError;
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration, Wiring};
 use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{InterfaceError, Interfaces};
+use weft_nodes::interface::{InterfaceError, Interfaces, Kind};
 use weft_nodes::router::RoutesError;
 
 use crate::config::af_xdp::AfXdp;
@@ -259,6 +259,11 @@ impl Devices {
         self.iter().filter_map(|(index, device)| Some((index, device.downcast_ref()?)))
     }
 
+    /// The largest IP packet of an AF_XDP port.
+    pub fn largest_mtu_of_ports(&self) -> u32 {
+        self.umem.max_mtu()
+    }
+
     /// Devices that helpers are still closing.
     pub fn closing(&mut self) -> usize {
         self.closing.count()
@@ -323,6 +328,14 @@ fn namespace_path(text: &str) -> PathBuf {
 }
 
 impl Dataplane {
+    /// An interface without a device, in the place of one that has one.
+    pub fn create_stand_in(&mut self, name: &InterfaceName) -> Result<InterfaceIndex, DeviceError> {
+        self.check_name(name)?;
+        let Control { interfaces, engine, .. } = &mut self.control;
+        let mac = made_up_mac(0, interfaces.next_index().0);
+        Ok(interfaces.create(engine, name.as_str(), Kind::Port, mac, 1500, NodeId::DROP)?)
+    }
+
     /// That the name is free: to be asked before a device is opened for it.
     fn check_name(&self, name: &InterfaceName) -> Result<(), DeviceError> {
         match self.interfaces.find(name.as_str()) {

@@ -6,6 +6,7 @@
 
 mod cli;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use weft_control::Control;
@@ -22,7 +23,8 @@ use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
 
 use super::{DeviceError, DeviceWords, host_key, kind, made_up_mac};
-use crate::config::interfaces::{self, Common, Settings};
+use crate::config::check::Findings;
+use crate::config::interfaces::{self, Common, Link, Settings};
 use crate::config::values::HostInterface;
 use crate::state::Dataplane;
 
@@ -35,6 +37,29 @@ impl Settings for interfaces::Tap {
 
     fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
         dataplane.create_tap(self)
+    }
+
+    fn links(&self) -> Vec<Link<'_>> {
+        vec![(self.host_namespace.as_deref(), self.host_name.as_str())]
+    }
+
+    fn check(&self, _: usize, found: &mut Findings) {
+        // One in another namespace cannot be seen from here.
+        if self.host_namespace.is_none() {
+            free_for_tap(&self.host_name, &format!("tap {}", self.common.name.as_str()), found);
+        }
+    }
+}
+
+/// That a TAP of this name can be made in the namespace of the process; `place` is the words of the interface.
+pub(super) fn free_for_tap(name: &HostInterface, place: &str, found: &mut Findings) {
+    let link = Path::new("/sys/class/net").join(name.as_str());
+    let name = name.as_str();
+    if link.join("tun_flags").exists() {
+        // It may be that of the Weft that runs, which goes with it.
+        found.warning(format!("interfaces {{ {place} }}: there is a TAP {name} at this moment"));
+    } else if link.exists() {
+        found.error(format!("interfaces {{ {place} }}: there is a network interface {name} already"));
     }
 }
 

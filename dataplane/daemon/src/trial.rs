@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A start in memory, for `--check-config`: what only the start itself can judge.
+//!
+//! A dataplane is put together as the start does it, with few buffers, and what the file says is made in its order on interfaces that
+//! have no device below. No thread, no socket and no device is made, and no file but those of plugins is read: these are loaded as the
+//! start loads them, since they alone know their settings. What the start would say in its log is a warning here.
+//!
+//! Workers are made and never run; what is posted to them goes with them.
+
+use std::any::Any;
+use std::num::NonZeroU32;
+use std::os::fd::BorrowedFd;
+
+use weft_control::{ChangeSet, Owner, Purpose};
+
+use crate::assembly::assemble_serving;
+use crate::config::af_xdp::AfXdp;
+use crate::config::check::Findings;
+use crate::config::{Config, Source};
+use crate::error::sentence;
+use crate::log::Recent;
+use crate::startup::{self, Misplaced};
+use crate::state::Dataplane;
+use crate::threads::Plan;
+use crate::topology::Topology;
+
+/// Buffers of a pool: no packet will be there.
+const FEW: NonZeroU32 = NonZeroU32::new(1024).expect("not 0");
+/// Lines of the log that are told.
+const LINES: usize = 1000;
+
+/// Starts in memory, and adds what is wrong to `found`.
+pub fn start(config: &Config, source: &Source, topology: &Topology, found: &mut Findings) {
+    // What is wrong with its cores is found already.
+    let Ok(plan) = Plan::new(&config.cpu, topology) else { return };
+    let said = Recent::new(LINES);
+    said.listen(|| attempt(config, source, plan, found));
+    for line in said.lines() {
+        if matches!(line.level, "warn" | "error") {
+            found.warning(line.message);
+        }
+    }
+}
+
+fn attempt(config: &Config, source: &Source, plan: Plan, found: &mut Findings) {
+    let mut small = config.clone();
+    let buffers = &mut small.buffers;
+    buffers.per_node.values_mut().chain([&mut buffers.per_numa]).for_each(|count| *count = FEW.min(*count));
+    // A daemon that runs hands out its own.
+    let unserved = Box::new(|_: Vec<BorrowedFd<'_>>| Ok(Box::new(()) as Box<dyn Any>));
+    let (mut dataplane, workers) = match assemble_serving(small, plan, Recent::default(), unserved) {
+        Ok(made) => made,
+        Err(error) => return found.error(sentence(&error)),
+    };
+    make_all(&mut dataplane, source, found);
+    dataplane.load_configured_plugins();
+    // They hold what is closed with the dataplane.
+    drop(workers);
+}
+
+fn make_all(dataplane: &mut Dataplane, source: &Source, found: &mut Findings) {
+    let mut changes = ChangeSet::new(Owner::STARTUP);
+    let wanted = startup::wanted(dataplane, &mut changes, None, &dataplane.config.settings);
+    let made = wanted.and_then(|places| {
+        let made = dataplane.change(&changes, Purpose::Make);
+        made.map_err(|refused| startup::blame(&places, refused))
+    });
+    if let Err(Misplaced { span, error }) = made {
+        found.at(span.map(|span| source.position(span.start)));
+        found.error(format!("settings: {error}"));
+    }
+    let largest = dataplane.devices.largest_mtu_of_ports();
+    for interface in dataplane.config.interfaces.clone() {
+        let common = interface.common();
+        let name = common.name.as_str();
+        let made = dataplane.create_stand_in(&common.name).map_err(Misplaced::from);
+        let made = made.and_then(|index| startup::configure(dataplane, common, index));
+        if let Err(Misplaced { span, error }) = made {
+            found.at(Some(source.position(span.unwrap_or(common.span).start)));
+            found.error(format!("interface {name}: {error}"));
+        }
+        if let Some(mtu) = common.mtu.filter(|mtu| u32::from(mtu.0) > largest)
+            && interface.settings::<AfXdp>().is_some()
+        {
+            found.at(Some(source.position(common.span.start)));
+            found.error(format!("interface {name}: mtu {}: expected 68 to {largest}", mtu.0));
+        }
+    }
+    found.at(None);
+}
