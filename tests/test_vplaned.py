@@ -198,6 +198,31 @@ def test_the_console_answers(driven):
     status, output = net.ask(f"route lookup {a.host_ip}")
     assert status == "OK"
     assert json.loads(output)["route_lookup"][0]["ifname"] == "dp0p0"
+    def asked(command):
+        status, output = net.ask(command)
+        assert status == "OK", output
+        return json.loads(output) if output else None
+
+    (entry,) = asked("ifconfig dp0p0")["interfaces"]
+    assert (entry["vrf_id"], entry["ip_forwarding"], entry["ipv4"]["rp_filter"]) == (1, 1, 0)
+    assert entry["xstatistics"]["rx_good_packets"] >= 1 and len(entry["statistics"]["rx_pps_avg"]) == 3
+    net.router.sysctl(net__ipv4__conf__dp0p0__rp_filter=1)
+    poll_until(lambda: asked("ifconfig dp0p0")["interfaces"][0]["ip_rp_filter"] == 1, SECONDS, "the kernel's setting is told")
+    net.router.sysctl(net__ipv4__conf__dp0p0__rp_filter=0)
+    assert {entry["vrf_id"] for entry in asked("vrf")["vrf_table"]} == {1}
+    every = [route["prefix"] for route in asked("route all")["route_show"]]
+    assert [route["prefix"] for route in asked("route vrf_id 1 table 254 all")["route_show"]] == every
+    address, length = every[0].split("/")
+    following = asked(f"route show get-next {address} {length} 2")["route_show"]
+    assert [route["prefix"] for route in following] == every[1:3] + ["more"]
+    assert asked("local vrf_id 1") == asked("local") and net.ask("local vrf_id 77")[0] == "ERROR"
+    assert set(asked("arp get")) == {"Aging time", "Max entries"}
+    assert a.host_ip in [each["ip"] for each in asked("arp show dp0p0")["arp"]]
+    asked(f"arp flush to {a.host_ip}")
+    assert a.host_ip not in [each["ip"] for each in asked("arp")["arp"]]
+    net.reachable()
+    asked("arp flush dev dp0p0")
+    net.reachable()
     assert net.ask("bogus") == ("ERROR", "Unknown command: bogus\n")
     assert net.ask(b"\xff\x00")[0] == "ERROR"
     assert "ifconfig" in net.ask("help")[1]

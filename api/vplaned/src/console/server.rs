@@ -3,6 +3,7 @@
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
 
 use crate::transport::{Endpoint, Kind, Socket, Transport, TransportError};
 use crate::wire::Message;
@@ -10,6 +11,8 @@ use crate::wire::Message;
 /// Sockets that answer requests.
 pub struct ConsoleServer {
     sockets: Vec<Socket>,
+    /// Socket files, which go with it.
+    files: Vec<PathBuf>,
     /// Where the search for the next request begins, so that a busy socket does not starve another.
     next: usize,
 }
@@ -28,10 +31,12 @@ impl ConsoleServer {
         endpoints: &[Endpoint],
         listening: Listening,
     ) -> Result<ConsoleServer, TransportError> {
+        let mut files = Vec::new();
         let bind = |endpoint: &Endpoint| {
             let socket = Socket::bind(transport, Kind::Reply, endpoint)?;
             let bound = socket.endpoint()?;
             if let Some(path) = bound.strip_prefix("ipc://") {
+                files.push(PathBuf::from(path));
                 let failed = |source| TransportError::File { path: path.into(), source };
                 set_permissions(path, Permissions::from_mode(0o660)).map_err(failed)?;
                 if listening.group.is_some() {
@@ -41,7 +46,7 @@ impl ConsoleServer {
             Ok(socket)
         };
         let sockets: Result<_, TransportError> = endpoints.iter().map(bind).collect();
-        Ok(ConsoleServer { sockets: sockets?, next: 0 })
+        Ok(ConsoleServer { sockets: sockets?, files, next: 0 })
     }
 
     /// Where they listen, wildcards resolved.
@@ -65,6 +70,13 @@ impl ConsoleServer {
             }
             wait(&self.sockets).await?;
         }
+    }
+}
+
+impl Drop for ConsoleServer {
+    fn drop(&mut self) {
+        // ZeroMQ may have removed a file, or may not have the time to.
+        self.files.iter().for_each(|file| drop(std::fs::remove_file(file)));
     }
 }
 

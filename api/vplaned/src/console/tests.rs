@@ -9,7 +9,7 @@ use serde_json::{Value, json, to_value};
 
 use super::json::{
     Address, Addresses, ArpEntry, Config, Interface, Interfaces, Ip4, LOOKUP, LinkState, Looked, NextHop,
-    NextHopState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, Route, SHOW, Shown, Statistics, Under,
+    NextHopState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, Rates, Route, SHOW, Shown, Statistics, Under,
 };
 use super::*;
 use crate::netlink::{IfIndex, MacAddr};
@@ -144,6 +144,7 @@ async fn a_console_file_is_for_owner_and_group_and_replaces_a_stale_one() {
     let mode = std::fs::metadata(&path).expect("the socket's file").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     drop(server);
+    assert!(!path.exists(), "the file goes with the server");
 }
 
 #[test]
@@ -172,7 +173,12 @@ fn ifconfig_has_the_recorded_keys() {
             inet: "192.0.2.1/24".parse().expect("an address"),
             broadcast: Some([192, 0, 2, 255].into()),
         }]),
-        statistics: Statistics { rx_packets: 7, ..Statistics::default() },
+        statistics: Statistics {
+            rx_packets: 7,
+            rates: Rates { rx_pps_avg: [1, 2, 3], ..Rates::default() },
+            ..Statistics::default()
+        },
+        xstatistics: BTreeMap::from([("rx_missed_errors", 5)]),
         ipv4: Ip4 { forwarding: 1, redirects: true, ..Ip4::default() },
     };
     let shown = to_value(Interfaces { interfaces: vec![interface] }).expect("JSON");
@@ -182,6 +188,8 @@ fn ifconfig_has_the_recorded_keys() {
     assert_eq!(shown["link"], json!({"up": true, "duplex": "full", "speed": 10_000}));
     assert_eq!(shown["addresses"], json!([{"inet": "192.0.2.1/24", "broadcast": "192.0.2.255"}]));
     assert_eq!(shown["statistics"]["rx_packets"], 7);
+    assert_eq!(shown["statistics"]["rx_pps_avg"], json!([1, 2, 3]));
+    assert_eq!(shown["xstatistics"], json!({"rx_missed_errors": 5}));
     assert_eq!(shown["ipv4"]["redirects"], 1);
     assert_eq!(shown.get("parent"), None);
 }

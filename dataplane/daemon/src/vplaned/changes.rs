@@ -64,6 +64,11 @@ impl Bindings {
         found.map(|(kernel, (_, name))| (*kernel, &**name))
     }
 
+    /// The interface that stands for the VRF of a table.
+    pub fn master_of(&self, table: TableId) -> Option<IfIndex> {
+        self.vrfs.iter().find(|(_, its)| **its == table).map(|(vrf, _)| vrf.0)
+    }
+
     /// An interface is deleted; another one will have its index.
     pub fn forget(&mut self, index: InterfaceIndex) {
         self.interfaces.retain(|_, (bound, _)| *bound != index);

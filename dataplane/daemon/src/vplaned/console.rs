@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use weft_control::Configured;
+use weft_control::{Configured, Control};
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{AddressFamily, AddressRole, DropKind, Ip4, Ip6, IpPrefix, PathTarget, RouteView};
-use weft_nodes::interface::{Interface, IpVersion, Owner, TableIndex};
+use weft_nodes::interface::{Interface, IpVersion, Owner, SourceCheck, TableIndex};
 use weft_nodes::neighbor::NeighborState;
 use weft_nodes::router::Routed;
 use weft_vplaned::commands::Words;
 use weft_vplaned::console::{Console, Failure, json};
-use weft_vplaned::netlink::MacAddr;
+use weft_vplaned::netlink::{IfIndex, MacAddr};
 
 use super::{npf, sessions};
 use crate::ports::local::LOCAL0;
@@ -24,6 +24,10 @@ use crate::vplaned::Vplaned;
 
 /// Routes that `route show` gives without a count.
 const MANY: usize = 10_000;
+/// VRF_DEFAULT_ID.
+const DEFAULT_VRF: u32 = 1;
+/// The kernel's numbers of tables that hold what belongs to no other (linux/rtnetlink.h).
+const RT_TABLES_MAIN: [u32; 3] = [0, 254, 255];
 /// The kernel's numbers of who made a route (rtnetlink(7)).
 const RTPROT_KERNEL: u8 = 2;
 const RTPROT_STATIC: u8 = 4;
@@ -39,24 +43,26 @@ pub fn console() -> Console<Dataplane> {
     console.register_json("ifconfig", "interfaces: [-a | [-v] NAME ...]", ifconfig);
     console.register(
         "route",
-        "IPv4 routes: [vrf_id N] [show [N] | all | summary | lookup ADDRESS [LENGTH]]",
+        "IPv4 routes: [vrf_id N] [table N] [show [N] | show get-next ADDRESS LENGTH N | all | summary | lookup ADDRESS [LENGTH]]",
         route::<Ip4>,
     );
     console.register(
         "route6",
-        "IPv6 routes: [vrf_id N] [show [N] | all | summary | lookup ADDRESS [LENGTH]]",
+        "IPv6 routes: [vrf_id N] [table N] [show [N] | show get-next ADDRESS LENGTH N | all | summary | lookup ADDRESS [LENGTH]]",
         route::<Ip6>,
     );
-    console.register_json("arp", "neighbours by ARP: [show [NAME ...]]", |dataplane, words| {
-        neighbors(dataplane, words, IpVersion::V4)
-    });
-    console.register_json(
+    console.register(
+        "arp",
+        "neighbours by ARP: [show [NAME ...] | flush to ADDRESS | flush dev NAME | get]",
+        |dataplane, words| neighbors(dataplane, words, IpVersion::V4),
+    );
+    console.register(
         "nd6",
-        "neighbours by neighbour discovery: [show [NAME ...]]",
+        "neighbours by neighbour discovery: [show [NAME ...] | flush to ADDRESS | flush dev NAME | get]",
         |dataplane, words| neighbors(dataplane, words, IpVersion::V6),
     );
     console.register_json("vrf", "tables", vrf);
-    console.register_json("local", "addresses of the router", local);
+    console.register_json("local", "addresses of the router: [vrf_id N]", local);
     console.register_json("netstat", "counters of protocols", netstat);
     console.register(
         "npf-op",
@@ -84,8 +90,25 @@ fn find(dataplane: &Dataplane, name: &str) -> Result<InterfaceIndex, Failure> {
     found.ok_or_else(|| Failure(format!("no interface {name:?}\n")))
 }
 
-fn table_id<F: Routed>(dataplane: &Dataplane, table: TableIndex) -> u32 {
-    dataplane.router.table::<F>(table).map_or(0, |table| table.id)
+/// The number of a VRF as the C dataplane gives it: 1 for the default one, else that of the master interface. A table that no VRF
+/// of vplaned has keeps its own.
+fn vrf_id(dataplane: &Dataplane, table: u32) -> u32 {
+    let vplaned = dataplane.parts.find::<Vplaned>();
+    match table {
+        0 => DEFAULT_VRF,
+        _ => vplaned.and_then(|vplaned| vplaned.bindings.master_of(table)).map_or(table, IfIndex::get),
+    }
+}
+
+fn vrf_of<F: Routed>(dataplane: &Dataplane, table: TableIndex) -> u32 {
+    vrf_id(dataplane, dataplane.router.table::<F>(table).map_or(0, |table| table.id))
+}
+
+/// The table of a VRF by such a number.
+fn table_of<F: Routed>(dataplane: &Dataplane, vrf: u32) -> Result<TableIndex, Failure> {
+    let mut ids = dataplane.router.tables::<F>().map(|(index, table)| (index, table.id));
+    let found = ids.find(|(_, id)| vrf_id(dataplane, *id) == vrf || (vrf, *id) == (0, 0));
+    found.map(|(index, _)| index).ok_or_else(|| Failure(format!("no VRF {vrf}\n")))
 }
 
 // --- npf-op ---
@@ -133,7 +156,14 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
     let up = dataplane.interfaces.is_up(index);
     let parent = entry.parent().map(|parent| name_of(dataplane, parent));
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-    let routed = !entry.ip4.addresses.is_empty() || entry.unnumbered.is_some();
+    let rp_filter = match entry.source_check {
+        SourceCheck::Off => 0,
+        SourceCheck::Strict => 1,
+        SourceCheck::Loose => 2,
+    };
+    let vectors = &dataplane.engine.counters.interfaces;
+    let sum = |vector: &weft_stats::SimpleVector| vector.sum(index.index());
+    let rates = vplaned.map(|vplaned| vplaned.rates.of(index)).unwrap_or_default();
     let address = |address: IpNet| match address {
         IpNet::V4(inet) => {
             json::Address::Inet { inet, broadcast: (inet.prefix_len() < 31).then(|| inet.broadcast()) }
@@ -145,17 +175,17 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
     };
     json::Interface {
         name: name_of(dataplane, index),
-        vrf_id: table_id::<Ip4>(dataplane, entry.ip4.table),
+        vrf_id: vrf_of::<Ip4>(dataplane, entry.ip4.table),
         ifindex: kernel.map(|(index, _)| index),
         parent,
         bridge: None,
         role: "dataplane",
         mtu: entry.mtu.into(),
         flags: BROADCAST | MULTICAST | flag(entry.admin_up, UP) | flag(up, RUNNING),
-        ip_forwarding: routed.into(),
+        ip_forwarding: entry.forwarding.into(),
         ip_proxy_arp: entry.proxy_arp.into(),
         ip_mc_forwarding: 0,
-        ip_rp_filter: 0,
+        ip_rp_filter: rp_filter,
         ip6_forwarding: entry.ip6.is_enabled().into(),
         ip6_mc_forwarding: 0,
         dp_id: vplaned.map_or(0, |vplaned| vplaned.status.dataplane.0),
@@ -174,9 +204,21 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
             rx_dropped: counters.rx_dropped,
             tx_dropped: counters.tx_dropped,
             rx_multicast: counters.multicast,
+            rates,
         },
+        xstatistics: BTreeMap::from([
+            ("rx_good_packets", counters.rx_packets),
+            ("rx_good_bytes", counters.rx_bytes),
+            ("rx_missed_errors", sum(&vectors.rx_miss)),
+            ("rx_mbuf_allocation_errors", sum(&vectors.rx_no_buf)),
+            ("rx_errors", counters.rx_errors),
+            ("tx_good_packets", counters.tx_packets),
+            ("tx_good_bytes", counters.tx_bytes),
+            ("tx_errors", counters.tx_errors),
+        ]),
         ipv4: json::Ip4 {
-            forwarding: routed.into(),
+            forwarding: entry.forwarding.into(),
+            rp_filter,
             proxy_arp: entry.proxy_arp.into(),
             ..json::Ip4::default()
         },
@@ -187,18 +229,25 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
 
 fn route<F: Configured>(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
     let mut table = TableIndex(0);
-    let (mut many, mut what) = (MANY, "show");
+    let (mut many, mut what, mut after) = (MANY, "show", None);
     while !words.is_empty() {
         match words.word("vrf_id, table, show, all, summary or lookup")? {
-            "vrf_id" | "table" => {
+            "vrf_id" => table = table_of::<F>(dataplane, words.value("the number of a VRF")?)?,
+            "table" => {
                 let id: u32 = words.value("the number of a table")?;
-                // The C dataplane's number of the default VRF is 1.
-                let id = if id == 1 { 0 } else { id };
-                table =
-                    dataplane.router.table_index::<F>(id).map_err(|error| Failure(format!("{error}\n")))?;
+                // That of the VRF itself; others are those of policies, or of this router.
+                if !RT_TABLES_MAIN.contains(&id) {
+                    let found = dataplane.router.table_index::<F>(id);
+                    table = found.map_err(|error| Failure(format!("{error}\n")))?;
+                }
             }
             "show" => {
                 what = "show";
+                if words.rest().first() == Some(&"get-next") {
+                    words.word("get-next")?;
+                    let address: IpAddr = words.value("an address")?;
+                    after = Some(prefix::<F>(address, words.value("a prefix length")?)?);
+                }
                 if !words.is_empty() {
                     many = words.value("a number of routes")?;
                 }
@@ -229,7 +278,7 @@ fn route<F: Configured>(dataplane: &mut Dataplane, mut words: Words<'_>) -> Resu
         stats.nexthop.used = dataplane.router.objects().adjacencies.iter().count() as u64;
         return text(&json::Under(key::<F>(json::SUMMARY), stats));
     }
-    let mut routes = entry.rib.routes(None);
+    let mut routes = entry.rib.routes(after);
     let shown = routes.by_ref().take(many).filter_map(|route| shown(dataplane, &route));
     let mut route_show: Vec<json::Shown> = shown.map(json::Shown::Route).collect();
     if routes.next().is_some() {
@@ -247,6 +296,13 @@ fn key<F: Configured>(keys: [&'static str; 2]) -> &'static str {
     keys[usize::from(F::VERSION == IpVersion::V6)]
 }
 
+/// A prefix of a family.
+fn prefix<F: Configured>(address: IpAddr, length: u8) -> Result<F::Net, Failure> {
+    let prefix = IpNet::new(address, length).map_err(|error| Failure(format!("{error}\n")))?;
+    let found = F::prefix(prefix.trunc());
+    found.ok_or_else(|| Failure(format!("expected an {} prefix, found {prefix}\n", F::NAME)))
+}
+
 fn lookup<F: Configured>(
     dataplane: &Dataplane,
     table: TableIndex,
@@ -258,10 +314,7 @@ fn lookup<F: Configured>(
     };
     let found = match length {
         None => entry.rib.longest_match(address),
-        Some(length) => {
-            let prefix = IpNet::new(address.into(), length).map_err(|error| Failure(format!("{error}\n")))?;
-            F::prefix(prefix.trunc()).and_then(|prefix| entry.rib.get(prefix))
-        }
+        Some(length) => entry.rib.get(prefix::<F>(address.into(), length)?),
     };
     let route_lookup = match found.and_then(|route| shown(dataplane, &route)) {
         None => vec![json::Looked::NoMatch { address: address.into(), state: "nomatch" }],
@@ -323,11 +376,52 @@ fn neighbors(
     dataplane: &mut Dataplane,
     mut words: Words<'_>,
     version: IpVersion,
+) -> Result<String, Failure> {
+    let what = match words.is_empty() {
+        true => "show",
+        false => words.one_of(&[("show", "show"), ("flush", "flush"), ("get", "get")])?,
+    };
+    match what {
+        "flush" => flush(dataplane, words, version),
+        "get" => {
+            words.end()?;
+            let settings = dataplane.router.neighbors().settings();
+            let (age, most) = (settings.age.as_secs(), settings.limit as u64);
+            text(&BTreeMap::from([("Aging time", age), ("Max entries", most)]))
+        }
+        _ => text(&show_neighbors(dataplane, words, version)?),
+    }
+}
+
+/// Forgets what was learned: a neighbour, or all of an interface. Static ones are vplaned's or the operator's, and stay.
+fn flush(dataplane: &mut Dataplane, mut words: Words<'_>, version: IpVersion) -> Result<String, Failure> {
+    let (mut on, mut to) = (None, None);
+    match words.one_of(&[("dev", true), ("to", false)])? {
+        true => on = Some(find(dataplane, words.word("the name of an interface")?)?),
+        false => to = Some(words.value::<IpAddr>("an address")?),
+    }
+    words.end()?;
+    let Control { router, engine, interfaces, .. } = &mut dataplane.control;
+    let all = router.neighbors().iter();
+    let meant = all.filter(|it| {
+        IpVersion::from(it.address) == version
+            && on.is_none_or(|on| on == it.interface)
+            && to.is_none_or(|to| to == it.address)
+            && !matches!(it.state, NeighborState::Static(_))
+    });
+    let gone: Vec<(InterfaceIndex, IpAddr)> = meant.map(|it| (it.interface, it.address)).collect();
+    for (interface, address) in gone {
+        router.remove_neighbor(engine, interfaces, interface, address);
+    }
+    Ok(String::new())
+}
+
+fn show_neighbors(
+    dataplane: &Dataplane,
+    mut words: Words<'_>,
+    version: IpVersion,
 ) -> Result<json::Under<Vec<json::ArpEntry>>, Failure> {
     let mut named = Vec::new();
-    if !words.is_empty() {
-        words.one_of(&[("show", ())])?;
-    }
     while !words.is_empty() {
         named.push(find(dataplane, words.word("the name of an interface")?)?);
     }
@@ -370,21 +464,26 @@ fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure
     };
     let entry = |(index, table): (TableIndex, &weft_nodes::router::Table<Ip4>)| json::VrfEntry {
         name: if table.id == 0 { "default".to_owned() } else { table.name.clone() },
-        vrf_id: table.id,
+        vrf_id: vrf_id(dataplane, table.id),
         internal_vrf_id: index.0,
         ref_count: users(index),
     };
     Ok(json::Vrf { vrf_table: dataplane.router.tables::<Ip4>().map(entry).collect() })
 }
 
-fn local(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Local, Failure> {
-    words.end()?;
+fn local(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Local, Failure> {
+    let mut only = None;
+    if !words.is_empty() {
+        words.one_of(&[("vrf_id", ())])?;
+        let vrf: u32 = words.value("the number of a VRF")?;
+        table_of::<Ip4>(dataplane, vrf)?;
+        only = Some(vrf.max(DEFAULT_VRF));
+        words.end()?;
+    }
     let addresses = dataplane.interfaces.iter().flat_map(|(index, interface)| {
         let ifname = name_of(dataplane, index);
-        let vrfs = [
-            table_id::<Ip4>(dataplane, interface.ip4.table),
-            table_id::<Ip6>(dataplane, interface.ip6.table),
-        ];
+        let vrfs =
+            [vrf_of::<Ip4>(dataplane, interface.ip4.table), vrf_of::<Ip6>(dataplane, interface.ip6.table)];
         let own4 = interface.ip4.own().map(IpAddr::V4);
         let address = move |address: IpAddr| json::LocalAddress {
             address,
@@ -393,7 +492,8 @@ fn local(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Local, Fai
         };
         own4.chain(interface.ip6.own().map(IpAddr::V6)).map(address)
     });
-    Ok(json::Local { local: addresses.collect() })
+    let wanted = addresses.filter(|address| only.is_none_or(|only| only == address.vrf_id));
+    Ok(json::Local { local: wanted.collect() })
 }
 
 fn netstat(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Netstat, Failure> {

@@ -11,6 +11,7 @@ mod commands;
 mod console;
 mod npf;
 mod ports;
+mod rates;
 mod sessions;
 mod settings;
 pub mod task;
@@ -36,6 +37,7 @@ use weft_vplaned::wire::Item;
 use self::changes::Bindings;
 use self::npf::Filters;
 use self::ports::Ports;
+use self::rates::Rates;
 use self::settings::Wanted;
 use crate::plugins::Plugins;
 use crate::state::Dataplane;
@@ -119,6 +121,7 @@ pub struct Vplaned {
     before: Option<Wanted>,
     registry: Registry<Dataplane>,
     bindings: Bindings,
+    rates: Rates,
     ports: Ports,
     tells: Vec<Tell>,
     /// Differences whose turn has not come.
@@ -153,6 +156,7 @@ impl Vplaned {
             before: None,
             registry: commands::registry(),
             bindings: Bindings::default(),
+            rates: Rates::default(),
             ports: Ports::default(),
             tells: Vec::new(),
             pending: VecDeque::new(),
@@ -447,6 +451,10 @@ impl Dataplane {
     pub fn look_after_vplaned(&mut self) {
         let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return };
         self.look_at_ports(&mut vplaned);
+        let now = Instant::now();
+        for (index, _) in self.interfaces.iter() {
+            vplaned.rates.look(index, now, &self.counters_of(index));
+        }
         vplaned.filters.log(&self.rule_sets);
         self.parts.put(vplaned);
     }

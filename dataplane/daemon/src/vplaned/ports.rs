@@ -44,6 +44,7 @@ impl Ports {
 impl Subsystem for Vplaned {
     fn interface_removed(&mut self, _: &mut Foundation<'_>, index: InterfaceIndex) {
         self.bindings.forget(index);
+        self.rates.forget(index);
         self.filters.interface_removed(index);
         self.ports.left_out.remove(&index);
         if let Some(number) = self.ports.number_of(index) {
@@ -185,7 +186,7 @@ impl Dataplane {
             tx_errors: vectors.tx_error.sum(at),
             rx_dropped: vectors.rx_miss.sum(at) + vectors.rx_no_buf.sum(at),
             tx_dropped: 0,
-            multicast: 0,
+            multicast: vectors.rx_multicast.sum(at).packets,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! keep a command waiting.
 
 use std::future::pending;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -13,7 +14,7 @@ use weft_vplaned::broker::{Broker, BrokerEvent};
 use weft_vplaned::client::{Client, Target};
 use weft_vplaned::console::{ConsoleServer, Listening};
 use weft_vplaned::session::{Event, Session, SessionSettings, Timing};
-use weft_vplaned::transport::{Keys, PublicKey, Transport, require_curve};
+use weft_vplaned::transport::{Endpoint, Keys, PublicKey, Transport, require_curve};
 use weft_vplaned::types::RequestNumber;
 
 use super::{Status, Tell, Vplaned, console};
@@ -26,6 +27,8 @@ const BATCH: usize = 1024;
 /// A broker never says when it has told everything: routes that it has not repeated so long after it accepted are
 /// given up.
 const STALE: Duration = Duration::from_secs(60);
+/// The console's socket, unless another one is named.
+const CONSOLE: &str = "vplaned-console.sock";
 /// How often ports and links are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -39,7 +42,8 @@ pub struct Opened {
 /// Reads keys and binds the console; what is wrong with either ends the start. To be called on the runtime.
 pub fn open(config: &Config) -> Result<Option<(Opened, Vplaned)>> {
     let Some(section) = &config.vplaned else { return Ok(None) };
-    let settings = section.settings().context("vplaned")?;
+    let mut settings = section.settings().context("vplaned")?;
+    settings.console.iter_mut().for_each(|endpoint| place(endpoint, config));
     let curve = match &settings.authentication {
         Some(authentication) => {
             require_curve().context("vplaned: authentication elliptic-curve")?;
@@ -65,6 +69,16 @@ pub fn open(config: &Config) -> Result<Option<(Opened, Vplaned)>> {
     let client = Client::new(transport, target, Session::new(session, announced));
     let state = Vplaned::new(settings);
     Ok(Some((Opened { client, console, endpoints }, state)))
+}
+
+/// A console at no place of its own is in the runtime directory, by its whole path: vplaned hands the endpoint to programs that
+/// run elsewhere.
+fn place(endpoint: &mut Endpoint, config: &Config) {
+    let path = std::path::absolute(config.unix.in_runtime_dir(Path::new(CONSOLE)));
+    let here = path.ok().and_then(|path| format!("ipc://{}", path.display()).parse().ok());
+    if let Some(here) = here.filter(|_| *endpoint == Endpoint::any_local()) {
+        *endpoint = here;
+    }
 }
 
 /// Serves for ever.

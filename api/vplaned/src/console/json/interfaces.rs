@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `ifconfig`
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -47,6 +48,8 @@ pub struct Interface {
     pub link: LinkState,
     pub addresses: Addresses,
     pub statistics: Statistics,
+    /// Counters of the device, by DPDK's names.
+    pub xstatistics: BTreeMap<&'static str, u64>,
     pub ipv4: Ip4,
 }
 
@@ -95,6 +98,21 @@ pub struct Statistics {
     pub rx_dropped: u64,
     pub tx_dropped: u64,
     pub rx_multicast: u64,
+    #[serde(flatten)]
+    pub rates: Rates,
+}
+
+/// What an interface carries in a second: of late, and on average over one, five and fifteen minutes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Rates {
+    pub rx_pps: u64,
+    pub rx_pps_avg: [u64; 3],
+    pub rx_bps: u64,
+    pub rx_bps_avg: [u64; 3],
+    pub tx_pps: u64,
+    pub tx_pps_avg: [u64; 3],
+    pub tx_bps: u64,
+    pub tx_bps_avg: [u64; 3],
 }
 
 /// The part `ipv4`.

@@ -15,7 +15,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 pub use self::interfaces::{
-    Address, Addresses, EthernetInfo, Interface, Interfaces, Ip4, LinkState, Statistics,
+    Address, Addresses, EthernetInfo, Interface, Interfaces, Ip4, LinkState, Rates, Statistics,
 };
 pub use self::npf::{Config, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset};
 pub use self::routes::{
