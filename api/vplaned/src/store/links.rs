@@ -244,6 +244,21 @@ impl Links {
         Some((Sender::Dataplane, Some(Shown::Interface(interface))))
     }
 
+    /// Links that the dataplane leaves to the kernel though they concern it, by the name of their kind: other kinds of tunnels,
+    /// a second address on a link of the dataplane, a bridge that has one.
+    pub fn left_alone(&self) -> impl Iterator<Item = &str> {
+        let ours = |index| matches!(self.sender(index), Some(Sender::Dataplane));
+        let bridges = move |bridge: IfIndex| {
+            self.entries.values().any(|entry| entry.link.master == Some(bridge) && ours(entry.link.index))
+        };
+        self.entries.values().filter_map(move |entry| match &entry.link.kind {
+            LinkKind::Unsupported(name) => Some(&**name),
+            LinkKind::Macvlan { parent } if ours(*parent) => Some("macvlan"),
+            LinkKind::Bridge if bridges(entry.link.index) => Some("bridge"),
+            _ => None,
+        })
+    }
+
     /// Links that wait for another one.
     pub fn waiting(&self) -> usize {
         self.entries.values().filter(|entry| entry.sender.is_none()).count()

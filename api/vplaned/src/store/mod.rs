@@ -38,8 +38,8 @@ pub use change::{
 pub use tables::TableMap;
 
 use crate::netlink::{
-    BridgePort, Event, FdbEntry, HostOnly, IfIndex, Ignored, InterfaceAddress, Link, LinkKind, Neighbor,
-    NeighborState, Placement, ProxyNeighbor, Route, RouteTarget, Via,
+    BridgePort, Event, FdbEntry, HostOnly, IfIndex, Ignored, InterfaceAddress, Link, Neighbor, NeighborState,
+    Placement, ProxyNeighbor, Route, RouteTarget, Via,
 };
 use links::{Difference, Links, Shown};
 use paths::{List, PathSets, without};
@@ -499,14 +499,17 @@ impl Store {
         routes4.chain(self.routes6.iter(&self.sets).map(|(said, target)| said.route(target)))
     }
 
+    /// Links that stay with the kernel though they concern the dataplane, by the name of their kind. Walks through all links.
+    pub fn left_alone(&self) -> BTreeMap<Box<str>, usize> {
+        let mut kinds: BTreeMap<Box<str>, usize> = BTreeMap::new();
+        for kind in self.links.left_alone() {
+            *kinds.entry(kind.into()).or_default() += 1;
+        }
+        kinds
+    }
+
     /// Walks through all links and path sets, and while the VRF of some is unknown through all routes.
     pub fn counts(&self) -> Counts {
-        let mut links_unsupported = BTreeMap::new();
-        for link in self.links.iter() {
-            if let LinkKind::Unsupported(name) = &link.kind {
-                *links_unsupported.entry(name.clone()).or_default() += 1;
-            }
-        }
         let mut routes_host_only = BTreeMap::new();
         for (target, routes) in self.sets.iter() {
             let RouteTarget::Forward(paths) = target else {
@@ -523,7 +526,7 @@ impl Store {
         Counts {
             links: self.links.iter().count(),
             links_waiting: self.links.waiting(),
-            links_unsupported,
+            links_unsupported: self.left_alone(),
             routes4: self.routes4.len(),
             routes6: self.routes6.len(),
             routes_waiting: self.routes4.waiting(&self.sets) + self.routes6.waiting(&self.sets),

@@ -54,6 +54,8 @@ struct Session {
     topics: BTreeMap<String, u64>,
     commands_applied: u64,
     commands_failed: u64,
+    /// Commands that are accepted without effect, and those that are not known, by their first word.
+    commands_ignored: BTreeMap<String, u64>,
     netlink_unreadable: u64,
     changes_failed: u64,
     links: usize,
@@ -116,6 +118,10 @@ impl Session {
             topics: vplaned.topics.clone(),
             commands_applied,
             commands_failed,
+            commands_ignored: {
+                let ignored = vplaned.ignored().iter();
+                ignored.map(|(name, ignored)| (name.clone(), ignored.count)).collect()
+            },
             netlink_unreadable: vplaned.unreadable,
             changes_failed: vplaned.failed_changes,
             links: counts.links,
@@ -174,6 +180,8 @@ fn render(session: &Session) -> String {
         "Commands:",
         &format!("applied {}, failed {}", session.commands_applied, session.commands_failed),
     );
+    let ignored = counts(&mut session.commands_ignored.iter().map(|(name, count)| (name.as_str(), *count)));
+    text += &line("Without effect:", &ignored);
     let Session { links, addresses, routes4, routes6, routes_waiting, neighbors, .. } = session;
     text += &line(
         "Known:",

@@ -20,7 +20,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use weft_control::ChangeSet;
@@ -121,6 +121,8 @@ pub struct Vplaned {
     before: Option<Wanted>,
     registry: Registry<Dataplane>,
     bindings: Bindings,
+    /// Kinds of links of which the log says that they stay with the kernel.
+    left_alone: BTreeSet<Box<str>>,
     rates: Rates,
     ports: Ports,
     tells: Vec<Tell>,
@@ -156,6 +158,7 @@ impl Vplaned {
             before: None,
             registry: commands::registry(),
             bindings: Bindings::default(),
+            left_alone: BTreeSet::new(),
             rates: Rates::default(),
             ports: Ports::default(),
             tells: Vec::new(),
@@ -407,6 +410,14 @@ impl Dataplane {
         }
         if !vplaned.pending.is_empty() {
             return true;
+        }
+        for kind in vplaned.learned.store.left_alone().into_keys() {
+            if !vplaned.left_alone.contains(&kind) {
+                tracing::info!(
+                    "vplaned: links of kind {kind:?} have no effect here: they stay with the kernel"
+                );
+                vplaned.left_alone.insert(kind);
+            }
         }
         // What a million left behind.
         vplaned.pending.shrink_to(SLICE);

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::*;
+use crate::netlink::LinkKind;
 
 /// What a dataplane has.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
