@@ -36,7 +36,15 @@ def _requests(wire):
     return [frame for frame in frames if ICMP in frame and frame[ICMP].type == 8]
 
 
-@pytest.mark.parametrize("size", [0, 56, 1000, 1472])
+def test_bursts(net):
+    b = net.sites[1]
+    done = _ping(net, f"{b.host_ip} repeat 2 burst 20 interval 0.2 timeout 5")
+    assert (done["sent"], done["received"]) == (40, 40)
+    with pytest.raises(CliError, match="at most 65535 requests"):
+        net.weft.cli(f"ping {b.host_ip} repeat 300 burst 256")
+
+
+@pytest.mark.parametrize("size", [0, 56, 1000, 1472, 1473, 9000, 65507])
 def test_a_host_answers(net, size):
     b = net.sites[1]
     done = _ping(net, f"{b.host_ip} repeat 5 {QUICK} size {size} timeout 5")
@@ -210,6 +218,6 @@ def test_refusals(net):
     refused("192.0.2.1", "no route to 192.0.2.1 in table 0")
     refused("10.1.0.2 repeat 0", "expected repeat from 1 to 65535, found 0")
     refused("10.1.0.2 interval NaN", "expected interval from 0.01 to 60, found NaN")
-    refused("10.1.0.2 size 1701", "expected size from 0 to 1700, found 1701")
+    refused("10.1.0.2 size 65508", "expected size from 0 to 65507, found 65508")
     refused("10.1.0.2 table 9", "table 9")
     refused("10.1.0.2 flood", "expected repeat, interval")

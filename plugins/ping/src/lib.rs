@@ -21,6 +21,7 @@ use weft_plugin_sdk::{
     Timer, Value, Values, Words, weft_plugin,
 };
 
+use message::MOST_DATA;
 use node::{Next, PERIOD_MS, PingNode, Reason};
 use run::{Outcome, Run, Settings};
 
@@ -28,17 +29,18 @@ const ARC: &str = "ip4-local";
 const NODE: &str = "ping";
 /// How often pings are looked at whose result nobody asks for.
 const TICK_MS: u32 = 100;
+/// Requests at a time, at most: a vector.
+const MOST_BURST: u16 = 256;
 /// Pings at a time, at most.
 const MOST: u64 = 1024;
-/// Bytes of data that fit a buffer with all headers in front.
-const MOST_DATA: usize = 1_700;
-const SYNOPSIS: &str = "<address> [repeat <count>] [interval <seconds>] [size <bytes>] [ttl <hops>] [timeout <seconds>] \
+const SYNOPSIS: &str = "<address> [repeat <count>] [burst <count>] [interval <seconds>] [size <bytes>] [ttl <hops>] [timeout <seconds>] \
                         [table <id>] [source <address>]";
 
 /// What is asked for.
 struct Wanted {
     destination: Ipv4Addr,
     repeat: u16,
+    burst: u16,
     /// Seconds, as the timeout.
     interval: f64,
     size: usize,
@@ -53,6 +55,7 @@ impl Wanted {
         Wanted {
             destination,
             repeat: 5,
+            burst: 1,
             interval: 1.0,
             size: 56,
             ttl: 64,
@@ -143,14 +146,16 @@ impl Pings {
         while !words.is_empty() {
             match words.word("option")? {
                 "repeat" => wanted.repeat = within("repeat", words.parse("count")?, 1, u16::MAX)?,
+                "burst" => wanted.burst = within("burst", words.parse("count")?, 1, MOST_BURST)?,
                 "interval" => wanted.interval = within("interval", words.parse("seconds")?, 0.01, 60.0)?,
                 "size" => wanted.size = within("size", words.parse("bytes")?, 0, MOST_DATA)?,
                 "ttl" => wanted.ttl = within("ttl", words.parse("hops")?, 1, u8::MAX)?,
                 "timeout" => wanted.timeout = within("timeout", words.parse("seconds")?, 0.01, 60.0)?,
-                "table" => wanted.table = words.parse("table")?,
+                // VPP's word is the second one.
+                "table" | "table-id" => wanted.table = words.parse("table")?,
                 "source" => wanted.source = Some(words.parse("IPv4 address")?),
                 other => {
-                    let expected = "repeat, interval, size, ttl, timeout, table or source";
+                    let expected = "repeat, burst, interval, size, ttl, timeout, table or source";
                     return Err(format!("expected {expected}, found {other:?}").into());
                 }
             }
@@ -165,7 +170,10 @@ impl Pings {
 
     /// Has the workers begin; the ping's name is what its packets are known by.
     fn launch(&mut self, main: &mut Main<'_>, wanted: &Wanted, client: Option<SessionId>) -> Result<u16> {
-        let Wanted { destination, repeat, interval, size, ttl, timeout, table, source } = *wanted;
+        let Wanted { destination, repeat, burst, interval, size, ttl, timeout, table, source } = *wanted;
+        let repeat = repeat.checked_mul(burst).ok_or_else(|| {
+            format!("{repeat} bursts of {burst} are too many: expected at most {} requests", u16::MAX)
+        })?;
         if self.pings.len() >= self.limit {
             let (now, limit) = (self.pings.len(), self.limit);
             return Err(format!("{now} pings are under way, and ping.limit is {limit}").into());
@@ -177,7 +185,7 @@ impl Pings {
             return Err(format!("{name}, the way out, has no IPv4 address: say which source to use").into());
         }
         let clocks = (interval * main.clocks_per_second()) as u64;
-        let settings = Settings { destination, source, route, size, ttl, repeat, interval: clocks };
+        let settings = Settings { destination, source, route, size, ttl, repeat, burst, interval: clocks };
         self.identifier = self.identifier.wrapping_add(1);
         // Twice the time that it takes, should the worker be held up or buffers be scarce.
         let most = Duration::from_secs_f64(interval * 2.0 * f64::from(repeat) + timeout + 1.0);

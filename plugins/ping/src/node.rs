@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use weft_plugin_sdk::{Done, Packet, PluginNode, PublishedReader, Thread, Vector};
 
-use crate::message::{self, HEADERS};
+use crate::message;
 use crate::run::{Run, Settings, Taken};
 
 weft_plugin_sdk::edges! {
@@ -47,16 +47,19 @@ impl PluginNode for PingNode {
             for run in runs {
                 let Settings { route, size, ttl, .. } = run.settings;
                 run.send_next(now, |request| {
-                    vector.originate(Next::Lookup, |packet| {
-                        if !packet.append(HEADERS + size) {
-                            return false;
-                        }
-                        message::write(packet.data_mut(), request, ttl);
-                        packet.set_table(route.table);
-                        // A ping of an address of this router is received by the interface that has it.
-                        packet.set_rx_interface(route.interface);
-                        packet.set_locally_originated();
-                        true
+                    // If one of them has no buffer all are sent again, and the first ones count as duplicates where they arrive.
+                    message::pieces(size).all(|piece| {
+                        vector.originate(Next::Lookup, |packet| {
+                            if !packet.append(message::packet_length(piece)) {
+                                return false;
+                            }
+                            message::write(packet.data_mut(), request, ttl, size, piece);
+                            packet.set_table(route.table);
+                            // A ping of an address of this router is received by the interface that has it.
+                            packet.set_rx_interface(route.interface);
+                            packet.set_locally_originated();
+                            true
+                        })
                     })
                 });
             }
@@ -72,10 +75,9 @@ impl PluginNode for PingNode {
 }
 
 fn take(runs: &[Arc<Run>], now: u64, packet: &Packet<'_>) -> Option<Taken> {
-    // A packet in several buffers is longer than any request.
-    if runs.is_empty() || packet.total_length() != packet.length() {
+    if runs.is_empty() {
         return None;
     }
-    let (request, answer) = message::read(packet.data())?;
+    let (request, answer) = message::read(packet.data(), packet.total_length())?;
     runs.iter().find_map(|run| run.take(now, request, answer))
 }

@@ -122,7 +122,8 @@ mod tests {
     fn lost_ones_errors_and_duplicates_are_told() {
         let (source, destination) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
         let route = Route4 { interface: InterfaceIndex(1), source, table: 0 };
-        let settings = Settings { destination, source, route, size: 8, ttl: 64, repeat: 4, interval: 0 };
+        let settings =
+            Settings { destination, source, route, size: 8, ttl: 64, repeat: 4, burst: 1, interval: 0 };
         let run = Run::new(settings, 7);
         assert_eq!(summary(&run), "ping 10.0.0.2: 0 sent, 0 received, 0% packet loss");
         for now in 1..=4 {

@@ -63,7 +63,9 @@ pub struct Settings {
     pub ttl: u8,
     /// Requests.
     pub repeat: u16,
-    /// From one request to the next, in clocks.
+    /// How many of them are sent together.
+    pub burst: u16,
+    /// From one burst to the next, in clocks.
     pub interval: u64,
 }
 
@@ -96,23 +98,37 @@ impl Run {
         Request { source, destination, identifier: self.identifier, sequence }
     }
 
-    /// Has `send` send the next request, if it is due; it says whether it could. Only one thread may call this.
-    pub fn send_next(&self, now: u64, send: impl FnOnce(Request) -> bool) {
+    /// Has `send` send the next requests, if they are due; it says whether it could. Only one thread may call this.
+    pub fn send_next(&self, now: u64, mut send: impl FnMut(Request) -> bool) {
+        for _ in 0..self.settings.burst {
+            if !self.send_one(now, &mut send) {
+                return;
+            }
+        }
+    }
+
+    /// Says whether there was one to send, and it could be sent.
+    fn send_one(&self, now: u64, send: impl FnOnce(Request) -> bool) -> bool {
         let sequence = self.sent.load(Ordering::Relaxed);
         let Some(slot) =
             self.slots.get(sequence as usize).filter(|_| now >= self.due.load(Ordering::Relaxed))
         else {
-            return;
+            return false;
         };
         // Before the packet leaves: its answer may come to another worker at once.
         slot.sent.store(now.max(1), Ordering::Release);
-        if send(self.request(sequence as u16)) {
-            self.due.store(now + self.settings.interval, Ordering::Relaxed);
-            self.sent.store(sequence + 1, Ordering::Release);
+        let done = send(self.request(sequence as u16));
+        if done {
+            let sent = sequence + 1;
+            if sent.is_multiple_of(self.settings.burst.into()) {
+                self.due.store(now + self.settings.interval, Ordering::Relaxed);
+            }
+            self.sent.store(sent, Ordering::Release);
         } else {
             // It is tried again the next time.
             slot.sent.store(0, Ordering::Relaxed);
         }
+        done
     }
 
     /// Takes an answer if it is to this run.
@@ -184,7 +200,10 @@ mod tests {
     fn run(repeat: u16) -> Run {
         let (source, destination) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
         let route = Route4 { interface: InterfaceIndex(1), source, table: 0 };
-        Run::new(Settings { destination, source, route, size: 8, ttl: 64, repeat, interval: 100 }, 7)
+        Run::new(
+            Settings { destination, source, route, size: 8, ttl: 64, repeat, burst: 1, interval: 100 },
+            7,
+        )
     }
 
     const REPLY: Answer = Answer::Reply { ttl: 63, size: 8, intact: true };
@@ -201,6 +220,24 @@ mod tests {
         }
         assert_eq!(sent, [(1_000, 0), (1_100, 1), (1_200, 2)]);
         assert_eq!(run.sent(), 3);
+    }
+
+    #[test]
+    fn requests_of_a_burst_go_out_together() {
+        let one = run(5);
+        let run = Run::new(Settings { burst: 2, ..one.settings }, 7);
+        let (mut sent, mut refuse) = (Vec::new(), true);
+        for now in (1_000..1_500).step_by(10) {
+            run.send_next(now, |request| {
+                // Once there is no buffer for the second one.
+                if request.sequence == 1 && std::mem::take(&mut refuse) {
+                    return false;
+                }
+                sent.push((now, request.sequence));
+                true
+            });
+        }
+        assert_eq!(sent, [(1_000, 0), (1_010, 1), (1_110, 2), (1_110, 3), (1_210, 4)]);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde_json::{Value, json, to_value};
 
 use super::json::{
     Address, Addresses, ArpEntry, Config, Interface, Interfaces, Ip4, LOOKUP, LinkState, Looked, NextHop,
-    NextHopState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, Rates, Route, SHOW, Shown, Statistics, Under,
+    NextHopState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, Rates, Route, SHOW, Shown, Statistics,
+    Under,
 };
 use super::*;
 use crate::netlink::{IfIndex, MacAddr};

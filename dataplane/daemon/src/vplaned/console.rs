@@ -372,11 +372,7 @@ fn shown<F: Configured>(dataplane: &Dataplane, route: &RouteView<'_, F>) -> Opti
 
 // --- tables ---
 
-fn neighbors(
-    dataplane: &mut Dataplane,
-    mut words: Words<'_>,
-    version: IpVersion,
-) -> Result<String, Failure> {
+fn neighbors(dataplane: &mut Dataplane, mut words: Words<'_>, version: IpVersion) -> Result<String, Failure> {
     let what = match words.is_empty() {
         true => "show",
         false => words.one_of(&[("show", "show"), ("flush", "flush"), ("get", "get")])?,
