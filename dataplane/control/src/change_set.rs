@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -10,13 +11,14 @@ use weft_classify::{Direction, RuleId};
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{Action, Change, Ip4, Ip6, PathTarget};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{InterfaceError, IpVersion, Owner, TableIndex, by_family};
+use weft_nodes::interface::{InterfaceError, IpVersion, Owner, Reserved, TableIndex, Tags, by_family};
 use weft_nodes::router::{RouterError, TableId};
 
 use crate::Control;
 use crate::error::StepError;
 use crate::family::Configured;
 use crate::flows::{Decided, Decision};
+use crate::links::NewDevice;
 use crate::rules::RulesOf;
 use crate::settings::Setting;
 use crate::value::Value;
@@ -50,6 +52,8 @@ pub enum Object {
     RuleSet(Arc<str>),
     /// A forwarding table; its value is its name.
     Table(IpVersion, TableId),
+    /// An interface, which the one who has created it owns.
+    Interface(InterfaceIndex),
 }
 
 impl Object {
@@ -64,6 +68,7 @@ impl Object {
             Object::Feature { interface, .. }
             | Object::Neighbor(interface, _)
             | Object::Address(interface, _)
+            | Object::Interface(interface)
             | Object::Attachment(interface, _) => Some(*interface),
             Object::Setting(_, interface) => *interface,
             Object::Table(..) | Object::Rule(..) | Object::RuleSet(_) => None,
@@ -93,6 +98,8 @@ pub(crate) enum Operation {
     Delete(Object),
     /// For the one of the change set.
     Release(Object),
+    /// A new interface.
+    Create(Created),
     /// All addresses of an interface, of both families, for all owners.
     DeleteAddresses(InterfaceIndex),
     /// All that the owner has in a set.
@@ -101,6 +108,30 @@ pub(crate) enum Operation {
     Tell(InterfaceIndex, IpAddr, MacAddr),
     /// What becomes of a flow.
     Decide(Decided),
+}
+
+/// What a new interface stands on.
+#[derive(Clone, Debug)]
+pub enum Below {
+    /// A device.
+    Device(Rc<dyn NewDevice>),
+    /// A port, some of whose frames are its own.
+    Port {
+        /// The port.
+        parent: InterfaceIndex,
+        /// Number in the name: `<port>.<number>`.
+        id: u32,
+        /// What the frames carry.
+        tags: Tags,
+    },
+}
+
+/// An interface that a change set creates.
+#[derive(Clone, Debug)]
+pub(crate) struct Created {
+    pub at: Reserved,
+    pub name: String,
+    pub below: Below,
 }
 
 /// What one owner wants to change, in order. Each step is judged as if those before it had been made.
@@ -115,6 +146,10 @@ pub struct ChangeSet {
     planned: Vec<TableKey>,
     /// Tables that it deletes.
     deleted: BTreeSet<TableKey>,
+    /// Interfaces that it creates.
+    created: Vec<Created>,
+    /// Interfaces that it deletes.
+    deleted_interfaces: BTreeSet<InterfaceIndex>,
 }
 
 /// Each family has its own tables.
@@ -130,6 +165,8 @@ impl ChangeSet {
             interfaces: BTreeSet::new(),
             planned: Vec::new(),
             deleted: BTreeSet::new(),
+            created: Vec::new(),
+            deleted_interfaces: BTreeSet::new(),
         }
     }
 
@@ -265,15 +302,113 @@ impl ChangeSet {
         Ok(())
     }
 
-    /// An interface that a step names.
+    /// An interface that a step names. It may be one that the change set creates.
     pub fn interface(
         &mut self,
         control: &Control,
         index: InterfaceIndex,
     ) -> Result<InterfaceIndex, StepError> {
-        control.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
-        self.interfaces.insert(index);
+        if self.deletes(index) {
+            return Err(InterfaceError::Unknown(index).into());
+        }
+        if self.created(index).is_none() {
+            control.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?;
+            self.interfaces.insert(index);
+        }
         Ok(index)
+    }
+
+    /// The interface of that name. It may be one that the change set creates.
+    pub fn find_interface(&self, control: &Control, name: &str) -> Option<InterfaceIndex> {
+        let mut created = self.created.iter().filter(|created| created.name == name);
+        let found = created.next_back().map(|created| created.at.index());
+        let found = found.or_else(|| control.interfaces.find(name));
+        found.filter(|index| !self.deletes(*index))
+    }
+
+    /// The name of an interface, which may be one that the change set creates.
+    pub fn interface_name(&self, control: &Control, index: InterfaceIndex) -> String {
+        let created = self.created(index).map(|created| created.name.clone());
+        created.unwrap_or_else(|| control.interface_name(index))
+    }
+
+    /// The port below a sub-interface, which may be one that the change set creates, and the tags of its frames.
+    pub fn port_below(&self, control: &Control, index: InterfaceIndex) -> Option<(InterfaceIndex, Tags)> {
+        match self.created(index) {
+            Some(Created { below: Below::Port { parent, tags, .. }, .. }) => Some((*parent, *tags)),
+            Some(_) => None,
+            None => control.interfaces.get(index).and_then(|it| Some((it.parent()?, it.tags()))),
+        }
+    }
+
+    /// Whether the change set deletes an interface.
+    pub fn deletes(&self, index: InterfaceIndex) -> bool {
+        self.deleted_interfaces.contains(&index)
+    }
+
+    /// Whether it creates the interface that will have this index.
+    pub fn creates(&self, index: InterfaceIndex) -> bool {
+        self.created(index).is_some()
+    }
+
+    fn created(&self, index: InterfaceIndex) -> Option<&Created> {
+        self.created.iter().find(|created| created.at.index() == index)
+    }
+
+    /// The owner wants an interface on a device; the steps that follow can name it by the index that it will have. An interface
+    /// of that name is another one, unless the owner has created it and is saying everything again.
+    pub fn create_interface(
+        &mut self,
+        control: &Control,
+        name: &str,
+        device: impl NewDevice,
+    ) -> Result<InterfaceIndex, StepError> {
+        self.create(control, name.to_owned(), Below::Device(Rc::new(device)))
+    }
+
+    /// The same, of a sub-interface `<port>.<id>` for frames with these tags.
+    pub fn create_sub_interface(
+        &mut self,
+        control: &Control,
+        parent: InterfaceIndex,
+        id: u32,
+        tags: Tags,
+    ) -> Result<InterfaceIndex, StepError> {
+        let parent = self.interface(control, parent)?;
+        let name = format!("{}.{id}", self.interface_name(control, parent));
+        self.create(control, name, Below::Port { parent, id, tags })
+    }
+
+    /// The interface of that name, if the owner has created it and is saying everything again.
+    pub fn says_again(&self, control: &Control, name: &str) -> Option<InterfaceIndex> {
+        let found = self.find_interface(control, name);
+        found.filter(|index| control.claims.is_awaited(&Object::Interface(*index), self.owner))
+    }
+
+    fn create(&mut self, control: &Control, name: String, below: Below) -> Result<InterfaceIndex, StepError> {
+        if let Some(index) = self.says_again(control, &name) {
+            self.want(Object::Interface(index), Value::None);
+            return Ok(index);
+        }
+        let at = control.interfaces.reserve(&name)?;
+        let (index, created) = (at.index(), Created { at, name, below });
+        self.created.push(created.clone());
+        self.push(Operation::Create(created));
+        Ok(index)
+    }
+
+    /// Deletes an interface with all that is on it but sub-interfaces, whoever wants it.
+    pub fn delete_interface(&mut self, control: &Control, index: InterfaceIndex) -> Result<(), StepError> {
+        let index = self.interface(control, index)?;
+        self.delete(Object::Interface(index));
+        self.deleted_interfaces.insert(index);
+        Ok(())
+    }
+
+    /// The owner no longer wants an interface.
+    pub fn release_interface(&mut self, index: InterfaceIndex) {
+        self.release(Object::Interface(index));
+        self.deleted_interfaces.insert(index);
     }
 
     /// That all is there still that was there when it was noted.

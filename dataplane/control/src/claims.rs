@@ -64,7 +64,7 @@ impl Claims {
         self.entries.iter()
     }
 
-    /// Neighbours of an interface that are claimed.
+    /// What is claimed on an interface.
     pub fn on(&self, interface: InterfaceIndex) -> impl Iterator<Item = &Object> {
         self.entries.keys().filter(move |object| object.interface() == Some(interface))
     }
@@ -148,10 +148,15 @@ impl Claims {
 
     /// An interface goes: another one may have its index.
     pub fn forget(&mut self, interface: InterfaceIndex) {
-        self.entries.retain(|object, entry| {
-            entry.claims.retain(|(_, value)| *value != Value::Interface(interface));
-            object.interface() != Some(interface) && !entry.claims.is_empty()
-        });
+        let on_it: Vec<Object> = self.on(interface).cloned().collect();
+        for object in on_it {
+            self.remove(&object);
+        }
+        self.drop_claims(|_, value| *value == Value::Interface(interface));
+    }
+
+    /// Nobody has to say again what was on an interface that has gone.
+    pub fn await_nothing_on(&mut self, interface: InterfaceIndex) {
         let stays = |object: &Object| object.interface() != Some(interface);
         self.awaited.values_mut().for_each(|objects| objects.retain(stays));
     }

@@ -3,10 +3,13 @@
 //!
 //! 1. New tables are made: nobody can know them.
 //! 2. Steps are made one after the other on interfaces that workers do not see ([`Interfaces::begin`]) and on claims that
-//!    can be rolled back, so that each is judged as if those before it had been made.
-//! 3. Tables get ready for all routes: those of the change set, and those that follow from addresses.
-//! 4. Linux interfaces below are changed. This is seen outside, and the last that can fail.
-//! 5. All is published: interfaces in one step, then routes, then what follows from both.
+//!    can be rolled back, so that each is judged as if those before it had been made. New interfaces are there without
+//!    their devices; whoever keeps something of an interface that is deleted is asked.
+//! 3. Tables get ready for all routes: those of the change set, those that follow from addresses, and without those over
+//!    interfaces that are deleted.
+//! 4. New devices are opened, and Linux interfaces below are changed. This is seen outside, and the last that can fail.
+//! 5. All is published: interfaces in one step, then routes, then what follows from both. Deleted interfaces wait for those who
+//!    keep something of them ([`Control::take_deleted_interfaces`]).
 //!
 //! Whatever is refused, the rest is tried nevertheless, so that the caller learns of everything that is wrong; then
 //! everything is made as it was before.
@@ -17,22 +20,27 @@ mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use ipnet::IpNet;
 use weft_engine::feature::{FeatureError, FeatureView};
-use weft_engine::{InterfaceIndex, Lease};
+use weft_engine::{InterfaceIndex, Lease, NodeId};
 use weft_nodes::fib::{ApplyError, Change, Ip4, Ip6};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{Interface, InterfaceError, IpPrefix, IpVersion, Owner, TableIndex, by_family};
+use weft_nodes::interface::{
+    Interface, InterfaceError, IpPrefix, IpVersion, Kind, Owner, TableIndex, by_family,
+};
 use weft_nodes::neighbor::{NeighborError, NeighborState};
 use weft_nodes::router::{PendingChanges, Router, RouterError};
 
 use crate::Control;
-use crate::change_set::{ChangeSet, Object, Operation, RouteStep, Step, TableKey, table_index};
+use crate::change_set::{
+    Below, ChangeSet, Created, Object, Operation, RouteStep, Step, TableKey, table_index,
+};
 use crate::error::{Refused, StepError};
 use crate::family::Configured;
 use crate::flows::{Decided, Decision};
-use crate::links::{Links, Undo};
+use crate::links::{Described, Links, NewDevice, Opened, Undo};
 use crate::settings::Setting;
 use crate::value::{Grammar, Value};
 use rules::RulesDraft;
@@ -50,7 +58,7 @@ impl Control {
     /// Makes all changes of a set in one step that nobody sees the inside of, or none.
     pub fn commit(
         &mut self,
-        links: &dyn Links,
+        links: &mut dyn Links,
         changes: &ChangeSet,
         purpose: Purpose,
     ) -> Result<(), Refused> {
@@ -67,7 +75,7 @@ impl Control {
         let steps = placed.as_deref().unwrap_or(&changes.steps);
         self.interfaces.begin();
         self.claims.begin();
-        let mut trial = Trial { control: self, links, owner: changes.owner(), step: 0, draft };
+        let mut trial = Trial { control: self, links: &mut *links, owner: changes.owner(), step: 0, draft };
         trial.plan_all(steps);
         let Trial { mut draft, .. } = trial;
         draft.refused.extend(refused);
@@ -78,17 +86,18 @@ impl Control {
         {
             draft.refused.push((step, error));
         }
-        let (ip4, ip6) = (draft.routes::<Ip4>(steps, &lost), draft.routes::<Ip6>(steps, &lost));
+        let (ip4, ip6) = (draft.routes::<Ip4>(self, steps, &lost), draft.routes::<Ip6>(self, steps, &lost));
         let prepared = (
-            self.router.prepare(&mut self.engine, &ip4.tables),
-            self.router.prepare(&mut self.engine, &ip6.tables),
+            self.router.prepare(&mut self.engine, &ip4.tables, &draft.gone),
+            self.router.prepare(&mut self.engine, &ip6.tables, &draft.gone),
         );
         let mut general = None;
         match prepared {
             (Ok(routes4), Ok(routes6)) => {
                 draft.check_deleted_tables(self);
                 let make = purpose == Purpose::Make && draft.refused.is_empty();
-                if make && draft.change_links(links, changes.owner()) {
+                if make && draft.open_devices(self, links) && draft.change_links(self, links, changes.owner())
+                {
                     // Rules first: what comes by an interface that is up finds those that it is to meet.
                     std::mem::take(&mut draft.rules).commit(self);
                     self.interfaces.commit(&mut self.engine);
@@ -113,7 +122,7 @@ impl Control {
         }
         draft.rules.roll_back(self);
         draft.forget_flows(self);
-        self.interfaces.roll_back();
+        self.interfaces.roll_back(&mut self.engine);
         self.claims.roll_back();
         draft.remove_tables(self);
         draft.refused.sort_by_key(|(step, _)| *step);
@@ -130,11 +139,21 @@ type After = Box<dyn FnOnce(&mut Control) -> Result<(), StepError>>;
 
 /// What is to be known of a neighbour.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum NeighborEntry {
     /// Configured.
     Static(MacAddr),
     /// As if it had been heard.
     Heard(MacAddr),
+}
+
+/// The largest IP packet of a device, and where the limit comes from, as the end of a sentence.
+type Limit = (u32, &'static str);
+
+/// An interface that comes.
+struct New {
+    step: usize,
+    /// Its device, if it has one of its own, and the largest MTU of that.
+    device: Option<(Rc<dyn NewDevice>, Limit)>,
 }
 
 /// What becomes of a change set that is being tried.
@@ -147,7 +166,7 @@ struct Draft {
     /// Subnets that interfaces lose.
     subnets: Vec<(InterfaceIndex, IpNet)>,
     /// Neighbours as they are to be.
-    neighbors: BTreeMap<(InterfaceIndex, IpAddr), Option<Fate>>,
+    neighbors: BTreeMap<(InterfaceIndex, IpAddr), Option<NeighborEntry>>,
     features: BTreeMap<(InterfaceIndex, String, String), bool>,
     rules: RulesDraft,
     /// Whether the flow tracker was made for it.
@@ -155,6 +174,11 @@ struct Draft {
     /// Next hops that are held for verdicts of it.
     for_flows: Vec<(InterfaceIndex, Ipv4Addr)>,
     settings: BTreeMap<(&'static Setting, Option<InterfaceIndex>), Value>,
+    /// Interfaces that come.
+    new: BTreeMap<InterfaceIndex, New>,
+    /// Interfaces that go, and names that are free by that.
+    gone: BTreeSet<InterfaceIndex>,
+    names_gone: BTreeSet<String>,
     mtus: Vec<(usize, InterfaceIndex, u32)>,
     macs: Vec<(usize, InterfaceIndex, MacAddr)>,
     after: Vec<(usize, After)>,
@@ -166,7 +190,7 @@ struct Draft {
 /// A change set that is being tried: what a setting may do to make itself part of it.
 pub struct Trial<'a> {
     control: &'a mut Control,
-    links: &'a dyn Links,
+    links: &'a mut dyn Links,
     owner: Owner,
     step: usize,
     draft: Draft,
@@ -218,9 +242,10 @@ impl Trial<'_> {
         self.draft.after.push((self.step, Box::new(work)));
     }
 
-    /// What is below interfaces.
-    pub fn links(&self) -> &dyn Links {
-        self.links
+    /// The largest IP packet that an interface can carry: see [`Links::largest_mtu`].
+    pub fn largest_mtu(&self, index: InterfaceIndex) -> (u32, &'static str) {
+        let new = self.draft.new.get(&index).and_then(|new| new.device.as_ref());
+        new.map_or_else(|| self.links.largest_mtu(index), |(_, largest)| *largest)
     }
 
     /// What is below the interface has to carry packets of that size.
@@ -251,6 +276,7 @@ impl Trial<'_> {
                 self.draft.said.push(object.clone());
                 Ok(())
             }
+            Operation::Create(created) => self.interface_comes(created),
             Operation::Delete(object) => self.delete(object),
             Operation::Rules(rules) => self.rules_come(rules),
             Operation::Tell(index, address, mac) => {
@@ -259,7 +285,7 @@ impl Trial<'_> {
                     let interface = self.control.interface_name(*index);
                     return Err(StepError::StaticNeighbor { interface, address: *address });
                 }
-                self.neighbor_comes(*index, *address, Fate::Heard(*mac))
+                self.neighbor_comes(*index, *address, NeighborEntry::Heard(*mac))
             }
             Operation::Decide(decided) => self.decide(*decided),
             Operation::Release(object) => {
@@ -276,6 +302,42 @@ impl Trial<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn interface_comes(&mut self, Created { at, name, below }: &Created) -> Result<(), StepError> {
+        let (index, mut device, mut up) = (at.index(), None, None);
+        let interface = match below {
+            Below::Port { parent, id, tags } => self.control.interfaces.sub(*parent, *id, *tags)?,
+            Below::Device(new) => {
+                let Described { kind, mac, mtu, largest_mtu, link_up, admin_up } =
+                    self.links.describe(&**new, index)?;
+                // Its nodes and counters have names, too.
+                if kind == Kind::Port && self.draft.names_gone.contains(name) {
+                    return Err(StepError::ComesAgain(name.clone()));
+                }
+                device = Some((Rc::clone(new), largest_mtu));
+                up = Some((admin_up, link_up));
+                Interface::new(name.clone(), kind, mac, mtu, NodeId::DROP)
+            }
+        };
+        self.control.interfaces.add(at, interface)?;
+        if let Some(up) = up {
+            self.change(index, |interface| (interface.admin_up, interface.link_up) = up)?;
+        }
+        self.draft.new.insert(index, New { step: self.step, device });
+        let object = Object::Interface(index);
+        self.control.claims.claim(&object, self.owner, Value::None, || Value::None);
+        Ok(())
+    }
+
+    fn interface_goes(&mut self, index: InterfaceIndex) -> Result<(), StepError> {
+        let name = self.interface(index)?.name.clone();
+        self.links.may_go(&self.control.interfaces, index)?;
+        self.rules_leave(index)?;
+        self.control.interfaces.remove(index)?;
+        self.control.claims.forget(index);
+        self.draft.interface_goes(index, name);
+        Ok(())
     }
 
     /// The owner no longer wants an object. That nobody knows of it is no error. A feature that follows from something else
@@ -324,8 +386,9 @@ impl Trial<'_> {
                 let &Value::Mac(mac) = value else {
                     return Err(StepError::MacNotUnicast);
                 };
-                self.neighbor_comes(*index, *address, Fate::Static(mac))?;
+                self.neighbor_comes(*index, *address, NeighborEntry::Static(mac))?;
             }
+            Object::Interface(index) => drop(self.interface(*index)?),
             Object::Table(version, id) => {
                 if !self.draft.tables.contains_key(&(*version, *id)) {
                     table_index(self.control, (*version, *id))?;
@@ -380,6 +443,7 @@ impl Trial<'_> {
                 self.feature_is_free(arc, feature)?;
             }
             Object::Table(version, id) => drop(table_index(self.control, (*version, *id))?),
+            Object::Interface(index) => drop(self.interface(*index)?),
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
                 self.check_deleted_rules(object)?
             }
@@ -400,7 +464,7 @@ impl Trial<'_> {
             Object::Address(index, address) if last => self.address_goes(*index, *address)?,
             Object::Neighbor(index, address) => {
                 let fate = match value {
-                    Value::Mac(mac) if !last => Some(Fate::Static(mac)),
+                    Value::Mac(mac) if !last => Some(NeighborEntry::Static(mac)),
                     _ => None,
                 };
                 self.draft.neighbors.insert((*index, *address), fate);
@@ -409,11 +473,12 @@ impl Trial<'_> {
                 self.draft.features.insert((*interface, arc.clone(), feature.clone()), false);
             }
             Object::Table(version, id) if last => self.table_goes((*version, *id))?,
+            Object::Interface(index) if last => self.interface_goes(*index)?,
             Object::Setting(setting, index) => self.set(setting, *index, &value)?,
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
                 self.rules_let_go(object, &value, last)?;
             }
-            Object::Address(..) | Object::Feature { .. } | Object::Table(..) => {}
+            Object::Address(..) | Object::Feature { .. } | Object::Table(..) | Object::Interface(_) => {}
         }
         Ok(())
     }
@@ -527,7 +592,7 @@ impl Trial<'_> {
 
     fn is_static(&self, key: (InterfaceIndex, IpAddr)) -> bool {
         match self.draft.neighbors.get(&key) {
-            Some(fate) => matches!(fate, Some(Fate::Static(_))),
+            Some(fate) => matches!(fate, Some(NeighborEntry::Static(_))),
             None => {
                 let known = self.control.router.neighbors().get(key.0, key.1);
                 known.is_some_and(|known| matches!(known.state, NeighborState::Static(_)))
@@ -540,7 +605,7 @@ impl Trial<'_> {
         &mut self,
         index: InterfaceIndex,
         address: IpAddr,
-        fate: Fate,
+        fate: NeighborEntry,
     ) -> Result<(), StepError> {
         by_family!(address, IpAddr(address), F => self.neighbor_of_comes::<F>(index, address, fate))
     }
@@ -549,10 +614,10 @@ impl Trial<'_> {
         &mut self,
         index: InterfaceIndex,
         address: F::Addr,
-        fate: Fate,
+        fate: NeighborEntry,
     ) -> Result<(), StepError> {
         let refuse = |error: NeighborError| Err(RouterError::<F>::Neighbor(error).into());
-        let (Fate::Static(mac) | Fate::Heard(mac)) = fate;
+        let (NeighborEntry::Static(mac) | NeighborEntry::Heard(mac)) = fate;
         if !mac.is_station() {
             return refuse(NeighborError::NotAStation(mac));
         }
@@ -561,7 +626,7 @@ impl Trial<'_> {
         let table = self.control.router.neighbors();
         let limit = table.settings().limit;
         if !self.is_neighbor(key) {
-            let is_new = |(key, fate): &(&(InterfaceIndex, IpAddr), &Option<Fate>)| {
+            let is_new = |(key, fate): &(&(InterfaceIndex, IpAddr), &Option<NeighborEntry>)| {
                 fate.is_some() && table.get(key.0, key.1).is_none()
             };
             if table.len() + self.draft.neighbors.iter().filter(is_new).count() >= limit {
@@ -626,8 +691,18 @@ impl Draft {
     }
 
     /// All changes of routes of a family, by table, in the order of the steps.
-    fn routes<'a, F: Configured>(&'a self, steps: &'a [Step], without: &BTreeSet<usize>) -> Routes<'a, F> {
+    fn routes<'a, F: Configured>(
+        &'a self,
+        control: &Control,
+        steps: &'a [Step],
+        without: &BTreeSet<usize>,
+    ) -> Routes<'a, F> {
         let mut routes = Routes { tables: Vec::new(), steps: Vec::new() };
+        if !self.gone.is_empty() {
+            // Routes over what goes may be anywhere.
+            routes.tables = control.router.tables::<F>().map(|(table, _)| (table, Vec::new())).collect();
+            routes.steps = vec![Vec::new(); routes.tables.len()];
+        }
         for (place, step) in steps.iter().enumerate() {
             let made = match step {
                 Step::Route(_) if without.contains(&place) => &[],
@@ -641,8 +716,64 @@ impl Draft {
         routes
     }
 
+    /// An interface goes: nothing has to be done on it.
+    fn interface_goes(&mut self, index: InterfaceIndex, name: String) {
+        self.gone.insert(index);
+        if self.new.remove(&index).is_none() {
+            self.names_gone.insert(name);
+        }
+        self.subnets.retain(|(on, _)| *on != index);
+        self.neighbors.retain(|(on, _), _| *on != index);
+        self.features.retain(|(on, ..), _| *on != index);
+        self.settings.retain(|(_, on), value| *on != Some(index) && *value != Value::Interface(index));
+        self.mtus.retain(|(_, on, _)| *on != index);
+        self.macs.retain(|(_, on, _)| *on != index);
+    }
+
+    /// Opens the devices below new interfaces; says whether all could be opened. If not, all is as it was.
+    fn open_devices(&mut self, control: &mut Control, links: &mut dyn Links) -> bool {
+        if let Err((index, error)) = control.interfaces.ready(&mut control.engine) {
+            self.refused.push((self.new.get(&index).map_or(0, |new| new.step), error.into()));
+            return false;
+        }
+        for (index, New { step, device }) in &self.new {
+            let Some((device, _)) = device else { continue };
+            let Control { engine, interfaces, .. } = control;
+            let opened = links.open(engine, interfaces, &**device, *index).map_err(StepError::from);
+            let opened = opened.and_then(|Opened { tx, host }| {
+                let subs: Vec<_> = interfaces.subs(*index).map(|(sub, _)| sub).collect();
+                for index in subs.into_iter().chain([*index]) {
+                    interfaces.change(engine, index, |it| (it.tx, it.host) = (tx, host))?;
+                }
+                Ok(())
+            });
+            if let Err(error) = opened {
+                self.refused.push((*step, error));
+                self.close_devices(control, links, *index);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Closes the devices that were opened, those of interfaces before this one.
+    fn close_devices(&self, control: &mut Control, links: &mut dyn Links, end: InterfaceIndex) {
+        for (index, _) in self.new.range(..end).rev().filter(|(_, new)| new.device.is_some()) {
+            let Control { engine, interfaces, router, .. } = control;
+            links.close(engine, interfaces, router, *index);
+        }
+    }
+
     /// Changes what is below interfaces; says whether all of it could be changed. If not, all is as it was.
-    fn change_links(&mut self, links: &dyn Links, owner: Owner) -> bool {
+    fn change_links(&mut self, control: &mut Control, links: &mut dyn Links, owner: Owner) -> bool {
+        let done = self.change_each_link(links, owner);
+        if !done {
+            self.close_devices(control, links, InterfaceIndex::NONE);
+        }
+        done
+    }
+
+    fn change_each_link(&mut self, links: &dyn Links, owner: Owner) -> bool {
         let mut undo: Vec<Undo<'_>> = Vec::new();
         let mtus = self.mtus.iter().map(|(step, index, mtu)| (*step, links.carry(*index, *mtu, owner)));
         let macs = self.macs.iter().map(|(step, index, mac)| (*step, links.set_mac(*index, *mac, owner)));
@@ -667,10 +798,10 @@ impl Draft {
         }
         for ((index, address), fate) in self.neighbors {
             let known = by_family!(address, IpAddr(address), F => match fate {
-                Some(Fate::Static(mac)) => {
+                Some(NeighborEntry::Static(mac)) => {
                     router.set_static_neighbor::<F>(engine, interfaces, index, address, mac).map_err(StepError::from)
                 }
-                Some(Fate::Heard(mac)) => {
+                Some(NeighborEntry::Heard(mac)) => {
                     router.tell_neighbor::<F>(engine, interfaces, index, address, mac).map_err(StepError::from)
                 }
                 None => {
@@ -706,6 +837,7 @@ impl Draft {
             }
         }
         self.said.iter().for_each(|object| control.claims.said(object, owner));
+        self.gone.iter().for_each(|index| control.interface_gone(*index));
     }
 }
 

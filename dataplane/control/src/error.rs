@@ -137,6 +137,9 @@ pub enum StepError {
     /// A table that the same change set adds cannot be deleted by it, nor the other way round.
     #[error("{0} table {1} cannot come and go in one change")]
     TableComesAndGoes(IpVersion, TableId),
+    /// Its device is there until the change set is made.
+    #[error("interface '{0}' is deleted by the same change: expected another name, or a change of its own")]
+    ComesAgain(String),
     /// It was there when the change was noted.
     #[error("{0} table {1} is another by now")]
     TableGone(IpVersion, TableId),

@@ -36,12 +36,12 @@ use weft_nodes::interface::{Interfaces, IpVersion, TableIndex};
 use weft_nodes::ip4::IcmpRates;
 use weft_nodes::router::Router;
 
-pub use change_set::{ChangeSet, Object};
+pub use change_set::{Below, ChangeSet, Object};
 pub use commit::{Purpose, Trial};
 pub use error::{Refused, StepError};
 pub use family::Configured;
 pub use flows::{Decision, Flows, ServeTables};
-pub use links::{LinkError, Links, NoLinks, Undo};
+pub use links::{Described, LinkError, Links, NewDevice, Opened, Undo};
 pub use resync::Replay;
 pub use rules::WantedRule;
 pub use settings::{Scope, Setting};
@@ -67,6 +67,7 @@ pub struct Control {
     claims: Claims,
     declared: settings::Declared,
     deleted_tables: Vec<(IpVersion, TableIndex, Lease)>,
+    deleted_interfaces: Vec<InterfaceIndex>,
 }
 
 impl Control {
@@ -90,6 +91,7 @@ impl Control {
             claims: Claims::default(),
             declared: settings::Declared::default(),
             deleted_tables: Vec::new(),
+            deleted_interfaces: Vec::new(),
         }
     }
 
@@ -153,16 +155,23 @@ impl Control {
         self.flows_come(index);
     }
 
-    /// An interface is about to be deleted: nobody wants anything on it any more, since another will have its index.
-    pub fn interface_leaves(&mut self, links: &dyn Links, index: InterfaceIndex) {
-        self.rules_leave(links, index);
-        self.flows_leave(index);
-        self.claims.forget(index);
-        self.declared.forget(index);
-        let Control { nodes, engine, .. } = self;
+    /// Interfaces that change sets have deleted since the last call. They can be looked at until they are forgotten
+    /// ([`Interfaces::forget`]).
+    pub fn take_deleted_interfaces(&mut self) -> Vec<InterfaceIndex> {
+        std::mem::take(&mut self.deleted_interfaces)
+    }
+
+    /// An interface is deleted: what is kept here by its index goes.
+    fn interface_gone(&mut self, index: InterfaceIndex) {
+        let Control { router, nodes, engine, interfaces, .. } = self;
+        router.interface_gone(engine, interfaces, index);
         if let Err(error) = nodes.values.interface_leaves(engine, index) {
             tracing::warn!("what nodes read of interface {index}: {error}");
         }
+        self.flows_leave(index);
+        self.claims.await_nothing_on(index);
+        self.declared.forget(index);
+        self.deleted_interfaces.push(index);
     }
 
     /// An interface is another than before: its state, MTU or MAC address.

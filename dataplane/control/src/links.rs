@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What interfaces stand on: Linux interfaces, which have an MTU and a MAC address of their own.
+//! What interfaces stand on: devices, and Linux interfaces, which have an MTU and a MAC address of their own.
 //!
 //! A change of these is seen outside of the process at once, so a transaction makes it last, and takes it back if a later
-//! one fails.
+//! one fails. What a device is, this crate does not know: a step that creates an interface has a description, which means
+//! something to those who open it.
 //!
 //! A value that an owner has heard from a Linux interface is never written back to that interface: by then it may have
 //! another, and the two would chase each other, one message of netlink for each.
 
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt::Debug;
+
 use thiserror::Error;
 use weft_devices::netdev::NetdevError;
-use weft_engine::InterfaceIndex;
+use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Owner;
+use weft_nodes::interface::{Interfaces, Kind, Owner};
+use weft_nodes::router::Router;
 
 /// Makes a change as if it had not been.
 pub type Undo<'a> = Box<dyn FnOnce() + 'a>;
@@ -22,6 +28,58 @@ pub enum LinkError {
     /// The Linux interface refuses.
     #[error(transparent)]
     Netdev(#[from] NetdevError),
+    /// A device cannot be opened, or not be given up.
+    #[error(transparent)]
+    Device(Box<dyn StdError + Send + Sync>),
+}
+
+/// A device that is to be below a new interface, as [`Links::open`] knows it.
+pub trait NewDevice: Any + Debug {}
+
+/// What an interface on a device will be like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Described {
+    /// What it is.
+    pub kind: Kind,
+    /// Its address.
+    pub mac: MacAddr,
+    /// Its largest IP packet.
+    pub mtu: u16,
+    /// The largest that it can have: see [`Links::largest_mtu`].
+    pub largest_mtu: (u32, &'static str),
+    /// Whether there is a link at once.
+    pub link_up: bool,
+    /// Whether it is up at once.
+    pub admin_up: bool,
+}
+
+impl Described {
+    /// An interface of which nothing else is known.
+    pub fn new(kind: Kind, mac: MacAddr, mtu: u16) -> Described {
+        Described {
+            kind,
+            mac,
+            mtu,
+            largest_mtu: (u16::MAX.into(), ""),
+            link_up: kind.is_always_up(),
+            admin_up: false,
+        }
+    }
+}
+
+/// The nodes of a device that has been opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// The one that transmits.
+    pub tx: NodeId,
+    /// That of the host's side, [`NodeId::DROP`] if there is none.
+    pub host: NodeId,
+}
+
+impl From<NodeId> for Opened {
+    fn from(tx: NodeId) -> Opened {
+        Opened { tx, host: NodeId::DROP }
+    }
 }
 
 /// The devices below interfaces, as far as a change set concerns them.
@@ -35,22 +93,28 @@ pub trait Links {
 
     /// Gives what is below an interface a MAC address.
     fn set_mac(&self, index: InterfaceIndex, mac: MacAddr, said_by: Owner) -> Result<Undo<'_>, LinkError>;
-}
 
-/// Nothing is below any interface.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoLinks;
+    /// What an interface on a device will be like. Nobody sees that it was asked.
+    fn describe(&self, device: &dyn NewDevice, index: InterfaceIndex) -> Result<Described, LinkError>;
 
-impl Links for NoLinks {
-    fn largest_mtu(&self, _: InterfaceIndex) -> (u32, &'static str) {
-        (u16::MAX.into(), "")
-    }
+    /// Opens the device below a new interface, which workers do not see yet.
+    fn open(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        device: &dyn NewDevice,
+        index: InterfaceIndex,
+    ) -> Result<Opened, LinkError>;
 
-    fn carry(&self, _: InterfaceIndex, _: u32, _: Owner) -> Result<Undo<'_>, LinkError> {
-        Ok(Box::new(|| {}))
-    }
+    /// Closes a device that was opened for a change set that is refused.
+    fn close(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        router: &mut Router,
+        index: InterfaceIndex,
+    );
 
-    fn set_mac(&self, _: InterfaceIndex, _: MacAddr, _: Owner) -> Result<Undo<'_>, LinkError> {
-        Ok(Box::new(|| {}))
-    }
+    /// Whether those who keep something of an interface can give it up.
+    fn may_go(&mut self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), LinkError>;
 }

@@ -75,7 +75,7 @@ impl Control {
     }
 
     /// The owner has said all: what it did not mention is let go. Returns how many objects are gone.
-    pub fn end_resync(&mut self, links: &dyn Links, owner: Owner) -> Result<usize, StepError> {
+    pub fn end_resync(&mut self, links: &mut dyn Links, owner: Owner) -> Result<usize, StepError> {
         let objects = self.end_replay(links, Replay::Owner(owner));
         // Routes come last: what follows from the addresses is none of them.
         let mut gone = objects;
@@ -86,13 +86,20 @@ impl Control {
     }
 
     /// As [`Control::end_resync`], of a replay of all addresses or neighbours: what was not said goes, whoever wants it.
-    pub fn end_replay(&mut self, links: &dyn Links, replay: Replay) -> usize {
+    pub fn end_replay(&mut self, links: &mut dyn Links, replay: Replay) -> usize {
         let owner = match replay {
             Replay::Owner(owner) => owner,
             Replay::Addresses | Replay::Neighbors => Owner::API,
         };
         let mut changes = ChangeSet::new(owner);
-        let objects = self.claims.end(replay);
+        let mut objects: Vec<Object> = self.claims.end(replay).into_iter().collect();
+        // Interfaces go last, what stands on another one before that.
+        objects.sort_by_key(|object| match object {
+            Object::Interface(index) => {
+                1 + u8::from(self.interfaces.get(*index).is_some_and(|it| it.parent().is_none()))
+            }
+            _ => 0,
+        });
         for object in objects.iter().cloned() {
             let is_there = match &object {
                 Object::Address(index, address) => {
@@ -100,6 +107,7 @@ impl Control {
                     interface.is_some_and(|interface| interface.has(*address))
                 }
                 Object::Neighbor(index, address) => self.router.neighbors().get(*index, *address).is_some(),
+                Object::Interface(index) => self.interfaces.get(*index).is_some(),
                 Object::Table(..)
                 | Object::Feature { .. }
                 | Object::Setting(..)
@@ -145,7 +153,11 @@ impl Control {
     ///
     /// A step that is refused is taken out, and the rest tried again, which may refuse more (a delete of what a refused step
     /// would have added), but only fewer steps each time.
-    pub fn commit_possible(&mut self, links: &dyn Links, mut changes: ChangeSet) -> Vec<(usize, StepError)> {
+    pub fn commit_possible(
+        &mut self,
+        links: &mut dyn Links,
+        mut changes: ChangeSet,
+    ) -> Vec<(usize, StepError)> {
         let mut all = Vec::new();
         // Where the steps that are left stood at first.
         let mut places: Vec<usize> = Vec::new();

@@ -17,19 +17,22 @@
 //!
 //! # Deletion
 //!
+//! It is a step of a change set.
+//!
 //! 1. Everybody is asked ([`Subsystem::interface_may_go`]), and nothing changes. A refusal leaves all as it was.
-//! 2. The router takes away addresses and paths, which is the last step that can fail, and the classifier its rules.
-//! 3. Everybody gives up what it has there ([`Subsystem::interface_removing`]): the interface can still be looked at.
-//! 4. The registry deletes it; then everybody hears that it is gone ([`Subsystem::interface_removed`]).
+//! 2. With the rest of the change set it is published that there is no such interface, address, path or rule.
+//! 3. Everybody gives up what it has there ([`Subsystem::interface_removing`]): the interface can still be looked at by its
+//!    index.
+//! 4. The registry forgets it; then everybody hears that it is gone ([`Subsystem::interface_removed`]).
 //!
 //! A worker may be about to write down what names the object: a verdict is on its way to it, or a packet. Whoever keeps
 //! such things holds the [`Lease`] of the index until it has looked again, and the index is given out only then.
 //!
 //! Main thread only. A call of a subsystem does not delete or create interfaces and tables.
 
-use weft_control::Control;
+use weft_control::{ChangeSet, Control, Object, Owner, Purpose};
 use weft_engine::InterfaceIndex;
-use weft_nodes::interface::{Event, InterfaceError, IpVersion};
+use weft_nodes::interface::{Event, IpVersion};
 use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
 
 use crate::ports::DeviceError;
@@ -57,6 +60,7 @@ impl Dataplane {
             for event in events {
                 if let Event::Added(index) = event {
                     self.control.interface_comes(index);
+                    self.watch_link(index);
                 }
                 let (mut cx, all) = self.subsystems();
                 for subsystem in all {
@@ -86,24 +90,22 @@ impl Dataplane {
     /// Deletes an interface of any kind with all that is on it but sub-interfaces, which are refused. A refusal leaves all
     /// as it was.
     pub fn delete_interface(&mut self, index: InterfaceIndex) -> Result<(), DeviceError> {
-        self.tell_of_changes();
-        let name = self.interfaces.get(index).ok_or(InterfaceError::Unknown(index))?.name.clone();
-        let subs: Vec<&str> = self.interfaces.subs(index).map(|(_, sub)| sub.name.as_str()).collect();
-        if !subs.is_empty() {
-            return Err(InterfaceError::HasSubs(name, subs.join(", ")).into());
+        let mut changes = ChangeSet::new(Owner::CLI);
+        changes.delete_interface(&self.control, index)?;
+        Ok(self.change(&changes, Purpose::Make)?)
+    }
+
+    /// Tells everybody of the interfaces that change sets have deleted.
+    pub fn tell_of_deleted_interfaces(&mut self) {
+        for index in self.control.take_deleted_interfaces() {
+            self.tell_plugins(PluginEvent::InterfaceRemoving(PluginInterface(index.0)));
+            self.tell_of_removal(|subsystem, cx| subsystem.interface_removing(cx, index));
+            let Control { interfaces, engine, .. } = &mut self.control;
+            let gone = interfaces.forget(engine, index);
+            self.tell_of_removal(|subsystem, cx| subsystem.interface_removed(cx, index));
+            self.tell_plugins(PluginEvent::InterfaceRemoved(PluginInterface(index.0)));
+            tracing::info!("{} is deleted", gone.map(|interface| interface.name).unwrap_or_default());
         }
-        let (cx, all) = self.subsystems();
-        all.iter().try_for_each(|subsystem| subsystem.interface_may_go(cx.interfaces, index))?;
-        let Control { router, engine, interfaces, .. } = &mut self.control;
-        router.interface_leaves(engine, interfaces, index)?;
-        self.control.interface_leaves(&self.devices, index);
-        self.tell_plugins(PluginEvent::InterfaceRemoving(PluginInterface(index.0)));
-        self.tell_of_removal(|subsystem, cx| subsystem.interface_removing(cx, index));
-        self.control.interfaces.delete(&mut self.control.engine, index)?;
-        self.tell_of_removal(|subsystem, cx| subsystem.interface_removed(cx, index));
-        self.tell_plugins(PluginEvent::InterfaceRemoved(PluginInterface(index.0)));
-        tracing::info!("{name} is deleted");
-        Ok(())
     }
 
     /// Deletes all interfaces, when the daemon ends: those that stand on others first.
@@ -111,10 +113,10 @@ impl Dataplane {
         let mut all: Vec<_> =
             self.interfaces.iter().map(|(index, interface)| (interface.parent().is_none(), index)).collect();
         all.sort_unstable();
-        for (_, index) in all {
-            if let Err(error) = self.delete_interface(index) {
-                tracing::warn!("{error}");
-            }
+        let mut changes = ChangeSet::new(Owner::CLI);
+        all.into_iter().for_each(|(_, index)| changes.delete(Object::Interface(index)));
+        for (_, error) in self.change_possible(changes) {
+            tracing::warn!("{error}");
         }
     }
 

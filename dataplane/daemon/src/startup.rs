@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `settings { ... }` and `interfaces { ... }`: made at start in the order of the file; the first that fails ends the start.
+//! `settings { ... }` and `interfaces { ... }`: made at start as one change; a step that fails ends the start.
 
 use anyhow::{Context, Result, anyhow};
 
@@ -8,31 +8,50 @@ use weft_control::{ChangeSet, Configured, Owner, Purpose, Refused, Setting, Step
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{Ip4, Ip6};
 
-use crate::config::interfaces::{Common, Interface, TableId};
+use crate::config::interfaces::{Common, TableId};
 use crate::config::{Config, Named, Source, Span, Wanted};
 use crate::main_loop::Main;
 use crate::ports::DeviceError;
 use crate::state::Dataplane;
 
-/// Makes all interfaces. An error says where in `source` its setting or its interface stands.
+/// Makes all interfaces and settings, as one change. An error says where in `source` its setting or its interface stands.
 pub fn make_interfaces(dataplane: &mut Dataplane, source: &Source) -> Result<()> {
-    let place = |span: Span| format!("{}:{}", source.name(), source.position(span.start));
-    let of_all = |Misplaced { span, error }: Misplaced| match span {
-        Some(span) => anyhow!(*error).context(format!("{}: settings", place(span))),
-        None => anyhow!(*error).context("settings"),
+    let interfaces = dataplane.config.interfaces.clone();
+    let place = |part: Option<&Common>, span: Option<Span>| {
+        let span = span.or(part.map(|common| common.span));
+        let at = span.map(|span| format!("{}:{}: ", source.name(), source.position(span.start)));
+        let part = part
+            .map_or_else(|| "settings".to_owned(), |common| format!("interface {}", common.name.as_str()));
+        format!("{}{part}", at.unwrap_or_default())
+    };
+    let misplaced = |part: Option<&Common>, Misplaced { span, error }: Misplaced| {
+        anyhow!(*error).context(place(part, span))
     };
     let mut changes = ChangeSet::new(Owner::STARTUP);
-    let places = wanted(dataplane, &mut changes, None, &dataplane.config.settings).map_err(of_all)?;
-    let made = dataplane.change(&changes, Purpose::Make);
-    made.map_err(|refused| of_all(blame(&places, refused)))?;
-    for interface in dataplane.config.interfaces.clone() {
+    // Of each step: whose it is, and where it stands.
+    let mut places: Vec<(Option<&Common>, Option<Span>)> = Vec::new();
+    let mut indices = Vec::new();
+    for interface in &interfaces {
         let common = interface.common();
-        make(dataplane, &interface).map_err(|Misplaced { span, error }| {
-            let place = place(span.unwrap_or(common.span));
-            anyhow!(*error).context(format!("{place}: interface {}", common.name.as_str()))
-        })?;
+        let created = interface.create(dataplane, &mut changes);
+        indices.push(created.map_err(|error| misplaced(Some(common), error.into()))?);
+        places.resize(changes.len(), (Some(common), None));
     }
-    Ok(())
+    // Interfaces name each other, whatever their order.
+    let spans = wanted(dataplane, &mut changes, None, &dataplane.config.settings);
+    places.extend(spans.map_err(|error| misplaced(None, error))?.into_iter().map(|span| (None, Some(span))));
+    for (index, interface) in indices.into_iter().zip(&interfaces) {
+        let common = interface.common();
+        let spans = configure(dataplane, &mut changes, common, index);
+        let spans = spans.map_err(|error| misplaced(Some(common), error))?;
+        places.extend(spans.into_iter().map(|span| (Some(common), Some(span))));
+    }
+    dataplane.change(&changes, Purpose::Make).map_err(|refused| {
+        let step = refused.steps.first().map(|(step, _)| *step);
+        let at = step.and_then(|step| places.get(step)).copied();
+        let context = at.map_or_else(|| "interfaces".to_owned(), |(part, span)| place(part, span));
+        anyhow!(refused).context(context)
+    })
 }
 
 /// An error about a place in the file.
@@ -50,31 +69,30 @@ impl<E: Into<DeviceError>> From<E> for Misplaced {
     }
 }
 
-fn make(dataplane: &mut Dataplane, interface: &Interface) -> Result<(), Misplaced> {
-    let common = interface.common();
-    let index = interface.create(dataplane)?;
-    configure(dataplane, common, index)
-}
-
-/// Makes what the file says of an interface beside its device.
-pub fn configure(dataplane: &mut Dataplane, common: &Common, index: InterfaceIndex) -> Result<(), Misplaced> {
-    let mut changes = ChangeSet::new(Owner::STARTUP);
+/// Notes what the file says of an interface beside its device; the places of these steps.
+pub fn configure(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    common: &Common,
+    index: InterfaceIndex,
+) -> Result<Vec<Span>, Misplaced> {
+    let before = changes.len();
     if let Some(mtu) = common.mtu {
         changes.set(&settings::MTU, index, Value::Number(mtu.0.into()));
     }
-    in_table::<Ip4>(dataplane, &mut changes, &settings::TABLE, (index, common.table))?;
-    in_table::<Ip6>(dataplane, &mut changes, &settings::IP6_TABLE, (index, common.ip6_table))?;
-    let mut places = vec![common.span; changes.len()];
-    places.extend(wanted(dataplane, &mut changes, Some(index), &common.settings)?);
+    in_table::<Ip4>(dataplane, changes, &settings::TABLE, (index, common.table))?;
+    in_table::<Ip6>(dataplane, changes, &settings::IP6_TABLE, (index, common.ip6_table))?;
+    let mut places = vec![common.span; changes.len() - before];
+    places.extend(wanted(dataplane, changes, Some(index), &common.settings)?);
     for address in &common.addresses {
         changes.add_address(index, address.value);
         places.push(address.span);
     }
     if common.up {
         changes.set(&settings::ADMIN_STATE, index, Value::Switch(true));
+        places.push(common.span);
     }
-    let made = dataplane.change(&changes, Purpose::Make);
-    made.map_err(|refused| blame(&places, refused))
+    Ok(places)
 }
 
 /// The table is there because the interface is in it.
@@ -108,7 +126,7 @@ pub fn wanted(
     let mut places = Vec::new();
     for Wanted { setting, value } in settings {
         let Named::BuiltIn(setting) = setting else { continue };
-        let read = setting.grammar.parse(&value.value, |name| dataplane.interfaces.find(name));
+        let read = setting.grammar.parse(&value.value, |name| changes.find_interface(dataplane, name));
         let read = read.map_err(|error| Misplaced {
             span: Some(value.span),
             ..StepError::Value(setting.name, error).into()

@@ -16,7 +16,8 @@ use weft_control::{ChangeSet, Owner, Purpose};
 use crate::assembly::assemble_serving;
 use crate::config::af_xdp::AfXdp;
 use crate::config::check::Findings;
-use crate::config::{Config, Source};
+use crate::config::interfaces::Common;
+use crate::config::{Config, Source, Span};
 use crate::error::sentence;
 use crate::log::Recent;
 use crate::startup::{self, Misplaced};
@@ -59,32 +60,51 @@ fn attempt(config: &Config, source: &Source, plan: Plan, found: &mut Findings) {
 }
 
 fn make_all(dataplane: &mut Dataplane, source: &Source, found: &mut Findings) {
-    let mut changes = ChangeSet::new(Owner::STARTUP);
-    let wanted = startup::wanted(dataplane, &mut changes, None, &dataplane.config.settings);
-    let made = wanted.and_then(|places| {
-        let made = dataplane.change(&changes, Purpose::Make);
-        made.map_err(|refused| startup::blame(&places, refused))
-    });
-    if let Err(Misplaced { span, error }) = made {
-        found.at(span.map(|span| source.position(span.start)));
-        found.error(format!("settings: {error}"));
-    }
     let largest = dataplane.devices.largest_mtu_of_ports();
-    for interface in dataplane.config.interfaces.clone() {
+    let interfaces = dataplane.config.interfaces.clone();
+    let complain = |found: &mut Findings, common: &Common, Misplaced { span, error }: Misplaced| {
+        found.at(Some(source.position(span.unwrap_or(common.span).start)));
+        found.error(format!("interface {}: {error}", common.name.as_str()));
+    };
+    // All are there before anything is said of one: they name each other, whatever their order.
+    let mut made = Vec::new();
+    for interface in &interfaces {
         let common = interface.common();
-        let name = common.name.as_str();
-        let made = dataplane.create_stand_in(&common.name).map_err(Misplaced::from);
-        let made = made.and_then(|index| startup::configure(dataplane, common, index));
-        if let Err(Misplaced { span, error }) = made {
-            found.at(Some(source.position(span.unwrap_or(common.span).start)));
-            found.error(format!("interface {name}: {error}"));
+        match dataplane.create_stand_in(&common.name) {
+            Ok(index) => made.push((index, common)),
+            Err(error) => complain(found, common, error.into()),
         }
         if let Some(mtu) = common.mtu.filter(|mtu| u32::from(mtu.0) > largest)
             && interface.settings::<AfXdp>().is_some()
         {
             found.at(Some(source.position(common.span.start)));
-            found.error(format!("interface {name}: mtu {}: expected 68 to {largest}", mtu.0));
+            found.error(format!(
+                "interface {}: mtu {}: expected 68 to {largest}",
+                common.name.as_str(),
+                mtu.0
+            ));
         }
     }
+    let all = dataplane.config.settings.clone();
+    let judged = judge(dataplane, |dataplane, changes| startup::wanted(dataplane, changes, None, &all));
+    if let Err(Misplaced { span, error }) = judged {
+        found.at(span.map(|span| source.position(span.start)));
+        found.error(format!("settings: {error}"));
+    }
+    for (index, common) in made {
+        let judged =
+            judge(dataplane, |dataplane, changes| startup::configure(dataplane, changes, common, index));
+        judged.unwrap_or_else(|error| complain(found, common, error));
+    }
     found.at(None);
+}
+
+/// Makes what a part of the file says.
+fn judge(
+    dataplane: &mut Dataplane,
+    note: impl FnOnce(&Dataplane, &mut ChangeSet) -> Result<Vec<Span>, Misplaced>,
+) -> Result<(), Misplaced> {
+    let mut changes = ChangeSet::new(Owner::STARTUP);
+    let places = note(dataplane, &mut changes)?;
+    dataplane.change(&changes, Purpose::Make).map_err(|refused| startup::blame(&places, refused))
 }

@@ -12,6 +12,7 @@ use std::thread;
 use weft_engine::Engine;
 
 use crate::netdev::{LinkName, NetdevError};
+use crate::netns::{NetNs, NetNsError};
 
 /// A Linux interface and its namespace: the same one is not opened twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +38,14 @@ impl HostKey {
     /// If it is no name of a Linux interface.
     pub fn link_name(&self) -> Result<LinkName, NetdevError> {
         self.name.parse()
+    }
+
+    /// Its namespace.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn open_namespace(&self) -> Result<NetNs, NetNsError> {
+        self.namespace().map_or_else(|| Ok(NetNs::current()), NetNs::open)
     }
 
     /// Its namespace, if it is not that of the process.

@@ -14,7 +14,7 @@ use weft_engine::{Engine, InterfaceIndex, NodeId, ThreadIndex};
 use crate::closing::Closing;
 use crate::netdev::Netdev;
 
-/// What a kind of device is called, and what can be on it.
+/// What a kind of device is called.
 #[derive(PartialEq, Eq, Debug)]
 pub struct DeviceKind {
     /// In `show hardware-interfaces`.
@@ -23,8 +23,6 @@ pub struct DeviceKind {
     pub sentence: &'static str,
     /// VPP's name of the device class, by which clients of the binary API tell interfaces apart.
     pub class: &'static str,
-    /// Whether its frames can have VLAN tags, and so sub-interfaces.
-    pub has_subs: bool,
 }
 
 /// What is below an interface.

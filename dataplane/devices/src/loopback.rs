@@ -5,7 +5,7 @@ use crate::device::{Device, DeviceKind, Leaving};
 
 /// What it is.
 pub static LOOPBACK: DeviceKind =
-    DeviceKind { word: "loopback", sentence: "a loopback interface", class: "Loopback", has_subs: false };
+    DeviceKind { word: "loopback", sentence: "a loopback interface", class: "Loopback" };
 
 /// A loopback.
 pub struct Loopback {

@@ -306,7 +306,8 @@ impl RuleSets {
         if direction == Direction::Output {
             check_output(name, &set.rules)?;
         }
-        let features = self.features(interfaces, interface, direction)?;
+        interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
+        let features = self.features(direction);
         let before = self.attached.insert((interface, direction), name.to_owned());
         if let Some(transaction) = &mut self.transaction {
             transaction.attached.entry((interface, direction)).or_insert(before);
@@ -325,11 +326,11 @@ impl RuleSets {
         interface: InterfaceIndex,
         direction: Direction,
     ) -> Result<(), ClassifyError> {
-        let features = self.features(interfaces, interface, direction)?;
         let Some(set) = self.attached.remove(&(interface, direction)) else {
-            let name = interfaces.get(interface).map_or("?", |interface| &interface.name);
-            return Err(ClassifyError::NotAttached(name.to_owned()));
+            let interface = interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
+            return Err(ClassifyError::NotAttached(interface.name.clone()));
         };
+        let features = self.features(direction);
         if let Some(transaction) = &mut self.transaction {
             transaction.attached.entry((interface, direction)).or_insert(Some(set));
         }
@@ -363,22 +364,16 @@ impl RuleSets {
     }
 
     /// The features of a direction: their arcs and nodes.
-    fn features(
-        &self,
-        interfaces: &Interfaces,
-        interface: InterfaceIndex,
-        direction: Direction,
-    ) -> Result<Vec<(ArcId, &'static str)>, ClassifyError> {
-        interfaces.get(interface).ok_or(ClassifyError::Interface(interface))?;
+    fn features(&self, direction: Direction) -> Vec<(ArcId, &'static str)> {
         let Arcs { input, input6, punt, output, output6 } = self.arcs;
-        Ok(match direction {
+        match direction {
             Direction::Input => {
                 vec![(input, IP4_CLASSIFY.name), (input6, IP6_CLASSIFY.name), (punt, ETHERNET_CLASSIFY.name)]
             }
             Direction::Output => {
                 vec![(output, IP4_CLASSIFY_OUTPUT.name), (output6, IP6_CLASSIFY_OUTPUT.name)]
             }
-        })
+        }
     }
 
     fn free_index(&self) -> SetIndex {

@@ -16,6 +16,7 @@ mod resolve;
 mod source;
 mod view;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -118,17 +119,19 @@ impl<F: Family> Rib<F> {
         domain: &mut Domain,
         changes: &[Change<F>],
     ) -> Result<Vec<Outcome>, ApplyError<F>> {
-        let pending = self.prepare(objects, domain, changes)?;
+        let pending = self.prepare(objects, domain, changes, &BTreeSet::new())?;
         Ok(self.publish(objects, domain, pending))
     }
 
     /// All of [`Rib::apply`] that can fail. Workers see none of it before [`Rib::publish`]; [`Rib::withdraw`] takes it
-    /// back. One of the two must be next: no other change may come in between.
+    /// back. One of the two must be next: no other change may come in between. When all changes are made, no path leads over
+    /// the interfaces in `gone`.
     pub fn prepare<'a>(
         &mut self,
         objects: &mut Objects,
         domain: &mut Domain,
         changes: impl IntoIterator<Item = &'a Change<F>>,
+        gone: &BTreeSet<InterfaceIndex>,
     ) -> Result<Pending<F>, ApplyError<F>> {
         let changes = changes.into_iter();
         let mut batch = Batch::default();
@@ -140,6 +143,10 @@ impl<F: Family> Rib<F> {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(error) => refused.push((number, error)),
             }
+        }
+        for change in self.paths_over(gone) {
+            let deleted = self.edit(&mut batch, &change);
+            debug_assert!(deleted.is_ok(), "it was there: {deleted:?}");
         }
         let result = match refused.is_empty() {
             true => self.ready(objects, domain, &batch),
@@ -153,6 +160,25 @@ impl<F: Family> Rib<F> {
                 Err(error)
             }
         }
+    }
+
+    /// The deletions of all paths over some interfaces.
+    fn paths_over(&self, gone: &BTreeSet<InterfaceIndex>) -> Vec<Change<F>> {
+        // Nearly always there are none, which the path lists know.
+        let used = self.lists.iter().any(|(_, list)| gone.iter().any(|index| list.uses(*index)));
+        let mut deletions = Vec::new();
+        for route in used.then(|| self.routes(None)).into_iter().flatten() {
+            for source in route.sources() {
+                let over =
+                    |path: &&RoutePath<F>| path.target.interface().is_some_and(|index| gone.contains(&index));
+                deletions.extend(source.paths.iter().filter(over).map(|path| Change {
+                    prefix: route.prefix(),
+                    owner: source.owner,
+                    action: Action::DeletePath(path.target),
+                }));
+            }
+        }
+        deletions
     }
 
     /// Shows workers what was prepared.

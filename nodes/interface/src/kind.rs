@@ -56,6 +56,15 @@ impl Kind {
         matches!(self, Kind::Loopback)
     }
 
+    /// In sentences, with its article.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Kind::Port => "a port",
+            Kind::Loopback => "a loopback interface",
+            Kind::Sub { .. } => "a sub-interface",
+        }
+    }
+
     /// What Linux calls such a link.
     pub const fn link_type(self) -> &'static str {
         match self {

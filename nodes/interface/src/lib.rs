@@ -5,6 +5,11 @@
 //! knows no protocol beyond the addresses and tags that every node needs; routes that follow from an address
 //! are the business of whoever keeps routes. A deleted interface's index is given out again only when no
 //! table, message or packet can name it any more ([`Lease`]), so no counter of the old one is ever written to the new.
+//!
+//! Interfaces come, change and go in transactions, which workers and readers of counters see when they are committed:
+//! [`Interfaces::begin`], then the changes, then [`Interfaces::ready`], the last that can fail, and [`Interfaces::commit`]; or
+//! [`Interfaces::roll_back`]. What goes can be looked up by its index ([`Interfaces::get`]), and by nothing else, until those
+//! who keep something of it have let go of it ([`Interfaces::forget`]).
 
 #![deny(unsafe_code)]
 
@@ -16,15 +21,15 @@ mod owner;
 mod settings;
 mod table;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 use thiserror::Error;
 use weft_engine::counters::DELETED;
 use weft_engine::publish::Published;
 use weft_engine::{Engine, InterfaceIndex, Lease, NodeId};
-use weft_stats::{EntryIndex, StatsError};
+use weft_stats::EntryIndex;
 
 use weft_headers::MacAddr;
 
@@ -78,7 +83,7 @@ pub struct Interface {
 
 impl Interface {
     /// A new one, on which nothing is configured. It is down, and nobody has seen a link.
-    fn new(name: String, kind: Kind, mac: MacAddr, mtu: u16, tx: NodeId) -> Interface {
+    pub fn new(name: String, kind: Kind, mac: MacAddr, mtu: u16, tx: NodeId) -> Interface {
         Interface {
             name,
             kind,
@@ -138,9 +143,9 @@ pub enum InterfaceError {
     /// No such interface.
     #[error("no interface has index {0}")]
     Unknown(InterfaceIndex),
-    /// Tags on tags.
-    #[error("'{0}' is a sub-interface; sub-interfaces belong to a port")]
-    NotAPort(String),
+    /// Tags on tags, or on what has no frames.
+    #[error("'{0}' is {kind}, expected a port below the sub-interface", kind = .1.sentence())]
+    NotAPort(String, Kind),
     /// Two for the same frames.
     #[error("'{0}' has these tags already")]
     TagsTaken(String),
@@ -159,18 +164,46 @@ pub enum InterfaceError {
 
 type OnDelete = Box<dyn FnMut(&mut Engine, InterfaceIndex)>;
 
+/// Indices that are held: those of interfaces, of interfaces that are to come, and of deleted ones that somebody may still
+/// name.
+type Held = Arc<Mutex<BTreeSet<InterfaceIndex>>>;
+
 /// The index of an interface: its drop lets another have it.
+#[derive(Debug)]
 struct HeldIndex {
     index: InterfaceIndex,
-    freed: Arc<std::sync::Mutex<Vec<InterfaceIndex>>>,
+    held: Held,
 }
 
 impl Drop for HeldIndex {
     fn drop(&mut self) {
-        if let Ok(mut freed) = self.freed.lock() {
-            freed.push(self.index);
-        }
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.index);
     }
+}
+
+/// The index that an interface will have: nobody else is given it.
+#[derive(Clone, Debug)]
+pub struct Reserved {
+    index: InterfaceIndex,
+    lease: Lease,
+}
+
+impl Reserved {
+    /// The index.
+    pub fn index(&self) -> InterfaceIndex {
+        self.index
+    }
+}
+
+/// What a transaction has changed.
+#[derive(Default)]
+struct Transaction {
+    /// Interfaces that it has changed or deleted, as they were.
+    before: BTreeMap<InterfaceIndex, Interface>,
+    /// Interfaces that it has added, as they came.
+    new: BTreeMap<InterfaceIndex, Interface>,
+    /// The number of rows before those of new interfaces had names, if they have.
+    rows: Option<usize>,
 }
 
 /// All interfaces.
@@ -180,17 +213,17 @@ pub struct Interfaces {
     links: Vec<Vec<EntryIndex>>,
     /// What has happened since somebody asked last.
     events: Vec<Event>,
-    /// Interfaces as they were when a transaction began that has changed them since.
-    before: Option<BTreeMap<InterfaceIndex, Interface>>,
-    /// Deleted, but somebody may still name it.
-    draining: Vec<bool>,
-    /// Of those that are not deleted.
-    leases: Vec<Option<Lease>>,
+    transaction: Option<Transaction>,
+    /// Deleted, but not forgotten.
+    leaving: BTreeMap<InterfaceIndex, Interface>,
+    leases: BTreeMap<InterfaceIndex, Lease>,
+    held: Held,
+    /// Rows of the counters: the number of indices that have had a name.
+    rows: usize,
     limit: usize,
     deletions: u64,
     published: Arc<Published<InterfaceTable>>,
     on_delete: Vec<OnDelete>,
-    freed: Arc<std::sync::Mutex<Vec<InterfaceIndex>>>,
 }
 
 impl Interfaces {
@@ -200,14 +233,15 @@ impl Interfaces {
             list: Vec::new(),
             links: Vec::new(),
             events: Vec::new(),
-            before: None,
-            draining: Vec::new(),
-            leases: Vec::new(),
+            transaction: None,
+            leaving: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            held: Held::default(),
+            rows: 0,
             limit,
             deletions: 0,
             published: Arc::new(Published::new(&engine.domain, InterfaceTable::default())),
             on_delete: Vec::new(),
-            freed: Arc::default(),
         }
     }
 
@@ -222,18 +256,20 @@ impl Interfaces {
         Arc::clone(&self.published)
     }
 
-    /// The index that the next interface will have: devices count under it before the interface exists.
-    pub fn next_index(&mut self) -> InterfaceIndex {
-        if let Ok(mut freed) = self.freed.lock() {
-            for index in freed.drain(..) {
-                self.draining[index.index()] = false;
-            }
+    /// The lowest index that nobody holds, for an interface of that name that is to come.
+    pub fn reserve(&self, name: &str) -> Result<Reserved, InterfaceError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = held.iter().zip(0..).take_while(|(index, place)| index.0 == *place).count();
+        if taken >= self.limit {
+            return Err(InterfaceError::Full { name: name.to_owned(), limit: self.limit });
         }
-        let free = (0..self.list.len()).find(|&i| self.list[i].is_none() && !self.draining[i]);
-        InterfaceIndex(free.unwrap_or(self.list.len()) as u32)
+        let index = InterfaceIndex(taken as u32);
+        held.insert(index);
+        let lease = Lease::new(HeldIndex { index, held: Arc::clone(&self.held) });
+        Ok(Reserved { index, lease })
     }
 
-    /// Adds a port or loopback. It is down.
+    /// Adds a port or loopback, in a transaction of its own. It is down.
     pub fn create(
         &mut self,
         engine: &mut Engine,
@@ -243,10 +279,10 @@ impl Interfaces {
         mtu: u16,
         tx: NodeId,
     ) -> Result<InterfaceIndex, InterfaceError> {
-        self.insert(engine, Interface::new(name.to_owned(), kind, mac, mtu, tx))
+        self.add_alone(engine, Interface::new(name.to_owned(), kind, mac, mtu, tx))
     }
 
-    /// Adds a sub-interface `<port>.<id>` for frames with these tags. It is down.
+    /// Adds a sub-interface `<port>.<id>` for frames with these tags, in a transaction of its own. It is down.
     pub fn create_sub(
         &mut self,
         engine: &mut Engine,
@@ -254,74 +290,115 @@ impl Interfaces {
         id: u32,
         tags: Tags,
     ) -> Result<InterfaceIndex, InterfaceError> {
-        let port = self.get(parent).ok_or(InterfaceError::Unknown(parent))?.clone();
-        if port.parent().is_some() {
-            return Err(InterfaceError::NotAPort(port.name));
+        self.add_alone(engine, self.sub(parent, id, tags)?)
+    }
+
+    fn add_alone(
+        &mut self,
+        engine: &mut Engine,
+        interface: Interface,
+    ) -> Result<InterfaceIndex, InterfaceError> {
+        let at = self.reserve(&interface.name)?;
+        self.begin();
+        match self.add(&at, interface).and_then(|()| self.ready(engine).map_err(|(_, error)| error)) {
+            Ok(()) => {
+                self.commit(engine);
+                Ok(at.index)
+            }
+            Err(error) => {
+                self.roll_back(engine);
+                Err(error)
+            }
+        }
+    }
+
+    /// What the sub-interface `<port>.<id>` for frames with these tags would be like.
+    pub fn sub(&self, parent: InterfaceIndex, id: u32, tags: Tags) -> Result<Interface, InterfaceError> {
+        let port = self.get(parent).ok_or(InterfaceError::Unknown(parent))?;
+        // Without an address there are no Ethernet frames.
+        if port.kind != Kind::Port || port.mac == MacAddr::ZERO {
+            return Err(InterfaceError::NotAPort(port.name.clone(), port.kind));
         }
         if let Some((_, other)) = self.subs(parent).find(|(_, other)| other.tags() == tags) {
             return Err(InterfaceError::TagsTaken(other.name.clone()));
         }
         let kind = Kind::Sub { parent, id, tags };
         let sub = Interface::new(format!("{}.{id}", port.name), kind, port.mac, port.mtu, port.tx);
-        self.insert(engine, Interface { link_up: port.link_up, host: port.host, ..sub })
+        Ok(Interface { link_up: port.link_up, host: port.host, ..sub })
     }
 
-    fn insert(
-        &mut self,
-        engine: &mut Engine,
-        interface: Interface,
-    ) -> Result<InterfaceIndex, InterfaceError> {
+    /// Adds an interface, in the transaction that is under way.
+    pub fn add(&mut self, at: &Reserved, interface: Interface) -> Result<(), InterfaceError> {
         if self.find(&interface.name).is_some() {
             return Err(InterfaceError::Duplicate(interface.name));
         }
-        let index = self.next_index();
-        if index.index() >= self.limit {
-            return Err(InterfaceError::Full { name: interface.name, limit: self.limit });
+        let place = at.index.index();
+        if place >= self.list.len() {
+            self.list.resize_with(place + 1, || None);
+            self.links.resize_with(place + 1, Vec::new);
         }
-        if index.index() == self.list.len() {
-            self.list.push(None);
-            self.links.push(Vec::new());
-            self.draining.push(false);
-            self.leases.push(None);
-        }
-        engine.counters.interfaces.zero(index);
-        if let Err(error) = self.name_counters(engine, index, Some(&interface.name)) {
-            return Err(InterfaceError::Stats { name: interface.name, error: error.to_string() });
-        }
-        engine.set_transmit(index, interface.tx);
-        self.leases[index.index()] = Some(Lease::new(HeldIndex { index, freed: Arc::clone(&self.freed) }));
-        self.list[index.index()] = Some(interface);
-        self.events.push(Event::Added(index));
-        self.publish(engine);
-        Ok(index)
+        self.leases.insert(at.index, at.lease.clone());
+        self.transaction.get_or_insert_default().new.insert(at.index, interface.clone());
+        self.list[place] = Some(interface);
+        Ok(())
     }
 
-    /// Names the counters of an interface that comes (`None`: that goes), in one step. The length of the vectors is the
-    /// number of indices given out.
-    fn name_counters(
-        &mut self,
-        engine: &mut Engine,
-        index: InterfaceIndex,
-        name: Option<&str>,
-    ) -> Result<(), StatsError> {
-        let (counters, len) = (&engine.counters, self.list.len());
-        let links = &mut self.links[index.index()];
-        let linked = engine.stats.update(|update| -> Result<_, StatsError> {
-            links.drain(..).for_each(|link| update.remove(link));
-            counters.interfaces.set_len(update, len)?;
-            update.set_len(&counters.interface_names, len)?;
-            update.set_name(&counters.interface_names, index.index(), name.unwrap_or(DELETED))?;
-            Ok(name.map_or(Ok(()), |name| counters.interfaces.link(update, name, index, links)))
-        })?;
-        if let (Err(error), Some(name)) = (linked, name) {
-            tracing::warn!("{name} has its counters in /if, but not all of them in /interfaces: {error}");
+    /// Deletes an interface on which nothing stands, in the transaction that is under way.
+    pub fn remove(&mut self, index: InterfaceIndex) -> Result<(), InterfaceError> {
+        let interface = self.list.get(index.index()).and_then(Option::as_ref);
+        let interface = interface.ok_or(InterfaceError::Unknown(index))?;
+        let subs: Vec<_> = self.subs(index).map(|(_, sub)| sub.name.as_str()).collect();
+        if !subs.is_empty() {
+            return Err(InterfaceError::HasSubs(interface.name.clone(), subs.join(", ")));
+        }
+        let interface = self.list[index.index()].take();
+        let Transaction { before, new, .. } = self.transaction.get_or_insert_default();
+        // Another interface will have its index.
+        for (borrower, other) in (0..).map(InterfaceIndex).zip(&mut self.list) {
+            if let Some(other) = other.as_mut().filter(|other| other.unnumbered == Some(index)) {
+                if !new.contains_key(&borrower) {
+                    before.entry(borrower).or_insert_with(|| other.clone());
+                }
+                other.unnumbered = None;
+            }
+        }
+        match (new.remove(&index), interface) {
+            (None, Some(interface)) => drop(before.entry(index).or_insert(interface)),
+            _ => drop(self.leases.remove(&index)),
+        }
+        Ok(())
+    }
+
+    /// Gives the counters of new interfaces their names, which readers of the stats segment see at once: the last that can fail
+    /// in a transaction.
+    pub fn ready(&mut self, engine: &mut Engine) -> Result<(), (InterfaceIndex, InterfaceError)> {
+        let Some(transaction) = &mut self.transaction else { return Ok(()) };
+        transaction.rows = Some(self.rows);
+        let counters = &engine.counters;
+        for (index, interface) in &transaction.new {
+            let (first, place) = (self.rows, index.index());
+            counters.interfaces.zero(*index);
+            let named = engine.stats.update(|update| {
+                let len = first.max(place + 1);
+                counters.interfaces.set_len(update, len)?;
+                update.set_len(&counters.interface_names, len)?;
+                // Those in between are of interfaces that are to come.
+                (first..place)
+                    .try_for_each(|row| update.set_name(&counters.interface_names, row, DELETED))?;
+                update.set_name(&counters.interface_names, place, &interface.name)
+            });
+            if let Err(error) = named {
+                let (name, error) = (interface.name.clone(), error.to_string());
+                return Err((*index, InterfaceError::Stats { name, error }));
+            }
+            self.rows = first.max(place + 1);
         }
         Ok(())
     }
 
     /// A hold on the index of an interface, for those who keep something by it that cannot go with the interface at once.
     pub fn lease(&self, index: InterfaceIndex) -> Option<Lease> {
-        self.leases.get(index.index())?.clone()
+        self.leases.get(&index).cloned()
     }
 
     /// How many interfaces have been deleted so far. As long as that is the same, an index means the same interface.
@@ -329,40 +406,34 @@ impl Interfaces {
         self.deletions
     }
 
-    /// Deletes an interface whose routes, next hops and features are gone already.
+    /// Deletes an interface whose routes, next hops and features are gone already, in a transaction of its own.
     pub fn delete(
         &mut self,
         engine: &mut Engine,
         index: InterfaceIndex,
     ) -> Result<Interface, InterfaceError> {
-        let subs: Vec<_> = self.subs(index).map(|(_, sub)| sub.name.as_str()).collect();
-        if !subs.is_empty() {
-            let name = self.get(index).map(|interface| interface.name.clone()).unwrap_or_default();
-            return Err(InterfaceError::HasSubs(name, subs.join(", ")));
-        }
-        let slot = self.list.get_mut(index.index()).ok_or(InterfaceError::Unknown(index))?;
-        let interface = slot.take().ok_or(InterfaceError::Unknown(index))?;
-        self.draining[index.index()] = true;
-        self.deletions += 1;
-        self.events.retain(|event| event.interface() != index);
-        // Another interface will have its index.
-        for (borrower, interface) in (0..).map(InterfaceIndex).zip(&mut self.list) {
-            if let Some(interface) = interface.as_mut().filter(|other| other.unnumbered == Some(index)) {
-                interface.unnumbered = None;
-                self.events.push(Event::Changed(borrower, Changes::ADDRESSES));
+        self.begin();
+        match self.remove(index) {
+            Ok(()) => self.commit(engine),
+            Err(error) => {
+                self.roll_back(engine);
+                return Err(error);
             }
         }
-        self.publish(engine);
+        self.forget(engine, index).ok_or(InterfaceError::Unknown(index))
+    }
+
+    /// Nobody keeps anything of a deleted interface any more, but for those who hold its index.
+    pub fn forget(&mut self, engine: &mut Engine, index: InterfaceIndex) -> Option<Interface> {
+        let interface = self.leaving.remove(&index)?;
         for action in &mut self.on_delete {
             action(engine, index);
         }
         engine.forget_features(index);
-        let renamed = self.name_counters(engine, index, None);
-        debug_assert!(renamed.is_ok(), "what has a name can have another that is no longer");
-        if let Some(lease) = self.leases[index.index()].take() {
+        if let Some(lease) = self.leases.remove(&index) {
             engine.retire_index(lease);
         }
-        Ok(interface)
+        Some(interface)
     }
 
     /// Changes an interface and lets the workers know; in a transaction, when that is committed.
@@ -374,8 +445,10 @@ impl Interfaces {
     ) -> Result<(), InterfaceError> {
         let interface = self.list.get_mut(index.index()).and_then(Option::as_mut);
         let interface = interface.ok_or(InterfaceError::Unknown(index))?;
-        if let Some(before) = &mut self.before {
-            before.entry(index).or_insert_with(|| interface.clone());
+        if let Some(Transaction { before, new, .. }) = &mut self.transaction {
+            if !new.contains_key(&index) {
+                before.entry(index).or_insert_with(|| interface.clone());
+            }
             change(interface);
             interface.settle();
             return Ok(());
@@ -388,29 +461,83 @@ impl Interfaces {
         Ok(())
     }
 
-    /// Begins a transaction: until it ends, what is changed is seen here, and not by workers. [`Interfaces::commit`]
-    /// or [`Interfaces::roll_back`] must follow before an interface comes or goes.
+    /// Begins a transaction: until it ends, what comes, changes and goes is seen here, and not by workers.
     pub fn begin(&mut self) {
-        self.before = Some(BTreeMap::new());
+        self.transaction = Some(Transaction::default());
     }
 
-    /// Lets workers see all changes of the transaction, in one step.
+    /// Lets workers see all of the transaction, in one step.
     pub fn commit(&mut self, engine: &mut Engine) {
-        let before = self.before.take().unwrap_or_default();
-        if before.is_empty() {
+        let Transaction { before, new, .. } = self.transaction.take().unwrap_or_default();
+        if before.is_empty() && new.is_empty() {
             return;
         }
-        for (index, before) in &before {
-            self.note(*index, before);
+        let (gone, changed): (BTreeMap<_, _>, _) =
+            before.into_iter().partition(|(index, _)| self.list[index.index()].is_none());
+        self.link_counters(engine, gone.keys(), new.keys());
+        self.events.retain(|event| !gone.contains_key(&event.interface()));
+        for index in new.keys() {
+            engine.set_transmit(*index, self.get(*index).map_or(NodeId::DROP, |interface| interface.tx));
+            self.events.push(Event::Added(*index));
         }
+        for (index, interface) in new.iter().chain(&changed) {
+            self.note(*index, interface);
+        }
+        self.deletions += gone.len() as u64;
+        self.leaving.extend(gone);
         self.publish(engine);
     }
 
     /// Makes interfaces as they were before the transaction.
-    pub fn roll_back(&mut self) {
-        for (index, interface) in self.before.take().unwrap_or_default() {
+    pub fn roll_back(&mut self, engine: &mut Engine) {
+        let Transaction { before, new, rows } = self.transaction.take().unwrap_or_default();
+        let counters = &engine.counters;
+        if let Some(rows) = rows {
+            self.rows = rows;
+            let unnamed = engine.stats.update(|update| {
+                let mut names = new.keys().map(|index| index.index());
+                names.try_for_each(|row| update.set_name(&counters.interface_names, row, DELETED))?;
+                counters.interfaces.set_len(update, rows)?;
+                update.set_len(&counters.interface_names, rows)
+            });
+            debug_assert!(unnamed.is_ok(), "a shorter text always fits: {unnamed:?}");
+        }
+        for index in new.into_keys() {
+            self.list[index.index()] = None;
+            // A worker may have been given a queue of it by then.
+            if let (Some(lease), Some(_)) = (self.leases.remove(&index), rows) {
+                engine.retire_index(lease);
+            }
+        }
+        for (index, interface) in before {
             self.list[index.index()] = Some(interface);
         }
+    }
+
+    /// Counters of interfaces by name, `/interfaces/<name>/<counter>`: those of interfaces that go make room for those that come.
+    fn link_counters<'a>(
+        &mut self,
+        engine: &mut Engine,
+        gone: impl Iterator<Item = &'a InterfaceIndex>,
+        new: impl Iterator<Item = &'a InterfaceIndex>,
+    ) {
+        let (counters, list, links) = (&engine.counters, &self.list, &mut self.links);
+        engine.stats.update(|update| {
+            for index in gone {
+                links[index.index()].drain(..).for_each(|link| update.remove(link));
+                let unnamed = update.set_name(&counters.interface_names, index.index(), DELETED);
+                debug_assert!(unnamed.is_ok(), "what has a name can have another");
+            }
+            for index in new {
+                let name = list[index.index()].as_ref().map_or("", |interface| &interface.name);
+                let links = &mut links[index.index()];
+                if let Err(error) = counters.interfaces.link(update, name, *index, links) {
+                    tracing::warn!(
+                        "{name} has its counters in /if, but not all of them in /interfaces: {error}"
+                    );
+                }
+            }
+        });
     }
 
     /// What has happened since the last call, in order. Nothing of interfaces that have gone since.
@@ -438,9 +565,9 @@ impl Interfaces {
         }
     }
 
-    /// The interface.
+    /// The interface; one that has been deleted until it is forgotten.
     pub fn get(&self, index: InterfaceIndex) -> Option<&Interface> {
-        self.list.get(index.index())?.as_ref()
+        self.list.get(index.index())?.as_ref().or_else(|| self.leaving.get(&index))
     }
 
     /// The interface of that name.
@@ -487,7 +614,7 @@ impl Interfaces {
     }
 
     fn publish(&mut self, engine: &mut Engine) {
-        debug_assert!(self.before.is_none(), "interfaces come and go outside of transactions");
+        debug_assert!(self.transaction.is_none(), "nobody sees a transaction before its end");
         let entries = (0..self.list.len()).map(|i| self.entry(InterfaceIndex(i as u32))).collect();
         self.published.replace(&mut engine.domain, InterfaceTable::new(entries));
     }
@@ -569,6 +696,63 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_that_is_rolled_back_leaves_nothing() {
+        let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let mut interfaces = Interfaces::new(&engine, 4);
+        let new = |name: &str| Interface::new(name.into(), Kind::Port, MAC, 1500, NodeId::DROP);
+        let a = interfaces.create(&mut engine, "a", Kind::Port, MAC, 1500, NodeId::DROP).unwrap();
+        interfaces.take_events();
+        let rows = |engine: &Engine| engine.counters.interfaces.rx.published_len();
+        let at = interfaces.reserve("b").unwrap();
+        interfaces.begin();
+        interfaces.remove(a).unwrap();
+        interfaces.add(&at, new("a")).unwrap();
+        assert_eq!(interfaces.find("a"), Some(at.index()), "the name is free");
+        assert_eq!(interfaces.add(&at, new("a")), Err(InterfaceError::Duplicate("a".into())));
+        interfaces.ready(&mut engine).unwrap();
+        assert_eq!(rows(&engine), 2);
+        interfaces.roll_back(&mut engine);
+        assert_eq!((interfaces.find("a"), interfaces.iter().count(), rows(&engine)), (Some(a), 1, 1));
+        assert_eq!(interfaces.take_events(), []);
+        let index = at.index();
+        drop(at);
+        engine.reclaim();
+        assert_eq!(
+            interfaces.reserve("c").map(|at| at.index()),
+            Ok(InterfaceIndex(index.0 + 1)),
+            "a worker may name it"
+        );
+    }
+
+    #[test]
+    fn what_comes_and_goes_in_one_transaction_is_told_when_it_is_committed() {
+        let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let mut interfaces = Interfaces::new(&engine, 4);
+        let a = interfaces.create(&mut engine, "a", Kind::Port, MAC, 1500, NodeId::DROP).unwrap();
+        interfaces.take_events();
+        let at = interfaces.reserve("a").unwrap();
+        interfaces.begin();
+        interfaces.remove(a).unwrap();
+        let new = Interface::new("a".into(), Kind::Port, MAC, 1500, NodeId::DROP);
+        interfaces.add(&at, new).unwrap();
+        interfaces.change(&mut engine, at.index(), |it| it.mtu = 9000).unwrap();
+        let brief = interfaces.reserve("x").unwrap();
+        interfaces.add(&brief, Interface::new("x".into(), Kind::Port, MAC, 1500, NodeId::DROP)).unwrap();
+        interfaces.remove(brief.index()).unwrap();
+        interfaces.ready(&mut engine).unwrap();
+        assert_eq!(interfaces.take_events(), []);
+        interfaces.commit(&mut engine);
+        assert_eq!(
+            interfaces.take_events(),
+            [Event::Added(at.index()), Event::Changed(at.index(), Changes::MTU)]
+        );
+        assert_eq!(interfaces.find("a"), Some(at.index()));
+        assert!(interfaces.get(a).is_some(), "those who keep something of it can look at it");
+        assert_eq!(interfaces.forget(&mut engine, a).map(|it| it.name), Some("a".into()));
+        assert!(interfaces.get(a).is_none() && interfaces.get(brief.index()).is_none());
+    }
+
+    #[test]
     fn a_sub_interface_follows_its_port() {
         let (mut engine, _workers) = Engine::new(&EngineConfig::default()).unwrap();
         let mut interfaces = Interfaces::new(&engine, 4);
@@ -581,7 +765,7 @@ mod tests {
         );
         assert_eq!(
             interfaces.create_sub(&mut engine, sub, 1, vlan(1)),
-            Err(InterfaceError::NotAPort("p.10".into()))
+            Err(InterfaceError::NotAPort("p.10".into(), interfaces.get(sub).unwrap().kind))
         );
         let up = |interface: &mut Interface| (interface.admin_up, interface.link_up) = (true, true);
         interfaces.change(&mut engine, sub, up).unwrap();
@@ -655,7 +839,7 @@ mod tests {
         assert_eq!(interfaces.take_events(), [Event::Changed(port, both), follows]);
         interfaces.begin();
         interfaces.change(&mut engine, port, |it| it.mtu = 1500).unwrap();
-        interfaces.roll_back();
+        interfaces.roll_back(&mut engine);
         assert_eq!(interfaces.take_events(), [], "it did not happen");
         interfaces.delete(&mut engine, sub).unwrap();
         interfaces.change(&mut engine, port, |it| it.tag = "gone".into()).unwrap();

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use weft_engine::{Engine, InterfaceIndex};
-use weft_fib::{Action, ApplyError, Change, Ip4, Ip6, Objects, Rewrite, Rib};
+use weft_fib::{ApplyError, Change, Ip4, Ip6, Objects, Rewrite};
 
 use super::{PendingChanges, Routed, Router, RouterError, RoutesError, Tables};
-use crate::interface::{Interfaces, LinkState, Owner, TableIndex};
+use crate::interface::{Interface, Interfaces, LinkState};
 
 impl Router {
     /// The interface (or the port below it) went up or down, or has another MTU or MAC address.
@@ -53,42 +53,47 @@ impl Router {
         }
     }
 
-    /// The interface is about to be deleted: takes away its addresses, its neighbours and all paths over it; or, on an
-    /// error, nothing.
-    pub fn interface_leaves(
+    /// The interface is deleted, and no path leads over it ([`Router::prepare`]): its neighbours go, and what waits for them. The
+    /// next interface with its index begins anew.
+    pub fn interface_gone(&mut self, engine: &mut Engine, interfaces: &Interfaces, index: InterfaceIndex) {
+        self.forget_link(engine, interfaces, index, true);
+        self.encapsulations.remove(&index);
+        self.presence.forget(index);
+        let forgotten = self.set_interface(engine, index, LinkState::Up);
+        debug_assert!(forgotten.is_ok(), "no path leads there any more: {:?}", forgotten.err());
+    }
+
+    /// Deletes an interface with its addresses, its neighbours and all paths over it; or, on an error, changes nothing.
+    pub fn delete_interface(
         &mut self,
         engine: &mut Engine,
         interfaces: &mut Interfaces,
         index: InterfaceIndex,
-    ) -> Result<(), RoutesError> {
+    ) -> Result<Option<Interface>, RoutesError> {
         interfaces.begin();
-        let (ip4, ip6) = match self.prepare_leaving_all(engine, interfaces, index) {
+        let (ip4, ip6) = match self.prepare_deletion(engine, interfaces, index) {
             Ok(pending) => pending,
             Err(error) => {
-                interfaces.roll_back();
+                interfaces.roll_back(engine);
                 return Err(error);
             }
         };
         interfaces.commit(engine);
         self.publish(engine, interfaces, ip4);
         self.publish(engine, interfaces, ip6);
-        self.forget_link(engine, interfaces, index, true);
-        self.encapsulations.remove(&index);
-        self.presence.forget(index);
-        // The next interface with this index begins anew.
-        let forgotten = self.set_interface(engine, index, LinkState::Up);
-        debug_assert!(forgotten.is_ok(), "no path leads there any more: {:?}", forgotten.err());
-        Ok(())
+        self.interface_gone(engine, interfaces, index);
+        Ok(interfaces.forget(engine, index))
     }
 
-    fn prepare_leaving_all(
+    fn prepare_deletion(
         &mut self,
         engine: &mut Engine,
         interfaces: &mut Interfaces,
         index: InterfaceIndex,
     ) -> Result<(PendingChanges<Ip4>, PendingChanges<Ip6>), RoutesError> {
-        let ip4 = self.prepare_leaving::<Ip4>(engine, interfaces, index)?;
-        match self.prepare_leaving::<Ip6>(engine, interfaces, index) {
+        interfaces.remove(index).map_err(RouterError::<Ip4>::from)?;
+        let ip4 = self.prepare_paths_gone::<Ip4>(engine, index)?;
+        match self.prepare_paths_gone::<Ip6>(engine, index) {
             Ok(ip6) => Ok((ip4, ip6)),
             Err(error) => {
                 self.withdraw(engine, ip4);
@@ -97,37 +102,13 @@ impl Router {
         }
     }
 
-    /// Takes the addresses of a family away, in the transaction that is under way, and gets ready to take all paths away.
-    fn prepare_leaving<F: Routed>(
+    fn prepare_paths_gone<F: Routed>(
         &mut self,
         engine: &mut Engine,
-        interfaces: &mut Interfaces,
         index: InterfaceIndex,
     ) -> Result<PendingChanges<F>, RouterError<F>> {
-        let before = interfaces.get(index).map(|interface| F::of(interface).clone());
-        let home = before.as_ref().map(|before| before.table);
-        let mut own = Vec::new();
-        for address in before.map(|before| before.addresses).unwrap_or_default() {
-            own.extend(Router::address_goes::<F>(interfaces, index, address)?.1);
-            interfaces.change(engine, index, |interface| {
-                F::of_mut(interface).addresses.retain(|other| *other != address);
-            })?;
-        }
-        let mut changes: Vec<(TableIndex, Vec<Change<F>>)> = Vec::new();
-        for (table, entry) in self.tables::<F>() {
-            let mut gone = paths_over(&entry.rib, index);
-            if home == Some(table) {
-                // Those that follow from its addresses are among its own.
-                gone.retain(|change| change.owner != Owner::CONNECTED);
-                gone.append(&mut own);
-            }
-            if !gone.is_empty() {
-                changes.push((table, gone));
-            }
-        }
-        let tables: Vec<(TableIndex, Vec<&Change<F>>)> =
-            changes.iter().map(|(table, changes)| (*table, changes.iter().collect())).collect();
-        self.prepare(engine, &tables).map_err(|mut errors| errors.swap_remove(0).1)
+        let tables: Vec<_> = self.tables::<F>().map(|(table, _)| (table, Vec::new())).collect();
+        self.prepare(engine, &tables, &BTreeSet::from([index])).map_err(|mut errors| errors.swap_remove(0).1)
     }
 
     fn set_interface(
@@ -182,22 +163,6 @@ fn set_state<F: Routed>(
     state: LinkState,
 ) -> Result<(), ApplyError<F>> {
     tables.ribs_mut().try_for_each(|rib| rib.set_interface(objects, &mut engine.domain, index, state))
-}
-
-/// The deletions of all paths of a table over an interface.
-fn paths_over<F: Routed>(rib: &Rib<F>, index: InterfaceIndex) -> Vec<Change<F>> {
-    let mut deletions = Vec::new();
-    for route in rib.routes(None) {
-        for source in route.sources() {
-            let over_it = source.paths.iter().filter(|path| path.target.interface() == Some(index));
-            deletions.extend(over_it.map(|path| Change {
-                prefix: route.prefix(),
-                owner: source.owner,
-                action: Action::DeletePath(path.target),
-            }));
-        }
-    }
-    deletions
 }
 
 /// The interfaces that new paths of these changes lead over.

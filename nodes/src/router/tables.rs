@@ -261,13 +261,15 @@ impl Router {
         }
     }
 
-    /// Gets ready to make all changes in several tables. [`Router::publish`] or [`Router::withdraw`] must be next.
+    /// Gets ready to make all changes in several tables; then no path in any of these leads over an interface in `gone`.
+    /// [`Router::publish`] or [`Router::withdraw`] must be next.
     ///
     /// Fails if any table refuses, with the errors of all that do, by their place in `tables`.
     pub fn prepare<F: Routed>(
         &mut self,
         engine: &mut Engine,
         tables: &[(TableIndex, Vec<&Change<F>>)],
+        gone: &BTreeSet<InterfaceIndex>,
     ) -> Result<PendingChanges<F>, Vec<(usize, RouterError<F>)>> {
         let mut pending = PendingChanges { tables: Vec::new(), over: BTreeSet::new() };
         let mut refused = Vec::new();
@@ -283,7 +285,7 @@ impl Router {
                 refused.push((place, RouterError::UnknownTable(index.0)));
                 continue;
             };
-            match rib.prepare(objects, &mut engine.domain, changes.iter().copied()) {
+            match rib.prepare(objects, &mut engine.domain, changes.iter().copied(), gone) {
                 Ok(prepared) => pending.tables.push((*index, prepared)),
                 Err(error) => refused.push((place, error.into())),
             }

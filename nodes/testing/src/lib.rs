@@ -566,11 +566,12 @@ impl Drop for Bed {
 }
 
 fn port(engine: &mut Engine, interfaces: &mut Interfaces, i: u8) -> Port {
-    let index = interfaces.next_index();
+    let name = format!("p{i}");
+    let index = interfaces.reserve(&name).expect("there is room").index();
     let defs = vec![Sink::def(format!("p{i}-tx"), Some(index)), Sink::def(format!("p{i}-host-tx"), None)];
     let ids = engine.add_nodes("test", defs).expect("sinks");
     let mac = MacAddr([2, 0, 0, 0, i, 1]);
-    let created = interfaces.create(engine, &format!("p{i}"), Kind::Port, mac, MTU, ids[0]);
+    let created = interfaces.create(engine, &name, Kind::Port, mac, MTU, ids[0]);
     assert_eq!(created, Ok(index));
     Port {
         index,

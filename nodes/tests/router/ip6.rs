@@ -172,8 +172,8 @@ fn what_follows_from_addresses_is_used_only_while_the_interface_is_up() {
     bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p0).unwrap();
     assert_eq!(bed.forward6("2001:db8::1"), Forward::LOCAL);
     assert_eq!(bed.forward6("2001:db8::9"), Forward::glean(p0));
-    bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
-    bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p0).unwrap();
+    bed.router.delete_interface(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
+    bed.router.delete_interface(&mut bed.engine, &mut bed.interfaces, p0).unwrap();
     assert_eq!(bed.forward6("2001:db8::1"), NO_ROUTE);
     assert_eq!(bed.router.table::<Ip6>(MAIN).unwrap().rib.len(), 2, "what every table has");
     assert!(bed.router.objects().adjacencies.is_empty());
@@ -307,7 +307,7 @@ fn ip4_packets_wait_for_an_ip6_next_hop_and_leave_by_it() {
     bed.learn6(p0, host);
     assert_eq!(bed.settle(), [packet(8).build()]);
     let (engine, interfaces) = (&mut bed.engine, &mut bed.interfaces);
-    bed.router.interface_leaves(engine, interfaces, p0).unwrap();
+    bed.router.delete_interface(engine, interfaces, p0).unwrap();
     bed.router.release_adjacency(engine, adjacency);
     assert!(bed.router.objects().adjacencies.is_empty());
 }

@@ -4,6 +4,7 @@
 
 mod ip6;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
@@ -214,7 +215,7 @@ fn interfaces_change_together_or_not_at_all() {
         assert_eq!(bed.engine.domain.waiting(), published);
         match keep {
             true => bed.interfaces.commit(&mut bed.engine),
-            false => bed.interfaces.roll_back(),
+            false => bed.interfaces.roll_back(&mut bed.engine),
         }
         assert_eq!(bed.engine.domain.waiting() - published, usize::from(keep));
         let mtu = if keep { 1400 } else { 1500 };
@@ -273,8 +274,7 @@ fn an_interface_that_goes_takes_its_routes_and_neighbours_along() {
         bed.forward("192.0.2.1").and_then(Forward::as_adjacency).is_some(),
         "up again: a static neighbour stays"
     );
-    bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
-    bed.interfaces.delete(&mut bed.engine, p1).unwrap();
+    bed.router.delete_interface(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
     for address in ["192.0.2.1", "10.0.1.1", "10.0.1.2"] {
         assert!(bed.forward(address).is_some_and(|forward| forward.kind().dropped().is_some()), "{address}");
     }
@@ -308,7 +308,7 @@ fn an_interface_that_cannot_go_stays_as_it_was() {
     };
     let before = seen(&bed);
     assert_eq!(before.1[1], Some(Forward::glean(p1)));
-    let refused = bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1);
+    let refused = bed.router.delete_interface(&mut bed.engine, &mut bed.interfaces, p1);
     assert!(matches!(refused, Err(RoutesError::Ip4(RouterError::Apply(_)))), "{refused:?}");
     assert_eq!(seen(&bed), before);
 }
@@ -330,8 +330,7 @@ fn tables_are_apart() {
     assert_eq!(bed.router.table::<Ip4>(red).unwrap().rib.len(), 6);
     let deleted = bed.router.delete_table::<Ip4>(&mut bed.engine, &bed.interfaces, 7);
     assert!(matches!(deleted, Err(RouterError::TableInUse(7, _))));
-    bed.router.interface_leaves(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
-    bed.router.set_table::<Ip4>(&mut bed.engine, &mut bed.interfaces, p1, 0).unwrap();
+    bed.router.delete_interface(&mut bed.engine, &mut bed.interfaces, p1).unwrap();
     bed.router.delete_table::<Ip4>(&mut bed.engine, &bed.interfaces, 7).unwrap();
     assert!(bed.router.table::<Ip4>(red).is_none());
     assert!(matches!(
@@ -377,7 +376,8 @@ fn a_table_that_a_route_leads_to_stays_and_its_users_are_named() {
     let both = [good, dangling];
     let refused = bed.router.apply(&mut bed.engine, &bed.interfaces, MAIN, &both);
     assert!(matches!(refused, Err(RouterError::Apply(ApplyError::Refused(errors))) if errors == expected));
-    let refused = bed.router.prepare(&mut bed.engine, &[(MAIN, both.iter().collect())]).err();
+    let refused =
+        bed.router.prepare(&mut bed.engine, &[(MAIN, both.iter().collect())], &BTreeSet::new()).err();
     let Some([(0, RouterError::Apply(ApplyError::Refused(errors)))]) = refused.as_deref() else {
         panic!("accepted a route to a table that is gone");
     };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A device that swallows what it is given: `create null interface`, or `null <name>` in startup.conf.
 
-use weft_cli::{Args, CliError, Command, Reply};
-use weft_control::Control;
+use weft_cli::Command;
+use weft_control::{Described, Opened};
 use weft_devices::device::{Details, Device, DeviceKind, Leaving};
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
@@ -10,8 +10,8 @@ use weft_engine::node::{Node, NodeSpec, Role};
 use weft_engine::{Context, InterfaceIndex};
 use weft_nodes::interface::Kind;
 
-use super::{DeviceError, DeviceWords, kind, made_up_mac};
-use crate::cli::create::{common, created, delete};
+use super::{DeviceError, DeviceWords, Devices, Opening, kind, made_up_mac};
+use crate::cli::create::{common, create, delete};
 use crate::cli::refused;
 use crate::config::interfaces::{Common, Interface, Settings};
 use crate::config::words::{Key, key};
@@ -20,8 +20,7 @@ use crate::state::Dataplane;
 kind!(DeviceWords { kind: &NULL, keys: &[WORD], commands });
 
 /// What it is called.
-static NULL: DeviceKind =
-    DeviceKind { word: "null", sentence: "a null interface", class: "null", has_subs: true };
+static NULL: DeviceKind = DeviceKind { word: "null", sentence: "a null interface", class: "null" };
 
 static NULL_OUTPUT: NodeSpec = NodeSpec::internal("null-tx").role(Role::Output);
 
@@ -69,20 +68,16 @@ impl Settings for NullSettings {
         &self.0
     }
 
-    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
-        let name = self.0.name.as_str();
-        let index = dataplane.interfaces.next_index();
+    fn describe(&self, _: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError> {
+        Ok(Described::new(Kind::Port, made_up_mac(2, index.0), 1500))
+    }
+
+    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
+        let (index, name) = (cx.index, &cx.interface.name);
         let node = NodeDef::named(&NULL_OUTPUT, format!("{name}-tx"), |_| Box::new(NullOutput(index)));
-        let tx = dataplane.engine.add_nodes("weft", vec![node])?[0];
-        let mac = made_up_mac(2, index.0);
-        let Control { interfaces, engine, .. } = &mut dataplane.control;
-        if let Err(error) = interfaces.create(engine, name, Kind::Port, mac, 1500, tx) {
-            engine.remove_node(tx);
-            return Err(error.into());
-        }
-        dataplane.devices.add(index, Null);
-        dataplane.watch_link(index);
-        Ok(index)
+        let tx = cx.engine.add_nodes("weft", vec![node])?[0];
+        cx.devices.add(index, Null);
+        Ok(tx.into())
     }
 }
 
@@ -94,20 +89,13 @@ const WORD: Key<Vec<Interface>> = key("null", |interfaces, words| {
 
 fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("create null interface", create)
-            .synopsis("<name>")
-            .help("Make an interface that swallows packets"),
-        Command::new("delete null interface", |dataplane: &mut Dataplane, args| {
-            delete(dataplane, args, &NULL, "null interface")
+        create("create null interface", |dataplane, changes, args| {
+            let settings = NullSettings(common(args.parse("interface name")?));
+            args.finish()?;
+            Interface::new(settings).create(dataplane, changes).map_err(refused)
         })
-        .synopsis("<interface>")
-        .help("Delete it"),
+        .synopsis("<name>")
+        .help("Make an interface that swallows packets"),
+        delete("delete null interface", &NULL, "null interface").synopsis("<interface>").help("Delete it"),
     ]
-}
-
-fn create(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let settings = NullSettings(common(args.parse("interface name")?));
-    args.finish()?;
-    let index = settings.create(dataplane).map_err(refused)?;
-    Ok(created(dataplane, index))
 }

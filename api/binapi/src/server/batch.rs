@@ -148,11 +148,11 @@ impl<H: Host> Connection<H> {
         }
         let Batch { transaction, .. } = batch;
         match self.host.with(|state| (change.note)(state, transaction, &self.session, question))? {
-            Ok(()) => {
+            Ok(kept) => {
                 batch.bytes += length;
                 batch.push(envelope, 0);
                 if !quiet {
-                    (change.kept)(&self.session, envelope);
+                    kept(&self.session);
                 }
             }
             Err(retval) => {

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`query`](Registry::query) | a reply | done at once |
 //! | [`command`](Registry::command) | a reply | refused: it cannot be undone |
-//! | [`change`](Registry::change) | a reply | kept until the commit |
+//! | [`change`](Registry::change), [`creation`](Registry::creation) | a reply | kept until the commit |
 //! | [`dump`](Registry::dump) | details | done at once |
 //! | [`lengthy`](Registry::lengthy) | a reply, after many turns | done at once |
 //! | [`stream`](Registry::stream) | details and a reply that says where to go on | done at once |
@@ -178,7 +178,8 @@ pub enum Progress<T> {
 /// Something long, done a turn at a time: between two of them others have theirs.
 pub type Running<S, T> = Box<dyn FnMut(&mut S) -> Progress<T>>;
 
-type Kept = Box<dyn Fn(&Session, Envelope)>;
+/// Says that a change is kept for later.
+type Kept = Box<dyn FnOnce(&Session)>;
 type Lost<S> = Box<dyn Fn(&mut S, &Session)>;
 type Answer<S> = Box<dyn Fn(&mut S, &Rc<Session>, Question<'_>) -> Result<(), DecodeError>>;
 type Begin<S> = Box<dyn Fn(&mut S, &Rc<Session>, Question<'_>) -> Result<Producer<S>, DecodeError>>;
@@ -188,7 +189,7 @@ type Note<S> = Box<
         &mut <S as Transactional>::Transaction,
         &Rc<Session>,
         Question<'_>,
-    ) -> Result<Result<(), Retval>, DecodeError>,
+    ) -> Result<Result<Kept, Retval>, DecodeError>,
 >;
 
 /// A change.
@@ -197,8 +198,6 @@ pub(super) struct Change<S: Transactional> {
     pub alone: Answer<S>,
     /// Notes it in the transaction of a batch.
     pub note: Note<S>,
-    /// Says that it is kept for later.
-    pub kept: Kept,
 }
 
 pub(super) enum BatchStep {
@@ -302,7 +301,13 @@ impl<S: Transactional> Registry<S> {
         let note: Note<S> = Box::new({
             let handler = Rc::clone(&handler);
             move |state, transaction, session, question| {
-                Ok(handler(state, transaction, session, question.decode()?).map(drop))
+                let context = question.envelope.context;
+                let noted = handler(state, transaction, session, question.decode()?);
+                Ok(noted.map(|_| {
+                    let kept: Kept =
+                        Box::new(move |session| session.reply(reply_id, context, &M::Reply::failure(0)));
+                    kept
+                }))
             }
         });
         let alone = self.answer(move |state: &mut S, session: &Rc<Session>, message: M| {
@@ -316,10 +321,35 @@ impl<S: Transactional> Registry<S> {
                 Err(retval) => habit(state, &message, retval).map(|()| M::Reply::failure(0)),
             }
         });
-        let kept = move |session: &Session, envelope: Envelope| {
-            session.reply(reply_id, envelope.context, &M::Reply::failure(0));
-        };
-        self.put::<M>(Handler::Change(Change { alone, note, kept: Box::new(kept) }));
+        self.put::<M>(Handler::Change(Change { alone, note }));
+    }
+
+    /// Creates something by a transaction: the reply is known when that is noted, and a client can name what is created in the
+    /// messages that follow in a batch. The handler returns the reply; or it fails, and has noted nothing.
+    pub fn creation<M: Request>(
+        &mut self,
+        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+    ) {
+        let reply_id = self.table.id(M::Reply::INFO.name);
+        let handler = Rc::new(handler);
+        let note: Note<S> = Box::new({
+            let handler = Rc::clone(&handler);
+            move |state, transaction, session, question| {
+                let context = question.envelope.context;
+                let reply = handler(state, transaction, session, question.decode()?);
+                Ok(reply.map(|reply| {
+                    let kept: Kept = Box::new(move |session| session.reply(reply_id, context, &reply));
+                    kept
+                }))
+            }
+        });
+        let alone = self.answer(move |state: &mut S, session: &Rc<Session>, message: M| {
+            let mut transaction = state.begin(session);
+            let reply = handler(state, &mut transaction, session, message)?;
+            let made = state.commit(&transaction, Purpose::Make);
+            made.map(|()| reply).map_err(|refused| refused.retval)
+        });
+        self.put::<M>(Handler::Change(Change { alone, note }));
     }
 
     /// Lists what is there. A question that cannot be answered has an empty list for an answer.

@@ -10,11 +10,10 @@ use weft_engine::InterfaceIndex;
 use weft_nodes::fib::AdjacencyId;
 use weft_nodes::ip4::{Ip4, Owner};
 
-use super::{Purpose, Trial};
+use super::Trial;
 use crate::Control;
-use crate::change_set::{ChangeSet, Object};
+use crate::change_set::Object;
 use crate::error::StepError;
-use crate::links::Links;
 use crate::rules::{RulesOf, WantedRule};
 use crate::value::Value;
 
@@ -366,42 +365,37 @@ impl Trial<'_> {
     }
 }
 
-impl Control {
-    /// An interface is about to be deleted: what is attached to it is detached, and rules that name it go, for its index will
-    /// be another interface's. Sets that it alone had go too, but for those of the command line.
-    pub(crate) fn rules_leave(&mut self, links: &dyn Links, index: InterfaceIndex) {
-        let mut changes = ChangeSet::new(Owner::CLI);
+impl Trial<'_> {
+    /// An interface is deleted: what is attached to it is detached, and rules that name it go, for its index will be another
+    /// interface's. Sets that it alone had go too, but for those of the command line.
+    pub(super) fn rules_leave(&mut self, index: InterfaceIndex) -> Result<(), StepError> {
         let mut sets: Vec<Arc<str>> = Vec::new();
-        for (_, direction, set) in self.rule_sets.attached().filter(|(on, ..)| *on == index) {
-            changes.delete(Object::Attachment(index, direction));
-            sets.push(set.into());
+        for direction in [Direction::Input, Direction::Output] {
+            if let Some(set) = self.attached_at((index, direction)) {
+                self.delete(&Object::Attachment(index, direction))?;
+                sets.push(set);
+            }
         }
-        self.make_or_log(links, &changes);
-        for (owner, rules) in self.claims.rules_naming(index) {
-            let mut changes = ChangeSet::new(owner);
+        let said_by = self.owner;
+        let interface = self.control.interface_name(index);
+        for (owner, rules) in self.control.claims.rules_naming(index) {
+            self.owner = owner;
             for (set, rule) in rules {
-                let interface = self.interface_name(index);
-                tracing::warn!(
-                    "rule {rule} of set '{set}' is deleted with interface {interface}, which it names"
-                );
-                changes.release(Object::Rule(set, rule));
+                tracing::debug!("rule {rule} of set '{set}' names interface {interface}, which goes");
+                self.release(&Object::Rule(set, rule))?;
             }
-            self.make_or_log(links, &changes);
         }
-        sets.retain(|set| !self.rule_sets.attached().any(|(.., other)| *other == **set));
         for set in sets {
-            let object = Object::RuleSet(set);
-            for owner in self.owners(&object).into_iter().filter(|owner| *owner != Owner::CLI) {
-                let mut changes = ChangeSet::new(owner);
-                changes.release(object.clone());
-                self.make_or_log(links, &changes);
+            let is_attached = self.is_attached_to(&set).is_some();
+            let object = Object::RuleSet(Arc::clone(&set));
+            let owners = self.control.owners(&object).into_iter();
+            for owner in owners.filter(|owner| !is_attached && *owner != Owner::CLI) {
+                self.owner = owner;
+                self.release_rules(&set)?;
+                self.release(&object)?;
             }
         }
-    }
-
-    fn make_or_log(&mut self, links: &dyn Links, changes: &ChangeSet) {
-        if let Err(refused) = self.commit(links, changes, Purpose::Make) {
-            tracing::error!("rules of an interface that goes: {refused}");
-        }
+        self.owner = said_by;
+        Ok(())
     }
 }

@@ -6,9 +6,10 @@ use std::num::NonZeroU32;
 use weft_binapi::Retval;
 use weft_binapi::api::af_xdp::{AfXdpCreateV3, AfXdpCreateV3Reply, AfXdpDelete, AfXdpDeleteReply, AfXdpMode};
 use weft_binapi::server::Registry;
+use weft_control::ChangeSet;
 use weft_devices::af_xdp::device::AF_XDP;
 
-use super::{common, index, retval};
+use super::{common, create, delete};
 use crate::config::af_xdp::{AfXdp, Queues, RingSize, ZeroCopy, ring_size};
 use crate::config::values::HostInterface;
 use crate::state::Dataplane;
@@ -17,30 +18,25 @@ use crate::state::Dataplane;
 const ALL_QUEUES: u16 = u16::MAX;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, message: AfXdpCreateV3| {
-        let port = port(dataplane, &message)?;
-        let created = dataplane.create_af_xdp(&port).map_err(retval::device)?;
-        Ok(AfXdpCreateV3Reply { retval: 0, sw_if_index: index(created) })
+    registry.creation(|dataplane, changes, _, message: AfXdpCreateV3| {
+        let port = port(dataplane, changes, &message)?;
+        Ok(AfXdpCreateV3Reply { retval: 0, sw_if_index: create(dataplane, changes, port)? })
     });
-    registry.command(|dataplane, _, AfXdpDelete { sw_if_index }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        if !dataplane.devices.is(index, &AF_XDP) {
-            return Err(Retval::INVALID_SW_IF_INDEX);
-        }
-        dataplane.delete_interface(index).map_err(retval::device)?;
-        Ok(AfXdpDeleteReply { retval: 0 })
+    registry.change(|dataplane, changes, _, AfXdpDelete { sw_if_index }| {
+        delete(dataplane, changes, sw_if_index, &AF_XDP)?;
+        Ok(|_: &mut _| AfXdpDeleteReply { retval: 0 })
     });
 }
 
 /// What the message asks for. Its flags ask for ways around what does not exist here: a lock that costs something, and
 /// buffers that are too small.
-fn port(dataplane: &Dataplane, message: &AfXdpCreateV3) -> Result<AfXdp, Retval> {
+fn port(dataplane: &Dataplane, changes: &ChangeSet, message: &AfXdpCreateV3) -> Result<AfXdp, Retval> {
     let host: HostInterface =
         message.host_if.get().and_then(|name| name.parse().ok()).ok_or(Retval::INVALID_INTERFACE)?;
     let name = match message.name.get().ok_or(Retval::INVALID_VALUE)? {
         "" => {
             let names = (0..).map(|instance: u32| format!("{}/{instance}", host.as_str()));
-            let free = |name: &String| dataplane.interfaces.find(name).is_none();
+            let free = |name: &String| changes.find_interface(dataplane, name).is_none();
             names.into_iter().find(free).ok_or(Retval::LIMIT_EXCEEDED)?
         }
         name => name.to_owned(),

@@ -38,10 +38,11 @@ use weft_binapi::api::ethernet_types;
 use weft_binapi::api::interface_types;
 use weft_binapi::server::{Clients, Host, Options, Registry, Server};
 use weft_control::ChangeSet;
+use weft_devices::device::DeviceKind;
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::{Changes, IpVersion};
 
-use crate::config::interfaces::Common;
+use crate::config::interfaces::{Common, Interface, Settings};
 use crate::config::values::MacAddress;
 use crate::config::{Config, Span};
 use crate::main_loop::Main;
@@ -173,6 +174,30 @@ fn changing(
     index: interface_types::InterfaceIndex,
 ) -> Result<InterfaceIndex, Retval> {
     changes.interface(dataplane, InterfaceIndex(index.0)).map_err(|_| Retval::INVALID_SW_IF_INDEX)
+}
+
+/// Notes that an interface is to be created.
+fn create(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    settings: impl Settings,
+) -> Result<interface_types::InterfaceIndex, Retval> {
+    let created = Interface::new(settings).create(dataplane, changes);
+    created.map(index).map_err(|error| retval::step(&error))
+}
+
+/// Notes that an interface is to be deleted, if it is of that kind.
+fn delete(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    index: interface_types::InterfaceIndex,
+    kind: &DeviceKind,
+) -> Result<(), Retval> {
+    let index = changing(dataplane, changes, index)?;
+    if !dataplane.devices.is(index, kind) {
+        return Err(Retval::INVALID_SW_IF_INDEX);
+    }
+    changes.delete_interface(dataplane, index).map_err(|error| retval::step(&error))
 }
 
 /// An interface, as messages name it.

@@ -12,36 +12,32 @@ use weft_binapi::api::pg::{
     PgDeleteInterfaceReply, PgEnableDisable, PgEnableDisableReply, PgInterfaceFlags, PgInterfaceMode,
 };
 use weft_binapi::server::Registry;
-use weft_control::Control;
+use weft_control::{ChangeSet, Control};
 use weft_devices::pg::Pg;
 use weft_devices::pg::device::PG;
 use weft_devices::pg::{Mode, PgError, PgId};
 
-use super::{index, retval};
+use super::{delete, index, retval};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, message: PgCreateInterface| {
+    registry.creation(|dataplane, changes, _, message: PgCreateInterface| {
         let gso = if message.gso_enabled { PgInterfaceFlags::GSO } else { PgInterfaceFlags::NONE };
-        let sw_if_index = create(dataplane, message.interface_id, gso, PgInterfaceMode::ETHERNET)?;
+        let sw_if_index = create(dataplane, changes, message.interface_id, gso, PgInterfaceMode::ETHERNET)?;
         Ok(PgCreateInterfaceReply { retval: 0, sw_if_index })
     });
-    registry.command(|dataplane, _, message: PgCreateInterfaceV2| {
+    registry.creation(|dataplane, changes, _, message: PgCreateInterfaceV2| {
         let gso = if message.gso_enabled { PgInterfaceFlags::GSO } else { PgInterfaceFlags::NONE };
-        let sw_if_index = create(dataplane, message.interface_id, gso, message.mode)?;
+        let sw_if_index = create(dataplane, changes, message.interface_id, gso, message.mode)?;
         Ok(PgCreateInterfaceV2Reply { retval: 0, sw_if_index })
     });
-    registry.command(|dataplane, _, message: PgCreateInterfaceV3| {
-        let sw_if_index = create(dataplane, message.interface_id, message.pg_flags, message.mode)?;
+    registry.creation(|dataplane, changes, _, message: PgCreateInterfaceV3| {
+        let sw_if_index = create(dataplane, changes, message.interface_id, message.pg_flags, message.mode)?;
         Ok(PgCreateInterfaceV3Reply { retval: 0, sw_if_index })
     });
-    registry.command(|dataplane, _, PgDeleteInterface { sw_if_index }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        if !dataplane.devices.is(index, &PG) {
-            return Err(Retval::INVALID_SW_IF_INDEX);
-        }
-        dataplane.delete_interface(index).map_err(retval::device)?;
-        Ok(PgDeleteInterfaceReply { retval: 0 })
+    registry.change(|dataplane, changes, _, PgDeleteInterface { sw_if_index }| {
+        delete(dataplane, changes, sw_if_index, &PG)?;
+        Ok(|_: &mut _| PgDeleteInterfaceReply { retval: 0 })
     });
     registry.command(|dataplane, session, message: PgCapture| {
         let id = PgId(message.interface_id.0);
@@ -73,7 +69,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
 }
 
 fn create(
-    dataplane: &mut Dataplane,
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
     id: interface_types::InterfaceIndex,
     flags: PgInterfaceFlags,
     mode: PgInterfaceMode,
@@ -87,7 +84,8 @@ fn create(
         PgInterfaceMode::IP6 => Mode::Ip6,
         _ => return Err(Retval::INVALID_VALUE),
     };
-    dataplane.create_pg_interface(PgId(id.0), mode, None).map(index).map_err(retval::device)
+    let created = dataplane.note_pg_interface(changes, PgId(id.0), mode, None);
+    created.map(index).map_err(|error| retval::step(&error))
 }
 
 fn refusal(error: PgError) -> Retval {

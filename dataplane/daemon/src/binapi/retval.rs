@@ -35,6 +35,10 @@ pub fn of(error: &StepError) -> Retval {
         StepError::Feature(FeatureError::SetBy { .. }) => Retval::UNSUPPORTED,
         StepError::Feature(_) | StepError::OwnSet(_) => Retval::INVALID_VALUE,
         StepError::Link(LinkError::Netdev(_)) => Retval::SYSCALL_ERROR_1,
+        StepError::Link(LinkError::Device(error)) => {
+            let refusal = error.downcast_ref().map(|Refusal::Moving { .. }| Retval::BUSY);
+            refusal.or_else(|| error.downcast_ref().map(of_device)).unwrap_or(Retval::UNSPECIFIED)
+        }
         StepError::Value(..)
         | StepError::Mtu { .. }
         | StepError::MacNotUnicast
@@ -42,7 +46,9 @@ pub fn of(error: &StepError) -> Retval {
         StepError::MacOfSub(_) => Retval::INVALID_SW_IF_INDEX,
         StepError::Unnumbered(..) => Retval::UNSUPPORTED,
         StepError::NotUnnumbered(_) => Retval::UNEXPECTED_INTF_STATE,
-        StepError::InUse(..) | StepError::TableComesAndGoes(..) => Retval::RSRC_IN_USE,
+        StepError::InUse(..) | StepError::TableComesAndGoes(..) | StepError::ComesAgain(_) => {
+            Retval::RSRC_IN_USE
+        }
         StepError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
         StepError::OtherLength { .. } => Retval::ADDRESS_LENGTH_MISMATCH,
         StepError::NoSuchNeighbor { .. } | StepError::NoSuchSetting(_) => Retval::NO_SUCH_ENTRY,
@@ -63,10 +69,13 @@ fn classify(error: &ClassifyError) -> Retval {
 
 pub fn device(error: DeviceError) -> Retval {
     tracing::info!("API: {error}");
+    of_device(&error)
+}
+
+fn of_device(error: &DeviceError) -> Retval {
     match error {
-        DeviceError::Interface(error) => interface(&error),
-        DeviceError::Router(error) => routes(&error),
-        DeviceError::Step(error) => of(&error),
+        DeviceError::Interface(error) => interface(error),
+        DeviceError::Step(error) => of(error),
         DeviceError::Changes(refused) => refused.first().map_or(Retval::UNSPECIFIED, of),
         DeviceError::Port(_) | DeviceError::Tap(_) | DeviceError::Netdev(_) | DeviceError::Umem(_) => {
             Retval::SYSCALL_ERROR_1
@@ -87,7 +96,7 @@ pub fn interface(error: &InterfaceError) -> Retval {
         InterfaceError::Duplicate(_) => Retval::IF_ALREADY_EXISTS,
         InterfaceError::Full { .. } | InterfaceError::Stats { .. } => Retval::LIMIT_EXCEEDED,
         InterfaceError::Unknown(_) => Retval::INVALID_SW_IF_INDEX,
-        InterfaceError::NotAPort(_) => Retval::INVALID_SW_IF_INDEX,
+        InterfaceError::NotAPort(..) => Retval::INVALID_SW_IF_INDEX,
         InterfaceError::TagsTaken(_) => Retval::VLAN_ALREADY_EXISTS,
         InterfaceError::HasSubs(..) => Retval::RSRC_IN_USE,
     }

@@ -11,24 +11,26 @@ use weft_binapi::server::{Records, Registry};
 use weft_control::{Object, Scope, Setting};
 use weft_engine::InterfaceIndex;
 
+use super::changing;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.change(|dataplane, changes, _, message: WeftSettingSet| {
         let setting = named(dataplane, message.name.get())?;
-        let index = place(dataplane, setting, message.sw_if_index)?;
-        let value = setting.grammar.parse(&message.value, |name| dataplane.interfaces.find(name));
+        let index = place(setting, message.sw_if_index, |index| changing(dataplane, changes, index))?;
+        let value = setting.grammar.parse(&message.value, |name| changes.find_interface(dataplane, name));
         changes.set(setting, index, value.map_err(|_| Retval::INVALID_VALUE)?);
         Ok(|_: &mut _| WeftSettingSetReply { retval: 0 })
     });
     registry.change(|dataplane, changes, _, message: WeftSettingUnset| {
         let setting = named(dataplane, message.name.get())?;
-        changes.release(Object::Setting(setting, place(dataplane, setting, message.sw_if_index)?));
+        let index = place(setting, message.sw_if_index, |index| changing(dataplane, changes, index))?;
+        changes.release(Object::Setting(setting, index));
         Ok(|_: &mut _| WeftSettingUnsetReply { retval: 0 })
     });
     registry.query(|dataplane, _, message: WeftSettingGet| {
         let setting = named(dataplane, message.name.get())?;
-        let index = place(dataplane, setting, message.sw_if_index)?;
+        let index = place(setting, message.sw_if_index, |index| dataplane.api_interface(index))?;
         Ok(WeftSettingGetReply { retval: 0, value: shown(dataplane, setting, index).unwrap_or_default() })
     });
     registry.dump(|dataplane, _, WeftSettingDump { sw_if_index }| {
@@ -55,14 +57,14 @@ fn named(dataplane: &Dataplane, name: Option<&str>) -> Result<&'static Setting, 
 
 /// Where it is to be set: on an interface exactly if it is a setting of interfaces.
 fn place(
-    dataplane: &Dataplane,
     setting: &Setting,
     index: interface_types::InterfaceIndex,
+    interface: impl FnOnce(interface_types::InterfaceIndex) -> Result<InterfaceIndex, Retval>,
 ) -> Result<Option<InterfaceIndex>, Retval> {
     match (setting.scope(), index.0) {
         (Scope::Global, u32::MAX) => Ok(None),
         (Scope::Global, _) => Err(Retval::INVALID_SW_IF_INDEX),
-        (Scope::Interface, _) => dataplane.api_interface(index).map(Some),
+        (Scope::Interface, _) => interface(index).map(Some),
     }
 }
 

@@ -6,17 +6,18 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use weft_binapi::Retval;
 use weft_binapi::api::ethernet_types::MacAddress;
+use weft_binapi::api::interface_types;
 use weft_binapi::api::ip_types::Ip4Prefix;
 use weft_binapi::api::tapv2::{
     SwInterfaceTapV2Details, SwInterfaceTapV2Dump, TapCreateV2, TapCreateV2Reply, TapCreateV3,
     TapCreateV3Reply, TapDeleteV2, TapDeleteV2Reply, TapFlags,
 };
 use weft_binapi::server::{Records, Registry};
-use weft_control::Control;
+use weft_control::{ChangeSet, Value, settings};
 use weft_devices::tap::device::{TAP, TapDevice};
 use weft_engine::InterfaceIndex;
 
-use super::{common, index, retval, station};
+use super::{common, create, delete, station};
 use crate::config::interfaces::{Mtu, Tap};
 use crate::config::values::HostInterface;
 use crate::state::Dataplane;
@@ -26,21 +27,15 @@ const MISSING: [TapFlags; 5] =
     [TapFlags::GSO, TapFlags::PERSIST, TapFlags::ATTACH, TapFlags::TUN, TapFlags::GRO_COALESCE];
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, message: TapCreateV3| {
-        let created = create(dataplane, &message)?;
-        Ok(TapCreateV3Reply { retval: 0, sw_if_index: index(created) })
+    registry.creation(|dataplane, changes, _, message: TapCreateV3| {
+        Ok(TapCreateV3Reply { retval: 0, sw_if_index: create_tap(dataplane, changes, &message)? })
     });
-    registry.command(|dataplane, _, message: TapCreateV2| {
-        let created = create(dataplane, &newest(message))?;
-        Ok(TapCreateV2Reply { retval: 0, sw_if_index: index(created) })
+    registry.creation(|dataplane, changes, _, message: TapCreateV2| {
+        Ok(TapCreateV2Reply { retval: 0, sw_if_index: create_tap(dataplane, changes, &newest(message))? })
     });
-    registry.command(|dataplane, _, TapDeleteV2 { sw_if_index }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        if !dataplane.devices.is(index, &TAP) {
-            return Err(Retval::INVALID_SW_IF_INDEX);
-        }
-        dataplane.delete_interface(index).map_err(retval::device)?;
-        Ok(TapDeleteV2Reply { retval: 0 })
+    registry.change(|dataplane, changes, _, TapDeleteV2 { sw_if_index }| {
+        delete(dataplane, changes, sw_if_index, &TAP)?;
+        Ok(|_: &mut _| TapDeleteV2Reply { retval: 0 })
     });
     registry.dump(|dataplane, _, SwInterfaceTapV2Dump { sw_if_index }| {
         let wanted = |place: &InterfaceIndex| sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0;
@@ -83,11 +78,15 @@ fn newest(message: TapCreateV2) -> TapCreateV3 {
     }
 }
 
-fn create(dataplane: &mut Dataplane, message: &TapCreateV3) -> Result<InterfaceIndex, Retval> {
+fn create_tap(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    message: &TapCreateV3,
+) -> Result<interface_types::InterfaceIndex, Retval> {
     check(message)?;
     let name = match message.id {
         u32::MAX => {
-            let free = |name: &String| dataplane.interfaces.find(name).is_none();
+            let free = |name: &String| changes.find_interface(dataplane, name).is_none();
             (0..u32::MAX).map(|id| format!("tap{id}")).find(free).ok_or(Retval::LIMIT_EXCEEDED)?
         }
         id => format!("tap{id}"),
@@ -113,12 +112,12 @@ fn create(dataplane: &mut Dataplane, message: &TapCreateV3) -> Result<InterfaceI
     if message.host_mtu_set {
         tap.common.mtu = Some(Mtu(u16::try_from(message.host_mtu_size).map_err(|_| Retval::INVALID_VALUE)?));
     }
-    let index = dataplane.create_tap(&tap).map_err(retval::device)?;
-    let Control { interfaces, engine, .. } = &mut dataplane.control;
+    let created = create(dataplane, changes, tap)?;
     let tag = message.tag.trim_end_matches('\0');
-    let tagged = interfaces.change(engine, index, |interface| interface.tag = tag.to_owned());
-    tagged.map_err(|error| retval::interface(&error))?;
-    Ok(index)
+    if !tag.is_empty() {
+        changes.set(&settings::TAG, InterfaceIndex(created.0), Value::Text(tag.to_owned()));
+    }
+    Ok(created)
 }
 
 fn check(message: &TapCreateV3) -> Result<(), Retval> {

@@ -4,58 +4,91 @@
 //! `interfaces { ... }`, so both ways make the same thing.
 
 use weft_cli::{Args, CliError, Command, Reply};
+use weft_control::ChangeSet;
 use weft_devices::device::DeviceKind;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, VlanId};
+use weft_nodes::interface::Tags;
 
-use super::{complete_interface, interface, refused};
+use super::{change, complete_interface, interface, note, refused};
 use crate::config::Span;
 use crate::config::interfaces::Common;
 use crate::config::values::InterfaceName;
-use crate::ports::SubInterface;
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         complete_interface(
-            Command::new("create sub-interfaces", create_sub),
+            create("create sub-interfaces", create_sub),
             &["dot1q", "dot1ad", "inner-dot1q", "exact-match"],
         )
         .synopsis("<port> <id> [dot1q|dot1ad <vlan>] [inner-dot1q <vlan>] [exact-match]")
         .help("Make an interface of the frames of a port that carry these VLAN tags"),
-        complete_interface(Command::new("delete sub-interface", delete_sub), &[])
-            .synopsis("<interface>")
-            .help("Delete a sub-interface"),
+        delete_if("delete sub-interface", "sub-interface", |dataplane, changes, index| {
+            changes.port_below(dataplane, index).is_some()
+        })
+        .synopsis("<interface>")
+        .help("Delete a sub-interface"),
     ]
 }
 
-/// Answers with the name of the interface, as VPP does.
-pub(crate) fn created(dataplane: &Dataplane, index: InterfaceIndex) -> Reply {
-    Reply::new(dataplane.interface_name(index), Clone::clone)
+/// A command that creates an interface, and answers with its name, as VPP does.
+pub(crate) fn create(
+    path: &str,
+    handler: impl Fn(&Dataplane, &mut ChangeSet, &mut Args<'_>) -> Result<InterfaceIndex, CliError> + 'static,
+) -> Command<Dataplane> {
+    note(path, move |dataplane, changes, args| {
+        let index = handler(dataplane, changes, args)?;
+        Ok(Reply::new(changes.interface_name(dataplane, index), Clone::clone))
+    })
 }
 
 pub(crate) fn common(name: InterfaceName) -> Common {
     Common::new(name, Span::default())
 }
 
-/// Deletes an interface that is of the kind which the command is for.
-pub(crate) fn delete(
-    dataplane: &mut Dataplane,
-    args: &mut Args<'_>,
-    kind: &DeviceKind,
-    expected: &str,
-) -> Result<Reply, CliError> {
-    let index = interface(args, dataplane)?;
-    if !dataplane.devices.is(index, kind) {
-        return Err(args.reject(format!("'{}' is no {expected}", dataplane.interface_name(index))));
-    }
-    args.finish()?;
-    dataplane.delete_interface(index).map_err(refused)?;
-    Ok(Reply::empty())
+/// A command that deletes interfaces of one kind. Of what the same change creates, the kind is not asked.
+pub(crate) fn delete(path: &str, kind: &'static DeviceKind, expected: &'static str) -> Command<Dataplane> {
+    delete_if(path, expected, |dataplane, changes, index| {
+        changes.creates(index) || dataplane.devices.is(index, kind)
+    })
 }
 
-fn create_sub(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let port = interface(args, dataplane)?;
+fn delete_if(
+    path: &str,
+    expected: &'static str,
+    is_of_kind: impl Fn(&Dataplane, &ChangeSet, InterfaceIndex) -> bool + 'static,
+) -> Command<Dataplane> {
+    let command = change(path, move |dataplane, changes, args| {
+        // A word of VPP's `delete loopback interface`.
+        let _ = args.keyword("intfc");
+        note_deletion(dataplane, changes, args, expected, &is_of_kind)
+    });
+    complete_interface(command, &[])
+}
+
+/// Notes that an interface is to be deleted, if it is of the kind that is expected.
+pub(crate) fn note_deletion(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+    expected: &str,
+    is_of_kind: impl Fn(&Dataplane, &ChangeSet, InterfaceIndex) -> bool,
+) -> Result<(), CliError> {
+    let index = interface(args, dataplane, changes)?;
+    if !is_of_kind(dataplane, changes, index) {
+        return Err(args.reject(format!("'{}' is no {expected}", changes.interface_name(dataplane, index))));
+    }
+    args.finish()?;
+    changes.delete_interface(dataplane, index).map_err(refused)
+}
+
+fn create_sub(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<InterfaceIndex, CliError> {
+    let port = interface(args, dataplane, changes)?;
     let id: u32 = args.parse("number")?;
     let vlan = |args: &mut Args<'_>| {
         args.parse_with("VLAN", |text| {
@@ -87,17 +120,6 @@ fn create_sub(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
             }
         },
     };
-    let sub = SubInterface { id, outer, inner };
-    let index = dataplane.create_sub_interface(port, sub).map_err(refused)?;
-    Ok(created(dataplane, index))
-}
-
-fn delete_sub(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let index = interface(args, dataplane)?;
-    if dataplane.interfaces.get(index).is_none_or(|interface| interface.parent().is_none()) {
-        return Err(args.reject(format!("'{}' is no sub-interface", dataplane.interface_name(index))));
-    }
-    args.finish()?;
-    dataplane.delete_interface(index).map_err(refused)?;
-    Ok(Reply::empty())
+    let tags = Tags { outer: Some(outer), inner };
+    changes.create_sub_interface(dataplane, port, id, tags).map_err(refused)
 }

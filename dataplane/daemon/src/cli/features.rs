@@ -81,7 +81,7 @@ fn offer(dataplane: &Dataplane, names: impl Fn(&str, &[&str]) -> Vec<String>) ->
 }
 
 fn set(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
-    let interface = super::interface(args, dataplane)?;
+    let interface = super::interface(args, dataplane, changes)?;
     let feature = args.word("feature")?.to_owned();
     args.expect("arc")?;
     let arc = args.word("feature arc")?.to_owned();

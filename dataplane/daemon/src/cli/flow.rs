@@ -17,7 +17,7 @@ use weft_flow_map::{Flow, FlowId, State};
 use weft_nodes::fib::Ip4;
 use weft_nodes::headers::IpProtocol;
 
-use super::{change, complete_interface, interface, left, refused, right, row};
+use super::{change, complete_interface, interface, left, present_interface, refused, right, row};
 use crate::state::Dataplane;
 
 /// Flows that `show flow` lists unless told otherwise.
@@ -49,7 +49,7 @@ fn tracker(dataplane: &Dataplane) -> Result<&FlowTracker, CliError> {
 }
 
 fn enable(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
-    let index = interface(args, dataplane)?;
+    let index = interface(args, dataplane, changes)?;
     let mode = match args.keyword("mode") {
         true => args.one_of(&[("track", Mode::Track), ("agent", Mode::Agent)])?,
         false => Mode::Track,
@@ -79,9 +79,9 @@ fn redirect(
         })?),
         To::NextHop => {
             let address: Ipv4Addr = args.parse("address")?;
-            Decision::NextHop(interface(args, dataplane)?, address)
+            Decision::NextHop(interface(args, dataplane, changes)?, address)
         }
-        To::Interface => Decision::Interface(interface(args, dataplane)?),
+        To::Interface => Decision::Interface(interface(args, dataplane, changes)?),
     })
 }
 
@@ -138,7 +138,7 @@ impl Filter {
             } else if args.keyword("state") {
                 filter.state = Some(args.one_of(&State::ALL.map(|state| (state.name(), state)))?);
             } else if args.keyword("interface") {
-                filter.interface = Some(interface(args, dataplane)?.0);
+                filter.interface = Some(present_interface(args, dataplane)?.0);
             } else if args.keyword("waiting") {
                 filter.waiting = true;
             } else {

@@ -85,7 +85,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         .help("Which worker polls which receive queue"),
         complete_interface(
             Command::new("show interface features", |dataplane: &mut Dataplane, args| {
-                let index = super::interface(args, dataplane)?;
+                let index = super::present_interface(args, dataplane)?;
                 args.finish()?;
                 let name = dataplane.interface_name(index);
                 let arcs = dataplane.engine.features().list().map(|arc| Path {

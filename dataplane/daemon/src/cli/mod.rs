@@ -122,17 +122,30 @@ struct Paused {
     deletions: u64,
 }
 
-/// Takes the name of an interface.
-pub(crate) fn interface(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<InterfaceIndex, CliError> {
+/// Takes the name of an interface, which may be one that the change creates.
+pub(crate) fn interface(
+    args: &mut Args<'_>,
+    dataplane: &Dataplane,
+    changes: &ChangeSet,
+) -> Result<InterfaceIndex, CliError> {
+    let find = |name: &str| changes.find_interface(dataplane, name).ok_or("there is no such interface");
+    args.parse_with("interface", find)
+}
+
+/// Takes the name of an interface that is there.
+pub(crate) fn present_interface(
+    args: &mut Args<'_>,
+    dataplane: &Dataplane,
+) -> Result<InterfaceIndex, CliError> {
     args.parse_with("interface", |name| dataplane.interfaces.find(name).ok_or("there is no such interface"))
 }
 
-/// As [`interface`], but no word at all is fine too: for an argument at the end.
+/// As [`present_interface`], but no word at all is fine too: for an argument at the end.
 fn optional_interface(
     args: &mut Args<'_>,
     dataplane: &Dataplane,
 ) -> Result<Option<InterfaceIndex>, CliError> {
-    let index = if args.is_empty() { None } else { Some(interface(args, dataplane)?) };
+    let index = if args.is_empty() { None } else { Some(present_interface(args, dataplane)?) };
     args.finish()?;
     Ok(index)
 }
@@ -209,18 +222,34 @@ fn change(
     path: impl Into<String>,
     handler: impl Fn(&Dataplane, &mut ChangeSet, &mut Args<'_>) -> Result<(), CliError> + 'static,
 ) -> Command<Dataplane> {
+    note(path, move |dataplane, changes, args| handler(dataplane, changes, args).map(|()| Reply::empty()))
+}
+
+/// The same, with an answer for when it is done.
+pub(crate) fn note(
+    path: impl Into<String>,
+    handler: impl Fn(&Dataplane, &mut ChangeSet, &mut Args<'_>) -> Result<Reply, CliError> + 'static,
+) -> Command<Dataplane> {
     let run = move |dataplane: &mut Dataplane, args: &mut Args<'_>| {
-        if let Some(mut collected) = dataplane.collected.take() {
-            let noted = handler(dataplane, &mut collected, args);
-            dataplane.collected = Some(collected);
-            return noted.map(|()| Reply::empty());
-        }
-        let mut changes = ChangeSet::new(Owner::CLI);
-        handler(dataplane, &mut changes, args)?;
-        dataplane.change(&changes, Purpose::Make).map_err(refused)?;
-        Ok(Reply::empty())
+        noted(dataplane, |dataplane, changes| handler(dataplane, changes, args))
     };
     Command::new(path, run).change()
+}
+
+/// Makes a change that is noted, or notes it among those of a file.
+pub(crate) fn noted(
+    dataplane: &mut Dataplane,
+    note: impl FnOnce(&Dataplane, &mut ChangeSet) -> Result<Reply, CliError>,
+) -> Result<Reply, CliError> {
+    if let Some(mut collected) = dataplane.collected.take() {
+        let noted = note(dataplane, &mut collected);
+        dataplane.collected = Some(collected);
+        return noted;
+    }
+    let mut changes = ChangeSet::new(Owner::CLI);
+    let reply = note(dataplane, &mut changes)?;
+    dataplane.change(&changes, Purpose::Make).map_err(refused)?;
+    Ok(reply)
 }
 
 /// Any error of another crate, as that of a command.

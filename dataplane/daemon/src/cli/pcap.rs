@@ -91,7 +91,7 @@ fn begin(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
             filter.max_bytes = args.parse::<usize>("number of bytes")?.min(CAPTURE_BYTES);
         } else if args.keyword("intfc") || args.keyword("interface") {
             if !args.keyword("any") {
-                filter.interface = super::interface(args, dataplane)?;
+                filter.interface = super::present_interface(args, dataplane)?;
             }
         } else if args.keyword("file") {
             let name =

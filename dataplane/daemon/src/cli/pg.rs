@@ -7,12 +7,15 @@ use serde::Serialize;
 use weft_background::Background;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply, Turn};
-use weft_control::Control;
+use weft_control::{ChangeSet, Control};
 use weft_devices::pcap::PacketList;
 use weft_devices::pg::Pg;
 use weft_devices::pg::device::PG;
 use weft_devices::pg::{Mode, Parameters, PgId, StreamSpec, StreamStatus};
 
+use weft_engine::InterfaceIndex;
+
+use super::create::{create, delete};
 use super::{center, left, refused};
 use crate::state::Dataplane;
 
@@ -82,21 +85,12 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator capture", capture)
             .synopsis("<pgN> pcap <file> [count <packets>] [disable] | <pgN> disable")
             .help("Write what is sent to an interface of the packet generator into a file"),
-        Command::new("create packet-generator interface", create)
+        create("create packet-generator interface", create_interface)
             .synopsis("<pgN> [hw-addr <mac>] [mode ethernet|ip4|ip6]")
             .help("Make an interface that streams come from and captures are made on"),
-        Command::new("delete packet-generator interface", |dataplane: &mut Dataplane, args| {
-            let index = super::interface(args, dataplane)?;
-            let is_pg = dataplane.devices.is(index, &PG);
-            if !is_pg {
-                return Err(args.reject("this is no packet-generator interface"));
-            }
-            args.finish()?;
-            dataplane.delete_interface(index).map_err(refused)?;
-            Ok(Reply::empty())
-        })
-        .synopsis("<pgN>")
-        .help("Delete an interface of the packet generator with its streams"),
+        delete("delete packet-generator interface", &PG, "packet-generator interface")
+            .synopsis("<pgN>")
+            .help("Delete an interface of the packet generator with its streams"),
         Command::new("show packet-generator", |dataplane: &mut Dataplane, args| {
             // Every word that VPP allows here shows more of the same.
             let _ = args.keyword("verbose");
@@ -178,7 +172,11 @@ fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     Ok(Reply::empty())
 }
 
-fn create(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn create_interface(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<InterfaceIndex, CliError> {
     let id: PgId = args.parse("packet-generator interface")?;
     let (mut mac, mut mode) = (None, Mode::default());
     while !args.is_empty() {
@@ -190,8 +188,7 @@ fn create(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliEr
             return Err(args.unexpected());
         }
     }
-    let index = dataplane.create_pg_interface(id, mode, mac).map_err(refused)?;
-    Ok(Reply::new(dataplane.interface_name(index), Clone::clone))
+    dataplane.note_pg_interface(changes, id, mode, mac).map_err(refused)
 }
 
 fn view(stream: StreamStatus) -> Stream {

@@ -20,7 +20,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn rx_placement(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let index = super::interface(args, dataplane)?;
+    let index = super::present_interface(args, dataplane)?;
     let queue = if args.keyword("queue") { args.parse("queue")? } else { 0 };
     args.expect("worker")?;
     let worker = WorkerNumber(args.parse("worker")?);
@@ -30,7 +30,7 @@ fn rx_placement(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply,
 }
 
 fn rx_mode(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let index = super::interface(args, dataplane)?;
+    let index = super::present_interface(args, dataplane)?;
     let polling = args.one_of(&[("polling", true), ("adaptive", false)])?;
     args.finish()?;
     dataplane.set_polling(index, polling).map_err(refused)?;

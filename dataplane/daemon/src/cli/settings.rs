@@ -97,15 +97,15 @@ fn note(
     let (mut index, mut value) = (None, words.fixed.map(|value| value()));
     for part in parts {
         match part {
-            Part::Interface => index = Some(super::interface(args, dataplane)?),
-            Part::Value => value = Some(read(dataplane, args, &setting.grammar)?),
+            Part::Interface => index = Some(super::interface(args, dataplane, changes)?),
+            Part::Value => value = Some(read(dataplane, changes, args, &setting.grammar)?),
             Part::Keyword(word) => args.expect(word)?,
             Part::Optional(word) => drop(args.keyword(word)),
         }
     }
     let mut all = vec![(setting, index, value.unwrap_or_default())];
     while let Some(other) = beside(words, args) {
-        all.push((other, None, read(dataplane, args, &other.grammar)?));
+        all.push((other, None, read(dataplane, changes, args, &other.grammar)?));
     }
     args.finish()?;
     for (setting, index, value) in all {
@@ -126,7 +126,12 @@ fn beside(words: Words, args: &mut Args<'_>) -> Option<&'static Setting> {
     .map(|(setting, _)| setting)
 }
 
-fn read(dataplane: &Dataplane, args: &mut Args<'_>, grammar: &Grammar) -> Result<Value, CliError> {
+fn read(
+    dataplane: &Dataplane,
+    changes: &ChangeSet,
+    args: &mut Args<'_>,
+    grammar: &Grammar,
+) -> Result<Value, CliError> {
     match *grammar {
         Grammar::Switch { on, off } => args.one_of(&[(on, true), (off, false)]).map(Value::Switch),
         Grammar::Choice(words) => {
@@ -142,7 +147,7 @@ fn read(dataplane: &Dataplane, args: &mut Args<'_>, grammar: &Grammar) -> Result
         Grammar::Mac => args.parse("MAC address").map(Value::Mac),
         Grammar::Interface { none } | Grammar::LinkLocal { none } if args.keyword(none) => Ok(Value::None),
         Grammar::LinkLocal { .. } => args.parse("link-local address").map(Value::Ip6),
-        Grammar::Interface { .. } => super::interface(args, dataplane).map(Value::Interface),
+        Grammar::Interface { .. } => super::interface(args, dataplane, changes).map(Value::Interface),
     }
 }
 

@@ -87,7 +87,7 @@ fn a_sub_interface_lives_on_its_port() {
     assert_eq!(bed.text("create sub-interfaces pg0 7 dot1ad 300 inner-dot1q 7 exact-match"), "pg0.7\n");
     for (command, reason) in [
         ("create sub-interfaces pg0 8 dot1q 100", "'pg0.100' has these tags already"),
-        ("create sub-interfaces pg0.100 1", "sub-interfaces belong to a port"),
+        ("create sub-interfaces pg0.100 1", "is a sub-interface, expected a port"),
         ("create sub-interfaces pg0 5000", "5000 is no VLAN: expected dot1q or dot1ad and a VLAN"),
         ("create sub-interfaces pg0 9 dot1q 4095", "VLANs are numbered from 1 to 4094"),
         ("delete packet-generator interface pg0", "has sub-interfaces"),
@@ -598,7 +598,7 @@ fn a_command_file_is_one_change_or_none() {
         ),
         ("set ip neighbor pg0 224.0.0.1 02:00:00:00:00:01", "FILE:13: 224.0.0.1 cannot be a neighbour"),
         ("ip route del 10.9.0.0/16", "FILE:13: cli has no route to 10.9.0.0/16"),
-        ("create loopback interface", "FILE:13: 'create loopback interface' cannot be part of one change"),
+        ("show version", "FILE:13: 'show version' cannot be part of one change"),
         ("classify rule add edge id 2 action pass", "FILE:13: rule set 'edge': rule 2 exists already"),
         ("classify attach other interface pg0 output", "FILE:13: there is no rule set 'other'"),
         (
@@ -704,4 +704,70 @@ fn who_handles_what_is_shown() {
     );
     let text = bed.text("show punt reasons");
     assert!(text.contains("ethernet-input/unknown_ethertype"), "{text}");
+}
+
+#[test]
+fn interfaces_come_and_go_in_one_change_with_what_is_on_them() {
+    let mut bed = bed();
+    bed.text("create packet-generator interface pg0");
+    let shown = |bed: &mut Bed| {
+        let commands =
+            ["show interface", "show interface address", "show ip fib", "show settings", "show classify"];
+        let engine = &bed.dataplane.engine;
+        let nodes: Vec<String> = engine.graph().nodes().map(|(_, node)| node.name.clone()).collect();
+        let rows = engine.counters.interfaces.rx.published_len();
+        format!("{rows} rows, {nodes:?}\n") + &commands.map(|command| bed.text(command)).concat()
+    };
+    let site = "create loopback interface instance 3\nip table add 7\nset interface ip table loop3 7\n\
+                set interface ip address loop3 192.0.2.1/24\nset interface state loop3 up\n\
+                create sub-interfaces pg0 100\nset interface ip address pg0.100 198.51.100.1/24\n\
+                ip route add 10.0.0.0/8 via 198.51.100.9 pg0.100\nclassify rule add edge id 1 proto udp action drop\n\
+                classify attach edge interface pg0.100 input\ncreate packet-generator interface pg1\n\
+                set interface unnumbered pg1 use pg0.100\n";
+    let before = shown(&mut bed);
+    exec(&mut bed, "--dry-run", site).expect("it could be made");
+    assert_eq!(shown(&mut bed), before);
+    for (line, reason) in [
+        ("create sub-interfaces pg0 9 dot1q 100", "FILE:13: 'pg0.100' has these tags already"),
+        ("create loopback interface instance 3", "FILE:13: interface 'loop3' exists already"),
+        ("delete packet-generator interface pg0", "FILE:13: 'pg0' has sub-interfaces"),
+        ("set interface mtu 20 loop3", "FILE:13: expected packet or bytes, found \"20\""),
+        ("delete loopback interface intfc loop3\nset interface state loop3 up", "FILE:14: "),
+    ] {
+        let error = exec(&mut bed, "--atomic", &format!("{site}{line}\n")).expect_err(line);
+        assert!(error.starts_with(reason), "{error}");
+        assert_eq!(shown(&mut bed), before, "{line} leaves nothing behind");
+    }
+    exec(&mut bed, "--atomic", site).expect("all is well");
+    bed.rest();
+    let text = bed.text("show interface address");
+    assert!(
+        text.contains("192.0.2.1/24 ip4 table-id 7") && text.contains("unnumbered, use pg0.100"),
+        "{text}"
+    );
+    let text = bed.text("show ip fib 10.0.0.0/8");
+    assert!(text.contains("pg0.100"), "{text}");
+    assert_eq!(bed.json("show interface loop3")["interfaces"][0]["admin_up"], true);
+    // What goes makes room for what comes: names, tags, addresses.
+    let again = "delete packet-generator interface pg1\ndelete sub-interface pg0.100\n\
+                 delete loopback interface intfc loop3\nip table del 7\ncreate loopback interface instance 3\n\
+                 create sub-interfaces pg0 100\nset interface ip address loop3 198.51.100.1/24\n";
+    exec(&mut bed, "--dry-run", again).expect("it could be made");
+    exec(&mut bed, "--atomic", again).expect("all is well");
+    bed.rest();
+    let text = bed.text("show interface address");
+    assert!(
+        text.contains("198.51.100.1/24") && !text.contains("192.0.2.1") && !text.contains("pg1"),
+        "{text}"
+    );
+    assert!(!bed.text("show ip fib").contains("10.0.0.0/8"), "its way is gone");
+    assert!(bed.dataplane.rule_sets.attached().next().is_none());
+    let error = exec(
+        &mut bed,
+        "--atomic",
+        "delete sub-interface pg0.100\ndelete packet-generator interface pg0\ncreate packet-generator interface pg0\n",
+    );
+    let error = error.expect_err("its device is there until then");
+    assert!(error.starts_with("FILE:3: interface 'pg0' is deleted by the same change"), "{error}");
+    assert!(bed.text("show interface").contains("pg0.100"));
 }

@@ -167,10 +167,6 @@ mod tests {
         for (text, error) in [
             ("statseg { size 6m }", "f: error: "),
             (
-                "interfaces {\n  tap weft-a { unnumbered weft-b }\n  tap weft-b\n}",
-                "f:2:27: error: interface weft-a: unnumbered",
-            ),
-            (
                 "interfaces {\n  loopback 1 { unnumbered nobody }\n}",
                 "f:2:27: error: interface loop1: unnumbered",
             ),

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
-use weft_control::Scope;
+use weft_control::{ChangeSet, Control, Described, Opened, Scope, StepError};
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{AddressFamily, Family, Ip4, Ip6};
 use weft_nodes::interface::by_family;
@@ -23,8 +23,7 @@ use super::{
     values::{HostInterface, InterfaceName, MacAddress, prefix, prefix_of},
     words::{Key, Wanted, Words, key, set, set_some, with_settings},
 };
-use crate::ports::{DeviceError, kinds};
-use crate::state::Dataplane;
+use crate::ports::{DeviceError, Devices, Opening, kinds};
 
 /// What the file says of an interface whose device is of some kind. Cheap to copy.
 #[derive(Debug, Clone)]
@@ -35,8 +34,11 @@ pub trait Settings: Any + Debug + PartialEq + Send + Sync {
     /// What every interface has.
     fn common(&self) -> &Common;
 
-    /// Makes the device and the interface on it, which is down.
-    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError>;
+    /// What the interface on it will be like. Nobody sees that it was asked.
+    fn describe(&self, devices: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError>;
+
+    /// Opens the device, and adds it to those of the daemon; if it fails, nothing is left behind.
+    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError>;
 
     /// What would be in its way on this machine, which has as many workers.
     fn check(&self, _workers: usize, _found: &mut Findings) {}
@@ -53,7 +55,8 @@ pub type Link<'a> = (Option<&'a str>, &'a str);
 /// The same, of whatever kind.
 trait Definition: Any + Debug + Send + Sync {
     fn common(&self) -> &Common;
-    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError>;
+    fn describe(&self, devices: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError>;
+    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError>;
     fn check(&self, workers: usize, found: &mut Findings);
     fn links(&self) -> Vec<Link<'_>>;
     fn is(&self, other: &dyn Definition) -> bool;
@@ -64,8 +67,12 @@ impl<S: Settings> Definition for S {
         Settings::common(self)
     }
 
-    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
-        Settings::create(self, dataplane)
+    fn describe(&self, devices: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError> {
+        Settings::describe(self, devices, index)
+    }
+
+    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
+        Settings::open(self, cx)
     }
 
     fn check(&self, workers: usize, found: &mut Findings) {
@@ -100,9 +107,19 @@ impl Interface {
         self.0.common()
     }
 
-    /// Makes it. It is down.
-    pub fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
-        self.0.create(dataplane)
+    /// What it will be like.
+    pub fn describe(&self, devices: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError> {
+        self.0.describe(devices, index)
+    }
+
+    /// Opens its device.
+    pub fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
+        self.0.open(cx)
+    }
+
+    /// Notes that it is to be there.
+    pub fn create(&self, control: &Control, changes: &mut ChangeSet) -> Result<InterfaceIndex, StepError> {
+        changes.create_interface(control, self.common().name.as_str(), self.clone())
     }
 
     /// What would be in its way on this machine, which has as many workers.

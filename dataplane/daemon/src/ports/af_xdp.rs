@@ -10,23 +10,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weft_control::{Object, settings};
-use weft_devices::af_xdp::device::{AF_XDP, XdpCounters, XdpDevice, join, split};
+use weft_control::{Described, Object, Opened, settings};
+use weft_devices::af_xdp::device::{AF_XDP, LARGEST_MTU, XdpCounters, XdpDevice, join, split};
 use weft_devices::af_xdp::input::{QueueVectors, RxQueue};
 use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
-use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, Rung};
+use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, PortError, Rung};
 use weft_devices::af_xdp::program::{Arp, EtherType, Filter, Match, Transport};
 use weft_devices::af_xdp::socket::{BusyPoll, QueueId, RingSizes};
 use weft_devices::closing::HostKey;
 use weft_devices::device::Leaving;
-use weft_devices::netdev;
+use weft_devices::netdev::{self, Netdev};
 use weft_engine::graph::NodeDef;
-use weft_engine::{InterfaceIndex, NodeId};
+use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Kind, Owner};
 
-use super::tap::free_for_tap;
-use super::{DeviceError, DeviceWords, Devices, host_key, kind};
+use super::tap::{create_host_side, free_for_tap};
+use super::{DeviceError, DeviceWords, Devices, Opening, host_key, kind};
 use crate::config::af_xdp::{self, AfXdp, Mode, Queues, WorkerNumber, ZeroCopy};
 use crate::config::check::Findings;
 use crate::config::interfaces::{self, Common, Link, Settings};
@@ -111,8 +111,64 @@ impl Settings for AfXdp {
         &self.common
     }
 
-    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
-        dataplane.create_af_xdp(self)
+    fn describe(&self, devices: &Devices, _: InterfaceIndex) -> Result<Described, DeviceError> {
+        let host = host_key(&self.host, self.netns.as_deref());
+        port_config(self, &host)?;
+        devices.placement.choose(None, self.workers.as_ref())?;
+        let link =
+            Netdev::open(&host.open_namespace().map_err(PortError::from)?, &host.link_name()?)?.link()?;
+        let mac = link.mac.map_or(MacAddr::ZERO, |mac| MacAddr(mac.0));
+        let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
+        let largest_mtu = (devices.umem.max_mtu(), LARGEST_MTU);
+        Ok(Described { largest_mtu, ..Described::new(Kind::Port, mac, mtu) })
+    }
+
+    /// Takes as long as the kernel does, some 50 ms, and up to 2 s if the Linux interface is being released.
+    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
+        let Opening { engine, devices, index, interface, .. } = cx;
+        let index = *index;
+        let host = host_key(&self.host, self.netns.as_deref());
+        devices.wait_until_closed(engine, &host)?;
+        let (port, queues) = AfXdpPort::open(&port_config(self, &host)?, &devices.umem)?;
+        let (receiving, tx) = split(index, queues);
+        let name = interface.name.as_str();
+        let node = match add_port_node(engine, index, name, &tx) {
+            Ok(node) => node,
+            Err(error) => {
+                // Nothing was in the rings yet.
+                port.close(join(receiving, tx));
+                return Err(error);
+            }
+        };
+        let counters = XdpCounters::new(&mut engine.stats, name, tx.len());
+        let numa = port.facts().numa_node.map(|node| node.0);
+        let per_queue = counters.as_ref().map(|counters| counters.queues.clone());
+        devices.serve(engine, receiving, numa, self, per_queue, &[]);
+        let started = port.start();
+        for advice in port.advice() {
+            tracing::warn!("{advice}");
+        }
+        tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name(), port.rung(), tx.len());
+        let (input, max_mtu) = (devices.af_xdp_input, devices.umem.max_mtu());
+        devices.links.listen(host.namespace());
+        let namespace = host.namespace().map(Into::into);
+        let device = XdpDevice { port, tx, host, counters, host_tap: None, input, max_mtu };
+        devices.add(index, device);
+        devices.ports.insert(index, (self.clone(), None));
+        let side = started.map_err(DeviceError::from).and_then(|()| match &self.host_tap {
+            Some(tap) => {
+                let side = HostKey::new(tap.as_str(), namespace);
+                devices.give_host_tap(engine, (index, interface), node, side, create_host_side)
+            }
+            None => Ok(NodeId::DROP),
+        });
+        match side {
+            Ok(host) => Ok(Opened { tx: node, host }),
+            Err(error) => {
+                devices.close(engine, index, name.to_owned(), node);
+                Err(error)
+            }
+        }
     }
 
     fn links(&self) -> Vec<Link<'_>> {
@@ -147,56 +203,51 @@ impl Settings for AfXdp {
     }
 }
 
-impl Dataplane {
-    /// Opens a port, and lets its frames in. The interface is down.
-    ///
-    /// Takes as long as the kernel does, some 50 ms, and up to 2 s if the Linux interface is just being released.
-    pub fn create_af_xdp(&mut self, config: &AfXdp) -> Result<InterfaceIndex, DeviceError> {
-        self.check_name(&config.common.name)?;
-        let host = host_key(&config.host, config.netns.as_deref());
-        let port_config = port_config(config, &host)?;
-        self.devices.placement.choose(None, config.workers.as_ref())?;
-        self.wait_until_closed(&host)?;
-        let (port, queues) = AfXdpPort::open(&port_config, &self.devices.umem)?;
-        let index = self.interfaces.next_index();
-        let (receiving, tx) = split(index, queues);
-        let name = config.common.name.as_str();
-        let registered = self.register_port(index, name, &port, &tx);
-        let node = match registered {
-            Ok(node) => node,
-            Err(error) => {
-                // Nothing was in the rings yet.
-                port.close(join(receiving, tx));
-                return Err(error);
-            }
-        };
-        let counters = XdpCounters::new(&mut self.control.engine.stats, name, tx.len());
-        let numa = port.facts().numa_node.map(|node| node.0);
-        let per_queue = counters.as_ref().map(|counters| counters.queues.clone());
-        self.serve(receiving, numa, config, per_queue, &[]);
-        let started = port.start();
-        for advice in port.advice() {
-            tracing::warn!("{advice}");
-        }
-        tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name(), port.rung(), tx.len());
-        let (input, max_mtu) = (self.devices.af_xdp_input, self.devices.umem.max_mtu());
-        self.devices.links.listen(host.namespace());
-        let device = XdpDevice { port, tx, host, counters, host_tap: None, input, max_mtu };
-        self.devices.add(index, device);
-        self.devices.ports.insert(index, (config.clone(), None));
-        let finished = started.map_err(DeviceError::from).and_then(|()| match &config.host_tap {
-            Some(tap) => self.create_host_tap(index, tap).map(drop),
-            None => Ok(()),
-        });
-        if let Err(error) = finished {
-            self.delete_interface(index)?;
-            return Err(error);
-        }
-        debug_assert_eq!(self.interfaces.get(index).map(|interface| interface.tx), Some(node));
-        self.watch_link(index);
-        Ok(index)
-    }
+/// Adds the transmit node of a port.
+fn add_port_node(
+    engine: &mut Engine,
+    index: InterfaceIndex,
+    name: &str,
+    tx: &[TxQueue],
+) -> Result<NodeId, DeviceError> {
+    let mut workers = tx.iter().cycle();
+    let node = NodeDef::named(&AF_XDP_OUTPUT, format!("{name}-tx"), |w| {
+        let queue = workers.next().expect("a port has a queue, and the cycle never ends");
+        Box::new(AfXdpOutput::new(index, Arc::clone(queue), w.reasons()))
+    });
+    Ok(engine.add_nodes("weft", vec![node])?[0])
+}
 
+impl Devices {
+    /// Gives the kernel buffers, and the queues to workers: to those that had them before, or that have least to do.
+    fn serve(
+        &mut self,
+        engine: &mut Engine,
+        queues: Vec<RxQueue>,
+        numa: Option<u32>,
+        config: &AfXdp,
+        counters: Option<QueueVectors>,
+        before: &[(QueueId, WorkerNumber)],
+    ) {
+        let mut cache = engine.buffers.cache(numa.unwrap_or(0));
+        for mut queue in queues {
+            let missing = queue.refill(&mut cache);
+            if missing > 0 {
+                tracing::warn!(
+                    "{}: queue {} starts with {missing} buffers too few: expected more in buffers {{ buffers-per-numa }}",
+                    config.common.name.as_str(),
+                    queue.id.0
+                );
+            }
+            let known = before.iter().find(|(id, _)| *id == queue.id).map(|(_, worker)| *worker);
+            let worker = known.map_or_else(|| self.placement.choose(numa, config.workers.as_ref()), Ok);
+            let worker = worker.expect("the list of workers was checked before the port was opened");
+            self.place_queue(engine, worker, queue, counters.clone());
+        }
+    }
+}
+
+impl Dataplane {
     /// Binds a port to the Linux interface that has its name now, in place of one that has gone: the interface with all that is
     /// on it stays. Its MAC address is that of the Linux interface, unless somebody has said another.
     pub(super) fn bind_again(&mut self, index: InterfaceIndex, config: &AfXdp) -> Result<(), DeviceError> {
@@ -229,7 +280,7 @@ impl Dataplane {
         let tagged = self.control.interfaces.subs(index).next().is_some();
         self.devices.set_tagged(&self.control.interfaces, index, tagged);
         self.devices.placement.forget(index);
-        self.serve(receiving, numa, config, counters, &placed);
+        self.devices.serve(&mut self.control.engine, receiving, numa, config, counters, &placed);
         let port = &self.xdp_device(index)?.port;
         port.start()?;
         tracing::info!("{name}: bound again to {}, {}, queues: {}", host.name(), port.rung(), placed.len());
@@ -240,62 +291,6 @@ impl Dataplane {
             self.xdp_device(index)?.port.netdev().set_mac(netdev::MacAddr(own.0))?;
         }
         Ok(())
-    }
-
-    /// Adds the transmit node and the interface; both or neither.
-    fn register_port(
-        &mut self,
-        index: InterfaceIndex,
-        name: &str,
-        port: &AfXdpPort,
-        tx: &[TxQueue],
-    ) -> Result<NodeId, DeviceError> {
-        let mut workers = tx.iter().cycle();
-        let node = NodeDef::named(&AF_XDP_OUTPUT, format!("{name}-tx"), |w| {
-            let queue = workers.next().expect("a port has a queue, and the cycle never ends");
-            Box::new(AfXdpOutput::new(index, Arc::clone(queue), w.reasons()))
-        });
-        let node = self.engine.add_nodes("weft", vec![node])?[0];
-        let link = &port.facts().link;
-        let mac = link.mac.map_or(MacAddr::ZERO, |mac| MacAddr(mac.0));
-        let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
-        match self.control.interfaces.create(&mut self.control.engine, name, Kind::Port, mac, mtu, node) {
-            Ok(created) => {
-                debug_assert_eq!(created, index);
-                Ok(node)
-            }
-            Err(error) => {
-                self.engine.remove_node(node);
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Gives the kernel buffers, and the queues to workers: to those that had them before, or that have least to do.
-    fn serve(
-        &mut self,
-        queues: Vec<RxQueue>,
-        numa: Option<u32>,
-        config: &AfXdp,
-        counters: Option<QueueVectors>,
-        before: &[(QueueId, WorkerNumber)],
-    ) {
-        let mut cache = self.engine.buffers.cache(numa.unwrap_or(0));
-        for mut queue in queues {
-            let missing = queue.refill(&mut cache);
-            if missing > 0 {
-                tracing::warn!(
-                    "{}: queue {} starts with {missing} buffers too few: expected more in buffers {{ buffers-per-numa }}",
-                    config.common.name.as_str(),
-                    queue.id.0
-                );
-            }
-            let known = before.iter().find(|(id, _)| *id == queue.id).map(|(_, worker)| *worker);
-            let worker =
-                known.map_or_else(|| self.devices.placement.choose(numa, config.workers.as_ref()), Ok);
-            let worker = worker.expect("the list of workers was checked before the port was opened");
-            self.devices.place_queue(&mut self.control.engine, worker, queue, counters.clone());
-        }
     }
 
     /// The port of an interface.

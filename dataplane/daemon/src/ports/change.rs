@@ -1,22 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What changes on devices that exist: what change sets ask of the Linux interfaces below, and polling.
+//! What change sets ask of devices: to be opened below new interfaces, and what Linux interfaces below are to be; and
+//! polling.
 
-use weft_control::{LinkError, Links, Undo};
+use std::any::Any;
+
+use weft_control::{Described, LinkError, Links, NewDevice, Opened, Undo};
 use weft_devices::af_xdp::device::AF_XDP;
 use weft_devices::netdev::{self, Netdev};
-use weft_engine::InterfaceIndex;
+use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Owner;
+use weft_nodes::interface::{InterfaceError, Interfaces, Owner};
+use weft_nodes::router::Router;
 
-use super::{DeviceError, Devices, Raised};
+use super::{DeviceError, Devices, Opening, Raised};
+use crate::config::interfaces::Interface;
 use crate::state::Dataplane;
+use crate::subsystem::{Foundation, Subsystem, Subsystems};
 
 /// A link, the MTU that it had, and what was known of that.
 type Carried<'a> = (&'a Netdev, u32, (InterfaceIndex, String), Option<Raised>);
 
-impl Links for Devices {
+/// What interfaces stand on, and who keeps something of them.
+pub struct Surroundings<'a> {
+    /// Devices.
+    pub devices: &'a mut Devices,
+    /// All other parts.
+    pub parts: &'a mut Subsystems,
+}
+
+impl Surroundings<'_> {
+    fn all(&mut self) -> Vec<&mut dyn Subsystem> {
+        let devices: &mut dyn Subsystem = self.devices;
+        [devices].into_iter().chain(self.parts.all()).collect()
+    }
+
+    /// As [`Links::close`], in the same order as a deletion.
+    fn give_up(&mut self, mut cx: Foundation<'_>, index: InterfaceIndex) {
+        self.all().into_iter().rev().for_each(|part| part.interface_removing(&mut cx, index));
+    }
+}
+
+impl NewDevice for Interface {}
+
+/// The description of a device: those that this daemon is given are its own.
+fn described(device: &dyn NewDevice) -> Result<&Interface, LinkError> {
+    let known = (device as &dyn Any).downcast_ref();
+    known.ok_or_else(|| LinkError::Device(format!("no device: {device:?}").into()))
+}
+
+fn refusal(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
+    LinkError::Device(Box::new(error))
+}
+
+impl Links for Surroundings<'_> {
     fn largest_mtu(&self, index: InterfaceIndex) -> (u32, &'static str) {
-        match self.get(index) {
+        match self.devices.get(index) {
             Some(device) => device.mtu_limit(),
             None => (u16::MAX.into(), ""),
         }
@@ -24,9 +62,9 @@ impl Links for Devices {
 
     fn carry(&self, index: InterfaceIndex, mtu: u32, said_by: Owner) -> Result<Undo<'_>, LinkError> {
         let mut before = Vec::new();
-        for netdev in self.netdevs(index, said_by) {
+        for netdev in self.devices.netdevs(index, said_by) {
             let key = (index, netdev.name().as_str().to_owned());
-            let raised = self.raised.borrow().get(&key).copied();
+            let raised = self.devices.raised.borrow().get(&key).copied();
             let changed = netdev.link().and_then(|link| {
                 let (needed, after) = needed_mtu(link.mtu, mtu, raised);
                 if needed != link.mtu {
@@ -37,20 +75,20 @@ impl Links for Devices {
             match changed {
                 Ok((had, after)) => {
                     before.push((netdev, had, key.clone(), raised));
-                    self.note_raised(key, after);
+                    self.devices.note_raised(key, after);
                 }
                 Err(error) => {
-                    self.carry_as_before(before);
+                    self.devices.carry_as_before(before);
                     return Err(error.into());
                 }
             }
         }
-        Ok(Box::new(move || self.carry_as_before(before)))
+        Ok(Box::new(move || self.devices.carry_as_before(before)))
     }
 
     fn set_mac(&self, index: InterfaceIndex, mac: MacAddr, said_by: Owner) -> Result<Undo<'_>, LinkError> {
         // The other side of a TAP is another station, with an address of its own.
-        if !self.get(index).is_some_and(|device| device.shares_mac()) {
+        if !self.devices.get(index).is_some_and(|device| device.shares_mac()) {
             return Ok(Box::new(|| {}));
         }
         let mut before: Vec<(&Netdev, netdev::MacAddr)> = Vec::new();
@@ -61,7 +99,7 @@ impl Links for Devices {
                 }
             }
         };
-        for netdev in self.netdevs(index, said_by) {
+        for netdev in self.devices.netdevs(index, said_by) {
             let had = netdev.link().map(|link| link.mac);
             match had.and_then(|had| netdev.set_mac(netdev::MacAddr(mac.0)).map(|()| had)) {
                 Ok(had) => before.extend(had.map(|had| (netdev, had))),
@@ -72,6 +110,37 @@ impl Links for Devices {
             }
         }
         Ok(Box::new(move || as_before(&before)))
+    }
+
+    fn describe(&self, device: &dyn NewDevice, index: InterfaceIndex) -> Result<Described, LinkError> {
+        described(device)?.describe(self.devices, index).map_err(refusal)
+    }
+
+    fn open(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &Interfaces,
+        device: &dyn NewDevice,
+        index: InterfaceIndex,
+    ) -> Result<Opened, LinkError> {
+        let device = described(device)?;
+        let interface = interfaces.get(index).ok_or_else(|| refusal(InterfaceError::Unknown(index)))?;
+        let Surroundings { devices, parts } = self;
+        device.open(&mut Opening { engine, devices, parts, index, interface }).map_err(refusal)
+    }
+
+    fn close(
+        &mut self,
+        engine: &mut Engine,
+        interfaces: &mut Interfaces,
+        router: &mut Router,
+        index: InterfaceIndex,
+    ) {
+        self.give_up(Foundation { engine, interfaces, router }, index);
+    }
+
+    fn may_go(&mut self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), LinkError> {
+        self.all().iter().try_for_each(|part| part.interface_may_go(interfaces, index)).map_err(refusal)
     }
 }
 

@@ -19,8 +19,7 @@ kind!(DeviceWords { kind: &LOCAL, keys: &[], commands: Vec::new });
 pub const LOCAL0: InterfaceIndex = InterfaceIndex(0);
 
 /// What it is called.
-static LOCAL: DeviceKind =
-    DeviceKind { word: "local", sentence: "the local interface", class: "local", has_subs: false };
+static LOCAL: DeviceKind = DeviceKind { word: "local", sentence: "the local interface", class: "local" };
 
 /// Its name.
 const LOCAL_NAME: &str = "local0";

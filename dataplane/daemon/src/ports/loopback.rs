@@ -3,13 +3,14 @@
 
 mod cli;
 
-use weft_control::Control;
+use weft_control::{ChangeSet, Described, Opened};
 use weft_devices::loopback::{LOOPBACK, Loopback as Device};
-use weft_engine::InterfaceIndex;
+use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
+use weft_nodes::loopback::LOOPBACK_TX;
 
-use super::{DeviceError, DeviceWords, kind};
+use super::{DeviceError, DeviceWords, Devices, Opening, kind};
 use crate::config::interfaces::{self, Common, Loopback, Settings};
 use crate::state::Dataplane;
 
@@ -23,30 +24,32 @@ impl Settings for Loopback {
         &self.common
     }
 
-    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
-        dataplane.create_loopback(self)
+    fn describe(&self, _: &Devices, _: InterfaceIndex) -> Result<Described, DeviceError> {
+        // VPP's addresses, which operators know; they are locally administered.
+        let [_, _, high, low] = self.instance.to_be_bytes();
+        let vpp = MacAddr([0xde, 0xad, 0, 0, high, low]);
+        let mac = self.mac.map_or(vpp, |mac| MacAddr(mac.0));
+        let mtu = self.common.mtu.map_or(LOOPBACK_MTU, |mtu| mtu.0);
+        Ok(Described::new(Kind::Loopback, mac, mtu))
+    }
+
+    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
+        cx.devices.add(cx.index, Device { instance: self.instance });
+        let tx = cx.engine.graph().id(LOOPBACK_TX.name);
+        Ok(tx.unwrap_or(NodeId::DROP).into())
     }
 }
 
 impl Dataplane {
-    /// Creates a loopback interface, which is down.
-    pub fn create_loopback(&mut self, config: &Loopback) -> Result<InterfaceIndex, DeviceError> {
-        let instance = config.instance;
-        // VPP's addresses, which operators know; they are locally administered.
-        let [_, _, high, low] = instance.to_be_bytes();
-        let vpp = MacAddr([0xde, 0xad, 0, 0, high, low]);
-        let mac = config.mac.map_or(vpp, |mac| MacAddr(mac.0));
-        let (name, tx) = (config.common.name.as_str(), self.nodes.loopback_tx);
-        let mtu = config.common.mtu.map_or(LOOPBACK_MTU, |mtu| mtu.0);
-        let Control { interfaces, engine, .. } = &mut self.control;
-        let index = interfaces.create(engine, name, Kind::Loopback, mac, mtu, tx)?;
-        self.devices.add(index, Device { instance });
-        Ok(index)
+    /// The lowest number that no loopback has, nor one that a change set creates.
+    pub fn free_loopback(&self, changes: &ChangeSet) -> u32 {
+        (0..).find(|number| self.is_free_loopback(changes, *number)).unwrap_or(u32::MAX)
     }
 
-    /// The lowest number that no loopback has.
-    pub fn free_loopback(&self) -> u32 {
-        let taken = |number: &u32| self.devices.all::<Device>().any(|(_, other)| other.instance == *number);
-        (0..).find(|number| !taken(number)).unwrap_or(u32::MAX)
+    /// Whether no loopback has a number.
+    pub fn is_free_loopback(&self, changes: &ChangeSet, number: u32) -> bool {
+        let mut all = self.devices.all::<Device>();
+        let taken = all.any(|(index, other)| other.instance == number && !changes.deletes(index));
+        !taken && changes.find_interface(self, &format!("loop{number}")).is_none()
     }
 }

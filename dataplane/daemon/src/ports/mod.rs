@@ -8,7 +8,6 @@
 //! | module | what |
 //! |---|---|
 //! | `af_xdp`, `tap`, `loopback`, `pg`, `local` | the kinds of devices: their words, and how they come |
-//! | `sub` | sub-interfaces |
 //! | `change` | what change sets ask of Linux interfaces; polling |
 //! | `placement`, `queues` | which worker polls which queue |
 //! | `closing` | waits for devices on their way out |
@@ -27,7 +26,6 @@ mod null;
 mod pg;
 pub mod placement;
 mod queues;
-mod sub;
 mod tap;
 mod watch;
 
@@ -55,18 +53,18 @@ use weft_engine::feature::FeatureError;
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration, Wiring};
 use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{InterfaceError, Interfaces, Kind};
-use weft_nodes::router::RoutesError;
+use weft_nodes::interface::{self as registry, InterfaceError, Interfaces, Kind};
 
 use crate::config::af_xdp::AfXdp;
 use crate::config::interfaces::Interface;
-use crate::config::values::{HostInterface, InterfaceName};
+use crate::config::values::HostInterface;
+use crate::config::values::InterfaceName;
 use crate::config::words::Key;
 use crate::state::Dataplane;
-use crate::subsystem::{Foundation, Refusal, Subsystem};
+use crate::subsystem::{Foundation, Refusal, Subsystem, Subsystems};
+pub use change::Surroundings;
 use links::LinkNews;
 use placement::{NoWorker, Placement};
-pub use sub::SubInterface;
 
 /// What a kind of device brings to the front ends. What it does, [`Device`] says.
 pub struct DeviceWords {
@@ -108,9 +106,6 @@ pub enum DeviceError {
     /// The registry of interfaces refuses.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
-    /// IPv4 refuses.
-    #[error(transparent)]
-    Router(#[from] RoutesError),
     /// The port cannot be opened.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -173,6 +168,27 @@ pub enum DeviceError {
     /// A combination of settings without meaning.
     #[error("{0}")]
     Settings(&'static str),
+}
+
+/// What a device is opened with, below an interface that workers do not see yet.
+pub struct Opening<'a> {
+    /// Graph, workers.
+    pub engine: &'a mut Engine,
+    /// All devices.
+    pub devices: &'a mut Devices,
+    /// The packet generator, and whoever else is by the side.
+    pub parts: &'a mut Subsystems,
+    /// Of the interface.
+    pub index: InterfaceIndex,
+    /// The interface as it will be.
+    pub interface: &'a registry::Interface,
+}
+
+impl Opening<'_> {
+    /// Adds the node that transmits.
+    pub fn add_node(&mut self, node: NodeDef<'_>) -> Result<NodeId, DeviceError> {
+        Ok(self.engine.add_nodes("weft", vec![node])?[0])
+    }
 }
 
 /// All devices, and the nodes that read from them.
@@ -244,7 +260,7 @@ impl Devices {
         self.get(index).is_some_and(|device| device.kind() == kind)
     }
 
-    /// Adds the device of an interface.
+    /// Adds the device of an interface that is to come.
     pub(crate) fn add(&mut self, index: InterfaceIndex, device: impl Device) {
         self.list.insert(index, Box::new(device));
     }
@@ -262,6 +278,18 @@ impl Devices {
     /// The largest IP packet of an AF_XDP port.
     pub fn largest_mtu_of_ports(&self) -> u32 {
         self.umem.max_mtu()
+    }
+
+    /// Closes the device of an interface.
+    fn close(&mut self, engine: &mut Engine, index: InterfaceIndex, name: String, tx: NodeId) {
+        if let Some(device) = self.list.remove(&index) {
+            let closing = &mut self.closing;
+            device.close(&mut Leaving { engine, closing, interface: index, name, tx });
+        }
+        self.placement.forget(index);
+        self.ports.remove(&index);
+        self.lost.remove(&index);
+        self.raised.borrow_mut().retain(|(of, _), _| *of != index);
     }
 
     /// Devices that helpers are still closing.
@@ -305,15 +333,9 @@ impl Subsystem for Devices {
         {
             self.set_tagged(cx.interfaces, port, false);
         }
-        self.raised.borrow_mut().retain(|(of, _), _| *of != index);
-        if let (Some(device), Some(interface)) = (self.list.remove(&index), cx.interfaces.get(index)) {
-            let (name, tx) = (interface.name.clone(), interface.tx);
-            let (engine, closing) = (&mut *cx.engine, &mut self.closing);
-            device.close(&mut Leaving { engine, closing, interface: index, name, tx });
+        if let Some(interface) = cx.interfaces.get(index) {
+            self.close(cx.engine, index, interface.name.clone(), interface.tx);
         }
-        self.placement.forget(index);
-        self.ports.remove(&index);
-        self.lost.remove(&index);
     }
 }
 
@@ -330,18 +352,9 @@ fn namespace_path(text: &str) -> PathBuf {
 impl Dataplane {
     /// An interface without a device, in the place of one that has one.
     pub fn create_stand_in(&mut self, name: &InterfaceName) -> Result<InterfaceIndex, DeviceError> {
-        self.check_name(name)?;
         let Control { interfaces, engine, .. } = &mut self.control;
-        let mac = made_up_mac(0, interfaces.next_index().0);
+        let mac = made_up_mac(0, interfaces.iter().count() as u32);
         Ok(interfaces.create(engine, name.as_str(), Kind::Port, mac, 1500, NodeId::DROP)?)
-    }
-
-    /// That the name is free: to be asked before a device is opened for it.
-    fn check_name(&self, name: &InterfaceName) -> Result<(), DeviceError> {
-        match self.interfaces.find(name.as_str()) {
-            Some(_) => Err(InterfaceError::Duplicate(name.as_str().to_owned()).into()),
-            None => Ok(()),
-        }
     }
 
     /// The device of an interface, which must be of that type and kind.

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Interfaces of the packet generator.
 
-use weft_control::Control;
+use weft_control::{ChangeSet, Described, Object, Opened, Owner, Purpose, StepError, Value};
 use weft_devices::pg::device::{PG, PgDevice};
 use weft_devices::pg::{Mode, Pg, PgId};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Kind;
 
-use super::{DeviceError, DeviceWords, kind, made_up_mac};
+use super::{DeviceError, DeviceWords, Devices, Opening, kind, made_up_mac};
+use crate::cli::create::common;
 use crate::cli::pg::commands;
+use crate::config::interfaces::{Common, Interface, Settings};
 use crate::state::Dataplane;
 use crate::subsystem::{Foundation, Subsystem};
 
@@ -26,31 +28,67 @@ impl Subsystem for Pg {
     }
 }
 
+/// An interface of the packet generator.
+#[derive(PartialEq, Debug)]
+struct PgInterface {
+    common: Common,
+    id: PgId,
+    mode: Mode,
+    mac: Option<MacAddr>,
+}
+
+impl Settings for PgInterface {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn describe(&self, _: &Devices, _: InterfaceIndex) -> Result<Described, DeviceError> {
+        let mac = self.mac.unwrap_or_else(|| made_up_mac(1, self.id.0));
+        // It is up at once, as VPP's are.
+        Ok(Described { link_up: true, admin_up: true, ..Described::new(Kind::Port, mac, PG_MTU) })
+    }
+
+    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
+        let pg = cx.parts.get_mut::<Pg>();
+        let tx = pg.create_interface(cx.engine, self.id, cx.index, self.mode)?;
+        cx.devices.add(cx.index, PgDevice(self.id));
+        Ok(tx.into())
+    }
+}
+
 impl Dataplane {
-    /// Creates an interface of the packet generator. It is up at once, as VPP's are.
+    /// Notes that an interface of the packet generator is to be there.
+    pub fn note_pg_interface(
+        &self,
+        changes: &mut ChangeSet,
+        id: PgId,
+        mode: Mode,
+        mac: Option<MacAddr>,
+    ) -> Result<InterfaceIndex, StepError> {
+        let name = id.to_string();
+        match changes.find_interface(self, &name) {
+            Some(index) if self.devices.is(index, &PG) || self.interfaces.get(index).is_none() => {
+                changes.want(Object::Interface(index), Value::None);
+                Ok(index)
+            }
+            _ => {
+                let common = common(name.parse().expect("letters and digits are a name"));
+                let device = Interface::new(PgInterface { common, id, mode, mac });
+                changes.create_interface(self, &name, device)
+            }
+        }
+    }
+
+    /// Creates an interface of the packet generator, unless it is there.
     pub fn create_pg_interface(
         &mut self,
         id: PgId,
         mode: Mode,
         mac: Option<MacAddr>,
     ) -> Result<InterfaceIndex, DeviceError> {
-        if let Some((index, _)) = self.parts.get::<Pg>().interface(id) {
-            return Ok(index);
-        }
-        let index = self.interfaces.next_index();
-        let Dataplane { control: Control { interfaces, engine, .. }, parts, devices, .. } = self;
-        let pg = parts.get_mut::<Pg>();
-        let tx = pg.create_interface(engine, id, index, mode)?;
-        let mac = mac.unwrap_or_else(|| made_up_mac(1, id.0));
-        if let Err(error) = interfaces.create(engine, &id.to_string(), Kind::Port, mac, PG_MTU, tx) {
-            pg.interface_leaves(engine, index);
-            return Err(error.into());
-        }
-        interfaces.change(engine, index, |interface| {
-            interface.link_up = true;
-            interface.admin_up = true;
-        })?;
-        devices.add(index, PgDevice(id));
+        let mut changes = ChangeSet::new(Owner::CLI);
+        let index = self.note_pg_interface(&mut changes, id, mode, mac)?;
+        self.change(&changes, Purpose::Make)?;
         Ok(index)
     }
 }

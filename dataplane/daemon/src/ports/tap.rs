@@ -9,7 +9,7 @@ mod cli;
 use std::path::Path;
 use std::sync::Arc;
 
-use weft_control::Control;
+use weft_control::{Control, Described, Opened};
 use weft_devices::af_xdp::device::XdpDevice;
 use weft_devices::closing::HostKey;
 use weft_devices::netdev;
@@ -18,11 +18,11 @@ use weft_devices::tap::input::Side;
 use weft_devices::tap::output::{TAP_OUTPUT, TapOutput};
 use weft_devices::tap::{Tap, TapConfig};
 use weft_engine::graph::NodeDef;
-use weft_engine::{InterfaceIndex, NodeId};
+use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Kind;
+use weft_nodes::interface::{Interface, Kind};
 
-use super::{DeviceError, DeviceWords, host_key, kind, made_up_mac};
+use super::{DeviceError, DeviceWords, Devices, Opening, host_key, kind, made_up_mac};
 use crate::config::check::Findings;
 use crate::config::interfaces::{self, Common, Link, Settings};
 use crate::config::values::HostInterface;
@@ -30,13 +30,39 @@ use crate::state::Dataplane;
 
 kind!(DeviceWords { kind: &TAP, keys: &[interfaces::TAP], commands: cli::commands });
 
+/// What the kernel gives to a TAP (ether_setup, net/ethernet/eth.c).
+const TAP_MTU: u16 = 1500;
+
 impl Settings for interfaces::Tap {
     fn common(&self) -> &Common {
         &self.common
     }
 
-    fn create(&self, dataplane: &mut Dataplane) -> Result<InterfaceIndex, DeviceError> {
-        dataplane.create_tap(self)
+    fn describe(&self, _: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError> {
+        let host = host_key(&self.host_name, self.host_namespace.as_deref());
+        host.link_name()?;
+        let mac = self.mac.map_or_else(|| made_up_mac(0, index.0), |mac| MacAddr(mac.0));
+        Ok(Described::new(Kind::Port, mac, self.common.mtu.map_or(TAP_MTU, |mtu| mtu.0)))
+    }
+
+    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
+        let Opening { engine, devices, index, interface, .. } = cx;
+        let host = host_key(&self.host_name, self.host_namespace.as_deref());
+        devices.wait_until_closed(engine, &host)?;
+        let tap = Arc::new(Tap::create(&TapConfig {
+            namespace: host.namespace().map(Into::into),
+            mac: self.host_mac.map(|mac| netdev::MacAddr(mac.0)),
+            mtu: self.common.mtu.map(|mtu| mtu.0.into()),
+            address: self.host_address,
+            ..TapConfig::new(host.link_name()?)
+        })?);
+        let worker = devices.placement.choose(None, None)?;
+        let tx = add_tap_node(engine, &interface.name, Some(*index), &tap)?;
+        devices.place_tap(engine, worker, *index, Side::Interface(*index), &tap);
+        tracing::info!("{}: TAP {} on the host's side", interface.name, host.name());
+        let input = devices.tap_input;
+        devices.add(*index, TapDevice { tap, host, input });
+        Ok(tx.into())
     }
 
     fn links(&self) -> Vec<Link<'_>> {
@@ -48,6 +74,55 @@ impl Settings for interfaces::Tap {
         if self.host_namespace.is_none() {
             free_for_tap(&self.host_name, &format!("tap {}", self.common.name.as_str()), found);
         }
+    }
+}
+
+fn add_tap_node(
+    engine: &mut Engine,
+    name: &str,
+    interface: Option<InterfaceIndex>,
+    tap: &Arc<Tap>,
+) -> Result<NodeId, DeviceError> {
+    let node = NodeDef::named(&TAP_OUTPUT, format!("{name}-tx"), |w| {
+        Box::new(TapOutput::new(interface, Arc::clone(tap), w.reasons()))
+    });
+    Ok(engine.add_nodes("weft", vec![node])?[0])
+}
+
+/// The host's side of a port, as it is on a new TAP.
+pub(super) fn create_host_side(host: &HostKey, interface: &Interface) -> Result<Tap, DeviceError> {
+    Ok(Tap::create(&TapConfig {
+        namespace: host.namespace().map(Into::into),
+        mac: Some(netdev::MacAddr(interface.mac.0)),
+        mtu: Some(interface.mtu.into()),
+        ..TapConfig::new(host.link_name()?)
+    })?)
+}
+
+impl Devices {
+    /// Gives a port a host's side; returns the node that hands packets to it.
+    pub(super) fn give_host_tap(
+        &mut self,
+        engine: &mut Engine,
+        (port, interface): (InterfaceIndex, &Interface),
+        port_tx: NodeId,
+        host: HostKey,
+        open: impl FnOnce(&HostKey, &Interface) -> Result<Tap, DeviceError>,
+    ) -> Result<NodeId, DeviceError> {
+        if self.get_as::<XdpDevice>(port).is_some_and(|device| device.host_tap.is_some()) {
+            return Err(DeviceError::HasHost(interface.name.clone()));
+        }
+        self.wait_until_closed(engine, &host)?;
+        let tap = Arc::new(open(&host, interface)?);
+        let tx = add_tap_node(engine, host.name(), None, &tap)?;
+        let worker = self.placement.choose(None, None)?;
+        self.place_tap(engine, worker, port, Side::HostOf(port, port_tx), &tap);
+        tracing::info!("{}: its host's side is {}", interface.name, host.name());
+        let input = self.tap_input;
+        if let Some(device) = self.list.get_mut(&port).and_then(|device| device.downcast_mut::<XdpDevice>()) {
+            device.host_tap = Some(HostTap { tap, host, tx, input });
+        }
+        Ok(tx)
     }
 }
 
@@ -64,98 +139,30 @@ pub(super) fn free_for_tap(name: &HostInterface, place: &str, found: &mut Findin
 }
 
 impl Dataplane {
-    /// Creates a TAP with an interface on it, which is down.
-    pub fn create_tap(&mut self, config: &interfaces::Tap) -> Result<InterfaceIndex, DeviceError> {
-        self.check_name(&config.common.name)?;
-        let host = host_key(&config.host_name, config.host_namespace.as_deref());
-        self.wait_until_closed(&host)?;
-        let tap = Tap::create(&TapConfig {
-            namespace: host.namespace().map(Into::into),
-            mtu: config.common.mtu.map(|mtu| mtu.0.into()),
-            address: config.host_address,
-            mac: config.host_mac.map(|mac| netdev::MacAddr(mac.0)),
-            ..TapConfig::new(host.link_name()?)
-        })?;
-        let mtu = u16::try_from(tap.netdev().link()?.mtu).unwrap_or(u16::MAX);
-        let tap = Arc::new(tap);
-        let index = self.interfaces.next_index();
-        let name = config.common.name.as_str();
-        let tx = self.add_tap_node(name, Some(index), &tap)?;
-        let mac = config.mac.map_or_else(|| made_up_mac(0, index.0), |mac| MacAddr(mac.0));
-        if let Err(error) =
-            self.control.interfaces.create(&mut self.control.engine, name, Kind::Port, mac, mtu, tx)
-        {
-            self.engine.remove_node(tx);
-            return Err(error.into());
-        }
-        let worker = self.devices.placement.choose(None, None)?;
-        self.devices.place_tap(&mut self.control.engine, worker, index, Side::Interface(index), &tap);
-        tracing::info!("{name}: TAP {} on the host's side", host.name());
-        let input = self.devices.tap_input;
-        self.devices.add(index, TapDevice { tap, host, input });
-        self.watch_link(index);
-        Ok(index)
-    }
-
-    fn add_tap_node(
-        &mut self,
-        name: &str,
-        interface: Option<InterfaceIndex>,
-        tap: &Arc<Tap>,
-    ) -> Result<NodeId, DeviceError> {
-        let node = NodeDef::named(&TAP_OUTPUT, format!("{name}-tx"), |w| {
-            Box::new(TapOutput::new(interface, Arc::clone(tap), w.reasons()))
-        });
-        Ok(self.engine.add_nodes("weft", vec![node])?[0])
-    }
-
     /// Gives a port a host's side: what Weft does not handle itself goes to the host's stack through it, and
     /// what the host sends into it leaves by the port.
     pub fn create_host_tap(&mut self, port: InterfaceIndex, name: &HostInterface) -> Result<(), DeviceError> {
         let namespace = self.xdp_device(port)?.host.namespace().map(Into::into);
-        let host = HostKey::new(name.as_str(), namespace);
-        self.give_host_tap(port, host, |host, mac, mtu| {
-            Ok(Tap::create(&TapConfig {
-                namespace: host.namespace().map(Into::into),
-                mac: Some(netdev::MacAddr(mac.0)),
-                mtu: Some(mtu.into()),
-                ..TapConfig::new(host.link_name()?)
-            })?)
-        })
+        self.give_host_tap(port, HostKey::new(name.as_str(), namespace), create_host_side)
     }
 
     /// Makes a persistent TAP that somebody else made the host's side of a port.
     pub fn attach_host_tap(&mut self, port: InterfaceIndex, name: &str) -> Result<(), DeviceError> {
-        let host = HostKey::new(name, None);
-        self.give_host_tap(port, host, |host, _, _| Ok(Tap::attach(&host.link_name()?)?))
+        let attach = |host: &HostKey, _: &Interface| Ok(Tap::attach(&host.link_name()?)?);
+        self.give_host_tap(port, HostKey::new(name, None), attach)
     }
 
     fn give_host_tap(
         &mut self,
         port: InterfaceIndex,
         host: HostKey,
-        open: impl FnOnce(&HostKey, MacAddr, u16) -> Result<Tap, DeviceError>,
+        open: impl FnOnce(&HostKey, &Interface) -> Result<Tap, DeviceError>,
     ) -> Result<(), DeviceError> {
-        let device = self.xdp_device(port)?;
-        let Some(interface) = self.interfaces.get(port).cloned() else {
-            return Ok(());
-        };
-        if device.host_tap.is_some() {
-            return Err(DeviceError::HasHost(interface.name));
-        }
-        self.wait_until_closed(&host)?;
-        let tap = Arc::new(open(&host, interface.mac, interface.mtu)?);
-        let tx = self.add_tap_node(host.name(), None, &tap)?;
-        let worker = self.devices.placement.choose(None, None)?;
-        let side = Side::HostOf(port, interface.tx);
-        self.devices.place_tap(&mut self.control.engine, worker, port, side, &tap);
-        self.control.interfaces.change(&mut self.control.engine, port, |interface| interface.host = tx)?;
-        tracing::info!("{}: its host's side is {}", interface.name, host.name());
-        let input = self.devices.tap_input;
-        if let Some(device) = self.xdp_device_mut(port) {
-            device.host_tap = Some(HostTap { tap, host, tx, input });
-        }
-        Ok(())
+        self.xdp_device(port)?;
+        let Some(interface) = self.interfaces.get(port).cloned() else { return Ok(()) };
+        let Dataplane { control: Control { interfaces, engine, .. }, devices, .. } = self;
+        let tx = devices.give_host_tap(engine, (port, &interface), interface.tx, host, open)?;
+        Ok(interfaces.change(engine, port, |interface| interface.host = tx)?)
     }
 
     /// The name of a port's host's side.

@@ -1,7 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The device kind of docs/extending.md works. (That the page shows it, tests/test_extending.py asserts.)
 
+use weft_control::{ChangeSet, Described, Opened, Owner, Purpose};
+use weft_devices::pg::{Mode, PgId};
+use weft_engine::InterfaceIndex;
+use weft_nodes::interface::Kind;
+
+use super::{DeviceError, Devices, Opening, made_up_mac};
+use crate::cli::create::common;
+use crate::config::interfaces::{Common, Interface, Settings};
 use crate::testing::Bed;
+
+/// A device that cannot be opened.
+#[derive(Debug, PartialEq)]
+struct Broken(Common);
+
+impl Settings for Broken {
+    fn common(&self) -> &Common {
+        &self.0
+    }
+
+    fn describe(&self, _: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError> {
+        Ok(Described::new(Kind::Port, made_up_mac(3, index.0), 1500))
+    }
+
+    fn open(&self, _: &mut Opening<'_>) -> Result<Opened, DeviceError> {
+        Err(DeviceError::Settings("it is broken"))
+    }
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_closes_those_of_its_change_set() {
+    let mut bed = Bed::new("", 1);
+    let seen = |bed: &Bed| {
+        let engine = &bed.dataplane.engine;
+        let nodes: Vec<String> = engine.graph().nodes().map(|(_, node)| node.name.clone()).collect();
+        let rows = engine.counters.interfaces.rx.published_len();
+        (nodes, rows, bed.dataplane.devices.iter().count(), bed.dataplane.interfaces.iter().count())
+    };
+    let before = seen(&bed);
+    for purpose in [Purpose::Try, Purpose::Make] {
+        let dataplane = &mut bed.dataplane;
+        let mut changes = ChangeSet::new(Owner::CLI);
+        dataplane.note_pg_interface(&mut changes, PgId(7), Mode::Ethernet, None).expect("there is room");
+        let broken = Interface::new(Broken(common("broken0".parse().expect("a name"))));
+        broken.create(dataplane, &mut changes).expect("there is room");
+        let done = dataplane
+            .change(&changes, purpose)
+            .map_err(|refused| (refused.steps.first().map(|(step, _)| *step), refused.to_string()));
+        match purpose {
+            Purpose::Try => assert_eq!(done, Ok(()), "nothing was opened"),
+            Purpose::Make => assert_eq!(done, Err((Some(1), "it is broken".into()))),
+        }
+        drop(changes);
+        bed.rest();
+        assert_eq!(seen(&bed), before);
+    }
+    assert_eq!(bed.text("create packet-generator interface pg7"), "pg7\n");
+}
 
 #[test]
 fn a_device_of_the_page_comes_by_both_ways_takes_packets_and_goes() {

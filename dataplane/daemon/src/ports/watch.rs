@@ -12,7 +12,6 @@
 use weft_control::{ChangeSet, Value, settings};
 use weft_devices::af_xdp::device::XdpDevice;
 use weft_devices::netdev::{Link, Netdev};
-use weft_devices::netns::NetNs;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Owner;
@@ -58,11 +57,7 @@ impl Dataplane {
     fn look_for_port(&mut self, index: InterfaceIndex) {
         let Some((config, _)) = self.devices.ports.get(&index).cloned() else { return };
         let host = host_key(&config.host, config.netns.as_deref());
-        let namespace = match host.namespace() {
-            Some(path) => NetNs::open(path),
-            None => Ok(NetNs::current()),
-        };
-        let is_there = namespace.is_ok_and(|namespace| {
+        let is_there = host.open_namespace().is_ok_and(|namespace| {
             host.link_name().is_ok_and(|name| Netdev::open(&namespace, &name).is_ok())
         });
         if !is_there {
@@ -111,7 +106,7 @@ impl Dataplane {
     }
 
     /// Looks at the link of a device, and lets the workers know if it has changed.
-    pub(super) fn watch_link(&mut self, index: InterfaceIndex) {
+    pub(crate) fn watch_link(&mut self, index: InterfaceIndex) {
         let Some(mut link) = self.devices.get(index).and_then(|device| device.link()) else {
             return;
         };

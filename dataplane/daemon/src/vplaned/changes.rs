@@ -11,12 +11,12 @@ use weft_control::{ChangeSet, Configured, Object, Owner, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{self, Action, DropKind, Ip4, Ip6, Preference};
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
-use weft_nodes::interface::{Kind, SourceCheck, by_family};
+use weft_nodes::interface::{SourceCheck, Tags, by_family};
 use weft_nodes::router::TableId;
 use weft_vplaned::netlink::{IfIndex, RpFilter, TagProtocol};
 use weft_vplaned::store::{self, Change, FibTable, InterfaceKind, PathTarget, Paths, VrfId};
 
-use crate::ports::{DeviceError, SubInterface};
+use crate::ports::DeviceError;
 use crate::state::Dataplane;
 
 /// Failures of a batch that are told one by one.
@@ -100,6 +100,8 @@ impl Bindings {
             }
         }
         batch.commit(dataplane);
+        // One that was refused is none.
+        self.interfaces.retain(|_, (index, _)| dataplane.interfaces.get(*index).is_some());
         batch.failures
     }
 
@@ -173,21 +175,15 @@ impl Bindings {
             Change::Interface(interface) => self.interface(dataplane, batch, &interface)?,
             Change::InterfaceGone(kernel) => {
                 let Some((index, _)) = self.interfaces.remove(&kernel) else { return Ok(()) };
-                batch.commit(dataplane);
-                match dataplane.interfaces.get(index).map(|interface| interface.kind) {
-                    Some(Kind::Sub { .. }) => {
-                        dataplane.delete_interface(index)?;
-                        // The dataplane tells whoever is in it; what vplaned says is worked in with vplaned's part out of it.
-                        self.forget(index);
+                if batch.changes.port_below(dataplane, index).is_some() {
+                    batch.changes.release_interface(index);
+                } else if dataplane.interfaces.get(index).is_some() {
+                    batch.commit(dataplane);
+                    dataplane.delete_host_tap(index);
+                    for object in dataplane.wanted_on(index, Owner::VPLANED) {
+                        batch.changes.release(object);
                     }
-                    Some(Kind::Port | Kind::Loopback) => {
-                        dataplane.delete_host_tap(index);
-                        for object in dataplane.wanted_on(index, Owner::VPLANED) {
-                            batch.changes.release(object);
-                        }
-                        batch.changes.set(&settings::ADMIN_STATE, index, Value::Switch(false));
-                    }
-                    None => {}
+                    batch.changes.set(&settings::ADMIN_STATE, index, Value::Switch(false));
                 }
             }
             Change::Address(address) => {
@@ -231,20 +227,20 @@ impl Bindings {
             (Some(index), _) => index,
             (None, InterfaceKind::Vlan { parent, id, protocol }) => {
                 let Some(parent) = self.of(parent) else { return Ok(()) };
-                batch.commit(dataplane);
-                let Some(sub) = stacked(dataplane, parent, id.get(), protocol) else {
+                let below = batch.changes.port_below(dataplane, parent);
+                let Some((port, id, tags)) = stacked(parent, below, id.get(), protocol) else {
                     return Err(DeviceError::Settings(
                         "a frame has two VLAN tags at most, of the ids 1 to 4094",
                     ));
                 };
-                dataplane.create_sub_interface(sub.0, sub.1)?
+                batch.changes.create_sub_interface(dataplane, port, id, tags)?
             }
             // Not one of our ports (any more).
             (None, InterfaceKind::Port) => return Ok(()),
         };
         self.interfaces.insert(wanted.index, (index, wanted.name.clone()));
-        let Some(now) = dataplane.interfaces.get(index) else { return Ok(()) };
-        if now.forwarding && wanted.ip4.forwarding == Some(false) {
+        let forwards = dataplane.interfaces.get(index).is_none_or(|now| now.forwarding);
+        if forwards && wanted.ip4.forwarding == Some(false) {
             let name = &wanted.name;
             tracing::warn!("vplaned: {name} forwards nothing: net.ipv4.conf.{name}.forwarding is 0");
         }
@@ -276,28 +272,24 @@ impl Bindings {
     }
 }
 
-/// The port and tags of a VLAN on `parent`, which may be a VLAN itself.
+/// The port, number and tags of a VLAN on `parent`, which may be a VLAN itself, `below` which is a port.
 fn stacked(
-    dataplane: &Dataplane,
     parent: InterfaceIndex,
+    below: Option<(InterfaceIndex, Tags)>,
     id: u16,
     protocol: TagProtocol,
-) -> Option<(InterfaceIndex, SubInterface)> {
+) -> Option<(InterfaceIndex, u32, Tags)> {
     let vlan = VlanId::new(id)?;
-    match dataplane.interfaces.get(parent)?.kind {
-        Kind::Sub { parent: port, tags, .. } => {
-            let outer = tags.outer.filter(|_| tags.inner.is_none() && protocol == TagProtocol::Dot1Q)?;
-            let number = u32::from(outer.1.get()) << 12 | u32::from(id);
-            Some((port, SubInterface { id: number, outer, inner: Some(vlan) }))
-        }
-        Kind::Port | Kind::Loopback => {
-            let kind = match protocol {
-                TagProtocol::Dot1Q => EtherType::VLAN,
-                TagProtocol::Dot1Ad => EtherType::QINQ,
-            };
-            Some((parent, SubInterface { id: id.into(), outer: (kind, vlan), inner: None }))
-        }
+    if let Some((port, tags)) = below {
+        let outer = tags.outer.filter(|_| tags.inner.is_none() && protocol == TagProtocol::Dot1Q)?;
+        let number = u32::from(outer.1.get()) << 12 | u32::from(id);
+        return Some((port, number, Tags { outer: Some(outer), inner: Some(vlan) }));
     }
+    let kind = match protocol {
+        TagProtocol::Dot1Q => EtherType::VLAN,
+        TagProtocol::Dot1Ad => EtherType::QINQ,
+    };
+    Some((parent, id.into(), Tags { outer: Some((kind, vlan)), inner: None }))
 }
 
 /// Changes that are made together. What is refused is told, and keeps nothing else out.

@@ -22,7 +22,10 @@ use crate::tap::device::HostTap;
 
 /// What it is.
 pub static AF_XDP: DeviceKind =
-    DeviceKind { word: "af_xdp", sentence: "an AF_XDP port", class: "AF_XDP interface", has_subs: true };
+    DeviceKind { word: "af_xdp", sentence: "an AF_XDP port", class: "AF_XDP interface" };
+
+/// Where the limit of the MTU comes from, as the end of a sentence.
+pub const LARGEST_MTU: &str = ", the largest that fits a buffer with two VLAN tags";
 
 /// A port on queues of a Linux interface.
 pub struct XdpDevice {
@@ -140,7 +143,7 @@ impl Device for XdpDevice {
     }
 
     fn mtu_limit(&self) -> (u32, &'static str) {
-        (self.max_mtu, ", the largest that fits a buffer with two VLAN tags")
+        (self.max_mtu, LARGEST_MTU)
     }
 
     fn set_tagged(&mut self, tagged: bool) -> Result<(), String> {

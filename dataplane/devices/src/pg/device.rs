@@ -6,12 +6,8 @@ use super::PgId;
 use crate::device::{Device, DeviceKind, Leaving};
 
 /// What it is.
-pub static PG: DeviceKind = DeviceKind {
-    word: "packet-generator",
-    sentence: "a packet-generator interface",
-    class: "pg",
-    has_subs: true,
-};
+pub static PG: DeviceKind =
+    DeviceKind { word: "packet-generator", sentence: "a packet-generator interface", class: "pg" };
 
 /// An interface of the packet generator.
 pub struct PgDevice(pub PgId);

@@ -12,7 +12,7 @@ use crate::device::{Details, Device, DeviceKind, Leaving};
 use crate::netdev::Netdev;
 
 /// What it is.
-pub static TAP: DeviceKind = DeviceKind { word: "tap", sentence: "a TAP", class: "tap", has_subs: true };
+pub static TAP: DeviceKind = DeviceKind { word: "tap", sentence: "a TAP", class: "tap" };
 
 /// Has a worker read a TAP, by its tap-input.
 pub fn place(engine: &mut Engine, input: NodeId, thread: ThreadIndex, side: Side, tap: &Arc<Tap>) {

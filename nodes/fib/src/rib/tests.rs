@@ -356,7 +356,7 @@ fn what_is_prepared_is_invisible_until_it_is_published_and_can_be_withdrawn() {
     ];
     let old = Destination::Forward(Forward::glean(InterfaceIndex(1)));
     for publish in [false, true] {
-        let pending = bed.rib.prepare(&mut bed.objects, &mut bed.domain, &changes).unwrap();
+        let pending = bed.rib.prepare(&mut bed.objects, &mut bed.domain, &changes, &BTreeSet::new()).unwrap();
         let seen = bed.rib.fib().lookup(ip("10.0.0.1").to_bits());
         let load_balance = bed.objects.load_balances.get(seen).expect("the FIB names a live load-balance");
         assert_eq!(load_balance.buckets()[0], Forward::glean(InterfaceIndex(1)));

@@ -8,76 +8,83 @@ use weft_binapi::api::interface::{
     CreateSubifReply, CreateVlanSubif, CreateVlanSubifReply, DeleteLoopback, DeleteLoopbackReply,
     DeleteSubif, DeleteSubifReply,
 };
-use weft_binapi::api::interface_types::SubIfFlags;
+use weft_binapi::api::interface_types::{self, SubIfFlags};
 use weft_binapi::server::Registry;
-use weft_devices as devices;
+use weft_control::ChangeSet;
 use weft_devices::loopback::LOOPBACK;
-use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{EtherType, VlanId};
+use weft_nodes::interface::Tags;
 
-use crate::binapi::{common, index, retval, station};
+use crate::binapi::{changing, common, create, delete, index, retval, station};
 use crate::config::interfaces::{LAST_LOOPBACK, Loopback};
-use crate::ports::SubInterface;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, _, CreateLoopback { mac_address }| {
-        let created = loopback(dataplane, mac_address, None)?;
-        Ok(CreateLoopbackReply { retval: 0, sw_if_index: index(created) })
+    registry.creation(|dataplane, changes, _, CreateLoopback { mac_address }| {
+        let sw_if_index = loopback(dataplane, changes, mac_address, None)?;
+        Ok(CreateLoopbackReply { retval: 0, sw_if_index })
     });
-    registry.command(|dataplane, _, CreateLoopbackInstance { mac_address, is_specified, user_instance }| {
-        let created = loopback(dataplane, mac_address, is_specified.then_some(user_instance))?;
-        Ok(CreateLoopbackInstanceReply { retval: 0, sw_if_index: index(created) })
+    registry.creation(|dataplane, changes, _, message: CreateLoopbackInstance| {
+        let instance = message.is_specified.then_some(message.user_instance);
+        let sw_if_index = loopback(dataplane, changes, message.mac_address, instance)?;
+        Ok(CreateLoopbackInstanceReply { retval: 0, sw_if_index })
     });
-    registry.command(|dataplane, _, DeleteLoopback { sw_if_index }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        if !dataplane.devices.is(index, &LOOPBACK) {
-            return Err(Retval::INVALID_SW_IF_INDEX);
-        }
-        dataplane.delete_interface(index).map_err(retval::device)?;
-        Ok(DeleteLoopbackReply { retval: 0 })
+    registry.change(|dataplane, changes, _, DeleteLoopback { sw_if_index }| {
+        delete(dataplane, changes, sw_if_index, &LOOPBACK)?;
+        Ok(|_: &mut _| DeleteLoopbackReply { retval: 0 })
     });
-    registry.command(|dataplane, _, CreateVlanSubif { sw_if_index, vlan_id }| {
-        let port = dataplane.api_interface(sw_if_index)?;
+    registry.creation(|dataplane, changes, _, CreateVlanSubif { sw_if_index, vlan_id }| {
         let vlan = u16::try_from(vlan_id).ok().and_then(vlan).ok_or(Retval::INVALID_VLAN)?;
-        let sub = SubInterface { id: vlan_id, outer: (EtherType::VLAN, vlan), inner: None };
-        let created = dataplane.create_sub_interface(port, sub).map_err(retval::device)?;
-        Ok(CreateVlanSubifReply { retval: 0, sw_if_index: index(created) })
+        let tags = Tags { outer: Some((EtherType::VLAN, vlan)), inner: None };
+        let sw_if_index = sub(dataplane, changes, sw_if_index, vlan_id, tags)?;
+        Ok(CreateVlanSubifReply { retval: 0, sw_if_index })
     });
-    registry.command(|dataplane, _, message: CreateSubif| {
-        let port = dataplane.api_interface(message.sw_if_index)?;
-        let created =
-            dataplane.create_sub_interface(port, sub_interface(&message)?).map_err(retval::device)?;
-        Ok(CreateSubifReply { retval: 0, sw_if_index: index(created) })
+    registry.creation(|dataplane, changes, _, message: CreateSubif| {
+        let sw_if_index = sub(dataplane, changes, message.sw_if_index, message.sub_id, tags(&message)?)?;
+        Ok(CreateSubifReply { retval: 0, sw_if_index })
     });
-    registry.command(|dataplane, _, DeleteSubif { sw_if_index }| {
-        let index = dataplane.api_interface(sw_if_index)?;
-        if dataplane.interfaces.get(index).is_none_or(|interface| interface.parent().is_none()) {
+    registry.change(|dataplane, changes, _, DeleteSubif { sw_if_index }| {
+        let index = changing(dataplane, changes, sw_if_index)?;
+        if changes.port_below(dataplane, index).is_none() {
             return Err(Retval::INVALID_SUB_SW_IF_INDEX);
         }
-        dataplane.delete_interface(index).map_err(retval::device)?;
-        Ok(DeleteSubifReply { retval: 0 })
+        changes.delete_interface(dataplane, index).map_err(|error| retval::step(&error))?;
+        Ok(|_: &mut _| DeleteSubifReply { retval: 0 })
     });
 }
 
+fn sub(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    port: interface_types::InterfaceIndex,
+    id: u32,
+    tags: Tags,
+) -> Result<interface_types::InterfaceIndex, Retval> {
+    let port = changing(dataplane, changes, port)?;
+    let created = changes.create_sub_interface(dataplane, port, id, tags);
+    created.map(index).map_err(|error| retval::step(&error))
+}
+
 fn loopback(
-    dataplane: &mut Dataplane,
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
     mac: MacAddress,
     instance: Option<u32>,
-) -> Result<InterfaceIndex, Retval> {
+) -> Result<interface_types::InterfaceIndex, Retval> {
     let mac = if mac.0 == [0; 6] { None } else { Some(station(mac)?) };
-    let free = |dataplane: &Dataplane, number: u32| {
-        !dataplane.devices.all::<devices::loopback::Loopback>().any(|(_, other)| other.instance == number)
-    };
     let instance = match instance {
-        None => dataplane.free_loopback(),
-        Some(instance) if instance > LAST_LOOPBACK || !free(dataplane, instance) => {
-            return Err(Retval::INVALID_REGISTRATION);
+        None => dataplane.free_loopback(changes),
+        Some(instance)
+            if instance <= LAST_LOOPBACK
+                && (dataplane.is_free_loopback(changes, instance)
+                    || changes.says_again(dataplane, &format!("loop{instance}")).is_some()) =>
+        {
+            instance
         }
-        Some(instance) => instance,
+        Some(_) => return Err(Retval::INVALID_REGISTRATION),
     };
     let common = common(&format!("loop{instance}"))?;
-    dataplane.create_loopback(&Loopback { common, instance, mac }).map_err(retval::device)
+    create(dataplane, changes, Loopback { common, instance, mac })
 }
 
 /// VLANs that an operator can use: IEEE 802.1Q reserves 0 and 4095.
@@ -86,7 +93,7 @@ fn vlan(number: u16) -> Option<VlanId> {
 }
 
 /// Frames are told apart by exact tags only.
-fn sub_interface(message: &CreateSubif) -> Result<SubInterface, Retval> {
+fn tags(message: &CreateSubif) -> Result<Tags, Retval> {
     let flags = message.sub_if_flags;
     let loose = [
         SubIfFlags::DEFAULT,
@@ -106,5 +113,5 @@ fn sub_interface(message: &CreateSubif) -> Result<SubInterface, Retval> {
         (false, true) => Some(vlan(message.inner_vlan_id)?),
         _ => return Err(Retval::INVALID_VLAN_TAG_COUNT),
     };
-    Ok(SubInterface { id: message.sub_id, outer, inner })
+    Ok(Tags { outer: Some(outer), inner })
 }

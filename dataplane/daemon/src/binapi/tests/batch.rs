@@ -149,7 +149,8 @@ fn one_wrong_item_undoes_all_others() {
         with(&|batch| drop(batch.add(&table(false, 8))), Retval::NO_SUCH_FIB);
         with(&|batch| drop(batch.add(&state(9, IfStatusFlags::ADMIN_UP))), Retval::INVALID_SW_IF_INDEX);
         with(&|batch| drop(batch.add(&route(false, "10.7.0.0/16", vec![]))), Retval::NO_SUCH_ENTRY);
-        with(&|batch| drop(batch.add(&CreateLoopback::default())), Retval::UNSUPPORTED);
+        with(&|batch| drop(batch.add(&WeftResyncBegin {})), Retval::UNSUPPORTED);
+
         for (batch, retval) in batches {
             let Err(Error::Refused(refused)) = served.client.commit(batch).await else { panic!("{retval}") };
             assert_eq!(refused.failed, [(number, retval)]);
@@ -247,5 +248,66 @@ fn the_neighbour_table_is_configured() {
         let Err(Error::Refused(refused)) = served.client.commit(batch).await else { panic!("too many") };
         assert_eq!(refused.failed, [(1, Retval::LIMIT_EXCEEDED)]);
         served.ask(neighbor(2, true, "198.51.100.2")).await;
+    });
+}
+
+fn loopback(user_instance: u32) -> CreateLoopbackInstance {
+    CreateLoopbackInstance { is_specified: true, user_instance, ..Default::default() }
+}
+
+#[test]
+fn a_batch_creates_an_interface_and_names_it() {
+    use weft_binapi::api::weft_batch::*;
+    serve(PORTS, |served| async move {
+        let (before, first) = (shown(&served).await, InterfaceIndex(3));
+        // Whoever waits for the replies of a batch learns the index from them.
+        served.ask(WeftBatchBegin { flags: WeftBatchFlags(0) }).await;
+        assert_eq!(served.ask(loopback(3)).await.sw_if_index, first);
+        assert_eq!(served.refusal(loopback(3)).await, Retval::INVALID_REGISTRATION);
+        served.ask(address(first.0, true, "192.0.2.1/24")).await;
+        served.ask(WeftBatchAbort {}).await;
+        assert_eq!(shown(&served).await, before);
+        let site = || {
+            let mut batch = Batch::new();
+            batch.add(&loopback(3)).unwrap();
+            batch.add(&CreateVlanSubif { sw_if_index: FIRST, vlan_id: 100 }).unwrap();
+            batch.add(&address(3, true, "192.0.2.1/24")).unwrap();
+            batch.add(&address(4, true, "192.0.3.1/24")).unwrap();
+            batch.add(&state(3, IfStatusFlags::ADMIN_UP)).unwrap();
+            batch.add(&route(true, "10.0.0.0/8", vec![via("192.0.3.9", 4)])).unwrap();
+            batch
+        };
+        assert!(served.client.try_out(site()).await.is_ok());
+        assert_eq!(shown(&served).await, before, "a dry run creates nothing");
+        let mut wrong = site();
+        wrong.add(&address(3, true, "192.0.3.9/24")).unwrap();
+        wrong.add(&address(9, true, "192.0.4.1/24")).unwrap();
+        let Err(Error::Refused(refused)) = served.client.commit(wrong).await else { panic!("there is no 9") };
+        assert_eq!(refused.failed, [(7, Retval::INVALID_SW_IF_INDEX)]);
+        assert_eq!(shown(&served).await, before, "what was not made has no name and no index");
+        served.client.commit(site()).await.expect("all is well");
+        let up = shown(&served).await;
+        assert!(up.contains("192.0.2.1/24") && up.contains("pg0.100"), "{up}");
+        assert!(
+            served.cli("show ip fib").await.contains("192.0.3.9"),
+            "the route is over what came before it"
+        );
+        let twice = CreateVlanSubif { sw_if_index: FIRST, vlan_id: 100 };
+        assert_eq!(served.refusal(twice).await, Retval::VLAN_ALREADY_EXISTS);
+        let tags = CreateSubif {
+            sw_if_index: FIRST,
+            sub_id: 7,
+            sub_if_flags: SubIfFlags::ONE_TAG | SubIfFlags::EXACT_MATCH,
+            outer_vlan_id: 100,
+            ..Default::default()
+        };
+        assert_eq!(served.refusal(tags).await, Retval::VLAN_ALREADY_EXISTS);
+        let mut batch = Batch::new();
+        batch.add(&DeleteLoopback { sw_if_index: first }).unwrap();
+        batch.add(&loopback(3)).unwrap();
+        batch.add(&address(1, true, "192.0.2.1/24")).unwrap();
+        served.client.commit(batch).await.expect("the name and the address are free by then");
+        let text = served.cli("show interface address").await;
+        assert!(text.contains("loop3") && text.matches("192.0.2.1/24").count() == 1, "{text}");
     });
 }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proptest::prelude::*;
 use weft_control::{ChangeSet, Configured, Object, Owner, Purpose, Value, settings};
+use weft_devices::pg::{Mode, PgId};
 use weft_engine::InterfaceIndex as Index;
 use weft_nodes::fib::{Action, DropKind, Ip4, Ip6, PathTarget, Preference, RoutePath};
 use weft_nodes::headers::MacAddr;
@@ -62,8 +63,8 @@ enum What {
 enum Step {
     Add(Who, What),
     Delete(Who, What),
-    /// An interface is deleted and made again.
-    Again(u32),
+    /// An interface is deleted, and made again by a change set of the command line that has these steps too.
+    Again(u32, Vec<What>),
     /// It says these things again, and nothing else.
     Resync(Who, Vec<What>),
 }
@@ -138,7 +139,7 @@ fn mac(number: u8) -> MacAddr {
 }
 
 /// What should be there.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Model {
     /// Who wants an address, in the order in which they said so.
     addresses: BTreeMap<(u32, u8), Vec<Who>>,
@@ -455,8 +456,10 @@ impl Model {
         assert_eq!(attached, self.attached.keys().copied().collect());
         let wanted = self.addresses.len() + self.neighbors.len() + self.tables.len() + self.mtus.len();
         let wanted = wanted + self.rules.len() + usize::from(!self.set.is_empty()) + self.attached.len();
-        let known =
-            |object: &&Object| !matches!(object, Object::Setting(setting, _) if **setting != settings::MTU);
+        let known = |object: &&Object| {
+            !matches!(object, Object::Setting(setting, _) if **setting != settings::MTU)
+                && !matches!(object, Object::Interface(_))
+        };
         let count = dataplane.owned().map(|(object, _)| object).filter(known).count();
         assert_eq!(count, wanted, "objects with owners: {:?}", dataplane.owned().collect::<Vec<_>>());
     }
@@ -703,7 +706,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (who(), what()).prop_map(|(who, what)| Step::Add(who, what)),
         4 => (who(), what()).prop_map(|(who, what)| Step::Delete(who, what)),
-        1 => (INTERFACES).prop_map(Step::Again),
+        1 => (INTERFACES, proptest::collection::vec(what(), 0..4)).prop_map(|(on, with)| Step::Again(on, with)),
         1 => (
             prop_oneof![Just(Who::Agent(0)), Just(Who::Agent(1)), Just(Who::Startup)],
             proptest::collection::vec(what(), 0..4),
@@ -730,17 +733,24 @@ async fn run(fronts: &Fronts, steps: Vec<Step>) {
                 );
                 assert!(model.delete(*who, *what) == done || by_habit && done, "{step:?}");
             }
-            Step::Again(on) => {
+            Step::Again(on, with) => {
+                model.again(*on);
+                let mut tried = model.clone();
+                let good = with.iter().all(|what| tried.add(Who::Cli, *what, false));
                 fronts.with(|dataplane| {
                     dataplane.delete_interface(Index(*on)).expect("nothing stands on it");
                     // Its index is free when the workers have forgotten it.
                     dataplane.settle(std::time::Duration::from_secs(10), |dataplane| {
                         dataplane.poll();
-                        dataplane.interfaces.next_index() == Index(*on)
+                        dataplane.interfaces.reserve("").is_ok_and(|at| at.index() == Index(*on))
                     });
+                    assert_eq!(port_with(dataplane, *on, with), good, "{step:?}");
+                    // One that was refused has left nothing behind, so it can be made.
                     ports(dataplane, *on);
                 });
-                model.again(*on);
+                if good {
+                    model = tried;
+                }
             }
             Step::Resync(who, said) => {
                 let said: Vec<What> = said.iter().copied().filter(|what| can(*who, *what)).collect();
@@ -753,9 +763,22 @@ async fn run(fronts: &Fronts, steps: Vec<Step>) {
     }
 }
 
+/// Makes a port by a change set with further steps; says whether it was done.
+fn port_with(dataplane: &mut Dataplane, on: u32, with: &[What]) -> bool {
+    let mut changes = ChangeSet::new(Owner::CLI);
+    let index =
+        dataplane.note_pg_interface(&mut changes, PgId(on), Mode::Ethernet, None).expect("there is room");
+    assert_eq!(index, Index(on));
+    let noted = with.iter().all(|what| note(dataplane, &mut changes, *what, true));
+    let could = dataplane.change(&changes, Purpose::Try).is_ok();
+    assert!(dataplane.interfaces.get(index).is_none(), "a dry run makes none");
+    let done = noted && dataplane.change(&changes, Purpose::Make).is_ok();
+    assert_eq!(done, noted && could);
+    done
+}
+
 /// Makes a port, which vplaned knows too.
 fn ports(dataplane: &mut Dataplane, on: u32) {
-    use weft_devices::pg::{Mode, PgId};
     let index = dataplane.create_pg_interface(PgId(on), Mode::Ethernet, None).expect("a port");
     assert_eq!(index, Index(on));
     vplaned::bind(dataplane, index);

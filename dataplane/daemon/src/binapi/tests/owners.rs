@@ -65,8 +65,8 @@ fn what_two_want_goes_with_the_last_of_them() {
         assert_eq!(known(dataplane), (0, None));
         assert_eq!(
             dataplane.owned().count(),
-            1,
-            "pg0 is up by the command line: {:?}",
+            2,
+            "pg0 is there and up by the command line: {:?}",
             dataplane.owned().last()
         );
     }
@@ -183,5 +183,30 @@ fn every_setting_has_a_message() {
         assert_eq!(of("urpf"), ("off".into(), String::new()));
         assert_eq!(of("tcp-mss"), ("1300".into(), "api".into()));
         assert_eq!(of("admin-state"), ("up".into(), "cli".into()));
+    });
+}
+
+#[test]
+fn an_agents_resync_sweeps_the_interfaces_that_it_does_not_create_again() {
+    serve(&["create loopback interface instance 4"], |served| async move {
+        let agent = served.another("agent").await;
+        let instance = |user_instance| CreateLoopbackInstance {
+            is_specified: true,
+            user_instance,
+            ..CreateLoopbackInstance::default()
+        };
+        let kept = agent.request(&instance(5)).await.unwrap().sw_if_index;
+        let address = SwInterfaceAddDelAddress { sw_if_index: kept, ..add(ADDRESS) };
+        agent.request(&address).await.unwrap();
+        agent.request(&instance(6)).await.unwrap();
+        agent.request(&WeftResyncBegin {}).await.unwrap();
+        assert_eq!(agent.request(&instance(5)).await.unwrap().sw_if_index, kept, "it is said again");
+        assert!(agent.request(&instance(5)).await.is_err(), "once");
+        assert!(agent.request(&instance(4)).await.is_err(), "it is another's");
+        agent.request(&address).await.unwrap();
+        assert_eq!(agent.request(&WeftResyncEnd {}).await.unwrap().removed, 1);
+        let text = served.cli("show interface address").await;
+        assert!(text.contains("loop4") && text.contains("loop5") && text.contains(ADDRESS), "{text}");
+        assert!(!text.contains("loop6"), "{text}");
     });
 }

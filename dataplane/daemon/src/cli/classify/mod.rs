@@ -69,7 +69,7 @@ fn set_names(dataplane: &Dataplane) -> Vec<Candidate> {
 
 fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let set = args.word("rule set")?.to_owned();
-    let mut reader = rule::Reader { dataplane, next_hops: Vec::new() };
+    let mut reader = rule::Reader { dataplane, changes, next_hops: Vec::new() };
     let rule = text::read(args, &mut reader)?;
     changes.add_rule(&set, WantedRule::noted(rule, &reader.next_hops));
     Ok(())
@@ -124,7 +124,7 @@ fn note_file(
     path: &str,
     lines: &str,
 ) -> Result<(), CliError> {
-    let mut reader = rule::Reader { dataplane, next_hops: Vec::new() };
+    let mut reader = rule::Reader { dataplane, changes, next_hops: Vec::new() };
     let rules = text::read_lines(path, lines, &mut reader)?;
     let next_hops = reader.next_hops;
     changes.set_rules(
@@ -144,21 +144,25 @@ fn delete_set(_: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Re
 
 fn attach(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let set = args.word("rule set")?.to_owned();
-    let (interface, direction) = place(dataplane, args)?;
+    let (interface, direction) = place(dataplane, changes, args)?;
     changes.attach(&set, interface, direction);
     Ok(())
 }
 
 fn detach(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
-    let (interface, direction) = place(dataplane, args)?;
+    let (interface, direction) = place(dataplane, changes, args)?;
     changes.delete(Object::Attachment(interface, direction));
     Ok(())
 }
 
 /// Takes what packets meet a set.
-fn place(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<(InterfaceIndex, Direction), CliError> {
+fn place(
+    dataplane: &Dataplane,
+    changes: &ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<(InterfaceIndex, Direction), CliError> {
     args.expect("interface")?;
-    let interface = super::interface(args, dataplane)?;
+    let interface = super::interface(args, dataplane, changes)?;
     let direction = args.one_of(&DIRECTIONS)?;
     args.finish()?;
     Ok((interface, direction))

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use weft_classify::text::{Names, Resolve};
 use weft_cli::{Args, CliError};
+use weft_control::ChangeSet;
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::AdjacencyId;
 
@@ -13,17 +14,18 @@ use crate::state::Dataplane;
 /// Reads rules, and notes the next hops that they name.
 pub struct Reader<'a> {
     pub dataplane: &'a Dataplane,
+    pub changes: &'a ChangeSet,
     pub next_hops: Vec<(InterfaceIndex, Ipv4Addr)>,
 }
 
 impl Resolve for Reader<'_> {
     fn interface(&mut self, args: &mut Args<'_>) -> Result<InterfaceIndex, CliError> {
-        super::super::interface(args, self.dataplane)
+        super::super::interface(args, self.dataplane, self.changes)
     }
 
     fn next_hop(&mut self, args: &mut Args<'_>) -> Result<AdjacencyId, CliError> {
         let address: Ipv4Addr = args.parse("address of a neighbour")?;
-        let named = args.take_if("interface", |name| self.dataplane.interfaces.find(name));
+        let named = args.take_if("interface", |name| self.changes.find_interface(self.dataplane, name));
         let interface = named.or_else(|| on_link(self.dataplane, address)).ok_or_else(|| {
             args.reject(format!("{address} is on the link of no interface; name the interface after it"))
         })?;

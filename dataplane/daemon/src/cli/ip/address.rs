@@ -18,7 +18,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 
 fn set(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let del = args.keyword("del");
-    let index = super::super::interface(args, dataplane)?;
+    let index = super::super::interface(args, dataplane, changes)?;
     if del && args.keyword("all") {
         changes.delete_addresses(index);
         return args.finish();

@@ -67,14 +67,14 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     // In VPP the word tells such entries from learned ones; what is configured here is always static.
     let _ = args.keyword("static");
-    let index = interface(args, dataplane)?;
+    let index = interface(args, dataplane, changes)?;
     changes.add_neighbor(index, args.parse::<IpAddr>("IP address")?, args.parse("MAC address")?);
     args.finish()
 }
 
 fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let _ = args.keyword("static");
-    let index = interface(args, dataplane)?;
+    let index = interface(args, dataplane, changes)?;
     changes.delete(Object::Neighbor(index, args.parse("IP address")?));
     // Whoever repeats the command that made it, with "del", says this too.
     let _: Option<MacAddr> = args.optional("MAC address")?;

@@ -261,7 +261,7 @@ fn path<F: Configured>(
 ) -> Result<RoutePath<F>, CliError> {
     let mut target = target(dataplane, changes, args)?;
     if let PathTarget::Via { interface, .. } = &mut target {
-        *interface = args.take_if("interface", |name| dataplane.interfaces.find(name));
+        *interface = args.take_if("interface", |name| changes.find_interface(dataplane, name));
     }
     let mut path = RoutePath::new(target);
     if args.keyword("weight") {
@@ -294,7 +294,7 @@ fn target<F: Configured>(
     if let Some(address) = args.take_if("next hop", |word| word.parse::<F::Addr>().ok()) {
         return Ok(PathTarget::Via { address, interface: None });
     }
-    Ok(PathTarget::Connected(super::super::interface(args, dataplane)?))
+    Ok(PathTarget::Connected(super::super::interface(args, dataplane, changes)?))
 }
 
 #[cfg(test)]

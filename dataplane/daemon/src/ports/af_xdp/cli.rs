@@ -3,39 +3,45 @@
 
 use std::collections::BTreeSet;
 
-use weft_cli::{Args, CliError, Command, Reply};
+use weft_cli::{Args, CliError, Command};
+use weft_control::ChangeSet;
 use weft_devices::af_xdp::device::AF_XDP;
+use weft_engine::InterfaceIndex;
 
-use crate::cli::create::{common, created, delete};
-use crate::cli::{complete_interface, refused};
+use crate::cli::create::{common, create, delete};
+use crate::cli::refused;
 use crate::config::af_xdp::{self, AfXdp, LAST_WORKER, Mode, WorkerNumber, ZeroCopy};
+use crate::config::interfaces::Interface;
 use crate::config::values::{HostInterface, InterfaceName, number_list};
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("create interface af_xdp", create_af_xdp)
+        create("create interface af_xdp", create_af_xdp)
             .synopsis(
                 "host-if <name> [name <interface>] [num-rx-queues <n>|all] [rx-queue-size <n>] [tx-queue-size <n>] \
                  [zero-copy|no-zero-copy] [mode auto|native|generic] [netns <name>] [workers <list>] [tx-budget <n>] \
                  [busy-poll-usec <n>] [busy-poll-budget <n>] [host-tap <name>]",
             )
             .help("Serve the queues of a Linux interface"),
-        complete_interface(Command::new("delete interface af_xdp", delete_af_xdp), &[])
+        delete("delete interface af_xdp", &AF_XDP, "AF_XDP port")
             .synopsis("<interface>")
             .help("Give a Linux interface back to the host"),
     ]
 }
 
-fn create_af_xdp(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn create_af_xdp(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+) -> Result<InterfaceIndex, CliError> {
     let _ = args.keyword("host-if");
     let host: HostInterface = args.parse("network interface")?;
     let mut port = AfXdp::new(host.clone(), common(InterfaceName::from(&host)));
     while !args.is_empty() {
         read_af_xdp(&mut port, args)?;
     }
-    let index = dataplane.create_af_xdp(&port).map_err(refused)?;
-    Ok(created(dataplane, index))
+    Interface::new(port).create(dataplane, changes).map_err(refused)
 }
 
 fn read_af_xdp(port: &mut AfXdp, args: &mut Args<'_>) -> Result<(), CliError> {
@@ -74,8 +80,4 @@ fn read_af_xdp(port: &mut AfXdp, args: &mut Args<'_>) -> Result<(), CliError> {
         return Err(args.unexpected());
     }
     Ok(())
-}
-
-fn delete_af_xdp(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    delete(dataplane, args, &AF_XDP, "AF_XDP port")
 }
