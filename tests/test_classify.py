@@ -51,7 +51,7 @@ def test_drop_and_pass(net):
         right.expect(_to(7005), what="the packet that rule 2 lets pass")
         poll_until(lambda: _hits(net.weft, 1) == 2, 5, "two packets denied")
         right.expect_none(lambda frame: _to(7000)(frame) or _to(7009)(frame), what="a denied packet")
-    denied = [count for (node, _), count in net.weft.errors().items() if node == "ip4-classify"]
+    denied = [count for (node, _), count in net.weft.drops().items() if node == "ip4-classify"]
     assert denied == [2]
     assert "1 received" in a.host.output("ping", "-c", 1, "-W", 2, b.host_ip), "the last rule lets it pass"
 
@@ -116,7 +116,7 @@ def test_a_policer_limits(net):
         for _ in range(200):
             left.send(_frame(net, 7000))
         poll_until(lambda: _hits(net.weft, 1) == 200, 10, "all packets have met the rule")
-    policed = [count for (node, _), count in net.weft.errors().items() if node == "ip4-classify"]
+    policed = [count for (node, _), count in net.weft.drops().items() if node == "ip4-classify"]
     # The bucket refills by one packet a second, however long this took.
     assert 100 <= policed[0] <= 190
 

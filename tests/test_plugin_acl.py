@@ -114,12 +114,12 @@ def test_a_reload_under_traffic_changes_nothing(net):
     poll_until(lambda: any(flow["to"].endswith(":5201") and sum(flow["packets"]) > 100
                            for flow in net.weft.flows("protocol tcp")), SECONDS, "it runs")
     shown, counted = net.weft.cli("show acl-plugin interface"), met(net, 0, 0)
-    drops = net.weft.errors()
+    drops = net.weft.drops()
     for _ in range(20):
         net.weft.cli("plugin reload acl")
     assert net.weft.cli_json("show plugins")["plugins"][0]["reloads"] == 20
     assert finished(client)["sum_sent"]["bytes"] >= 20 << 20
-    assert net.weft.errors() == drops
+    assert net.weft.drops() == drops
     assert net.weft.cli("show acl-plugin interface") == shown and met(net, 0, 0) == counted
     # The lists are those from before, and still in force.
     assert "other" in net.weft.cli("show acl-plugin acl")

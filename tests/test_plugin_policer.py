@@ -43,7 +43,7 @@ def _counted(net, what="packets"):
 
 
 def _drops(net, node):
-    return sum(count for (of, _), count in net.weft.errors().items() if of == node)
+    return sum(count for (of, _), count in net.weft.drops().items() if of == node)
 
 
 def _iperf3(source, destination, *options):

@@ -237,9 +237,13 @@ interfaces {{
         return {t["name"]: n["vectors"] for t in threads for n in t["nodes"] if n["name"] == node}
 
     def errors(self):
-        """{(node, reason): count} of drop reasons that were counted."""
+        """{(node, reason): count} of what nodes have counted: packets that ended, and events."""
+        return {(e["node"], e["reason"]): e["count"] for e in self.cli_json("show errors")["errors"]}
+
+    def drops(self):
+        """{(node, reason): count} of packets that ended."""
         found = self.cli_json("show errors")["errors"]
-        return {(e["node"], e["reason"]): e["count"] for e in found if e.get("kind") != "event"}
+        return {(e["node"], e["reason"]): e["count"] for e in found if e["kind"] == "drop"}
 
     def buffers_used(self):
         return sum(pool["used"] for pool in self.cli_json("show buffers")["pools"])

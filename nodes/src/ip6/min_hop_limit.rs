@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip6-min-hop-limit: packets for this host come from senders that are near enough (RFC 5082), as ip4-min-ttl has it of IPv4.
+//! ip6-min-hop-limit: packets for this host come from senders that are near enough (RFC 5082), as its like for IPv4 has it.
 
 use weft_engine::Context;
 use weft_engine::feature::FeatureSpec;
