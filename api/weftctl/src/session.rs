@@ -143,9 +143,10 @@ fn strip_json(line: &str) -> Option<&str> {
     (command.is_empty() || command.ends_with(char::is_whitespace)).then_some(command)
 }
 
-/// Whether a person looks at a terminal that has not room for the text.
+/// Whether a person looks at a terminal that has not room for the text. A terminal that does not know its size (a serial line) says 0.
 fn is_long(text: &str) -> bool {
-    let rows = || terminal::size().map_or(usize::MAX, |(_, rows)| usize::from(rows));
+    let known = || terminal::size().ok().map(|(_, rows)| usize::from(rows)).filter(|rows| *rows > 0);
+    let rows = || known().unwrap_or(usize::MAX);
     io::stdout().is_terminal() && io::stdin().is_terminal() && text.lines().count() >= rows()
 }
 

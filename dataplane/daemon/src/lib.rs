@@ -48,7 +48,7 @@ pub mod subsystem;
 mod testing;
 pub mod threads;
 pub mod topology;
-mod trial;
+pub mod trial;
 pub mod vplaned;
 
 /// Of this build.

@@ -10,7 +10,7 @@ use weft_daemon::args::Args;
 use weft_daemon::config::{self, Parsed};
 use weft_daemon::os::{Role, daemonise};
 use weft_daemon::topology::Topology;
-use weft_daemon::{crash, main_loop};
+use weft_daemon::{crash, main_loop, trial};
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -36,7 +36,7 @@ fn run(args: &Args) -> Result<bool> {
         eprintln!("{warnings}");
     }
     if args.check_config.is_some() {
-        let found = config::check::machine(&config, &source, &Topology::read()?);
+        let found = trial::check(&config, &source, &Topology::read()?);
         found.warnings.iter().for_each(|it| eprintln!("{}", it.said_of(source.name(), "warning")));
         found.errors.iter().for_each(|it| eprintln!("{}", it.said_of(source.name(), "error")));
         if found.errors.is_empty() {

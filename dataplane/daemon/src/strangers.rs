@@ -31,7 +31,7 @@ fn check(text: &str) -> (String, String) {
         Err(report) => return (report.to_string(), String::new()),
         Ok(parsed) => parsed,
     };
-    let found = config::check::machine(&report.config, &source, &Topology::read().unwrap());
+    let found = crate::trial::check(&report.config, &source, &Topology::read().unwrap());
     let say = |list: &[Finding], severity: &str| {
         list.iter().map(|it| it.said_of("f", severity)).collect::<Vec<_>>().join("\n")
     };

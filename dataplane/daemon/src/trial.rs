@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A start in memory, for `--check-config`: what only the start itself can judge.
+//! A start in memory, for `--check-config`: what only the start itself can judge. A file that is called good starts.
 //!
 //! A dataplane is put together as the start does it, with few buffers, and what the file says is made in its order on interfaces that
 //! have no device below. No thread, no socket and no device is made, and no file but those of plugins is read: these are loaded as the
@@ -15,7 +15,7 @@ use weft_control::{ChangeSet, Owner, Purpose};
 
 use crate::assembly::assemble_serving;
 use crate::config::af_xdp::AfXdp;
-use crate::config::check::Findings;
+use crate::config::check::{self, Findings};
 use crate::config::interfaces::Common;
 use crate::config::{Config, Source, Span};
 use crate::error::sentence;
@@ -30,8 +30,15 @@ const FEW: NonZeroU32 = NonZeroU32::new(1024).expect("not 0");
 /// Lines of the log that are told.
 const LINES: usize = 1000;
 
+/// What is wrong with a configuration on this machine: what can be seen without starting, and what a start in memory meets.
+pub fn check(config: &Config, source: &Source, topology: &Topology) -> Findings {
+    let mut found = check::machine(config, source, topology);
+    start(config, source, topology, &mut found);
+    found
+}
+
 /// Starts in memory, and adds what is wrong to `found`.
-pub fn start(config: &Config, source: &Source, topology: &Topology, found: &mut Findings) {
+fn start(config: &Config, source: &Source, topology: &Topology, found: &mut Findings) {
     // What is wrong with its cores is found already.
     let Ok(plan) = Plan::new(&config.cpu, topology) else { return };
     let said = Recent::new(LINES);

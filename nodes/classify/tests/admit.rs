@@ -88,7 +88,7 @@ impl Lab {
         let packet = self.packet(port, transport);
         self.bed.pass(port, &packet);
         self.bed.nothing_sent();
-        self.bed.counted(&[(&format!("{node}/denied"), 1)]);
+        self.bed.drops(&[(&format!("{node}/denied"), 1)]);
     }
 
     fn flows(&self) -> Vec<bool> {
@@ -188,7 +188,7 @@ fn seen(lab: &mut Lab) -> impl PartialEq + std::fmt::Debug {
     (
         [0, 1].map(|port| lab.bed.sent(port)),
         contexts.map(|contexts| format!("{contexts:?}")),
-        lab.bed.moved(),
+        lab.bed.dropped(),
         lab.tracker.flows().map(|flow| (flow.state, flow.admitted, flow.mark)).collect::<Vec<_>>(),
     )
 }

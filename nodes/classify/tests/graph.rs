@@ -89,7 +89,7 @@ fn rules_pass_drop_and_count_in_their_order() {
     assert_eq!(lab.bed.only(1).len(), 42);
     lab.send(54);
     lab.bed.nothing_sent();
-    lab.bed.counted(&[("ip4-classify/denied", 1)]);
+    lab.bed.counted(&[("ip4-classify/denied", 1), ("ip4-classify/hits", 2)]);
     let p0 = lab.bed.ports[0];
     lab.bed.pass(0, &p0.incoming().ipv4(p0.peer, p0.address).ping(1, 1));
     assert_eq!(lab.bed.only(0).len(), 42, "no rule decides about the echo request");
@@ -139,7 +139,7 @@ fn a_frame_is_redirected_to_a_port_as_it_is() {
     lab.bed.change(p0.index, |port| port.link_up = false);
     lab.bed.pass(0, &frame);
     lab.bed.nothing_sent();
-    let drops: u64 = lab.bed.moved().iter().map(|(_, count)| count).sum();
+    let drops: u64 = lab.bed.dropped().iter().map(|(_, count)| count).sum();
     assert_eq!(drops, 1);
 
     let sub = {
@@ -183,7 +183,7 @@ fn what_leaves_meets_the_rules_of_its_interface() {
     lab.attach(1, Direction::Output).unwrap();
     lab.send(1);
     lab.bed.nothing_sent();
-    lab.bed.counted(&[("ip4-classify-output/denied", 1)]);
+    lab.bed.drops(&[("ip4-classify-output/denied", 1)]);
     lab.send(2);
     let out = lab.bed.only(1);
     let ip = Ipv4Header::ref_from_prefix(&out[14..]).unwrap().0;
@@ -222,11 +222,11 @@ fn a_policer_lets_its_burst_through() {
     let mut lab = Lab::with([limited.clone()]);
     (0..15).for_each(|_| lab.send(7));
     assert_eq!(lab.bed.sent(1).len(), 10);
-    lab.bed.counted(&[("ip4-classify/policed", 5)]);
+    lab.bed.drops(&[("ip4-classify/policed", 5)]);
     // The rule keeps its bucket, the empty one, when others change.
     lab.replace([limited, rule(2, to_port(8), Verdict::Drop)]).unwrap();
     lab.send(7);
-    lab.bed.counted(&[("ip4-classify/policed", 1)]);
+    lab.bed.drops(&[("ip4-classify/policed", 1)]);
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn replacing_a_set_under_traffic_loses_nothing() {
         }
     });
     lab.bed.run();
-    let denied = lab.bed.moved();
+    let denied = lab.bed.dropped();
     assert_eq!(denied, [("ip4-classify/denied".to_owned(), PACKETS)]);
     let hits = [0, 1, 2].map(|id| lab.hits(id).0);
     assert_eq!(hits.iter().sum::<u64>(), PACKETS, "{hits:?}");

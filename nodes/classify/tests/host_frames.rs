@@ -53,7 +53,7 @@ impl Lab {
         self.bed.run();
         let punted = self.bed.punted(0);
         match punted.is_empty() {
-            true => self.bed.counted(&[("ethernet-classify/denied", 1)]),
+            true => self.bed.drops(&[("ethernet-classify/denied", 1)]),
             false => assert_eq!(punted, [frame], "as it came"),
         }
         !punted.is_empty()

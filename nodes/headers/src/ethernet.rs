@@ -297,6 +297,7 @@ mod tests {
         for text in ["aa:bb:cc:dd:ee:ff", "AA:bb:CC:dd:EE:ff", "aabb.ccdd.eeff"] {
             assert_eq!(text.parse(), Ok(mac), "{text}");
         }
+        assert_eq!("a:b:0c:D:e:f".parse(), Ok(MacAddr([0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f])));
         for text in [
             "",
             ":",
@@ -304,7 +305,8 @@ mod tests {
             "aa:bb:cc:dd:ee:ff:00",
             "aabb.ccdd",
             "aabb.ccdd.eeff.0011",
-            "a:b:c:d:e:f",
+            "a:b:c:d:e:",
+            "a:b:c:d:e:0ff",
             "aa:bb:cc:dd:ee:fg",
             "+a:bb:cc:dd:ee:ff",
             "aabbccddeeff",

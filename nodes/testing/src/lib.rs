@@ -22,7 +22,7 @@
 
 mod devices;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -457,6 +457,28 @@ impl Bed {
             })
             .filter(|(_, delta)| *delta > 0)
             .collect()
+    }
+
+    /// Those of them that count drops.
+    pub fn dropped(&mut self) -> Vec<(String, u64)> {
+        let mut moved = self.moved();
+        let reasons =
+            self.engine.graph().reasons().filter(|(_, reason, _)| reason.spec.kind == ReasonKind::Drop);
+        let drops: BTreeSet<String> = reasons
+            .map(|(_, reason, node)| format!("{}/{}", node.unwrap_or("?"), reason.spec.name))
+            .collect();
+        moved.retain(|(name, _)| drops.contains(name));
+        moved
+    }
+
+    /// Exactly these counters of drops have moved since the last look, whatever else was counted.
+    #[track_caller]
+    pub fn drops(&mut self, expected: &[(&str, u64)]) {
+        let dropped = self.dropped();
+        let dropped: Vec<(&str, u64)> = dropped.iter().map(|(name, delta)| (name.as_str(), *delta)).collect();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(dropped, expected);
     }
 
     /// Exactly these counters have moved since the last look.

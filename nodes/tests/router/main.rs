@@ -359,10 +359,16 @@ fn a_table_that_a_route_leads_to_stays_and_its_users_are_named() {
     };
     (0..5).for_each(|number| delete(&format!("10.8.{number}.0/24")));
     delete("10.9.0.0/16");
-    // Its own routes keep no table.
-    let action = Action::Set(Preference::default(), vec![RoutePath::new(PathTarget::Table(red))]);
-    let own = Change { prefix: net("10.0.0.0/8"), owner: Owner::CLI, action };
-    bed.router.apply(&mut bed.engine, &bed.interfaces, red, &[own]).unwrap();
+    // Its own routes keep no table, and none of them can lead back into it.
+    let own = |target| {
+        let action = Action::Set(Preference::default(), vec![RoutePath::new(target)]);
+        [Change { prefix: net("10.0.0.0/8"), owner: Owner::CLI, action }]
+    };
+    let circle = own(PathTarget::Table(red));
+    let refused = bed.router.apply(&mut bed.engine, &bed.interfaces, red, &circle);
+    let expected = vec![(0, RouteError::OwnTable(net("10.0.0.0/8")))];
+    assert!(matches!(refused, Err(RouterError::Apply(ApplyError::Refused(errors))) if errors == expected));
+    bed.router.apply(&mut bed.engine, &bed.interfaces, red, &own(PathTarget::Local)).unwrap();
     bed.router.delete_table::<Ip4>(&mut bed.engine, &bed.interfaces, 7).unwrap();
 
     let action = Action::Set(Preference::default(), vec![RoutePath::new(PathTarget::Table(red))]);

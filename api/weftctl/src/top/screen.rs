@@ -54,7 +54,7 @@ pub fn draw(app: &mut App, area: Rect, buffer: &mut Buffer, now: Instant) {
             .then(|| format!("{} of {} columns", widths.len(), table.columns.len()));
         let rows = Some(place(top, page, table.rows.len())).filter(|rows| !rows.is_empty());
         let missing: Vec<String> = rows.into_iter().chain(columns).collect();
-        tab_line(app.pane, &missing.join(", "), line, buffer);
+        tab_line(app.pane, missing, line, buffer);
     }
     if let Some(line) = heading {
         row(&table, &widths, &mut table.columns.iter().map(|column| column.title()), line, buffer, BOLD);
@@ -105,22 +105,28 @@ fn place(top: usize, page: usize, rows: usize) -> String {
     format!("{}-{} of {rows}", top + 1, (top + page).min(rows))
 }
 
-fn tab_line(chosen: Pane, place: &str, line: Rect, buffer: &mut Buffer) {
+/// The panes, and what of the chosen one is not seen, the most important first: of that, as much as there is room for.
+fn tab_line(chosen: Pane, mut missing: Vec<String>, line: Rect, buffer: &mut Buffer) {
     let width = usize::from(line.width);
     let label = |(index, pane): (usize, &Pane)| format!("{} {}", index + 1, pane.title());
     let labels: Vec<String> = Pane::ALL.iter().enumerate().map(label).collect();
-    let all: usize = labels.iter().map(|label| label.len() + GAP).sum();
+    let own: usize =
+        labels.iter().zip(Pane::ALL).filter(|(_, pane)| *pane == chosen).map(|(label, _)| label.len()).sum();
+    while !missing.is_empty() && own + GAP + missing.join(", ").len() > width {
+        missing.pop();
+    }
+    let place = missing.join(", ");
+    let all = labels.iter().map(|label| label.len() + GAP).sum::<usize>() + place.len();
+    let all = if place.is_empty() { all - GAP } else { all };
     let mut column = 0;
     for (label, pane) in labels.iter().zip(Pane::ALL) {
         let style = if pane == chosen { CHOSEN } else { Style::new() };
         // Where not all fit beside what says that something is missing, the chosen one is what there is room for.
-        if all + place.len() <= width + GAP || pane == chosen {
+        if all <= width || pane == chosen {
             column += put(buffer, line, column, label, style) + GAP;
         }
     }
-    if column + place.len() <= width {
-        put(buffer, line, width - place.len(), place, Style::new());
-    }
+    put(buffer, line, width.saturating_sub(place.len()), &place, Style::new());
 }
 
 /// Widths of the columns that have room, from the left.

@@ -30,7 +30,7 @@ fn one_frame() {
         "\nInterfaces\nName ",
         "\np0 ",
         "\nip4-lookup ",
-        "ip4-lookup  no-route  drop  no route to the destination\n",
+        "ip4-lookup  no-route  no route to the destination\n",
     ] {
         assert!(ran.stdout.contains(text), "{text:?} is missing in:\n{}", ran.stdout);
     }

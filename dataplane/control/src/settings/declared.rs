@@ -15,7 +15,7 @@ use thiserror::Error;
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::InterfaceError;
 
-use super::{ALL, Scope, ScopeOf, Setting, Words};
+use super::{Scope, ScopeOf, Setting, Words};
 use crate::Control;
 use crate::change_set::Object;
 use crate::commit::Trial;
@@ -182,6 +182,11 @@ impl Declared {
         Ok(made)
     }
 
+    /// Those of the plugins that are loaded.
+    pub fn settings(&self) -> impl Iterator<Item = &'static Setting> + use<'_> {
+        self.known.values().flatten().copied()
+    }
+
     fn is_known(&self, setting: &Setting) -> bool {
         let of_plugin = setting.plugin().and_then(|plugin| self.known.get(plugin));
         of_plugin.is_some_and(|known| known.iter().any(|known| std::ptr::eq(*known, setting)))
@@ -238,17 +243,6 @@ pub(super) fn plan(
 }
 
 impl Control {
-    /// All settings: the built-in ones, and those of the plugins that are loaded.
-    pub fn known_settings(&self) -> impl Iterator<Item = &'static Setting> + use<'_> {
-        ALL.iter().copied().chain(self.declared.known.values().flatten().copied())
-    }
-
-    /// The setting of a name.
-    pub fn setting(&self, name: &str) -> Result<&'static Setting, StepError> {
-        let found = self.known_settings().find(|setting| setting.name == name);
-        found.ok_or_else(|| StepError::NoSuchSetting(name.to_owned()))
-    }
-
     /// What a plugin declares, as settings. They are not known yet ([`Control::adopt_settings`]).
     pub fn make_settings(
         &mut self,

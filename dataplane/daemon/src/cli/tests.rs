@@ -375,10 +375,8 @@ fn commands_of_ipv6_are_those_of_ipv4() {
             .contains("loop0 is admin down\n  Link-local address(es):\n    fe80::7\n")
     );
     let error = bed.refusal("set interface ip6 link-local loop0 2001:db8::1");
-    assert!(
-        error.message.contains("2001:db8::1 is not a link-local address: expected one of fe80::/10"),
-        "{error}"
-    );
+    let expected = "ip6-link-local: expected an address of fe80::/10, or eui-64, found \"2001:db8::1\"";
+    assert_eq!(error.message, expected);
     bed.text("disable ip6 interface loop0");
     assert_eq!(bed.text("show ip6 interface"), "");
 

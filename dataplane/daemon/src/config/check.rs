@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be known of a configuration on this machine without starting: `--check-config` asks, so that a file that it calls good
-//! starts. What only the start can judge is found by one in memory ([`crate::trial`]).
+//! What can be known of a configuration on this machine without starting. `--check-config` asks for it ([`crate::trial::check`]).
 
 use std::path::Path;
 
 use super::{Config, Position, Source, cpu::Workers};
 use crate::topology::Topology;
-use crate::trial;
 
 /// Something that is wrong with a configuration on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +53,7 @@ impl Findings {
     }
 }
 
-/// Looks at cores, folders, files and interfaces, and starts in memory.
+/// Looks at cores, folders, files and interfaces.
 pub fn machine(config: &Config, source: &Source, topology: &Topology) -> Findings {
     let mut found = Findings::default();
     let workers = match config.cpu.place(topology.mask(), &topology.cores()) {
@@ -74,7 +72,6 @@ pub fn machine(config: &Config, source: &Source, topology: &Topology) -> Finding
     }
     found.at(None);
     files(config, &mut found);
-    trial::start(config, source, topology, &mut found);
     found
 }
 
@@ -126,7 +123,7 @@ mod tests {
     fn findings(text: &str) -> Findings {
         let source = Source::from_text("f", text);
         let config = parse(&source).expect("well-formed").config;
-        machine(&config, &source, &Topology::read().expect("this machine has cores"))
+        crate::trial::check(&config, &source, &Topology::read().expect("this machine has cores"))
     }
 
     fn texts(list: &[Finding]) -> Vec<&str> {
