@@ -125,9 +125,9 @@ def test_metrics_equal_what_weft_shows(network, trafficgen, exporter):
         raise AssertionError(f"metric and command differ: {last}") from None
     # What comes along the edges to a node is what it was given.
     samples = web.samples()
-    given = samples["weft_node_packets_total", frozenset({("node", "ip4-input")})]
+    given = samples["weft_node_packets_total", frozenset({("node", PLAIN_WAY[1])})]
     edges = [value for (name, labels), value in samples.items()
-             if name == "weft_edge_packets_total" and ("to", "ip4-input") in labels]
+             if name == "weft_edge_packets_total" and ("to", PLAIN_WAY[1]) in labels]
     assert edges and sum(edges) == given > 5000
 
 
@@ -225,7 +225,8 @@ def test_the_page_in_a_browser(lab, network, trafficgen, exporter):
     net = network()
     a, b = net.sites
     web = exporter(net.weft)
-    a.host.run("ping", "-c", 1, "-W", 2, b.host_ip)
+    # The first one waits for its neighbour, aside from the way.
+    a.host.run("ping", "-c", 2, "-i", 0.05, "-W", 2, b.host_ip)
     nodes = ["af-xdp-input", *PLAIN_WAY, f"{b.port}-tx"]
     way = list(zip(nodes, nodes[1:]))
 
@@ -263,7 +264,8 @@ def test_the_page_refreshes_itself(lab, network, trafficgen, exporter):
     net = network()
     a, b = net.sites
     web = exporter(net.weft)
-    a.host.run("ping", "-c", 1, "-W", 2, b.host_ip)
+    # The first one waits for its neighbour, aside from the way.
+    a.host.run("ping", "-c", 2, "-i", 0.05, "-W", 2, b.host_ip)
     last = PLAIN_WAY[-1], f"{b.port}-tx"
 
     def page(condition, what):

@@ -53,7 +53,7 @@ def test_every_front_end_sets_what_a_plugin_declares(bed):
     weft.cli("set interface probe level pg0 high")
     assert heard(weft) == ["limit 5", "level pg0 high"]
     assert shown(weft, "probe.limit") == ("5", ["cli"]) and shown(weft, "probe.level", "pg0") == ("high", ["cli"])
-    for command, expected in [("set probe limit 65", "packets from 1 to 64, or none"), ("set probe limit x", "packets"),
+    for command, expected in [("set probe limit 65", "it is no number from 1 to 64"), ("set probe limit x", "packets"),
                               ("set interface probe level pg0 huge", "low, middle or high"), ("set probe mac 01:00:5e:00:00:01", "unicast")]:
         assert expected in refusal(weft, command)
     assert heard(weft) == [], "what is refused is not told"

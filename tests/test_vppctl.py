@@ -78,7 +78,7 @@ def test_one_command(vppctl):
     assert vppctl("show", "version").startswith("weft ")
     assert vppctl("create loopback interface") == "loop0\r\n"
     assert vppctl("set", "int", "state", "loop0", "up") == ""
-    assert "\r\nloop0                             0      up " in vppctl("sh int")
+    assert "\r\nloop0                             1      up " in vppctl("sh int")
     assert vppctl("show verion").startswith("show: unknown input `verion'\r\n")
 
 
@@ -86,13 +86,14 @@ def test_one_command(vppctl):
 def test_a_pipe(vppctl, late):
     commands = b"create loopback interface\n\nset interface ip address loop0 10.1.0.1/24\nset int state loop0 up\nshow int addr"
     if not late:
-        assert vppctl(text=commands) == "loop0\r\nloop0 (up):\r\n  L3 10.1.0.1/24\r\n"
+        assert vppctl(text=commands) == "loop0\r\nlocal0 (dn):\r\nloop0 (up):\r\n  L3 10.1.0.1/24\r\n"
         return
     # The pipe ends when the last answer has been there, and vppctl has nothing to wake it.
     process = subprocess.Popen(vppctl.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdin.write(commands)
     process.stdin.flush()
     assert process.stdout.readline() == b"loop0\r\n"
+    assert process.stdout.readline() == b"local0 (dn):\r\n"
     assert process.stdout.readline() == b"loop0 (up):\r\n"
     assert process.stdout.readline() == b"  L3 10.1.0.1/24\r\n"
     assert process.communicate(timeout=30)[0] == b""
