@@ -12,7 +12,7 @@
 //!
 //! # What comes and changes
 //!
-//! The registry notes it ([`Interfaces::take_events`]), so whoever changes an interface need not know who hears of it, and
+//! The registry notes it ([`weft_nodes::interface::Interfaces::take_events`]), so whoever changes an interface need not know who hears of it, and
 //! what a transaction changes is heard when it is committed. `Dataplane::tell_of_changes` passes it on: the router first.
 //!
 //! # Deletion
@@ -26,7 +26,7 @@
 //! 4. The registry forgets it; then everybody hears that it is gone ([`Subsystem::interface_removed`]).
 //!
 //! A worker may be about to write down what names the object: a verdict is on its way to it, or a packet. Whoever keeps
-//! such things holds the [`Lease`] of the index until it has looked again, and the index is given out only then.
+//! such things holds the [`weft_engine::lease::Lease`] of the index until it has looked again, and the index is given out only then.
 //!
 //! Main thread only. A call of a subsystem does not delete or create interfaces and tables.
 

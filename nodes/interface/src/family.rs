@@ -130,7 +130,7 @@ pub struct Addressing<F: AddressFamily> {
     pub always: bool,
     /// The link-local address that an operator has chosen, in place of the one that follows from the MAC address.
     pub chosen_link_local: Option<F::Addr>,
-    /// The link-local address, while the family is enabled and has such. It follows from the rest: [`Addressing::settle`].
+    /// The link-local address, while the family is enabled and has such. It follows from the rest: `Addressing::settle` says how.
     pub link_local: Option<F::Addr>,
 }
 
