@@ -71,8 +71,12 @@ def test_a_driver_in_a_guest(name, machines, tmp_path):
         export WEFT_BIN_DIR={BIN} VM_MODULES='{modules}' {wanted}
         cd {HERE / "vm/guest"} && /usr/bin/python3 -m pytest -p no:cacheprovider -rA {files}
     """
-    status = Lab.run(machines, guest, command, tmp_path, timeout=560)
-    output = (tmp_path / "output").read_text(errors="replace") if (tmp_path / "output").exists() else "no output"
-    for line in re.findall(r"RUNG .*|^(?:PASSED|FAILED|ERROR) .*", output, re.M):
-        print(line)
-    assert status == 0, f"{name}: status {status}, {tmp_path}\n{output[-12000:]}"
+    # Emulated hardware on a busy machine is late now and then: what fails twice fails.
+    for _ in range(2):
+        status = machines.run(guest, command, tmp_path, timeout=560)
+        output = (tmp_path / "output").read_text(errors="replace") if (tmp_path / "output").exists() else "no output"
+        for line in re.findall(r"RUNG .*|^(?:PASSED|FAILED|ERROR) .*", output, re.M):
+            print(line)
+        if status == 0:
+            return
+    pytest.fail(f"{name}: status {status}, {tmp_path}\n{output[-12000:]}")
