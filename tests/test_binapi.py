@@ -223,7 +223,7 @@ def test_batches_of_100_000_routes_lose_no_packet(network, trafficgen):
     prefixes = [struct.pack(">I", 20 << 24 | number) for number in range(100_000)]
     flow = trafficgen.flow(a, b, rate=5_000, destination_ip="20.0.0.0", dst_count=65_536, flows=64, cpu=0)
     for is_add in (True, False):
-        changes = [message("ip_route_add_del", route_body(each, 32, b.host_ip, 1, is_add)) for each in prefixes]
+        changes = [message("ip_route_add_del", route_body(each, 32, b.host_ip, 2, is_add)) for each in prefixes]
         quiet = bytes([2])
         raw.socket.sendall(message("weft_batch_begin", quiet) + b"".join(changes) + message("weft_batch_commit"))
         assert struct.unpack_from(">i", raw.receive(), 6) == (0,)

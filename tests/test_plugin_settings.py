@@ -70,6 +70,7 @@ def test_every_front_end_sets_what_a_plugin_declares(bed):
     assert api.weft_setting_unset(name="probe.limit").retval == 0
     # Says everything again, but for the level.
     bed.done(api.weft_resync_begin())
+    bed.done(api.pg_create_interface_v3(interface_id=0, pg_flags=0, gso_size=0, mode=0))
     bed.done(api.weft_resync_end())
     assert heard(weft) == ["limit 5", "level pg0 high"]
 
