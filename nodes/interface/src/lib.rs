@@ -620,7 +620,8 @@ impl Interfaces {
     }
 
     fn entry(&self, index: InterfaceIndex) -> Option<Entry> {
-        let interface = self.get(index)?;
+        // One that is leaving can be looked at on this thread, and is gone for workers.
+        let interface = self.list.get(index.index())?.as_ref()?;
         let lender = interface.unnumbered.and_then(|lender| self.get(lender));
         let lender = lender.unwrap_or(interface);
         let (port, tags) = (interface.parent().unwrap_or(index), interface.tags());

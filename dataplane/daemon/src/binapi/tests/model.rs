@@ -702,11 +702,21 @@ fn what() -> impl Strategy<Value = What> {
     ]
 }
 
+/// That a table is wanted twice in one change is no error, as it would be of two commands.
+fn tables_once(mut with: Vec<What>) -> Vec<What> {
+    let mut tables = std::collections::BTreeSet::new();
+    with.retain(|what| match what {
+        What::Table(id) => tables.insert(*id),
+        _ => true,
+    });
+    with
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (who(), what()).prop_map(|(who, what)| Step::Add(who, what)),
         4 => (who(), what()).prop_map(|(who, what)| Step::Delete(who, what)),
-        1 => (INTERFACES, proptest::collection::vec(what(), 0..4)).prop_map(|(on, with)| Step::Again(on, with)),
+        1 => (INTERFACES, proptest::collection::vec(what(), 0..4)).prop_map(|(on, with)| Step::Again(on, tables_once(with))),
         1 => (
             prop_oneof![Just(Who::Agent(0)), Just(Who::Agent(1)), Just(Who::Startup)],
             proptest::collection::vec(what(), 0..4),
