@@ -28,7 +28,7 @@ QUICK = {
     "igb-6.12": (Guest("6.12", ["igb"] * 2), "igb", "base", "native copy", 2),
     "virtio-6.12-4-queues": (Guest("6.12", [VIRTIO] * 2, taps=4), "virtio_net", "base", "native copy", 4),
     "e1000e-6.12": (Guest("6.12", ["e1000e"] * 2), "e1000e 8021q", "base frames", "generic copy", 1),
-    "vmxnet3-sid": (Guest("sid", ["vmxnet3"] * 2), "vmxnet3", "base life", "native copy", 2),
+    "vmxnet3-sid": (Guest("sid", ["vmxnet3"] * 2), "vmxnet3", "base", "native copy", 2),
     "bond-6.12": (Guest("6.12", ["igb"] * 2), "igb bonding", "bond", None, None),
 }
 MATRIX = {
@@ -41,6 +41,7 @@ MATRIX = {
     "e1000e-sid": (Guest("sid", ["e1000e"] * 2), "e1000e 8021q", "base frames life", "generic copy", 1),
     "vmxnet3-6.1": (Guest("6.1", ["vmxnet3"] * 2), "vmxnet3 8021q", "base frames life", "generic copy", 2),
     "vmxnet3-6.12": (Guest("6.12", ["vmxnet3"] * 2), "vmxnet3 8021q", "base frames life", "native copy", 2),
+    "vmxnet3-sid-life": (Guest("sid", ["vmxnet3"] * 2), "vmxnet3", "life", "native copy", 2),
     "bond-sid": (Guest("sid", ["igb"] * 2), "igb bonding", "bond", None, None),
 }
 
