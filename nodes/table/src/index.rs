@@ -112,12 +112,19 @@ mod tests {
 
     #[test]
     fn a_full_table_finds_all() {
-        let seed = Seed::random();
-        let mut index = Index::new(10_000).unwrap();
-        let hash = |i: u32| seed.hash([1 << 32 | 2, u64::from(i) << 32]);
-        (0..10_000).for_each(|i| index.insert(hash(i), i));
-        assert!((0..10_000).all(|i| index.find(hash(i), |slot| slot == i) == Some(i)));
-        let moved = index.0.all.iter().filter(|bucket| bucket.passed.load(Relaxed) > 0).count();
-        assert!(moved * 4 < index.0.all.len(), "{moved} of {} buckets are full", index.0.all.len());
+        // One seed in fifteen or so gives more full buckets than this; it is the usual one that counts.
+        let mut full: Vec<usize> = (0..9)
+            .map(|_| {
+                let seed = Seed::random();
+                let mut index = Index::new(10_000).unwrap();
+                let hash = |i: u32| seed.hash([1 << 32 | 2, u64::from(i) << 32]);
+                (0..10_000).for_each(|i| index.insert(hash(i), i));
+                assert!((0..10_000).all(|i| index.find(hash(i), |slot| slot == i) == Some(i)));
+                assert!(index.0.all.len() == 4096);
+                index.0.all.iter().filter(|bucket| bucket.passed.load(Relaxed) > 0).count()
+            })
+            .collect();
+        full.sort_unstable();
+        assert!(full[4] * 10 < 4096, "of 4096 buckets are full, by seed: {full:?}");
     }
 }
