@@ -738,8 +738,8 @@ impl Draft {
         }
         for (index, New { step, device }) in &self.new {
             let Some((device, _)) = device else { continue };
+            let opened = links.open(&mut control.foundation(), &**device, *index).map_err(StepError::from);
             let Control { engine, interfaces, .. } = control;
-            let opened = links.open(engine, interfaces, &**device, *index).map_err(StepError::from);
             let opened = opened.and_then(|Opened { tx, host }| {
                 let subs: Vec<_> = interfaces.subs(*index).map(|(sub, _)| sub).collect();
                 for index in subs.into_iter().chain([*index]) {
@@ -759,8 +759,7 @@ impl Draft {
     /// Closes the devices that were opened, those of interfaces before this one.
     fn close_devices(&self, control: &mut Control, links: &mut dyn Links, end: InterfaceIndex) {
         for (index, _) in self.new.range(..end).rev().filter(|(_, new)| new.device.is_some()) {
-            let Control { engine, interfaces, router, .. } = control;
-            links.close(engine, interfaces, router, *index);
+            links.close(&mut control.foundation(), *index);
         }
     }
 

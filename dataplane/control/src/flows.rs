@@ -110,6 +110,11 @@ impl Flows {
         self.tracker.as_ref()
     }
 
+    /// Limits and timeouts of the tracker that there is or will be.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(crate) fn holds(&self, on: InterfaceIndex, address: Ipv4Addr) -> bool {
         self.held.contains_key(&(on, address))
     }

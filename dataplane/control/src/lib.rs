@@ -21,6 +21,7 @@ mod change_set;
 mod claims;
 mod commit;
 mod error;
+mod events;
 mod family;
 mod flows;
 mod links;
@@ -41,7 +42,7 @@ pub use commit::{Purpose, Trial};
 pub use error::{Refused, StepError};
 pub use family::Configured;
 pub use flows::{Decision, Flows, ServeTables};
-pub use links::{Described, LinkError, Links, NewDevice, Opened, Undo};
+pub use links::{Described, Foundation, LinkError, Links, NewDevice, Opened, Undo};
 pub use resync::Replay;
 pub use rules::WantedRule;
 pub use settings::{Scope, Setting};
@@ -50,18 +51,14 @@ pub use weft_nodes::ip4::Owner;
 
 use claims::Claims;
 
-/// The configured state of a dataplane.
+/// The configured state of a dataplane. Whoever is given a reference to a part of it reads; tables are changed by change
+/// sets ([`Control::commit`]), and by what happens of itself (the methods in `events`).
 pub struct Control {
-    /// Graph, buffers, counters, and a hold on each worker.
-    pub engine: Engine,
-    /// Interfaces.
-    pub interfaces: Interfaces,
-    /// Tables, routes, neighbours.
-    pub router: Router,
-    /// The built-in nodes.
-    pub nodes: Nodes,
-    /// Classifier rules.
-    pub rule_sets: RuleSets,
+    engine: Engine,
+    interfaces: Interfaces,
+    router: Router,
+    nodes: Nodes,
+    rule_sets: RuleSets,
     flows: Flows,
     icmp: IcmpRates,
     claims: Claims,
@@ -95,6 +92,37 @@ impl Control {
         }
     }
 
+    /// Graph, buffers, counters, and a hold on each worker.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The same, for those who bring nodes, arcs and counters or ask workers: devices, plugins, the packet generator,
+    /// captures and traces. Features of interfaces are none of theirs: those are objects of change sets.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Interfaces.
+    pub fn interfaces(&self) -> &Interfaces {
+        &self.interfaces
+    }
+
+    /// Tables, routes, neighbours.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Classifier rules.
+    pub fn rule_sets(&self) -> &RuleSets {
+        &self.rule_sets
+    }
+
+    /// What those may use who keep something of interfaces.
+    pub fn foundation(&mut self) -> Foundation<'_> {
+        Foundation { engine: &mut self.engine, interfaces: &self.interfaces }
+    }
+
     /// Who wants an object, the one that has its way last.
     pub fn owners(&self, object: &Object) -> Vec<Owner> {
         self.claims.get(object).map_or_else(Vec::new, |entry| entry.owners().collect())
@@ -103,12 +131,6 @@ impl Control {
     /// Every object with its owners.
     pub fn owned(&self) -> impl Iterator<Item = (&Object, Vec<Owner>)> {
         self.claims.iter().map(|(object, entry)| (object, entry.owners().collect()))
-    }
-
-    /// Tables that change sets have deleted since the last call. Other tables will have their indices, once nobody holds
-    /// the leases.
-    pub fn take_deleted_tables(&mut self) -> Vec<(IpVersion, TableIndex, Lease)> {
-        std::mem::take(&mut self.deleted_tables)
     }
 
     /// What an owner has said of an object.
@@ -150,17 +172,6 @@ impl Control {
         });
     }
 
-    /// An interface is new.
-    pub fn interface_comes(&mut self, index: InterfaceIndex) {
-        self.flows_come(index);
-    }
-
-    /// Interfaces that change sets have deleted since the last call. They can be looked at until they are forgotten
-    /// ([`Interfaces::forget`]).
-    pub fn take_deleted_interfaces(&mut self) -> Vec<InterfaceIndex> {
-        std::mem::take(&mut self.deleted_interfaces)
-    }
-
     /// An interface is deleted: what is kept here by its index goes.
     fn interface_gone(&mut self, index: InterfaceIndex) {
         let Control { router, nodes, engine, interfaces, .. } = self;
@@ -172,18 +183,6 @@ impl Control {
         self.claims.await_nothing_on(index);
         self.declared.forget(index);
         self.deleted_interfaces.push(index);
-    }
-
-    /// An interface is another than before: its state, MTU or MAC address.
-    pub fn reroute(&mut self, index: InterfaceIndex) {
-        if let Err(error) = self.router.interface_changed(&mut self.engine, &self.interfaces, index) {
-            tracing::error!("routes over {} are not up to date: {error}", self.interface_name(index));
-        }
-    }
-
-    /// An interface has other addresses, or another MAC address (`announce`), than before.
-    pub fn readdress(&mut self, index: InterfaceIndex, announce: bool) {
-        self.router.own_addresses_changed(&mut self.engine, &self.interfaces, index, announce);
     }
 
     /// Name of an interface, for messages.

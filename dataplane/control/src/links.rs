@@ -17,7 +17,6 @@ use weft_devices::netdev::NetdevError;
 use weft_engine::{Engine, InterfaceIndex, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Interfaces, Kind, Owner};
-use weft_nodes::router::Router;
 
 /// Makes a change as if it had not been.
 pub type Undo<'a> = Box<dyn FnOnce() + 'a>;
@@ -82,6 +81,14 @@ impl From<NodeId> for Opened {
     }
 }
 
+/// What those may use who keep something of interfaces: devices, and whoever else hears that one comes or goes.
+pub struct Foundation<'a> {
+    /// Graph, features, workers.
+    pub engine: &'a mut Engine,
+    /// All interfaces.
+    pub interfaces: &'a Interfaces,
+}
+
 /// The devices below interfaces, as far as a change set concerns them.
 pub trait Links {
     /// The largest IP packet that an interface can carry, and where the limit comes from, as the end of a sentence.
@@ -100,20 +107,13 @@ pub trait Links {
     /// Opens the device below a new interface, which workers do not see yet.
     fn open(
         &mut self,
-        engine: &mut Engine,
-        interfaces: &Interfaces,
+        cx: &mut Foundation<'_>,
         device: &dyn NewDevice,
         index: InterfaceIndex,
     ) -> Result<Opened, LinkError>;
 
     /// Closes a device that was opened for a change set that is refused.
-    fn close(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &mut Interfaces,
-        router: &mut Router,
-        index: InterfaceIndex,
-    );
+    fn close(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex);
 
     /// Whether those who keep something of an interface can give it up.
     fn may_go(&mut self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), LinkError>;

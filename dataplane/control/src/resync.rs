@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use weft_engine::InterfaceIndex;
+use weft_nodes::fib::{Action, Change};
 use weft_nodes::interface::{Interface, IpVersion, Owner, TableIndex, by_family};
 use weft_nodes::neighbor::NeighborState;
 
@@ -143,6 +144,23 @@ impl Control {
             removed += self.router.end_resync::<F>(&mut self.engine, *table, owner)?;
         }
         Ok(removed)
+    }
+
+    /// Deletes the routes of a table that owners of a kind want ([`Owner::slot`]).
+    pub fn delete_routes<F: Configured>(&mut self, table: TableIndex, kind: Owner) -> Result<(), StepError> {
+        let Control { router, engine, interfaces, .. } = self;
+        let Some(known) = router.table::<F>(table) else { return Ok(()) };
+        let owned = known.rib.routes(None).flat_map(|route| {
+            let of_kind = route.sources().find(|source| source.owner.slot() == kind);
+            of_kind.map(|source| Change {
+                prefix: route.prefix(),
+                owner: source.owner,
+                action: Action::Delete,
+            })
+        });
+        let deletions: Vec<Change<F>> = owned.collect();
+        router.apply(engine, interfaces, table, &deletions)?;
+        Ok(())
     }
 
     fn table_indices<F: Configured>(&self) -> Vec<TableIndex> {

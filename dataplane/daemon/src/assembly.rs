@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::rc::Rc;
-use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use weft_classify::RuleSets;
@@ -15,7 +13,7 @@ use weft_engine::counters::CounterLimits;
 use weft_engine::graph::BUILT_IN;
 use weft_engine::wait::Waker;
 use weft_engine::worker::IdlePolicy;
-use weft_engine::{Engine, EngineConfig, ThreadIndex, Worker};
+use weft_engine::{Engine, EngineConfig, Worker};
 use weft_nodes::graph::add_nodes;
 use weft_nodes::interface::Interfaces;
 use weft_stats::StatsListener;
@@ -35,7 +33,7 @@ use crate::memory_server::MemoryServer;
 use crate::plugins::Plugins;
 use crate::ports::Devices;
 use crate::pressure::Pressure;
-use crate::state::Dataplane;
+use crate::state::{Dataplane, Process};
 use crate::subsystem::Subsystems;
 use crate::threads::{Plan, WorkerThreads};
 
@@ -75,8 +73,8 @@ pub fn assemble_serving(
     let limit = config.limits.interfaces as usize;
     let flows = Flows::new(config.flow, limit, main.clone(), serve);
     let numa = plan.workers.iter().map(|place| place.numa).collect();
-    let devices = Devices::new(&mut engine, numa)?;
     let mut parts = Subsystems::default();
+    parts.put(Box::new(Devices::new(&mut engine, numa)?));
     parts.put(Box::new(Baselines::new()));
     parts.put(Box::new(Pg::new(&mut engine)?));
     parts.put(Box::new(Gauges::new(&mut engine, &plan)?));
@@ -84,22 +82,11 @@ pub fn assemble_serving(
     parts.put(Box::new(Agents::default()));
     parts.put(Box::new(classify::Tables::default()));
     parts.put(Box::new(Plugins::default()));
-    let counters = engine.counters.rows(ThreadIndex(0));
-    let mut dataplane = Dataplane {
-        control: Control::new(engine, interfaces, router, nodes, rule_sets, flows),
-        routes: tables.routes,
-        collected: None,
-        devices,
-        parts,
-        commands: Rc::new(cli::tree()),
-        counters,
-        plan,
-        threads: WorkerThreads::default(),
-        log,
-        config,
-        started: (Instant::now(), SystemTime::now()),
-        main,
-    };
+    // Until they are started, there are none.
+    parts.put(Box::new(WorkerThreads::default()));
+    let control = Control::new(engine, interfaces, router, nodes, rule_sets, flows);
+    let process = Process { config, plan, log, main };
+    let mut dataplane = Dataplane::new(control, parts, cli::tree(), process);
     dataplane.create_local()?;
     Ok((dataplane, workers))
 }

@@ -61,13 +61,13 @@ impl Dataplane {
         max: u64,
     ) -> Result<(), PcapError> {
         let writer = PcapWriter::create_as(rights, path, LinkType::Ethernet, Existing::Replace)?;
-        let threads: Vec<_> = self.engine.threads().collect();
+        let threads: Vec<_> = self.engine().threads().collect();
         let (producers, consumers): (Vec<_>, Vec<_>) = threads.iter().map(|_| RingBuffer::new(RING)).unzip();
         for (thread, ring) in threads.into_iter().zip(producers) {
-            self.engine.post(thread, move |worker| worker.capture(Some((filter, ring))));
+            self.engine_mut().post(thread, move |worker| worker.capture(Some((filter, ring))));
         }
-        let writer = CaptureWriter::new(writer, consumers, self.engine.clock, max);
-        self.parts.put(Box::new(Capture { writer, filter, max, running: true }));
+        let writer = CaptureWriter::new(writer, consumers, self.engine().clock, max);
+        self.put_part(Box::new(Capture { writer, filter, max, running: true }));
         Ok(())
     }
 
@@ -75,29 +75,29 @@ impl Dataplane {
     pub fn stop_capture(&mut self) -> Option<Result<(PathBuf, u64), PcapError>> {
         // The workers' last packets are in the rings once they have heard of it.
         let _ = self.ask_all(|worker| worker.capture(None));
-        let mut capture = self.parts.take::<Capture>()?;
+        let mut capture = self.take_part::<Capture>()?;
         let written = capture.writer.drain(self);
         Some(written.map(|_| (capture.path().to_owned(), capture.written())))
     }
 
     /// Writes down what has arrived. Says whether more may come.
     pub fn drain_capture(&mut self) -> bool {
-        if !self.parts.find::<Capture>().is_some_and(|capture| capture.running) {
+        if !self.find_part::<Capture>().is_some_and(|capture| capture.running) {
             return false;
         }
-        let Some(mut capture) = self.parts.take::<Capture>() else { return false };
+        let Some(mut capture) = self.take_part::<Capture>() else { return false };
         let written = capture.writer.drain(self);
         if let Err(error) = &written {
             tracing::error!("capture ends: {error}");
         }
         capture.running = written.is_ok() && !capture.writer.is_complete();
         if !capture.running {
-            self.engine.post_all(|worker| worker.capture(None));
+            self.engine_mut().post_all(|worker| worker.capture(None));
         }
         let running = capture.running;
         if written.is_ok() {
             // A complete one is kept until it is asked for.
-            self.parts.put(capture);
+            self.put_part(capture);
         }
         running
     }

@@ -4,8 +4,8 @@
 
 use weft_control::{ChangeSet, Control, Owner, Purpose, Refused, Replay, StepError};
 
-use crate::ports::Surroundings;
 use crate::state::Dataplane;
+use crate::subsystem::Subsystems;
 
 impl Dataplane {
     /// Makes all changes of a set, or none; or finds out whether they could be made.
@@ -28,9 +28,9 @@ impl Dataplane {
         self.by_control(|control, links| control.end_replay(links, replay))
     }
 
-    fn by_control<R>(&mut self, work: impl FnOnce(&mut Control, &mut Surroundings<'_>) -> R) -> R {
-        let Dataplane { control, devices, parts, .. } = self;
-        let result = work(control, &mut Surroundings { devices, parts });
+    fn by_control<R>(&mut self, work: impl FnOnce(&mut Control, &mut Subsystems) -> R) -> R {
+        let (control, parts) = self.split();
+        let result = work(control, parts);
         self.tell_of_deleted_interfaces();
         self.tell_of_changes();
         self.tell_of_deleted_tables();

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The router of the daemon: made from the settings, and fed with what workers tell.
 
-use std::collections::BTreeSet;
-
-use weft_control::Control;
+use weft_engine::Engine;
 use weft_engine::wait::Waker;
-use weft_engine::{Engine, InterfaceIndex};
 use weft_nodes::fib::Ip6;
 use weft_nodes::graph::{Settings, Tables};
 use weft_nodes::hold::HoldSettings;
-use weft_nodes::interface::{Changes, Event, Interface, Interfaces};
+use weft_nodes::interface::Interfaces;
 use weft_nodes::ip4::{IcmpSettings, Ip4};
 use weft_nodes::neighbor::NeighborSettings;
 use weft_nodes::router::{Router, RouterSettings, RoutesError};
@@ -83,65 +80,10 @@ const NEWS_AT_ONCE: usize = 1024;
 impl Dataplane {
     /// Handles what workers have told since the last call; says whether there may be more.
     pub fn hear_workers(&mut self) -> bool {
-        self.main.drain();
-        let mut left = NEWS_AT_ONCE;
-        let Control { nodes, router, engine, interfaces, .. } = &mut self.control;
-        for ring in &mut nodes.notices {
-            while left > 0
-                && let Ok(notice) = ring.pop()
-            {
-                router.notice(engine, interfaces, notice);
-                left -= 1;
-            }
-        }
+        self.waker().drain();
+        let heard = self.hear_neighbors(NEWS_AT_ONCE);
         self.hear_plugins();
         let flows = self.hear_flows();
-        left == 0 || flows
-    }
-
-    /// Whether [`Dataplane::tick_neighbors`] has something to do.
-    pub fn neighbors_due(&self) -> bool {
-        self.router.next_deadline().is_some_and(|deadline| deadline <= self.router.now())
-    }
-
-    /// Asks for neighbours, ages them and gives them up, and says to links what is due.
-    pub fn tick_neighbors(&mut self) {
-        self.control.router.tick(&mut self.control.engine, &self.control.interfaces);
-    }
-
-    /// Shows readers the counters of load-balances that are new.
-    pub fn publish_route_counters(&mut self) {
-        let used = self.router.objects().load_balances.used();
-        if used > self.routes.published_len() {
-            let published = self.control.engine.stats.set_len(&self.routes, used);
-            debug_assert!(published.is_ok(), "the vector was made for all load-balances");
-        }
-    }
-
-    /// Has routes follow what has changed of interfaces.
-    pub(crate) fn follow_changes(&mut self, events: &[Event]) {
-        let concerns = Changes::STATE.and(Changes::MTU).and(Changes::MAC);
-        let changed: BTreeSet<InterfaceIndex> = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Changed(index, changes) if changes.any_of(concerns) => Some(*index),
-                _ => None,
-            })
-            .collect();
-        for index in &changed {
-            // The router has the sub-interfaces of a port follow it.
-            let parent = self.interfaces.get(*index).and_then(Interface::parent);
-            if parent.is_some_and(|parent| changed.contains(&parent)) {
-                continue;
-            }
-            self.control.reroute(*index);
-        }
-        for event in events {
-            if let Event::Changed(index, changes) = event
-                && changes.any_of(Changes::MAC.and(Changes::ADDRESSES))
-            {
-                self.control.readdress(*index, changes.any_of(Changes::MAC));
-            }
-        }
+        heard == NEWS_AT_ONCE || flows
     }
 }

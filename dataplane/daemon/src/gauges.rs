@@ -137,7 +137,7 @@ impl Dataplane {
     /// The levels of all pools, as each worker left them with its last turn.
     pub fn buffer_pools(&self) -> Vec<PoolView> {
         let mut pools: Vec<PoolView> = self
-            .engine
+            .engine()
             .buffers
             .levels()
             .into_iter()
@@ -151,8 +151,8 @@ impl Dataplane {
             })
             .collect();
         // A cache belongs to the pool of its worker's node; the few buffers of other pools in it are counted there too.
-        for (thread, place) in self.engine.threads().zip(&self.plan.workers) {
-            let cached = self.engine.counters.workers.get(thread, WorkerColumn::CachedBuffers as usize);
+        for (thread, place) in self.engine().threads().zip(&self.plan().workers) {
+            let cached = self.engine().counters.workers.get(thread, WorkerColumn::CachedBuffers as usize);
             let own = pools.iter().position(|pool| pool.numa == place.numa).unwrap_or(0);
             pools[own].cached += cached as usize;
         }
@@ -165,17 +165,18 @@ impl Dataplane {
     /// Brings the gauges and the kernel's counters up to date.
     pub fn update_gauges(&mut self) {
         self.collect_device_counters();
-        self.engine.stats.heartbeat().set(self.engine.stats.heartbeat().get() + 1);
+        self.engine().stats.heartbeat().set(self.engine().stats.heartbeat().get() + 1);
         let pools = self.buffer_pools();
-        for (gauges, pool) in self.parts.get::<Gauges>().pools.iter().zip(&pools) {
+        for (gauges, pool) in self.part::<Gauges>().pools.iter().zip(&pools) {
             gauges.cached.set(pool.cached as u64);
             gauges.used.set(pool.used as u64);
             gauges.available.set(pool.available as u64);
         }
-        let (size, used) = (self.engine.stats.size() as u64, self.engine.stats.used() as u64);
+        let (size, used) = (self.engine().stats.size() as u64, self.engine().stats.used() as u64);
         let segment = Heap { total: size, used, free: size - used, mapped: size, ..Heap::default() };
         let now = self.seen();
-        let gauges = self.parts.get_mut::<Gauges>();
+        let uptime = self.uptime();
+        let gauges = self.part_mut::<Gauges>();
         gauges.segment.set(&segment);
         gauges.heap.set(&os::heap());
         let seconds = now.at.duration_since(gauges.last.at).as_secs_f64().max(f64::MIN_POSITIVE);
@@ -190,14 +191,14 @@ impl Dataplane {
         gauges.vector_rate.set(vectors / calls.max(1));
         let received = now.received.wrapping_sub(gauges.last.received);
         gauges.input_rate.set((received as f64 / seconds) as u64);
-        gauges.last_update.set(self.started.0.elapsed().as_secs());
+        gauges.last_update.set(uptime.as_secs());
         gauges.last = now;
     }
 
     fn seen(&self) -> Seen {
-        let counters = &self.engine.counters;
+        let counters = &self.engine().counters;
         let internal: Vec<usize> = self
-            .engine
+            .engine()
             .graph()
             .nodes()
             .filter(|(_, info)| info.spec.kind == Kind::Internal)
@@ -210,12 +211,12 @@ impl Dataplane {
             let turns = counters.workers.get(thread, WorkerColumn::Turns as usize);
             [turns, sum(&counters.calls), sum(&counters.vectors)]
         };
-        let ports = self.interfaces.iter().filter(|(index, _)| self.devices.get(*index).is_some());
+        let ports = self.interfaces().iter().filter(|(index, _)| self.devices().get(*index).is_some());
         let received = |index: InterfaceIndex| counters.interfaces.rx.sum(index.index()).packets;
         Seen {
             at: Instant::now(),
             received: ports.map(|(index, _)| received(index)).sum(),
-            threads: self.plan.places().map(|(index, _)| thread(index)).collect(),
+            threads: self.plan().places().map(|(index, _)| thread(index)).collect(),
         }
     }
 }

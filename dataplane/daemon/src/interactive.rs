@@ -5,7 +5,6 @@
 //! does; `weftctl` does more.
 
 use std::io::{BufRead, Write, stdin, stdout};
-use std::rc::Rc;
 
 use tokio::sync::mpsc::unbounded_channel;
 use weft_cli::Rights;
@@ -27,14 +26,13 @@ pub async fn serve(main: Main) {
         tracing::error!("no commands from the terminal: {error}");
         return;
     }
-    let prompt = main.with(|dataplane| dataplane.config.unix.prompt());
+    let prompt = main.with(|dataplane| dataplane.config().unix.prompt());
     say(&prompt);
     while let Some(line) = lines.recv().await {
         if matches!(line.trim(), "quit" | "q" | "exit") {
             break;
         }
-        let begun =
-            main.with(|dataplane| Rc::clone(&dataplane.commands).start(dataplane, &line, &Rights::Daemon));
+        let begun = main.with(|dataplane| dataplane.commands().start(dataplane, &line, &Rights::Daemon));
         let answer = match begun {
             Ok(reply) => main.finish(reply).await,
             Err(error) => Err(error),

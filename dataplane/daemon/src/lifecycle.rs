@@ -5,7 +5,7 @@
 //!
 //! # Order
 //!
-//! Devices are at the bottom, then come the [`Subsystems`](crate::subsystem::Subsystems) in their order. What comes and
+//! The [`Subsystems`](crate::subsystem::Subsystems) have an order, with devices at the bottom. What comes and
 //! changes is heard in this order, what goes in the opposite order. Interfaces, routes and rules are used by all others: they are the
 //! [`Foundation`] that each call is given. Plugins can reach all of the dataplane, so they stand outside of the list: they
 //! hear what comes and changes last, of a deletion first, and that it is done last.
@@ -30,7 +30,7 @@
 //!
 //! Main thread only. A call of a subsystem does not delete or create interfaces and tables.
 
-use weft_control::{ChangeSet, Control, Object, Owner, Purpose};
+use weft_control::{ChangeSet, Object, Owner, Purpose};
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::{Event, IpVersion};
 use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
@@ -40,30 +40,22 @@ use crate::state::Dataplane;
 use crate::subsystem::{Foundation, Subsystem};
 
 impl Dataplane {
-    /// What all subsystems may use, and all of them, from the bottom up.
-    fn subsystems(&mut self) -> (Foundation<'_>, Vec<&mut dyn Subsystem>) {
-        let Dataplane { control: Control { engine, interfaces, router, .. }, devices, parts, .. } = self;
-        let devices: &mut dyn Subsystem = devices;
-        (Foundation { engine, interfaces, router }, [devices].into_iter().chain(parts.all()).collect())
-    }
-
     /// Tells everybody what has come and changed since the last call. Whoever has created or changed interfaces calls this
     /// when all of it is done; the main loop does in any case.
     pub fn tell_of_changes(&mut self) {
         // What is told may change other interfaces.
         loop {
-            let events = self.control.interfaces.take_events();
+            let events = self.take_events();
             if events.is_empty() {
                 return;
             }
-            self.follow_changes(&events);
             for event in events {
                 if let Event::Added(index) = event {
-                    self.control.interface_comes(index);
                     self.watch_link(index);
                 }
-                let (mut cx, all) = self.subsystems();
-                for subsystem in all {
+                let (control, parts) = self.split();
+                let mut cx = control.foundation();
+                for subsystem in parts.all() {
                     match event {
                         Event::Added(index) => subsystem.interface_added(&mut cx, index),
                         Event::Changed(index, changes) => {
@@ -83,25 +75,25 @@ impl Dataplane {
 
     /// Tells everybody that something goes.
     fn tell_of_removal(&mut self, mut tell: impl FnMut(&mut dyn Subsystem, &mut Foundation<'_>)) {
-        let (mut cx, mut all) = self.subsystems();
-        all.iter_mut().rev().for_each(|subsystem| tell(*subsystem, &mut cx));
+        let (control, parts) = self.split();
+        let mut cx = control.foundation();
+        parts.all().rev().for_each(|subsystem| tell(subsystem, &mut cx));
     }
 
     /// Deletes an interface of any kind with all that is on it but sub-interfaces, which are refused. A refusal leaves all
     /// as it was.
     pub fn delete_interface(&mut self, index: InterfaceIndex) -> Result<(), DeviceError> {
         let mut changes = ChangeSet::new(Owner::CLI);
-        changes.delete_interface(&self.control, index)?;
+        changes.delete_interface(self, index)?;
         Ok(self.change(&changes, Purpose::Make)?)
     }
 
     /// Tells everybody of the interfaces that change sets have deleted.
     pub fn tell_of_deleted_interfaces(&mut self) {
-        for index in self.control.take_deleted_interfaces() {
+        for index in self.take_deleted_interfaces() {
             self.tell_plugins(PluginEvent::InterfaceRemoving(PluginInterface(index.0)));
             self.tell_of_removal(|subsystem, cx| subsystem.interface_removing(cx, index));
-            let Control { interfaces, engine, .. } = &mut self.control;
-            let gone = interfaces.forget(engine, index);
+            let gone = self.forget_interface(index);
             self.tell_of_removal(|subsystem, cx| subsystem.interface_removed(cx, index));
             self.tell_plugins(PluginEvent::InterfaceRemoved(PluginInterface(index.0)));
             tracing::info!("{} is deleted", gone.map(|interface| interface.name).unwrap_or_default());
@@ -110,8 +102,11 @@ impl Dataplane {
 
     /// Deletes all interfaces, when the daemon ends: those that stand on others first.
     pub fn delete_all_interfaces(&mut self) {
-        let mut all: Vec<_> =
-            self.interfaces.iter().map(|(index, interface)| (interface.parent().is_none(), index)).collect();
+        let mut all: Vec<_> = self
+            .interfaces()
+            .iter()
+            .map(|(index, interface)| (interface.parent().is_none(), index))
+            .collect();
         all.sort_unstable();
         let mut changes = ChangeSet::new(Owner::CLI);
         all.into_iter().for_each(|(_, index)| changes.delete(Object::Interface(index)));
@@ -122,7 +117,7 @@ impl Dataplane {
 
     /// Tells everybody of the tables that change sets have deleted. Plugins know those of IPv4.
     pub fn tell_of_deleted_tables(&mut self) {
-        for (version, table, lease) in self.control.take_deleted_tables() {
+        for (version, table, lease) in self.take_deleted_tables() {
             self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, version, table, &lease));
             if version == IpVersion::V4 {
                 self.tell_plugins(PluginEvent::TableRemoved(table.0));

@@ -103,7 +103,7 @@ struct Commands {
 impl Commands {
     /// The commands that there are now: one of them may change them.
     fn shared(&self) -> Shared<Dataplane> {
-        let tree = Rc::clone(&self.state.borrow().commands);
+        let tree = self.state.borrow().commands();
         Shared { tree, state: Rc::clone(&self.state) }
     }
 }
@@ -173,10 +173,10 @@ async fn serve(
     let (session, vplaned) = vplaned::task::open(&config)?.unzip();
     let (mut dataplane, workers) = assemble(config, plan, log)?;
     if let Some(vplaned) = vplaned {
-        dataplane.parts.put(Box::new(vplaned));
+        dataplane.put_part(Box::new(vplaned));
     }
     // Before plugins, which bring messages.
-    dataplane.parts.put(Box::new(Api::new(&api)));
+    dataplane.put_part(Box::new(Api::new(&api)));
     let state = Rc::new(RefCell::new(dataplane));
     let result = {
         let dataplane = &mut *state.borrow_mut();
@@ -249,14 +249,15 @@ fn begin(
     workers: Vec<weft_engine::Worker>,
     source: &Source,
 ) -> Result<Option<PidFile>> {
-    dataplane.threads = WorkerThreads::start(workers, &dataplane.plan.workers)?;
-    let (plan, config) = (&dataplane.plan, &dataplane.config);
+    let threads = WorkerThreads::start(workers, &dataplane.plan().workers)?;
+    dataplane.put_part(Box::new(threads));
+    let (plan, config) = (dataplane.plan(), dataplane.config());
     let workers: Vec<String> = plan.workers.iter().map(|place| place.core.to_string()).collect();
     tracing::info!("weft {}: main on core {}, workers on {}", VERSION, plan.main.core, workers.join(","));
     startup::log_memory(dataplane, config);
     startup::make_interfaces(dataplane, source)?;
     dataplane.load_configured_plugins();
-    let unix = &dataplane.config.unix;
+    let unix = &dataplane.config().unix;
     unix.pidfile.as_ref().map(|path| PidFile::write(unix.in_runtime_dir(path))).transpose()
 }
 
@@ -267,8 +268,8 @@ fn bind_stats(config: &Config) -> Result<StatsListener> {
 }
 
 fn serve_stats(dataplane: &Dataplane, listener: StatsListener) -> Result<MemoryServer> {
-    let name = format!("{}_stats", dataplane.config.cpu.thread_prefix);
-    MemoryServer::start(listener, [dataplane.engine.stats.fd()], name)
+    let name = format!("{}_stats", dataplane.config().cpu.thread_prefix);
+    MemoryServer::start(listener, [dataplane.engine().stats.fd()], name)
 }
 
 /// Starts the tasks that look after the dataplane.
@@ -285,7 +286,7 @@ fn attend(main: &Main) {
 fn serve_commands(main: &Main, cli: Sockets) {
     let service = Commands { state: Rc::clone(&main.state), changed: Rc::clone(&main.changed) };
     cli.serve(Rc::new(service));
-    if main.with(|dataplane| dataplane.config.unix.interactive) {
+    if main.with(|dataplane| dataplane.config().unix.interactive) {
         spawn_local(interactive::serve(main.clone()));
     }
 }
@@ -309,7 +310,7 @@ async fn settle(main: Main) {
 
 async fn watch(main: Main) {
     let mut ticks = every(WATCH);
-    let news = main.look(|dataplane| dataplane.devices.links.news());
+    let news = main.look(|dataplane| dataplane.devices().links.news());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -319,7 +320,10 @@ async fn watch(main: Main) {
             dataplane.watch_links();
             dataplane.watch_tables();
             dataplane.watch_plugins();
-            dataplane.threads.lost().map(|worker| dataplane.plan.workers[worker].name.clone())
+            dataplane
+                .part::<WorkerThreads>()
+                .lost()
+                .map(|worker| dataplane.plan().workers[worker].name.clone())
         });
         if let Some(name) = lost {
             main.end(End::Failed(anyhow::anyhow!("worker {name} has ended by itself")));
@@ -328,7 +332,7 @@ async fn watch(main: Main) {
 }
 
 async fn collect(main: Main) {
-    let mut ticks = every(main.with(|dataplane| dataplane.config.statseg.update_interval));
+    let mut ticks = every(main.with(|dataplane| dataplane.config().statseg.update_interval));
     loop {
         main.with(Dataplane::update_gauges);
         ticks.tick().await;
@@ -344,11 +348,12 @@ fn every(period: Duration) -> tokio::time::Interval {
 impl Dataplane {
     /// Does what is due; says whether anything still waits.
     pub fn poll(&mut self) -> bool {
-        let waits = self.engine.reclaim();
+        let waits = self.engine_mut().reclaim();
         self.publish_route_counters();
         self.tell_of_changes();
         self.announce();
-        let streams = self.parts.get_mut::<Pg>().poll(&mut self.control.engine);
+        let (pg, control) = self.part_and_control::<Pg>();
+        let streams = pg.poll(control.engine_mut());
         let captures = self.drain_capture();
         waits || streams || captures
     }
@@ -359,15 +364,16 @@ fn stop(dataplane: &mut Dataplane) -> Result<()> {
     dataplane.stop_capture().transpose().map(drop).unwrap_or_else(|error| tracing::warn!("{error}"));
     dataplane.unload_all_plugins();
     dataplane.delete_all_interfaces();
-    let closed = dataplane.settle(CLOSING, |dataplane| dataplane.devices.closing() == 0);
-    let joined = dataplane.threads.stop(&dataplane.control.engine, JOINING);
+    let closed = dataplane.settle(CLOSING, |dataplane| dataplane.devices_mut().closing() == 0);
+    let (threads, control) = dataplane.part_and_control::<WorkerThreads>();
+    let joined = threads.stop(control.engine(), JOINING);
     if !joined {
         bail!("workers did not end within {} ms", JOINING.as_millis());
     }
     if !closed {
         bail!("ports did not close within {} ms", CLOSING.as_millis());
     }
-    let buffers = &dataplane.engine.buffers;
+    let buffers = &dataplane.engine().buffers;
     let missing = buffers.total() - buffers.levels().iter().map(|level| level.available).sum::<usize>();
     if missing > 0 {
         tracing::warn!("{missing} buffers were not given back");

@@ -16,7 +16,7 @@ const NEIGHBORS: Duration = Duration::from_millis(100);
 
 /// Handles news as it comes.
 pub async fn hear(main: Main) -> Result<()> {
-    let waker = main.with(|dataplane| dataplane.main.clone());
+    let waker = main.look(|dataplane| dataplane.waker().clone());
     let news = os::watch(waker.as_fd()).context("news of workers")?;
     loop {
         let mut ready = news.readable().await.context("news of workers")?;
@@ -32,8 +32,8 @@ pub async fn hear(main: Main) -> Result<()> {
 pub async fn tick(main: Main) {
     loop {
         sleep(NEIGHBORS).await;
-        if main.look(Dataplane::neighbors_due) {
-            main.with(Dataplane::tick_neighbors);
+        if main.look(|dataplane| dataplane.neighbors_due()) {
+            main.with(|dataplane| dataplane.tick_neighbors());
         }
     }
 }

@@ -68,10 +68,10 @@ impl Subsystem for Pressure {}
 impl Dataplane {
     /// Says what has begun and what is over. Twice a second.
     pub fn watch_tables(&mut self) {
-        let neighbors = self.control.router.neighbors();
+        let neighbors = self.router().neighbors();
         let refusals = neighbors.refusals();
         let count = neighbors.displacements() + refusals.full + refusals.unresolved;
-        match self.parts.get_mut::<Pressure>().neighbors.look(count) {
+        match self.part_mut::<Pressure>().neighbors.look(count) {
             Some(Turn::Begins) => tracing::warn!(
                 "the neighbour table is full: entries that nobody has confirmed make room (limits {{ neighbors }}); \
                  the interface with the most is {}",
@@ -87,7 +87,7 @@ impl Dataplane {
         let Some(tracker) = self.flows().tracker() else { return };
         let sum = |count| tracker.counts.sum(count);
         let count = sum(Count::Displaced) + sum(Count::Full);
-        match self.parts.get_mut::<Pressure>().flows.look(count) {
+        match self.part_mut::<Pressure>().flows.look(count) {
             Some(Turn::Begins) => tracing::warn!(
                 "the flow table is full: flows that nobody has confirmed make room (flow {{ flows }})"
             ),
@@ -99,7 +99,7 @@ impl Dataplane {
     }
 
     fn fullest_link(&self) -> String {
-        let neighbors = self.control.router.neighbors();
+        let neighbors = self.router().neighbors();
         neighbors.fullest().map_or_else(|| "none".to_owned(), |index| self.interface_name(index))
     }
 }

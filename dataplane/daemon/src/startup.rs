@@ -16,7 +16,7 @@ use crate::state::Dataplane;
 
 /// Makes all interfaces and settings, as one change. An error says where in `source` its setting or its interface stands.
 pub fn make_interfaces(dataplane: &mut Dataplane, source: &Source) -> Result<()> {
-    let interfaces = dataplane.config.interfaces.clone();
+    let interfaces = dataplane.config().interfaces.clone();
     let place = |part: Option<&Common>, span: Option<Span>| {
         let span = span.or(part.map(|common| common.span));
         let at = span.map(|span| format!("{}:{}: ", source.name(), source.position(span.start)));
@@ -38,7 +38,7 @@ pub fn make_interfaces(dataplane: &mut Dataplane, source: &Source) -> Result<()>
         places.resize(changes.len(), (Some(common), None));
     }
     // Interfaces name each other, whatever their order.
-    let spans = wanted(dataplane, &mut changes, None, &dataplane.config.settings);
+    let spans = wanted(dataplane, &mut changes, None, &dataplane.config().settings);
     places.extend(spans.map_err(|error| misplaced(None, error))?.into_iter().map(|span| (None, Some(span))));
     for (index, interface) in indices.into_iter().zip(&interfaces) {
         let common = interface.common();
@@ -139,7 +139,7 @@ pub fn wanted(
 
 /// What the log says of the memory that was taken.
 pub fn log_memory(dataplane: &Dataplane, config: &Config) {
-    let engine = &dataplane.engine;
+    let engine = dataplane.engine();
     let memory = engine.buffers.memory();
     let mib = |bytes: usize| bytes.div_ceil(1 << 20);
     tracing::info!(
@@ -154,9 +154,9 @@ pub fn log_memory(dataplane: &Dataplane, config: &Config) {
 /// Runs the command file of `startup-config`, a turn at a time. As in VPP, a command that fails stops the file, not the daemon.
 pub async fn run_commands(main: &Main) -> Result<()> {
     let work = main.look(|dataplane| {
-        let unix = &dataplane.config.unix;
+        let unix = &dataplane.config().unix;
         let path = unix.in_runtime_dir(unix.startup_config.as_ref()?);
-        Some(dataplane.commands.run_file(&path, &Rights::Daemon))
+        Some(dataplane.commands().run_file(&path, &Rights::Daemon))
     });
     let Some(work) = work else {
         return Ok(());

@@ -117,7 +117,7 @@ fn a_stats_segment_that_is_too_small_is_a_sentence_at_any_size() {
             let _ = bed.execute(command);
         }
         let names: Vec<String> =
-            bed.dataplane.interfaces.iter().map(|(_, interface)| interface.name.clone()).collect();
+            bed.dataplane.interfaces().iter().map(|(_, interface)| interface.name.clone()).collect();
         for name in names {
             delete(&mut bed.dataplane, &name);
         }
@@ -129,7 +129,7 @@ fn a_stats_segment_that_is_too_small_is_a_sentence_at_any_size() {
 }
 
 fn delete(dataplane: &mut Dataplane, name: &str) {
-    if let Some(index) = dataplane.interfaces.find(name) {
+    if let Some(index) = dataplane.interfaces().find(name) {
         dataplane.delete_interface(index).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }

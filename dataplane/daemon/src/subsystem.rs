@@ -13,19 +13,9 @@
 
 use std::any::{Any, TypeId, type_name};
 
-use weft_engine::{Engine, InterfaceIndex, Lease};
+pub use weft_control::Foundation;
+use weft_engine::{InterfaceIndex, Lease};
 use weft_nodes::interface::{Changes, Interfaces, IpVersion, TableIndex};
-use weft_nodes::router::Router;
-
-/// What every subsystem may use.
-pub struct Foundation<'a> {
-    /// Graph, features, workers.
-    pub engine: &'a mut Engine,
-    /// All interfaces.
-    pub interfaces: &'a mut Interfaces,
-    /// Tables, routes, neighbours.
-    pub router: &'a mut Router,
-}
 
 /// Why an interface cannot be deleted or changed now.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -2,7 +2,6 @@
 //! A dataplane with workers on threads of their own, for unit tests: no namespace, no socket, no right is needed.
 
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use crate::log::Recent;
 use crate::state::Dataplane;
 use crate::threads::{Place, Plan, WorkerThreads};
 use crate::topology::Topology;
-use weft_control::Control;
 
 /// Beds of this process so far, for the name of each one's folder.
 static BEDS: AtomicU32 = AtomicU32::new(0);
@@ -56,14 +54,14 @@ impl Bed {
             workers: (0..workers).map(|number| place(format!("weft_wk_{number}"), number + 1)).collect(),
         };
         let (mut dataplane, workers) = assemble(config, plan, Recent::default())?;
-        dataplane.threads =
-            WorkerThreads::start(workers, &dataplane.plan.workers).expect("threads for the workers");
+        let threads = WorkerThreads::start(workers, &dataplane.plan().workers);
+        dataplane.put_part(Box::new(threads.expect("threads for the workers")));
         Ok(Bed { dataplane, folder })
     }
 
     /// What a command answers, or why it does not.
     pub fn execute(&mut self, command: &str) -> Result<Reply, CliError> {
-        let tree = Rc::clone(&self.dataplane.commands);
+        let tree = self.dataplane.commands();
         tree.execute(&mut self.dataplane, command)
     }
 
@@ -97,8 +95,8 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let Dataplane { threads, control: Control { engine, .. }, .. } = &mut self.dataplane;
-        let ended = threads.stop(engine, Duration::from_secs(10));
+        let (threads, control) = self.dataplane.part_and_control::<WorkerThreads>();
+        let ended = threads.stop(control.engine(), Duration::from_secs(10));
         // Whatever a test leaves there is its own.
         let _ = std::fs::remove_dir_all(&self.folder);
         if !std::thread::panicking() {

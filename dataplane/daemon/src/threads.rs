@@ -18,6 +18,7 @@ use weft_engine::{Engine, ThreadIndex, Worker};
 use crate::config::cpu::{Cpu, Scheduler};
 use crate::config::values::Core;
 use crate::os;
+use crate::subsystem::Subsystem;
 use crate::topology::{Topology, pin};
 
 /// Where a thread runs.
@@ -87,6 +88,8 @@ pub struct WorkerThreads {
     stop: Arc<AtomicBool>,
     threads: Vec<(JoinHandle<()>, i32)>,
 }
+
+impl Subsystem for WorkerThreads {}
 
 impl WorkerThreads {
     /// Starts a thread for each worker, and waits until each is in its place.

@@ -67,8 +67,8 @@ fn attempt(config: &Config, source: &Source, plan: Plan, found: &mut Findings) {
 }
 
 fn make_all(dataplane: &mut Dataplane, source: &Source, found: &mut Findings) {
-    let largest = dataplane.devices.largest_mtu_of_ports();
-    let interfaces = dataplane.config.interfaces.clone();
+    let largest = dataplane.devices().largest_mtu_of_ports();
+    let interfaces = dataplane.config().interfaces.clone();
     let complain = |found: &mut Findings, common: &Common, Misplaced { span, error }: Misplaced| {
         found.at(Some(source.position(span.unwrap_or(common.span).start)));
         found.error(format!("interface {}: {error}", common.name.as_str()));
@@ -92,7 +92,7 @@ fn make_all(dataplane: &mut Dataplane, source: &Source, found: &mut Findings) {
             ));
         }
     }
-    let all = dataplane.config.settings.clone();
+    let all = dataplane.config().settings.clone();
     let judged = judge(dataplane, |dataplane, changes| startup::wanted(dataplane, changes, None, &all));
     if let Err(Misplaced { span, error }) = judged {
         found.at(span.map(|span| source.position(span.start)));

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use thiserror::Error;
 use weft_engine::publish::{Slab, SlabReader};
 use weft_engine::qsbr::Domain;
-use weft_stats::CombinedVector;
+use weft_stats::{Combined, CombinedVector};
 
 use super::multipath::Multipath;
 use super::{AdjacencyId, DropKind, Forward};
@@ -144,6 +144,16 @@ impl LoadBalances {
     /// Has workers count in `counters`, by id: each load-balance begins at zero.
     pub fn count_in(&mut self, counters: CombinedVector) {
         self.counters = Some(counters);
+    }
+
+    /// What workers count in.
+    pub fn counters(&self) -> Option<&CombinedVector> {
+        self.counters.as_ref()
+    }
+
+    /// What has gone by a load-balance.
+    pub fn count(&self, id: LoadBalanceId) -> Combined {
+        self.counters.as_ref().map(|counters| counters.sum(id.0 as usize)).unwrap_or_default()
     }
 
     /// Ids given out so far are below this.

@@ -164,7 +164,7 @@ impl Router {
     }
 
     /// Forgets the neighbours of a family that were learned on an interface.
-    pub fn flush_family<F: Routed>(
+    fn flush_family<F: Routed>(
         &mut self,
         engine: &mut Engine,
         interfaces: &Interfaces,

@@ -162,17 +162,6 @@ impl Router {
         found
     }
 
-    /// Forgets what was learned on an interface.
-    pub fn flush_neighbors(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &Interfaces,
-        interface: InterfaceIndex,
-    ) {
-        let gone = self.neighbors.flush(interface, false);
-        self.act(engine, interfaces, gone);
-    }
-
     /// An adjacency for somebody who sends packets of a family to a neighbour, of whatever family, without a route. Each
     /// call needs a [`Router::release_adjacency`].
     pub fn hold_adjacency<F: Routed>(

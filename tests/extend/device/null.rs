@@ -76,7 +76,7 @@ impl Settings for NullSettings {
         let (index, name) = (cx.index, &cx.interface.name);
         let node = NodeDef::named(&NULL_OUTPUT, format!("{name}-tx"), |_| Box::new(NullOutput(index)));
         let tx = cx.engine.add_nodes("weft", vec![node])?[0];
-        cx.devices.add(index, Null);
+        cx.add_device(Null);
         Ok(tx.into())
     }
 }

@@ -36,11 +36,11 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.command(|dataplane, session, WeftResyncBegin {}| {
         let owner = dataplane.agent(session);
         // Both count generations of the same routes.
-        if owner == Owner::API || !dataplane.parts.get::<Agents>().replacing.is_empty() {
+        if owner == Owner::API || !dataplane.part::<Agents>().replacing.is_empty() {
             return Err(Retval::BUSY);
         }
         let same = |(other, theirs): (&SessionId, &Owner)| *theirs == owner && *other != session.id();
-        let Agents { sessions, resyncing, .. } = dataplane.parts.get_mut::<Agents>();
+        let Agents { sessions, resyncing, .. } = dataplane.part_mut::<Agents>();
         if resyncing.iter().any(|other| sessions.get(other).is_some_and(|theirs| same((other, theirs)))) {
             return Err(Retval::RSRC_IN_USE);
         }
@@ -49,7 +49,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(WeftResyncBeginReply { retval: 0 })
     });
     registry.command(|dataplane, session, WeftResyncEnd {}| {
-        if !dataplane.parts.get_mut::<Agents>().resyncing.remove(&session.id()) {
+        if !dataplane.part_mut::<Agents>().resyncing.remove(&session.id()) {
             return Err(Retval::NO_SUCH_ENTRY);
         }
         let owner = dataplane.agent(session);
@@ -62,7 +62,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.on_lost(|dataplane, session| {
         dataplane.give_up_resync(session);
-        dataplane.parts.get_mut::<Agents>().sessions.remove(&session.id());
+        dataplane.part_mut::<Agents>().sessions.remove(&session.id());
     });
 }
 
@@ -75,7 +75,7 @@ impl Subsystem for Agents {
 impl Dataplane {
     /// Who a client is as far as routes are concerned.
     pub(super) fn agent(&mut self, session: &Session) -> Owner {
-        let Agents { numbers, sessions, .. } = self.parts.get_mut::<Agents>();
+        let Agents { numbers, sessions, .. } = self.part_mut::<Agents>();
         *sessions.entry(session.id()).or_insert_with(|| {
             let next = u16::try_from(numbers.len()).ok().filter(|next| *next < Owner::AGENTS);
             let number = match numbers.get(&(session.name(), session.peer().uid)) {
@@ -90,7 +90,7 @@ impl Dataplane {
 
     /// What was not said again stays. Says whether there was a replay.
     fn give_up_resync(&mut self, session: &Session) -> bool {
-        let under_way = self.parts.get_mut::<Agents>().resyncing.remove(&session.id());
+        let under_way = self.part_mut::<Agents>().resyncing.remove(&session.id());
         if under_way {
             let owner = self.agent(session);
             self.abort_resync(owner);
@@ -99,8 +99,7 @@ impl Dataplane {
     }
 
     fn all_agents(&self) -> Vec<Owner> {
-        self.parts
-            .get::<Agents>()
+        self.part::<Agents>()
             .numbers
             .values()
             .map(|number| Owner::agent(*number))
@@ -110,10 +109,10 @@ impl Dataplane {
 
     /// The routes of all clients in a table are about to be said again.
     pub(super) fn begin_replacing<F: Configured>(&mut self, table: TableIndex) -> Result<(), Retval> {
-        if !self.parts.get::<Agents>().resyncing.is_empty() {
+        if !self.part::<Agents>().resyncing.is_empty() {
             return Err(Retval::BUSY);
         }
-        self.parts.get_mut::<Agents>().replacing.insert((F::VERSION, table));
+        self.part_mut::<Agents>().replacing.insert((F::VERSION, table));
         for owner in self.all_agents() {
             self.begin_route_resync::<F>(table, owner);
         }
@@ -122,7 +121,7 @@ impl Dataplane {
 
     /// What was not said again goes. Without a beginning there is nothing to do.
     pub(super) fn end_replacing<F: Configured>(&mut self, table: TableIndex) -> Result<(), Retval> {
-        if self.parts.get_mut::<Agents>().replacing.remove(&(F::VERSION, table)) {
+        if self.part_mut::<Agents>().replacing.remove(&(F::VERSION, table)) {
             for owner in self.all_agents() {
                 self.sweep_routes::<F>(&[table], owner).map_err(|error| step(&error))?;
             }

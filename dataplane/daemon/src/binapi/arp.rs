@@ -19,7 +19,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(|_: &mut _| ProxyArpIntfcEnableDisableReply { retval: 0 })
     });
     registry.dump(|dataplane, _, ProxyArpIntfcDump {}| {
-        let proxies = dataplane.interfaces.iter().filter(|(_, interface)| interface.proxy_arp);
+        let proxies = dataplane.interfaces().iter().filter(|(_, interface)| interface.proxy_arp);
         let details = proxies.map(|(index, _)| ProxyArpIntfcDetails { sw_if_index: index.0 });
         Records::ready(details.collect::<Vec<_>>())
     });

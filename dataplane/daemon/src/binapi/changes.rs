@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Changes that clients want, by themselves or in batches: each is a change set of the agent that the client is.
 
-use std::rc::Rc;
-
 use weft_binapi::Retval;
 use weft_binapi::api::weft_change::{WeftChange, WeftChangeReply};
 use weft_binapi::server::{Purpose, Refused, Registry, Session, Transactional};
@@ -13,12 +11,12 @@ use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.change(|dataplane, changes, session, WeftChange { command }| {
-        let tree = Rc::clone(&dataplane.commands);
+        let tree = dataplane.commands();
         let so_far = std::mem::replace(changes, ChangeSet::new(changes.owner()));
-        dataplane.collected = Some(Box::new(so_far));
+        dataplane.begin_collecting(so_far);
         let noted = tree.collect(dataplane, &command, session.rights());
-        if let Some(collected) = dataplane.collected.take() {
-            *changes = *collected;
+        if let Some(collected) = dataplane.end_collecting() {
+            *changes = collected;
         }
         noted.map_err(|error| {
             tracing::info!("API: {command:?}: {error}");

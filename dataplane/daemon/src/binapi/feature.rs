@@ -27,7 +27,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.query(|dataplane, _, message: FeatureIsEnabled| {
         let index = dataplane.api_interface(message.sw_if_index)?;
         let (arc, feature) = known(dataplane, message.arc_name.get(), message.feature_name.get())?;
-        let mut arcs = dataplane.engine.features().list().filter(|other| other.name == arc);
+        let mut arcs = dataplane.engine().features().list().filter(|other| other.name == arc);
         let is_enabled = arcs.any(|arc| arc.enabled(index).any(|other| other == feature));
         Ok(FeatureIsEnabledReply { retval: 0, is_enabled })
     });
@@ -40,7 +40,7 @@ fn known<'a>(
     feature: Option<&'a str>,
 ) -> Result<(&'a str, &'a str), Retval> {
     let (arc, feature) = arc.zip(feature).ok_or(Retval::INVALID_VALUE)?;
-    let features = dataplane.engine.features();
+    let features = dataplane.engine().features();
     match features.arc(arc).is_ok_and(|arc| features.has_feature(arc, feature)) {
         true => Ok((arc, feature)),
         false => Err(Retval::INVALID_VALUE),

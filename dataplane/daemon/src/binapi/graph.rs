@@ -22,7 +22,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
                 (u32::MAX, _) => flags == NodeFlag::default() || flags_of(node.spec).0 & flags.0 != 0,
                 (index, _) => u32::from(id.0) == index,
             };
-            let graph = dataplane.engine.graph();
+            let graph = dataplane.engine().graph();
             let behind = graph.nodes().filter(|(id, _)| u32::from(id.0) >= from);
             let (id, node) = behind.filter(wanted).min_by_key(|(id, _)| id.0)?;
             let arcs = node.spec.next.iter().filter_map(|next| graph.id(next)).map(|id| u32::from(id.0));

@@ -19,14 +19,13 @@ use weft_binapi::api::ip_neighbor::{
 };
 use weft_binapi::api::ip_types::{Address, AddressFamily};
 use weft_binapi::server::{Clients, Records, Registry, Session, SessionId};
-use weft_control::{Control, Object, Replay, Value, settings};
+use weft_control::{Object, Replay, Value, settings};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::by_family;
 use weft_nodes::neighbor::{Neighbor, NeighborState};
-use weft_nodes::router::{NeighborNews, Router};
+use weft_nodes::router::NeighborNews;
 
-use super::{changing, index, version};
+use super::{changing, index};
 use crate::binapi::Api;
 use crate::state::Dataplane;
 
@@ -61,16 +60,13 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         })
     });
     registry.command(|dataplane, _, IpNeighborFlush { af, sw_if_index }| {
-        let of: Vec<_> = match sw_if_index.0 {
-            u32::MAX => dataplane.interfaces.iter().map(|(index, _)| index).collect(),
-            _ => vec![dataplane.api_interface(sw_if_index)?],
+        let only = match sw_if_index.0 {
+            u32::MAX => None,
+            _ => Some(dataplane.api_interface(sw_if_index)?),
         };
-        let Control { router, engine, interfaces, .. } = &mut dataplane.control;
-        for index in of {
-            by_family!(version(af == AddressFamily::IP6), F => {
-                router.flush_family::<F>(engine, interfaces, index);
-            });
-        }
+        dataplane.forget_learned(|it| {
+            AddressFamily::from(it.address) == af && only.is_none_or(|only| only == it.interface)
+        });
         Ok(IpNeighborFlushReply { retval: 0 })
     });
     registry.change(|_, changes, _, message: IpNeighborConfig| {
@@ -81,7 +77,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(|_: &mut _| IpNeighborConfigReply { retval: 0 })
     });
     registry.query(|dataplane, _, IpNeighborConfigGet { af }| {
-        let settings = dataplane.router.neighbors().settings();
+        let settings = dataplane.router().neighbors().settings();
         Ok(IpNeighborConfigGetReply {
             retval: 0,
             af,
@@ -115,7 +111,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(WantIpNeighborEventsV2Reply { retval: 0 })
     });
     registry.on_lost(|dataplane, session| {
-        if let Some(api) = dataplane.parts.find_mut::<Api>() {
+        if let Some(api) = dataplane.find_part_mut::<Api>() {
             api.watchers.0.retain(|watcher| watcher.session != session.id());
         }
     });
@@ -129,12 +125,12 @@ fn next(
     af: AddressFamily,
 ) -> Option<Neighbor> {
     let first = last.map_or(InterfaceIndex(0), |(interface, _)| interface);
-    let interfaces = dataplane.interfaces.iter().map(|(index, _)| index);
+    let interfaces = dataplane.interfaces().iter().map(|(index, _)| index);
     let interfaces = interfaces.filter(|index| *index >= first && only.is_none_or(|only| only == *index));
     let neighbors = interfaces.flat_map(|index| {
         let behind = last.filter(|(interface, _)| *interface == index);
         let start = behind.map_or(Bound::Unbounded, |(_, address)| Bound::Excluded(address));
-        dataplane.router.neighbors().after(start, index)
+        dataplane.router().neighbors().after(start, index)
     });
     let known =
         |neighbor: &Neighbor| neighbor.state.mac().is_some() && AddressFamily::from(neighbor.address) == af;
@@ -142,7 +138,7 @@ fn next(
 }
 
 fn details(dataplane: &Dataplane, neighbor: &Neighbor) -> IpNeighborDetails {
-    let age = dataplane.router.now().saturating_sub(neighbor.since).as_secs_f64();
+    let age = dataplane.router().now().saturating_sub(neighbor.since).as_secs_f64();
     let flags = match neighbor.state {
         NeighborState::Static(_) => IpNeighborFlags::STATIC,
         _ => IpNeighborFlags::NONE,
@@ -198,7 +194,7 @@ fn watch(
     };
     let address = address.get().filter(|address| !address.is_unspecified());
     let session = session.id();
-    let Some(api) = dataplane.parts.find_mut::<Api>() else { return Ok(()) };
+    let Some(api) = dataplane.find_part_mut::<Api>() else { return Ok(()) };
     let watchers = &mut api.watchers.0;
     let same = |other: &Watcher| {
         (other.session, other.address, other.interface, other.form) == (session, address, interface, form)
@@ -207,7 +203,10 @@ fn watch(
     if enable {
         watchers.push(Watcher { session, pid, address, interface, form });
     }
-    dataplane.control.router.watch_neighbors(!watchers.is_empty());
+    // That nobody is left is found out with the next news.
+    if enable {
+        dataplane.watch_neighbors(true);
+    }
     Ok(())
 }
 
@@ -226,8 +225,8 @@ impl Watchers {
         self.0.retain(|watcher| watcher.interface != Some(interface));
     }
 
-    pub(super) fn announce(&self, router: &mut Router, clients: &Clients) {
-        for NeighborNews { interface, address, mac } in router.take_news() {
+    pub(super) fn announce(&self, news: Vec<NeighborNews>, clients: &Clients) {
+        for NeighborNews { interface, address, mac } in news {
             let neighbor = shown(interface, address, mac, IpNeighborFlags::NONE);
             let wants = |watcher: &&Watcher| {
                 watcher.address.is_none_or(|wanted| wanted == address)

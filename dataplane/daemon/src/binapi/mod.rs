@@ -136,10 +136,9 @@ impl Subsystem for Api {
     }
 
     /// Nobody hears of neighbours on the next interface who has asked for those on this one.
-    fn interface_removed(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+    fn interface_removed(&mut self, _: &mut Foundation<'_>, index: InterfaceIndex) {
         self.announced.removed(index);
         self.watchers.forget(index);
-        cx.router.watch_neighbors(!self.watchers.is_empty());
     }
 }
 
@@ -154,16 +153,18 @@ impl Host for Main {
 impl Dataplane {
     /// Tells clients what has happened.
     pub fn announce(&mut self) {
-        if let Some(api) = self.parts.find_mut::<Api>() {
+        let (control, parts) = self.split();
+        if let Some(api) = parts.find_mut::<Api>() {
             api.announced.announce(&api.clients);
-            api.watchers.announce(&mut self.control.router, &api.clients);
+            api.watchers.announce(control.take_neighbor_news(), &api.clients);
+            control.watch_neighbors(!api.watchers.is_empty());
         }
     }
 
     /// The interface that a message names.
     fn api_interface(&self, index: interface_types::InterfaceIndex) -> Result<InterfaceIndex, Retval> {
         let index = InterfaceIndex(index.0);
-        self.interfaces.get(index).map(|_| index).ok_or(Retval::INVALID_SW_IF_INDEX)
+        self.interfaces().get(index).map(|_| index).ok_or(Retval::INVALID_SW_IF_INDEX)
     }
 }
 
@@ -194,7 +195,7 @@ fn delete(
     kind: &DeviceKind,
 ) -> Result<(), Retval> {
     let index = changing(dataplane, changes, index)?;
-    if !dataplane.devices.is(index, kind) {
+    if !dataplane.devices().is(index, kind) {
         return Err(Retval::INVALID_SW_IF_INDEX);
     }
     changes.delete_interface(dataplane, index).map_err(|error| retval::step(&error))

@@ -12,7 +12,7 @@ use weft_binapi::api::pg::{
     PgDeleteInterfaceReply, PgEnableDisable, PgEnableDisableReply, PgInterfaceFlags, PgInterfaceMode,
 };
 use weft_binapi::server::Registry;
-use weft_control::{ChangeSet, Control};
+use weft_control::ChangeSet;
 use weft_devices::pg::Pg;
 use weft_devices::pg::device::PG;
 use weft_devices::pg::{Mode, PgError, PgId};
@@ -44,25 +44,24 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         // Clients that want all say so with all ones.
         let count = Some(u64::from(message.count)).filter(|_| message.count != u32::MAX);
         let path = message.pcap_file_name.trim_end_matches('\0');
-        let Dataplane { parts, control: Control { engine, .. }, .. } = dataplane;
-        let pg = parts.get_mut::<Pg>();
+        let (pg, control) = dataplane.part_and_control::<Pg>();
         match message.is_enabled {
             true if path.is_empty() => return Err(Retval::INVALID_VALUE),
             true => {
-                pg.capture_as(engine, id, (Path::new(path), session.rights()), count).map_err(refusal)?;
+                pg.capture_as(control.engine_mut(), id, (Path::new(path), session.rights()), count)
+                    .map_err(refusal)?;
             }
-            false => pg.end_capture(engine, id).map_err(refusal)?,
+            false => pg.end_capture(control.engine_mut(), id).map_err(refusal)?,
         }
         Ok(PgCaptureReply { retval: 0 })
     });
     registry.command(|dataplane, _, message: PgEnableDisable| {
         let name = message.stream_name.trim_end_matches('\0');
         let name = Some(name).filter(|name| !name.is_empty());
-        let Dataplane { parts, control: Control { engine, .. }, .. } = dataplane;
-        let pg = parts.get_mut::<Pg>();
+        let (pg, control) = dataplane.part_and_control::<Pg>();
         match message.is_enabled {
-            true => pg.enable(engine, name).map_err(refusal)?,
-            false => pg.disable(engine, name).map_err(refusal)?,
+            true => pg.enable(control.engine_mut(), name).map_err(refusal)?,
+            false => pg.disable(control.engine_mut(), name).map_err(refusal)?,
         }
         Ok(PgEnableDisableReply { retval: 0 })
     });

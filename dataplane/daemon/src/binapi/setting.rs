@@ -70,7 +70,7 @@ fn place(
 
 fn shown(dataplane: &Dataplane, setting: &'static Setting, index: Option<InterfaceIndex>) -> Option<String> {
     let value = setting.get(dataplane, index).ok()?;
-    Some(setting.grammar.text(&value, &dataplane.interfaces))
+    Some(setting.grammar.text(&value, dataplane.interfaces()))
 }
 
 impl Dataplane {
@@ -79,7 +79,7 @@ impl Dataplane {
         self.known_settings().flat_map(|setting| {
             let places: Vec<Option<InterfaceIndex>> = match setting.scope() {
                 Scope::Global => vec![None],
-                Scope::Interface => self.interfaces.iter().map(|(index, _)| Some(index)).collect(),
+                Scope::Interface => self.interfaces().iter().map(|(index, _)| Some(index)).collect(),
             };
             places.into_iter().map(move |index| (setting, index))
         })

@@ -19,7 +19,7 @@ use crate::state::Dataplane;
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.command(|dataplane, _, message: TraceCapturePackets| {
         let id = u16::try_from(message.node_index).map(NodeId).map_err(|_| Retval::NO_SUCH_NODE)?;
-        let node = dataplane.engine.graph().node(id).ok_or(Retval::NO_SUCH_NODE)?;
+        let node = dataplane.engine().graph().node(id).ok_or(Retval::NO_SUCH_NODE)?;
         if node.spec.kind != Kind::Input {
             return Err(Retval::NO_SUCH_NODE);
         }
@@ -30,14 +30,14 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             return Err(Retval::LIMIT_EXCEEDED);
         }
         if message.pre_capture_clear {
-            dataplane.engine.post_all(|worker| worker.clear_trace());
+            dataplane.engine_mut().post_all(|worker| worker.clear_trace());
         }
         let count = message.max_packets;
-        dataplane.engine.post_all(move |worker| worker.trace(id, count));
+        dataplane.engine_mut().post_all(move |worker| worker.trace(id, count));
         Ok(TraceCapturePacketsReply { retval: 0 })
     });
     registry.command(|dataplane, _, TraceClearCapture {}| {
-        dataplane.engine.post_all(|worker| worker.clear_trace());
+        dataplane.engine_mut().post_all(|worker| worker.clear_trace());
         Ok(TraceClearCaptureReply { retval: 0 })
     });
     registry.query(|_, _, TraceClearCache {}| Ok(TraceClearCacheReply { retval: 0 }));

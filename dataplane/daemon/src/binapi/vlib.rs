@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `vpe` and `vlib`: version, command line, threads, nodes.
 
-use std::rc::Rc;
-
 use weft_background::Background;
 use weft_binapi::api::bond::{SwBondInterfaceDump, SwMemberInterfaceDump};
 use weft_binapi::api::l2::{BridgeDomainDump, L2XconnectDump};
@@ -19,12 +17,13 @@ use weft_engine::ThreadIndex;
 
 use crate::VERSION;
 use crate::state::Dataplane;
+use crate::threads::WorkerThreads;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.program();
     registry.query(|dataplane, _, ShowThreads {}| Ok(threads(dataplane)));
     registry.query(|dataplane, _, GetNodeIndex { node_name }| {
-        let node = node_name.get().and_then(|name| dataplane.engine.graph().id(name));
+        let node = node_name.get().and_then(|name| dataplane.engine().graph().id(name));
         let node = node.ok_or(Retval::NO_SUCH_NODE)?;
         Ok(GetNodeIndexReply { retval: 0, node_index: node.0.into() })
     });
@@ -38,7 +37,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(AddNodeNextReply { retval: 0, next_index })
     });
     registry.dump(|dataplane, _, LogDump { start_timestamp: Timestamp(start) }| {
-        let lines = dataplane.log.lines().into_iter().filter(move |line| line.time >= start);
+        let lines = dataplane.log().lines().into_iter().filter(move |line| line.time >= start);
         Records::ready(lines.map(|line| LogDetails {
             timestamp: Timestamp(line.time),
             level: match line.level {
@@ -60,7 +59,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
 
 /// The place of an edge between two nodes.
 fn edge(dataplane: &Dataplane, node: Option<&str>, next: Option<&str>) -> Result<u32, Retval> {
-    let graph = dataplane.engine.graph();
+    let graph = dataplane.engine().graph();
     let id = node.and_then(|name| graph.id(name));
     let node = id.and_then(|id| graph.node(id)).ok_or(Retval::NO_SUCH_NODE)?;
     let next = next.ok_or(Retval::NO_SUCH_NODE2)?;
@@ -84,7 +83,7 @@ impl Program for Dataplane {
         session: &Session,
         command: &str,
     ) -> Running<Dataplane, Result<String, CliFailure>> {
-        let (tree, command) = (Rc::clone(&self.commands), command.to_owned());
+        let (tree, command) = (self.commands(), command.to_owned());
         let mut stage = Stage::Answer(tree.start(self, &command, session.rights()));
         Box::new(move |dataplane| match stage.turn(dataplane) {
             Progress::Done(Err(error)) => Progress::Done(Err(CliFailure(tree.vpp_error(&command, &error)))),
@@ -151,8 +150,8 @@ impl Stage {
 
 fn threads(dataplane: &Dataplane) -> ShowThreadsReply {
     let main = nix::unistd::gettid().as_raw();
-    let lwps: Vec<i32> = std::iter::once(main).chain(dataplane.threads.lwps()).collect();
-    let threads = dataplane.plan.places().map(|(index, place)| ThreadData {
+    let lwps: Vec<i32> = std::iter::once(main).chain(dataplane.part::<WorkerThreads>().lwps()).collect();
+    let threads = dataplane.plan().places().map(|(index, place)| ThreadData {
         id: index.0.into(),
         name: place.name.as_str().into(),
         r#type: if index == ThreadIndex(0) { "" } else { "workers" }.into(),

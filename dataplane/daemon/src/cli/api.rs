@@ -67,7 +67,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 pub(super) fn api(dataplane: &Dataplane) -> Result<&Api, CliError> {
-    dataplane.parts.find::<Api>().ok_or_else(|| CliError::new("the binary API is not served yet"))
+    dataplane.find_part::<Api>().ok_or_else(|| CliError::new("the binary API is not served yet"))
 }
 
 fn render_clients(Clients { clients }: &Clients) -> String {

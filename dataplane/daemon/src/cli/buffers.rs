@@ -24,7 +24,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("show buffers", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let buffers = Buffers {
-                pages: dataplane.engine.buffers.memory().pages().to_string(),
+                pages: dataplane.engine().buffers.memory().pages().to_string(),
                 size: SLOT_SIZE + size_of::<Metadata>(),
                 data_size: SLOT_SIZE,
                 pools: dataplane.buffer_pools(),

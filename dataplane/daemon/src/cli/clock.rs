@@ -61,7 +61,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("show clock", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let now = dataplane.started.0.elapsed().as_secs_f64();
+            let now = dataplane.uptime().as_secs_f64();
             Ok(Reply::new(Clock { now, time: since.as_secs() }, render))
         })
         .help("Seconds since the start, and the date"),

@@ -50,7 +50,7 @@ pub(crate) fn common(name: InterfaceName) -> Common {
 /// A command that deletes interfaces of one kind. Of what the same change creates, the kind is not asked.
 pub(crate) fn delete(path: &str, kind: &'static DeviceKind, expected: &'static str) -> Command<Dataplane> {
     delete_if(path, expected, |dataplane, changes, index| {
-        changes.creates(index) || dataplane.devices.is(index, kind)
+        changes.creates(index) || dataplane.devices().is(index, kind)
     })
 }
 

@@ -48,11 +48,11 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
         .into_iter()
         .flat_map(|(thread, records)| records.into_iter().map(move |record| (thread, record)))
         .map(|(thread, record)| Drop {
-            time: dataplane.engine.clock.since_start(record.at).as_secs_f64(),
-            thread: dataplane.plan.name(thread).to_owned(),
+            time: dataplane.engine().clock.since_start(record.at).as_secs_f64(),
+            thread: dataplane.plan().name(thread).to_owned(),
             interface: Names::interface(dataplane, record.meta.rx_interface),
             node: dataplane
-                .engine
+                .engine()
                 .graph()
                 .reason(record.meta.reason)
                 .map_or_else(String::new, |reason| Names::node(dataplane, reason.node)),

@@ -59,8 +59,9 @@ fn show(path: &str) -> Command<Dataplane> {
 fn clear(path: &str) -> Command<Dataplane> {
     Command::new(path, |dataplane: &mut Dataplane, args| {
         args.finish()?;
-        let threads = dataplane.plan.places().count() as u16;
-        dataplane.parts.get_mut::<Baselines>().clear_reasons(&dataplane.control.engine, threads);
+        let threads = dataplane.plan().places().count() as u16;
+        let (baselines, control) = dataplane.part_and_control::<Baselines>();
+        baselines.clear_reasons(control.engine(), threads);
         Ok(Reply::empty())
     })
     .help("Count reasons from zero again")
@@ -81,7 +82,7 @@ struct Threads {
 }
 
 fn by_threads(dataplane: &Dataplane) -> Threads {
-    let threads = dataplane.plan.places().map(|(index, place)| OfThread {
+    let threads = dataplane.plan().places().map(|(index, place)| OfThread {
         id: index.0,
         name: place.name.clone(),
         errors: errors_of(dataplane, &[index]),
@@ -94,17 +95,17 @@ fn render_thread(thread: &OfThread) -> String {
 }
 
 fn errors(dataplane: &Dataplane) -> Errors {
-    let threads: Vec<_> = dataplane.plan.places().map(|(index, _)| index).collect();
+    let threads: Vec<_> = dataplane.plan().places().map(|(index, _)| index).collect();
     errors_of(dataplane, &threads)
 }
 
 fn errors_of(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Errors {
     let mut errors: Vec<Counted> = dataplane
-        .engine
+        .engine()
         .graph()
         .reasons()
         .map(|(id, info, node)| {
-            let count = |thread| dataplane.parts.get::<Baselines>().reason(&dataplane.engine, thread, id);
+            let count = |thread| dataplane.part::<Baselines>().reason(dataplane.engine(), thread, id);
             Counted {
                 count: threads.iter().copied().map(count).sum(),
                 node: node.unwrap_or("(removed)").to_owned(),

@@ -36,7 +36,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("show features", |dataplane: &mut Dataplane, args| {
             let verbose = args.keyword("verbose");
             args.finish()?;
-            let arcs = dataplane.engine.features().list().map(|arc| Path {
+            let arcs = dataplane.engine().features().list().map(|arc| Path {
                 arc: arc.name.to_owned(),
                 by: match arc.key {
                     ArcKey::RxInterface => "rx",
@@ -72,7 +72,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn offer(dataplane: &Dataplane, names: impl Fn(&str, &[&str]) -> Vec<String>) -> Vec<Candidate> {
-    let all = dataplane.engine.features().list().flat_map(|arc| {
+    let all = dataplane.engine().features().list().flat_map(|arc| {
         let free = arc.features().filter(|feature| feature.set_by.is_none());
         let features: Vec<&str> = free.map(|feature| feature.node).collect();
         names(arc.name, &features)

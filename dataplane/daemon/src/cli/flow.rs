@@ -274,8 +274,8 @@ fn summary(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let counters = Count::ALL
         .iter()
         .map(|count| Counter { name: NAMES[*count as usize], value: tracker.counts.sum(*count) });
-    let is_tracked = |index| tracker.is_enabled(&dataplane.engine, index);
-    let interfaces = dataplane.interfaces.iter().filter(|(index, _)| is_tracked(*index));
+    let is_tracked = |index| tracker.is_enabled(dataplane.engine(), index);
+    let interfaces = dataplane.interfaces().iter().filter(|(index, _)| is_tracked(*index));
     let summary = Summary {
         counters: counters.collect(),
         interfaces: interfaces
@@ -330,7 +330,7 @@ fn show_events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, 
             What::Waits { length, .. } => ("waits", None, None, Some(length)),
         };
         Event {
-            time: dataplane.engine.clock.since_start(news.at).as_secs_f64(),
+            time: dataplane.engine().clock.since_start(news.at).as_secs_f64(),
             flow: news.id.to_string(),
             protocol: IpProtocol(news.key.protocol()).to_string(),
             from: news.key.endpoint(news.initiator).to_string(),

@@ -46,7 +46,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 let _ = brief || args.keyword("verbose") || args.keyword("detail");
                 let only = optional_interface(args, dataplane)?;
                 let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
-                let devices = dataplane.devices.iter().filter(|(index, _)| wanted(index));
+                let devices = dataplane.devices().iter().filter(|(index, _)| wanted(index));
                 let mut interfaces: Vec<Hardware> =
                     devices.filter_map(|(index, device)| view(dataplane, index, device)).collect();
                 interfaces.sort_by(|a, b| a.name.cmp(&b.name));
@@ -60,12 +60,12 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn view(dataplane: &Dataplane, index: InterfaceIndex, device: &dyn Device) -> Option<Hardware> {
-    let interface = dataplane.interfaces.get(index)?;
-    let placed = dataplane.devices.placement.iter().filter(|placed| placed.interface == index);
+    let interface = dataplane.interfaces().get(index)?;
+    let placed = dataplane.devices().placement.iter().filter(|placed| placed.interface == index);
     let mut rx_queues: Vec<RxQueue> = placed
         .map(|placed| RxQueue {
             queue: placed.queue.0,
-            thread: dataplane.plan.name(thread(placed.worker)).to_owned(),
+            thread: dataplane.plan().name(thread(placed.worker)).to_owned(),
             mode: if placed.polling { "polling" } else { "adaptive" },
         })
         .collect();

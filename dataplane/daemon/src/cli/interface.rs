@@ -54,7 +54,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 dataplane.collect_device_counters();
                 let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
                 let mut interfaces: Vec<View> = dataplane
-                    .interfaces
+                    .interfaces()
                     .iter()
                     .filter(|(index, _)| wanted(index))
                     .map(|(index, interface)| view(dataplane, index, interface))
@@ -88,7 +88,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 let index = super::present_interface(args, dataplane)?;
                 args.finish()?;
                 let name = dataplane.interface_name(index);
-                let arcs = dataplane.engine.features().list().map(|arc| Path {
+                let arcs = dataplane.engine().features().list().map(|arc| Path {
                     arc: arc.name.to_owned(),
                     features: arc.enabled(index).map(str::to_owned).collect(),
                 });
@@ -101,8 +101,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("clear interfaces", |dataplane: &mut Dataplane, args| {
             args.finish()?;
             dataplane.collect_device_counters();
-            let all = dataplane.control.interfaces.iter().map(|(index, _)| index);
-            dataplane.parts.get_mut::<Baselines>().clear_interfaces(&dataplane.control.engine.counters, all);
+            let (baselines, control) = dataplane.part_and_control::<Baselines>();
+            let all = control.interfaces().iter().map(|(index, _)| index);
+            baselines.clear_interfaces(&control.engine().counters, all);
             Ok(Reply::empty())
         })
         .help("Count interface counters from zero again"),
@@ -110,7 +111,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn view(dataplane: &Dataplane, index: InterfaceIndex, interface: &Interface) -> View {
-    let counts = dataplane.parts.get::<Baselines>().interface(&dataplane.engine.counters, index);
+    let counts = dataplane.part::<Baselines>().interface(&dataplane.engine().counters, index);
     let [drops, punt, ip4, ip6, rx_no_buf, rx_miss, rx_error, tx_error] = counts.simple;
     View {
         name: interface.name.clone(),
@@ -202,7 +203,7 @@ struct AllAddresses {
 fn addresses(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> AllAddresses {
     let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
     let mut interfaces: Vec<Addresses> = dataplane
-        .interfaces
+        .interfaces()
         .iter()
         .filter(|(index, _)| wanted(index))
         .map(|(_, interface)| Addresses {
@@ -222,7 +223,7 @@ fn addresses(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> AllAddresse
 }
 
 fn table_of<F: Routed>(dataplane: &Dataplane, interface: &Interface) -> u32 {
-    dataplane.router.table::<F>(F::of(interface).table).map_or(0, |table| table.id)
+    dataplane.router().table::<F>(F::of(interface).table).map_or(0, |table| table.id)
 }
 
 impl Addresses {
@@ -264,18 +265,18 @@ struct Placement {
 
 fn placement(dataplane: &Dataplane) -> Placement {
     let node = |index| {
-        let input = dataplane.devices.get(index).and_then(|device| device.input());
-        let info = input.and_then(|id| dataplane.engine.graph().node(id));
+        let input = dataplane.devices().get(index).and_then(|device| device.input());
+        let info = input.and_then(|id| dataplane.engine().graph().node(id));
         info.map_or_else(String::new, |node| node.name.clone())
     };
     let mut queues: Vec<Queue> = dataplane
-        .devices
+        .devices()
         .placement
         .iter()
         .map(|placed| Queue {
             interface: dataplane.interface_name(placed.interface),
             queue: placed.queue.0,
-            thread: dataplane.plan.name(thread(placed.worker)).to_owned(),
+            thread: dataplane.plan().name(thread(placed.worker)).to_owned(),
             thread_index: thread(placed.worker).0,
             node: node(placed.interface),
             mode: if placed.polling { "polling" } else { "adaptive" },

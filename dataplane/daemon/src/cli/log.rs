@@ -19,12 +19,12 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         Command::new("show logging", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            Ok(Reply::new(Log { lines: dataplane.log.lines() }, |log| log.lines.iter().map(render).collect()))
+            Ok(Reply::new(Log { lines: dataplane.log().lines() }, |log| log.lines.iter().map(render).collect()))
         })
         .help("The last messages"),
         Command::new("clear logging", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            dataplane.log.clear();
+            dataplane.log().clear();
             Ok(Reply::empty())
         })
         .help("Forget the last messages"),
@@ -45,7 +45,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 }
             }
             if let Some(level) = level {
-                dataplane.log.set_level(&class, level);
+                dataplane.log().set_level(&class, level);
             }
             Ok(Reply::empty())
         })

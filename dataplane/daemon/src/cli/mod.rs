@@ -81,24 +81,23 @@ pub fn tree() -> CommandTree<Dataplane> {
     tree.atomic(Atomic {
         collect: |dataplane, before| {
             let changes = match before.map(|before| before.downcast::<Paused>()) {
-                Some(Ok(before)) if before.deletions == dataplane.interfaces.deletions() => before.changes,
+                Some(Ok(before)) if before.deletions == dataplane.interfaces().deletions() => before.changes,
                 Some(_) => {
                     let why = "an interface was deleted while the file was being read: nothing is changed";
                     return Err(CliError::new(why));
                 }
-                None => Box::new(ChangeSet::new(Owner::CLI)),
+                None => ChangeSet::new(Owner::CLI),
             };
-            dataplane.collected = Some(changes);
+            dataplane.begin_collecting(changes);
             Ok(())
         },
-        steps: |dataplane| dataplane.collected.as_ref().map_or(0, |changes| changes.len()),
+        steps: |dataplane| dataplane.collected().map_or(0, ChangeSet::len),
         pause: |dataplane| {
-            let changes = dataplane.collected.take();
-            let changes = changes.unwrap_or_else(|| Box::new(ChangeSet::new(Owner::CLI)));
-            Box::new(Paused { changes, deletions: dataplane.interfaces.deletions() })
+            let changes = dataplane.end_collecting().unwrap_or_else(|| ChangeSet::new(Owner::CLI));
+            Box::new(Paused { changes, deletions: dataplane.interfaces().deletions() })
         },
         end: |dataplane, end| {
-            let changes = dataplane.collected.take();
+            let changes = dataplane.end_collecting();
             let (purpose, changes) = match (end, changes) {
                 (_, None) => return Ok(()),
                 (End::Make, Some(changes)) => (Purpose::Make, changes),
@@ -118,7 +117,7 @@ pub fn tree() -> CommandTree<Dataplane> {
 /// What the commands of a file would change, between two turns. It names interfaces by their indices, which others may have when
 /// one was deleted; tables are looked at when it is made.
 struct Paused {
-    changes: Box<ChangeSet>,
+    changes: ChangeSet,
     deletions: u64,
 }
 
@@ -137,7 +136,7 @@ pub(crate) fn present_interface(
     args: &mut Args<'_>,
     dataplane: &Dataplane,
 ) -> Result<InterfaceIndex, CliError> {
-    args.parse_with("interface", |name| dataplane.interfaces.find(name).ok_or("there is no such interface"))
+    args.parse_with("interface", |name| dataplane.interfaces().find(name).ok_or("there is no such interface"))
 }
 
 /// As [`present_interface`], but no word at all is fine too: for an argument at the end.
@@ -152,7 +151,7 @@ fn optional_interface(
 
 /// Takes the name of a node.
 fn node(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<weft_engine::NodeId, CliError> {
-    args.parse_with("node", |name| dataplane.engine.graph().id(name).ok_or("there is no such node"))
+    args.parse_with("node", |name| dataplane.engine().graph().id(name).ok_or("there is no such node"))
 }
 
 /// Offers interfaces for the first argument, and the words of the synopsis after it.
@@ -167,11 +166,11 @@ pub(crate) fn complete_interface(
 }
 
 fn interface_names(dataplane: &Dataplane) -> Vec<Candidate> {
-    dataplane.interfaces.iter().map(|(_, interface)| Candidate::new(&interface.name, "interface")).collect()
+    dataplane.interfaces().iter().map(|(_, interface)| Candidate::new(&interface.name, "interface")).collect()
 }
 
 fn node_names(dataplane: &Dataplane) -> Vec<Candidate> {
-    dataplane.engine.graph().nodes().map(|(_, node)| Candidate::new(&node.name, "node")).collect()
+    dataplane.engine().graph().nodes().map(|(_, node)| Candidate::new(&node.name, "node")).collect()
 }
 
 /// A cell of a table, cut at its width as VPP does it.
@@ -241,10 +240,8 @@ pub(crate) fn noted(
     dataplane: &mut Dataplane,
     note: impl FnOnce(&Dataplane, &mut ChangeSet) -> Result<Reply, CliError>,
 ) -> Result<Reply, CliError> {
-    if let Some(mut collected) = dataplane.collected.take() {
-        let noted = note(dataplane, &mut collected);
-        dataplane.collected = Some(collected);
-        return noted;
+    if dataplane.collected().is_some() {
+        return dataplane.collect(note);
     }
     let mut changes = ChangeSet::new(Owner::CLI);
     let reply = note(dataplane, &mut changes)?;

@@ -82,18 +82,18 @@ fn kind(kind: Kind) -> &'static str {
 }
 
 fn node(dataplane: &mut Dataplane, id: NodeId) -> Node {
-    dataplane.engine.learn_edges();
+    dataplane.engine_mut().learn_edges();
     // Workers bring what they have counted on new edges with their next turn; one that hangs keeps it to itself.
     let _ = dataplane.ask_all(|_| ());
-    let mut vectors: BTreeMap<NodeId, u64> = dataplane.engine.edges(id).into_iter().collect();
-    let graph = dataplane.engine.graph();
+    let mut vectors: BTreeMap<NodeId, u64> = dataplane.engine().edges(id).into_iter().collect();
+    let graph = dataplane.engine().graph();
     let info = graph.node(id).expect("the id was looked up by name just now");
     for next in info.spec.next.iter().filter_map(|name| graph.id(name)) {
         vectors.entry(next).or_default();
     }
     let name = |id: NodeId| graph.node(id).map_or_else(|| "(removed)".to_owned(), |node| node.name.clone());
     let counts = |thread: weft_engine::ThreadIndex| {
-        let counts = dataplane.parts.get::<Baselines>().node(&dataplane.engine, thread, id);
+        let counts = dataplane.part::<Baselines>().node(dataplane.engine(), thread, id);
         Counts { thread: thread.0, calls: counts.calls, clocks: counts.clocks, vectors: counts.vectors }
     };
     Node {
@@ -107,12 +107,12 @@ fn node(dataplane: &mut Dataplane, id: NodeId) -> Node {
             .collect(),
         previous: previous(dataplane, &info.name),
         counters: info.spec.reasons().map(|reason| reason.name).collect(),
-        threads: dataplane.engine.threads().map(counts).collect(),
+        threads: dataplane.engine().threads().map(counts).collect(),
     }
 }
 
 fn previous(dataplane: &Dataplane, name: &str) -> Vec<String> {
-    let nodes = dataplane.engine.graph().nodes();
+    let nodes = dataplane.engine().graph().nodes();
     let leading = nodes.filter(|(_, node)| node.spec.next.contains(&name));
     leading.map(|(_, node)| node.name.clone()).collect()
 }
@@ -182,7 +182,7 @@ fn render(node: &Node) -> String {
 fn graph(dataplane: &mut Dataplane, args: &mut weft_cli::Args<'_>) -> Result<Reply, weft_cli::CliError> {
     args.finish()?;
     let mut nodes: Vec<Edges> = dataplane
-        .engine
+        .engine()
         .graph()
         .nodes()
         .map(|(_, node)| Edges {

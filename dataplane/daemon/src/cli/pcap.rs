@@ -48,7 +48,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         .help("End the capture"),
         Command::new("pcap trace status", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            let status = dataplane.parts.find::<Capture>().map(|capture| Status {
+            let status = dataplane.find_part::<Capture>().map(|capture| Status {
                 running: capture.running,
                 file: capture.path().display().to_string(),
                 packets: capture.written(),
@@ -109,7 +109,7 @@ fn begin(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
     if words.is_empty() {
         return Err(CliError::new("nothing to capture: expected rx, tx or drop"));
     }
-    if dataplane.parts.find::<Capture>().is_some() {
+    if dataplane.find_part::<Capture>().is_some() {
         return Err(CliError::new("a packet capture is running already: 'pcap trace off' ends it"));
     }
     let path = Path::new(DIRECTORY).join(file.unwrap_or_else(|| format!("{words}.pcap")));

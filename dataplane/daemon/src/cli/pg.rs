@@ -7,7 +7,7 @@ use serde::Serialize;
 use weft_background::Background;
 use weft_cli::Candidate;
 use weft_cli::{Args, CliError, Command, Reply, Turn};
-use weft_control::{ChangeSet, Control};
+use weft_control::{ChangeSet, Foundation};
 use weft_devices::pcap::PacketList;
 use weft_devices::pg::Pg;
 use weft_devices::pg::device::PG;
@@ -39,12 +39,7 @@ struct Streams {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     let offer_streams = |dataplane: &Dataplane, words: &[&str]| match words {
-        [] => dataplane
-            .parts
-            .get::<Pg>()
-            .streams()
-            .map(|stream| Candidate::new(stream.name, "stream"))
-            .collect(),
+        [] => dataplane.part::<Pg>().streams().map(|stream| Candidate::new(stream.name, "stream")).collect(),
         _ => Vec::new(),
     };
     vec![
@@ -54,7 +49,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator enable-stream", |dataplane: &mut Dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
             args.finish()?;
-            dataplane.parts.get_mut::<Pg>().enable(&mut dataplane.control.engine, name.as_deref()).map_err(refused)?;
+            let (pg, control) = dataplane.part_and_control::<Pg>();
+            pg.enable(control.engine_mut(), name.as_deref()).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("[<stream>]")
@@ -63,7 +59,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator disable-stream", |dataplane: &mut Dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
             args.finish()?;
-            dataplane.parts.get_mut::<Pg>().disable(&mut dataplane.control.engine, name.as_deref()).map_err(refused)?;
+            let (pg, control) = dataplane.part_and_control::<Pg>();
+            pg.disable(control.engine_mut(), name.as_deref()).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("[<stream>]")
@@ -72,7 +69,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator delete", |dataplane: &mut Dataplane, args| {
             let name = args.word("stream")?.to_owned();
             args.finish()?;
-            dataplane.parts.get_mut::<Pg>().delete_stream(&mut dataplane.control.engine, &name).map_err(refused)?;
+            let (pg, control) = dataplane.part_and_control::<Pg>();
+            pg.delete_stream(control.engine_mut(), &name).map_err(refused)?;
             Ok(Reply::empty())
         })
         .synopsis("<stream>")
@@ -95,8 +93,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             // Every word that VPP allows here shows more of the same.
             let _ = args.keyword("verbose");
             args.finish()?;
-            dataplane.parts.get_mut::<Pg>().poll(&mut dataplane.control.engine);
-            let streams = dataplane.parts.get::<Pg>().streams().map(view).collect();
+            let (pg, control) = dataplane.part_and_control::<Pg>();
+            pg.poll(control.engine_mut());
+            let streams = pg.streams().map(view).collect();
             Ok(Reply::new(Streams { streams }, render))
         })
         .help("Streams, and how far they are"),
@@ -128,9 +127,9 @@ fn add(dataplane: &mut Dataplane, spec: StreamSpec, recorded: Option<PacketList>
     if let Some(source) = spec.source {
         dataplane.create_pg_interface(source, Mode::default(), None).map_err(refused)?;
     }
-    let Dataplane { control: Control { interfaces, engine, .. }, parts, .. } = dataplane;
-    let find = |name: &str| interfaces.find(name);
-    parts.get_mut::<Pg>().new_stream(engine, spec, recorded, find).map_err(refused)?;
+    let (pg, control) = dataplane.part_and_control::<Pg>();
+    let Foundation { engine, interfaces } = control.foundation();
+    pg.new_stream(engine, spec, recorded, |name| interfaces.find(name)).map_err(refused)?;
     Ok(())
 }
 
@@ -139,36 +138,28 @@ fn configure(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, Cl
     let text = if args.at_block() { args.block()?.rest() } else { args.rest() };
     args.finish()?;
     let changes: Parameters = text.parse().map_err(refused)?;
-    dataplane
-        .parts
-        .get_mut::<Pg>()
-        .configure(&mut dataplane.control.engine, &name, changes)
-        .map_err(refused)?;
+    let (pg, control) = dataplane.part_and_control::<Pg>();
+    pg.configure(control.engine_mut(), &name, changes).map_err(refused)?;
     Ok(Reply::empty())
 }
 
 fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let id: PgId = args.parse("packet-generator interface")?;
-    if args.keyword("disable") {
-        args.finish()?;
-        dataplane.parts.get_mut::<Pg>().end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
-        return Ok(Reply::empty());
+    let mut target = None;
+    if !args.keyword("disable") {
+        args.expect("pcap")?;
+        let path = PathBuf::from(args.word("file")?);
+        let count = if args.keyword("count") { Some(args.parse("number of packets")?) } else { None };
+        target = (!args.keyword("disable")).then_some((path, count));
     }
-    args.expect("pcap")?;
-    let path = PathBuf::from(args.word("file")?);
-    let count = if args.keyword("count") { Some(args.parse("number of packets")?) } else { None };
-    let disable = args.keyword("disable");
     args.finish()?;
-    if disable {
-        dataplane.parts.get_mut::<Pg>().end_capture(&mut dataplane.control.engine, id).map_err(refused)?;
-        return Ok(Reply::empty());
+    let (pg, control) = dataplane.part_and_control::<Pg>();
+    let engine = control.engine_mut();
+    match target {
+        Some((path, count)) => pg.capture_as(engine, id, (&path, args.rights()), count),
+        None => pg.end_capture(engine, id),
     }
-    let target = (path.as_path(), args.rights());
-    dataplane
-        .parts
-        .get_mut::<Pg>()
-        .capture_as(&mut dataplane.control.engine, id, target, count)
-        .map_err(refused)?;
+    .map_err(refused)?;
     Ok(Reply::empty())
 }
 

@@ -14,7 +14,7 @@ use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     let name = |dataplane: &Dataplane, words: &[&str]| match words {
-        [] => dataplane.parts.get::<Plugins>().names().map(|name| Candidate::new(name, "plugin")).collect(),
+        [] => dataplane.part::<Plugins>().names().map(|name| Candidate::new(name, "plugin")).collect(),
         _ => Vec::new(),
     };
     let change = |path: &str, change: fn(&mut Dataplane, &str) -> Result<(), PluginsError>| {
@@ -73,7 +73,7 @@ struct Views {
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     args.finish()?;
     dataplane.hear_plugins();
-    let loaded = dataplane.parts.get::<Plugins>().loaded().iter().map(|loaded| {
+    let loaded = dataplane.part::<Plugins>().loaded().iter().map(|loaded| {
         let (plugin, library) = (loaded.plugin(), &loaded.plugin().library);
         let failure = loaded.failure.as_ref();
         View {
@@ -94,7 +94,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
             reloads: loaded.reloads,
         }
     });
-    let refused = dataplane.parts.get::<Plugins>().refused().iter().map(|(name, why)| View {
+    let refused = dataplane.part::<Plugins>().refused().iter().map(|(name, why)| View {
         name: name.clone(),
         version: String::new(),
         abi_version: None,
@@ -107,7 +107,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
         failures: 0,
         reloads: 0,
     });
-    let path = dataplane.config.plugins.path.iter().map(|directory| directory.display().to_string());
+    let path = dataplane.config().plugins.path.iter().map(|directory| directory.display().to_string());
     let views = Views { path: path.collect(), plugins: loaded.chain(refused).collect() };
     Ok(Reply::new(views, render))
 }

@@ -42,7 +42,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("show registrations", |dataplane: &mut Dataplane, args| {
             let registry: Option<String> = args.optional("registry")?;
             args.finish()?;
-            let registries = dataplane.engine.registries();
+            let registries = dataplane.engine().registries();
             if let Some(name) = &registry {
                 registries.find(name).map_err(super::refused)?;
             }
@@ -66,14 +66,14 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         .synopsis("[<registry>]")
         .help("Which node handles which EtherType, IP protocol, UDP port or reason to punt")
         .completer(|dataplane, _| {
-            let names = dataplane.engine.registries().names();
+            let names = dataplane.engine().registries().names();
             names.map(|name| Candidate::new(name, "")).collect()
         }),
         Command::new("show punt reasons", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            let taken = dataplane.engine.registries().list().filter(|it| it.registry == PUNT_REASONS.name);
+            let taken = dataplane.engine().registries().list().filter(|it| it.registry == PUNT_REASONS.name);
             let taken: Vec<_> = taken.map(|entry| (entry.key, entry.node)).collect();
-            let nodes = dataplane.engine.graph().nodes();
+            let nodes = dataplane.engine().graph().nodes();
             let reasons = nodes.flat_map(|(_, info)| {
                 let spec = |name: &str| info.spec.drops.iter().find(|reason| reason.name == name);
                 info.spec.punts.iter().map(move |name| {

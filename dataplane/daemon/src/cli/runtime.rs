@@ -56,10 +56,11 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         .help("Calls, packets and clocks of each node; verbose: of nodes that never ran too"),
         Command::new("clear runtime", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            let threads = dataplane.plan.places().count() as u16;
-            dataplane.parts.get_mut::<Baselines>().clear_runtime(&dataplane.control.engine, threads);
-            let since = dataplane.started.0.elapsed().as_secs();
-            dataplane.engine.stats.last_stats_clear().set(since);
+            let threads = dataplane.plan().places().count() as u16;
+            let (baselines, control) = dataplane.part_and_control::<Baselines>();
+            baselines.clear_runtime(control.engine(), threads);
+            let since = dataplane.uptime().as_secs();
+            dataplane.engine().stats.last_stats_clear().set(since);
             Ok(Reply::empty())
         })
         .help("Count the work of nodes from zero again"),
@@ -67,18 +68,18 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn runtime(dataplane: &Dataplane, all: bool) -> Runtime {
-    let workers = dataplane.plan.places().skip(1);
+    let workers = dataplane.plan().places().skip(1);
     Runtime { threads: workers.map(|(index, _)| thread(dataplane, index, all)).collect() }
 }
 
 fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
-    let counters = &dataplane.engine.counters;
-    let seconds = dataplane.parts.get::<Baselines>().since.elapsed().as_secs_f64();
-    let (turns, punted) = dataplane.parts.get::<Baselines>().turns_and_punts(counters, index);
+    let counters = &dataplane.engine().counters;
+    let seconds = dataplane.part::<Baselines>().since.elapsed().as_secs_f64();
+    let (turns, punted) = dataplane.part::<Baselines>().turns_and_punts(counters, index);
     let (mut entered, mut left, mut dropped, mut calls, mut vectors) = (0, 0, 0, 0, 0);
     let mut nodes = Vec::new();
-    for (id, info) in dataplane.engine.graph().nodes() {
-        let counts = dataplane.parts.get::<Baselines>().node(&dataplane.engine, index, id);
+    for (id, info) in dataplane.engine().graph().nodes() {
+        let counts = dataplane.part::<Baselines>().node(dataplane.engine(), index, id);
         match info.spec.kind {
             Kind::Input => entered += counts.vectors,
             Kind::Internal => {
@@ -114,7 +115,7 @@ fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
         }
     }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    let place = &dataplane.plan.workers[usize::from(index.0) - 1];
+    let place = &dataplane.plan().workers[usize::from(index.0) - 1];
     Thread {
         id: index.0,
         name: place.name.clone(),

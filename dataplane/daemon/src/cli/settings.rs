@@ -181,7 +181,7 @@ fn view(dataplane: &Dataplane, setting: &'static Setting, index: Option<Interfac
     Some(View {
         interface: index.map(|index| dataplane.interface_name(index)),
         setting: setting.name,
-        value: setting.grammar.text(&value, &dataplane.interfaces),
+        value: setting.grammar.text(&value, dataplane.interfaces()),
         owners: owners.iter().map(|owner| dataplane.owner_name(*owner)).collect(),
     })
 }

@@ -20,9 +20,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         Command::new("show statistics segment", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            let (stats, unix) = (&dataplane.engine.stats, &dataplane.config.unix);
+            let (stats, unix) = (&dataplane.engine().stats, &dataplane.config().unix);
             let segment = Segment {
-                socket: unix.in_runtime_dir(&dataplane.config.statseg.socket).display().to_string(),
+                socket: unix.in_runtime_dir(&dataplane.config().statseg.socket).display().to_string(),
                 size: stats.size(),
                 used: stats.used(),
                 threads: stats.threads(),

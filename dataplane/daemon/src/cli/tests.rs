@@ -488,7 +488,7 @@ fn the_packet_generator_takes_the_commands_of_vpp_s_tests() {
 #[test]
 fn the_built_in_features_of_each_arc_are_in_a_total_order() {
     let bed = bed();
-    for arc in bed.dataplane.engine.features().list() {
+    for arc in bed.dataplane.engine().features().list() {
         let features: Vec<_> = arc.features().collect();
         for pair in features.windows(2) {
             let [first, second] = pair else { unreachable!("a window of two") };
@@ -505,7 +505,7 @@ fn built_in_features_are_set_by_what_they_belong_to_and_by_nothing_else() {
     bed.text("create loopback interface");
     let all: Vec<(String, String, Option<String>)> = bed
         .dataplane
-        .engine
+        .engine()
         .features()
         .list()
         .flat_map(|arc| arc.features().map(move |feature| (arc.name, feature)))
@@ -553,7 +553,7 @@ fn exec(bed: &mut Bed, options: &str, text: &str) -> Result<(), String> {
     let file = format!("weft-atomic-{}-{:?}", std::process::id(), std::thread::current().id());
     let path = std::env::temp_dir().join(file);
     fs::write(&path, text).expect("a file in /tmp");
-    let tree = std::rc::Rc::clone(&bed.dataplane.commands);
+    let tree = bed.dataplane.commands();
     let done = tree.execute(&mut bed.dataplane, &format!("exec {options} '{}'", path.display()));
     fs::remove_file(&path).expect("it is there");
     done.map(drop).map_err(|error| error.message.replace(&path.display().to_string(), "FILE"))
@@ -572,7 +572,7 @@ fn a_command_file_is_one_change_or_none() {
             "show ip neighbors",
             "show classify",
         ];
-        let held = bed.dataplane.router.objects().adjacencies.len();
+        let held = bed.dataplane.router().objects().adjacencies.len();
         let tracked = bed.dataplane.flows().tracker().is_some();
         format!("{held} next hops, flows {tracked}\n") + &commands.map(|command| bed.text(command)).concat()
     };
@@ -711,7 +711,7 @@ fn interfaces_come_and_go_in_one_change_with_what_is_on_them() {
     let shown = |bed: &mut Bed| {
         let commands =
             ["show interface", "show interface address", "show ip fib", "show settings", "show classify"];
-        let engine = &bed.dataplane.engine;
+        let engine = bed.dataplane.engine();
         let nodes: Vec<String> = engine.graph().nodes().map(|(_, node)| node.name.clone()).collect();
         let rows = engine.counters.interfaces.rx.published_len();
         format!("{rows} rows, {nodes:?}\n") + &commands.map(|command| bed.text(command)).concat()
@@ -759,7 +759,7 @@ fn interfaces_come_and_go_in_one_change_with_what_is_on_them() {
         "{text}"
     );
     assert!(!bed.text("show ip fib").contains("10.0.0.0/8"), "its way is gone");
-    assert!(bed.dataplane.rule_sets.attached().next().is_none());
+    assert!(bed.dataplane.rule_sets().attached().next().is_none());
     let error = exec(
         &mut bed,
         "--atomic",

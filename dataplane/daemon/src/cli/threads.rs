@@ -9,6 +9,7 @@ use weft_engine::counters::WorkerColumn;
 use super::{left, right, row};
 use crate::config::cpu::{Priority, Scheduler};
 use crate::state::Dataplane;
+use crate::threads::WorkerThreads;
 use crate::threads::state;
 
 #[derive(Serialize)]
@@ -45,10 +46,10 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 
 fn threads(dataplane: &Dataplane) -> Threads {
     let main = nix::unistd::gettid().as_raw();
-    let lwps: Vec<i32> = std::iter::once(main).chain(dataplane.threads.lwps()).collect();
-    let alive = dataplane.started.0.elapsed().as_secs_f64() * dataplane.engine.clock.per_second();
-    let threads = dataplane.plan.places().map(|(index, place)| {
-        let count = |column: WorkerColumn| dataplane.engine.counters.workers.get(index, column as usize);
+    let lwps: Vec<i32> = std::iter::once(main).chain(dataplane.part::<WorkerThreads>().lwps()).collect();
+    let alive = dataplane.uptime().as_secs_f64() * dataplane.engine().clock.per_second();
+    let threads = dataplane.plan().places().map(|(index, place)| {
+        let count = |column: WorkerColumn| dataplane.engine().counters.workers.get(index, column as usize);
         let lwp = lwps.get(usize::from(index.0)).copied().unwrap_or(0);
         Thread {
             id: index.0,

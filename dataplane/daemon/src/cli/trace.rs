@@ -71,7 +71,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("show trace", show).synopsis("[max <packets>]").help("The way of traced packets"),
         Command::new("clear trace", |dataplane: &mut Dataplane, args| {
             args.finish()?;
-            dataplane.engine.post_all(|worker| worker.clear_trace());
+            dataplane.engine_mut().post_all(|worker| worker.clear_trace());
             Ok(Reply::empty())
         })
         .help("Forget the trace, and trace no more"),
@@ -79,7 +79,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn inputs(dataplane: &Dataplane) -> impl Iterator<Item = &str> {
-    let nodes = dataplane.engine.graph().nodes();
+    let nodes = dataplane.engine().graph().nodes();
     nodes.filter(|(_, node)| node.spec.kind == Kind::Input).map(|(_, node)| node.name.as_str())
 }
 
@@ -93,7 +93,7 @@ fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
     // In VPP the word asks for more of each packet; here all that there is is shown.
     let _ = args.keyword("verbose");
     args.finish()?;
-    dataplane.engine.post_all(move |worker| worker.trace(node, count));
+    dataplane.engine_mut().post_all(move |worker| worker.trace(node, count));
     Ok(Reply::empty())
 }
 
@@ -103,7 +103,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
     let threads = packets(dataplane).map_err(refused)?.into_iter().map(|(index, mut packets)| {
         let traced = packets.len();
         packets.truncate(max);
-        Thread { id: index.0, name: dataplane.plan.name(index).to_owned(), traced, packets }
+        Thread { id: index.0, name: dataplane.plan().name(index).to_owned(), traced, packets }
     });
     Ok(Reply::new(Trace { threads: threads.collect() }, render))
 }
@@ -129,12 +129,12 @@ pub fn packets(dataplane: &mut Dataplane) -> Result<Vec<(ThreadIndex, Vec<Packet
 
 fn step(dataplane: &Dataplane, record: &TraceRecord) -> Step {
     let mut text =
-        dataplane.parts.get::<Plugins>().trace(&dataplane.node(record.node), record).unwrap_or_default();
-    let format = dataplane.engine.graph().node(record.node).and_then(|node| node.spec.trace);
+        dataplane.part::<Plugins>().trace(&dataplane.node(record.node), record).unwrap_or_default();
+    let format = dataplane.engine().graph().node(record.node).and_then(|node| node.spec.trace);
     // Writing to a string does not fail.
     let _ = record.print(format, dataplane, &mut text);
     Step {
-        time: dataplane.engine.clock.since_start(record.at).as_secs_f64(),
+        time: dataplane.engine().clock.since_start(record.at).as_secs_f64(),
         node: dataplane.node(record.node),
         next: record.next.map(|next| dataplane.node(next)),
         text,

@@ -32,7 +32,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                     .map(|name| name.release().to_string_lossy().into_owned())
                     .unwrap_or_default(),
                 pid: std::process::id(),
-                uptime: dataplane.started.0.elapsed().as_secs(),
+                uptime: dataplane.uptime().as_secs(),
             };
             Ok(Reply::new(version, move |version| render(version, verbose)))
         })

@@ -27,7 +27,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn part(dataplane: &Dataplane) -> Result<&Vplaned, CliError> {
-    dataplane.parts.find::<Vplaned>().ok_or_else(|| CliError::new("startup.conf has no section vplaned { }"))
+    dataplane.find_part::<Vplaned>().ok_or_else(|| CliError::new("startup.conf has no section vplaned { }"))
 }
 
 #[derive(Serialize)]

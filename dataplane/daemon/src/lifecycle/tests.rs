@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 use weft_devices::pg::Pg;
+use weft_engine::ThreadIndex;
 use weft_nodes::ip4::Ip4;
 
 use weft_flow_map::{Flow, Verdict};
@@ -13,11 +14,11 @@ use crate::testing::Bed;
 
 /// Deletes loop0 and makes it again, with the same index.
 fn again(bed: &mut Bed) {
-    let index = bed.dataplane.interfaces.find("loop0");
+    let index = bed.dataplane.interfaces().find("loop0");
     bed.text("delete loopback interface intfc loop0");
     bed.rest();
     bed.text("create loopback interface");
-    assert_eq!(bed.dataplane.interfaces.find("loop0"), index, "the index is given out again");
+    assert_eq!(bed.dataplane.interfaces().find("loop0"), index, "the index is given out again");
 }
 
 fn with_loopback() -> Bed {
@@ -39,7 +40,7 @@ fn streams_of_packets_go_with_the_interface_that_they_name() {
         bed.text(&format!("packet-generator new {{ name {name} limit 1 {place} {packet} }}"));
     }
     again(&mut bed);
-    let left: Vec<String> = bed.dataplane.parts.get::<Pg>().streams().map(|stream| stream.name).collect();
+    let left: Vec<String> = bed.dataplane.part::<Pg>().streams().map(|stream| stream.name).collect();
     assert_eq!(left, ["other"]);
 }
 
@@ -49,7 +50,7 @@ fn a_capture_of_an_interface_ends_with_it() {
     let file = format!("weft-lifecycle-{}.pcap", std::process::id());
     bed.text(&format!("pcap trace rx tx intfc loop0 file {file}"));
     again(&mut bed);
-    assert_eq!(bed.dataplane.parts.find::<Capture>().map(|capture| capture.running), Some(false));
+    assert_eq!(bed.dataplane.find_part::<Capture>().map(|capture| capture.running), Some(false));
     bed.text("pcap trace off");
     // It is a file of this test alone.
     let _ = std::fs::remove_file(format!("/tmp/{file}"));
@@ -58,12 +59,13 @@ fn a_capture_of_an_interface_ends_with_it() {
 #[test]
 fn what_clear_has_hidden_is_not_hidden_from_the_next_interface() {
     let mut bed = with_loopback();
-    let index = bed.dataplane.interfaces.find("loop0").expect("it was created");
-    bed.dataplane.counters.interfaces.rx_miss.add(index.index(), 5);
+    let index = bed.dataplane.interfaces().find("loop0").expect("it was created");
+    let counters = bed.dataplane.engine().counters.rows(ThreadIndex(0));
+    counters.interfaces.rx_miss.add(index.index(), 5);
     bed.text("clear interfaces");
     again(&mut bed);
-    bed.dataplane.counters.interfaces.rx_miss.add(index.index(), 3);
-    let counts = bed.dataplane.parts.get::<Baselines>().interface(&bed.dataplane.engine.counters, index);
+    counters.interfaces.rx_miss.add(index.index(), 3);
+    let counts = bed.dataplane.part::<Baselines>().interface(&bed.dataplane.engine().counters, index);
     assert_eq!(counts.simple[5], 3);
 }
 
@@ -94,8 +96,8 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     }
     bed.text("flow enable pg0");
     let flow = one_flow(&mut bed);
-    let of_nine = bed.dataplane.router.table_index::<Ip4>(9).expect("it was added");
-    let of_seven = bed.dataplane.router.table_index::<Ip4>(7).expect("it was added");
+    let of_nine = bed.dataplane.router().table_index::<Ip4>(9).expect("it was added");
+    let of_seven = bed.dataplane.router().table_index::<Ip4>(7).expect("it was added");
     assert_eq!(u32::from(flow.key.table()), of_seven.0);
     bed.text(&format!("flow verdict {} redirect table 9", flow.id));
     let comes = |bed: &mut Bed, what: &str, holds: fn(&[Flow]) -> bool| {
@@ -111,7 +113,7 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     let given_out_again = (100..1000).any(|id| {
         bed.rest();
         bed.text(&format!("ip table add {id}"));
-        bed.dataplane.router.table_index::<Ip4>(id).ok() == Some(of_nine)
+        bed.dataplane.router().table_index::<Ip4>(id).ok() == Some(of_nine)
     });
     assert!(given_out_again, "the index is given out again when nobody holds it any more");
     for command in

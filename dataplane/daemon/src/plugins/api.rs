@@ -36,7 +36,7 @@ impl Dataplane {
     }
 
     fn checked(&mut self, plugin: &Plugin) -> Result<Vec<&'static ModuleInfo>, String> {
-        let Plugins { definitions, .. } = self.parts.get_mut::<Plugins>();
+        let Plugins { definitions, .. } = self.part_mut::<Plugins>();
         let mut modules = Vec::new();
         for (name, text) in plugin.api_definitions() {
             let module = definitions.compile(name, text);
@@ -45,7 +45,7 @@ impl Dataplane {
         let own = || modules.iter().flat_map(|module| module.messages);
         let other = |by: &&str| *by != plugin.library.name;
         for info in own() {
-            if let Some(by) = self.parts.get::<Plugins>().definer(info.name).filter(other) {
+            if let Some(by) = self.part::<Plugins>().definer(info.name).filter(other) {
                 return Err(format!("defines message '{}', and so does plugin '{by}'", info.name));
             }
         }
@@ -56,10 +56,10 @@ impl Dataplane {
                 Some(_) => return Err(format!("answers message '{message}': expected a request or a dump")),
                 None => return Err(format!("answers message '{message}', which is defined nowhere")),
             }
-            if self.parts.find::<Api>().is_some_and(|api| api.clients.is_own(message)) {
+            if self.find_part::<Api>().is_some_and(|api| api.clients.is_own(message)) {
                 return Err(format!("answers message '{message}', and so does Weft"));
             }
-            if let Some(by) = self.parts.get::<Plugins>().answerer(message).filter(other) {
+            if let Some(by) = self.part::<Plugins>().answerer(message).filter(other) {
                 return Err(format!("answers message '{message}', and so does plugin '{by}'"));
             }
         }
@@ -68,8 +68,8 @@ impl Dataplane {
 
     /// Clients that connect from now on are told of what the loaded plugins answer.
     pub(super) fn publish_api(&self) -> Result<(), PluginsError> {
-        let Some(api) = self.parts.find::<Api>() else { return Ok(()) };
-        let loaded = &self.parts.get::<Plugins>().loaded;
+        let Some(api) = self.find_part::<Api>() else { return Ok(()) };
+        let loaded = &self.part::<Plugins>().loaded;
         let modules = loaded.iter().flat_map(|loaded| loaded.modules.iter().copied());
         let messages = loaded.iter().flat_map(|loaded| loaded.plugin.api_messages());
         Ok(api.clients.set_guests(modules, messages)?)
@@ -82,7 +82,7 @@ impl Dataplane {
         body: &[u8],
         place: u64,
     ) -> Result<ApiAnswer, Retval> {
-        let plugin = self.parts.get::<Plugins>().answerer(message).ok_or(Retval::UNSPECIFIED)?.to_owned();
+        let plugin = self.part::<Plugins>().answerer(message).ok_or(Retval::UNSPECIFIED)?.to_owned();
         let (client, uid) = (session.name(), session.peer().uid);
         let (session, client_index) = (session.id().0, session.index().0);
         let question = ApiQuestion { session, client_index, uid, client: &client, body, place };

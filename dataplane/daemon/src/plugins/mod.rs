@@ -18,12 +18,11 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::SystemTime;
 
 use weft_binapi::message::ModuleInfo;
 use weft_binapi::server::Definitions;
-use weft_control::{Control, Setting};
+use weft_control::Setting;
 use weft_plugin_host::health::{Failure, Mode};
 use weft_plugin_host::{Event, Host, Library, Plugin, PluginError};
 
@@ -175,23 +174,21 @@ impl Dataplane {
         let name = search::stem(name);
         let loaded = self.load_all(&name);
         match &loaded {
-            Ok(names) => {
-                names.iter().for_each(|name| drop(self.parts.get_mut::<Plugins>().refused.remove(name)))
-            }
+            Ok(names) => names.iter().for_each(|name| drop(self.part_mut::<Plugins>().refused.remove(name))),
             Err(PluginsError::Loaded(_)) => {}
-            Err(error) => drop(self.parts.get_mut::<Plugins>().refused.insert(name, error.to_string())),
+            Err(error) => drop(self.part_mut::<Plugins>().refused.insert(name, error.to_string())),
         }
         loaded
     }
 
     fn load_all(&mut self, name: &str) -> Result<Vec<String>, PluginsError> {
-        if self.parts.get::<Plugins>().place(name).is_some() {
+        if self.part::<Plugins>().place(name).is_some() {
             return Err(PluginsError::Loaded(name.to_owned()));
         }
         let libraries = order::resolve(
             name,
-            |name| self.parts.get::<Plugins>().place(name).is_some(),
-            |name| Ok(Library::open(&search::find(&self.config.plugins.path, name)?)?),
+            |name| self.part::<Plugins>().place(name).is_some(),
+            |name| Ok(Library::open(&search::find(&self.config().plugins.path, name)?)?),
         )?;
         let mut names = Vec::new();
         for library in libraries {
@@ -207,9 +204,9 @@ impl Dataplane {
         let mut plugin = self.started(library)?;
         let modules = self.check_messages(&plugin)?;
         let settings = self.settings_of(&plugin)?;
-        plugin.make_counters(&mut self.control.engine, None)?;
-        let Dataplane { parts, control: Control { engine, .. }, .. } = self;
-        let host = &mut parts.get_mut::<Plugins>().host;
+        plugin.make_counters(self.engine_mut(), None)?;
+        let (Plugins { host, .. }, control) = self.part_and_control();
+        let engine = control.engine_mut();
         if let Err(error) = engine.at_once(|engine| plugin.install(host, engine)) {
             plugin.remove_counters(engine, None);
             self.end(plugin);
@@ -221,16 +218,16 @@ impl Dataplane {
             return Err(PluginsError::Rules(name, error));
         }
         self.tell_values(&plugin, &settings);
-        self.parts.get_mut::<Plugins>().loaded.push(Loaded {
+        self.part_mut::<Plugins>().loaded.push(Loaded {
             plugin,
             modules,
             modified,
             failure: None,
             reloads: 0,
         });
-        self.control.adopt_settings(&name, settings.clone());
+        self.adopt_settings(&name, settings.clone());
         if let Err(error) = self.publish() {
-            if let Some(Loaded { plugin, .. }) = self.parts.get_mut::<Plugins>().loaded.pop() {
+            if let Some(Loaded { plugin, .. }) = self.part_mut::<Plugins>().loaded.pop() {
                 self.remove(plugin);
             }
             if let Err(error) = self.publish() {
@@ -246,7 +243,7 @@ impl Dataplane {
     fn check_messages(&mut self, plugin: &Plugin) -> Result<Vec<&'static ModuleInfo>, PluginsError> {
         let name = &plugin.library.name;
         let taken = |message: &str| {
-            let by = self.parts.get::<Plugins>().taker(message).filter(|by| by != name)?;
+            let by = self.part::<Plugins>().taker(message).filter(|by| by != name)?;
             Some(PluginsError::Taken { plugin: name.clone(), message: message.to_owned(), by: by.to_owned() })
         };
         match plugin.messages().find_map(taken) {
@@ -257,26 +254,26 @@ impl Dataplane {
 
     /// Has a plugin register what it has.
     fn started(&mut self, library: Library) -> Result<Plugin, PluginError> {
-        let configuration = self.config.plugins.sections.get(&library.name).cloned().unwrap_or_default();
-        let main = self.main.clone();
+        let configuration = self.config().plugins.sections.get(&library.name).cloned().unwrap_or_default();
+        let main = self.waker().clone();
         Plugin::start(library, self, &configuration, main)
     }
 
     /// Unloads a plugin: its features are off, its nodes gone, its library closed.
     pub fn unload_plugin(&mut self, name: &str) -> Result<(), PluginsError> {
-        let Some(place) = self.parts.get::<Plugins>().place(name) else {
+        let Some(place) = self.part::<Plugins>().place(name) else {
             // Whoever unloads a plugin that was refused does not want to hear of it any more.
-            return match self.parts.get_mut::<Plugins>().refused.remove(name) {
+            return match self.part_mut::<Plugins>().refused.remove(name) {
                 Some(_) => Ok(()),
                 None => Err(PluginsError::NotLoaded(name.to_owned())),
             };
         };
-        let by = self.parts.get::<Plugins>().loaded.iter().map(|loaded| &loaded.plugin.library);
+        let by = self.part::<Plugins>().loaded.iter().map(|loaded| &loaded.plugin.library);
         if let Some(by) = by.clone().find(|library| library.depends.iter().any(|needed| needed == name)) {
             return Err(PluginsError::Needed { needed: name.to_owned(), by: by.name.clone() });
         }
-        let Loaded { plugin, .. } = self.parts.get_mut::<Plugins>().loaded.remove(place);
-        self.control.adopt_settings(name, Vec::new());
+        let Loaded { plugin, .. } = self.part_mut::<Plugins>().loaded.remove(place);
+        self.adopt_settings(name, Vec::new());
         let published = self.publish();
         debug_assert!(published.is_ok(), "fewer commands do not collide, fewer messages need no ids");
         if self.remove(plugin) { Ok(()) } else { Err(PluginsError::Leaving(name.to_owned())) }
@@ -284,60 +281,55 @@ impl Dataplane {
 
     /// Takes a plugin out of the graph and ends it; says whether that is done already.
     fn remove(&mut self, mut plugin: Plugin) -> bool {
-        self.engine.at_once(|engine| plugin.leave(engine));
+        self.engine_mut().at_once(|engine| plugin.leave(engine));
         self.forget_plugin(&plugin.library.name);
-        self.control.adopt_settings(&plugin.library.name, Vec::new());
-        plugin.remove_counters(&mut self.control.engine, None);
+        self.adopt_settings(&plugin.library.name, Vec::new());
+        plugin.remove_counters(self.engine_mut(), None);
         self.end(plugin)
     }
 
     /// Ends a plugin that is out of the graph, when nobody holds anything of it any more.
     fn end(&mut self, plugin: Plugin) -> bool {
         let idle = self.settle(PATIENCE, |dataplane| {
-            dataplane.parts.get::<Plugins>().host.retire();
+            dataplane.part::<Plugins>().host.retire();
             plugin.is_idle()
         });
         if !idle {
-            self.parts.get_mut::<Plugins>().leaving.push(plugin);
+            self.part_mut::<Plugins>().leaving.push(plugin);
         }
         idle
     }
 
     /// Unloads all plugins, last loaded first.
     pub fn unload_all_plugins(&mut self) {
-        while let Some(Loaded { plugin, .. }) = self.parts.get_mut::<Plugins>().loaded.pop() {
+        while let Some(Loaded { plugin, .. }) = self.part_mut::<Plugins>().loaded.pop() {
             self.remove(plugin);
         }
     }
 
     /// Replaces a plugin by what its file is now. Its features stay enabled where they are, and its state is handed over.
     pub fn reload_plugin(&mut self, name: &str) -> Result<(), PluginsError> {
-        let place = self
-            .parts
-            .get::<Plugins>()
-            .place(name)
-            .ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
-        let path = self.parts.get::<Plugins>().loaded[place].plugin.library.path.clone();
+        let place =
+            self.part::<Plugins>().place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
+        let path = self.part::<Plugins>().loaded[place].plugin.library.path.clone();
         let modified = modified(&path);
         let library = Library::open(&path)?;
-        order::check(&library, |name| {
-            self.parts.get::<Plugins>().place(name).is_some_and(|other| other < place)
-        })?;
+        order::check(&library, |name| self.part::<Plugins>().place(name).is_some_and(|other| other < place))?;
         let mut new = self.started(library)?;
         let modules = self.check_messages(&new)?;
         let settings = self.settings_of(&new)?;
-        let known: Vec<_> = self.control.known_settings().collect();
-        let mut old = self.parts.get_mut::<Plugins>().loaded.remove(place);
+        let known: Vec<_> = self.known_settings().collect();
+        let mut old = self.part_mut::<Plugins>().loaded.remove(place);
         match self.replace(&mut old.plugin, &mut new, place, &settings) {
             Ok(()) => {
                 let reloads = old.reloads + 1;
                 let new = Loaded { plugin: new, modules, modified, failure: None, reloads };
-                self.parts.get_mut::<Plugins>().loaded.insert(place, new);
-                self.control.adopt_settings(name, settings.clone());
+                self.part_mut::<Plugins>().loaded.insert(place, new);
+                self.adopt_settings(name, settings.clone());
             }
             Err(error) => {
                 old.modified = modified;
-                self.parts.get_mut::<Plugins>().loaded.insert(place, old);
+                self.part_mut::<Plugins>().loaded.insert(place, old);
                 self.end(new);
                 return Err(error);
             }
@@ -367,16 +359,16 @@ impl Dataplane {
             new.import(self, &state)?;
         }
         self.tell_values(new, settings);
-        new.make_counters(&mut self.control.engine, Some(old))?;
+        new.make_counters(self.engine_mut(), Some(old))?;
         let name = old.library.name.clone();
         let owner = self.plugin_owner(&name);
         let rules = self.rule_sets_of(owner);
         if let Err(error) = self.set_plugin_rules(&name, new.rules()) {
-            new.remove_counters(&mut self.control.engine, Some(old));
+            new.remove_counters(self.engine_mut(), Some(old));
             return Err(PluginsError::Rules(name, error));
         }
-        let Dataplane { control: Control { engine, .. }, parts, .. } = self;
-        let Plugins { host, loaded, .. } = parts.get_mut();
+        let (Plugins { host, loaded, .. }, control) = self.part_and_control();
+        let engine = control.engine_mut();
         let replaced = engine.at_once(|engine| {
             let depend = |loaded: &&mut Loaded| loaded.plugin.library.depends.contains(&name);
             let mut others: Vec<_> =
@@ -413,12 +405,9 @@ impl Dataplane {
 
     /// Lets packets pass the nodes of a plugin, or go on without them.
     pub fn switch_plugin(&mut self, name: &str, on: bool) -> Result<(), PluginsError> {
-        let place = self
-            .parts
-            .get::<Plugins>()
-            .place(name)
-            .ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
-        let loaded = &mut self.parts.get_mut::<Plugins>().loaded[place];
+        let place =
+            self.part::<Plugins>().place(name).ok_or_else(|| PluginsError::NotLoaded(name.to_owned()))?;
+        let loaded = &mut self.part_mut::<Plugins>().loaded[place];
         let missed = on && loaded.plugin.health.mode() == Mode::Failed;
         loaded.plugin.health.set(if on { Mode::Running } else { Mode::Disabled });
         if on {
@@ -432,11 +421,11 @@ impl Dataplane {
 
     /// Loads what `plugins { ... }` asks for. A plugin that cannot be loaded is in the log and in `show plugins`.
     pub fn load_configured_plugins(&mut self) {
-        let (found, refused) = search::all(&self.config.plugins);
+        let (found, refused) = search::all(&self.config().plugins);
         for error in refused {
             tracing::error!("plugins: {error}");
         }
-        for name in search::unknown(&self.config.plugins) {
+        for name in search::unknown(&self.config().plugins) {
             tracing::warn!(
                 "plugins {{ plugin {name} }} has no effect: there is no such plugin in plugins {{ path }}"
             );
@@ -453,7 +442,7 @@ impl Dataplane {
 
     /// Tells all plugins what becomes of interfaces and tables.
     pub(crate) fn tell_plugins(&mut self, event: Event) {
-        let names: Vec<String> = self.parts.get::<Plugins>().names().map(str::to_owned).collect();
+        let names: Vec<String> = self.part::<Plugins>().names().map(str::to_owned).collect();
         for name in names {
             self.with_plugin(&name, |plugin, dataplane| plugin.hear(dataplane, event));
         }
@@ -465,10 +454,10 @@ impl Dataplane {
         name: &str,
         work: impl FnOnce(&mut Plugin, &mut Dataplane) -> R,
     ) -> Option<R> {
-        let place = self.parts.get::<Plugins>().place(name)?;
-        let mut loaded = self.parts.get_mut::<Plugins>().loaded.remove(place);
+        let place = self.part::<Plugins>().place(name)?;
+        let mut loaded = self.part_mut::<Plugins>().loaded.remove(place);
         let result = work(&mut loaded.plugin, self);
-        self.parts.get_mut::<Plugins>().loaded.insert(place, loaded);
+        self.part_mut::<Plugins>().loaded.insert(place, loaded);
         Some(result)
     }
 
@@ -476,7 +465,7 @@ impl Dataplane {
     /// of the messages of these.
     fn publish(&mut self) -> Result<(), PluginsError> {
         let mut tree = cli::tree();
-        for Loaded { plugin, .. } in &self.parts.get::<Plugins>().loaded {
+        for Loaded { plugin, .. } in &self.part::<Plugins>().loaded {
             let own = plugin.commands().iter();
             let own = own.map(|command| cli::plugin::command(&plugin.library.name, command));
             let settings = self.known_settings();
@@ -487,7 +476,7 @@ impl Dataplane {
             }
         }
         self.publish_api()?;
-        self.commands = Rc::new(tree);
+        self.set_commands(tree);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::state::Dataplane;
 impl Dataplane {
     /// The owner that a plugin is.
     pub(super) fn plugin_owner(&mut self, plugin: &str) -> Owner {
-        let numbers = &mut self.parts.get_mut::<Plugins>().numbers;
+        let numbers = &mut self.part_mut::<Plugins>().numbers;
         let number = match numbers.iter().position(|name| name == plugin) {
             Some(number) => number,
             None => {
@@ -25,7 +25,7 @@ impl Dataplane {
 
     /// An owner, as operators know it: a plugin by its name.
     pub fn owner_name(&self, owner: Owner) -> String {
-        let names = &self.parts.get::<Plugins>().numbers;
+        let names = &self.part::<Plugins>().numbers;
         match owner.plugin_number().and_then(|number| names.get(usize::from(number))) {
             Some(name) => format!("plugin {name}"),
             None => owner.to_string(),
@@ -36,7 +36,7 @@ impl Dataplane {
     pub(super) fn set_plugin_rules(&mut self, plugin: &str, sets: &[OwnedSet]) -> Result<()> {
         let owner = self.plugin_owner(plugin);
         let mut changes = ChangeSet::new(owner);
-        changes.replace_rule_sets(&self.control, sets)?;
+        changes.replace_rule_sets(self, sets)?;
         Ok(self.change(&changes, Purpose::Make)?)
     }
 

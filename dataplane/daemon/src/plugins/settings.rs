@@ -16,13 +16,13 @@ impl Dataplane {
     pub(super) fn settings_of(&mut self, plugin: &Plugin) -> Result<Vec<&'static Setting>, PluginsError> {
         let declarations: Vec<Declaration> = plugin.settings().iter().map(declaration).collect();
         let name = &plugin.library.name;
-        let made = self.control.make_settings(name, &declarations);
+        let made = self.make_settings(name, &declarations);
         made.map_err(|error| PluginsError::Setting(name.clone(), error))
     }
 
     /// Tells a plugin, which is not in the graph yet or stands in no list, what its settings are.
     pub(super) fn tell_values(&mut self, plugin: &Plugin, settings: &[&'static Setting]) {
-        for change in self.control.values_of_plugin(settings) {
+        for change in self.values_of_plugin(settings) {
             tell(plugin, self, &change);
         }
     }
@@ -43,7 +43,7 @@ impl Dataplane {
 
     /// Tells plugins of values that are others than before.
     pub(crate) fn tell_of_settings(&mut self) {
-        for change in self.control.take_declared_changes() {
+        for change in self.take_declared_changes() {
             if let Some(plugin) = change.setting.plugin() {
                 self.with_plugin(plugin, |plugin, dataplane| tell(plugin, dataplane, &change));
             }
@@ -52,7 +52,7 @@ impl Dataplane {
 
     /// Wants what startup.conf says of these settings. What cannot be is in the log.
     pub(super) fn want_configured(&mut self, settings: &[&'static Setting]) {
-        let config = &self.config;
+        let config = self.config();
         let of_interfaces = config.interfaces.iter().map(|interface| interface.common());
         let of_interfaces = of_interfaces
             .flat_map(|common| common.settings.iter().map(|wanted| (Some(common.name.as_str()), wanted)));
@@ -93,7 +93,7 @@ impl Dataplane {
         interface: Option<&str>,
         value: &str,
     ) -> Result<(), String> {
-        let index: Option<InterfaceIndex> = match interface.map(|name| self.interfaces.find(name)) {
+        let index: Option<InterfaceIndex> = match interface.map(|name| self.interfaces().find(name)) {
             // It was deleted since.
             Some(None) => return Ok(()),
             Some(index) => index,
@@ -108,7 +108,7 @@ impl Dataplane {
 
     /// Says in the log which settings of plugins that startup.conf names nobody has declared.
     pub(super) fn warn_of_unknown_settings(&self) {
-        let config = &self.config;
+        let config = self.config();
         let of_interfaces = config.interfaces.iter().flat_map(|interface| &interface.common().settings);
         for Wanted { setting, .. } in config.settings.iter().chain(of_interfaces) {
             if let Named::OfPlugin(name) = setting

@@ -31,13 +31,13 @@ pub async fn tick(main: Main) {
 
 impl Dataplane {
     fn next_plugin_timer(&self) -> Option<Instant> {
-        self.parts.get::<Plugins>().loaded.iter().filter_map(|loaded| loaded.plugin.next_due()).min()
+        self.part::<Plugins>().loaded.iter().filter_map(|loaded| loaded.plugin.next_due()).min()
     }
 
     fn tick_plugins(&mut self) {
         let now = Instant::now();
         let due = |name: &(String, Option<Instant>)| name.1.is_some_and(|due| due <= now);
-        let all = self.parts.get::<Plugins>().loaded.iter();
+        let all = self.part::<Plugins>().loaded.iter();
         let all = all.map(|loaded| (loaded.plugin.library.name.clone(), loaded.plugin.next_due()));
         for (name, _) in all.filter(due).collect::<Vec<_>>() {
             self.with_plugin(&name, |plugin, dataplane| plugin.tick(dataplane, now));
@@ -46,7 +46,7 @@ impl Dataplane {
 
     /// Hears of failures.
     pub fn hear_plugins(&mut self) {
-        for loaded in &mut self.parts.get_mut::<Plugins>().loaded {
+        for loaded in &mut self.part_mut::<Plugins>().loaded {
             for failure in loaded.plugin.health.news() {
                 let Failure { place, thread, said } = &failure;
                 let name = &loaded.plugin.library.name;
@@ -60,32 +60,32 @@ impl Dataplane {
 
     /// Looks for calls that do not return, for plugins that can be closed by now, and for changed files.
     pub fn watch_plugins(&mut self) {
-        self.parts.get::<Plugins>().host.retire();
-        self.parts.get_mut::<Plugins>().leaving.retain(|plugin| !plugin.is_idle());
-        let limit = self.engine.clock.clocks(self.config.plugins.runaway);
-        for loaded in &self.parts.get::<Plugins>().loaded {
+        self.part::<Plugins>().host.retire();
+        self.part_mut::<Plugins>().leaving.retain(|plugin| !plugin.is_idle());
+        let limit = self.engine().clock.clocks(self.config().plugins.runaway);
+        for loaded in &self.part::<Plugins>().loaded {
             let plugin = &loaded.plugin;
-            for (node, thread) in plugin.overdue(self.engine.clock.now(), limit) {
+            for (node, thread) in plugin.overdue(self.engine().clock.now(), limit) {
                 if plugin.health.runs() {
                     plugin.health.fail(Failure {
                         place: format!("node {node}"),
                         thread,
                         said: format!(
                             "a vector has taken more than {} ms, and the worker waits for it",
-                            self.config.plugins.runaway.as_millis()
+                            self.config().plugins.runaway.as_millis()
                         ),
                     });
                 }
             }
         }
         self.hear_plugins();
-        if self.config.plugins.auto_reload {
+        if self.config().plugins.auto_reload {
             self.reload_changed_plugins();
         }
     }
 
     fn reload_changed_plugins(&mut self) {
-        let plugins = self.parts.get_mut::<Plugins>();
+        let plugins = self.part_mut::<Plugins>();
         let mut ready = Vec::new();
         for loaded in &plugins.loaded {
             let library = &loaded.plugin.library;
@@ -99,7 +99,7 @@ impl Dataplane {
             }
         }
         for name in ready {
-            self.parts.get_mut::<Plugins>().changing.remove(&name);
+            self.part_mut::<Plugins>().changing.remove(&name);
             match self.reload_plugin(&name) {
                 Ok(()) => tracing::info!("plugin {name}: its file has changed, and it was reloaded"),
                 Err(error) => {
@@ -112,8 +112,8 @@ impl Dataplane {
 
     /// A file that was refused is tried again only when it changes again.
     fn forget_change(&mut self, name: &str) {
-        if let Some(place) = self.parts.get::<Plugins>().place(name) {
-            let loaded = &mut self.parts.get_mut::<Plugins>().loaded[place];
+        if let Some(place) = self.part::<Plugins>().place(name) {
+            let loaded = &mut self.part_mut::<Plugins>().loaded[place];
             loaded.modified = modified(&loaded.plugin.library.path);
             loaded.failure.get_or_insert_with(|| Failure {
                 place: "the reload".to_owned(),

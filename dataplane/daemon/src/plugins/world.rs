@@ -16,19 +16,19 @@ use crate::state::Dataplane;
 
 impl World for Dataplane {
     fn engine(&mut self) -> &mut Engine {
-        &mut self.control.engine
+        self.engine_mut()
     }
 
     fn interface(&self, name: &str) -> Option<InterfaceIndex> {
-        self.interfaces.find(name)
+        self.interfaces().find(name)
     }
 
     fn interface_name(&self, interface: InterfaceIndex) -> Option<String> {
-        self.interfaces.get(interface).map(|interface| interface.name.clone())
+        self.interfaces().get(interface).map(|interface| interface.name.clone())
     }
 
     fn next_interface(&self, from: InterfaceIndex) -> Option<InterfaceIndex> {
-        self.interfaces.iter().map(|(index, _)| index).find(|index| *index >= from)
+        self.interfaces().iter().map(|(index, _)| index).find(|index| *index >= from)
     }
 
     fn set_feature(
@@ -52,11 +52,11 @@ impl World for Dataplane {
 
     /// The first one, if there are several paths.
     fn route4(&self, table: u32, destination: Ipv4Addr) -> Result<Route4, String> {
-        let first = self.router.table_index::<Ip4>(table).map_err(|error| error.to_string())?;
-        let (mut looked_up, objects) = (first, self.router.objects());
+        let first = self.router().table_index::<Ip4>(table).map_err(|error| error.to_string())?;
+        let (mut looked_up, objects) = (first, self.router().objects());
         // A route may lead into another table, but not round in a circle for ever.
-        for _ in self.router.tables::<Ip4>() {
-            let table = self.router.table::<Ip4>(looked_up);
+        for _ in self.router().tables::<Ip4>() {
+            let table = self.router().table::<Ip4>(looked_up);
             let forward = table
                 .and_then(|table| table.rib.longest_match(destination))
                 .and_then(|route| objects.load_balances.get(route.load_balance()))
@@ -84,11 +84,11 @@ impl World for Dataplane {
     }
 
     fn rule_hits(&self, set: &str, rule: RuleId) -> Option<Combined> {
-        self.rule_sets.get(set).map(|set| set.hits(rule))
+        self.rule_sets().get(set).map(|set| set.hits(rule))
     }
 
     fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String> {
-        let api = self.parts.find::<Api>().ok_or("the binary API is not served yet")?;
+        let api = self.find_part::<Api>().ok_or("the binary API is not served yet")?;
         match api.clients.send_body(SessionId(session), event, body) {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!("the client of session {session} has gone")),
@@ -101,13 +101,13 @@ impl Dataplane {
     /// The interface that has an address.
     fn owner4(&self, address: Ipv4Addr) -> Option<InterfaceIndex> {
         let has = |own: &[ipnet::Ipv4Net]| own.iter().any(|own| own.addr() == address);
-        self.interfaces.iter().find(|(_, interface)| has(&interface.ip4.addresses)).map(|(index, _)| index)
+        self.interfaces().iter().find(|(_, interface)| has(&interface.ip4.addresses)).map(|(index, _)| index)
     }
 
     /// The address that packets of our own carry when they leave there: its own, or the one that it borrows.
     fn primary4(&self, interface: InterfaceIndex) -> Option<Ipv4Addr> {
-        let interface = self.interfaces.get(interface)?;
-        let lender = interface.unnumbered.and_then(|lender| self.interfaces.get(lender));
+        let interface = self.interfaces().get(interface)?;
+        let lender = interface.unnumbered.and_then(|lender| self.interfaces().get(lender));
         let addresses = interface.ip4.addresses.first().or_else(|| lender?.ip4.addresses.first());
         addresses.map(|address| address.addr())
     }

@@ -125,7 +125,8 @@ impl Settings for AfXdp {
 
     /// Takes as long as the kernel does, some 50 ms, and up to 2 s if the Linux interface is being released.
     fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
-        let Opening { engine, devices, index, interface, .. } = cx;
+        let Opening { engine, parts, index, interface } = cx;
+        let devices = parts.get_mut::<Devices>();
         let index = *index;
         let host = host_key(&self.host, self.netns.as_deref());
         devices.wait_until_closed(engine, &host)?;
@@ -254,15 +255,17 @@ impl Dataplane {
         let host = host_key(&config.host, config.netns.as_deref());
         // This is tried again and again, so what another socket still has is not waited for.
         let port_config = AfXdpConfig { patience: Duration::ZERO, ..port_config(config, &host)? };
-        let (port, queues) = AfXdpPort::open(&port_config, &self.devices.umem)?;
+        let (port, queues) = AfXdpPort::open(&port_config, &self.devices().umem)?;
         let (receiving, tx) = split(index, queues);
-        let (name, node) = match self.interfaces.get(index) {
+        let (name, node) = match self.interfaces().get(index) {
             Some(interface) => (interface.name.clone(), interface.tx),
             None => return Ok(()),
         };
         let placed: Vec<_> =
-            self.devices.placement.of(index).map(|placed| (placed.queue, placed.worker)).collect();
-        let (engine, Devices { list, closing, .. }) = (&mut self.control.engine, &mut self.devices);
+            self.devices().placement.of(index).map(|placed| (placed.queue, placed.worker)).collect();
+        let (devices, control) = self.part_and_control::<Devices>();
+        let Devices { list, closing, .. } = devices;
+        let engine = control.engine_mut();
         let Some(device) = list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>()) else {
             return Ok(());
         };
@@ -277,16 +280,16 @@ impl Dataplane {
             tx,
         );
         let numa = device.port.facts().numa_node.map(|node| node.0);
-        let tagged = self.control.interfaces.subs(index).next().is_some();
-        self.devices.set_tagged(&self.control.interfaces, index, tagged);
-        self.devices.placement.forget(index);
-        self.devices.serve(&mut self.control.engine, receiving, numa, config, counters, &placed);
+        let tagged = control.interfaces().subs(index).next().is_some();
+        devices.set_tagged(control.interfaces(), index, tagged);
+        devices.placement.forget(index);
+        devices.serve(control.engine_mut(), receiving, numa, config, counters, &placed);
         let port = &self.xdp_device(index)?.port;
         port.start()?;
         tracing::info!("{name}: bound again to {}, {}, queues: {}", host.name(), port.rung(), placed.len());
         let mac = Object::Setting(&settings::MAC, Some(index));
-        if self.control.is_claimed_beside(&mac, Owner::KERNEL)
-            && let Some(own) = self.interfaces.get(index).map(|interface| interface.mac)
+        if self.is_claimed_beside(&mac, Owner::KERNEL)
+            && let Some(own) = self.interfaces().get(index).map(|interface| interface.mac)
         {
             self.xdp_device(index)?.port.netdev().set_mac(netdev::MacAddr(own.0))?;
         }

@@ -7,38 +7,17 @@ use std::any::Any;
 use weft_control::{Described, LinkError, Links, NewDevice, Opened, Undo};
 use weft_devices::af_xdp::device::AF_XDP;
 use weft_devices::netdev::{self, Netdev};
-use weft_engine::{Engine, InterfaceIndex};
+use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{InterfaceError, Interfaces, Owner};
-use weft_nodes::router::Router;
 
 use super::{DeviceError, Devices, Opening, Raised};
 use crate::config::interfaces::Interface;
 use crate::state::Dataplane;
-use crate::subsystem::{Foundation, Subsystem, Subsystems};
+use crate::subsystem::{Foundation, Subsystems};
 
 /// A link, the MTU that it had, and what was known of that.
 type Carried<'a> = (&'a Netdev, u32, (InterfaceIndex, String), Option<Raised>);
-
-/// What interfaces stand on, and who keeps something of them.
-pub struct Surroundings<'a> {
-    /// Devices.
-    pub devices: &'a mut Devices,
-    /// All other parts.
-    pub parts: &'a mut Subsystems,
-}
-
-impl Surroundings<'_> {
-    fn all(&mut self) -> Vec<&mut dyn Subsystem> {
-        let devices: &mut dyn Subsystem = self.devices;
-        [devices].into_iter().chain(self.parts.all()).collect()
-    }
-
-    /// As [`Links::close`], in the same order as a deletion.
-    fn give_up(&mut self, mut cx: Foundation<'_>, index: InterfaceIndex) {
-        self.all().into_iter().rev().for_each(|part| part.interface_removing(&mut cx, index));
-    }
-}
 
 impl NewDevice for Interface {}
 
@@ -52,19 +31,20 @@ fn refusal(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
     LinkError::Device(Box::new(error))
 }
 
-impl Links for Surroundings<'_> {
+/// What interfaces stand on, and who keeps something of them.
+impl Links for Subsystems {
     fn largest_mtu(&self, index: InterfaceIndex) -> (u32, &'static str) {
-        match self.devices.get(index) {
+        match self.get::<Devices>().get(index) {
             Some(device) => device.mtu_limit(),
             None => (u16::MAX.into(), ""),
         }
     }
 
     fn carry(&self, index: InterfaceIndex, mtu: u32, said_by: Owner) -> Result<Undo<'_>, LinkError> {
-        let mut before = Vec::new();
-        for netdev in self.devices.netdevs(index, said_by) {
+        let (devices, mut before): (&Devices, _) = (self.get(), Vec::new());
+        for netdev in devices.netdevs(index, said_by) {
             let key = (index, netdev.name().as_str().to_owned());
-            let raised = self.devices.raised.borrow().get(&key).copied();
+            let raised = devices.raised.borrow().get(&key).copied();
             let changed = netdev.link().and_then(|link| {
                 let (needed, after) = needed_mtu(link.mtu, mtu, raised);
                 if needed != link.mtu {
@@ -75,20 +55,21 @@ impl Links for Surroundings<'_> {
             match changed {
                 Ok((had, after)) => {
                     before.push((netdev, had, key.clone(), raised));
-                    self.devices.note_raised(key, after);
+                    devices.note_raised(key, after);
                 }
                 Err(error) => {
-                    self.devices.carry_as_before(before);
+                    devices.carry_as_before(before);
                     return Err(error.into());
                 }
             }
         }
-        Ok(Box::new(move || self.devices.carry_as_before(before)))
+        Ok(Box::new(move || devices.carry_as_before(before)))
     }
 
     fn set_mac(&self, index: InterfaceIndex, mac: MacAddr, said_by: Owner) -> Result<Undo<'_>, LinkError> {
+        let devices: &Devices = self.get();
         // The other side of a TAP is another station, with an address of its own.
-        if !self.devices.get(index).is_some_and(|device| device.shares_mac()) {
+        if !devices.get(index).is_some_and(|device| device.shares_mac()) {
             return Ok(Box::new(|| {}));
         }
         let mut before: Vec<(&Netdev, netdev::MacAddr)> = Vec::new();
@@ -99,7 +80,7 @@ impl Links for Surroundings<'_> {
                 }
             }
         };
-        for netdev in self.devices.netdevs(index, said_by) {
+        for netdev in devices.netdevs(index, said_by) {
             let had = netdev.link().map(|link| link.mac);
             match had.and_then(|had| netdev.set_mac(netdev::MacAddr(mac.0)).map(|()| had)) {
                 Ok(had) => before.extend(had.map(|had| (netdev, had))),
@@ -113,34 +94,27 @@ impl Links for Surroundings<'_> {
     }
 
     fn describe(&self, device: &dyn NewDevice, index: InterfaceIndex) -> Result<Described, LinkError> {
-        described(device)?.describe(self.devices, index).map_err(refusal)
+        described(device)?.describe(self.get(), index).map_err(refusal)
     }
 
     fn open(
         &mut self,
-        engine: &mut Engine,
-        interfaces: &Interfaces,
+        cx: &mut Foundation<'_>,
         device: &dyn NewDevice,
         index: InterfaceIndex,
     ) -> Result<Opened, LinkError> {
         let device = described(device)?;
-        let interface = interfaces.get(index).ok_or_else(|| refusal(InterfaceError::Unknown(index)))?;
-        let Surroundings { devices, parts } = self;
-        device.open(&mut Opening { engine, devices, parts, index, interface }).map_err(refusal)
+        let interface = cx.interfaces.get(index).ok_or_else(|| refusal(InterfaceError::Unknown(index)))?;
+        device.open(&mut Opening { engine: cx.engine, parts: self, index, interface }).map_err(refusal)
     }
 
-    fn close(
-        &mut self,
-        engine: &mut Engine,
-        interfaces: &mut Interfaces,
-        router: &mut Router,
-        index: InterfaceIndex,
-    ) {
-        self.give_up(Foundation { engine, interfaces, router }, index);
+    /// In the same order as a deletion.
+    fn close(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        self.all().rev().for_each(|part| part.interface_removing(cx, index));
     }
 
     fn may_go(&mut self, interfaces: &Interfaces, index: InterfaceIndex) -> Result<(), LinkError> {
-        self.all().iter().try_for_each(|part| part.interface_may_go(interfaces, index)).map_err(refusal)
+        self.all().try_for_each(|part| part.interface_may_go(interfaces, index)).map_err(refusal)
     }
 }
 
@@ -195,9 +169,9 @@ impl Dataplane {
     /// Whether the workers that serve a port never sleep.
     pub fn set_polling(&mut self, index: InterfaceIndex, polling: bool) -> Result<(), DeviceError> {
         let name = self.interface_name(index);
-        let Dataplane { devices, control, .. } = self;
+        let (devices, control) = self.part_and_control::<Devices>();
         let device = devices.get(index);
-        if !device.is_some_and(|device| device.set_polling(&mut control.engine, index, polling)) {
+        if !device.is_some_and(|device| device.set_polling(control.engine_mut(), index, polling)) {
             let is = device.map_or("a sub-interface", |device| device.kind().sentence);
             return Err(DeviceError::Kind { name, is, expected: AF_XDP.sentence });
         }

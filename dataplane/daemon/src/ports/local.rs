@@ -8,7 +8,6 @@
 use weft_devices::device::{Device, DeviceKind, Leaving};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Kind;
 
 use super::{DeviceError, DeviceWords, kind};
 use crate::state::Dataplane;
@@ -38,12 +37,9 @@ impl Device for Local {
 impl Dataplane {
     /// Makes `local0`. There is no other interface yet.
     pub(crate) fn create_local(&mut self) -> Result<(), DeviceError> {
-        // What is sent to an interface that is down is dropped there, with a reason.
-        let (tx, control) = (self.nodes.loopback_tx, &mut self.control);
-        let made =
-            control.interfaces.create(&mut control.engine, LOCAL_NAME, Kind::Port, MacAddr([0; 6]), 0, tx)?;
+        let made = self.create_bare(LOCAL_NAME, MacAddr::ZERO, 0)?;
         debug_assert_eq!(made, LOCAL0, "it is the first");
-        self.devices.add(made, Local);
+        self.devices_mut().add(made, Local);
         Ok(())
     }
 }

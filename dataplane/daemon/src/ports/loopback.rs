@@ -34,7 +34,7 @@ impl Settings for Loopback {
     }
 
     fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
-        cx.devices.add(cx.index, Device { instance: self.instance });
+        cx.add_device(Device { instance: self.instance });
         let tx = cx.engine.graph().id(LOOPBACK_TX.name);
         Ok(tx.unwrap_or(NodeId::DROP).into())
     }
@@ -48,7 +48,7 @@ impl Dataplane {
 
     /// Whether no loopback has a number.
     pub fn is_free_loopback(&self, changes: &ChangeSet, number: u32) -> bool {
-        let mut all = self.devices.all::<Device>();
+        let mut all = self.devices().all::<Device>();
         let taken = all.any(|(index, other)| other.instance == number && !changes.deletes(index));
         !taken && changes.find_interface(self, &format!("loop{number}")).is_none()
     }

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use linkme::distributed_slice;
 use weft_cli::Command;
-use weft_control::{Control, Refused, StepError};
+use weft_control::{Refused, StepError};
 use weft_devices::DEVICE_INPUT_ARC;
 use weft_devices::af_xdp::input::{AF_XDP_INPUT, AfXdpInput};
 use weft_devices::af_xdp::memory::BufferMemory;
@@ -49,11 +49,12 @@ use weft_devices::pg::PgError;
 use weft_devices::tap::TapError;
 use weft_devices::tap::input::{TAP_INPUT, TapInput};
 use weft_engine::buffer::HEADROOM;
+use weft_engine::counters::Counters;
 use weft_engine::feature::FeatureError;
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration, Wiring};
-use weft_engine::{Engine, InterfaceIndex, NodeId};
+use weft_engine::{Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{self as registry, InterfaceError, Interfaces, Kind};
+use weft_nodes::interface::{self as registry, InterfaceError, Interfaces};
 
 use crate::config::af_xdp::AfXdp;
 use crate::config::interfaces::Interface;
@@ -62,7 +63,6 @@ use crate::config::values::InterfaceName;
 use crate::config::words::Key;
 use crate::state::Dataplane;
 use crate::subsystem::{Foundation, Refusal, Subsystem, Subsystems};
-pub use change::Surroundings;
 use links::LinkNews;
 use placement::{NoWorker, Placement};
 
@@ -174,9 +174,7 @@ pub enum DeviceError {
 pub struct Opening<'a> {
     /// Graph, workers.
     pub engine: &'a mut Engine,
-    /// All devices.
-    pub devices: &'a mut Devices,
-    /// The packet generator, and whoever else is by the side.
+    /// All devices, the packet generator, and whoever else is by the side.
     pub parts: &'a mut Subsystems,
     /// Of the interface.
     pub index: InterfaceIndex,
@@ -188,6 +186,11 @@ impl Opening<'_> {
     /// Adds the node that transmits.
     pub fn add_node(&mut self, node: NodeDef<'_>) -> Result<NodeId, DeviceError> {
         Ok(self.engine.add_nodes("weft", vec![node])?[0])
+    }
+
+    /// Adds the device that has been opened.
+    pub fn add_device(&mut self, device: impl Device) {
+        self.parts.get_mut::<Devices>().add(self.index, device);
     }
 }
 
@@ -208,6 +211,8 @@ pub struct Devices {
     lost: BTreeSet<InterfaceIndex>,
     /// Links, by interface and name, whose MTU was raised.
     raised: RefCell<BTreeMap<(InterfaceIndex, String), Raised>>,
+    /// What the main thread counts for devices.
+    counters: Counters,
 }
 
 /// That a link was told to carry more than it did.
@@ -242,6 +247,7 @@ impl Devices {
             ports: BTreeMap::new(),
             lost: BTreeSet::new(),
             raised: RefCell::default(),
+            counters: engine.counters.rows(ThreadIndex(0)),
         })
     }
 
@@ -350,16 +356,25 @@ fn namespace_path(text: &str) -> PathBuf {
 }
 
 impl Dataplane {
+    /// What is behind the interfaces.
+    pub fn devices(&self) -> &Devices {
+        self.part()
+    }
+
+    /// The same, to be changed.
+    pub fn devices_mut(&mut self) -> &mut Devices {
+        self.part_mut()
+    }
+
     /// An interface without a device, in the place of one that has one.
     pub fn create_stand_in(&mut self, name: &InterfaceName) -> Result<InterfaceIndex, DeviceError> {
-        let Control { interfaces, engine, .. } = &mut self.control;
-        let mac = made_up_mac(0, interfaces.iter().count() as u32);
-        Ok(interfaces.create(engine, name.as_str(), Kind::Port, mac, 1500, NodeId::DROP)?)
+        let mac = made_up_mac(0, self.interfaces().iter().count() as u32);
+        Ok(self.create_bare(name.as_str(), mac, 1500)?)
     }
 
     /// The device of an interface, which must be of that type and kind.
     pub fn device<D: Device>(&self, index: InterfaceIndex, kind: &DeviceKind) -> Result<&D, DeviceError> {
-        let device = self.devices.get(index);
+        let device = self.devices().get(index);
         device.and_then(|device| device.downcast_ref()).ok_or_else(|| DeviceError::Kind {
             name: self.interface_name(index),
             is: device.map_or("a sub-interface", |device| device.kind().sentence),

@@ -51,7 +51,7 @@ impl Settings for PgInterface {
     fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
         let pg = cx.parts.get_mut::<Pg>();
         let tx = pg.create_interface(cx.engine, self.id, cx.index, self.mode)?;
-        cx.devices.add(cx.index, PgDevice(self.id));
+        cx.add_device(PgDevice(self.id));
         Ok(tx.into())
     }
 }
@@ -67,7 +67,7 @@ impl Dataplane {
     ) -> Result<InterfaceIndex, StepError> {
         let name = id.to_string();
         match changes.find_interface(self, &name) {
-            Some(index) if self.devices.is(index, &PG) || self.interfaces.get(index).is_none() => {
+            Some(index) if self.devices().is(index, &PG) || self.interfaces().get(index).is_none() => {
                 changes.want(Object::Interface(index), Value::None);
                 Ok(index)
             }

@@ -55,9 +55,9 @@ impl Dataplane {
         queue: QueueId,
         to: WorkerNumber,
     ) -> Result<(), DeviceError> {
-        self.devices.placement.check(to)?;
+        self.devices().placement.check(to)?;
         let name = self.interface_name(interface);
-        let Dataplane { devices: Devices { list, placement, .. }, control, .. } = &mut *self;
+        let (Devices { list, placement, .. }, control) = self.part_and_control();
         let last = placement.of(interface).map(|placed| placed.queue.0).max();
         let Some(device) = list.get(&interface) else {
             return Err(DeviceError::Kind { name, is: "a sub-interface", expected: AF_XDP.sentence });
@@ -77,7 +77,7 @@ impl Dataplane {
         let (moving, arrived) = (Rc::clone(&placed.moving), Rc::clone(&placed.moving));
         let done = Box::new(move || arrived.set(false));
         moving.set(true);
-        if !device.move_queue(&mut control.engine, interface, queue.0, thread(to), done) {
+        if !device.move_queue(control.engine_mut(), interface, queue.0, thread(to), done) {
             moving.set(false);
             let is = device.kind().sentence;
             return Err(DeviceError::Kind { name, is, expected: AF_XDP.sentence });

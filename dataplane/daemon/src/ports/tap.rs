@@ -9,7 +9,7 @@ mod cli;
 use std::path::Path;
 use std::sync::Arc;
 
-use weft_control::{Control, Described, Opened};
+use weft_control::{Described, Opened};
 use weft_devices::af_xdp::device::XdpDevice;
 use weft_devices::closing::HostKey;
 use weft_devices::netdev;
@@ -46,7 +46,8 @@ impl Settings for interfaces::Tap {
     }
 
     fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
-        let Opening { engine, devices, index, interface, .. } = cx;
+        let Opening { engine, parts, index, interface } = cx;
+        let devices = parts.get_mut::<Devices>();
         let host = host_key(&self.host_name, self.host_namespace.as_deref());
         devices.wait_until_closed(engine, &host)?;
         let tap = Arc::new(Tap::create(&TapConfig {
@@ -159,34 +160,34 @@ impl Dataplane {
         open: impl FnOnce(&HostKey, &Interface) -> Result<Tap, DeviceError>,
     ) -> Result<(), DeviceError> {
         self.xdp_device(port)?;
-        let Some(interface) = self.interfaces.get(port).cloned() else { return Ok(()) };
-        let Dataplane { control: Control { interfaces, engine, .. }, devices, .. } = self;
-        let tx = devices.give_host_tap(engine, (port, &interface), interface.tx, host, open)?;
-        Ok(interfaces.change(engine, port, |interface| interface.host = tx)?)
+        let Some(interface) = self.interfaces().get(port).cloned() else { return Ok(()) };
+        let (devices, control) = self.part_and_control::<Devices>();
+        let tx = devices.give_host_tap(control.engine_mut(), (port, &interface), interface.tx, host, open)?;
+        Ok(control.set_host_side(port, tx)?)
     }
 
     /// The name of a port's host's side.
     pub fn host_tap_name(&self, port: InterfaceIndex) -> Option<&str> {
-        Some(self.devices.get_as::<XdpDevice>(port)?.host_tap.as_ref()?.host.name())
+        Some(self.devices().get_as::<XdpDevice>(port)?.host_tap.as_ref()?.host.name())
     }
 
     /// The port whose host's side has this name.
     pub fn port_of_host_tap(&self, name: &str) -> Option<InterfaceIndex> {
         let has = |device: &XdpDevice| device.host_tap.as_ref().is_some_and(|tap| tap.host.name() == name);
-        self.devices.all::<XdpDevice>().find(|(_, device)| has(device)).map(|(index, _)| index)
+        self.devices().all::<XdpDevice>().find(|(_, device)| has(device)).map(|(index, _)| index)
     }
 
     /// Takes the host's side of a port away.
     pub fn delete_host_tap(&mut self, port: InterfaceIndex) {
         let Some(tap) = self.xdp_device_mut(port).and_then(|device| device.host_tap.take()) else { return };
-        let Some(tx) = self.interfaces.get(port).map(|interface| interface.tx) else { return };
-        let Dataplane { control: Control { interfaces, engine, .. }, devices, .. } = self;
-        let changed = interfaces.change(engine, port, |interface| interface.host = NodeId::DROP);
+        let Some(tx) = self.interfaces().get(port).map(|interface| interface.tx) else { return };
+        let (devices, control) = self.part_and_control::<Devices>();
+        let changed = control.set_host_side(port, NodeId::DROP);
         debug_assert!(changed.is_ok(), "it was there just now");
-        tap.close(engine, &mut devices.closing, port, tx);
+        tap.close(control.engine_mut(), &mut devices.closing, port, tx);
     }
 
-    fn xdp_device_mut(&mut self, port: InterfaceIndex) -> Option<&mut XdpDevice> {
-        self.devices.list.get_mut(&port)?.downcast_mut()
+    pub(super) fn xdp_device_mut(&mut self, port: InterfaceIndex) -> Option<&mut XdpDevice> {
+        self.devices_mut().list.get_mut(&port)?.downcast_mut()
     }
 }

@@ -33,10 +33,10 @@ impl Settings for Broken {
 fn a_device_that_cannot_be_opened_closes_those_of_its_change_set() {
     let mut bed = Bed::new("", 1);
     let seen = |bed: &Bed| {
-        let engine = &bed.dataplane.engine;
+        let engine = bed.dataplane.engine();
         let nodes: Vec<String> = engine.graph().nodes().map(|(_, node)| node.name.clone()).collect();
         let rows = engine.counters.interfaces.rx.published_len();
-        (nodes, rows, bed.dataplane.devices.iter().count(), bed.dataplane.interfaces.iter().count())
+        (nodes, rows, bed.dataplane.devices().iter().count(), bed.dataplane.interfaces().iter().count())
     };
     let before = seen(&bed);
     for purpose in [Purpose::Try, Purpose::Make] {
@@ -77,15 +77,15 @@ fn a_device_of_the_page_comes_by_both_ways_takes_packets_and_goes() {
         bed.text(command);
     }
     bed.rest();
-    let hole = bed.dataplane.interfaces.find("hole1").expect("it was created");
-    assert_eq!(bed.dataplane.engine.counters.interfaces.tx.sum(hole.index()).packets, 3);
+    let hole = bed.dataplane.interfaces().find("hole1").expect("it was created");
+    assert_eq!(bed.dataplane.engine().counters.interfaces.tx.sum(hole.index()).packets, 3);
     let shown = bed.text("show hardware-interfaces hole1");
     assert!(shown.contains("null") && shown.contains("packets end here"), "{shown}");
     bed.text("create sub-interfaces hole1 7");
     bed.text("delete sub-interface hole1.7");
     for hole in ["hole0", "hole1"] {
         bed.text(&format!("delete null interface {hole}"));
-        assert_eq!(bed.dataplane.interfaces.find(hole), None);
-        assert!(bed.dataplane.engine.graph().id(&format!("{hole}-tx")).is_none());
+        assert_eq!(bed.dataplane.interfaces().find(hole), None);
+        assert!(bed.dataplane.engine().graph().id(&format!("{hole}-tx")).is_none());
     }
 }

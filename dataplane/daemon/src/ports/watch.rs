@@ -25,7 +25,7 @@ const SMALLEST_MTU: u32 = 68;
 impl Dataplane {
     /// Looks at the links of all devices.
     pub fn watch_links(&mut self) {
-        let all: Vec<_> = self.devices.iter().map(|(index, _)| index).collect();
+        let all: Vec<_> = self.devices().iter().map(|(index, _)| index).collect();
         for index in all {
             self.follow_port(index);
             self.watch_link(index);
@@ -34,19 +34,17 @@ impl Dataplane {
 
     /// Follows the link of a port, or binds the port to the one that has its name now.
     fn follow_port(&mut self, index: InterfaceIndex) {
-        let Some(device) = self.devices.get_as::<XdpDevice>(index) else { return };
+        let Some(device) = self.devices().get_as::<XdpDevice>(index) else { return };
         let link = device.port.netdev().link();
         // The kernel is asked what is so now: its news may be of a link before the one that the port is bound to. And not
         // whether there is a link of that number: to ask can fail for other reasons, and it may be another link.
-        if !device.port.is_bound() && self.devices.lost.insert(index) {
+        if !device.port.is_bound() && self.devices_mut().lost.insert(index) {
             // A link that was moved takes our program along, and no other port could be bound to it.
-            let device =
-                self.devices.list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>());
-            if let Some(device) = device {
+            if let Some(device) = self.xdp_device_mut(index) {
                 device.port.stop();
             }
         }
-        if self.devices.lost.contains(&index) {
+        if self.devices().lost.contains(&index) {
             self.look_for_port(index);
         } else if let Ok(link) = link {
             self.follow_link(index, &link);
@@ -55,7 +53,7 @@ impl Dataplane {
 
     /// Binds a port whose link has gone to another one of its name, if there is one.
     fn look_for_port(&mut self, index: InterfaceIndex) {
-        let Some((config, _)) = self.devices.ports.get(&index).cloned() else { return };
+        let Some((config, _)) = self.devices().ports.get(&index).cloned() else { return };
         let host = host_key(&config.host, config.netns.as_deref());
         let is_there = host.open_namespace().is_ok_and(|namespace| {
             host.link_name().is_ok_and(|name| Netdev::open(&namespace, &name).is_ok())
@@ -65,19 +63,21 @@ impl Dataplane {
         }
         let bound = self.bind_again(index, &config).map_err(|error| error.to_string());
         if let Err(error) = &bound {
-            let (_, told) = self.devices.ports.entry(index).or_insert((config, None));
+            let name = self.interface_name(index);
+            let (_, told) = self.devices_mut().ports.entry(index).or_insert((config, None));
             // It is tried again and again, and told once.
             if told.as_ref() != Some(error) {
-                tracing::warn!("{} is not bound again: {error}", self.control.interface_name(index));
+                tracing::warn!("{name} is not bound again: {error}");
                 *told = Some(error.clone());
             }
             return;
         }
-        self.devices.lost.remove(&index);
-        if let Some((_, told)) = self.devices.ports.get_mut(&index) {
+        let devices = self.devices_mut();
+        devices.lost.remove(&index);
+        if let Some((_, told)) = devices.ports.get_mut(&index) {
             *told = None;
         }
-        let device = self.devices.get_as::<XdpDevice>(index);
+        let device = self.devices().get_as::<XdpDevice>(index);
         if let Some(Ok(link)) = device.map(|device| device.port.netdev().link()) {
             self.follow_link(index, &link);
         }
@@ -85,7 +85,7 @@ impl Dataplane {
 
     /// What somebody has set in the kernel is so here too.
     fn follow_link(&mut self, index: InterfaceIndex, link: &Link) {
-        let Some(interface) = self.interfaces.get(index) else { return };
+        let Some(interface) = self.interfaces().get(index) else { return };
         let mut changes = ChangeSet::new(Owner::KERNEL);
         let fresh = |mac: &MacAddr| *mac != interface.mac && mac.is_station();
         if let Some(mac) = link.mac.map(|mac| MacAddr(mac.0)).filter(fresh) {
@@ -107,41 +107,38 @@ impl Dataplane {
 
     /// Looks at the link of a device, and lets the workers know if it has changed.
     pub(crate) fn watch_link(&mut self, index: InterfaceIndex) {
-        let Some(mut link) = self.devices.get(index).and_then(|device| device.link()) else {
+        let Some(mut link) = self.devices().get(index).and_then(|device| device.link()) else {
             return;
         };
-        if self.devices.lost.contains(&index) && link.is_ok() {
+        if self.devices().lost.contains(&index) && link.is_ok() {
             link =
                 Err("its Linux interface went away and came back, and the port is not bound to it yet"
                     .to_owned());
         }
-        let Some(interface) = self.interfaces.get(index).filter(|it| it.link_up != link.is_ok()) else {
+        let Some(interface) = self.interfaces().get(index).filter(|it| it.link_up != link.is_ok()) else {
             return;
         };
-        let (name, up) = (&interface.name, link.is_ok());
+        let (name, up) = (interface.name.clone(), link.is_ok());
         match link {
             Ok(()) => tracing::info!("{name}: link is up"),
             Err(why) => tracing::warn!("{name}: link is down: {why}"),
         }
-        let device = self.devices.list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>());
-        if let Some(Err(error)) = device.map(|device| device.port.link_changed(up)) {
+        if let Some(Err(error)) = self.xdp_device_mut(index).map(|device| device.port.link_changed(up)) {
             tracing::error!("{error}");
         }
-        let changed = self
-            .control
-            .interfaces
-            .change(&mut self.control.engine, index, |interface| interface.link_up = up);
+        let changed = self.link_changes(index, up);
         debug_assert!(changed.is_ok(), "the interface was there just now");
         self.tell_of_changes();
     }
 
     /// Brings up to date what devices count that are not counted by workers.
     pub fn collect_device_counters(&mut self) {
-        for (index, device) in self.devices.iter() {
-            device.collect(index, &self.counters);
+        let devices = self.devices();
+        for (index, device) in devices.iter() {
+            device.collect(index, &devices.counters);
         }
-        for (index, _) in self.control.interfaces.iter() {
-            self.control.engine.counters.interfaces.derive(index, &self.counters.interfaces);
+        for (index, _) in self.interfaces().iter() {
+            self.engine().counters.interfaces.derive(index, &devices.counters.interfaces);
         }
     }
 }

@@ -101,7 +101,7 @@ impl Bindings {
         }
         batch.commit(dataplane);
         // One that was refused is none.
-        self.interfaces.retain(|_, (index, _)| dataplane.interfaces.get(*index).is_some());
+        self.interfaces.retain(|_, (index, _)| dataplane.interfaces().get(*index).is_some());
         batch.failures
     }
 
@@ -177,7 +177,7 @@ impl Bindings {
                 let Some((index, _)) = self.interfaces.remove(&kernel) else { return Ok(()) };
                 if batch.changes.port_below(dataplane, index).is_some() {
                     batch.changes.release_interface(index);
-                } else if dataplane.interfaces.get(index).is_some() {
+                } else if dataplane.interfaces().get(index).is_some() {
                     batch.commit(dataplane);
                     dataplane.delete_host_tap(index);
                     for object in dataplane.wanted_on(index, Owner::VPLANED) {
@@ -239,7 +239,7 @@ impl Bindings {
             (None, InterfaceKind::Port) => return Ok(()),
         };
         self.interfaces.insert(wanted.index, (index, wanted.name.clone()));
-        let forwards = dataplane.interfaces.get(index).is_none_or(|now| now.forwarding);
+        let forwards = dataplane.interfaces().get(index).is_none_or(|now| now.forwarding);
         if forwards && wanted.ip4.forwarding == Some(false) {
             let name = &wanted.name;
             tracing::warn!("vplaned: {name} forwards nothing: net.ipv4.conf.{name}.forwarding is 0");

@@ -43,8 +43,7 @@ pub fn registry() -> Registry<Dataplane> {
     set::<IcmpRateLimit>(&mut registry, |_, vplaned, setting| vplaned.wanted.set_icmp(setting));
     set::<TcpMss>(&mut registry, |_, vplaned, setting| vplaned.wanted.set_mss(setting));
     set::<Sessions>(&mut registry, |dataplane, vplaned, setting| {
-        let configured = dataplane.configured_flow(vplaned);
-        vplaned.wanted.sessions.take(setting, &configured)
+        vplaned.wanted.sessions.take(setting, &dataplane.config().flow)
     });
     register::<Npf>(&mut registry, npf);
     registry.ignore(&HARMLESS_WORDS);
@@ -85,9 +84,9 @@ fn register<F: Feature>(
     apply: impl Fn(&mut Dataplane, &mut Vplaned, F::Value) -> Result<(), CommandError> + 'static,
 ) {
     let apply = move |dataplane: &mut Dataplane, value: F::Value| {
-        let mut vplaned = dataplane.parts.take::<Vplaned>().expect("commands come from vplaned");
+        let mut vplaned = dataplane.take_part::<Vplaned>().expect("commands come from vplaned");
         let done = apply(dataplane, &mut vplaned, value);
-        dataplane.parts.put(vplaned);
+        dataplane.put_part(vplaned);
         done
     };
     registry.register::<F>(apply).expect("no two features of the list take one word");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use weft_control::{Configured, Control};
+use weft_control::Configured;
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{AddressFamily, AddressRole, DropKind, Ip4, Ip6, IpPrefix, PathTarget, RouteView};
 use weft_nodes::interface::{Interface, IpVersion, Owner, SourceCheck, TableIndex};
@@ -79,13 +79,13 @@ pub fn console() -> Console<Dataplane> {
 
 /// The kernel's name of an interface, or else our own.
 fn name_of(dataplane: &Dataplane, index: InterfaceIndex) -> String {
-    let vplaned = dataplane.parts.find::<Vplaned>();
+    let vplaned = dataplane.find_part::<Vplaned>();
     let known = vplaned.and_then(|vplaned| vplaned.bindings.kernel_of(index));
     known.map_or_else(|| dataplane.interface_name(index), |(_, name)| name.to_owned())
 }
 
 fn find(dataplane: &Dataplane, name: &str) -> Result<InterfaceIndex, Failure> {
-    let all = dataplane.interfaces.iter().map(|(index, _)| index);
+    let all = dataplane.interfaces().iter().map(|(index, _)| index);
     let found = all.into_iter().find(|index| name_of(dataplane, *index) == name);
     found.ok_or_else(|| Failure(format!("no interface {name:?}\n")))
 }
@@ -93,7 +93,7 @@ fn find(dataplane: &Dataplane, name: &str) -> Result<InterfaceIndex, Failure> {
 /// The number of a VRF as the C dataplane gives it: 1 for the default one, else that of the master interface. A table that no VRF
 /// of vplaned has keeps its own.
 fn vrf_id(dataplane: &Dataplane, table: u32) -> u32 {
-    let vplaned = dataplane.parts.find::<Vplaned>();
+    let vplaned = dataplane.find_part::<Vplaned>();
     match table {
         0 => DEFAULT_VRF,
         _ => vplaned.and_then(|vplaned| vplaned.bindings.master_of(table)).map_or(table, IfIndex::get),
@@ -101,12 +101,12 @@ fn vrf_id(dataplane: &Dataplane, table: u32) -> u32 {
 }
 
 fn vrf_of<F: Routed>(dataplane: &Dataplane, table: TableIndex) -> u32 {
-    vrf_id(dataplane, dataplane.router.table::<F>(table).map_or(0, |table| table.id))
+    vrf_id(dataplane, dataplane.router().table::<F>(table).map_or(0, |table| table.id))
 }
 
 /// The table of a VRF by such a number.
 fn table_of<F: Routed>(dataplane: &Dataplane, vrf: u32) -> Result<TableIndex, Failure> {
-    let mut ids = dataplane.router.tables::<F>().map(|(index, table)| (index, table.id));
+    let mut ids = dataplane.router().tables::<F>().map(|(index, table)| (index, table.id));
     let found = ids.find(|(_, id)| vrf_id(dataplane, *id) == vrf || (vrf, *id) == (0, 0));
     found.map(|(index, _)| index).ok_or_else(|| Failure(format!("no VRF {vrf}\n")))
 }
@@ -115,8 +115,8 @@ fn table_of<F: Routed>(dataplane: &Dataplane, vrf: u32) -> Result<TableIndex, Fa
 
 fn npf_op(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
     let shows = words.one_of(&[("show", true), ("clear", false)])?;
-    let Dataplane { parts, control, .. } = dataplane;
-    let rule_sets = &control.rule_sets;
+    let (control, parts) = dataplane.split();
+    let rule_sets = control.rule_sets();
     let Some(vplaned) = parts.find_mut::<Vplaned>() else {
         return Err(Failure("there is no vplaned\n".to_owned()));
     };
@@ -143,17 +143,17 @@ fn ifconfig(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Int
         true => index != LOCAL0 && (all || interface.admin_up),
         false => named.contains(&index),
     };
-    let shown = dataplane.interfaces.iter().filter(|(index, interface)| wanted(*index, interface));
+    let shown = dataplane.interfaces().iter().filter(|(index, interface)| wanted(*index, interface));
     Ok(json::Interfaces {
         interfaces: shown.map(|(index, entry)| interface(dataplane, index, entry)).collect(),
     })
 }
 
 fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) -> json::Interface {
-    let vplaned = dataplane.parts.find::<Vplaned>();
+    let vplaned = dataplane.find_part::<Vplaned>();
     let kernel = vplaned.and_then(|vplaned| vplaned.bindings.kernel_of(index));
     let counters = dataplane.counters_of(index);
-    let up = dataplane.interfaces.is_up(index);
+    let up = dataplane.interfaces().is_up(index);
     let parent = entry.parent().map(|parent| name_of(dataplane, parent));
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     let rp_filter = match entry.source_check {
@@ -161,7 +161,7 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
         SourceCheck::Strict => 1,
         SourceCheck::Loose => 2,
     };
-    let vectors = &dataplane.engine.counters.interfaces;
+    let vectors = &dataplane.engine().counters.interfaces;
     let sum = |vector: &weft_stats::SimpleVector| vector.sum(index.index());
     let rates = vplaned.map(|vplaned| vplaned.rates.of(index)).unwrap_or_default();
     let address = |address: IpNet| match address {
@@ -237,7 +237,7 @@ fn route<F: Configured>(dataplane: &mut Dataplane, mut words: Words<'_>) -> Resu
                 let id: u32 = words.value("the number of a table")?;
                 // That of the VRF itself; others are those of policies, or of this router.
                 if !RT_TABLES_MAIN.contains(&id) {
-                    let found = dataplane.router.table_index::<F>(id);
+                    let found = dataplane.router().table_index::<F>(id);
                     table = found.map_err(|error| Failure(format!("{error}\n")))?;
                 }
             }
@@ -266,7 +266,7 @@ fn route<F: Configured>(dataplane: &mut Dataplane, mut words: Words<'_>) -> Resu
             _ => return Err(words.wrong_last("vrf_id, table, show, all, summary or lookup").into()),
         }
     }
-    let Some(entry) = dataplane.router.table::<F>(table) else {
+    let Some(entry) = dataplane.router().table::<F>(table) else {
         return Err(Failure("no such table\n".to_owned()));
     };
     if what == "summary" {
@@ -275,7 +275,7 @@ fn route<F: Configured>(dataplane: &mut Dataplane, mut words: Words<'_>) -> Resu
             *stats.prefix.entry(route.prefix().length()).or_default() += 1;
         }
         stats.used = entry.rib.installed() as u64;
-        stats.nexthop.used = dataplane.router.objects().adjacencies.iter().count() as u64;
+        stats.nexthop.used = dataplane.router().objects().adjacencies.iter().count() as u64;
         return text(&json::Under(key::<F>(json::SUMMARY), stats));
     }
     let mut routes = entry.rib.routes(after);
@@ -309,7 +309,7 @@ fn lookup<F: Configured>(
     address: F::Addr,
     length: Option<u8>,
 ) -> Result<json::Under<Vec<json::Looked>>, Failure> {
-    let Some(entry) = dataplane.router.table::<F>(table) else {
+    let Some(entry) = dataplane.router().table::<F>(table) else {
         return Err(Failure("no such table\n".to_owned()));
     };
     let found = match length {
@@ -350,11 +350,11 @@ fn shown<F: Configured>(dataplane: &Dataplane, route: &RouteView<'_, F>) -> Opti
         };
         let neighbor = via
             .zip(interface)
-            .and_then(|(address, interface)| dataplane.router.neighbors().get(interface, address.into()));
+            .and_then(|(address, interface)| dataplane.router().neighbors().get(interface, address.into()));
         json::NextHop {
             state,
             via: via.map(Into::into),
-            dead: interface.is_some_and(|interface| !dataplane.interfaces.is_up(interface)),
+            dead: interface.is_some_and(|interface| !dataplane.interfaces().is_up(interface)),
             neigh_present: neighbor.is_some_and(|neighbor| neighbor.state.mac().is_some()),
             ifname: interface.map(|interface| name_of(dataplane, interface)),
         }
@@ -381,7 +381,7 @@ fn neighbors(dataplane: &mut Dataplane, mut words: Words<'_>, version: IpVersion
         "flush" => flush(dataplane, words, version),
         "get" => {
             words.end()?;
-            let settings = dataplane.router.neighbors().settings();
+            let settings = dataplane.router().neighbors().settings();
             let (age, most) = (settings.age.as_secs(), settings.limit as u64);
             text(&BTreeMap::from([("Aging time", age), ("Max entries", most)]))
         }
@@ -397,18 +397,11 @@ fn flush(dataplane: &mut Dataplane, mut words: Words<'_>, version: IpVersion) ->
         false => to = Some(words.value::<IpAddr>("an address")?),
     }
     words.end()?;
-    let Control { router, engine, interfaces, .. } = &mut dataplane.control;
-    let all = router.neighbors().iter();
-    let meant = all.filter(|it| {
+    dataplane.forget_learned(|it| {
         IpVersion::from(it.address) == version
             && on.is_none_or(|on| on == it.interface)
             && to.is_none_or(|to| to == it.address)
-            && !matches!(it.state, NeighborState::Static(_))
     });
-    let gone: Vec<(InterfaceIndex, IpAddr)> = meant.map(|it| (it.interface, it.address)).collect();
-    for (interface, address) in gone {
-        router.remove_neighbor(engine, interfaces, interface, address);
-    }
     Ok(String::new())
 }
 
@@ -422,7 +415,7 @@ fn show_neighbors(
         named.push(find(dataplane, words.word("the name of an interface")?)?);
     }
     let mut entries = Vec::new();
-    let all = dataplane.router.neighbors().iter();
+    let all = dataplane.router().neighbors().iter();
     for neighbor in all.filter(|neighbor| IpVersion::from(neighbor.address) == version) {
         if !named.is_empty() && !named.contains(&neighbor.interface) {
             continue;
@@ -456,7 +449,7 @@ fn show_neighbors(
 fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure> {
     words.end()?;
     let users = |table: TableIndex| {
-        dataplane.interfaces.iter().filter(|(_, interface)| interface.ip4.table == table).count() as u32
+        dataplane.interfaces().iter().filter(|(_, interface)| interface.ip4.table == table).count() as u32
     };
     let entry = |(index, table): (TableIndex, &weft_nodes::router::Table<Ip4>)| json::VrfEntry {
         name: if table.id == 0 { "default".to_owned() } else { table.name.clone() },
@@ -464,7 +457,7 @@ fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure
         internal_vrf_id: index.0,
         ref_count: users(index),
     };
-    Ok(json::Vrf { vrf_table: dataplane.router.tables::<Ip4>().map(entry).collect() })
+    Ok(json::Vrf { vrf_table: dataplane.router().tables::<Ip4>().map(entry).collect() })
 }
 
 fn local(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Local, Failure> {
@@ -476,7 +469,7 @@ fn local(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Local,
         only = Some(vrf.max(DEFAULT_VRF));
         words.end()?;
     }
-    let addresses = dataplane.interfaces.iter().flat_map(|(index, interface)| {
+    let addresses = dataplane.interfaces().iter().flat_map(|(index, interface)| {
         let ifname = name_of(dataplane, index);
         let vrfs =
             [vrf_of::<Ip4>(dataplane, interface.ip4.table), vrf_of::<Ip6>(dataplane, interface.ip6.table)];
@@ -499,8 +492,8 @@ fn netstat(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Nets
         words.value::<u32>("the number of a VRF")?;
         words.end()?;
     }
-    let vectors = &dataplane.engine.counters.interfaces;
-    let indices = || dataplane.interfaces.iter().map(|(index, _)| index.index());
+    let vectors = &dataplane.engine().counters.interfaces;
+    let indices = || dataplane.interfaces().iter().map(|(index, _)| index.index());
     let mib = |name: &'static str, value: u64| BTreeMap::from([(name, value)]);
     let received =
         |name| vectors.named(name).map_or(0, |vector| indices().map(|index| vector.sum(index)).sum());

@@ -116,7 +116,6 @@ pub struct Vplaned {
     pub filters: Filters,
     /// What commands have set.
     wanted: Wanted,
-    applied: settings::Applied,
     /// What they had set before the snapshot that is under way.
     before: Option<Wanted>,
     registry: Registry<Dataplane>,
@@ -154,7 +153,6 @@ impl Vplaned {
             learned: Learned::default(),
             filters: Filters::default(),
             wanted: Wanted::default(),
-            applied: settings::Applied::default(),
             before: None,
             registry: commands::registry(),
             bindings: Bindings::default(),
@@ -268,7 +266,7 @@ impl Dataplane {
     /// Works in what the session tells; what it leads to may take some calls of [`Dataplane::apply_more`].
     pub fn hear_vplaned(&mut self, events: impl IntoIterator<Item = Event>) {
         // Apart while the rest of the state changes by it.
-        let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return };
+        let Some(mut vplaned) = self.take_part::<Vplaned>() else { return };
         for event in events {
             vplaned = match event {
                 Event::Update(item) => self.hear_item(vplaned, &item),
@@ -279,7 +277,7 @@ impl Dataplane {
             };
         }
         self.apply_slice(&mut vplaned);
-        self.parts.put(vplaned);
+        self.put_part(vplaned);
     }
 
     fn hear_item(&mut self, mut vplaned: Box<Vplaned>, item: &Item) -> Box<Vplaned> {
@@ -289,13 +287,13 @@ impl Dataplane {
         }
         // Handlers of commands find everything where it belongs.
         let mut registry = std::mem::take(&mut vplaned.registry);
-        self.parts.put(vplaned);
+        self.put_part(vplaned);
         let by_plugin = named(&item.data).and_then(|(name, data)| self.plugin_command(&name, &data));
         let outcome = match by_plugin {
             None => Ok(registry.run(self, &item.data)),
             Some(done) => done.map(|()| Outcome::Applied),
         };
-        let mut vplaned = self.parts.take::<Vplaned>().expect("handlers put vplaned's part back");
+        let mut vplaned = self.take_part::<Vplaned>().expect("handlers put vplaned's part back");
         vplaned.registry = registry;
         match outcome {
             Ok(outcome) => vplaned.judge(&word, &item.data, outcome),
@@ -306,7 +304,7 @@ impl Dataplane {
 
     /// A command of a plugin; `None`: no plugin takes it.
     fn plugin_command(&mut self, name: &str, data: &[u8]) -> Option<Result<(), String>> {
-        let plugin = self.parts.get::<Plugins>().taker(name)?.to_owned();
+        let plugin = self.part::<Plugins>().taker(name)?.to_owned();
         self.with_plugin(&plugin, |plugin, dataplane| plugin.take(dataplane, name, data))
     }
 
@@ -364,7 +362,7 @@ impl Dataplane {
 
     /// Works in what the route broker tells, as [`Dataplane::hear_vplaned`]; says whether it asks for everything anew.
     pub fn hear_broker(&mut self, events: impl IntoIterator<Item = BrokerEvent>) -> bool {
-        let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return false };
+        let Some(mut vplaned) = self.take_part::<Vplaned>() else { return false };
         let mut reset = false;
         for event in events {
             let Learned { store, changes, .. } = &mut vplaned.learned;
@@ -376,16 +374,16 @@ impl Dataplane {
             }
         }
         self.apply_slice(&mut vplaned);
-        self.parts.put(vplaned);
+        self.put_part(vplaned);
         reset
     }
 
     /// Applies some of what was heard; says whether there is more. Nothing should be heard before all is applied, so that the
     /// senders wait and not the memory grows.
     pub fn apply_more(&mut self) -> bool {
-        let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return false };
+        let Some(mut vplaned) = self.take_part::<Vplaned>() else { return false };
         let more = self.apply_slice(&mut vplaned);
-        self.parts.put(vplaned);
+        self.put_part(vplaned);
         more
     }
 
@@ -460,18 +458,18 @@ impl Dataplane {
 
     /// Registers ports that are new and withdraws those that are gone; reports links that have changed.
     pub fn look_after_vplaned(&mut self) {
-        let Some(mut vplaned) = self.parts.take::<Vplaned>() else { return };
+        let Some(mut vplaned) = self.take_part::<Vplaned>() else { return };
         self.look_at_ports(&mut vplaned);
         let now = Instant::now();
-        for (index, _) in self.interfaces.iter() {
+        for (index, _) in self.interfaces().iter() {
             vplaned.rates.look(index, now, &self.counters_of(index));
         }
-        vplaned.filters.log(&self.rule_sets);
-        self.parts.put(vplaned);
+        vplaned.filters.log(self.rule_sets());
+        self.put_part(vplaned);
     }
 
     /// What is to be told to vplaned.
     pub fn take_tells(&mut self) -> Vec<Tell> {
-        self.parts.find_mut::<Vplaned>().map(|vplaned| std::mem::take(&mut vplaned.tells)).unwrap_or_default()
+        self.find_part_mut::<Vplaned>().map(|vplaned| std::mem::take(&mut vplaned.tells)).unwrap_or_default()
     }
 }

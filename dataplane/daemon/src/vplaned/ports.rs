@@ -56,7 +56,8 @@ impl Subsystem for Vplaned {
 
 impl Dataplane {
     pub(super) fn look_at_ports(&mut self, vplaned: &mut Vplaned) {
-        let present: Vec<InterfaceIndex> = self.devices.all::<XdpDevice>().map(|(index, _)| index).collect();
+        let present: Vec<InterfaceIndex> =
+            self.devices().all::<XdpDevice>().map(|(index, _)| index).collect();
         for index in present {
             if let Some(number) = vplaned.ports.number_of(index)
                 && vplaned.ports.list[&number].kernel.is_some()
@@ -87,14 +88,14 @@ impl Dataplane {
             return;
         };
         vplaned.tells.push(Tell::AddPort(description.clone()));
-        let link_up = self.interfaces.get(index).is_some_and(|interface| interface.link_up);
+        let link_up = self.interfaces().get(index).is_some_and(|interface| interface.link_up);
         let port = Port { index, kernel: None, link_up, description };
         vplaned.ports.list.insert(port.description.port, port);
     }
 
     fn describe(&self, index: InterfaceIndex, port: PortNumber) -> Option<PortDescription> {
         let device = self.xdp_device(index).ok()?;
-        let interface = self.interfaces.get(index)?;
+        let interface = self.interfaces().get(index)?;
         let netdev = device.port.netdev();
         let driver = netdev.driver().ok()?;
         Some(PortDescription {
@@ -144,7 +145,7 @@ impl Dataplane {
 
     fn report_if_changed(&self, vplaned: &mut Vplaned, number: PortNumber) {
         let Some(port) = vplaned.ports.list.get_mut(&number) else { return };
-        let up = self.interfaces.get(port.index).is_some_and(|interface| interface.link_up);
+        let up = self.interfaces().get(port.index).is_some_and(|interface| interface.link_up);
         if std::mem::replace(&mut port.link_up, up) != up && port.kernel.is_some() {
             let link = self.link(port.index);
             vplaned.tells.push(Tell::Link(number, link));
@@ -157,7 +158,7 @@ impl Dataplane {
             vplaned.tells.push(Tell::Link(*number, self.link(port.index)));
         }
         for (index, name) in vplaned.bindings.named() {
-            let is_sub = self.interfaces.get(index).is_some_and(|entry| entry.parent().is_some());
+            let is_sub = self.interfaces().get(index).is_some_and(|entry| entry.parent().is_some());
             if is_sub {
                 vplaned.tells.push(Tell::Counters(name.to_owned(), self.counters_of(index)));
             }
@@ -165,7 +166,7 @@ impl Dataplane {
     }
 
     fn link(&self, index: InterfaceIndex) -> Link {
-        match self.interfaces.get(index) {
+        match self.interfaces().get(index) {
             Some(interface) if interface.link_up => {
                 Link::Up { speed: None, duplex: Duplex::Full, counters: self.counters_of(index) }
             }
@@ -174,7 +175,7 @@ impl Dataplane {
     }
 
     pub(super) fn counters_of(&self, index: InterfaceIndex) -> Counters {
-        let vectors = &self.engine.counters.interfaces;
+        let vectors = &self.engine().counters.interfaces;
         let at = index.index();
         let (rx, tx) = (vectors.rx.sum(at), vectors.tx.sum(at));
         Counters {

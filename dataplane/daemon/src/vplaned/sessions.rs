@@ -115,9 +115,9 @@ fn session(
     let left = patience.saturating_sub(flow.idle);
     let [out, back] = flow.sides;
     let index = InterfaceIndex(flow.interface);
-    let table = dataplane.interfaces.get(index).map(|interface| interface.ip4.table);
+    let table = dataplane.interfaces().get(index).map(|interface| interface.ip4.table);
     json::Session {
-        vrf_id: table.and_then(|table| dataplane.router.table::<Ip4>(table)).map_or(0, |table| table.id),
+        vrf_id: table.and_then(|table| dataplane.router().table::<Ip4>(table)).map_or(0, |table| table.id),
         src_addr: IpAddr::V4(from.address),
         src_port: from.port,
         dst_addr: IpAddr::V4(to.address),

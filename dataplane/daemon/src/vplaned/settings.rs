@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use weft_control::{ChangeSet, Object, Owner, Setting, Value, settings};
 use weft_engine::InterfaceIndex;
-use weft_flow::settings::Settings as FlowSettings;
 use weft_nodes::interface::GratuitousArp;
 use weft_vplaned::commands::{
     CommandError, Family, GarpAction, GarpOperation, GratuitousArpSetting, IcmpError, IcmpRateLimitSetting,
@@ -39,12 +38,6 @@ struct Neighbors {
     limit: Option<u32>,
     unresolved: Option<u32>,
     age: Option<u32>,
-}
-
-/// What is in effect, and what was before any command.
-#[derive(Default)]
-pub struct Applied {
-    flow: Option<FlowSettings>,
 }
 
 impl Wanted {
@@ -158,7 +151,7 @@ impl Dataplane {
             want(setting, None, value.map(Value::Number));
         }
         for (index, name) in bindings.named() {
-            let Some(interface) = self.interfaces.get(index) else { continue };
+            let Some(interface) = self.interfaces().get(index) else { continue };
             let gratuitous = wanted.gratuitous_of(name).map(settings::gratuitous_arp);
             want(&settings::GRATUITOUS_ARP, Some(index), gratuitous);
             let limit = wanted.mss.get(name).map(|clamp| longest(*clamp, interface.mtu));
@@ -173,19 +166,13 @@ impl Dataplane {
 
     fn apply_flow(&mut self, vplaned: &mut Vplaned) {
         // Of the tracker that there is or will be.
-        let configured = *vplaned.applied.flow.get_or_insert(self.config.flow);
+        let configured = self.config().flow;
         let settings = sessions::settings(&configured, &vplaned.wanted.sessions, &vplaned.filters.store);
-        if settings != self.config.flow {
-            self.config.flow = settings;
+        if settings != *self.flows().settings() {
             self.configure_flows(settings);
         }
         let sessions = &vplaned.wanted.sessions;
         self.flows_mut().log_sessions(sessions.log_creation, sessions.log_deletion);
-    }
-
-    /// What startup.conf says of flows.
-    pub(super) fn configured_flow(&self, vplaned: &Vplaned) -> FlowSettings {
-        vplaned.applied.flow.unwrap_or(self.config.flow)
     }
 }
 

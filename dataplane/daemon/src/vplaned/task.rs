@@ -125,7 +125,7 @@ pub async fn serve(main: Main, opened: Opened) {
         let status = status(&mut client, &endpoints, broker.as_ref());
         absence.look(&status, Instant::now());
         main.with(|dataplane| {
-            if let Some(vplaned) = dataplane.parts.find_mut::<Vplaned>() {
+            if let Some(vplaned) = dataplane.find_part_mut::<Vplaned>() {
                 vplaned.status = status;
             }
         });
@@ -172,7 +172,7 @@ impl Absence {
 
 fn open_broker(main: &Main) -> Option<Broker> {
     let settings =
-        main.look(|dataplane| dataplane.parts.find::<Vplaned>().map(|vplaned| vplaned.settings.clone()))?;
+        main.look(|dataplane| dataplane.find_part::<Vplaned>().map(|vplaned| vplaned.settings.clone()))?;
     let endpoint = settings.broker?;
     match Broker::new(Transport::new(), endpoint, settings.uuid, STALE) {
         Ok(broker) => Some(broker),

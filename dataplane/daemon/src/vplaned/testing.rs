@@ -40,19 +40,19 @@ fn vrf(table: u32) -> Vrf {
 /// There is a vplaned.
 pub fn begin(dataplane: &mut Dataplane) {
     let settings = Draft::default().settle().expect("all has a default");
-    dataplane.parts.put(Box::new(Vplaned::new(settings)));
+    dataplane.put_part(Box::new(Vplaned::new(settings)));
 }
 
 /// vplaned has made the kernel's interface of a port.
 pub fn bind(dataplane: &mut Dataplane, index: InterfaceIndex) {
-    let vplaned = dataplane.parts.find_mut::<Vplaned>().expect("there is one");
+    let vplaned = dataplane.find_part_mut::<Vplaned>().expect("there is one");
     vplaned.bindings.bind(kernel(index.0), index, &format!("dp{}", index.0));
 }
 
 /// Says whether the dataplane has followed.
 pub fn change(dataplane: &mut Dataplane, said: Said) -> bool {
     let failed =
-        |dataplane: &Dataplane| dataplane.parts.find::<Vplaned>().map(|vplaned| vplaned.failed_changes);
+        |dataplane: &Dataplane| dataplane.find_part::<Vplaned>().map(|vplaned| vplaned.failed_changes);
     let before = failed(dataplane);
     let change = match said {
         Said::Address(on, address, add) => {
@@ -91,7 +91,7 @@ pub fn change(dataplane: &mut Dataplane, said: Said) -> bool {
             return dataplane.change_possible(changes).is_empty();
         }
     };
-    dataplane.parts.find_mut::<Vplaned>().expect("there is one").learned.changes.push(change);
+    dataplane.find_part_mut::<Vplaned>().expect("there is one").learned.changes.push(change);
     dataplane.hear_vplaned([]);
     failed(dataplane) == before
 }

@@ -52,7 +52,7 @@ impl Stand {
             .create_pg_interface(PgId(0), Mode::Ethernet, None)
             .expect("a port of the packet generator");
         vplaned.bindings.bind(ifindex(2), port, "dp0p0s4");
-        bed.dataplane.parts.put(Box::new(vplaned));
+        bed.dataplane.put_part(Box::new(vplaned));
         Stand { bed, port, folder }
     }
 
@@ -62,7 +62,7 @@ impl Stand {
     }
 
     pub fn vplaned(&mut self) -> &mut Vplaned {
-        self.bed.dataplane.parts.find_mut::<Vplaned>().expect("there is one")
+        self.bed.dataplane.find_part_mut::<Vplaned>().expect("there is one")
     }
 
     fn assert_all_applied(&mut self) {
@@ -243,7 +243,7 @@ fn a_vlan_comes_and_goes_as_a_sub_interface() {
     stand.assert_all_applied();
     assert_eq!(stand.lookup("192.0.2.77")["state"], "nomatch");
     let port = stand.port;
-    assert_eq!(stand.bed.dataplane.interfaces.subs(port).count(), 0);
+    assert_eq!(stand.bed.dataplane.interfaces().subs(port).count(), 0);
 }
 
 #[test]

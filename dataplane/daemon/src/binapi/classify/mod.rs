@@ -77,7 +77,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(OutputAclSetInterfaceReply { retval: 0 })
     });
     registry.query(|dataplane, _, ClassifyTableIds {}| {
-        let ids = dataplane.parts.get::<Tables>().tables.keys().copied().collect();
+        let ids = dataplane.part::<Tables>().tables.keys().copied().collect();
         Ok(ClassifyTableIdsReply { retval: 0, ids })
     });
     registry.query(|dataplane, _, ClassifyTableByInterface { sw_if_index }| {
@@ -88,7 +88,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.query(|dataplane, _, ClassifyTableInfo { table_id }| {
         let table =
-            dataplane.parts.get::<Tables>().tables.get(&table_id).ok_or(Retval::CLASSIFY_TABLE_NOT_FOUND)?;
+            dataplane.part::<Tables>().tables.get(&table_id).ok_or(Retval::CLASSIFY_TABLE_NOT_FOUND)?;
         Ok(ClassifyTableInfoReply {
             retval: 0,
             table_id,
@@ -104,7 +104,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|_, _, ClassifySessionDump { table_id }| {
         let mut place = 0;
         Records::new(move |dataplane: &mut Dataplane| {
-            let session = dataplane.parts.get::<Tables>().tables.get(&table_id)?.sessions.get(place)?;
+            let session = dataplane.part::<Tables>().tables.get(&table_id)?.sessions.get(place)?;
             place += 1;
             Some(ClassifySessionDetails {
                 retval: 0,
@@ -131,17 +131,17 @@ impl Dataplane {
             skip_n_vectors: table.skip,
             match_n_vectors: (table.mask.len() / VECTOR) as u32,
         };
-        if next.is_some_and(|next| !self.parts.get::<Tables>().tables.contains_key(&next)) {
+        if next.is_some_and(|next| !self.part::<Tables>().tables.contains_key(&next)) {
             return Err(Retval::NO_SUCH_TABLE2);
         }
-        if self.parts.get::<Tables>().tables.contains_key(&message.table_index) {
+        if self.part::<Tables>().tables.contains_key(&message.table_index) {
             // As in VPP, only the chain of a table can be changed.
             self.change_tables(|tables| {
                 let table = tables.tables.get_mut(&message.table_index).ok_or(Retval::NO_SUCH_TABLE)?;
                 table.next = next;
                 Ok(())
             })?;
-            return Ok(reply(message.table_index, &self.parts.get::<Tables>().tables[&message.table_index]));
+            return Ok(reply(message.table_index, &self.part::<Tables>().tables[&message.table_index]));
         }
         if message.memory_size == 0 {
             return Err(Retval::INVALID_MEMORY_SIZE);
@@ -154,7 +154,7 @@ impl Dataplane {
         let offset = (message.current_data_flag == 1).then_some(message.current_data_offset);
         let mut table = Table::new(message.mask, message.skip_n_vectors, offset)?;
         (table.buckets, table.next, table.miss) = (message.nbuckets, next, message.miss_next_index);
-        let tables = &mut self.parts.get_mut::<Tables>().tables;
+        let tables = &mut self.part_mut::<Tables>().tables;
         if tables.len() >= MOST_TABLES {
             return Err(Retval::LIMIT_EXCEEDED);
         }
@@ -165,7 +165,7 @@ impl Dataplane {
     }
 
     fn delete_tables(&mut self, head: u32, with_chain: bool) -> Result<(), Retval> {
-        let (tables, applied) = (&self.parts.get::<Tables>().tables, self.applied());
+        let (tables, applied) = (&self.part::<Tables>().tables, self.applied());
         let going = if with_chain { chain(tables, head) } else { vec![head] };
         if !tables.contains_key(&head) {
             return Err(Retval::NO_SUCH_TABLE);
@@ -176,12 +176,12 @@ impl Dataplane {
         if used || others.any(|(_, table)| table.next.is_some_and(|next| going.contains(&next))) {
             return Err(Retval::RSRC_IN_USE);
         }
-        self.parts.get_mut::<Tables>().tables.retain(|index, _| !going.contains(index));
+        self.part_mut::<Tables>().tables.retain(|index, _| !going.contains(index));
         Ok(())
     }
 
     fn change_session(&mut self, message: ClassifyAddDelSession) -> Result<(), Retval> {
-        let limit = self.config.limits.classify_rules as usize;
+        let limit = self.config().limits.classify_rules as usize;
         self.change_tables(|all| {
             let sessions: usize = all.tables.values().map(|table| table.sessions.len()).sum();
             let table = all.tables.get_mut(&message.table_index).ok_or(Retval::NO_SUCH_TABLE)?;
@@ -221,27 +221,27 @@ impl Dataplane {
         &mut self,
         change: impl FnOnce(&mut Tables) -> Result<(), Retval>,
     ) -> Result<(), Retval> {
-        let before = self.parts.get::<Tables>().clone();
-        let changed = change(self.parts.get_mut::<Tables>()).and_then(|()| {
+        let before = self.part::<Tables>().clone();
+        let changed = change(self.part_mut::<Tables>()).and_then(|()| {
             let mut changes = ChangeSet::new(Owner::API);
             self.applied().into_iter().try_for_each(|head| self.note_set(&mut changes, head))?;
             self.change_rules(&changes)
         });
         if changed.is_err() {
-            *self.parts.get_mut::<Tables>() = before;
+            *self.part_mut::<Tables>() = before;
         }
         changed
     }
 
     /// Tables that interfaces ask.
     fn applied(&self) -> BTreeSet<u32> {
-        let all = self.parts.get::<Tables>().tables.keys().copied();
+        let all = self.part::<Tables>().tables.keys().copied();
         all.filter(|head| self.wants_set(&set_name(*head))).collect()
     }
 
     /// Notes the rules that a chain of tables stands for.
     fn note_set(&self, changes: &mut ChangeSet, head: u32) -> Result<(), Retval> {
-        let rules = rules(&self.parts.get::<Tables>().tables, head)?;
+        let rules = rules(&self.part::<Tables>().tables, head)?;
         let set = RuleSet::of(rules).map_err(|_| Retval::INVALID_VALUE)?;
         changes.set_rule_set(&set_name(head), &set);
         Ok(())
@@ -266,10 +266,10 @@ impl Dataplane {
         if head == NONE {
             return Ok(());
         }
-        if !self.parts.get::<Tables>().tables.contains_key(&head) {
+        if !self.part::<Tables>().tables.contains_key(&head) {
             return Err(Retval::NO_SUCH_TABLE);
         }
-        let attached = self.rule_sets.attached();
+        let attached = self.rule_sets().attached();
         let mut mine = attached.filter(|(there, way, _)| (*there, *way) == (index, direction));
         let name = set_name(head);
         match (on, mine.next().map(|(_, _, set)| set == name)) {
@@ -281,14 +281,14 @@ impl Dataplane {
         }
         let mut changes = ChangeSet::new(Owner::API);
         if on {
-            if self.rule_sets.get(&name).is_some_and(|_| !self.wants_set(&name)) {
+            if self.rule_sets().get(&name).is_some_and(|_| !self.wants_set(&name)) {
                 return Err(Retval::RSRC_IN_USE);
             }
             self.note_set(&mut changes, head)?;
             changes.attach(&name, index, direction);
         } else {
             changes.delete(Object::Attachment(index, direction));
-            if self.rule_sets.attached().filter(|(.., set)| *set == name).count() == 1 {
+            if self.rule_sets().attached().filter(|(.., set)| *set == name).count() == 1 {
                 changes.delete(Object::RuleSet(name.as_str().into()));
             }
         }
@@ -303,13 +303,13 @@ impl Dataplane {
     /// Packets that a session has met, wherever its table is applied.
     pub fn session_hits(&self, session: &Session) -> u64 {
         let applied = self.applied();
-        let sets = applied.iter().filter_map(|head| self.rule_sets.get(&set_name(*head)));
+        let sets = applied.iter().filter_map(|head| self.rule_sets().get(&set_name(*head)));
         sets.filter(|set| set.rules.get(session.id).is_some()).map(|set| set.hits(session.id).packets).sum()
     }
 
     /// The table that packets of an interface are asked about.
     pub fn applied_table(&self, index: InterfaceIndex, direction: Direction) -> Option<u32> {
-        let mut attached = self.rule_sets.attached();
+        let mut attached = self.rule_sets().attached();
         let (_, _, set) = attached.find(|(there, way, _)| (*there, *way) == (index, direction))?;
         self.applied().into_iter().find(|head| set_name(*head) == set)
     }

@@ -31,7 +31,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         // On the interface itself, or on another one.
         |dataplane, message, retval| {
             let has = dataplane
-                .interfaces
+                .interfaces()
                 .get(InterfaceIndex(message.sw_if_index.0))
                 .is_some_and(|interface| net(&message.prefix).is_ok_and(|address| interface.has(address)));
             match has && message.is_add && retval == Retval::DUPLICATE_IF_ADDRESS {
@@ -49,7 +49,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.dump(|dataplane, _, IpUnnumberedDump { sw_if_index }| {
         let wanted = |place: InterfaceIndex| sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0;
-        let borrowers = dataplane.interfaces.iter().filter(|(place, _)| wanted(*place));
+        let borrowers = dataplane.interfaces().iter().filter(|(place, _)| wanted(*place));
         let details = borrowers.filter_map(|(place, interface)| {
             let ip_sw_if_index = index(interface.unnumbered?);
             Some(IpUnnumberedDetails { sw_if_index: index(place), ip_sw_if_index })

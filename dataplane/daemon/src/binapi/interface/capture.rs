@@ -53,7 +53,7 @@ fn begin(dataplane: &mut Dataplane, rights: &Rights, message: &PcapTraceOn) -> R
     if elsewhere || message.max_packets == 0 || !(filter.rx || filter.tx || filter.drop) {
         return Err(Retval::INVALID_VALUE);
     }
-    if dataplane.parts.find::<Capture>().is_some() {
+    if dataplane.find_part::<Capture>().is_some() {
         return Err(Retval::VALUE_EXIST);
     }
     let path = Path::new(DIRECTORY).join(name);

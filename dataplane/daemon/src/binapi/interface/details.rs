@@ -23,7 +23,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         };
         let mut next = 0;
         Records::new(move |dataplane: &mut Dataplane| {
-            let mut rest = dataplane.interfaces.iter().filter(|(place, _)| place.0 >= next);
+            let mut rest = dataplane.interfaces().iter().filter(|(place, _)| place.0 >= next);
             let (place, interface) = rest.find(|(place, interface)| wanted(*place, interface))?;
             next = place.0 + 1;
             Some(details(dataplane, place, interface))
@@ -37,13 +37,13 @@ fn details(dataplane: &Dataplane, place: InterfaceIndex, interface: &Interface) 
         sw_if_index: index(place),
         sup_sw_if_index: place.0,
         l2_address: MacAddress(interface.mac.0),
-        flags: flags(&dataplane.interfaces, interface),
+        flags: flags(dataplane.interfaces(), interface),
         r#type: IfType::HARDWARE,
         link_mtu: mtu,
         // That of all protocols; those of single ones follow it.
         mtu: [mtu.into(), 0, 0, 0],
         interface_name: interface.name.as_str().into(),
-        interface_dev_type: device_type(dataplane.devices.get(place)).into(),
+        interface_dev_type: device_type(dataplane.devices().get(place)).into(),
         tag: interface.tag.as_str().into(),
         ..SwInterfaceDetails::default()
     };
@@ -51,7 +51,7 @@ fn details(dataplane: &Dataplane, place: InterfaceIndex, interface: &Interface) 
         let tags = interface.tags();
         details.r#type = IfType::SUB;
         details.sup_sw_if_index = parent.0;
-        details.interface_dev_type = device_type(dataplane.devices.get(parent)).into();
+        details.interface_dev_type = device_type(dataplane.devices().get(parent)).into();
         details.sub_id = interface.kind.sub_id().unwrap_or(0);
         let mut flags = SubIfFlags::EXACT_MATCH;
         if let Some((kind, vlan)) = tags.outer {

@@ -18,7 +18,7 @@ use crate::state::Dataplane;
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|dataplane, _, SwInterfaceRxPlacementDump { sw_if_index }| {
         let wanted = |placed: &&Placed| sw_if_index.0 == u32::MAX || placed.interface.0 == sw_if_index.0;
-        let placements = dataplane.devices.placement.iter().filter(wanted);
+        let placements = dataplane.devices().placement.iter().filter(wanted);
         let details: Vec<_> = placements
             .map(|placed| SwInterfaceRxPlacementDetails {
                 sw_if_index: index(placed.interface),
@@ -40,7 +40,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, SwInterfaceSetRxMode { sw_if_index, mode, .. }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        if dataplane.interfaces.get(index).is_some_and(|interface| interface.parent().is_some()) {
+        if dataplane.interfaces().get(index).is_some_and(|interface| interface.parent().is_some()) {
             return Err(Retval::INVALID_VALUE);
         }
         let polling = match mode {

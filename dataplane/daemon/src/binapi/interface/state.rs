@@ -12,7 +12,6 @@ use weft_binapi::api::interface::{
 };
 use weft_binapi::api::interface_types::IfStatusFlags;
 use weft_binapi::server::Registry;
-use weft_control::Control;
 use weft_control::{Value, settings};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{AddressFamily, by_family};
@@ -37,7 +36,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.change(|dataplane, changes, _, HwInterfaceSetMtu { sw_if_index, mtu }| {
         let index = changing(dataplane, changes, sw_if_index)?;
-        if dataplane.interfaces.get(index).is_some_and(|interface| interface.parent().is_some()) {
+        if dataplane.interfaces().get(index).is_some_and(|interface| interface.parent().is_some()) {
             return Err(Retval::INVALID_SW_IF_INDEX);
         }
         changes.set(&settings::MTU, index, Value::Number(mtu.into()));
@@ -50,7 +49,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.query(|dataplane, _, SwInterfaceGetMacAddress { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        let mac = dataplane.interfaces.get(index).map(|interface| interface.mac.0).unwrap_or_default();
+        let mac = dataplane.interfaces().get(index).map(|interface| interface.mac.0).unwrap_or_default();
         Ok(SwInterfaceGetMacAddressReply { retval: 0, mac_address: MacAddress(mac) })
     });
     registry.change(|dataplane, changes, _, SwInterfaceTagAddDel { is_add, sw_if_index, tag }| {
@@ -72,9 +71,9 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.query(|dataplane, _, SwInterfaceGetTable { sw_if_index, is_ipv6 }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        let interface = dataplane.interfaces.get(index);
+        let interface = dataplane.interfaces().get(index);
         let vrf_id = by_family!(version(is_ipv6), F => {
-            let table = interface.and_then(|interface| dataplane.router.table::<F>(F::of(interface).table));
+            let table = interface.and_then(|interface| dataplane.router().table::<F>(F::of(interface).table));
             table.map(|table| table.id)
         });
         Ok(SwInterfaceGetTableReply { retval: 0, vrf_id: vrf_id.ok_or(Retval::NO_SUCH_FIB)? })
@@ -84,10 +83,10 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             u32::MAX => None,
             _ => Some(dataplane.api_interface(sw_if_index)?),
         };
-        let Dataplane { parts, control: Control { engine, interfaces, .. }, .. } = dataplane;
-        let wanted =
-            interfaces.iter().map(|(index, _)| index).filter(|index| only.is_none_or(|only| only == *index));
-        parts.get_mut::<Baselines>().clear_interfaces(&engine.counters, wanted);
+        let (baselines, control) = dataplane.part_and_control::<Baselines>();
+        let all = control.interfaces().iter().map(|(index, _)| index);
+        let wanted = all.filter(|index| only.is_none_or(|only| only == *index));
+        baselines.clear_interfaces(&control.engine().counters, wanted);
         Ok(SwInterfaceClearStatsReply { retval: 0 })
     });
     registry

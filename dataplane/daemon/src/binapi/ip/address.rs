@@ -20,7 +20,7 @@ use crate::state::Dataplane;
 pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|dataplane, _, IpAddressDump { sw_if_index, is_ipv6 }| {
         let interface =
-            dataplane.api_interface(sw_if_index).ok().and_then(|index| dataplane.interfaces.get(index));
+            dataplane.api_interface(sw_if_index).ok().and_then(|index| dataplane.interfaces().get(index));
         let all: Vec<IpNet> = interface.map(|it| it.addresses().collect()).unwrap_or_default();
         let wanted = move |address: &IpNet| IpVersion::from(*address) == version(is_ipv6);
         Records::ready(all.into_iter().filter(wanted).map(move |address| IpAddressDetails {
@@ -29,7 +29,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         }))
     });
     registry.dump(|dataplane, _, IpDump { is_ipv6 }| {
-        let all = dataplane.interfaces.iter();
+        let all = dataplane.interfaces().iter();
         let routed = all.filter(|(_, it)| by_family!(version(is_ipv6), F => F::of(it).is_enabled()));
         let details = routed.map(|(place, _)| IpDetails { sw_if_index: index(place), is_ipv6 });
         Records::ready(details.collect::<Vec<_>>())
@@ -48,7 +48,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.query(|dataplane, _, SwInterfaceIp6GetLinkLocalAddress { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        let address = dataplane.interfaces.get(index).and_then(|interface| interface.ip6.link_local);
+        let address = dataplane.interfaces().get(index).and_then(|interface| interface.ip6.link_local);
         let address = address.ok_or(Retval::IP6_NOT_ENABLED)?;
         Ok(SwInterfaceIp6GetLinkLocalAddressReply { retval: 0, ip: Ip6Address(address.octets()) })
     });

@@ -107,7 +107,7 @@ pub fn show<F: Configured>(dataplane: &Dataplane, path: &RoutePath<F>) -> FibPat
         // Clients have no word for it.
         PathTarget::Object(_) => {}
         PathTarget::Table(table) => {
-            shown.table_id = dataplane.router.table::<F>(table).map_or(NONE, |table| table.id);
+            shown.table_id = dataplane.router().table::<F>(table).map_or(NONE, |table| table.id);
         }
     }
     shown

@@ -68,7 +68,7 @@ impl Place {
     /// and are counted with those that have none.
     fn stats_index(self, dataplane: &Dataplane) -> u32 {
         let load_balance = by_family!(self.prefix, IpNet(prefix), F => {
-            let table = dataplane.router.table::<F>(self.table);
+            let table = dataplane.router().table::<F>(self.table);
             table.and_then(|table| table.rib.get(prefix)).map(|route| route.load_balance())
         });
         load_balance.map_or(u32::MAX, |id| id.0)

@@ -47,8 +47,8 @@ fn walk<F: Configured, T: 'static>(
 ) -> Records<Dataplane, T> {
     let mut after = None;
     Records::new(move |dataplane: &mut Dataplane| {
-        let index = dataplane.router.table_index::<F>(table.table_id).ok()?;
-        let routes = dataplane.router.table::<F>(index)?.rib.routes(after);
+        let index = dataplane.router().table_index::<F>(table.table_id).ok()?;
+        let routes = dataplane.router().table::<F>(index)?.rib.routes(after);
         let (prefix, record) = routes
             .filter_map(|route| Some((route.prefix(), show(dataplane, table.table_id, route)?)))
             .next()?;
@@ -93,8 +93,8 @@ fn lookup(
     prefix: &Prefix,
 ) -> Result<(u8, IpRoute), Retval> {
     by_family!(super::route::prefix(prefix)?, IpNet(prefix), F => {
-        let index = dataplane.router.table_index::<F>(table_id).map_err(|_| Retval::NO_SUCH_FIB)?;
-        let table = dataplane.router.table::<F>(index).ok_or(Retval::NO_SUCH_FIB)?;
+        let index = dataplane.router().table_index::<F>(table_id).map_err(|_| Retval::NO_SUCH_FIB)?;
+        let table = dataplane.router().table::<F>(index).ok_or(Retval::NO_SUCH_FIB)?;
         let route = if exact { table.rib.get(prefix) } else { table.rib.covering(prefix) };
         route.and_then(|route| show(dataplane, table_id, &route, None)).ok_or(Retval::NO_SUCH_ENTRY)
     })

@@ -8,11 +8,11 @@ use weft_binapi::api::ip::{
     IpTableReplaceBeginReply, IpTableReplaceEnd, IpTableReplaceEndReply,
 };
 use weft_binapi::server::{Purpose, Records, Registry, Transactional};
-use weft_control::{ChangeSet, Configured, Control};
-use weft_nodes::fib::{Action, Change, Ip4, Ip6};
+use weft_control::{ChangeSet, Configured};
+use weft_nodes::fib::{Ip4, Ip6};
 use weft_nodes::interface::{IpVersion, Owner, TableIndex, by_family};
 
-use crate::binapi::retval::{router, step};
+use crate::binapi::retval::step;
 use crate::binapi::version;
 use crate::state::Dataplane;
 
@@ -39,7 +39,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     // The number has to be known at once.
     registry.command(|dataplane, session, IpTableAllocate { mut table }| {
         if table.table_id == u32::MAX {
-            let router = &dataplane.router;
+            let router = dataplane.router();
             let taken = |id| by_family!(version(table.is_ip6), F => router.table_index::<F>(id).is_ok());
             table.table_id = (1..u32::MAX).find(|id| !taken(*id)).ok_or(Retval::LIMIT_EXCEEDED)?;
         }
@@ -72,7 +72,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
 }
 
 fn tables<F: Configured>(dataplane: &Dataplane) -> Vec<IpTableDetails> {
-    let tables = dataplane.router.tables::<F>().map(|(_, table)| {
+    let tables = dataplane.router().tables::<F>().map(|(_, table)| {
         let name = table.name.as_str().into();
         IpTableDetails { table: IpTable { table_id: table.id, is_ip6: F::VERSION == IpVersion::V6, name } }
     });
@@ -80,7 +80,7 @@ fn tables<F: Configured>(dataplane: &Dataplane) -> Vec<IpTableDetails> {
 }
 
 fn known<F: Configured>(dataplane: &Dataplane, table: &IpTable) -> Result<TableIndex, Retval> {
-    dataplane.router.table_index::<F>(table.table_id).map_err(|_| Retval::NO_SUCH_FIB)
+    dataplane.router().table_index::<F>(table.table_id).map_err(|_| Retval::NO_SUCH_FIB)
 }
 
 /// What is there already is no error, nor is asking for table 0, which is always there.
@@ -104,16 +104,5 @@ fn add_del(
 
 /// Deletes what clients have put there.
 fn flush<F: Configured>(dataplane: &mut Dataplane, index: TableIndex) -> Result<(), Retval> {
-    let Control { router: routes, engine, interfaces, .. } = &mut dataplane.control;
-    let rib = &routes.table::<F>(index).ok_or(Retval::NO_SUCH_FIB)?.rib;
-    let owned = rib.routes(None).flat_map(|route| {
-        let of_clients = route.sources().find(|source| source.owner.slot() == Owner::API);
-        of_clients.map(|source| Change {
-            prefix: route.prefix(),
-            owner: source.owner,
-            action: Action::Delete,
-        })
-    });
-    let deletions: Vec<Change<F>> = owned.collect();
-    routes.apply(engine, interfaces, index, &deletions).map(drop).map_err(|error| router(&error))
+    dataplane.delete_routes::<F>(index, Owner::API).map_err(|error| step(&error))
 }

@@ -129,7 +129,11 @@ fn the_stats_index_of_a_route_is_valid_also_while_it_is_not_resolved() {
     serve(LOOP0, |served| async move {
         let resolved = served.ask(route(true, "10.0.0.0/8", vec![via("192.0.2.2", FIRST.0)])).await;
         let waits = served.ask(route(true, "10.1.0.0/16", vec![via("203.0.113.1", u32::MAX)])).await;
-        let vectors = served.bed.0.borrow().dataplane.routes.published_len() as u32;
+        let vectors = {
+            let bed = served.bed.0.borrow();
+            let load_balances = &bed.dataplane.router().objects().load_balances;
+            load_balances.counters().expect("routes are counted").published_len() as u32
+        };
         assert!(resolved.stats_index < vectors && waits.stats_index < vectors, "{waits:?}");
         let lookup = IpRouteLookup { table_id: 0, exact: 1, prefix: prefix("10.1.0.0/16") };
         assert_eq!(served.ask(lookup).await.route.stats_index, waits.stats_index);

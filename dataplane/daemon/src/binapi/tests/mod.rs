@@ -78,7 +78,7 @@ impl Served {
 
     /// Clients that hear of neighbours.
     fn watchers(&self) -> usize {
-        self.bed.0.borrow().dataplane.parts.find::<Api>().map_or(0, |api| api.watchers.len())
+        self.bed.0.borrow().dataplane.find_part::<Api>().map_or(0, |api| api.watchers.len())
     }
 
     async fn cli(&self, command: &str) -> String {
@@ -99,7 +99,7 @@ fn serve<F: Future<Output = ()>>(commands: &[&str], test: impl FnOnce(Served) ->
         let server = Server::bind(&path, Options::default(), registry()).expect("a socket in /tmp");
         let shared = Shared(Rc::new(RefCell::new(bed)));
         let api = Api::new(&server);
-        shared.with(|dataplane| dataplane.parts.put(Box::new(api)));
+        shared.with(|dataplane| dataplane.put_part(Box::new(api)));
         let serving = spawn_local(server.serve(shared.clone()));
         let client = Client::connect(&path, weft_client::Options::new("test")).await;
         let client = client.expect("the server listens");
@@ -375,7 +375,7 @@ fn messages_that_serve_ipv4_serve_ipv6() {
         );
         served.ask(Ip6ndProxyEnableDisable { sw_if_index: index, is_enable: true }).await;
         served.bed.with(|dataplane| {
-            let interface = dataplane.interfaces.get(weft_engine::InterfaceIndex(index.0)).unwrap();
+            let interface = dataplane.interfaces().get(weft_engine::InterfaceIndex(index.0)).unwrap();
             let told = interface.router_advertisement;
             assert_eq!((told.on, told.lifetime, interface.proxy_nd), (true, 99, true));
         });
@@ -632,7 +632,7 @@ fn features_of_an_interface() {
     }
     serve(LOOP0, |served| async move {
         let free = NodeDef::new(&FREE, |_| Box::new(Free));
-        served.bed.0.borrow_mut().dataplane.engine.add_nodes("test", vec![free]).expect("a new node");
+        served.bed.0.borrow_mut().dataplane.engine_mut().add_nodes("test", vec![free]).expect("a new node");
         let feature = |arc: &str, feature: &str, enable| FeatureEnableDisable {
             sw_if_index: FIRST,
             enable,

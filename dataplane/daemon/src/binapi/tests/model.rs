@@ -121,7 +121,7 @@ fn to(table: u32, number: u8) -> IpNet {
 /// The numbers of routes that are there, with their tables and owners.
 fn routes_of<F: Configured>(dataplane: &Dataplane) -> BTreeSet<(u32, u8, Owner)> {
     let mut found = BTreeSet::new();
-    for (_, table) in dataplane.router.tables::<F>() {
+    for (_, table) in dataplane.router().tables::<F>() {
         let of_ip6 = if F::VERSION == IpVersion::V6 { OF_IP6 } else { 0 };
         for route in table.rib.routes(None) {
             let number = (0..2).find(|number| to(of_ip6, *number) == route.prefix().into());
@@ -399,7 +399,7 @@ impl Model {
     }
 
     fn check(&self, dataplane: &Dataplane) {
-        let interfaces = || (INTERFACES).filter_map(|on| Some((on, dataplane.interfaces.get(Index(on))?)));
+        let interfaces = || (INTERFACES).filter_map(|on| Some((on, dataplane.interfaces().get(Index(on))?)));
         let found: BTreeSet<(u32, IpNet)> =
             interfaces().flat_map(|(on, it)| it.addresses().map(move |address| (on, address))).collect();
         let expected = self.addresses.keys().map(|(on, subnet)| (*on, address(*subnet)));
@@ -410,7 +410,7 @@ impl Model {
             assert_eq!(dataplane.owners(&object), owners, "{object:?}");
         }
         let found: BTreeMap<(u32, IpAddr), MacAddr> = dataplane
-            .router
+            .router()
             .neighbors()
             .iter()
             .filter_map(|neighbor| match neighbor.state {
@@ -423,8 +423,8 @@ impl Model {
         let expected =
             self.neighbors.iter().map(|((on, subnet), claims)| ((*on, host(*subnet)), effective(claims)));
         assert_eq!(found, expected.collect());
-        let ip4 = dataplane.router.tables::<Ip4>().map(|(_, table)| table.id);
-        let ip6 = dataplane.router.tables::<Ip6>().map(|(_, table)| OF_IP6 + table.id);
+        let ip4 = dataplane.router().tables::<Ip4>().map(|(_, table)| table.id);
+        let ip6 = dataplane.router().tables::<Ip6>().map(|(_, table)| OF_IP6 + table.id);
         let tables: BTreeSet<u32> = ip4.chain(ip6).collect();
         assert_eq!(tables, self.tables.keys().copied().chain([0, OF_IP6]).collect());
         for (id, owners) in &self.tables {
@@ -437,7 +437,7 @@ impl Model {
             let expected = self.mtus.get(&on).and_then(|claims| claims.last()).map_or(MTU, |(_, mtu)| *mtu);
             assert_eq!(interface.mtu, expected, "interface {on}");
         }
-        let set = dataplane.rule_sets.get(SET);
+        let set = dataplane.rule_sets().get(SET);
         assert_eq!(set.is_some(), !self.set.is_empty(), "{:?}", self.set);
         let found: BTreeMap<u8, String> = set
             .iter()
@@ -452,7 +452,7 @@ impl Model {
             let owners: Vec<Owner> = claims.iter().map(|(who, _)| who.owner()).collect();
             assert_eq!(dataplane.owners(&rule_object(*id)), owners, "rule {id}");
         }
-        let attached: BTreeSet<u32> = dataplane.rule_sets.attached().map(|(on, ..)| on.0).collect();
+        let attached: BTreeSet<u32> = dataplane.rule_sets().attached().map(|(on, ..)| on.0).collect();
         assert_eq!(attached, self.attached.keys().copied().collect());
         let wanted = self.addresses.len() + self.neighbors.len() + self.tables.len() + self.mtus.len();
         let wanted = wanted + self.rules.len() + usize::from(!self.set.is_empty()) + self.attached.len();
@@ -752,7 +752,7 @@ async fn run(fronts: &Fronts, steps: Vec<Step>) {
                     // Its index is free when the workers have forgotten it.
                     dataplane.settle(std::time::Duration::from_secs(10), |dataplane| {
                         dataplane.poll();
-                        dataplane.interfaces.reserve("").is_ok_and(|at| at.index() == Index(*on))
+                        dataplane.interfaces().reserve("").is_ok_and(|at| at.index() == Index(*on))
                     });
                     assert_eq!(port_with(dataplane, *on, with), good, "{step:?}");
                     // One that was refused has left nothing behind, so it can be made.
@@ -781,7 +781,7 @@ fn port_with(dataplane: &mut Dataplane, on: u32, with: &[What]) -> bool {
     assert_eq!(index, Index(on));
     let noted = with.iter().all(|what| note(dataplane, &mut changes, *what, true));
     let could = dataplane.change(&changes, Purpose::Try).is_ok();
-    assert!(dataplane.interfaces.get(index).is_none(), "a dry run makes none");
+    assert!(dataplane.interfaces().get(index).is_none(), "a dry run makes none");
     let done = noted && dataplane.change(&changes, Purpose::Make).is_ok();
     assert_eq!(done, noted && could);
     done

@@ -39,7 +39,7 @@ fn what_two_want_goes_with_the_last_of_them() {
         let mut bed = Bed::new("", 1);
         PORT.iter().for_each(|command| drop(bed.text(command)));
         let dataplane = &mut bed.dataplane;
-        let index = dataplane.interfaces.find("pg0").unwrap();
+        let index = dataplane.interfaces().find("pg0").unwrap();
         let agent = Owner::agent(0);
         let host: Ipv4Addr = "10.60.0.9".parse().unwrap();
         let mac = |last| weft_nodes::headers::MacAddr([2, 0, 0, 0, 0, last]);
@@ -50,8 +50,8 @@ fn what_two_want_goes_with_the_last_of_them() {
             dataplane.change(&changes, Purpose::Make).unwrap();
         }
         let known = |dataplane: &Dataplane| {
-            let neighbor = dataplane.router.neighbors().get(index, host.into());
-            let addresses = dataplane.interfaces.get(index).map(|it| it.ip4.addresses.len());
+            let neighbor = dataplane.router().neighbors().get(index, host.into());
+            let addresses = dataplane.interfaces().get(index).map(|it| it.ip4.addresses.len());
             (addresses.unwrap(), neighbor.and_then(|neighbor| neighbor.state.mac()))
         };
         assert_eq!(known(dataplane), (1, Some(mac(2))), "the last one has its way");
@@ -112,7 +112,7 @@ fn an_interface_that_uses_the_addresses_of_another_has_none_of_its_own() {
         refusal.message,
         "'pg0' uses the addresses of 'loop0' (unnumbered): it can have none of its own"
     );
-    let index = bed.dataplane.interfaces.find("pg0").unwrap();
+    let index = bed.dataplane.interfaces().find("pg0").unwrap();
     for owner in [Owner::STARTUP, Owner::VPLANED, Owner::PLUGIN] {
         let mut changes = ChangeSet::new(owner);
         changes.add_address(index, ADDRESS.parse::<Ipv4Net>().unwrap());

@@ -64,7 +64,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn set_names(dataplane: &Dataplane) -> Vec<Candidate> {
-    dataplane.rule_sets.iter().map(|set| Candidate::new(set.name, "rule set")).collect()
+    dataplane.rule_sets().iter().map(|set| Candidate::new(set.name, "rule set")).collect()
 }
 
 fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
@@ -93,14 +93,11 @@ fn replace(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let name = PathBuf::from(&path);
     let reading =
         Background::start(args.rights(), move || file::read_text(&name, MOST_BYTES)).map_err(refused)?;
-    if let Some(mut collected) = dataplane.collected.take() {
+    if dataplane.collected().is_some() {
         // One change of several, which are made together: the next one may build on it.
-        let noted = reading
-            .wait()
-            .map_err(refused)
-            .and_then(|lines| note_file(dataplane, &mut collected, &set, &path, &lines.map_err(refused)?));
-        dataplane.collected = Some(collected);
-        return noted.map(|()| Reply::empty());
+        let lines = reading.wait().map_err(refused)?.map_err(refused)?;
+        dataplane.collect(|dataplane, collected| note_file(dataplane, collected, &set, &path, &lines))?;
+        return Ok(Reply::empty());
     }
     Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
         let lines = match reading.poll() {
@@ -170,7 +167,7 @@ fn place(
 
 /// Takes the name of a set.
 fn known_set(dataplane: &Dataplane, args: &mut Args<'_>) -> Result<String, CliError> {
-    args.parse_with("rule set", |name| match dataplane.rule_sets.get(name) {
+    args.parse_with("rule set", |name| match dataplane.rule_sets().get(name) {
         Some(_) => Ok(name.to_owned()),
         None => Err("there is no such rule set"),
     })
@@ -222,12 +219,12 @@ struct Rules {
 
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     if args.is_empty() {
-        let sets = dataplane.rule_sets.iter().map(|view| summary(dataplane, &view)).collect();
+        let sets = dataplane.rule_sets().iter().map(|view| summary(dataplane, &view)).collect();
         return Ok(Reply::new(Sets { sets }, |sets| sets.sets.iter().map(line).collect()));
     }
     let name = known_set(dataplane, args)?;
     args.finish()?;
-    let Some(view) = dataplane.rule_sets.get(&name) else {
+    let Some(view) = dataplane.rule_sets().get(&name) else {
         return Err(args.reject("there is no such rule set"));
     };
     let list = view.rules.iter().map(|rule| {
@@ -252,7 +249,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
 fn summary(dataplane: &Dataplane, view: &SetView<'_>) -> Set {
     let (sessions, session_bytes) = view.classifier.sessions();
     let shape = view.classifier.shape();
-    let attached = dataplane.rule_sets.attached().filter(|(_, _, set)| *set == view.name);
+    let attached = dataplane.rule_sets().attached().filter(|(_, _, set)| *set == view.name);
     Set {
         name: view.name.to_owned(),
         index: view.index.0,

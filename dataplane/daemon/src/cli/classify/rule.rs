@@ -41,7 +41,7 @@ impl Resolve for Reader<'_> {
 
 /// The interface that has an address in the same subnet.
 fn on_link(dataplane: &Dataplane, address: Ipv4Addr) -> Option<InterfaceIndex> {
-    let mut interfaces = dataplane.interfaces.iter();
+    let mut interfaces = dataplane.interfaces().iter();
     interfaces
         .find(|(_, it)| it.ip4.addresses.iter().any(|own| own.contains(&address)))
         .map(|(index, _)| index)
@@ -53,6 +53,6 @@ impl Names for Dataplane {
     }
 
     fn next_hop(&self, id: AdjacencyId) -> Option<(IpAddr, InterfaceIndex)> {
-        self.router.objects().adjacencies.get(id).map(|hop| (hop.address, hop.interface))
+        self.router().objects().adjacencies.get(id).map(|hop| (hop.address, hop.interface))
     }
 }

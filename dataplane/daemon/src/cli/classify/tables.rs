@@ -69,8 +69,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
     let verbose = verbose || args.keyword("verbose");
     args.finish()?;
     let wanted = dataplane
-        .parts
-        .get::<classify::Tables>()
+        .part::<classify::Tables>()
         .iter()
         .filter(|(index, _)| only.is_none_or(|only| only == *index));
     let tables = wanted.map(|(index, table)| view(dataplane, index, table)).collect();
@@ -142,7 +141,7 @@ fn applied(dataplane: &mut Dataplane, args: &mut Args<'_>, direction: Direction)
     args.expect("type")?;
     args.expect("ip4")?;
     args.finish()?;
-    let all = dataplane.interfaces.iter().filter_map(|(index, interface)| {
+    let all = dataplane.interfaces().iter().filter_map(|(index, interface)| {
         let table = dataplane.applied_table(index, direction)?;
         Some(Applied { interface: interface.name.clone(), index: index.0, table })
     });

@@ -52,7 +52,7 @@ fn what_is_said_comes_back() {
 #[test]
 fn next_hops_are_held_as_long_as_rules_name_them() {
     let mut bed = bed();
-    let held = |bed: &Bed| bed.dataplane.router.objects().adjacencies.len();
+    let held = |bed: &Bed| bed.dataplane.router().objects().adjacencies.len();
     let before = held(&bed);
     bed.text("classify rule add edge id 1 action redirect next-hop 10.1.0.7");
     bed.text("classify rule add edge id 2 action redirect next-hop 10.1.0.7");

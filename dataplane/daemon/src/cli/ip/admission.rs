@@ -40,7 +40,7 @@ fn show(
 ) -> Result<Reply, CliError> {
     args.finish()?;
     let view = |interface: &Interface| View { interface: interface.name.clone(), mode: mode(interface) };
-    let interfaces = dataplane.interfaces.iter().map(|(_, interface)| view(interface)).collect();
+    let interfaces = dataplane.interfaces().iter().map(|(_, interface)| view(interface)).collect();
     Ok(Reply::new(Views { interfaces }, render))
 }
 

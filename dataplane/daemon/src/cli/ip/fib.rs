@@ -108,7 +108,7 @@ pub fn adjacencies() -> Vec<Command<Dataplane>> {
 fn show_adjacencies(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let only: Option<u32> = args.optional("index of an adjacency")?;
     args.finish()?;
-    let all = dataplane.router.objects().adjacencies.iter();
+    let all = dataplane.router().objects().adjacencies.iter();
     let wanted = all.filter(|(id, _)| only.is_none_or(|only| only == id.0));
     let mut adjacencies: Vec<AdjacencyView> = wanted
         .map(|(id, hop)| AdjacencyView {
@@ -149,7 +149,7 @@ fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result
         Scope::Match(address) => Some(address.to_string()),
         Scope::All | Scope::Summary => None,
     };
-    let indices: Vec<TableIndex> = dataplane.router.tables::<F>().map(|(index, _)| index).collect();
+    let indices: Vec<TableIndex> = dataplane.router().tables::<F>().map(|(index, _)| index).collect();
     let mut left = indices
         .into_iter()
         .filter(move |index| table.is_none_or(|table| table == *index))
@@ -184,7 +184,7 @@ fn more<F: Configured>(
     mut shown: Table<F>,
     slice: &Slice,
 ) -> (Table<F>, bool) {
-    let (Some(after), Some(table)) = (shown.after, dataplane.router.table::<F>(index)) else {
+    let (Some(after), Some(table)) = (shown.after, dataplane.router().table::<F>(index)) else {
         return (shown, false);
     };
     let mut last = None;
@@ -202,7 +202,7 @@ fn more<F: Configured>(
 }
 
 fn view<F: Configured>(dataplane: &Dataplane, index: TableIndex, scope: &Scope<F>) -> Option<Table<F>> {
-    let table = dataplane.router.table::<F>(index)?;
+    let table = dataplane.router().table::<F>(index)?;
     let rib = &table.rib;
     let route = |view: RouteView<'_, F>| show_route(dataplane, view);
     let (mut routes, mut by_length) = (None, None);
@@ -223,7 +223,7 @@ fn view<F: Configured>(dataplane: &Dataplane, index: TableIndex, scope: &Scope<F
         name: table.name.clone(),
         prefixes: rib.len(),
         installed: rib.installed(),
-        interfaces: dataplane.interfaces.iter().filter(|(_, it)| F::of(it).table == index).count(),
+        interfaces: dataplane.interfaces().iter().filter(|(_, it)| F::of(it).table == index).count(),
         routes,
         by_length,
         after: matches!(scope, Scope::All).then_some(None),
@@ -233,14 +233,14 @@ fn view<F: Configured>(dataplane: &Dataplane, index: TableIndex, scope: &Scope<F
 fn show_route<F: Configured>(dataplane: &Dataplane, route: RouteView<'_, F>) -> Route {
     let id = route.load_balance();
     let installed = id != LoadBalanceId::NO_ROUTE;
-    let objects = dataplane.router.objects();
+    let objects = dataplane.router().objects();
     let buckets = match objects.load_balances.get(id) {
         Some(load_balance) if installed => {
             load_balance.buckets().iter().map(|forward| show_forward::<F>(dataplane, *forward)).collect()
         }
         _ => Vec::new(),
     };
-    let count = dataplane.routes.sum(id.0 as usize);
+    let count = objects.load_balances.count(id);
     let sources = route
         .sources()
         .map(|source| Source {
@@ -288,7 +288,7 @@ fn show_target<F: Configured>(dataplane: &Dataplane, target: PathTarget<F>) -> S
 }
 
 fn table_name<F: Configured>(dataplane: &Dataplane, index: TableIndex) -> String {
-    match dataplane.router.table::<F>(index) {
+    match dataplane.router().table::<F>(index) {
         Some(table) => format!("lookup in table {}", table.id),
         None => "lookup in a deleted table".to_owned(),
     }
@@ -297,11 +297,11 @@ fn table_name<F: Configured>(dataplane: &Dataplane, index: TableIndex) -> String
 fn show_forward<F: Configured>(dataplane: &Dataplane, forward: Forward) -> String {
     let Words { node, link, .. } = words::<F>();
     if let Some(id) = forward.as_adjacency() {
-        let Some(hop) = dataplane.router.objects().adjacencies.get(id) else {
+        let Some(hop) = dataplane.router().objects().adjacencies.get(id) else {
             return format!("next hop {} is gone", id.0);
         };
         let name = dataplane.interface_name(hop.interface);
-        let neighbor = dataplane.router.neighbors().get(hop.interface, hop.address);
+        let neighbor = dataplane.router().neighbors().get(hop.interface, hop.address);
         return match neighbor.and_then(|neighbor| neighbor.state.mac()) {
             Some(mac) => format!("[@5]: {link} via {} {name}: mac:{mac}", hop.address),
             None => format!("[@3]: arp-{link}: via {} {name}", hop.address),
@@ -321,7 +321,7 @@ fn show_forward<F: Configured>(dataplane: &Dataplane, forward: Forward) -> Strin
         (_, Some(DropKind::Unreachable)) => "unreachable",
         (_, Some(DropKind::Prohibit)) => "prohibit",
         (kind, None) => {
-            let name = dataplane.router.kind_name(kind).map_or_else(|| kind.to_string(), str::to_owned);
+            let name = dataplane.router().kind_name(kind).map_or_else(|| kind.to_string(), str::to_owned);
             return format!("{name} {}", forward.object());
         }
     };

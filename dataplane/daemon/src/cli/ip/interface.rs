@@ -46,7 +46,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     let show = Command::new("show ip6 interface", |dataplane: &mut Dataplane, args| {
         let only = optional_interface(args, dataplane)?;
         args.finish()?;
-        let wanted = dataplane.interfaces.iter().filter(|(index, _)| only.is_none_or(|only| only == *index));
+        let wanted =
+            dataplane.interfaces().iter().filter(|(index, _)| only.is_none_or(|only| only == *index));
         let enabled = wanted.filter(|(_, interface)| interface.ip6.is_enabled());
         let mut interfaces: Vec<View> = enabled
             .map(|(index, interface)| View {
@@ -57,7 +58,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
                 mtu: interface.mtu,
                 duplicates: dataplane
-                    .router
+                    .router()
                     .duplicates()
                     .filter(|(on, address, _)| *on == index && address.is_ipv6())
                     .map(|(_, address, mac)| Duplicate { address, mac: mac.to_string() })

@@ -17,6 +17,6 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     args.finish()?;
-    let mode = dataplane.router.objects().load_balances.multipath().to_string();
+    let mode = dataplane.router().objects().load_balances.multipath().to_string();
     Ok(Reply::new(View { mode }, |view| format!("{}\n", view.mode)))
 }

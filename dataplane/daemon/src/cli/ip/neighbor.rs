@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
-use weft_control::{ChangeSet, Control, Object};
+use weft_control::{ChangeSet, Object};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::IpVersion;
 use weft_nodes::neighbor::NeighborState;
@@ -82,14 +82,8 @@ fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
 }
 
 fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let of = match optional_interface(args, dataplane)? {
-        Some(index) => vec![index],
-        None => dataplane.interfaces.iter().map(|(index, _)| index).collect(),
-    };
-    let Control { router, engine, interfaces, .. } = &mut dataplane.control;
-    for index in of {
-        router.flush_neighbors(engine, interfaces, index);
-    }
+    let only = optional_interface(args, dataplane)?;
+    dataplane.forget_learned(|it| only.is_none_or(|only| only == it.interface));
     Ok(Reply::empty())
 }
 
@@ -99,9 +93,9 @@ fn show(
     version: Option<IpVersion>,
 ) -> Result<Reply, CliError> {
     let only = optional_interface(args, dataplane)?;
-    let now = dataplane.router.now();
+    let now = dataplane.router().now();
     let neighbors = dataplane
-        .router
+        .router()
         .neighbors()
         .iter()
         .filter(|neighbor| only.is_none_or(|only| only == neighbor.interface))

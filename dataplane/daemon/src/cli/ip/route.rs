@@ -58,11 +58,11 @@ fn run_of<F: Configured>(
     verb: Verb,
     prefixes: (IpNet, u32),
 ) -> Result<Reply, CliError> {
-    if let Some(mut collected) = dataplane.collected.take() {
-        let noted = read::<F>(dataplane, &mut collected, args, verb, prefixes)
-            .and_then(|it| it.note_all(&mut collected));
-        dataplane.collected = Some(collected);
-        return noted.map(|()| Reply::empty());
+    if dataplane.collected().is_some() {
+        dataplane.collect(|dataplane, collected| {
+            read::<F>(dataplane, collected, args, verb, prefixes)?.note_all(collected)
+        })?;
+        return Ok(Reply::empty());
     }
     // No step, but the tables that are named: that they are still the same is looked at with every portion.
     let mut named = ChangeSet::new(Owner::CLI);
@@ -125,7 +125,7 @@ fn delete<F: Configured>(
             _ => return Err(refused(error)),
         },
     };
-    let route = dataplane.router.table::<F>(routes.table).and_then(|table| table.rib.get(prefix));
+    let route = dataplane.router().table::<F>(routes.table).and_then(|table| table.rib.get(prefix));
     let others = route.iter().flat_map(|route| route.sources()).map(|source| source.owner);
     let others = others.filter(|owner| *owner != Owner::CLI);
     let remaining: Vec<String> = others.map(|owner| dataplane.owner_name(owner)).collect();

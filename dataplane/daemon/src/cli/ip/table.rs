@@ -64,7 +64,7 @@ fn del<F: Configured>(
 fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     args.finish()?;
     let tables = dataplane
-        .router
+        .router()
         .tables::<F>()
         .map(|(index, table)| View {
             table: table.id,

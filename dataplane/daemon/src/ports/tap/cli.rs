@@ -76,7 +76,7 @@ fn create_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
 
 /// The host's side of a port is no interface, and no step of a change set.
 fn by_itself(dataplane: &Dataplane) -> Result<(), CliError> {
-    match dataplane.collected {
+    match dataplane.collected() {
         None => Ok(()),
         Some(_) => Err(refused("the host's side of a port cannot be part of one change")),
     }
@@ -102,7 +102,7 @@ fn delete_tap(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, C
     }
     noted(dataplane, |dataplane, changes| {
         let is_tap =
-            |dataplane: &Dataplane, _: &ChangeSet, index: InterfaceIndex| dataplane.devices.is(index, &TAP);
+            |dataplane: &Dataplane, _: &ChangeSet, index: InterfaceIndex| dataplane.devices().is(index, &TAP);
         note_deletion(dataplane, changes, args, "TAP", is_tap).map(|()| Reply::empty())
     })
 }

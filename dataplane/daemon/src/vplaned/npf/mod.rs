@@ -220,11 +220,11 @@ impl Filters {
         refusals: &mut Vec<CommandError>,
     ) -> Result<(), CommandError> {
         let fresh = |guard: &Guard| {
-            let known = dataplane.rule_sets.get(&guard.name);
+            let known = dataplane.rule_sets().get(&guard.name);
             let is_known = |rule: &&Rule| known.as_ref().is_some_and(|set| set.rules.get(rule.id).is_some());
             guard.set.iter().filter(|rule| !is_known(rule)).count()
         };
-        let room = dataplane.rule_sets.room();
+        let room = dataplane.rule_sets().room();
         loop {
             let needed: usize = wanted.values().map(fresh).sum();
             if needed <= room {
@@ -259,7 +259,7 @@ impl Filters {
         let interface = dataplane.interface_name(index);
         let name = format!("{PREFIX}{interface}.{side}");
         let foreign = |(at, to, set): (InterfaceIndex, Direction, &str)| (at, to) == key && set != name;
-        if dataplane.rule_sets.attached().any(foreign) {
+        if dataplane.rule_sets().attached().any(foreign) {
             let what = format!("{interface} has other rules in this direction already: {}", ruleset);
             return Err(CommandError::Refused(what));
         }

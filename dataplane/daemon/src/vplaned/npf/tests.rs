@@ -154,7 +154,7 @@ impl Stand {
 
     /// Rules of a set in order: how many the first ones are, and what they do.
     fn verdicts(&self, set: &str) -> Option<Vec<Verdict>> {
-        let set = self.bed.dataplane.rule_sets.get(set)?;
+        let set = self.bed.dataplane.rule_sets().get(set)?;
         Some(set.rules.iter().map(|rule| rule.action.verdict).collect())
     }
 }
@@ -178,14 +178,14 @@ fn nothing_happens_before_the_commit_and_all_of_it_then() {
     let attached: Vec<_> = stand
         .bed
         .dataplane
-        .rule_sets
+        .rule_sets()
         .attached()
         .map(|(at, side, name)| (at, side, name.to_owned()))
         .collect();
     assert_eq!(attached, [(stand.port, Direction::Input, SET.to_owned())]);
     assert!(stand.bed.dataplane.flows().tracker().is_none(), "rules without state need no flows");
     stand.npf(&["npf-cfg detach interface:dp0p0s4 fw-in fw:WEB", "npf-cfg commit"]);
-    assert_eq!((stand.verdicts(SET), stand.bed.dataplane.rule_sets.attached().count()), (None, 0));
+    assert_eq!((stand.verdicts(SET), stand.bed.dataplane.rule_sets().attached().count()), (None, 0));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_stateful_rule_closes_the_other_direction_to_all_but_answers() {
     stand.npf(&["npf-cfg add fw:WEB 30 action=accept stateful=y proto-final=17", "npf-cfg commit"]);
     assert_eq!(stand.failed(), [""; 0]);
     assert_eq!(stand.verdicts("npf.pg0.out"), Some(vec![Verdict::Drop]));
-    let sets = &stand.bed.dataplane.rule_sets;
+    let sets = &stand.bed.dataplane.rule_sets();
     let exempt = Exempt { admitted: true, own: true };
     assert_eq!(sets.get(SET).map(|set| set.rules.exempt), Some(exempt));
     let admits: Vec<bool> =
@@ -204,7 +204,7 @@ fn a_stateful_rule_closes_the_other_direction_to_all_but_answers() {
     let port = stand.port;
     let is_tracked = |stand: &Stand| {
         let dataplane = &stand.bed.dataplane;
-        dataplane.flows().tracker().is_some_and(|tracker| tracker.is_enabled(&dataplane.engine, port))
+        dataplane.flows().tracker().is_some_and(|tracker| tracker.is_enabled(dataplane.engine(), port))
     };
     assert!(is_tracked(&stand));
     stand.npf(&["npf-cfg delete fw:WEB 30", "npf-cfg commit"]);
@@ -335,7 +335,7 @@ fn rules_are_shown_as_clients_expect_and_keep_their_counters() {
     assert_eq!(stand.ask("npf-op show all: fw-out"), serde_json::json!({"config": []}));
     // Rules that stay the same keep their ids, whatever comes before them.
     let ids = |stand: &Stand| -> Vec<u32> {
-        stand.bed.dataplane.rule_sets.get(SET).expect("a set").rules.iter().map(|rule| rule.id.0).collect()
+        stand.bed.dataplane.rule_sets().get(SET).expect("a set").rules.iter().map(|rule| rule.id.0).collect()
     };
     assert_eq!(ids(&stand), [1, 2, 3, 0]);
     stand.npf(&["npf-cfg add fw:WEB 5 action=drop proto-final=17", "npf-cfg commit"]);
@@ -345,14 +345,14 @@ fn rules_are_shown_as_clients_expect_and_keep_their_counters() {
 #[test]
 fn sessions_follow_what_is_set() {
     let mut stand = Stand::new();
-    let configured = stand.bed.dataplane.config.flow;
+    let configured = *stand.bed.dataplane.flows().settings();
     stand.npf(&[
         "npf-cfg fw global timeout 1 update tcp established 600",
         "npf-cfg fw global tcp-strict enable",
     ]);
     stand.hear("session-cfg", b"session-cfg sessions-max 1000");
     stand.npf(&["npf-cfg commit"]);
-    let set = stand.bed.dataplane.config.flow;
+    let set = *stand.bed.dataplane.flows().settings();
     assert_eq!(set.timeouts.tcp_established, std::time::Duration::from_secs(600));
     assert_eq!((set.pickup, set.most), (false, Some(1000)));
     for refused in ["session-cfg sessions-max 4000000000", "session-cfg logging periodic=5"] {
@@ -361,7 +361,7 @@ fn sessions_follow_what_is_set() {
     }
     let took = std::time::Duration::ZERO;
     stand.bed.dataplane.hear_vplaned([Event::SnapshotBegin, Event::SnapshotEnd { messages: 0, took }]);
-    assert_eq!(stand.bed.dataplane.config.flow, configured);
+    assert_eq!(*stand.bed.dataplane.flows().settings(), configured);
     assert_eq!(stand.ask("session-op show sessions"), serde_json::json!({"config": {"sessions": {}}}));
 }
 
@@ -380,6 +380,6 @@ fn filters_follow_a_port_that_is_deleted_and_made_again_with_its_index() {
     assert_eq!(made, port, "the index is given out again");
     stand.vplaned().bindings.bind(IfIndex::new(2).expect("not 0"), made, "dp0p0s4");
     stand.bed.dataplane.hear_vplaned([]);
-    let attached: Vec<_> = stand.bed.dataplane.rule_sets.attached().map(|(at, ..)| at).collect();
+    let attached: Vec<_> = stand.bed.dataplane.rule_sets().attached().map(|(at, ..)| at).collect();
     assert_eq!(attached, [made]);
 }
