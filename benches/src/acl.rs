@@ -128,6 +128,7 @@ impl Bed {
     fn new(flows: u32, protocol: IpProtocol) -> Result<Bed> {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, 4096)], ..BufferConfig::default() },
+            clock: crate::clock(),
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config)?;

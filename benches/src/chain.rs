@@ -316,6 +316,7 @@ impl<F: Traffic<Destination: Send>> Chain<F> {
     pub fn new(case: &Case, woven: bool) -> Result<Self> {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, 32_768)], ..BufferConfig::default() },
+            clock: crate::clock(),
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config)?;

@@ -136,6 +136,7 @@ impl Bed {
     fn new(flows: usize, traffic: Traffic) -> Result<Bed> {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, 4096)], ..BufferConfig::default() },
+            clock: crate::clock(),
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config)?;

@@ -16,8 +16,11 @@ mod readers;
 mod report;
 mod stats;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use weft_engine::clock::Clock;
 
 #[global_allocator]
 static ALLOCATOR: allocations::Counting = allocations::Counting;
@@ -27,6 +30,16 @@ static ALLOCATOR: allocations::Counting = allocations::Counting;
 struct Args {
     #[command(subcommand)]
     what: What,
+    /// Let no time pass for the dataplane: nothing ages, so each run executes the same instructions (for callgrind)
+    #[arg(long, global = true)]
+    still: bool,
+}
+
+static STILL: AtomicBool = AtomicBool::new(false);
+
+/// The clock of a dataplane that is measured, if not the processor's.
+fn clock() -> Option<Clock> {
+    STILL.load(Ordering::Relaxed).then(Clock::manual)
 }
 
 #[derive(Subcommand)]
@@ -48,7 +61,9 @@ enum What {
 }
 
 fn main() -> Result<()> {
-    match Args::parse().what {
+    let args = Args::parse();
+    STILL.store(args.still, Ordering::Relaxed);
+    match args.what {
         What::Graph(options) => graph::run(&options),
         What::Stats(options) => stats::run(&options),
         What::Classify(options) => classify::run(&options),

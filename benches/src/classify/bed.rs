@@ -89,6 +89,7 @@ impl Bed {
     pub fn new(rules: &[Rule], packets: &[Tuple]) -> Result<Bed> {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, 4096)], ..BufferConfig::default() },
+            clock: crate::clock(),
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config)?;
