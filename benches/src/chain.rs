@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The in-memory router that is measured: a source, the built-in nodes of a family with real tables, and a sink.
 //!
-//! IPv6's many routes have the shape of a full table: nine in ten are allocations of 32 bits in the six /12 that the registries
-//! hand out, or parts of one of 20,000 of these (of 36, 40, 44 and mostly 48 bits); one in eight is a /64, one in a hundred a
-//! /128. Destinations are spread over the routes, and random below them.
+//! IPv6's many routes have the shape of a full table ([`crate::shape`]), and a default route besides.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -25,6 +23,7 @@ use weft_nodes::ip4::{Ip4, Owner, TableIndex};
 use weft_nodes::router::{Routed, Router, RouterSettings};
 
 use crate::random::Random;
+use crate::shape::{self, Spread};
 
 weft_engine::edges! { enum Next { Ethernet => "ethernet-input" } }
 static SOURCE: NodeSpec = NodeSpec::input("source").next(Next::NAMES);
@@ -58,8 +57,8 @@ pub trait Traffic: Routed {
     fn port(number: u8) -> Self::Net;
     /// One of 16 neighbours of the second port.
     fn neighbor(number: u64) -> Self::Addr;
-    /// As many routes, and where packets go.
-    fn routes(routes: usize, random: &mut Random) -> (BTreeSet<Self::Net>, Vec<Self::Destination>);
+    /// The routes of a case, and where packets go.
+    fn routes(case: &Case, random: &mut Random) -> (BTreeSet<Self::Net>, Vec<Self::Destination>);
 }
 
 impl Traffic for Ip4 {
@@ -99,25 +98,21 @@ impl Traffic for Ip4 {
         Ipv4Addr::from(0x0a00_0102 + (number % 16) as u32)
     }
 
-    fn routes(routes: usize, random: &mut Random) -> (BTreeSet<Ipv4Net>, Vec<u32>) {
-        if routes == 1 {
+    fn routes(case: &Case, random: &mut Random) -> (BTreeSet<Ipv4Net>, Vec<u32>) {
+        if case.routes == 1 {
             let prefix = Ipv4Net::new_assert(Ipv4Addr::new(10, 1, 0, 0), 16);
             return (BTreeSet::from([prefix]), vec![u32::from(Ipv4Addr::new(10, 1, 1, 1))]);
         }
         let destinations = (0..1 << 20).map(|_| random.unicast()).collect();
         // The default route catches what the random ones leave out.
         let mut prefixes = BTreeSet::from([Ipv4Net::default()]);
-        while prefixes.len() < routes {
+        while prefixes.len() < case.routes {
             let length = 8 + (random.next() % 17) as u8;
             prefixes.insert(Ipv4Net::new_assert(random.unicast().into(), length).trunc());
         }
         (prefixes, destinations)
     }
 }
-
-/// What registries have been given to hand out (IANA "IPv6 Global Unicast Address Assignments").
-const REGISTRIES: [u16; 6] = [0x2400, 0x2600, 0x2610, 0x2800, 0x2a00, 0x2c00];
-const ALLOCATIONS: usize = 20_000;
 
 impl Traffic for Ip6 {
     const NODES: [&'static str; 4] = ["ethernet-input", "ip6-input", "ip6-lookup", "ip6-rewrite"];
@@ -142,50 +137,15 @@ impl Traffic for Ip6 {
         Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 0x100 + (number % 16) as u16)
     }
 
-    fn routes(routes: usize, random: &mut Random) -> (BTreeSet<Ipv6Net>, Vec<u128>) {
-        if routes == 1 {
+    fn routes(case: &Case, random: &mut Random) -> (BTreeSet<Ipv6Net>, Vec<u128>) {
+        if case.routes == 1 {
             let prefix = Ipv6Net::new_assert(Ipv6Addr::new(0x2a01, 0xb8, 0, 0, 0, 0, 0, 0), 32);
             return (BTreeSet::from([prefix]), vec![prefix.network().to_bits() + 1]);
         }
-        let wide = |random: &mut Random| u128::from(random.next()) << 64 | u128::from(random.next());
-        let below = |random: &mut Random, prefix: Ipv6Net| {
-            let length = u32::from(prefix.prefix_len());
-            prefix.network().to_bits() | wide(random).checked_shr(length).unwrap_or(0)
-        };
-        let allocations: Vec<Ipv6Net> = (0..ALLOCATIONS)
-            .map(|_| {
-                let registry = u128::from(REGISTRIES[random.below(6) as usize]) << 112;
-                Ipv6Net::new_assert(Ipv6Addr::from_bits(registry | wide(random) >> 12), 32).trunc()
-            })
-            .collect();
-        let mut prefixes = BTreeSet::new();
-        while prefixes.len() < routes {
-            let length = match random.below(100) {
-                0..10 => 32,
-                10..15 => 36,
-                15..20 => 40,
-                20..32 => 44,
-                32..87 => 48,
-                87..99 => 64,
-                _ => 128,
-            };
-            let allocation = allocations[random.below(ALLOCATIONS as u32) as usize];
-            let address = Ipv6Addr::from_bits(below(random, allocation));
-            // Half of all allocations of 32 bits are others than those that have parts.
-            let address = match length == 32 && random.below(2) == 0 {
-                true => Ipv6Addr::from_bits(
-                    u128::from(REGISTRIES[random.below(6) as usize]) << 112 | wide(random) >> 12,
-                ),
-                false => address,
-            };
-            prefixes.insert(Ipv6Net::new_assert(address, length).trunc());
-        }
-        let all: Vec<_> = prefixes.iter().copied().collect();
-        let one = |random: &mut Random| {
-            let prefix = all[random.below(all.len() as u32) as usize];
-            below(random, prefix)
-        };
-        let destinations = (0..1 << 20).map(|_| one(random)).collect();
+        let mut prefixes = shape::routes(case.routes, random);
+        let destinations = shape::destinations(&prefixes, case.spread, 1 << 20, random);
+        // The default route catches what the others leave out.
+        prefixes.insert(Ipv6Net::default());
         (prefixes, destinations)
     }
 }
@@ -195,7 +155,7 @@ impl Traffic for Ip6 {
 pub struct Case {
     /// For the report.
     pub name: &'static str,
-    /// Routes; 1, or many over 16 next hops: of IPv4 random ones from /8 to /24.
+    /// Routes; 1, or many over 16 next hops: of IPv4 random ones from /8 to /24, of IPv6 those of [`shape::routes`].
     pub routes: usize,
     /// Packets per vector.
     pub vector: usize,
@@ -203,6 +163,8 @@ pub struct Case {
     pub buffers: usize,
     /// What is sent besides the packets of the template; of IPv4.
     pub mix: Mix,
+    /// Where packets go; of IPv6.
+    pub spread: Spread,
 }
 
 /// Packets among those of the template, in no order, of a hundred.
@@ -219,7 +181,7 @@ pub enum Mix {
 impl Case {
     /// One route, all packets alike.
     pub const fn simple(name: &'static str, vector: usize) -> Case {
-        Case { name, routes: 1, vector, buffers: 256, mix: Mix::Pure }
+        Case { name, routes: 1, vector, buffers: 256, mix: Mix::Pure, spread: Spread::Even }
     }
 }
 
@@ -337,7 +299,7 @@ impl<F: Traffic<Destination: Send>> Chain<F> {
         nodes.attach(&mut router);
 
         let mut random = Random::new(1);
-        let (prefixes, destinations) = F::routes(case.routes, &mut random);
+        let (prefixes, destinations) = F::routes(case, &mut random);
         let template = F::template();
         let ids = engine.add_nodes(
             "bench",

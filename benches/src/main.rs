@@ -10,10 +10,13 @@ mod chain;
 mod classify;
 mod flow;
 mod graph;
+mod lookup;
 mod plugin;
 mod random;
 mod readers;
 mod report;
+mod rival;
+mod shape;
 mod stats;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +57,8 @@ enum What {
     Api(api::Options),
     /// The flow tracker alone, in clocks per packet, beside DPDK's rte_hash
     Flow(flow::Options),
+    /// ip6-lookup with a full table, in clocks per packet, beside DPDK's rte_fib6 and rte_lpm6 with the same routes
+    Lookup(lookup::Options),
     /// A node that does nothing, as a plugin and built in, in clocks per packet
     Plugin(plugin::Options),
     /// A packet of a flow that a reflexive rule has admitted, in clocks of the flow tracker and the classifier
@@ -69,6 +74,7 @@ fn main() -> Result<()> {
         What::Classify(options) => classify::run(&options),
         What::Api(options) => api::run(&options),
         What::Flow(options) => flow::run(&options),
+        What::Lookup(options) => lookup::run(&options),
         What::Plugin(options) => plugin::run(&options),
         What::Acl(options) => acl::run(&options),
     }

@@ -21,7 +21,7 @@ use weft_classify::Rule;
 use crate::allocations;
 use crate::report::Rounds;
 use bed::Bed;
-use rival::{Method, Rival};
+use rival::Method;
 use rules::{Kind, Tuple};
 
 /// Options of `classify`.
@@ -77,12 +77,12 @@ fn case(name: &str, rules: &[Rule], method: Method, options: &Options) -> Result
     let packets: Vec<Tuple> = rules::packets(rules, options.packets / 256 * 256, 3);
     let mut bed = Bed::new(rules, &packets)?;
     let mut rival = match &options.rival {
-        Some(program) => Some(Rival::start(program, method, rules, &packets)?),
+        Some(program) => Some(rival::start(program, method, rules, &packets)?),
         None => None,
     };
     let found = bed.hits()?;
     if let Some(rival) = &mut rival {
-        let theirs = rival.hits(rules.len(), packets.len())?;
+        let theirs = rival::hits(rival, rules.len(), packets.len())?;
         let differ = found.iter().zip(&theirs).filter(|(ours, theirs)| ours != theirs).count();
         ensure!(differ == 0, "{name}: {differ} rules are found more or less often than by the rival");
     }

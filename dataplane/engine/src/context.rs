@@ -187,6 +187,38 @@ impl<'a> Context<'a> {
         self.hand_on(packets);
     }
 
+    /// In blocks of up to `BLOCK` packets, for a table that finds many at once: `near` sees each packet of a block, starts the
+    /// first cache miss, and hands over what to look for; `all` looks for all of it, and writes what it finds over `found`, which
+    /// `each` is given.
+    #[inline(always)]
+    pub fn blocks<const BLOCK: usize, T: Copy + Default, U: Copy>(
+        &mut self,
+        frame: &Frame,
+        mut found: [U; BLOCK],
+        mut near: impl FnMut(&Packet<'_>) -> T,
+        mut all: impl FnMut(&[T], &mut [U; BLOCK]),
+        mut each: impl FnMut(&mut Packet<'_>, T, U) -> NodeId,
+    ) {
+        let packets = frame.packets();
+        let view = self.buffers.view();
+        let mut wanted = [T::default(); BLOCK];
+        for (packets, nexts) in packets.chunks(BLOCK).zip(self.nexts.chunks_mut(BLOCK)) {
+            for (wanted, &index) in wanted.iter_mut().zip(packets) {
+                // SAFETY: as in `each`.
+                let ahead = unsafe { view.packet(index) };
+                *wanted = near(&ahead);
+            }
+            all(&wanted[..packets.len()], &mut found);
+            let known = wanted.iter().zip(&found);
+            for ((next, &index), (wanted, found)) in nexts.iter_mut().zip(packets).zip(known) {
+                // SAFETY: as in `each`; those of `near` are not used any more.
+                let mut packet = unsafe { view.packet(index) };
+                *next = each(&mut packet, *wanted, *found);
+            }
+        }
+        self.hand_on(packets);
+    }
+
     /// In three stages, for a table whose lines lead to others, and for nodes that keep some packets (`None`): `far` sees each
     /// packet first and starts the first cache miss, `near` starts the second, `each` has both lines. All three are given
     /// `state`, which only `each` may change, and a `T` in which they leave each other what they have found out.

@@ -17,15 +17,15 @@ impl Free {
     }
 }
 
-/// An unlinked block: its drop, at the end of the grace period, frees it.
-struct Retired {
+/// Unlinked blocks: their drop, at the end of the grace period, frees them.
+struct Retired<B: AsRef<[u32]>> {
     free: Free,
-    block: u32,
+    blocks: B,
 }
 
-impl Drop for Retired {
+impl<B: AsRef<[u32]>> Drop for Retired<B> {
     fn drop(&mut self) {
-        self.free.with(|free| free.push(self.block));
+        self.free.with(|free| free.extend_from_slice(self.blocks.as_ref()));
     }
 }
 
@@ -67,7 +67,12 @@ impl Blocks {
 
     /// Gives back one that is unlinked.
     pub fn retire(&self, domain: &mut Domain, block: u32) {
-        domain.retire(Retired { free: self.free.clone(), block });
+        domain.retire(Retired { free: self.free.clone(), blocks: [block] });
+    }
+
+    /// Gives back several that are unlinked.
+    pub fn retire_all(&self, domain: &mut Domain, blocks: Vec<u32>) {
+        domain.retire(Retired { free: self.free.clone(), blocks });
     }
 
     /// Number of blocks that are in use, or that a reader may still see.

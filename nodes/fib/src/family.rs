@@ -52,10 +52,13 @@ pub trait LookupWriter<F: Family>: Sized {
     fn expect_routes(&mut self, routes: usize);
     /// Whether all of these prefixes can be added now. After that, adding them does not fail.
     fn check_room(&self, additions: impl Iterator<Item = F::Net>) -> Result<(), Self::Error>;
-    /// Adds the route of `prefix`, or replaces it.
-    fn insert(&mut self, domain: &mut Domain, prefix: F::Net, id: LoadBalanceId) -> Result<(), Self::Error>;
-    /// Removes the route of `prefix`. `covering` is the longest other prefix of this table that contains it.
+    /// Adds the route of `prefix`, or replaces it. Readers may see it before [`LookupWriter::show`].
+    fn insert(&mut self, prefix: F::Net, id: LoadBalanceId) -> Result<(), Self::Error>;
+    /// Removes the route of `prefix`, likewise. `covering` is the longest other prefix of this table that contains it. Between
+    /// insertions and removals what was done is shown: so no address that has a route before and after is without one.
     fn remove(&mut self, domain: &mut Domain, prefix: F::Net, covering: Option<(F::Net, LoadBalanceId)>);
+    /// Has readers see all that was inserted and removed.
+    fn show(&mut self, domain: &mut Domain);
 }
 
 /// What workers of a family read.

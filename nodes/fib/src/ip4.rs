@@ -71,11 +71,14 @@ impl LookupWriter<Ip4> for FibWriter {
         FibWriter::check_room(self, slots.len())
     }
 
-    fn insert(&mut self, _: &mut Domain, prefix: Ipv4Net, id: LoadBalanceId) -> Result<(), FibError> {
+    fn insert(&mut self, prefix: Ipv4Net, id: LoadBalanceId) -> Result<(), FibError> {
         FibWriter::insert(self, prefix, id)
     }
 
     fn remove(&mut self, domain: &mut Domain, prefix: Ipv4Net, covering: Option<(Ipv4Net, LoadBalanceId)>) {
         FibWriter::remove(self, domain, prefix, covering);
     }
+
+    /// They see each change at once.
+    fn show(&mut self, _: &mut Domain) {}
 }

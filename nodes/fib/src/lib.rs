@@ -37,7 +37,7 @@ pub use adjacency::{
 };
 pub use family::{Family, Lookup, LookupErrorOf, LookupWriter, ReaderOf, SettingsOf};
 pub use fib::{Fib, FibError, FibSettings, FibView, FibWriter};
-pub use fib6::{Fib6, Fib6Error, Fib6Writer};
+pub use fib6::{Fib6, Fib6Error, Fib6Settings, Fib6Writer};
 pub use forward::{DropKind, Forward, ForwardKind};
 pub use load_balance::{
     LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, Share,

@@ -487,10 +487,9 @@ impl<F: Family> Rib<F> {
         let (additions, removals): (Vec<_>, Vec<_>) =
             moves.into_iter().partition(|step| step.to != LoadBalanceId::NO_ROUTE);
         for Move { prefix, to, .. } in additions {
-            self.fib
-                .insert(domain, prefix, to)
-                .expect("there is room: it was checked when this was prepared");
+            self.fib.insert(prefix, to).expect("there is room: it was checked when this was prepared");
         }
+        self.fib.show(domain);
         for Move { prefix, .. } in removals {
             let covering = self
                 .routes
@@ -500,6 +499,7 @@ impl<F: Family> Rib<F> {
                 .last();
             self.fib.remove(domain, prefix, covering);
         }
+        self.fib.show(domain);
         for superseded in superseded {
             superseded.release(objects, domain);
         }

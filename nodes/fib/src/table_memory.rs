@@ -5,7 +5,7 @@
 //! already knows how to keep that cheap: an anonymous mapping costs page tables and zero pages until
 //! it is written. So a table of 64 MB begins at nothing and grows by the pages that its routes touch.
 //!
-//! Words are atomic: the main thread writes and workers read at the same time. This module only makes the
+//! What it holds is atomic: the main thread writes and workers read at the same time. This module only makes the
 //! memory; it gives no meaning to it.
 #![allow(unsafe_code)]
 
@@ -14,22 +14,27 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
+use zerocopy::FromZeros;
+
 /// The page size that a full table wants.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// `N` words, zero at first, aligned to a huge page.
-pub(super) struct Words<const N: usize> {
-    words: NonNull<[AtomicU32; N]>,
+/// `N` items, zero at first, aligned to a huge page.
+pub(super) struct Mapped<T, const N: usize> {
+    items: NonNull<[T; N]>,
     mapping: NonNull<libc::c_void>,
 }
 
-// SAFETY: the words are atomics in memory that belongs to this value and that no thread is tied to.
-unsafe impl<const N: usize> Send for Words<N> {}
-// SAFETY: shared access to the words is by atomics only.
-unsafe impl<const N: usize> Sync for Words<N> {}
+/// Words.
+pub(super) type Words<const N: usize> = Mapped<AtomicU32, N>;
 
-impl<const N: usize> Words<N> {
-    const BYTES: usize = N * size_of::<AtomicU32>();
+// SAFETY: the items lie in memory that belongs to this value and that no thread is tied to.
+unsafe impl<T: Send, const N: usize> Send for Mapped<T, N> {}
+// SAFETY: it hands out shared references to the items, and nothing else.
+unsafe impl<T: Sync, const N: usize> Sync for Mapped<T, N> {}
+
+impl<T: FromZeros, const N: usize> Mapped<T, N> {
+    const BYTES: usize = size_of::<[T; N]>();
     /// With room to cut an aligned range out of it.
     const MAPPED: usize = Self::BYTES + HUGE_PAGE;
 
@@ -53,49 +58,35 @@ impl<const N: usize> Words<N> {
         let mapping = NonNull::new(mapping).ok_or_else(|| io::Error::other("mmap returned address 0"))?;
         let skip = mapping.align_offset(HUGE_PAGE);
         // SAFETY: `skip` is less than HUGE_PAGE, so BYTES from there lie inside the mapping.
-        let words = unsafe { mapping.byte_add(skip) }.cast();
-        Ok(Words { words, mapping })
+        let items = unsafe { mapping.byte_add(skip) }.cast();
+        Ok(Mapped { items, mapping })
     }
 
     /// Asks the kernel for huge pages; what is touched already follows when `khugepaged` comes by.
     pub fn prefer_huge_pages(&self) -> io::Result<()> {
         // SAFETY: advice about our own mapping; it does not change what the memory holds.
-        match unsafe { libc::madvise(self.words.as_ptr().cast(), Self::BYTES, libc::MADV_HUGEPAGE) } {
+        match unsafe { libc::madvise(self.items.as_ptr().cast(), Self::BYTES, libc::MADV_HUGEPAGE) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     }
+}
 
-    /// Starts to load the cache line of a word.
+impl<T: FromZeros, const N: usize> Deref for Mapped<T, N> {
+    type Target = [T; N];
+
     #[inline(always)]
-    pub fn prefetch(&self, index: usize) {
-        let word: *const AtomicU32 = &raw const self[index];
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint with no architectural effect; SSE is part of x86_64.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(word.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = word;
+    fn deref(&self) -> &[T; N] {
+        // SAFETY: `map` placed N items there, aligned and zeroed (a valid T); they live as long as this value and are only
+        // accessed through shared references.
+        unsafe { self.items.as_ref() }
     }
 }
 
-impl<const N: usize> Deref for Words<N> {
-    type Target = [AtomicU32; N];
-
-    #[inline(always)]
-    fn deref(&self) -> &[AtomicU32; N] {
-        // SAFETY: `map` placed N words there, aligned and zeroed (a valid AtomicU32); they live as long as
-        // this value and are only accessed through shared references.
-        unsafe { self.words.as_ref() }
-    }
-}
-
-impl<const N: usize> Drop for Words<N> {
+impl<T, const N: usize> Drop for Mapped<T, N> {
     fn drop(&mut self) {
-        // SAFETY: exactly what `map` made; references to the words cannot outlive this value.
-        unsafe { libc::munmap(self.mapping.as_ptr(), Self::MAPPED) };
+        // SAFETY: exactly what `map` made; references to the items cannot outlive this value.
+        unsafe { libc::munmap(self.mapping.as_ptr(), size_of::<[T; N]>() + HUGE_PAGE) };
     }
 }
 
@@ -110,7 +101,6 @@ mod tests {
         let words = Words::<N>::map().unwrap();
         assert_eq!(words.as_ptr().align_offset(HUGE_PAGE), 0);
         for index in [0, 1, 12345, N - 1] {
-            words.prefetch(index);
             assert_eq!(words[index].load(Relaxed), 0);
             words[index].store(index as u32 + 1, Relaxed);
         }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ip4-lookup, and its like of any other family: from the destination to what happens next, by longest prefix match.
 //!
-//! The only access that can miss the cache is the forwarding table's line, so it is started a few packets
-//! ahead. After this node `next_hop` is set to the object of the route (or the interface, for a destination on the link).
-//! It knows the kinds of weft-fib; for any other the kind says the node.
+//! The accesses that can miss the cache are those to the forwarding table. Where it is one (IPv4), it is started a few packets
+//! ahead; where one leads to the next (a large table of IPv6), many packets take each step together. After this node
+//! `next_hop` is set to the object of the route (or the interface, for a destination on the link). It knows the kinds of
+//! weft-fib; for any other the kind says the node.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,7 +18,7 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{ArcId, Context, InterfaceIndex, NodeId};
-use weft_fib::{DropKind, Forward, ForwardKind, LoadBalance, ReaderOf};
+use weft_fib::{DropKind, Fib6, Forward, ForwardKind, LoadBalance, LoadBalanceId, ReaderOf};
 use weft_stats::CombinedRow;
 
 use super::{Forwarded, Undeliverable};
@@ -73,6 +74,8 @@ pub(crate) fn format_found(record: &TraceRecord, _: &dyn Names, out: &mut dyn fm
     writeln!(out, "  fib {} next hop {} flow hash: 0x{:08x}", meta.table(), meta.next_hop(), meta.hash)
 }
 
+/// Packets that are looked up at once.
+pub const BLOCK: usize = Fib6::AT_ONCE;
 /// Most tables that a packet is looked up in.
 pub const MAX_TABLES: usize = 8;
 
@@ -132,20 +135,25 @@ impl<F: Forwarded> Node for IpLookup<F> {
         // In place of a destination: look again. (The address of zeros is none, RFC 6890 and RFC 4291 section 2.5.2; but if it
         // were, it would be found all the same.)
         let alone = F::Key::default();
-        cx.pipeline(
-            frame,
-            |packet| match F::destination(packet) {
-                Some(destination) if packet.meta.table() == table => {
-                    F::prefetch(fib, destination);
-                    destination
-                }
-                _ => lookup.prefetch_alone(packet),
-            },
-            |packet, destination| match destination == alone {
-                true => lookup.alone(&mut packet.aside()),
-                false => lookup.one(packet, fib, destination),
-            },
-        );
+        let ahead = |packet: &Packet<'_>| match F::destination(packet) {
+            Some(destination) if packet.meta.table() == table => {
+                F::prefetch(fib, destination);
+                destination
+            }
+            _ => lookup.prefetch_alone(packet),
+        };
+        let one = |packet: &mut Packet<'_>, destination, id| match destination == alone {
+            true => lookup.alone(&mut packet.aside()),
+            false => lookup.one(packet, id, destination),
+        };
+        if F::finds_many(fib) {
+            let found = [LoadBalanceId::NO_ROUTE; BLOCK];
+            cx.blocks(frame, found, ahead, |wanted, found| F::find_all(fib, wanted, found), one);
+        } else {
+            cx.pipeline(frame, ahead, |packet, destination| {
+                one(packet, destination, F::find(fib, destination))
+            });
+        }
     }
 }
 
@@ -166,8 +174,7 @@ impl<F: Forwarded> Lookup<'_, F> {
     }
 
     #[inline(always)]
-    fn one(&self, packet: &mut Packet<'_>, fib: &ReaderOf<F>, destination: F::Key) -> NodeId {
-        let id = F::find(fib, destination);
+    fn one(&self, packet: &mut Packet<'_>, id: LoadBalanceId, destination: F::Key) -> NodeId {
         let Some(load_balance) = self.load_balances.get(id.0) else {
             return self.drop(&mut packet.aside(), Reason::NoTable);
         };
@@ -194,7 +201,7 @@ impl<F: Forwarded> Lookup<'_, F> {
     #[inline(never)]
     fn alone(&self, packet: &mut Packet<'_>) -> NodeId {
         match (self.tables.get(packet.meta.table()), F::destination(packet)) {
-            (Some(fib), Some(destination)) => self.one(packet, fib, destination),
+            (Some(fib), Some(destination)) => self.one(packet, F::find(fib, destination), destination),
             _ => self.drop(packet, Reason::NoTable),
         }
     }

@@ -65,7 +65,11 @@ pub trait Forwarded: Held {
     fn key(address: Self::Addr) -> Self::Key;
     /// The route of an address.
     fn find(fib: &ReaderOf<Self>, address: Self::Key) -> LoadBalanceId;
-    /// Starts to load what [`Forwarded::find`] reads first.
+    /// Whether [`Forwarded::find_all`] is faster in this table than one after the other.
+    fn finds_many(fib: &ReaderOf<Self>) -> bool;
+    /// The routes of up to [`lookup::BLOCK`] addresses.
+    fn find_all(fib: &ReaderOf<Self>, addresses: &[Self::Key], found: &mut [LoadBalanceId]);
+    /// Starts to load what these read first.
     fn prefetch(fib: &ReaderOf<Self>, address: Self::Key);
 
     /// Where a packet goes; `None`: it has no whole header.

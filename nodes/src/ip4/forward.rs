@@ -74,6 +74,19 @@ impl Forwarded for Ip4 {
         fib.lookup(address)
     }
 
+    /// One after the other is one load each.
+    #[inline(always)]
+    fn finds_many(_: &Fib) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn find_all(fib: &Fib, addresses: &[u32], found: &mut [LoadBalanceId]) {
+        for (address, found) in addresses.iter().zip(found) {
+            *found = fib.lookup(*address);
+        }
+    }
+
     #[inline(always)]
     fn prefetch(fib: &Fib, address: u32) {
         fib.prefetch(address);

@@ -80,6 +80,16 @@ impl Forwarded for Ip6 {
     }
 
     #[inline(always)]
+    fn finds_many(fib: &Fib6) -> bool {
+        fib.is_large()
+    }
+
+    #[inline(always)]
+    fn find_all(fib: &Fib6, addresses: &[u128], found: &mut [LoadBalanceId]) {
+        fib.lookup_all(addresses, found);
+    }
+
+    #[inline(always)]
     fn prefetch(fib: &Fib6, address: u128) {
         fib.prefetch(address);
     }

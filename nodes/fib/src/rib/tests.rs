@@ -14,8 +14,8 @@ use weft_interface::{LinkState, Owner};
 use super::super::path_list::{Objects, ObjectsFull};
 use super::super::route::{Outcome, Preference, RouteError};
 use super::super::{
-    Adjacencies, AdjacenciesFull, DropKind, Family, FibError, FibSettings, Forward, Ip4, Ip6, LoadBalanceId,
-    LoadBalances, Lookup,
+    Adjacencies, AdjacenciesFull, DropKind, Family, Fib6Settings, FibError, FibSettings, Forward, Ip4, Ip6,
+    LoadBalanceId, LoadBalances, Lookup,
 };
 use super::{ApplyError, Rib, RibSettings, SettingsOf};
 

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use super::super::super::{Action, AddressRole, Change, ForwardKind, IpPrefix, PathTarget, RoutePath};
 use super::{
-    ApplyError, Bed, Destination, DropKind, Family, FibSettings, Forward, InterfaceIndex, Ip4, Ip6, NO_ROUTE,
-    Outcome, Owner, Preference, SettingsOf,
+    ApplyError, Bed, Destination, DropKind, Family, Fib6Settings, FibSettings, Forward, InterfaceIndex, Ip4,
+    Ip6, NO_ROUTE, Outcome, Owner, Preference, SettingsOf,
 };
 use prefix_trie::Prefix as _;
 use proptest::prelude::*;
@@ -58,9 +58,9 @@ impl Sample for Ip6 {
     const HOPS: [&'static str; 6] =
         ["2001:db8::1", "2001:db8:1::1", "2001:db8:1:1::7", "2001:db8:1:2::1", "2001:db9::1", "2001:dba::1"];
 
-    fn settings(blocks: u32) -> FibSettings {
-        // A /64 needs five, a /128 thirteen.
-        FibSettings { blocks: 12 * blocks, ..FibSettings::default() }
+    fn settings(blocks: u32) -> Fib6Settings {
+        // A batch with a /64 can need ten, one with two /128 thirty-six.
+        Fib6Settings { lines: 30 * blocks, ..Fib6Settings::default() }
     }
 }
 
