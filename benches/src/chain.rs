@@ -206,6 +206,12 @@ impl<F: Traffic<Destination: Send>> Node for Source<F> {
             packets[count] = index;
             count += 1;
         });
+        if self.other.1 > 0 {
+            // Where packets go different ways, buffers do not come back in the order in which they lie.
+            for i in (1..count).rev() {
+                packets.swap(i, self.random.below(i as u32 + 1) as usize);
+            }
+        }
         for &index in &packets[..count] {
             cx.buffers.receive_frame(index, HEADROOM, self.template.len(), RX, 14);
             let mut packet = cx.buffers.packet(index);

@@ -58,7 +58,7 @@ const ODD: u32 = 8;
 /// Beyond this, odd packets are too many.
 const TOO_ODD: u32 = 32 * ODD;
 /// Vectors that pass then.
-const PAUSE: u32 = 64;
+const PAUSE: u32 = 128;
 
 built_in!(add);
 
