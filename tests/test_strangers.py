@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from lab import Weft, poll_until
-from lab.weft import CliError, binary
+from lab.pg import PgBed
+from lab.weft import TREE, CliError, binary
 
 # Far below what a command took that kept the main thread (5 to 17 s), far above what a busy machine adds to a turn of 4 ms.
 PATIENCE = 1.0
@@ -153,3 +155,59 @@ def test_check_config_says_what_the_start_would(tmp_path, text, status, said):
     config.write_text(text)
     done = subprocess.run([binary("weft"), "--check-config", config], capture_output=True, text=True, timeout=30)
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+
+
+def fields(text, indices):
+    """`a=1 b={"c": "@pg0"}`: what a message is given; `@NAME` is the index of an interface."""
+    found, decoder = {}, json.JSONDecoder(object_hook=lambda pairs: {key: named(value, indices) for key, value in pairs.items()})
+    while text := text.strip():
+        name, _, rest = text.partition("=")
+        if rest.startswith("@"):
+            value, _, text = rest.partition(" ")
+        else:
+            value, end = decoder.raw_decode(rest)
+            text = rest[end:]
+        found[name] = named(value, indices)
+    return found
+
+
+def named(value, indices):
+    return indices()[value[1:]] if isinstance(value, str) and value.startswith("@") else value
+
+
+def has(reply, expected):
+    """Whether a reply has these fields, whatever types the client makes of them."""
+    if isinstance(expected, dict):
+        return all(has(getattr(reply, key), value) for key, value in expected.items())
+    return int(reply) == expected if isinstance(expected, int) else str(reply) == expected
+
+
+MESSAGES = sorted((TREE / "tests/strangers/messages").glob("*.msg"))
+
+
+@pytest.mark.parametrize("path", MESSAGES, ids=lambda path: path.stem)
+def test_messages_are_answered_as_their_files_say(lab, path):
+    bed = PgBed(lab, interfaces=0)
+
+    def indices():
+        return {each.interface_name: each.sw_if_index for each in bed.api.sw_interface_dump()}
+
+    lines = [(number, line) for number, line in enumerate(path.read_text().splitlines(), 1) if line and not line.startswith("#")]
+    reply = place = None
+    for number, line in lines:
+        sign, _, expected = line.partition(" ")
+        if sign == "=":
+            wanted = json.loads(expected)
+            replies = reply if isinstance(reply, list) else [reply]
+            good = replies == [] if wanted == [] else any(has(each, wanted) for each in replies)
+            assert good, f"{place}: {reply}"
+        elif sign == "!":
+            assert reply.retval == int(expected), f"{place}: {reply}"
+        elif sign == "~":
+            assert expected in str(reply), f"{place}: {reply}"
+        else:
+            place = f"{path.name}:{number}: {line}"
+            name, arguments = re.fullmatch(r"(\w+) ?(.*)", line).groups()
+            reply = getattr(bed.api, name)(**fields(arguments, indices))
+    assert bed.weft.main_thread_answers()
+    bed.close()

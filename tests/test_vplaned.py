@@ -198,6 +198,7 @@ def test_the_console_answers(driven):
     status, output = net.ask(f"route lookup {a.host_ip}")
     assert status == "OK"
     assert json.loads(output)["route_lookup"][0]["ifname"] == "dp0p0"
+    assert [hop["ifname"] for hop in json.loads(output)["route_lookup"][0]["next_hop"]] == ["dp0p0"]
     def asked(command):
         status, output = net.ask(command)
         assert status == "OK", output
@@ -223,9 +224,51 @@ def test_the_console_answers(driven):
     net.reachable()
     asked("arp flush dev dp0p0")
     net.reachable()
+    told = asked("netstat")
+    assert told["ip"]["InReceives"] >= 2 and told["arp"]["rx_request"] >= 1 and {"icmp", "ip6", "icmp6", "nd6"} <= set(told)
     assert net.ask("bogus") == ("ERROR", "Unknown command: bogus\n")
     assert net.ask(b"\xff\x00")[0] == "ERROR"
     assert "ifconfig" in net.ask("help")[1]
+
+
+def test_a_healthy_start_warns_of_nothing(driven):
+    net = driven()
+    net.configure()
+    net.router.run("tc", "qdisc", "replace", "dev", "dp0p0", "root", "pfifo", "limit", 100)
+    net.reachable()
+    warned = [line for line in net.weft.log_text().splitlines() if "WARN" in line and "vplaned" in line]
+    assert warned == []
+
+
+def test_nobody_who_answers_is_logged_once(lab):
+    net = Driven(lab)
+    net.weft.start()
+    poll_until(lambda: "nobody answers at" in net.weft.log_text(), SECONDS, "the log says that there is no vplaned")
+    assert net.weft.log_text().count("nobody answers at") == 1
+    assert net.weft.cli_json("show vplaned")["state"] != "ready"
+    net.weft.stop()
+
+
+def test_an_address_of_vrrp_is_the_hosts_and_what_has_no_effect_is_said_once(driven):
+    net = driven()
+    net.configure()
+    a = net.sites[0]
+    address, mac = f"{a.host_ip.rpartition('.')[0]}.200", "00:00:5e:00:01:07"
+    net.router.ip("link", "add", "vrrp0", "link", "dp0p0", "address", mac, "type", "macvlan", "mode", "bridge")
+    net.router.ip("link", "set", "vrrp0", "up")
+    net.router.ip("addr", "add", f"{address}/32", "dev", "vrrp0")
+
+    def resolved():
+        a.host.run("ping", "-c", 1, "-W", 1, address, check=False)
+        return mac in a.host.run("ip", "neigh", "show", address).stdout
+
+    poll_until(resolved, SECONDS, "the host's TAP hears the question for its address")
+    poll_until(lambda: "macvlan" in net.weft.cli("show vplaned"), SECONDS, "the link is listed")
+    for command in ("storm-ctl SET dp0p0 unicast 10", "cgn-cfg policy add P", "storm-ctl SET dp0p0 unicast 20"):
+        net.double.command(command)
+    poll_until(lambda: "cgn-cfg" in net.weft.cli("show vplaned ignored"), SECONDS, "commands without effect are listed")
+    for said in ("links of kind \"macvlan\" have no effect", "commands \"storm-ctl\" are accepted", "commands \"cgn-cfg\" are accepted"):
+        assert net.weft.log_text().count(said) == 1, said
 
 
 def test_malformed_messages_are_logged_and_left(driven):

@@ -105,6 +105,23 @@ def test_a_frame_tells_rates_nodes_and_load(network):
     assert frame["version"] in net.weft.cli("show version")
 
 
+def test_a_frame_tells_which_interfaces_are_up(network):
+    net = network()
+    b = net.sites[1]
+
+    def state():
+        frame = json.loads(net.weft.reads("top", "--once", "--interval", "0.1", "--json"))
+        return {row["name"]: row["state"] for row in frame["interfaces"]}
+
+    assert state() == {"local0": "down", "p0": "up", "p1": "up"}
+    b.host.ip("link", "set", "eth0", "down")
+    poll_until(lambda: state()["p1"] == "no-link", 10, "its cable is out")
+    b.host.ip("link", "set", "eth0", "up")
+    poll_until(lambda: state()["p1"] == "up", 10, "its cable is in again")
+    net.weft.cli("set interface state p1 down")
+    assert state() == {"local0": "down", "p0": "up", "p1": "down"}
+
+
 def test_the_live_screen_survives_a_restart(network):
     net = network()
     pid, terminal = pty.fork()

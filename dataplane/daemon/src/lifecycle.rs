@@ -36,6 +36,7 @@ use weft_nodes::interface::{Event, IpVersion};
 use weft_plugin_host::{Changes as PluginChanges, Event as PluginEvent, InterfaceIndex as PluginInterface};
 
 use crate::ports::DeviceError;
+use crate::ports::local::LOCAL0;
 use crate::state::Dataplane;
 use crate::subsystem::{Foundation, Subsystem};
 
@@ -53,6 +54,8 @@ impl Dataplane {
                 if let Event::Added(index) = event {
                     self.watch_link(index);
                 }
+                let (Event::Added(index) | Event::Changed(index, _)) = event;
+                self.show_state(index);
                 let (control, parts) = self.split();
                 let mut cx = control.foundation();
                 for subsystem in parts.all() {
@@ -96,7 +99,10 @@ impl Dataplane {
             let gone = self.forget_interface(index);
             self.tell_of_removal(|subsystem, cx| subsystem.interface_removed(cx, index));
             self.tell_plugins(PluginEvent::InterfaceRemoved(PluginInterface(index.0)));
-            tracing::info!("{} is deleted", gone.map(|interface| interface.name).unwrap_or_default());
+            // Nobody has made local0, and it goes with the daemon.
+            if let Some(gone) = gone.filter(|_| index != LOCAL0) {
+                tracing::info!("{} is deleted", gone.name);
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::topology::Topology;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The files of a kind, in the order of their names.
-fn files(kind: &str) -> Vec<(PathBuf, String)> {
+pub fn files(kind: &str) -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/strangers").join(kind);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

@@ -122,6 +122,19 @@ interface_counters! {
     rx_error: SimpleVector / SimpleRow = "/if/rx-error", simple;
     /// Packets that could not be transmitted.
     tx_error: SimpleVector / SimpleRow = "/if/tx-error", simple;
+    /// A [`LinkState`] as a number. Row 0, set by the main thread.
+    state: SimpleVector / SimpleRow = "/if/state", simple;
+}
+
+/// Whether packets can pass an interface, as it stands in the stats segment: a level, not a count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// The operator has it down.
+    Down = 0,
+    /// It is up, and its link is not.
+    NoLink = 1,
+    /// Packets pass.
+    Up = 2,
 }
 
 /// The parts of [`Combined`] counts that are not of another: workers count the rare kinds, the rest follows.

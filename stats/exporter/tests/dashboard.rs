@@ -27,6 +27,7 @@ fn snapshot() -> Snapshot {
         counters: Tables {
             interfaces: vec![Interface {
                 name: text(),
+                state: text(),
                 rx_packets: one.clone(),
                 rx_bytes: one.clone(),
                 tx_packets: one.clone(),

@@ -155,6 +155,16 @@ impl Entries {
         self.rows(name).iter().map(|row| row.get(index).copied().unwrap_or_default()).collect()
     }
 
+    /// Whether an interface is up, as the main thread says in its row.
+    fn link_state(&self, interface: usize) -> &'static str {
+        match self.rows("/if/state").first().and_then(|row| row.get(interface)) {
+            Some(0) => "down",
+            Some(1) => "no-link",
+            Some(2) => "up",
+            _ => "",
+        }
+    }
+
     fn combined(&self, name: &str, index: usize, part: fn(Combined) -> u64) -> PerThread {
         match self.0.get(name) {
             Some(Value::Combined(rows)) => {
@@ -181,6 +191,7 @@ fn in_use(names: &[String]) -> impl Iterator<Item = (usize, &String)> {
 fn interfaces(entries: &Entries) -> Vec<Interface> {
     let interface = |(index, name): (usize, &String)| Interface {
         name: name.clone(),
+        state: entries.link_state(index).to_owned(),
         rx_packets: entries.combined("/if/rx", index, |rx| rx.packets),
         rx_bytes: entries.combined("/if/rx", index, |rx| rx.bytes),
         tx_packets: entries.combined("/if/tx", index, |tx| tx.packets),

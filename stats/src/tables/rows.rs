@@ -60,6 +60,8 @@ row! {
     /// An interface.
     Interface {
         name,
+        /// `down`, `no-link` (up, and its link is not) or `up`; empty if the segment does not say.
+        state,
     } per thread {
         rx_packets,
         rx_bytes,

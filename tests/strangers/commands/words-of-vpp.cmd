@@ -8,9 +8,38 @@ set ip neighbor loop0 192.0.2.2 1:2:3:4:5:6
 set ip neighbor loop0 192.0.2.2 2:2:3:4:5:6
 show ip neighbors
 = 02:02:03:04:05:06
+show ip neighbors
+=    D 
 ip neighbor add loop0 192.0.2.3 0001.0002.0003
 show ip neighbors loop0
 = 00:01:00:02:00:03
+ip neighbor loop0 192.0.2.2 2:2:3:4:5:6 static
+show ip neighbors
+=    S 
+set ip neighbor loop0 192.0.2.2 2:2:3:4:5:6
+set ip neighbor loop0 192.0.2.2 2:2:3:4:5:7
+! static
+set ip neighbor static loop0 192.0.2.100 2:2:3:4:5:fe count 3
+show ip neighbors
+= 02:02:03:04:06:00
+set ip neighbor loop0 192.0.2.100 del count 3
+set ip neighbor loop0 192.0.2.100 2:2:3:4:5:fe count 4294967295
+! expected 1 to
+set ip neighbor loop0 192.0.2.2 2:2:3:4:5:6 no-fib-entry
+! always has its route
+set ip neighbor loop0 192.0.2.2
+! expected MAC address
+set ip neighbor
+! expected interface
+ip neighbor loop0 192.0.2.2 delete
+ip table 7
+ip table 7
+ip table add 7 name blue
+ip table add 7 name blue
+ip table add 0
+! 0
+ip6 table 7
+ip6 table add 7
 ip neighbor flush loop0
 ip neighbor flush
 clear ip neighbors
@@ -36,6 +65,7 @@ set clock adjust 3
 = the kernel's
 adjacency counters enable
 = counted by route
+ip neighbor add static loop0 192.0.2.3 0001.0002.0003
 show adj
 = 192.0.2.3
 show adj 77777

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json, to_value};
 
 use super::json::{
-    Address, Addresses, ArpEntry, Config, Interface, Interfaces, Ip4, LOOKUP, LinkState, Looked, NextHop,
-    NextHopState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, Rates, Route, SHOW, Shown, Statistics,
-    Under,
+    Address, Addresses, ArpEntry, Asked, Config, Interface, Interfaces, Ip4, LOOKUP, LinkState, Looked,
+    NextHop, NextHopState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, Rates, Route, SHOW, Shown,
+    Statistics, Under,
 };
 use super::*;
 use crate::netlink::{IfIndex, MacAddr};
@@ -223,15 +223,34 @@ fn routes_and_lookups_have_their_shapes() {
             {"prefix": "more"},
         ]})
     );
+    let asked = |address: [u8; 4]| Asked::Address { address: address.into() };
     let lookup = vec![
-        Looked::Address { address: [10, 0, 0, 1].into(), next_hop: gateway },
-        Looked::NoMatch { address: [11, 0, 0, 1].into(), state: "nomatch" },
+        Looked::Found {
+            asked: asked([10, 0, 0, 1]),
+            nh_index: 7,
+            nh_refcount: 1,
+            next_hop: vec![gateway.clone()],
+            first: Some(gateway),
+        },
+        Looked::NoMatch { asked: asked([11, 0, 0, 1]), state: "nomatch" },
+        Looked::NoMatch {
+            asked: Asked::Prefix { prefix: "11.0.0.0/8".parse().expect("a prefix") },
+            state: "nomatch",
+        },
     ];
-    let mut found: Value = next_hop;
+    // The next hops are a list, as in `route show`.
+    let mut found: Value = next_hop.clone();
     found["address"] = json!("10.0.0.1");
+    found["nh_index"] = json!(7);
+    found["nh_refcount"] = json!(1);
+    found["next_hop"] = json!([next_hop]);
     assert_eq!(
         to_value(Under(LOOKUP[1], lookup)).expect("JSON"),
-        json!({"route6_lookup": [found, {"address": "11.0.0.1", "state": "nomatch"}]})
+        json!({"route6_lookup": [
+            found,
+            {"address": "11.0.0.1", "state": "nomatch"},
+            {"prefix": "11.0.0.0/8", "state": "nomatch"},
+        ]})
     );
 }
 

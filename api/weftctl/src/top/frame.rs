@@ -48,6 +48,8 @@ pub struct Buffers {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Interface {
     pub name: String,
+    /// `up`, `down` by the operator, or `no-link`.
+    pub state: String,
     pub rx: Flow,
     pub tx: Flow,
     pub drops_per_second: f64,
@@ -108,6 +110,7 @@ impl Frame {
             .zip(&rates.interfaces)
             .map(|(total, rate)| Interface {
                 name: total.name.clone(),
+                state: total.state.clone(),
                 rx: flow(&total.rx_packets, &total.rx_bytes, &rate.rx_packets, &rate.rx_bytes),
                 tx: flow(&total.tx_packets, &total.tx_bytes, &rate.tx_packets, &rate.tx_bytes),
                 drops_per_second: rate.drops.sum(),

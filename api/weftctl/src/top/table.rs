@@ -60,6 +60,7 @@ pub struct Table {
 use Column::{Number, Text};
 const INTERFACES: &[Column] = &[
     Text("Name"),
+    Text("State"),
     Number("rx pkt/s"),
     Number("rx bit/s"),
     Number("tx pkt/s"),
@@ -166,6 +167,7 @@ fn some(value: Option<f64>, text: fn(f64) -> String) -> String {
 fn interface_cells(row: &Interface) -> Vec<String> {
     vec![
         row.name.clone(),
+        row.state.clone(),
         si(row.rx.packets_per_second),
         si(row.rx.bits_per_second),
         si(row.tx.packets_per_second),

@@ -31,6 +31,7 @@ fn interface(name: &str, rx: u64, tx: u64, drops: u64) -> Interface {
     let none = PerThread::default;
     Interface {
         name: name.to_owned(),
+        state: "up".to_owned(),
         rx_packets: per_thread(rx),
         rx_bytes: per_thread(rx * 100),
         tx_packets: per_thread(tx),

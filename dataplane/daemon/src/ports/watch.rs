@@ -13,6 +13,7 @@ use weft_control::{ChangeSet, Value, settings};
 use weft_devices::af_xdp::device::XdpDevice;
 use weft_devices::netdev::{Link, Netdev};
 use weft_engine::InterfaceIndex;
+use weft_engine::counters::LinkState;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::Owner;
 
@@ -129,6 +130,17 @@ impl Dataplane {
         let changed = self.link_changes(index, up);
         debug_assert!(changed.is_ok(), "the interface was there just now");
         self.tell_of_changes();
+    }
+
+    /// Puts into the stats segment whether an interface is up, for those who cannot ask the main thread.
+    pub fn show_state(&self, index: InterfaceIndex) {
+        let Some(interface) = self.interfaces().get(index) else { return };
+        let state = match (interface.admin_up, self.interfaces().is_up(index)) {
+            (false, _) => LinkState::Down,
+            (true, false) => LinkState::NoLink,
+            (true, true) => LinkState::Up,
+        };
+        self.devices().counters.interfaces.state.set(index.index(), state as u64);
     }
 
     /// Brings up to date what devices count that are not counted by workers.

@@ -17,6 +17,7 @@ use weft_vplaned::commands::Words;
 use weft_vplaned::console::{Console, Failure, json};
 use weft_vplaned::netlink::{IfIndex, MacAddr};
 
+use super::netstat::netstat;
 use super::{npf, sessions};
 use crate::ports::local::LOCAL0;
 use crate::state::Dataplane;
@@ -63,10 +64,12 @@ pub fn console() -> Console<Dataplane> {
     );
     console.register_json("vrf", "tables", vrf);
     console.register_json("local", "addresses of the router: [vrf_id N]", local);
+    console.register_json("incomplete", "what waits for others, and what had no consequence", incomplete);
     console.register_json("netstat", "counters of protocols", netstat);
     console.register(
         "npf-op",
-        "packet filters: show|clear [-n CLASS:GROUP] [-r RULE] [all:|interface:NAME [RULESET ...]]",
+        "packet filters: show|state|clear [-n CLASS:GROUP] [-r RULE] [all:|interface:NAME [RULESET ...]], dump groups|attach-points, \
+         fw show address-group [af=..] [name=..] [option=..]",
         npf_op,
     );
     console.register(
@@ -114,15 +117,29 @@ fn table_of<F: Routed>(dataplane: &Dataplane, vrf: u32) -> Result<TableIndex, Fa
 // --- npf-op ---
 
 fn npf_op(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<String, Failure> {
-    let shows = words.one_of(&[("show", true), ("clear", false)])?;
+    let what = "show, state, clear, dump or fw";
+    let word = words.word(what)?;
     let (control, parts) = dataplane.split();
     let rule_sets = control.rule_sets();
     let Some(vplaned) = parts.find_mut::<Vplaned>() else {
         return Err(Failure("there is no vplaned\n".to_owned()));
     };
-    match shows {
-        true => text(&npf::show(&vplaned.filters, rule_sets, words)?),
-        false => npf::clear(&mut vplaned.filters, rule_sets, words),
+    let filters = &mut vplaned.filters;
+    match word {
+        "show" => text(&npf::show(filters, rule_sets, words)?),
+        "state" => text(&npf::state(filters, rule_sets, words)?),
+        "clear" => npf::clear(filters, rule_sets, words),
+        "dump" => {
+            let groups = words.one_of(&[("groups", true), ("attach-points", false)])?;
+            words.end()?;
+            if groups { text(&npf::groups(filters)) } else { text(&npf::attach_points(filters)) }
+        }
+        "fw" => {
+            words.one_of(&[("show", ())])?;
+            words.one_of(&[("address-group", ())])?;
+            text(&npf::address_groups(filters, words)?)
+        }
+        _ => Err(words.wrong_last(what).into()),
     }
 }
 
@@ -312,21 +329,24 @@ fn lookup<F: Configured>(
     let Some(entry) = dataplane.router().table::<F>(table) else {
         return Err(Failure("no such table\n".to_owned()));
     };
-    let found = match length {
-        None => entry.rib.longest_match(address),
-        Some(length) => entry.rib.get(prefix::<F>(address.into(), length)?),
+    let (asked, found) = match length {
+        None => (json::Asked::Address { address: address.into() }, entry.rib.longest_match(address)),
+        Some(length) => {
+            let prefix = prefix::<F>(address.into(), length)?;
+            (json::Asked::Prefix { prefix: prefix.into() }, entry.rib.get(prefix))
+        }
     };
-    let route_lookup = match found.and_then(|route| shown(dataplane, &route)) {
-        None => vec![json::Looked::NoMatch { address: address.into(), state: "nomatch" }],
-        Some(route) => route
-            .next_hop
-            .into_iter()
-            .map(|next_hop| match length {
-                None => json::Looked::Address { address: address.into(), next_hop },
-                Some(_) => json::Looked::Prefix { prefix: route.prefix, next_hop },
-            })
-            .collect(),
-    };
+    let found = found.and_then(|route| shown(dataplane, &route));
+    let route_lookup = vec![match found {
+        None => json::Looked::NoMatch { asked, state: "nomatch" },
+        Some(route) => json::Looked::Found {
+            asked,
+            nh_index: route.nh_index,
+            nh_refcount: route.nh_refcount,
+            first: route.next_hop.first().cloned(),
+            next_hop: route.next_hop,
+        },
+    }];
     Ok(json::Under(key::<F>(json::LOOKUP), route_lookup))
 }
 
@@ -485,19 +505,17 @@ fn local(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Local,
     Ok(json::Local { local: wanted.collect() })
 }
 
-fn netstat(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Netstat, Failure> {
-    if !words.is_empty() {
-        // Weft counts for all tables together.
-        words.one_of(&[("vrf_id", ())])?;
-        words.value::<u32>("the number of a VRF")?;
-        words.end()?;
-    }
-    let vectors = &dataplane.engine().counters.interfaces;
-    let indices = || dataplane.interfaces().iter().map(|(index, _)| index.index());
-    let mib = |name: &'static str, value: u64| BTreeMap::from([(name, value)]);
-    let received =
-        |name| vectors.named(name).map_or(0, |vector| indices().map(|index| vector.sum(index)).sum());
-    let (received4, received6) = (received("/if/ip4"), received("/if/ip6"));
-    let protocols = [("ip", mib("InReceives", received4)), ("ip6", mib("InReceives", received6))];
-    Ok(json::Netstat { protocols: BTreeMap::from(protocols) })
+/// What came before that which it needs, and what had no consequence.
+fn incomplete(
+    dataplane: &mut Dataplane,
+    words: Words<'_>,
+) -> Result<json::Under<BTreeMap<&'static str, u64>>, Failure> {
+    words.end()?;
+    let Some(vplaned) = dataplane.find_part::<Vplaned>() else {
+        return Err(Failure("there is no vplaned\n".to_owned()));
+    };
+    let counts = vplaned.store().counts();
+    let waiting = (counts.links_waiting + counts.routes_waiting) as u64;
+    let counts = [("incomplete", waiting), ("ignored", counts.ignored.values().sum())];
+    Ok(json::Under("incomplete", BTreeMap::from(counts)))
 }

@@ -9,6 +9,7 @@
 mod changes;
 mod commands;
 mod console;
+mod netstat;
 mod npf;
 mod ports;
 mod rates;

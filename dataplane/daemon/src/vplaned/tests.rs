@@ -406,3 +406,34 @@ fn without_a_section_there_is_nothing_to_show() {
     let refusal = Bed::new("", 1).refusal("show vplaned").to_string();
     assert!(refusal.contains("no section vplaned"), "{refusal}");
 }
+
+#[test]
+fn strangers_messages_and_questions_are_answered_as_their_files_say() {
+    for (path, text) in crate::strangers::files("vplaned") {
+        let mut stand = Stand::new();
+        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with('#')).peekable();
+        while let Some((number, line)) = lines.next() {
+            let place = format!("{}:{}: {line}", path.display(), number + 1);
+            let is_check = |line: &str| line.starts_with("= ") || line.starts_with("! ");
+            let check = lines.next_if(|(_, line)| is_check(line)).map(|(_, line)| line.split_at(2));
+            let (is_good, said) = match line.strip_prefix("> ") {
+                Some(command) => {
+                    let topic = command.split(' ').next().unwrap_or_default();
+                    stand.hear(topic, command.as_bytes());
+                    let failed = stand.failed();
+                    (failed.is_empty(), stand.vplaned().last_error.clone().unwrap_or_default())
+                }
+                None => {
+                    let request = [line.as_bytes().to_vec()];
+                    let reply = console().answer(&mut stand.bed.dataplane, &request);
+                    (reply[0] == b"OK", String::from_utf8_lossy(&reply[1]).into_owned())
+                }
+            };
+            match check {
+                Some(("! ", part)) => assert!(!is_good && said.contains(part), "{place}\nsays: {said}"),
+                Some((_, part)) => assert!(is_good && said.contains(part), "{place}\nsays: {said}"),
+                None => assert!(is_good, "{place}\nsays: {said}"),
+            }
+        }
+    }
+}

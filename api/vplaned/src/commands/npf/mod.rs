@@ -33,6 +33,19 @@ pub struct Npf;
 pub struct AddressRange {
     pub first: IpAddr,
     pub last: IpAddr,
+    /// How it was written: the same addresses in another form are another entry, and shown as they were given.
+    pub form: AddressForm,
+}
+
+/// How addresses of a group were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AddressForm {
+    /// An address alone.
+    Address,
+    /// Address and length.
+    Prefix(u8),
+    /// First and last.
+    Range,
 }
 
 /// What an `npf-cfg` says.
@@ -172,17 +185,18 @@ fn range(words: &mut Words<'_>) -> Result<AddressRange, CommandError> {
     let expected = "ADDRESS, PREFIX/LENGTH or FIRST LAST";
     let first = words.word(expected)?;
     if let Ok(prefix) = first.parse::<ipnet::IpNet>() {
-        return Ok(AddressRange { first: prefix.network(), last: prefix.broadcast() });
+        let form = AddressForm::Prefix(prefix.prefix_len());
+        return Ok(AddressRange { first: prefix.network(), last: prefix.broadcast(), form });
     }
     let first: IpAddr = first.parse().map_err(|_| words.wrong_last(expected))?;
     if words.is_empty() {
-        return Ok(AddressRange { first, last: first });
+        return Ok(AddressRange { first, last: first, form: AddressForm::Address });
     }
     let last: IpAddr = words.value("the last address of the range")?;
     if last.is_ipv4() != first.is_ipv4() || last < first {
         return Err(words.wrong_last("an address of the same family, not before the first"));
     }
-    Ok(AddressRange { first, last })
+    Ok(AddressRange { first, last, form: AddressForm::Range })
 }
 
 fn global(words: &mut Words<'_>) -> Result<NpfCommand, CommandError> {

@@ -152,6 +152,21 @@ impl Store {
         self.groups.get(name)
     }
 
+    /// All groups that have rules, by class and name.
+    pub fn groups(&self) -> impl Iterator<Item = (&GroupName, &Group)> {
+        self.groups.iter()
+    }
+
+    /// What `attach` said: where, as what, which groups, also those that have no rules yet.
+    pub fn attached(&self) -> impl Iterator<Item = (&Attachment, &[GroupName])> {
+        self.attached.iter().map(|(at, groups)| (at, groups.as_slice()))
+    }
+
+    /// All address groups, by name.
+    pub fn address_groups(&self) -> impl Iterator<Item = (&str, &BTreeSet<AddressRange>)> {
+        self.addresses.iter().map(|(name, group)| (name.as_str(), group))
+    }
+
     pub fn address_group(&self, name: &str) -> Option<&BTreeSet<AddressRange>> {
         self.addresses.get(name)
     }

@@ -17,9 +17,14 @@ use serde::{Serialize, Serializer};
 pub use self::interfaces::{
     Address, Addresses, EthernetInfo, Interface, Interfaces, Ip4, LinkState, Rates, Statistics,
 };
-pub use self::npf::{Config, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset};
+pub use self::npf::{
+    AddressEntry, AddressGroup, AddressGroups, AddressLists, AttachPoints, Attached, AttachedGroup,
+    AttachedRuleset, Config, DirectionState, FirewallState, GroupState, IndexedRule, InterfaceState,
+    NamedState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, RuleGroup, RuleGroups, RuleState, State,
+    StateOf, VlanState,
+};
 pub use self::routes::{
-    LOOKUP, Looked, NextHop, NextHopState, NextHopUse, Route, RouteStats, SHOW, SUMMARY, Shown,
+    Asked, LOOKUP, Looked, NextHop, NextHopState, NextHopUse, Route, RouteStats, SHOW, SUMMARY, Shown,
 };
 pub use self::sessions::{
     DataplaneSessions, Session, SessionCounters, SessionDirections, SessionFamilies, SessionFeatures,

@@ -78,24 +78,33 @@ pub struct NextHop {
     pub ifname: Option<String>,
 }
 
-/// What a lookup found.
+/// What a lookup was for.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Asked {
+    /// The longest match of an address.
+    Address { address: IpAddr },
+    /// This very prefix.
+    Prefix { prefix: IpNet },
+}
+
+/// What a lookup found: one element.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Looked {
-    /// By address: the longest match's next hop.
-    Address {
-        address: IpAddr,
+    Found {
         #[serde(flatten)]
-        next_hop: NextHop,
-    },
-    /// By address and length: this very prefix.
-    Prefix {
-        prefix: IpNet,
+        asked: Asked,
+        nh_index: u32,
+        nh_refcount: u32,
+        next_hop: Vec<NextHop>,
+        /// The first of them once more, for who looks for its fields beside the address.
         #[serde(flatten)]
-        next_hop: NextHop,
+        first: Option<NextHop>,
     },
     NoMatch {
-        address: IpAddr,
+        #[serde(flatten)]
+        asked: Asked,
         /// Always `nomatch`.
         state: &'static str,
     },

@@ -565,7 +565,7 @@ fn cli(what: What, add: bool) -> String {
     match what {
         What::Address(on, subnet) => format!("set interface ip address {del}pg{on} {}", address(subnet)),
         What::Neighbor(on, subnet, number) => {
-            format!("set ip neighbor {del}pg{on} {} {}", host(subnet), mac(number))
+            format!("set ip neighbor {del}static pg{on} {} {}", host(subnet), mac(number))
         }
         What::Table(table) => match table_id(table) {
             (IpVersion::V4, id) => format!("ip table {verb} {id}"),

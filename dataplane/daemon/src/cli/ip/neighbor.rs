@@ -32,14 +32,20 @@ struct Views {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     let add = |path: &str| {
-        complete_interface(change(path, add), &["static"])
-            .synopsis("[static] <interface> <address> <mac>")
-            .help("Configure a neighbour; it does not age")
+        complete_interface(
+            change(path, |dataplane, changes, args| set(dataplane, changes, args, true)),
+            &["static", "count", "del"],
+        )
+        .synopsis("<interface> <address> <mac> [static] [count <n>] [del]")
+        .help("Tell of a neighbour as if it had been heard, or configure one that does not age")
     };
     let del = |path: &str| {
-        complete_interface(change(path, del), &[])
-            .synopsis("[static] <interface> <address> [<mac>]")
-            .help("Forget a neighbour, learned or configured")
+        complete_interface(
+            change(path, |dataplane, changes, args| set(dataplane, changes, args, false)),
+            &["count"],
+        )
+        .synopsis("<interface> <address> [<mac>] [count <n>]")
+        .help("Forget a neighbour, learned or configured")
     };
     let flush = |path: &str| {
         complete_interface(Command::new(path, clear), &[])
@@ -53,6 +59,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     };
     vec![
         add("set ip neighbor"),
+        add("ip neighbor"),
         add("ip neighbor add"),
         del("ip neighbor del"),
         del("set ip neighbor del"),
@@ -64,21 +71,70 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     ]
 }
 
-fn add(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
-    // In VPP the word tells such entries from learned ones; what is configured here is always static.
-    let _ = args.keyword("static");
-    let index = interface(args, dataplane, changes)?;
-    changes.add_neighbor(index, args.parse::<IpAddr>("IP address")?, args.parse("MAC address")?);
-    args.finish()
+/// The words of VPP, in any order; `adds`, unless one of them says otherwise. Whoever repeats the command that made a neighbour, with
+/// "del", says its MAC address too.
+fn set(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    args: &mut Args<'_>,
+    mut adds: bool,
+) -> Result<(), CliError> {
+    let (mut index, mut first, mut mac) = (None, None, None);
+    let (mut is_static, mut count) = (false, 1_u32);
+    let most = dataplane.router().neighbors().settings().limit;
+    while !args.is_empty() {
+        if args.keyword("static") {
+            is_static = true;
+        } else if args.keyword("del") || args.keyword("delete") {
+            adds = false;
+        } else if args.keyword("no-fib-entry") {
+            return Err(args.reject("a neighbour always has its route here"));
+        } else if args.keyword("count") {
+            count = args.parse_with("number of neighbours", |word| match word.parse::<u32>() {
+                Ok(count) if (1..=most).contains(&(count as usize)) => Ok(count),
+                _ => Err(format!("expected 1 to {most}, as many as the table takes")),
+            })?;
+        } else if index.is_none() {
+            index = Some(interface(args, dataplane, changes)?);
+        } else if first.is_none() {
+            first = Some(args.parse::<IpAddr>("IP address")?);
+        } else if mac.is_none() {
+            mac = Some(args.parse::<MacAddr>("MAC address")?);
+        } else {
+            return Err(args.unexpected());
+        }
+    }
+    let index = index.map_or_else(|| interface(args, dataplane, changes), Ok)?;
+    let first = first.map_or_else(|| args.parse("IP address"), Ok)?;
+    for step in 0..count {
+        let address =
+            after(first, step).ok_or_else(|| args.reject("the addresses end before the count does"))?;
+        match mac {
+            Some(mac) if adds && is_static => changes.add_neighbor(index, address, following(mac, step)),
+            Some(mac) if adds => changes.tell_neighbor(index, address, following(mac, step)),
+            None if adds => drop(args.parse::<MacAddr>("MAC address")?),
+            _ => changes.delete(Object::Neighbor(index, address)),
+        }
+    }
+    Ok(())
 }
 
-fn del(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
-    let _ = args.keyword("static");
-    let index = interface(args, dataplane, changes)?;
-    changes.delete(Object::Neighbor(index, args.parse("IP address")?));
-    // Whoever repeats the command that made it, with "del", says this too.
-    let _: Option<MacAddr> = args.optional("MAC address")?;
-    args.finish()
+/// The address that is `step` after another.
+fn after(first: IpAddr, step: u32) -> Option<IpAddr> {
+    match first {
+        IpAddr::V4(first) => u32::from(first).checked_add(step).map(|address| IpAddr::V4(address.into())),
+        IpAddr::V6(first) => {
+            u128::from(first).checked_add(step.into()).map(|address| IpAddr::V6(address.into()))
+        }
+    }
+}
+
+/// The MAC address that is `step` after another.
+fn following(first: MacAddr, step: u32) -> MacAddr {
+    let mut wide = [0; 8];
+    wide[2..].copy_from_slice(&first.0);
+    let [.., a, b, c, d, e, f] = (u64::from_be_bytes(wide) + u64::from(step)).to_be_bytes();
+    MacAddr([a, b, c, d, e, f])
 }
 
 fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {

@@ -12,6 +12,7 @@
 //! A stateful rule admits flows (`docs/flow-tracker.md`): as long as there is one, all interfaces look their packets' flows
 //! up, and the other direction of its interface is closed to all but answers. Main thread.
 
+mod address_groups;
 mod compile;
 mod show;
 #[cfg(test)]
@@ -30,7 +31,8 @@ use self::compile::{Compiled, compile};
 use super::changes::Bindings;
 use crate::state::Dataplane;
 
-pub use self::show::{clear, show};
+pub use self::address_groups::address_groups;
+pub use self::show::{attach_points, clear, groups, show, state};
 
 /// The rule after all others.
 const DEFAULT: RuleId = RuleId(0);

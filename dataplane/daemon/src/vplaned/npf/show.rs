@@ -7,7 +7,7 @@ use weft_classify::{Direction, RuleId, RuleSets};
 use weft_engine::InterfaceIndex;
 use weft_stats::Combined;
 use weft_vplaned::commands::Words;
-use weft_vplaned::commands::npf::{AttachPoint, Decision, GroupName, Ruleset};
+use weft_vplaned::commands::npf::{AttachPoint, Decision, Group, GroupName, Ruleset};
 use weft_vplaned::console::{Failure, json};
 
 use super::compile::Compiled;
@@ -53,9 +53,12 @@ impl Selection {
             && (self.rulesets.is_empty() || self.rulesets.contains(&ruleset))
     }
 
+    fn names(&self, group: &GroupName) -> bool {
+        self.group.as_ref().is_none_or(|wanted| wanted == group)
+    }
+
     fn takes(&self, rule: &Compiled) -> bool {
-        self.group.as_ref().is_none_or(|group| *group == rule.group)
-            && self.rule.is_none_or(|number| number == rule.number)
+        self.names(&rule.group) && self.rule.is_none_or(|number| number == rule.number)
     }
 }
 
@@ -147,6 +150,81 @@ fn rule_of(rule: &Compiled, hits: Combined) -> json::NpfRule {
         bytes: hits.bytes,
         packets: hits.packets,
     }
+}
+
+/// `npf-op state`: the counters of firewall rules, where the configuration tree has them. ACLs have no place there.
+pub fn state(filters: &Filters, sets: &RuleSets, words: Words<'_>) -> Result<json::State, Failure> {
+    let selection = Selection::read(words)?;
+    let mut dataplane = Vec::new();
+    for (point, ruleset, groups, key) in filters.in_effect() {
+        let side = match ruleset {
+            Ruleset::FirewallIn => "in",
+            Ruleset::FirewallOut => "out",
+            _ => continue,
+        };
+        let Some(guard) = filters.guards.get(&key).filter(|_| selection.has(&point, ruleset)) else {
+            continue;
+        };
+        let state_of = |name: &GroupName| {
+            let rules = guard.rules.iter().filter(|(rule, _)| rule.group == *name && selection.takes(rule));
+            let rule = rules.map(|(rule, ids)| {
+                let hits = filters.hits(sets, &guard.name, ids);
+                json::RuleState { rule_number: rule.number, bytes: hits.bytes, packets: hits.packets }
+            });
+            json::GroupState { group_name: name.name.clone(), rule: rule.collect() }
+        };
+        let name = groups.iter().filter(|name| selection.names(name)).map(state_of).collect();
+        let state = BTreeMap::from([(side, json::NamedState { name })]);
+        let state = json::FirewallState { firewall: json::DirectionState { state } };
+        let name = point.name();
+        dataplane.push(match name.split_once('.') {
+            None => json::InterfaceState { tagnode: name, of: json::StateOf::Port(state) },
+            Some((port, vlan)) => {
+                let vif = [json::VlanState { tagnode: vlan.to_owned(), state }];
+                json::InterfaceState { tagnode: port.to_owned(), of: json::StateOf::Vlan { vif } }
+            }
+        });
+    }
+    Ok(json::State { dataplane })
+}
+
+/// `npf-op dump groups`: what is wanted, whether or not it is attached or in effect.
+pub fn groups(filters: &Filters) -> json::RuleGroups {
+    let rule_group = |(name, group): (&GroupName, &Group)| json::RuleGroup {
+        group_class: name.class.word(),
+        group: name.name.clone(),
+        rules: group
+            .rules
+            .iter()
+            .map(|(index, rule)| json::IndexedRule { index: *index, rule: rule.text.clone() })
+            .collect(),
+    };
+    json::RuleGroups { rule_groups: filters.store.groups().map(rule_group).collect() }
+}
+
+/// `npf-op dump attach-points`: where groups are to be attached, whether or not the interface is there.
+pub fn attach_points(filters: &Filters) -> json::AttachPoints {
+    let mut attach_points: Vec<json::Attached> = Vec::new();
+    for (at, groups) in filters.store.attached() {
+        let group = |name: &GroupName| json::AttachedGroup {
+            group_class: name.class.word(),
+            group: name.name.clone(),
+        };
+        let ruleset = json::AttachedRuleset {
+            ruleset_type: at.ruleset.word(),
+            groups: groups.iter().map(group).collect(),
+        };
+        let (attach_type, attach_point) = (at.point.kind(), at.point.name());
+        let same =
+            |it: &&mut json::Attached| (it.attach_type, &it.attach_point) == (attach_type, &attach_point);
+        match attach_points.iter_mut().find(same) {
+            Some(known) => known.rulesets.push(ruleset),
+            None => {
+                attach_points.push(json::Attached { attach_type, attach_point, rulesets: vec![ruleset] });
+            }
+        }
+    }
+    json::AttachPoints { attach_points }
 }
 
 /// `npf-op clear`: counters begin anew.

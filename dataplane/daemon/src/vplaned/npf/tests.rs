@@ -343,6 +343,105 @@ fn rules_are_shown_as_clients_expect_and_keep_their_counters() {
 }
 
 #[test]
+fn the_state_of_rules_is_told_where_the_configuration_has_them() {
+    let mut stand = Stand::new();
+    stand.npf(&WEB);
+    stand.npf(&[
+        "npf-cfg add acl:A 10 action=drop proto-final=17",
+        "npf-cfg attach interface:dp0p0s4 acl-out acl:A",
+    ]);
+    stand.npf(&["npf-cfg commit"]);
+    let rule = |number: u32| serde_json::json!({"rule-number": number, "bytes": 0, "packets": 0});
+    let state = |rules: &[u32]| {
+        let rules: Vec<_> = rules.iter().copied().map(rule).collect();
+        serde_json::json!({"dataplane": [{
+            "tagnode": "dp0p0s4",
+            "firewall": {"state": {"in": {"name": [{"group-name": "WEB", "rule": rules}]}}}}]})
+    };
+    assert_eq!(stand.ask("npf-op state all: fw-in fw-out local bridge"), state(&[10, 20]));
+    assert_eq!(stand.ask("npf-op state"), state(&[10, 20]));
+    assert_eq!(stand.ask("npf-op state -r 20 interface:dp0p0s4 fw-in"), state(&[20]));
+    for nothing in
+        ["npf-op state all: nat64 snat dnat", "npf-op state all: acl-out", "npf-op state interface:dp0p0s5"]
+    {
+        assert_eq!(stand.ask(nothing), serde_json::json!({}), "{nothing}");
+    }
+}
+
+#[test]
+fn what_is_wanted_can_be_dumped_before_it_is_in_effect() {
+    let mut stand = Stand::new();
+    assert_eq!(stand.ask("npf-op dump groups"), serde_json::json!({"rule_groups": []}));
+    assert_eq!(stand.ask("npf-op dump attach-points"), serde_json::json!({"attach_points": []}));
+    stand.npf(&[
+        "npf-cfg add fw:F 10 action=accept",
+        "npf-cfg add fw:F 5 action=drop proto-final=6",
+        "npf-cfg add port-group:P 1 80",
+        "npf-cfg attach interface:later0 fw-in fw:F",
+        "npf-cfg attach interface:later0 fw-out fw:F",
+        "npf-cfg attach interface:later0 fw-out fw:G",
+    ]);
+    let groups = serde_json::json!({"rule_groups": [
+        {"group_class": "port-group", "group": "P", "rules": [{"index": 1, "rule": "80"}]},
+        {"group_class": "fw", "group": "F", "rules": [
+            {"index": 5, "rule": "action=drop proto-final=6"}, {"index": 10, "rule": "action=accept"}]}]});
+    assert_eq!(stand.ask("npf-op dump groups"), groups);
+    let group = |name: &str| serde_json::json!({"group_class": "fw", "group": name});
+    let points = serde_json::json!({"attach_points": [{
+        "attach_type": "interface", "attach_point": "later0", "rulesets": [
+            {"ruleset_type": "fw-in", "groups": [group("F")]},
+            {"ruleset_type": "fw-out", "groups": [group("F"), group("G")]}]}]});
+    assert_eq!(stand.ask("npf-op dump attach-points"), points);
+}
+
+#[test]
+fn address_groups_are_shown_in_both_forms() {
+    let mut stand = Stand::new();
+    assert_eq!(stand.ask("npf-op fw show address-group"), serde_json::json!({"address-groups": []}));
+    stand.npf(&[
+        "npf-cfg fw table create B",
+        "npf-cfg fw table add A 10.0.0.0/25",
+        "npf-cfg fw table add A 10.0.0.128/25",
+        "npf-cfg fw table add A 10.1.0.1",
+        "npf-cfg fw table add A 10.2.0.1 10.2.0.2",
+        "npf-cfg fw table add A 2001:db8::/32",
+    ]);
+    let prefix = |prefix: &str, mask: u8| serde_json::json!({"type": 0, "prefix": prefix, "mask": mask});
+    let range = serde_json::json!({"type": 1, "start": "10.2.0.1", "end": "10.2.0.2"});
+    let host = serde_json::json!({"type": 0, "prefix": "10.1.0.1"});
+    let given = serde_json::json!([prefix("10.0.0.0", 25), prefix("10.0.0.128", 25), host, range]);
+    let six = serde_json::json!([prefix("2001:db8::", 32)]);
+    let both = stand.ask("npf-op fw show address-group name=A");
+    let first = serde_json::json!({
+        "name": "A", "id": 0, "ipv4": {"list-entries": given}, "ipv6": {"list-entries": six}});
+    assert_eq!(both["address-group"], first);
+    let second =
+        serde_json::json!([{"name": "A", "id": 0, "ipv4": {"entries": given}, "ipv6": {"entries": six}}]);
+    assert_eq!(both["address-groups"], second);
+    // All of them, one after the other.
+    let next = stand.ask("npf-op fw show address-group af=all list=all tree=all id=1");
+    assert_eq!(next["address-group"]["name"], "B");
+    assert_eq!(stand.ask("npf-op fw show address-group list=all id=2"), serde_json::json!({}));
+    // A range by its prefixes, and all of the group by the fewest.
+    let parts = serde_json::json!([prefix("10.2.0.1", 32), prefix("10.2.0.2", 32)]);
+    let detail = stand.ask("npf-op fw show address-group name=A af=ipv4 list=all");
+    assert_eq!(detail["address-group"]["ipv4"]["list-entries"][3]["range-prefixes"], parts);
+    let detail = stand.ask("npf-op fw show address-group name=A af=ipv4 option=detail");
+    assert_eq!(detail["address-groups"][0]["ipv4"]["entries"][3]["entries"], parts);
+    let fewest = serde_json::json!([prefix("10.0.0.0", 24), prefix("10.1.0.1", 32), parts[0], parts[1]]);
+    let optimal = stand.ask("npf-op fw show address-group optimal af=ipv4 name=A");
+    assert_eq!(optimal["address-group"], serde_json::json!({"name": "A", "id": 0, "ipv4": {"tree": fewest}}));
+    let optimal = stand.ask("npf-op fw show address-group af=ipv4 name=A option=optimal");
+    assert_eq!(optimal["address-groups"][0]["ipv4"]["entries"], fewest);
+    let brief = serde_json::json!({"address-groups": [{"name": "A", "id": 0}, {"name": "B", "id": 1}]});
+    assert_eq!(stand.ask("npf-op fw show address-group option=brief"), brief);
+    // What was given in one form is taken back in that form.
+    stand.npf(&["npf-cfg fw table remove A 10.1.0.1/32", "npf-cfg fw table remove A 10.2.0.1 10.2.0.2"]);
+    let left = stand.ask("npf-op fw show address-group name=A af=ipv4 option=tree");
+    assert_eq!(left["address-groups"][0]["ipv4"]["entries"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn sessions_follow_what_is_set() {
     let mut stand = Stand::new();
     let configured = *stand.bed.dataplane.flows().settings();
