@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Clients that send what they should not.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use weft_binapi::Retval;
@@ -83,6 +84,39 @@ fn a_message_that_is_too_long_ends_the_connection() {
     client.stream.write_all(&[0xff; 16]).unwrap();
     assert!(client.is_closed());
     daemon.client("good").ping();
+}
+
+#[test]
+fn unfinished_messages_of_all_clients_take_no_more_than_their_share() {
+    let options = Options { longest: 1 << 20, incoming: 4 << 20, ..Options::default() };
+    let daemon = Daemon::with(options, 0);
+    let mut good = daemon.client("good");
+    // Each announces a message of nearly a megabyte, and keeps its last byte.
+    let half = &frame(&[0; (1 << 20) - 64])[..(1 << 20) - 65];
+    let mut clients: Vec<Peer> = (0..8).map(|number| daemon.client(&format!("half{number}"))).collect();
+    for client in &mut clients {
+        // One that is let go may be so while it still writes.
+        let _ = client.stream.write_all(half);
+        good.ping();
+        client.stream.set_nonblocking(true).unwrap();
+    }
+    let is_gone = |client: &mut Peer| match client.stream.read(&mut [0]) {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    };
+    let begun = Instant::now();
+    let mut gone = 0;
+    while gone < 4 && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::yield_now();
+        gone = clients.iter_mut().map(is_gone).filter(|gone| *gone).count();
+    }
+    assert!((4..8).contains(&gone), "{gone} of 8 were let go");
+    // What they took is free again.
+    drop(clients);
+    let mut late = daemon.client("late");
+    late.send(1, &CliInband { cmd: "x".repeat(900_000) });
+    assert_eq!(late.receive::<CliInbandReply>().0, 1);
+    good.ping();
 }
 
 #[test]

@@ -60,12 +60,12 @@ pub struct Table {
 use Column::{Number, Text};
 const INTERFACES: &[Column] = &[
     Text("Name"),
-    Text("State"),
     Number("rx pkt/s"),
     Number("rx bit/s"),
     Number("tx pkt/s"),
     Number("tx bit/s"),
     Number("drops/s"),
+    Text("State"),
     Number("rx total"),
     Number("tx total"),
     Number("drops total"),
@@ -167,12 +167,12 @@ fn some(value: Option<f64>, text: fn(f64) -> String) -> String {
 fn interface_cells(row: &Interface) -> Vec<String> {
     vec![
         row.name.clone(),
-        row.state.clone(),
         si(row.rx.packets_per_second),
         si(row.rx.bits_per_second),
         si(row.tx.packets_per_second),
         si(row.tx.bits_per_second),
         si(row.drops_per_second),
+        row.state.clone(),
         row.rx.total_packets.to_string(),
         row.tx.total_packets.to_string(),
         row.total_drops.to_string(),

@@ -221,10 +221,10 @@ fn a_frame_as_text() {
          rx 500 pkt/s 400k bit/s  tx 450 pkt/s 360k bit/s  drops 50/s  buffers 25.0 % used\n\
          \n\
          Interfaces\n\
-         Name  rx pkt/s  rx bit/s  tx pkt/s  tx bit/s  drops/s  rx total  tx total  drops total\n\
-         p0         500      400k         0         0       50      2000         0          200\n\
-         p1           0         0       450      360k        0         0      1800            0\n\
-         idle         0         0         0         0        0         0         0            0\n\
+         Name  rx pkt/s  rx bit/s  tx pkt/s  tx bit/s  drops/s  State  rx total  tx total  drops total\n\
+         p0         500      400k         0         0       50  up         2000         0          200\n\
+         p1           0         0       450      360k        0  up            0      1800            0\n\
+         idle         0         0         0         0        0  up            0         0            0\n\
          \n\
          Nodes\n\
          Name        pkt/s  calls/s  vectors/call  clocks/pkt  time %\n\
@@ -254,11 +254,11 @@ fn a_full_screen() {
     assert_eq!(lines[1], "rx 500 pkt/s 400k bit/s  tx 450 pkt/s 360k bit/s  drops 50/s  buffers 25.0 % use");
     assert_eq!(
         lines[2],
-        format!("{:66}8 of 9 columns", "1 Interfaces  2 Nodes  3 Drops  4 Workers  5 Events")
+        format!("{:65}9 of 10 columns", "1 Interfaces  2 Nodes  3 Drops  4 Workers  5 Events")
     );
-    assert_eq!(lines[3], "Name  rx pkt/s  rx bit/s  tx pkt/s  tx bit/s  drops/s  rx total  tx total");
-    assert_eq!(lines[4], "p0         500      400k         0         0       50      2000         0");
-    assert_eq!(lines[6], "idle         0         0         0         0        0         0         0");
+    assert_eq!(lines[3], "Name  rx pkt/s  rx bit/s  tx pkt/s  tx bit/s  drops/s  State  rx total  tx total");
+    assert_eq!(lines[4], "p0         500      400k         0         0       50  up         2000         0");
+    assert_eq!(lines[6], "idle         0         0         0         0        0  up            0         0");
     assert_eq!(lines[7], "");
     assert_eq!(lines[23], "q quit  Tab 1-5 pane  arrows scroll  s sorted by activity  p pause");
 }
