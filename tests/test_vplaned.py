@@ -256,6 +256,8 @@ def test_an_address_of_vrrp_is_the_hosts_and_what_has_no_effect_is_said_once(dri
     address, mac = f"{a.host_ip.rpartition('.')[0]}.200", "00:00:5e:00:01:07"
     net.router.ip("link", "add", "vrrp0", "link", "dp0p0", "address", mac, "type", "macvlan", "mode", "bridge")
     net.router.ip("link", "set", "vrrp0", "up")
+    # Else the port itself answers for all addresses of the host.
+    net.router.sysctl(net__ipv4__conf__dp0p0__arp_ignore=1)
     net.router.ip("addr", "add", f"{address}/32", "dev", "vrrp0")
 
     def resolved():

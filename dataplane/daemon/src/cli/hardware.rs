@@ -7,7 +7,7 @@ use weft_cli::{Command, Reply};
 use weft_devices::device::Device;
 use weft_engine::InterfaceIndex;
 
-use super::{center, complete_interface, left, optional_interface, row};
+use super::{center, complete_interface, left, present_interface, row};
 use crate::ports::placement::thread;
 use crate::state::Dataplane;
 
@@ -44,7 +44,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 let brief = args.keyword("brief");
                 // VPP shows more with these; here all is shown.
                 let _ = brief || args.keyword("verbose") || args.keyword("detail");
-                let only = optional_interface(args, dataplane)?;
+                let only = if !args.is_empty() { Some(present_interface(args, dataplane)?) } else { None };
+                let _ = args.keyword("verbose") || args.keyword("detail");
+                args.finish()?;
                 let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
                 let devices = dataplane.devices().iter().filter(|(index, _)| wanted(index));
                 let mut interfaces: Vec<Hardware> =

@@ -98,16 +98,21 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         )
         .synopsis("<interface>")
         .help("Features that packets of an interface pass"),
-        Command::new("clear interfaces", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            dataplane.collect_device_counters();
-            let (baselines, control) = dataplane.part_and_control::<Baselines>();
-            let all = control.interfaces().iter().map(|(index, _)| index);
-            baselines.clear_interfaces(&control.engine().counters, all);
-            Ok(Reply::empty())
-        })
-        .help("Count interface counters from zero again"),
+        clear("clear interfaces"),
+        clear("clear hardware-interfaces"),
     ]
+}
+
+fn clear(path: &str) -> Command<Dataplane> {
+    Command::new(path, |dataplane: &mut Dataplane, args| {
+        args.finish()?;
+        dataplane.collect_device_counters();
+        let (baselines, control) = dataplane.part_and_control::<Baselines>();
+        let all = control.interfaces().iter().map(|(index, _)| index);
+        baselines.clear_interfaces(&control.engine().counters, all);
+        Ok(Reply::empty())
+    })
+    .help("Count interface counters from zero again")
 }
 
 fn view(dataplane: &Dataplane, index: InterfaceIndex, interface: &Interface) -> View {

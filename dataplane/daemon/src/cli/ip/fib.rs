@@ -10,7 +10,7 @@ use weft_control::{ChangeSet, Configured, Owner};
 use weft_nodes::fib::{
     DropKind, Forward, ForwardKind, Ip4, Ip6, IpPrefix, LoadBalanceId, PathTarget, RouteView,
 };
-use weft_nodes::interface::TableIndex;
+use weft_nodes::interface::{IpVersion, TableIndex};
 
 use super::super::{center, row};
 use super::{Words, words};
@@ -77,11 +77,16 @@ enum Scope<F: Configured> {
 
 pub fn commands<F: Configured>() -> Vec<Command<Dataplane>> {
     let help = "routes and what they resolve to; for an address the route that its packets take";
-    vec![
-        Command::new(format!("show {} fib", F::COMMAND), show::<F>)
+    let show = |path: String| {
+        Command::new(path, show::<F>)
             .synopsis("[table <id>] [summary|mtrie|detail|<prefix>|<address>]")
-            .help(format!("{} {help}", F::NAME)),
-    ]
+            .help(format!("{} {help}", F::NAME))
+    };
+    let mut all = vec![show(format!("show {} fib", F::COMMAND)), show(format!("show {} route", F::COMMAND))];
+    if F::VERSION == IpVersion::V6 {
+        all.push(show("show ipv6 route".to_owned()));
+    }
+    all
 }
 
 #[derive(Serialize)]

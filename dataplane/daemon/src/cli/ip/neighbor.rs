@@ -61,9 +61,13 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         add("set ip neighbor"),
         add("ip neighbor"),
         add("ip neighbor add"),
+        // As it was called before there was IPv6.
+        add("set ip arp"),
         del("ip neighbor del"),
         del("set ip neighbor del"),
         neighbors("show ip neighbors", None),
+        neighbors("show ip arp", Some(IpVersion::V4)),
+        neighbors("show arp", Some(IpVersion::V4)),
         neighbors("show ip4 neighbors", Some(IpVersion::V4)),
         neighbors("show ip6 neighbors", Some(IpVersion::V6)),
         flush("clear ip neighbors"),

@@ -11,6 +11,7 @@ use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
 use weft_control::{ChangeSet, Configured, Owner, Purpose, StepError};
 use weft_nodes::fib::{Action, DropKind, PathTarget, Preference, RouteError, RoutePath};
 use weft_nodes::interface::{TableIndex, by_family};
+use weft_nodes::router::TableId;
 
 use super::super::refused;
 use super::words;
@@ -30,6 +31,9 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         command("ip route del", Verb::Delete)
             .synopsis("<prefix> [count <n>] [table <id>] [via ...]")
             .help("Delete the command line's route to a prefix, or only these paths of it; others keep theirs, and are named"),
+        command("ip route delete", Verb::Delete)
+            .synopsis("<prefix> [count <n>] [table <id>] [via ...]")
+            .help("The same as ip route del"),
     ]
 }
 
@@ -44,11 +48,37 @@ enum Verb {
     Delete,
 }
 
+/// What is said of a route beside its prefix and its paths, before or after them.
+#[derive(Clone, Copy)]
+struct Options {
+    count: u32,
+    /// Its number: which family it is of is known when the prefix is.
+    table: TableId,
+    preference: Preference,
+}
+
+impl Options {
+    /// Takes one of them, if it is next.
+    fn take(&mut self, args: &mut Args<'_>) -> Result<bool, CliError> {
+        if args.keyword("count") {
+            self.count = args.parse_with("number of routes", number)?;
+        } else if args.keyword("table") {
+            self.table = args.parse_with("table", |word| word.parse().map_err(|_| "a table is a number"))?;
+        } else if args.keyword("preference") {
+            self.preference = Preference(args.parse("preference")?);
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
+
 /// The prefix says which family the route is of.
 fn run(dataplane: &mut Dataplane, args: &mut Args<'_>, verb: Verb) -> Result<Reply, CliError> {
-    let count = if args.keyword("count") { args.parse_with("number of routes", number)? } else { 1 };
+    let mut options = Options { count: 1, table: 0, preference: Preference::default() };
+    while options.take(args)? {}
     let first = args.parse_with("prefix", prefix)?;
-    by_family!(first, IpNet(_), F => run_of::<F>(dataplane, args, verb, (first, count)))
+    by_family!(first, IpNet(_), F => run_of::<F>(dataplane, args, verb, (first, options)))
 }
 
 /// Notes the routes of a file that is one change; else makes them, many in several turns.
@@ -56,7 +86,7 @@ fn run_of<F: Configured>(
     dataplane: &mut Dataplane,
     args: &mut Args<'_>,
     verb: Verb,
-    prefixes: (IpNet, u32),
+    prefixes: (IpNet, Options),
 ) -> Result<Reply, CliError> {
     if dataplane.collected().is_some() {
         dataplane.collect(|dataplane, collected| {
@@ -185,25 +215,19 @@ fn read<F: Configured>(
     changes: &mut ChangeSet,
     args: &mut Args<'_>,
     verb: Verb,
-    (first, mut count): (IpNet, u32),
+    (first, mut options): (IpNet, Options),
 ) -> Result<Routes<F, impl Iterator<Item = F::Net> + use<F>>, CliError> {
-    let mut table = TableIndex(0);
-    let mut preference = Preference::default();
     let mut paths = Vec::new();
     loop {
-        if args.keyword("count") {
-            count = args.parse_with("number of routes", number)?;
-        } else if args.keyword("table") {
-            table = super::table::<F>(args, dataplane, changes)?;
-        } else if args.keyword("preference") {
-            preference = Preference(args.parse("preference")?);
-        } else if args.keyword("via") {
+        if args.keyword("via") {
             paths.push(path(dataplane, changes, args)?);
-        } else {
+        } else if !options.take(args)? {
             break;
         }
     }
     args.finish()?;
+    let Options { count, table, preference } = options;
+    let table = changes.table::<F>(dataplane, table).map_err(refused)?;
     if paths.is_empty() && verb != Verb::Delete {
         return Err(args.reject("a route needs a path: expected via"));
     }
@@ -280,6 +304,9 @@ fn target<F: Configured>(
         ("blackhole", PathTarget::Drop(DropKind::Blackhole)),
         ("unreachable", PathTarget::Drop(DropKind::Unreachable)),
         ("prohibit", PathTarget::Drop(DropKind::Prohibit)),
+        // VPP's words for the two.
+        ("null-send-unreach", PathTarget::Drop(DropKind::Unreachable)),
+        ("null-send-prohibit", PathTarget::Drop(DropKind::Prohibit)),
         ("local", PathTarget::Local),
         ("punt", PathTarget::Punt),
     ];

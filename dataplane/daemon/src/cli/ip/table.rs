@@ -58,6 +58,10 @@ fn del<F: Configured>(
 ) -> Result<(), CliError> {
     let id = args.parse("table")?;
     args.finish()?;
+    // To delete what is not there is no error in VPP; of changes that are made together each has to be one.
+    if dataplane.collected().is_none() && changes.table::<F>(dataplane, id).is_err() {
+        return Ok(());
+    }
     changes.delete_table::<F>(dataplane, id).map_err(refused)
 }
 
