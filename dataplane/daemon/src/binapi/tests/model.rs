@@ -182,10 +182,8 @@ impl Model {
             }
             What::Table(id) => {
                 for id in tables_of(who, id) {
+                    // To say it again is no error.
                     let owners = self.tables.entry(id).or_default();
-                    if who == Who::Cli && owners.contains(&who) && !again {
-                        return false;
-                    }
                     owners.retain(|other| *other != who);
                     owners.push(who);
                 }
@@ -736,11 +734,9 @@ async fn run(fronts: &Fronts, steps: Vec<Step>) {
             Step::Delete(Who::Cli, What::Mtu(..)) => continue,
             Step::Delete(who, what) if can(*who, *what) => {
                 let done = fronts.change(*who, *what, false).await;
-                // By message, to delete a route or table that is not there is no error; by command, a route.
-                let by_habit = matches!(
-                    (who, what),
-                    (Who::Agent(_), What::Table(_) | What::Route(..)) | (Who::Cli, What::Route(..))
-                );
+                // To delete a route or table that is not there is no error.
+                let by_habit =
+                    matches!((who, what), (Who::Agent(_) | Who::Cli, What::Table(_) | What::Route(..)));
                 assert!(model.delete(*who, *what) == done || by_habit && done, "{step:?}");
             }
             Step::Again(on, with) => {
