@@ -327,7 +327,7 @@ fn a_thousand_interfaces_scroll() {
     let lines = screen(&mut app, 80, 24);
     assert_eq!(
         lines[2],
-        format!("{:52}1-19 of 1000, 6 of 9 columns", "1 Interfaces"),
+        format!("{:51}1-19 of 1000, 7 of 10 columns", "1 Interfaces"),
         "before the other panes"
     );
     assert!(lines[4].starts_with("GigabitEthernet0/8/0000 "));
