@@ -15,7 +15,7 @@
 //!
 //! # Readers
 //! Workers read while the main thread writes. Lines are never changed once a reader can see them, but for single entries: a
-//! region is built again from its runs ([`regions`]), and one store shows all of it. Old lines are used again when all
+//! region, or a line of a large one, is built again from its runs ([`regions`]), and one store shows all of it. Old lines are used again when all
 //! workers were quiescent. So each address shows its old or its new route. A batch may move the route of an address between
 //! root and table, and a reader between its two loads could see neither; a lookup that found nothing therefore looks again.
 
@@ -242,7 +242,7 @@ impl Lookup<Ip6> for Fib6 {
 #[derive(Clone, Copy, Debug)]
 pub struct Fib6Settings {
     /// Lines of 64 bytes for routes longer than /24, old and new ones together: until workers have let go of the old ones, a
-    /// batch needs up to three times what the table has. At most 12,582,912 (768 MB, when used), enough for 3,000,000 routes.
+    /// batch may need several times what the table has. At most 12,582,912 (768 MB, when used), enough for 2,000,000 routes.
     pub lines: u32,
     /// From how many routes on lines ask for huge pages.
     pub huge_pages_from: usize,

@@ -76,6 +76,19 @@ impl Line {
         &self.entries
     }
 
+    /// Where the run that leads to another line begins and ends, unless the line does there.
+    pub fn ends(&self, to: Entry) -> (Option<u16>, Option<u16>) {
+        let bound = |place: usize| {
+            let four = self.bounds[place / 4].load(Ordering::Relaxed);
+            (four >> (place % 4 * 16)) as u16 ^ Self::INVERTED
+        };
+        let leads = |place: &usize| Entry::load(&self.entries[*place]) == to;
+        // Where there are fewer runs, the last one stands there again.
+        let first = (0..Self::RUNS).find(leads).unwrap_or(0);
+        let last = (0..Self::RUNS).rfind(leads).unwrap_or(0);
+        (first.checked_sub(1).map(bound), (last + 1 < Self::RUNS).then(|| bound(last)))
+    }
+
     /// Fills a line that no reader can see, with at least one run.
     pub fn fill(&self, runs: &[Bound]) {
         debug_assert!((1..=Self::RUNS).contains(&runs.len()));

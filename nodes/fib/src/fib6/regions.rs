@@ -2,8 +2,9 @@
 //! The regions of the IPv6 forwarding table as the main thread has them, and the way from there to lines.
 //!
 //! A region is a sorted list of runs, which is changed at will; what was changed is built into new lines when it is to be
-//! shown, the regions furthest down first. So a batch of thousands of routes in one region builds it once. A region that says
-//! nothing of its own any more becomes an entry again where it begins.
+//! shown, the regions furthest down first. So a batch of thousands of routes in one region builds it once. Of a large region that
+//! was changed in one place only the lowest lines of that place are built, as long as they have room. A region that says nothing
+//! of its own any more becomes an entry again where it begins.
 //!
 //! An entry holds the length of the prefix that wrote it, also where a region has inherited it. So a change finds its own
 //! entries by their length, and needs no other record of the routes.
@@ -15,6 +16,13 @@ use weft_engine::qsbr::Domain;
 use super::line::{Bound, Line, Place};
 use super::{Depth, Entry, Fib6, Fib6Error, LINES, TABLE_LENGTH, slot};
 use crate::blocks::Blocks;
+
+/// From how many runs on a region has spare room in its lines: it has three levels of them.
+const LARGE: usize = Line::RUNS * Line::RUNS;
+/// For how many runs: a route is one, and what follows it is another.
+const SPARE: usize = 2;
+/// Most lines that are built one by one.
+const PATCHED: usize = 8;
 
 /// Where a run leads.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,7 +52,8 @@ struct Region {
     runs: Vec<Run>,
     /// What readers see; empty before it was shown.
     shown: Entry,
-    changed: bool,
+    /// Where that is not what the runs say: from the first to the last.
+    changed: Option<[u16; 2]>,
 }
 
 impl Region {
@@ -85,6 +94,11 @@ impl Region {
             }
         }
         self.runs.drain(kept + 1..end);
+    }
+
+    /// More lines than are needed to show it.
+    fn most_lines(&self) -> usize {
+        PATCHED + 2 * self.runs.len().div_ceil(Line::RUNS)
     }
 
     /// The entry that says all that it says, if the prefix is one that does not end here.
@@ -132,8 +146,9 @@ impl Regions {
     /// quiescent in between, so all that there is afterwards must fit twice beside what there is.
     pub fn check_room(&self, additions: impl Iterator<Item = Ipv6Net>) -> Result<(), Fib6Error> {
         let needed: usize = additions.map(lines_for).sum();
-        // Additions to a large region can make it higher by a line for each of its levels: less than half of what it has.
-        let all = self.in_use + self.in_use / 2 + self.promised + needed;
+        // Additions to a large region can make it higher by a line for each of its levels: less than half of what it has. And
+        // less than all that it has may be patched in vain.
+        let all = self.in_use * 5 / 2 + self.promised + needed;
         match needed == 0 || LINES - self.lines.left() + 2 * all <= self.limit as usize {
             true => Ok(()),
             false => Err(Fib6Error::LinesExhausted { limit: self.limit }),
@@ -164,7 +179,7 @@ impl Regions {
                     let region = &mut self.regions[number as usize];
                     let run = region.cut(bits, bits).start;
                     region.runs[run].to = To::Region(below);
-                    self.mark(number);
+                    self.mark(number, [bits; 2]);
                     below
                 }
             };
@@ -226,7 +241,7 @@ impl Regions {
         }
         region.join(runs);
         if changed {
-            self.mark(number);
+            self.mark(number, [first, last]);
         }
         for number in below {
             self.change_region(number, change);
@@ -235,7 +250,7 @@ impl Regions {
 
     fn create(&mut self, place: Place, above: Above, first: u16, entry: Entry) -> u32 {
         let runs = vec![Run { first, to: To::Route(entry) }];
-        let region = Region { place, above, runs, shown: Entry::EMPTY, changed: false };
+        let region = Region { place, above, runs, shown: Entry::EMPTY, changed: None };
         let number = match self.free.pop() {
             Some(number) => {
                 self.regions[number as usize] = region;
@@ -246,15 +261,19 @@ impl Regions {
                 self.regions.len() as u32 - 1
             }
         };
-        self.mark(number);
+        self.mark(number, [first; 2]);
         number
     }
 
-    fn mark(&mut self, number: u32) {
+    /// Notes that a region is not shown as it is, from a number to another.
+    fn mark(&mut self, number: u32, [first, last]: [u16; 2]) {
         let region = &mut self.regions[number as usize];
-        if !region.changed {
-            region.changed = true;
-            self.changed[usize::from(region.place.0)].push(number);
+        match &mut region.changed {
+            Some(range) => *range = [first.min(range[0]), last.max(range[1])],
+            None => {
+                region.changed = Some([first, last]);
+                self.changed[usize::from(region.place.0)].push(number);
+            }
         }
     }
 
@@ -266,14 +285,18 @@ impl Regions {
         for place in (0..self.changed.len()).rev() {
             for number in std::mem::take(&mut self.changed[place]) {
                 let region = &mut self.regions[number as usize];
-                region.changed = false;
+                let Some(range) = region.changed.take() else { continue };
                 let inherited = region.inherited();
-                if inherited.is_none() && 2 * region.runs.len().div_ceil(Line::RUNS) > self.lines.left() {
+                let is_large = region.runs.len() > LARGE;
+                if inherited.is_none() && region.most_lines() > self.lines.left() {
                     debug_assert!(region.shown.leads_on(), "there is room for additions");
-                    self.mark(number);
+                    self.mark(number, range);
                     continue;
                 }
                 let before = region.shown;
+                if is_large && before.leads_on() && self.patch(fib, number, range, &mut old) {
+                    continue;
+                }
                 if before.leads_on() {
                     let lines = old.len();
                     lines_of(fib, before, &mut old);
@@ -305,7 +328,7 @@ impl Regions {
                 let run = region.run(bits);
                 region.runs[run].to = To::Route(entry);
                 region.join(run..run + 1);
-                self.mark(above);
+                self.mark(above, [bits; 2]);
             }
         }
     }
@@ -314,26 +337,16 @@ impl Regions {
     fn build(&mut self, fib: &Fib6, number: u32, before: Entry) {
         let region = &self.regions[number as usize];
         let (place, above) = (region.place, region.above);
-        let entry = |to| match to {
-            To::Route(entry) => entry,
-            To::Region(below) => self.regions[below as usize].shown,
-        };
-        let mut level: Vec<Bound> = region.runs.iter().map(|run| (run.first, entry(run.to))).collect();
+        let mut level: Vec<Bound> = region.runs.iter().map(|run| (run.first, self.entry(run.to))).collect();
+        // The lowest lines of a large region have room for what is changed next.
+        let mut most = if level.len() > LARGE { Line::RUNS - SPARE } else { Line::RUNS };
         loop {
             // As many lines as there must be, filled alike.
-            let count = level.len().div_ceil(Line::RUNS);
+            let count = level.len().div_ceil(most);
             let start = |line: usize| level.len() * line / count;
-            let (blocks, in_use) = (&mut self.lines, &mut self.in_use);
-            let next: Vec<Bound> = (0..count)
-                .map(|number| {
-                    let runs = &level[start(number)..start(number + 1)];
-                    let line = blocks.allocate().expect("as many were left");
-                    fib.lines[line as usize].fill(runs);
-                    *in_use += 1;
-                    (runs[0].0, Entry::to_line(line, place))
-                })
-                .collect();
-            level = next;
+            let lines = (0..count).map(|line| &level[start(line)..start(line + 1)]);
+            level = lines.map(|runs| (runs[0].0, self.line(fib, place, runs))).collect();
+            most = Line::RUNS;
             if count == 1 {
                 break;
             }
@@ -342,33 +355,92 @@ impl Regions {
         self.regions[number as usize].shown = shown;
         match above {
             Above::Slot(slot) => shown.store(&fib.table[slot as usize]),
-            // Otherwise it is built yet.
-            Above::Run(above, bits) if !self.regions[above as usize].changed => {
-                self.lead(fib, self.regions[above as usize].shown, bits, before, shown);
+            Above::Run(above, bits) if self.regions[above as usize].changed.is_none() => {
+                let line = lowest(fib, self.regions[above as usize].shown, bits).line;
+                debug_assert_eq!(fib.lines[line.line()].find(bits), before);
+                lead(&fib.lines[line.line()], before, shown);
             }
-            Above::Run(..) => {}
+            // It has yet to be built, and here, too.
+            Above::Run(above, bits) => self.mark(above, [bits; 2]),
         }
     }
 
-    /// Has the run that leads to `before` lead to `after`.
-    fn lead(&self, fib: &Fib6, mut region: Entry, bits: u16, before: Entry, after: Entry) {
-        let line = loop {
-            let line = &fib.lines[region.line()];
-            let next = line.find(bits);
-            if !(next.leads_on() && next.place() == region.place()) {
-                break line;
+    fn entry(&self, to: To) -> Entry {
+        match to {
+            To::Route(entry) => entry,
+            To::Region(below) => self.regions[below as usize].shown,
+        }
+    }
+
+    /// A new line, which no reader can see yet.
+    fn line(&mut self, fib: &Fib6, place: Place, runs: &[Bound]) -> Entry {
+        let line = self.lines.allocate().expect("as many were left");
+        fib.lines[line as usize].fill(runs);
+        self.in_use += 1;
+        Entry::to_line(line, place)
+    }
+
+    /// Builds the lowest lines of a region anew that say anything between two numbers; `false`: they have no room, or are
+    /// many, or are all that there is.
+    fn patch(&mut self, fib: &Fib6, number: u32, [mut at, last]: [u16; 2], old: &mut Vec<u32>) -> bool {
+        let (place, shown) = (self.regions[number as usize].place, self.regions[number as usize].shown);
+        for _ in 0..PATCHED {
+            let way = lowest(fib, shown, at);
+            let Some(above) = way.above else { return false };
+            let region = &self.regions[number as usize];
+            let end =
+                way.end.map_or(region.runs.len(), |end| region.runs.partition_point(|run| run.first < end));
+            let runs = &region.runs[region.run(way.start.unwrap_or(region.runs[0].first))..end];
+            if runs.len() > Line::RUNS {
+                return false;
             }
-            region = next;
-        };
-        debug_assert_eq!(line.find(bits), before);
-        let entries = line.entries().iter();
-        entries.filter(|word| Entry::load(word) == before).for_each(|word| after.store(word));
+            let runs: Vec<Bound> = runs.iter().map(|run| (run.first, self.entry(run.to))).collect();
+            let line = self.line(fib, place, &runs);
+            lead(&fib.lines[above.line()], way.line, line);
+            old.push(way.line.line() as u32);
+            self.in_use -= 1;
+            match way.end {
+                Some(end) if end <= last => at = end,
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// Lines that are in use, or that a reader may still see.
     #[cfg(test)]
     pub fn lines(&self) -> [usize; 2] {
         [self.in_use, self.lines.in_use()]
+    }
+}
+
+/// Has the runs of a line that lead to `before` lead to `after`.
+fn lead(line: &Line, before: Entry, after: Entry) {
+    let entries = line.entries().iter();
+    entries.filter(|word| Entry::load(word) == before).for_each(|word| after.store(word));
+}
+
+/// One of the lowest lines of a region.
+struct Lowest {
+    line: Entry,
+    /// What leads to it, if it is not all of the region.
+    above: Option<Entry>,
+    /// Where it begins and ends, unless the region does there.
+    start: Option<u16>,
+    end: Option<u16>,
+}
+
+/// The lowest line of a region that is shown in which `bits` are.
+fn lowest(fib: &Fib6, region: Entry, bits: u16) -> Lowest {
+    let mut way = Lowest { line: region, above: None, start: None, end: None };
+    loop {
+        let line = &fib.lines[way.line.line()];
+        let next = line.find(bits);
+        if !(next.leads_on() && next.place() == region.place()) {
+            return way;
+        }
+        let (start, end) = line.ends(next);
+        way = Lowest { line: next, above: Some(way.line), start: start.or(way.start), end: end.or(way.end) };
     }
 }
 

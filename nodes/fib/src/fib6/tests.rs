@@ -134,7 +134,7 @@ proptest! {
     #[test]
     fn a_crowded_region_equals_a_naive_longest_match(
         batches in prop::collection::vec(prop::collection::vec((crowded(), 0u32..4), 1..200), 1..5),
-        single in prop::collection::vec((crowded(), 0u32..4), 1..20),
+        single in prop::collection::vec((crowded(), 0u32..4), 1..100),
     ) {
         let mut bed = Bed::new();
         let fib = bed.writer.reader();
@@ -163,6 +163,24 @@ fn a_full_region_is_found_and_its_lines_come_back() {
     bed.domain.reclaim();
     let first = |number: u32| site(number).network().to_bits();
     assert!((0..1 << 16).all(|number| fib.lookup(first(number)) == id(number)));
+    // What changes in one place builds one line there.
+    let before = bed.writer.regions.lines()[0];
+    for (site, lines) in [(site(5), 1), (site(0x8000), 2)] {
+        bed.writer.insert(site, LoadBalanceId(9)).unwrap();
+        bed.writer.show(&mut bed.domain);
+        assert!(bed.writer.regions.lines()[1] - before <= lines, "{site}");
+    }
+    bed.domain.reclaim();
+    for number in [5, 0x8000] {
+        assert_eq!(
+            [number - 1, number, number + 1].map(|number| fib.lookup(first(number))),
+            [id(number - 1), LoadBalanceId(9), id(number + 1)]
+        );
+        bed.writer.insert(site(number), id(number)).unwrap();
+    }
+    bed.writer.show(&mut bed.domain);
+    bed.domain.reclaim();
+    assert!((0..1 << 16).all(|number| fib.lookup(first(number)) == id(number)));
     // Of a region below, only where it begins is stored.
     let lines = bed.writer.regions.lines()[0];
     bed.writer.insert(net("2001:db8:8000:1::/64"), LoadBalanceId(9)).unwrap();
@@ -175,7 +193,15 @@ fn a_full_region_is_found_and_its_lines_come_back() {
     bed.domain.reclaim();
     assert_eq!(fib.lookup(net("2001:db8:8000:2::/64").network().to_bits()), LoadBalanceId(9));
     assert_eq!(fib.lookup(first(0x8000)), id(0x8000));
-    for subnet in ["2001:db8:8000:1::/64", "2001:db8:8000:2::/64"] {
+    // Both here and there.
+    bed.writer.insert(net("2001:db8:8000:3::/64"), LoadBalanceId(9)).unwrap();
+    bed.writer.insert(site(5), LoadBalanceId(9)).unwrap();
+    bed.writer.show(&mut bed.domain);
+    bed.domain.reclaim();
+    assert_eq!(bed.writer.regions.lines(), [lines + 1, lines + 1]);
+    assert_eq!(fib.lookup(net("2001:db8:8000:3::/64").network().to_bits()), LoadBalanceId(9));
+    assert_eq!(fib.lookup(first(5)), LoadBalanceId(9));
+    for subnet in ["2001:db8:8000:1::/64", "2001:db8:8000:2::/64", "2001:db8:8000:3::/64"] {
         bed.writer.remove(&mut bed.domain, net(subnet), Some((site(0x8000), id(0x8000))));
     }
     bed.writer.show(&mut bed.domain);
