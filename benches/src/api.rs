@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use weft_binapi::api::fib_types::FibPath;
+use ipnet::Ipv6Net;
+use weft_binapi::api::fib_types::{FibPath, FibPathNhProto};
 use weft_binapi::api::ip::{IpRoute, IpRouteAddDel, IpRouteAddDelReply};
 use weft_binapi::api::memclnt::{SockclntCreate, SockclntCreateReply};
 use weft_binapi::api::weft_batch::{
@@ -25,7 +26,9 @@ use weft_binapi::codec::Reader;
 use weft_binapi::frame::{ClientIndex, Context, Envelope, HEADER, MessageId};
 use weft_binapi::message::{Message, Reply};
 
+use crate::random::Random;
 use crate::report::Rounds;
+use crate::shape;
 
 /// Options of `api`.
 #[derive(Args)]
@@ -47,27 +50,42 @@ pub struct Options {
 const SINGLE: u32 = 1_000;
 const PIPELINED: u32 = 100_000;
 const BATCH: u32 = 1_000_000;
+/// IPv6's full table.
+const FULL: usize = 200_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs all of it.
 pub fn run(options: &Options) -> Result<()> {
     let daemon = Daemon::start(options)?;
     let mut client = Client::connect(&daemon.folder.join("api.sock"))?;
-    let mut figures: [(&str, Rounds); 5] = [
+    let full: Vec<Ipv6Net> = shape::routes(FULL, &mut Random::new(1)).into_iter().collect();
+    let mut figures: [(&str, Rounds); 7] = [
         ("ms, 1,000 routes one by one", Rounds::default()),
         ("thousand a second, 100,000 added", Rounds::default()),
         ("thousand a second, 100,000 deleted", Rounds::default()),
         ("ms, a batch that adds 1,000,000", Rounds::default()),
         ("ms, a batch that deletes 1,000,000", Rounds::default()),
+        ("ms, a batch that adds 200,000 of IPv6", Rounds::default()),
+        ("ms, a batch that deletes them", Rounds::default()),
     ];
     for _ in 0..options.rounds {
         let single = client.one_by_one()?.as_secs_f64() * 1e3;
         let pipelined = |took: Duration| f64::from(PIPELINED) / took.as_secs_f64() / 1e3;
         let added = pipelined(client.pipelined(true)?);
         let deleted = pipelined(client.pipelined(false)?);
-        let batch = client.batch(true)?.as_secs_f64() * 1e3;
-        let undone = client.batch(false)?.as_secs_f64() * 1e3;
-        let values = [single, added, deleted, batch, undone];
+        let mut batch = |is_add| {
+            let routes = client.routes(BATCH, is_add)?;
+            Ok::<_, anyhow::Error>(client.batch(routes, BATCH)?.as_secs_f64() * 1e3)
+        };
+        let (batch, undone) = (batch(true)?, batch(false)?);
+        let mut batch6 = |is_add| {
+            let mut routes = Vec::new();
+            (0..)
+                .zip(&full)
+                .try_for_each(|(number, net)| client.frame(&route6(number, *net, is_add), &mut routes))?;
+            Ok::<_, anyhow::Error>(client.batch(routes, FULL as u32)?.as_secs_f64() * 1e3)
+        };
+        let values = [single, added, deleted, batch, undone, batch6(true)?, batch6(false)?];
         figures.iter_mut().zip(values).for_each(|((_, rounds), value)| rounds.add(value));
     }
     println!("== routes over the binary API; min / median / max of {} rounds", options.rounds);
@@ -88,7 +106,7 @@ impl Daemon {
         std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let words = format!(
             "unix {{ nodaemon runtime-dir {} }} cpu {{ main-core {} corelist-workers {} }} \
-             interfaces {{ loopback 0 {{ ip address 192.0.2.1/24 state up }} }}",
+             interfaces {{ loopback 0 {{ ip address 192.0.2.1/24 ip address 2001:db8::1/64 state up }} }}",
             folder.display(),
             options.core,
             options.worker_core
@@ -204,17 +222,17 @@ impl Client {
         Ok(())
     }
 
-    fn batch(&mut self, is_add: bool) -> Result<Duration> {
+    fn batch(&mut self, routes: Vec<u8>, count: u32) -> Result<Duration> {
         let mut bytes = Vec::new();
         self.frame(&WeftBatchBegin { flags: WeftBatchFlags::QUIET }, &mut bytes)?;
-        bytes.extend(self.routes(BATCH, is_add)?);
+        bytes.extend(routes);
         self.frame(&WeftBatchCommit {}, &mut bytes)?;
         let start = Instant::now();
         self.stream.write_all(&bytes)?;
         self.reply::<WeftBatchBeginReply>()?;
         let reply: WeftBatchCommitReply = self.reply()?;
         let took = start.elapsed();
-        ensure!(reply.applied == BATCH, "{} of {BATCH} routes were applied", reply.applied);
+        ensure!(reply.applied == count, "{} of {count} routes were applied", reply.applied);
         Ok(took)
     }
 }
@@ -232,4 +250,16 @@ fn route(number: u32, is_add: bool) -> IpRouteAddDel {
     path.nh.address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2 + (number % 16) as u8)).into();
     let route = IpRoute { prefix: (prefix, 24).into(), paths: vec![path], ..IpRoute::default() };
     IpRouteAddDel { is_add, is_multipath: false, route }
+}
+
+fn route6(number: u32, net: Ipv6Net, is_add: bool) -> IpRouteAddDel {
+    let mut path = FibPath { weight: 1, proto: FibPathNhProto::IP6, ..FibPath::default() };
+    path.nh.address =
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2 + (number % 16) as u16)).into();
+    let prefix = (IpAddr::V6(net.addr()), net.prefix_len()).into();
+    IpRouteAddDel {
+        is_add,
+        is_multipath: false,
+        route: IpRoute { prefix, paths: vec![path], ..IpRoute::default() },
+    }
 }
