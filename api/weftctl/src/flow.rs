@@ -100,7 +100,8 @@ struct Shown {
     waiting: bool,
     verdict: String,
     mark: u32,
-    interface: u32,
+    /// None if it has gone.
+    interface: Option<u32>,
     /// Sent by who began, and by the other side.
     packets: [u64; 2],
     bytes: [u64; 2],
@@ -200,7 +201,8 @@ fn rate_line(flow: &Shown) -> String {
 
 fn details(out: &mut dyn Write, flow: &Flow) -> io::Result<()> {
     writeln!(out, "{}", line(&Shown::from(*flow)))?;
-    writeln!(out, "  table {} interface {} mark {}", flow.key.table(), flow.interface, flow.mark)?;
+    let interface = flow.interface.map_or_else(|| "none".to_owned(), |index| index.to_string());
+    writeln!(out, "  table {} interface {interface} mark {}", flow.key.table(), flow.mark)?;
     writeln!(out, "  verdict {} age {:.1}", flow.verdict, flow.age.as_secs_f64())
 }
 

@@ -4,7 +4,6 @@
 //! One bounded ring per worker. When it is full the news is lost, counted; nothing waits for the main thread.
 
 use rtrb::Producer;
-use weft_engine::InterfaceIndex;
 use weft_engine::clock::Tsc;
 use weft_engine::wait::Waker;
 use weft_flow_map::{Direction, FlowId, Key, Side};
@@ -74,8 +73,6 @@ pub struct News {
     pub key: Key,
     /// Who sent the first packet.
     pub initiator: Direction,
-    /// Where that came in.
-    pub interface: InterfaceIndex,
     /// What.
     pub what: What,
 }

@@ -148,6 +148,11 @@ impl FlowTrack {
         self.shard.clear_later(flows, lease);
     }
 
+    /// An interface goes: its flows part with it, soon; `lease` is held until then.
+    pub fn interface_goes(&mut self, interface: InterfaceIndex, lease: Lease) {
+        self.shard.interface_goes(interface, lease);
+    }
+
     /// Ends all flows that there are, soon.
     pub fn clear_all(&mut self) {
         self.shard.clear_all();

@@ -192,6 +192,11 @@ impl Clocks {
         Clocks { timeouts, ..*self }
     }
 
+    /// Clocks per second.
+    pub fn per_second(&self) -> f64 {
+        self.clock.per_second()
+    }
+
     /// How long a flow may idle. Not per packet: when a flow begins, changes its state, or has idled for long.
     pub fn idle(&self, protocol: Protocol, state: State, reset: bool) -> u64 {
         self.clock.clocks(self.timeouts.of(protocol, state, reset))

@@ -33,7 +33,7 @@ use crate::parse::{Parsed, plain, rare};
 use crate::settings::{Clocks, Mode, Policy, Settings, Shared};
 use crate::slots::Slots;
 use crate::wheel::Wheel;
-use life::Doomed;
+use life::{Doomed, Gone};
 
 /// Ticks of the wheel: no flow ends later than this after its time, while the worker has time.
 const TICK: Duration = Duration::from_millis(100);
@@ -130,6 +130,8 @@ pub struct Shard {
     sweep: Option<u32>,
     /// Flows that are to be cleared.
     doomed: VecDeque<Doomed>,
+    /// Interfaces that go.
+    gone: VecDeque<Gone>,
 }
 
 impl Shard {
@@ -145,20 +147,8 @@ impl Shard {
     ) -> io::Result<Shard> {
         let workers = workers.max(1);
         let capacity = settings.flows.div_ceil(workers).max(1);
-        let share = |all: u32| all.div_ceil(workers as u32);
-        let buckets = match settings.rate {
-            Some(rate) => {
-                let bucket = || {
-                    TokenBucket::new(
-                        clock.per_second(),
-                        share(rate.per_second).into(),
-                        share(rate.burst).into(),
-                    )
-                };
-                shared.modes.iter().map(|_| bucket()).collect()
-            }
-            None => Box::default(),
-        };
+        let clocks = Clocks::new(*clock, settings.timeouts);
+        let buckets = shared.modes.iter().map_while(|_| Shard::bucket(&clocks, settings, workers)).collect();
         let slots = Slots::new(thread, capacity, clock)?;
         slots.publish(now);
         Ok(Shard {
@@ -168,7 +158,7 @@ impl Shard {
             beginners: Beginners::new(capacity)?,
             fragments: Fragments::new(clock.clocks(settings.timeouts.fragment))?,
             seed: Seed::random(),
-            clocks: Clocks::new(*clock, settings.timeouts),
+            clocks,
             settings: *settings,
             most: settings.share(workers),
             workers,
@@ -180,7 +170,15 @@ impl Shard {
             orphans: Vec::with_capacity(life::BATCH),
             sweep: None,
             doomed: VecDeque::new(),
+            gone: VecDeque::new(),
         })
+    }
+
+    /// This worker's share of the new flows of an interface, if there is a limit.
+    fn bucket(clocks: &Clocks, settings: &Settings, workers: usize) -> Option<TokenBucket> {
+        let share = |all: u32| all.div_ceil(workers as u32).into();
+        let rate = settings.rate?;
+        Some(TokenBucket::new(clocks.per_second(), share(rate.per_second), share(rate.burst)))
     }
 
     /// Other limits, policies and timeouts from now on; flows that idle end by the new timeouts when the old ones are over.

@@ -196,16 +196,24 @@ impl FlowTracker {
         Ok(())
     }
 
-    /// An interface is about to be deleted: no longer tracks its flows, ends those that wait for a verdict, and leaves
-    /// no packet that could count for the next interface with its index.
+    /// An interface is about to be deleted: no longer tracks its flows, ends those that wait for a verdict, has the others part
+    /// with it (they may go on by another interface), and leaves no packet that could count for the next interface with its
+    /// index. `lease` is held until all of it is done.
     pub fn interface_leaves(
         &mut self,
         engine: &mut Engine,
         interface: InterfaceIndex,
         lease: &Lease,
     ) -> Result<(), FlowError> {
-        self.end_flows(engine, lease, move |flow| flow.waiting && flow.interface == interface.0);
         let node = self.node;
+        self.now_and_later(engine, lease, move |engine, _, lease| {
+            let lease = lease.clone();
+            engine.post_all(move |worker| {
+                if let Some(track) = worker.node_mut::<FlowTrack>(node) {
+                    track.interface_goes(interface, lease);
+                }
+            });
+        });
         engine.post_all(move |worker| {
             if let Some((track, buffers)) = worker.node_and_buffers::<FlowTrack>(node) {
                 track.hold.disown(buffers, interface);

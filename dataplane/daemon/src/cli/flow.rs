@@ -9,6 +9,7 @@ use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::settings::{FLOW_TRACKING, flow_tracking};
 use weft_control::{ChangeSet, Decision, StepError};
+use weft_engine::InterfaceIndex;
 use weft_flow::FlowTracker;
 use weft_flow::counts::{Count, NAMES};
 use weft_flow::news::{News, What};
@@ -153,7 +154,7 @@ impl Filter {
             && self.port.is_none_or(|port| ends.iter().any(|end| end.port == port))
             && self.protocol.is_none_or(|protocol| flow.key.protocol() == protocol)
             && self.state.is_none_or(|state| flow.state == state)
-            && self.interface.is_none_or(|interface| flow.interface == interface)
+            && self.interface.is_none_or(|interface| flow.interface == Some(interface))
             && (!self.waiting || flow.waiting)
     }
 }
@@ -186,7 +187,6 @@ struct Views {
 }
 
 fn view(dataplane: &Dataplane, flow: &Flow) -> View {
-    let name = weft_engine::InterfaceIndex(flow.interface);
     View {
         id: flow.id.to_string(),
         protocol: IpProtocol(flow.key.protocol()).to_string(),
@@ -197,7 +197,9 @@ fn view(dataplane: &Dataplane, flow: &Flow) -> View {
         waiting: flow.waiting,
         verdict: flow.verdict.to_string(),
         mark: flow.mark,
-        interface: dataplane.interface_name(name),
+        interface: flow
+            .interface
+            .map_or_else(|| "none".to_owned(), |it| dataplane.interface_name(InterfaceIndex(it))),
         packets: flow.sides.map(|side| side.packets),
         bytes: flow.sides.map(|side| side.bytes),
         age: flow.age.as_secs_f64(),

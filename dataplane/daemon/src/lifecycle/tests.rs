@@ -80,6 +80,45 @@ fn one_flow(bed: &mut Bed) -> Flow {
 }
 
 #[test]
+fn flows_of_an_interface_that_is_gone_do_not_count_for_the_next_one_with_its_index() {
+    let mut bed = Bed::new("flow { interface-flows 1 }", 1);
+    let make = |bed: &mut Bed, port: u16| {
+        for command in [
+            "create packet-generator interface pg0 hw-addr 02:00:00:00:00:07",
+            "set interface ip address pg0 10.0.0.254/24",
+            "set interface state pg0 up",
+            "flow enable pg0",
+            &format!(
+                "packet-generator new {{ name s limit 1 source pg0 \
+                 data {{ IP4: 1.2.3 -> 200.0.7 UDP: 10.0.0.1 -> 10.9.0.2 UDP: {port} -> 2 incrementing 18 }} }}"
+            ),
+        ] {
+            bed.text(command);
+        }
+        bed.dataplane.interfaces().find("pg0").expect("it was created")
+    };
+    let first = make(&mut bed, 1);
+    assert_eq!(one_flow(&mut bed).interface, Some(first.0));
+    bed.text("delete packet-generator interface pg0");
+    let given_out_again = bed.dataplane.settle(Duration::from_secs(10), |dataplane| {
+        dataplane.interfaces().reserve("").is_ok_and(|next| next.index() == first)
+    });
+    assert!(given_out_again, "when its worker has looked through the flows");
+    assert_eq!(make(&mut bed, 2), first);
+    bed.text("packet-generator enable-stream s");
+    bed.rest();
+    let of = |bed: &Bed, interface: Option<u32>| {
+        let tracker = bed.dataplane.flows().tracker().expect("flows are tracked");
+        tracker.flows().filter(|flow| flow.interface == interface).count()
+    };
+    assert_eq!((of(&bed, None), of(&bed, Some(first.0))), (1, 1), "each has its one flow");
+    let shown = bed.json("show flow");
+    let names: Vec<&str> =
+        shown["flows"].as_array().unwrap().iter().filter_map(|it| it["interface"].as_str()).collect();
+    assert!(names.contains(&"none") && names.contains(&"pg0"), "{names:?}");
+}
+
+#[test]
 fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
     let mut bed = Bed::new("", 1);
     for command in [

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
-use weft_nodes::ip4::Ip4;
 
 use weft_engine::InterfaceIndex;
 use weft_flow::settings::{Settings, Timeouts};
 use weft_flow_map::{Flow, FlowId, State};
+use weft_nodes::ip4::{Ip4, TableIndex};
 use weft_vplaned::commands::npf::Store;
 use weft_vplaned::commands::{CommandError, SessionSetting, Words};
 use weft_vplaned::console::{Failure, json};
@@ -114,16 +114,15 @@ fn session(
     let patience = settings.patience(flow);
     let left = patience.saturating_sub(flow.idle);
     let [out, back] = flow.sides;
-    let index = InterfaceIndex(flow.interface);
-    let table = dataplane.interfaces().get(index).map(|interface| interface.ip4.table);
+    let table = TableIndex(flow.key.table().into());
     json::Session {
-        vrf_id: table.and_then(|table| dataplane.router().table::<Ip4>(table)).map_or(0, |table| table.id),
+        vrf_id: dataplane.router().table::<Ip4>(table).map_or(0, |table| table.id),
         src_addr: IpAddr::V4(from.address),
         src_port: from.port,
         dst_addr: IpAddr::V4(to.address),
         dst_port: to.port,
         proto: flow.key.protocol(),
-        interface: name(index),
+        interface: flow.interface.map_or_else(String::new, |index| name(InterfaceIndex(index))),
         time_to_expire: left.as_secs() as u32,
         state_expire_window: patience.as_secs() as u32,
         state: flow.state as u32,
@@ -161,7 +160,9 @@ impl Filter {
             && self.source_port.is_none_or(|port| port == from.port)
             && self.destination_port.is_none_or(|port| port == to.port)
             && self.protocol.is_none_or(|protocol| protocol == flow.key.protocol())
-            && self.interface.as_ref().is_none_or(|wanted| *wanted == name(InterfaceIndex(flow.interface)))
+            && self.interface.as_ref().is_none_or(|wanted| {
+                flow.interface.is_some_and(|index| *wanted == name(InterfaceIndex(index)))
+            })
     }
 
     /// `saddr A sport P daddr A dport P proto N`, with `any` for what does not matter.

@@ -180,8 +180,8 @@ pub struct Flow {
     pub verdict: Verdict,
     /// The mark.
     pub mark: u32,
-    /// Interface of the first packet.
-    pub interface: u32,
+    /// Interface of the first packet, unless it has gone.
+    pub interface: Option<u32>,
     /// What the initiator sent, and what the other side sent.
     pub sides: [Side; 2],
     /// Time since the first packet.

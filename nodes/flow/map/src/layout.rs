@@ -71,7 +71,8 @@ pub struct Entry {
     pub version: AtomicU64,
     /// Time of the first packet.
     pub created: AtomicU64,
-    /// Interface that the first packet came in by (low half) and that of the first answer (high half, `u32::MAX`: none yet).
+    /// Interface that the first packet came in by (low half) and that of the first answer (high half). `u32::MAX`: none yet, or
+    /// the interface has gone.
     pub interfaces: AtomicU64,
     /// The mark (low half); the high half belongs to the worker.
     pub mark: AtomicU64,

@@ -182,7 +182,7 @@ impl Table {
             admitted: state_word & (3 << state::ADMITTED) != 0,
             verdict: Verdict::from_word(state_word),
             mark: word(offset_of!(Entry, mark)) as u32,
-            interface: word(offset_of!(Entry, interfaces)) as u32,
+            interface: Some(word(offset_of!(Entry, interfaces)) as u32).filter(|index| *index != u32::MAX),
             sides: [side(initiator), side(initiator.reverse())],
             age: self.since(now, word(offset_of!(Entry, created))),
             idle: self.since(now, word(offset_of!(Entry, seen))),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What befalls a flow without a packet of its own: time, a verdict, an operator.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use weft_engine::clock::Tsc;
 use weft_engine::{InterfaceIndex, Lease};
@@ -17,6 +17,14 @@ use crate::slots;
 
 /// Flows that are looked at together.
 pub(super) const BATCH: usize = 32;
+
+/// An interface that goes, and where the search for its flows has come to.
+pub(crate) struct Gone {
+    interface: InterfaceIndex,
+    from: u32,
+    /// Held until all have been found.
+    _lease: Lease,
+}
 
 /// What is to be cleared.
 pub(crate) enum Doomed {
@@ -37,7 +45,6 @@ impl Shard {
             id: self.slots.id(slot),
             key: entry.key(),
             initiator: slots::initiator(entry.state.load(Relaxed)),
-            interface: InterfaceIndex(entry.interfaces.load(Relaxed) as u32),
             what,
         };
         if !self.teller.as_mut().is_some_and(|teller| teller.tell(news)) {
@@ -68,9 +75,7 @@ impl Shard {
             entry.mark.store(0, Relaxed);
         }
         self.tell(now, slot, what);
-        if let Some(flows) = self.shared.flows.get(interface.index()) {
-            flows.fetch_sub(1, Relaxed);
-        }
+        self.count_at(interface, |flows| flows.fetch_sub(1, Relaxed));
         self.counts.one(match why {
             Ending::Cleared => Count::Cleared,
             Ending::Displaced => Count::Displaced,
@@ -110,8 +115,9 @@ impl Shard {
             let closed = slots::state_of(self.slots.at(slot).state.load(Relaxed)) == State::Closed;
             self.forget(slot, hash, now, if closed { Ending::Closed } else { Ending::Idle });
         }
+        let parts = self.part_with_interfaces(now);
         let sweeps = self.sweep_on(now);
-        count == BATCH || sweeps
+        count == BATCH || parts || sweeps
     }
 
     /// Nobody has decided about a flow in time.
@@ -181,6 +187,60 @@ impl Shard {
     /// Ends all flows that there are, likewise.
     pub(crate) fn clear_all(&mut self) {
         self.sweep = Some(0);
+    }
+
+    /// An interface goes: flows that its packets have begun no longer count as its own, for the next one with its index has
+    /// none of them; those of them that wait for a verdict end. [`Shard::age`] does a few at a time. Then it drops `lease`.
+    pub(crate) fn interface_goes(&mut self, interface: InterfaceIndex, lease: Lease) {
+        self.gone.push_back(Gone { interface, from: 0, _lease: lease });
+    }
+
+    /// Looks at a few slots for flows of interfaces that go; says whether there are more.
+    fn part_with_interfaces(&mut self, now: Tsc) -> bool {
+        let Some(Gone { interface, from, .. }) = self.gone.front() else { return false };
+        let (interface, from) = (*interface, *from);
+        let to = (from + BATCH as u32).min(self.slots.high_water());
+        (from..to).for_each(|slot| self.slots.prefetch(slot));
+        for slot in from..to {
+            self.part_with(now, slot, interface);
+        }
+        match self.gone.front_mut() {
+            Some(gone) if to < self.slots.high_water() => gone.from = to,
+            _ => {
+                if let (Some(bucket), Some(fresh)) = (
+                    self.buckets.get_mut(interface.index()),
+                    Shard::bucket(&self.clocks, &self.settings, self.workers),
+                ) {
+                    *bucket = fresh;
+                }
+                self.gone.pop_front();
+            }
+        }
+        !self.gone.is_empty()
+    }
+
+    fn part_with(&mut self, now: Tsc, slot: u32, interface: InterfaceIndex) {
+        let entry = self.slots.at(slot);
+        let (word, interfaces) = (entry.state.load(Relaxed), entry.interfaces.load(Relaxed));
+        if word & state::STATE == 0 {
+            return;
+        }
+        let [first, answers] = [interfaces as u32, (interfaces >> 32) as u32].map(InterfaceIndex);
+        if first == interface && word & state::WAITING != 0 {
+            self.clear(now, self.slots.id(slot));
+            return;
+        }
+        let unless_gone = |index| if index == interface { InterfaceIndex::NONE } else { index };
+        let [low, high] = [first, answers].map(|index| u64::from(unless_gone(index).0));
+        entry.interfaces.store(low | high << 32, Relaxed);
+        if first == interface {
+            self.count_at(interface, |flows| flows.fetch_sub(1, Relaxed));
+        }
+    }
+
+    /// Counts a flow of an interface, or one less; one that has gone has none.
+    fn count_at(&self, interface: InterfaceIndex, count: impl FnOnce(&AtomicU32) -> u32) {
+        self.shared.flows.get(interface.index()).map(count);
     }
 
     /// Clears a few flows; says whether there are more.

@@ -7,6 +7,7 @@ mod oracle;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use weft_engine::Lease;
 use weft_flow_map::{Flow, State, Table};
 use weft_nodes::headers::build::{Packet, ipv4};
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, TcpFlags};
@@ -340,6 +341,50 @@ fn new_flows_are_limited_and_known_ones_are_not() {
     assert!(later[..25].iter().all(|outcome| matches!(outcome, Outcome::Flow { .. })));
     assert!(later[25..].iter().all(|outcome| *outcome == Outcome::Refused(Why::InterfaceLimit)));
     assert_eq!(shard.active(), 25);
+}
+
+#[test]
+fn flows_part_with_an_interface_that_goes() {
+    const P1: InterfaceIndex = InterfaceIndex(1);
+    let now = Tsc(1 << 40);
+    let rate = Some(Rate { per_second: 1, burst: 40 });
+    let settings = Settings { rate, interface_flows: Some(40), ..settings(256, true, false) };
+    let shared = Arc::new(Shared::new(2));
+    let mut shard = shard(&settings, &shared, now);
+    let begin = |shard: &mut Shard, interface, from| {
+        let packet = ipv4(A, B).udp(from, 53).build();
+        let outcome = shard.packet(now, 0, Arrival { data: &packet, bytes: 28, interface });
+        matches!(outcome, Outcome::Flow { .. } | Outcome::Wait { .. })
+    };
+    // Forty on each, of which a quarter of those on P1 wait for a verdict; P0 answers one of P1's.
+    for port in 0..40 {
+        shared.modes[1].store(if port < 10 { Mode::Agent } else { Mode::Track } as u8, Relaxed);
+        assert!(begin(&mut shard, P0, 1000 + port) && begin(&mut shard, P1, 2000 + port));
+    }
+    assert!(!begin(&mut shard, P1, 2040), "as many as the interface may have");
+    let counted = || [0, 1].map(|interface| shared.flows[interface].load(Relaxed));
+    assert_eq!(counted(), [40, 40]);
+    let lease = Lease::new(());
+    shard.interface_goes(P1, lease.clone());
+    while shard.age(now) {
+        assert_eq!(lease.holders(), 2, "it is held until all have been found");
+    }
+    assert_eq!(lease.holders(), 1);
+    assert_eq!(counted(), [40, 0]);
+    shard.publish(now);
+    let of = |interface: Option<InterfaceIndex>| {
+        let index = interface.map(|interface| interface.0);
+        table(&shard).flows().filter(|flow| flow.interface == index).count()
+    };
+    assert_eq!((of(Some(P0)), of(Some(P1)), of(None)), (40, 0, 30), "those that waited have ended");
+    // The next one with the index has all that it may have; that the others end takes nothing away from it.
+    for port in 0..40 {
+        assert!(begin(&mut shard, P1, 3000 + port), "{port}");
+    }
+    assert!(!begin(&mut shard, P1, 3040));
+    shard.clear_all();
+    while shard.age(now) {}
+    assert_eq!((counted(), shard.active()), ([0, 0], 0));
 }
 
 /// A flood of SYNs neither keeps a new connection out nor ends one that is established.

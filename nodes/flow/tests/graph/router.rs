@@ -106,7 +106,7 @@ fn packets_of_both_directions_are_one_flow_and_are_forwarded() {
     let flow = it.only_flow();
     assert_eq!(
         (flow.state, flow.answered, flow.interface),
-        (State::Established, true, it.bed.ports[0].index.0)
+        (State::Established, true, Some(it.bed.ports[0].index.0))
     );
     assert_eq!(
         (flow.from().to_string(), flow.to().to_string()),
