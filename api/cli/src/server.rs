@@ -13,13 +13,13 @@ use std::{cell::RefCell, fmt, io, net::SocketAddr, path::Path, rc::Rc, time::Dur
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    net::{UnixListener, UnixStream},
+    net::UnixStream,
     task::yield_now,
     time::sleep,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use weft_background::Rights;
-use weft_sockets::SocketFile;
+use weft_sockets::{Listener, Process};
 
 use crate::{
     Completion,
@@ -27,7 +27,7 @@ use crate::{
     error::CliError,
     protocol::{self, Hello, Request, Response},
     reply::{Later, Rendering, Reply, Turn},
-    socket::{listen_at, send_all},
+    socket::{BACKLOG, send_all},
     tree::CommandTree,
     waiting::{Next, Waiting},
 };
@@ -37,24 +37,17 @@ pub use weft_sockets::BindError;
 /// Who is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// A process of this machine, as the kernel says (SO_PEERCRED, unix(7)).
-    Local { pid: Option<i32>, uid: u32, gid: u32 },
+    /// A process of this machine.
+    Local(Process),
     /// Somebody behind TCP.
     Remote(SocketAddr),
 }
 
 impl Peer {
-    /// Who is at the other end of `stream`, and what rights that gives.
-    pub(crate) fn of(stream: &UnixStream) -> io::Result<(Peer, Rights)> {
-        let cred = stream.peer_cred()?;
-        let (uid, gid) = (cred.uid(), cred.gid());
-        Ok((Peer::Local { pid: cred.pid(), uid, gid }, Rights::of_peer(stream, uid, gid)?))
-    }
-
     /// The user, if the kernel knows.
     pub(crate) fn uid(self) -> Option<u32> {
         match self {
-            Peer::Local { uid, .. } => Some(uid),
+            Peer::Local(process) => Some(process.uid),
             Peer::Remote(_) => None,
         }
     }
@@ -63,8 +56,7 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Peer::Local { pid: Some(pid), uid, gid } => write!(f, "process {pid} (uid {uid}, gid {gid})"),
-            Peer::Local { pid: None, uid, gid } => write!(f, "a process (uid {uid}, gid {gid})"),
+            Peer::Local(process) => process.fmt(f),
             Peer::Remote(address) => address.fmt(f),
         }
     }
@@ -154,9 +146,8 @@ impl Options {
 
 /// A listening socket; its file disappears with it.
 pub struct Server {
-    listener: UnixListener,
+    listener: Listener,
     options: Rc<Options>,
-    _file: SocketFile,
 }
 
 impl Server {
@@ -164,31 +155,16 @@ impl Server {
     ///
     /// Must be called within a tokio runtime.
     pub fn bind(path: &Path, options: Options) -> Result<Self, BindError> {
-        let (listener, file) = listen_at(path, options.group)?;
-        Ok(Self { listener, options: Rc::new(options), _file: file })
+        let listener = Listener::bind(path, options.group, BACKLOG, "a CLI")?;
+        Ok(Self { listener, options: Rc::new(options) })
     }
 
     /// Serves clients until dropped. Must run inside a [`tokio::task::LocalSet`].
     pub async fn serve(self, service: Rc<dyn Service>) {
         let clients = Clients::new(self.options.max_clients);
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of descriptors or memory: the next turn may find some, but not at once.
-                    warn!(%error, "cannot accept a CLI client");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let options = self.options.clone();
-            let (peer, rights) = match Peer::of(&stream) {
-                Ok(known) => known,
-                Err(error) => {
-                    warn!(%error, "a CLI client without credentials is refused");
-                    continue;
-                }
-            };
+            let (stream, process, rights) = self.listener.accept().await;
+            let (peer, options) = (Peer::Local(process), self.options.clone());
             let Some(ticket) = clients.enter(peer.uid()) else {
                 tokio::task::spawn_local(refuse_crowd(stream, options));
                 continue;

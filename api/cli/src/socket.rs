@@ -1,25 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The sockets of the servers, and writing to clients that may not read.
+//! Writing to clients that may not read.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
-    net::UnixListener,
     time::timeout,
 };
-use weft_sockets::{BindError, Kind, Options, SocketFile};
 
 /// Clients that may wait to be accepted.
-const BACKLOG: i32 = 64;
-
-/// Listens at `path`, for the owner and the group. Must be called within a tokio runtime.
-pub(crate) fn listen_at(path: &Path, group: Option<u32>) -> Result<(UnixListener, SocketFile), BindError> {
-    let options = Options { kind: Kind::Stream, group, backlog: BACKLOG };
-    let (fd, file) = weft_sockets::listen_at(path, options)?;
-    let failed = |source| BindError::Io { action: "listen at", path: path.to_owned(), source };
-    Ok((UnixListener::from_std(fd.into()).map_err(failed)?, file))
-}
+pub(crate) const BACKLOG: i32 = 64;
 
 /// Sends all of it, or gives up on a client that takes nothing for `patience`.
 pub(crate) async fn send_all(

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use weft_binapi::Retval;
 use weft_binapi::api::memclnt::{ControlPing, ControlPingReply};
 use weft_binapi::message::{Cursor, Dump, Event, Message, MessageInfo, Reply, Request, Stream};
+use weft_sockets::Backoff;
 
-use crate::backoff::Backoff;
 use crate::connection::connect;
 use crate::driver::{Answer, Driver, Outgoing, Part, Question, Subscription, read};
 use crate::error::Error;

@@ -17,7 +17,8 @@ use weft_binapi::codec::Reader;
 use weft_binapi::frame::{Context, Envelope, MessageId};
 use weft_binapi::message::{Class, Message, MessageInfo};
 
-use crate::backoff::Backoff;
+use weft_sockets::Backoff;
+
 use crate::connection::{Incoming, Table, connect};
 use crate::error::Error;
 

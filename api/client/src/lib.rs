@@ -10,7 +10,6 @@
 //! subscribes again to what it was subscribed to ([`Notice::Gap`] tells the subscriber).
 #![deny(unsafe_code)]
 
-mod backoff;
 mod batch;
 pub mod blocking;
 mod client;
@@ -18,7 +17,7 @@ mod connection;
 mod driver;
 mod error;
 
-pub use backoff::Backoff;
 pub use batch::{Applied, Batch, Refused};
 pub use client::{Client, Events, Notice, Options};
 pub use error::Error;
+pub use weft_sockets::Backoff;

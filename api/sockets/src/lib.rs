@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Listening unix sockets and their files, for every server of the daemon.
+//! Listening unix sockets and their files, for every server of the daemon; and when clients come back ([`Backoff`]).
 //!
 //! - A socket that appears at its path can be connected to: it is bound under another name, gets its mode and group,
 //!   listens, and only then gets its own name. So a client that waits for the file needs no second attempt, and nobody
@@ -10,6 +10,10 @@
 //! Any thread. Nothing here accepts clients: the servers do, each in its own way.
 #![forbid(unsafe_code)]
 
+mod backoff;
+#[cfg(feature = "listener")]
+mod listener;
+
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,6 +22,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+
+pub use backoff::Backoff;
+#[cfg(feature = "listener")]
+pub use listener::{Listener, OUT_OF_BREATH, Process};
 
 /// Owner and group may connect: connecting takes write permission (unix(7)).
 const MODE: u32 = 0o660;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use weft_sockets::Backoff;
 use weft_vplaned::client::{Client, Target};
 use weft_vplaned::netlink::MacAddr;
 use weft_vplaned::session::{BackoffSettings, Event, LostReason, Session, SessionSettings, Timing};
@@ -20,8 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn quick() -> Timing {
     let backoff = BackoffSettings {
-        first: Duration::from_millis(10),
-        most: Duration::from_millis(100),
+        failed: Backoff { first: Duration::from_millis(10), most: Duration::from_millis(100) },
         taken_over: Duration::from_millis(100),
         rejected: Duration::from_millis(100),
     };

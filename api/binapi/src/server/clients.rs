@@ -9,9 +9,10 @@ use crate::frame::{ClientIndex, MessageId};
 use crate::message::{Class, Event, ModuleInfo};
 
 use weft_background::Rights;
+use weft_sockets::Process;
 
 use super::Options;
-use super::session::{Peer, Session, SessionId};
+use super::session::{Session, SessionId};
 use super::table::{Full, Table};
 use super::trace::{Trace, Traced};
 
@@ -37,7 +38,7 @@ pub struct ClientInfo {
     pub id: SessionId,
     pub index: ClientIndex,
     pub name: String,
-    pub peer: Peer,
+    pub peer: Process,
     /// Messages that came from it.
     pub received: u64,
     /// Messages for it.
@@ -90,7 +91,7 @@ impl Clients {
         }))
     }
 
-    pub(super) fn enter(&self, peer: (Peer, Rights), options: &Options) -> Rc<Session> {
+    pub(super) fn enter(&self, peer: (Process, Rights), options: &Options) -> Rc<Session> {
         let mut sessions = self.0.sessions.borrow_mut();
         let id = SessionId(self.0.next.replace(self.0.next.get() + 1));
         let taken: BTreeSet<u32> = sessions.values().map(|session| session.index.0 & !SOCKET).collect();

@@ -29,19 +29,17 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
-use tracing::{info, warn};
-use weft_background::Rights;
-use weft_sockets::{Kind, SocketFile};
+use tracing::info;
+use weft_sockets::Listener;
 
 pub use builtin::{CliFailure, Program, Version};
 pub use clients::{ClientInfo, Clients, NoEvent};
 pub use definitions::{Definitions, catalogued};
 pub use registry::{Guests, Host, Progress, Purpose, Records, Refused, Registry, Running, Transactional};
-pub use session::{Peer, Session, SessionId};
+pub use session::{Session, SessionId};
 pub use table::Full;
 pub use trace::Traced;
-pub use weft_sockets::BindError;
+pub use weft_sockets::{BindError, Process};
 
 use connection::Connection;
 use registry::Handlers;
@@ -94,8 +92,7 @@ impl Default for Options {
 
 /// A listening socket; its file disappears with it.
 pub struct Server<S: Transactional> {
-    listener: UnixListener,
-    _file: SocketFile,
+    listener: Listener,
     handlers: Rc<Handlers<S>>,
     clients: Clients,
     options: Rc<Options>,
@@ -106,13 +103,10 @@ impl<S: Transactional> Server<S> {
     ///
     /// Must be called within a tokio runtime.
     pub fn bind(path: &Path, options: Options, registry: Registry<S>) -> Result<Self, BindError> {
-        let socket = weft_sockets::Options { kind: Kind::Stream, group: options.group, backlog: BACKLOG };
-        let (fd, file) = weft_sockets::listen_at(path, socket)?;
-        let failed = |source| BindError::Io { action: "listen at", path: path.to_owned(), source };
-        let listener = UnixListener::from_std(fd.into()).map_err(failed)?;
+        let listener = Listener::bind(path, options.group, BACKLOG, "an API")?;
         let (table, handlers) = registry.finish();
         let (clients, options) = (Clients::new(table), Rc::new(options));
-        Ok(Self { listener, _file: file, handlers, clients, options })
+        Ok(Self { listener, handlers, clients, options })
     }
 
     /// Who is connected, and the way to send them events.
@@ -123,35 +117,13 @@ impl<S: Transactional> Server<S> {
     /// Serves clients until dropped. Must run inside a [`tokio::task::LocalSet`].
     pub async fn serve<H: Host<State = S>>(self, host: H) {
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of descriptors or memory: the next turn may find some, but not at once.
-                    warn!(%error, "cannot accept an API client");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
+            let (stream, peer, rights) = self.listener.accept().await;
             if self.clients.len() >= self.options.max_clients {
                 // The protocol has no word for it.
                 info!(most = self.options.max_clients, "one API client too many");
                 continue;
             }
-            let peer = match stream.peer_cred() {
-                Ok(cred) => {
-                    let peer = Peer { pid: cred.pid(), uid: cred.uid(), gid: cred.gid() };
-                    Rights::of_peer(&stream, peer.uid, peer.gid).map(|rights| (peer, rights))
-                }
-                Err(error) => Err(error),
-            };
-            let peer = match peer {
-                Ok(known) => known,
-                Err(error) => {
-                    warn!(%error, "an API client without credentials is refused");
-                    continue;
-                }
-            };
-            let session = self.clients.enter(peer, &self.options);
+            let session = self.clients.enter((peer, rights), &self.options);
             let connection = Connection {
                 stream,
                 session,

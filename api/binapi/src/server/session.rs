@@ -8,6 +8,7 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 use weft_background::Rights;
+use weft_sockets::Process;
 
 use crate::frame::{ClientIndex, Context, Envelope, MessageId};
 use crate::message::{Event, Message, Reply};
@@ -26,20 +27,12 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Who is connected, as the kernel says (SO_PEERCRED, unix(7)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    pub pid: Option<i32>,
-    pub uid: u32,
-    pub gid: u32,
-}
-
 /// A connected client.
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
     pub(super) index: ClientIndex,
-    peer: Peer,
+    peer: Process,
     rights: Rights,
     pub(super) name: RefCell<String>,
     pub(super) table: Rc<Table>,
@@ -59,7 +52,7 @@ impl Session {
     pub(super) fn new(
         id: SessionId,
         index: ClientIndex,
-        (peer, rights): (Peer, Rights),
+        (peer, rights): (Process, Rights),
         table: Rc<Table>,
         backlog: usize,
     ) -> Self {
@@ -88,7 +81,8 @@ impl Session {
         self.index
     }
 
-    pub fn peer(&self) -> Peer {
+    /// Who is connected.
+    pub fn peer(&self) -> Process {
         self.peer
     }
 

@@ -10,13 +10,13 @@ use std::{future::pending, io, net::SocketAddr, os::fd::AsFd, path::PathBuf, rc:
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     task::yield_now,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info, warn};
 use weft_background::Rights;
-use weft_sockets::SocketFile;
+use weft_sockets::{Listener as UnixSocket, OUT_OF_BREATH};
 
 use super::{Options, Session, Shell};
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     clients::{Clients, MADE_ROOM, Ticket},
     reply::Rendering,
     server::{Peer, Service},
-    socket::{listen_at, send_all, took_nothing},
+    socket::{BACKLOG, send_all, took_nothing},
     waiting::{Next, Waiting},
 };
 
@@ -72,7 +72,7 @@ pub struct Server {
 }
 
 enum Listener {
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when it goes")] SocketFile),
+    Unix(UnixSocket),
     Tcp(TcpListener),
 }
 
@@ -80,10 +80,7 @@ impl Server {
     /// Must be called within a tokio runtime.
     pub fn bind(endpoint: &Endpoint, settings: Settings) -> Result<Self, BindError> {
         let listener = match endpoint {
-            Endpoint::Path(path) => {
-                let (listener, file) = listen_at(path, settings.group)?;
-                Listener::Unix(listener, file)
-            }
+            Endpoint::Path(path) => Listener::Unix(UnixSocket::bind(path, settings.group, BACKLOG, "a CLI")?),
             Endpoint::Address(address) => {
                 let failed = |source| BindError::Address { address: *address, source };
                 let listener = std::net::TcpListener::bind(address).map_err(failed)?;
@@ -97,7 +94,7 @@ impl Server {
     /// The address in use, if it is one of TCP.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.listener {
-            Listener::Unix(..) => None,
+            Listener::Unix(_) => None,
             Listener::Tcp(listener) => listener.local_addr().ok(),
         }
     }
@@ -107,19 +104,18 @@ impl Server {
         let clients = Clients::new(self.settings.max_clients);
         loop {
             let start = |stream, peer| self.start(stream, peer, &clients, &service);
-            let accepted = match &self.listener {
-                Listener::Unix(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => Peer::of(&stream).map(|known| start(Box::new(stream), known)),
-                    Err(error) => Err(error),
+            match &self.listener {
+                Listener::Unix(listener) => {
+                    let (stream, process, rights) = listener.accept().await;
+                    start(Box::new(stream), (Peer::Local(process), rights));
+                }
+                Listener::Tcp(listener) => match listener.accept().await {
+                    Ok((stream, from)) => start(Box::new(stream), (Peer::Remote(from), Rights::Stranger)),
+                    Err(error) => {
+                        warn!(%error, "cannot accept a CLI client");
+                        sleep(OUT_OF_BREATH).await;
+                    }
                 },
-                Listener::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
-                    start(Box::new(stream), (Peer::Remote(from), Rights::Stranger));
-                }),
-            };
-            if let Err(error) = accepted {
-                // Out of descriptors or memory: the next turn may find some, but not at once.
-                warn!(%error, "cannot accept a CLI client");
-                sleep(Duration::from_millis(100)).await;
             }
         }
     }

@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
+use weft_sockets::Backoff;
+
 use super::LostReason;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackoffSettings {
-    /// After the first failure in a row; doubles with each further one.
-    pub first: Duration,
-    pub most: Duration,
+    /// After failures in a row.
+    pub failed: Backoff,
     /// When vplaned does not know the session: another dataplane may have taken it (protocol page 15.4).
     pub taken_over: Duration,
     /// When vplaned rejects the dataplane: nothing changes until somebody changes it.
@@ -22,39 +23,24 @@ pub struct BackoffSettings {
 impl Default for BackoffSettings {
     fn default() -> BackoffSettings {
         BackoffSettings {
-            first: Duration::from_millis(100),
-            most: Duration::from_secs(10),
+            failed: Backoff { first: Duration::from_millis(100), most: Duration::from_secs(10) },
             taken_over: Duration::from_secs(10),
             rejected: Duration::from_secs(60),
         }
     }
 }
 
-#[derive(Debug)]
-pub struct Backoff {
-    settings: BackoffSettings,
-    next: Duration,
-}
-
-impl Backoff {
-    pub fn new(settings: BackoffSettings) -> Backoff {
-        Backoff { settings, next: settings.first }
-    }
-
-    /// How long to wait after this failure.
-    pub fn failed(&mut self, reason: &LostReason) -> Duration {
+impl BackoffSettings {
+    /// How long to wait after this failure; `failures`: those in a row before it.
+    pub(super) fn after(&self, reason: &LostReason, failures: &mut u32) -> Duration {
         match reason {
-            LostReason::Unknown => self.settings.taken_over,
-            LostReason::Rejected => self.settings.rejected,
+            LostReason::Unknown => self.taken_over,
+            LostReason::Rejected => self.rejected,
             _ => {
-                let wait = self.next;
-                self.next = (wait * 2).min(self.settings.most);
+                let wait = self.failed.interval(*failures);
+                *failures = failures.saturating_add(1);
                 wait
             }
         }
-    }
-
-    pub fn succeeded(&mut self) {
-        self.next = self.settings.first;
     }
 }

@@ -30,7 +30,6 @@ use crate::netlink::IfIndex;
 use crate::types::{Channel, DataplaneId, PortNumber, RequestNumber, Sequence, Uuid};
 use crate::wire::{Item, Malformed, Message, Reply, Request};
 
-use self::backoff::Backoff;
 use self::ports::Ports;
 
 pub use self::backoff::BackoffSettings;
@@ -220,7 +219,8 @@ pub struct Session {
     probe: Option<Probe>,
     resync_wanted: bool,
     next_report: Option<Instant>,
-    backoff: Backoff,
+    /// Failures in a row.
+    failures: u32,
     counts: Counts,
     output: VecDeque<Output>,
 }
@@ -242,7 +242,7 @@ impl Session {
             probe: None,
             resync_wanted: false,
             next_report: None,
-            backoff: Backoff::new(settings.timing.backoff),
+            failures: 0,
             counts: Counts::default(),
             output: VecDeque::new(),
             settings,
@@ -424,7 +424,7 @@ impl Session {
                 self.last = last;
                 self.advanced = false;
                 self.state = State::Ready;
-                self.backoff.succeeded();
+                self.failures = 0;
                 self.event(Event::SnapshotEnd { messages, took: now.saturating_duration_since(began) });
                 self.ask_for_ports(now);
             }
@@ -451,7 +451,7 @@ impl Session {
     }
 
     fn lose(&mut self, now: Instant, reason: LostReason) {
-        let retry_in = self.backoff.failed(&reason);
+        let retry_in = self.settings.timing.backoff.after(&reason, &mut self.failures);
         self.state = State::Idle { until: Some(now + retry_in) };
         self.ports.forget();
         self.publisher = None;
