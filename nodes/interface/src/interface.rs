@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An interface: what it is, and what is configured on it.
+
+use ipnet::IpNet;
+use weft_engine::{InterfaceIndex, NodeId};
+use weft_headers::MacAddr;
+
+use crate::family::{AddressFamily, Addressing, Ip4, Ip6};
+use crate::kind::Kind;
+use crate::settings::{GratuitousArp, RouterAdvertisements, SourceCheck};
+
+/// An interface, as the main thread knows it.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Unique.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// An operator's note.
+    pub tag: String,
+    /// Its own address.
+    pub mac: MacAddr,
+    /// Set up by the operator.
+    pub admin_up: bool,
+    /// Set up by the link.
+    pub link_up: bool,
+    /// Most bytes of an IP packet.
+    pub mtu: u16,
+    /// IPv4: addresses, and the table of packets that arrive here.
+    pub ip4: Addressing<Ip4>,
+    /// IPv6, likewise.
+    pub ip6: Addressing<Ip6>,
+    /// The interface whose address this one borrows.
+    pub unnumbered: Option<InterfaceIndex>,
+    /// See [`Entry::proxy_arp`].
+    pub proxy_arp: bool,
+    /// See [`Entry::gratuitous_arp`].
+    pub gratuitous_arp: GratuitousArp,
+    /// See [`Entry::proxy_nd`].
+    pub proxy_nd: bool,
+    /// What is said to hosts that look for a router.
+    pub router_advertisement: RouterAdvertisements,
+    /// Whether packets that arrive here for others are routed.
+    pub forwarding: bool,
+    /// Which sources are believed.
+    pub source_check: SourceCheck,
+    /// Node that transmits.
+    pub tx: NodeId,
+    /// Node of the host's side.
+    pub host: NodeId,
+}
+
+impl Interface {
+    /// A new one, on which nothing is configured. It is down, and nobody has seen a link.
+    pub fn new(name: String, kind: Kind, mac: MacAddr, mtu: u16, tx: NodeId) -> Interface {
+        Interface {
+            name,
+            kind,
+            tag: String::new(),
+            mac,
+            admin_up: false,
+            link_up: kind == Kind::Loopback,
+            mtu,
+            ip4: Addressing::default(),
+            ip6: Addressing::default(),
+            unnumbered: None,
+            proxy_arp: false,
+            gratuitous_arp: GratuitousArp::default(),
+            proxy_nd: false,
+            router_advertisement: RouterAdvertisements::default(),
+            forwarding: true,
+            source_check: SourceCheck::Off,
+            tx,
+            host: NodeId::DROP,
+        }
+    }
+
+    /// Makes what follows from the rest as it is to be.
+    pub(crate) fn settle(&mut self) {
+        self.ip4.settle(self.mac);
+        self.ip6.settle(self.mac);
+    }
+}
+
+impl Interface {
+    /// Its addresses of all families, with their subnets.
+    pub fn addresses(&self) -> impl Iterator<Item = IpNet> {
+        let ip4 = self.ip4.addresses.iter().map(|address| IpNet::V4(*address));
+        ip4.chain(self.ip6.addresses.iter().map(|address| IpNet::V6(*address)))
+    }
+
+    /// Whether it has an address, with this subnet.
+    pub fn has(&self, address: IpNet) -> bool {
+        by_family!(address, IpNet(address), F => F::of(self).addresses.contains(&address))
+    }
+}
