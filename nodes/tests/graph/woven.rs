@@ -281,7 +281,7 @@ fn seen(bed: &mut Bed) -> (Vec<String>, Vec<(String, u64)>) {
     for port in 0..2 {
         let contexts = bed.contexts(port);
         for (bytes, meta) in bed.sent(port).iter().zip(contexts) {
-            let place = (meta.data_offset(), meta.network_offset, meta.link_offset, meta.transport_offset);
+            let place = (meta.data_offset(), meta.network_offset, meta.link_offset);
             let next_hop = next_hop(bed, meta.next_hop());
             let way = (meta.rx_interface, meta.tx_interface, meta.table(), next_hop, meta.feature, meta.hash);
             let rest = (meta.flags, meta.reason, meta.scratch, meta.total_length());

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0xcc8121561446e080ull
+#define WEFT_ABI_FINGERPRINT 0xd3b185d5b9f35811ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -220,8 +220,6 @@ struct WEFT_ALIGNED(64) weft_metadata {
     uint16_t network_offset;
     // Offset of the first byte of the link header that it came with; of the network header itself if it came without one.
     uint16_t link_offset;
-    // Offset of the transport header in the slot; 0: no node has read the network header yet.
-    uint16_t transport_offset;
     // Why the packet is on its way to `WEFT_NODE_DROP`.
     uint16_t reason;
     // For the node that has the packet now; the next one may overwrite it.

@@ -868,8 +868,6 @@ pub struct Metadata {
     pub network_offset: u16,
     /// Offset of the first byte of the link header that it came with; of the network header itself if it came without one.
     pub link_offset: u16,
-    /// Offset of the transport header in the slot; 0: no node has read the network header yet.
-    pub transport_offset: u16,
     /// Why the packet is on its way to [`NODE_DROP`].
     pub reason: u16,
     /// For the node that has the packet now; the next one may overwrite it.
@@ -903,7 +901,6 @@ const _: () = {
     assert!(offset_of!(Metadata, trace) == 40);
     assert!(offset_of!(Metadata, network_offset) == 44);
     assert!(offset_of!(Metadata, link_offset) == 46);
-    assert!(offset_of!(Metadata, transport_offset) == 48);
-    assert!(offset_of!(Metadata, reason) == 50);
+    assert!(offset_of!(Metadata, reason) == 48);
     assert!(offset_of!(Metadata, scratch) == 52);
 };

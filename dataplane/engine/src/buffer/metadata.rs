@@ -58,8 +58,6 @@ pub struct Metadata {
     /// without one. (The header that a packet leaves with begins at its first byte: to say so here would cost the rewrite 3
     /// instructions per packet.)
     pub link_offset: u16,
-    /// Offset of the transport header in the slot; 0: no node has read the network header yet.
-    pub transport_offset: u16,
     /// Why the packet is on its way to the drop node.
     pub reason: ReasonId,
     /// What a node hands to the one after it, or keeps while it has the packet. The next one may overwrite it.
@@ -87,8 +85,7 @@ const _: () = {
     assert!(offset_of!(Metadata, trace) == 40);
     assert!(offset_of!(Metadata, network_offset) == 44);
     assert!(offset_of!(Metadata, link_offset) == 46);
-    assert!(offset_of!(Metadata, transport_offset) == 48);
-    assert!(offset_of!(Metadata, reason) == 50);
+    assert!(offset_of!(Metadata, reason) == 48);
     assert!(offset_of!(Metadata, scratch) == 52);
 };
 
@@ -112,7 +109,6 @@ impl Metadata {
             trace: 0,
             network_offset: data_offset.wrapping_add(link),
             link_offset: data_offset,
-            transport_offset: 0,
             reason: ReasonId(0),
             scratch: [0; 3],
         }
@@ -155,7 +151,6 @@ impl Metadata {
             rest_length: self.rest_length,
             network_offset: self.network_offset,
             link_offset: self.link_offset,
-            transport_offset: self.transport_offset,
             ..*other
         };
     }
