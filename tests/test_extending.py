@@ -16,7 +16,7 @@ TOP = Path(__file__).parent.parent
 PAGE = TOP / "docs/extending.md"
 BLOCK = re.compile(r"^```rust (?P<what>file|line|test)=(?P<path>\S+)\n(?P<text>.*?)^```$", re.M | re.S)
 # By section: how many existing files, and how many lines in them.
-TOUCHED = {"A node": (1, 1), "A setting for all front ends": (1, 3), "A device kind": (1, 1)}
+TOUCHED = {"A node": (1, 1), "A setting for all front ends": (1, 1), "A device kind": (1, 1)}
 
 
 def sections():

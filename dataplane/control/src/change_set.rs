@@ -4,135 +4,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use ipnet::IpNet;
-use weft_classify::{Direction, RuleId};
 use weft_engine::InterfaceIndex;
-use weft_nodes::fib::{Action, Change, Ip4, Ip6, PathTarget};
+use weft_flow_map::FlowId;
+use weft_nodes::fib::{Action, Change, PathTarget};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{InterfaceError, IpVersion, Owner, Reserved, TableIndex, Tags, by_family};
+use weft_nodes::interface::{InterfaceError, Owner, TableIndex, Tags, by_family};
 use weft_nodes::router::{RouterError, TableId};
 
 use crate::Control;
 use crate::error::StepError;
 use crate::family::Configured;
-use crate::flows::{Decided, Decision};
 use crate::links::NewDevice;
-use crate::rules::RulesOf;
+use crate::object::{Object, TableKey};
 use crate::settings::Setting;
+use crate::step::{Below, Created, Decided, Decision, Operation, RouteStep, Step};
 use crate::value::Value;
 
 /// Indices from here on are of tables that the change set adds: they have none yet.
 const PLANNED: u32 = 1 << 31;
-
-/// What can be wanted.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Object {
-    /// A feature of an arc, on an interface.
-    Feature {
-        /// Where.
-        interface: InterfaceIndex,
-        /// The arc.
-        arc: String,
-        /// The feature.
-        feature: String,
-    },
-    /// A static neighbour; its value is a MAC address.
-    Neighbor(InterfaceIndex, IpAddr),
-    /// An address of an interface, with its subnet.
-    Address(InterfaceIndex, IpNet),
-    /// A setting, of an interface or of all.
-    Setting(&'static Setting, Option<InterfaceIndex>),
-    /// That packets of an interface meet a rule set; its value is the set's name.
-    Attachment(InterfaceIndex, Direction),
-    /// A rule of a set.
-    Rule(Arc<str>, RuleId),
-    /// A rule set; its value says who does not meet it.
-    RuleSet(Arc<str>),
-    /// A forwarding table; its value is its name.
-    Table(IpVersion, TableId),
-    /// An interface, which the one who has created it owns.
-    Interface(InterfaceIndex),
-}
-
-impl Object {
-    /// A table of a family.
-    pub fn table<F: Configured>(id: TableId) -> Object {
-        Object::Table(F::VERSION, id)
-    }
-
-    /// The interface that it is on.
-    pub fn interface(&self) -> Option<InterfaceIndex> {
-        match self {
-            Object::Feature { interface, .. }
-            | Object::Neighbor(interface, _)
-            | Object::Address(interface, _)
-            | Object::Interface(interface)
-            | Object::Attachment(interface, _) => Some(*interface),
-            Object::Setting(_, interface) => *interface,
-            Object::Table(..) | Object::Rule(..) | Object::RuleSet(_) => None,
-        }
-    }
-}
-
-/// One step. Routes come by the million, the rest does not.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    Route(RouteStep),
-    Other(Box<Operation>),
-}
-
-/// A change of a route of some family, in a table.
-#[derive(Clone, Debug)]
-pub enum RouteStep {
-    Ip4(TableIndex, Change<Ip4>),
-    Ip6(TableIndex, Change<Ip6>),
-}
-
-/// Anything but a route.
-#[derive(Clone, Debug)]
-pub(crate) enum Operation {
-    Want(Object, Value),
-    /// For all owners.
-    Delete(Object),
-    /// For the one of the change set.
-    Release(Object),
-    /// A new interface.
-    Create(Created),
-    /// All addresses of an interface, of both families, for all owners.
-    DeleteAddresses(InterfaceIndex),
-    /// All that the owner has in a set.
-    Rules(RulesOf),
-    /// A station is said to be at an address.
-    Tell(InterfaceIndex, IpAddr, MacAddr),
-    /// What becomes of a flow.
-    Decide(Decided),
-}
-
-/// What a new interface stands on.
-#[derive(Clone, Debug)]
-pub enum Below {
-    /// A device.
-    Device(Rc<dyn NewDevice>),
-    /// A port, some of whose frames are its own.
-    Port {
-        /// The port.
-        parent: InterfaceIndex,
-        /// Number in the name: `<port>.<number>`.
-        id: u32,
-        /// What the frames carry.
-        tags: Tags,
-    },
-}
-
-/// An interface that a change set creates.
-#[derive(Clone, Debug)]
-pub(crate) struct Created {
-    pub at: Reserved,
-    pub name: String,
-    pub below: Below,
-}
 
 /// What one owner wants to change, in order. Each step is judged as if those before it had been made.
 #[derive(Clone, Debug)]
@@ -151,9 +42,6 @@ pub struct ChangeSet {
     /// Interfaces that it deletes.
     deleted_interfaces: BTreeSet<InterfaceIndex>,
 }
-
-/// Each family has its own tables.
-pub(crate) type TableKey = (IpVersion, TableId);
 
 impl ChangeSet {
     /// No change of this owner.
@@ -251,6 +139,11 @@ impl ChangeSet {
             Object::Feature { interface, arc: arc.to_owned(), feature: feature.to_owned() },
             Value::None,
         );
+    }
+
+    /// Decides about a flow, and releases its packets that wait. Nobody owns a decision: it goes with the flow.
+    pub fn decide(&mut self, flow: FlowId, decision: Decision, mark: Option<u32>) {
+        self.push(Operation::Decide(Decided { flow, decision, mark }));
     }
 
     pub(crate) fn push(&mut self, operation: Operation) {
@@ -414,7 +307,7 @@ impl ChangeSet {
     /// That all is there still that was there when it was noted.
     pub(crate) fn check(&self, control: &Control) -> Result<(), StepError> {
         for ((version, id), index) in &self.tables {
-            if table_index(control, (*version, *id)).ok() != Some(*index) {
+            if control.table_index((*version, *id)).ok() != Some(*index) {
                 return Err(StepError::TableGone(*version, *id));
             }
         }
@@ -476,9 +369,11 @@ impl ChangeSet {
     }
 }
 
-/// The index of a table.
-pub(crate) fn table_index(control: &Control, (version, id): TableKey) -> Result<TableIndex, StepError> {
-    by_family!(version, F => Ok(control.router.table_index::<F>(id)?))
+impl Control {
+    /// The index of a table.
+    pub(crate) fn table_index(&self, (version, id): TableKey) -> Result<TableIndex, StepError> {
+        by_family!(version, F => Ok(self.router.table_index::<F>(id)?))
+    }
 }
 
 /// Tables that paths lead into.

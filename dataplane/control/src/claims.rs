@@ -12,8 +12,7 @@ use weft_classify::RuleId;
 use weft_engine::InterfaceIndex;
 use weft_nodes::ip4::Owner;
 
-use crate::change_set::Object;
-use crate::resync::Replay;
+use crate::object::Object;
 use crate::value::Value;
 
 /// What is claimed of one object.
@@ -42,6 +41,24 @@ impl Entry {
     /// The value that has its way.
     pub fn value(&self) -> &Value {
         self.claims.last().map_or(&self.base, |(_, value)| value)
+    }
+}
+
+/// What is being said again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Replay {
+    /// Everything of one owner.
+    Owner(Owner),
+    /// All addresses, whoever said them first, as VPP's `sw_interface_address_replace_begin` has it.
+    Addresses,
+    /// All static neighbours, likewise.
+    Neighbors,
+}
+
+impl Replay {
+    /// Whether it counts when this owner says something.
+    pub(crate) fn hears(self, owner: Owner) -> bool {
+        self == Replay::Owner(owner) || !matches!(self, Replay::Owner(_))
     }
 }
 

@@ -8,8 +8,8 @@ use weft_nodes::fib::{Change, Ip4, Ip6, RouteError};
 use weft_nodes::interface::TableIndex;
 use weft_nodes::router::{Routed, RouterError};
 
-use crate::change_set::RouteStep;
 use crate::error::StepError;
+use crate::step::RouteStep;
 
 /// A family that change sets configure.
 pub trait Configured: Routed {

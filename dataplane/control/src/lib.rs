@@ -25,9 +25,12 @@ mod events;
 mod family;
 mod flows;
 mod links;
+mod object;
 mod resync;
+mod rule;
 mod rules;
 pub mod settings;
+mod step;
 mod value;
 
 use weft_classify::{Rule, RuleSets};
@@ -37,15 +40,17 @@ use weft_nodes::interface::{Interfaces, IpVersion, TableIndex};
 use weft_nodes::ip4::IcmpRates;
 use weft_nodes::router::Router;
 
-pub use change_set::{Below, ChangeSet, Object};
+pub use change_set::ChangeSet;
+pub use claims::Replay;
 pub use commit::{Purpose, Trial};
 pub use error::{Refused, StepError};
 pub use family::Configured;
-pub use flows::{Decision, Flows, ServeTables};
+pub use flows::{Flows, ServeTables};
 pub use links::{Described, Foundation, LinkError, Links, NewDevice, Opened, Undo};
-pub use resync::Replay;
-pub use rules::WantedRule;
+pub use object::Object;
+pub use rule::WantedRule;
 pub use settings::{Scope, Setting};
+pub use step::{Below, Decision};
 pub use value::{Grammar, Value, ValueError};
 pub use weft_nodes::ip4::Owner;
 

@@ -12,29 +12,13 @@ use weft_nodes::fib::{Action, Change};
 use weft_nodes::interface::{Interface, IpVersion, Owner, TableIndex, by_family};
 use weft_nodes::neighbor::NeighborState;
 
-use crate::change_set::{ChangeSet, Object};
+use crate::change_set::ChangeSet;
+use crate::claims::Replay;
 use crate::error::StepError;
 use crate::family::Configured;
 use crate::links::Links;
+use crate::object::Object;
 use crate::{Control, Purpose};
-
-/// What is being said again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Replay {
-    /// Everything of one owner.
-    Owner(Owner),
-    /// All addresses, whoever said them first, as VPP's `sw_interface_address_replace_begin` has it.
-    Addresses,
-    /// All static neighbours, likewise.
-    Neighbors,
-}
-
-impl Replay {
-    /// Whether it counts when this owner says something.
-    pub(crate) fn hears(self, owner: Owner) -> bool {
-        self == Replay::Owner(owner) || !matches!(self, Replay::Owner(_))
-    }
-}
 
 impl Control {
     /// An owner is about to say everything again.

@@ -4,51 +4,19 @@
 //! A rule is an object of its own: two owners can have rules in one set, and each lets go of its own. A set is there as
 //! long as somebody has a rule in it, or wants it without.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use weft_classify::{ClassifyError, Direction, Exempt, OwnedSet, Redirect, Rule, RuleId, RuleSet, Verdict};
+use weft_classify::{ClassifyError, Direction, Exempt, OwnedSet, RuleSet};
 use weft_engine::InterfaceIndex;
 use weft_nodes::ip4::Owner;
 
 use crate::Control;
-use crate::change_set::{ChangeSet, Object, Operation};
+use crate::change_set::ChangeSet;
 use crate::error::StepError;
+use crate::object::Object;
+use crate::rule::WantedRule;
+use crate::step::{Operation, RulesOf};
 use crate::value::Value;
-
-/// A rule as somebody wants it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WantedRule {
-    /// Of one that redirects to a neighbour, the id of the next hop means nothing.
-    pub(crate) rule: Rule,
-    /// The neighbour: ids of next hops are given anew, and a rule may have effect later than it is wanted.
-    pub(crate) next_hop: Option<(InterfaceIndex, Ipv4Addr)>,
-}
-
-impl WantedRule {
-    /// A rule that redirects to no neighbour.
-    pub fn new(rule: Rule) -> WantedRule {
-        WantedRule { rule, next_hop: None }
-    }
-
-    /// A rule that was read while next hops were noted down in order: it names them by their places.
-    pub fn noted(mut rule: Rule, next_hops: &[(InterfaceIndex, Ipv4Addr)]) -> WantedRule {
-        let mut next_hop = None;
-        if let Verdict::Redirect(Redirect::NextHop(place)) = &mut rule.action.verdict {
-            next_hop = next_hops.get(place.0 as usize).copied();
-            place.0 = u32::MAX;
-        }
-        WantedRule { rule, next_hop }
-    }
-
-    /// Whether it is about an interface: the next one with its index is another one.
-    pub(crate) fn names(&self, interface: InterfaceIndex) -> bool {
-        let to =
-            matches!(self.rule.action.verdict, Verdict::Redirect(Redirect::Interface(to)) if to == interface);
-        let behind = self.next_hop.is_some_and(|(on, _)| on == interface);
-        to || behind || self.rule.matches.interface == Some(interface)
-    }
-}
 
 impl Control {
     /// The sets that an owner wants, as they are now.
@@ -63,14 +31,6 @@ impl Control {
         });
         wanted.collect()
     }
-}
-
-/// All rules of one owner in a set.
-#[derive(Clone, Debug)]
-pub(crate) struct RulesOf {
-    pub set: Arc<str>,
-    pub exempt: Exempt,
-    pub rules: Vec<(RuleId, Value)>,
 }
 
 impl ChangeSet {

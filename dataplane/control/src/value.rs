@@ -14,7 +14,7 @@ use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{AddressFamily, Interfaces, Ip6};
 
-use crate::rules::WantedRule;
+use crate::rule::WantedRule;
 
 /// A value of a setting, or what is known of an object beside that it is wanted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -2,8 +2,10 @@
 //! Up and down, as the operator wants it. It is Weft's own: a port that is down drops what arrives, with a reason, and the
 //! Linux interface below stays up, since the host may use it too.
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(ADMIN_STATE);
 
 /// Whether an interface is up, as far as the operator is concerned.
 pub static ADMIN_STATE: Setting = Setting {

@@ -17,9 +17,9 @@ use weft_nodes::interface::InterfaceError;
 
 use super::{Scope, ScopeOf, Setting, Words};
 use crate::Control;
-use crate::change_set::Object;
 use crate::commit::Trial;
 use crate::error::StepError;
+use crate::object::Object;
 use crate::value::{Grammar, Value, ValueError};
 
 /// The longest name, with that of the plugin: the binary API has 64 bytes for it.

@@ -3,8 +3,10 @@
 
 use weft_flow::settings::Mode;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(FLOW_TRACKING);
 
 const WORDS: &[&str] = &["off", "track", "agent"];
 

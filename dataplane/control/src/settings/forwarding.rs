@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether an interface routes what arrives on it for others.
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(FORWARDING);
 
 /// See there.
 pub static FORWARDING: Setting = Setting {

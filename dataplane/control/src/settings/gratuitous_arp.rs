@@ -3,8 +3,10 @@
 
 use weft_nodes::interface::GratuitousArp;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(GRATUITOUS_ARP);
 
 const CHOICES: [GratuitousArp; 4] = [
     GratuitousArp { ignore_requests: false, ignore_replies: false },

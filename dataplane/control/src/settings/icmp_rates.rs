@@ -5,11 +5,13 @@
 use weft_nodes::ip4::{IcmpRates, Ip4IcmpError};
 use weft_nodes::ip6::Ip6IcmpError;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::Control;
 use crate::commit::Trial;
 use crate::error::StepError;
 use crate::value::{Grammar, Value};
+
+listed!(ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE);
 
 const RATE: Grammar =
     Grammar::Number { what: "errors per second", low: 0, high: u32::MAX as u64, none: Some("default") };

@@ -4,9 +4,11 @@
 use weft_nodes::fib::Ip6;
 use weft_nodes::router::Router;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::Control;
 use crate::value::{Grammar, Value};
+
+listed!(IP6, IP6_LINK_LOCAL);
 
 /// See there.
 pub static IP6: Setting = Setting {

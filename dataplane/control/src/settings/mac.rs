@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The MAC address of a port, of its sub-interfaces, and of the Linux interface below.
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::error::StepError;
 use crate::value::{Grammar, Value};
+
+listed!(MAC);
 
 /// See there.
 pub static MAC: Setting = Setting {

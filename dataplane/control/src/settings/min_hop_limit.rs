@@ -3,8 +3,10 @@
 
 use weft_nodes::ip6::min_hop_limit;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::Grammar;
+
+listed!(MIN_HOP_LIMIT);
 
 /// See there.
 pub static MIN_HOP_LIMIT: Setting = Setting {

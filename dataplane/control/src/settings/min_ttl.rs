@@ -3,8 +3,10 @@
 
 use weft_nodes::ip4::min_ttl;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::Grammar;
+
+listed!(MIN_TTL);
 
 /// See there.
 pub static MIN_TTL: Setting = Setting {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What can be set, listed once; plugins declare more ([`Declaration`]). Front ends walk the list: a new setting is a file here and a line in [`ALL`], and
+//! What can be set, listed once; plugins declare more ([`Declaration`]). Front ends walk the list: a new setting is a file here, named in a line, and
 //! then the command line, startup.conf and the binary API have it, and `docs/settings.md` says so.
 //!
 //! A setting has no code of a front end, only the words by which operators know it: VPP's where VPP has it.
@@ -27,6 +27,10 @@ mod table;
 mod tag;
 mod unnumbered;
 
+use std::sync::LazyLock;
+
+use linkme::distributed_slice;
+
 use crate::Control;
 use crate::error::StepError;
 
@@ -39,8 +43,6 @@ pub use gratuitous_arp::{GRATUITOUS_ARP, gratuitous_arp};
 pub use icmp_rates::{ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE};
 pub use ip6::{IP6, IP6_LINK_LOCAL};
 pub use mac::MAC;
-pub use min_hop_limit::MIN_HOP_LIMIT;
-pub use min_ttl::MIN_TTL;
 pub use mss::MSS;
 pub use mtu::MTU;
 pub use multipath::{MULTIPATH, multipath};
@@ -55,38 +57,29 @@ pub use table::{IP6_TABLE, TABLE};
 pub use tag::TAG;
 pub use unnumbered::UNNUMBERED;
 
+/// All built-in settings: the linker makes the list of what `listed!` adds to it.
+#[distributed_slice]
+static LIST: [&'static Setting];
+
+/// Adds settings to [`LIST`].
+macro_rules! listed {
+    ($($setting:ident),+) => {
+        // A section of its own is all that is unsafe about it, and nothing else is in that.
+        $(#[allow(unsafe_code)]
+        const _: () = {
+            #[linkme::distributed_slice($crate::settings::LIST)]
+            static SETTING: &$crate::settings::Setting = &$setting;
+        };)+
+    };
+}
+use listed;
+
 /// All built-in settings, by name.
-pub static ALL: &[&Setting] = &[
-    &ADMIN_STATE,
-    &FLOW_TRACKING,
-    &FORWARDING,
-    &GRATUITOUS_ARP,
-    &ICMP_OTHERS,
-    &ICMP_TIME_EXCEEDED,
-    &ICMP_TOO_BIG,
-    &ICMP_UNREACHABLE,
-    &TABLE,
-    &IP6,
-    &IP6_LINK_LOCAL,
-    &IP6_TABLE,
-    &MAC,
-    &MIN_HOP_LIMIT,
-    &MIN_TTL,
-    &MTU,
-    &MULTIPATH,
-    &NEIGHBOR_AGE,
-    &NEIGHBOR_LIMIT,
-    &NEIGHBOR_UNRESOLVED,
-    &PROXY_ARP,
-    &PROXY_ND,
-    &RA_INTERVAL,
-    &RA_LIFETIME,
-    &ROUTER_ADVERTISEMENT,
-    &TAG,
-    &MSS,
-    &UNNUMBERED,
-    &SOURCE_CHECK,
-];
+pub static ALL: LazyLock<Vec<&'static Setting>> = LazyLock::new(|| {
+    let mut all = LIST.to_vec();
+    all.sort();
+    all
+});
 
 impl Control {
     /// All settings: the built-in ones, and those of the plugins that are loaded.
@@ -117,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_setting_has_a_command_that_names_what_it_needs() {
-        for setting in ALL {
+        for setting in ALL.iter() {
             assert!(!setting.commands.is_empty(), "{setting:?}");
             for words in setting.commands {
                 let has = |part: &str| words.pattern.split(' ').any(|word| word == part);

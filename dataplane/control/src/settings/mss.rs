@@ -3,8 +3,10 @@
 
 use weft_nodes::ip4::TCP_MSS;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::Grammar;
+
+listed!(MSS);
 
 /// See there.
 pub static MSS: Setting = Setting {

@@ -3,9 +3,11 @@
 
 use weft_nodes::interface::{AddressFamily, Ip6};
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::error::StepError;
 use crate::value::{Grammar, Value};
+
+listed!(MTU);
 
 /// Every link carries packets of that size (RFC 791).
 const LEAST: u32 = 68;

@@ -3,8 +3,10 @@
 
 use weft_nodes::ip4::Multipath;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(MULTIPATH);
 
 const WORDS: &[&str] = &[
     Multipath::NAMES[0].0,

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use weft_nodes::neighbor::NeighborSettings;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::Control;
 use crate::commit::Trial;
 use crate::error::StepError;
 use crate::value::{Grammar, Value, ValueError};
+
+listed!(NEIGHBOR_LIMIT, NEIGHBOR_UNRESOLVED, NEIGHBOR_AGE);
 
 const fn entries(none: Option<&'static str>) -> Grammar {
     Grammar::Number { what: "neighbours", low: 1, high: u32::MAX as u64, none }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Proxy ARP.
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(PROXY_ARP);
 
 /// See there.
 pub static PROXY_ARP: Setting = Setting {

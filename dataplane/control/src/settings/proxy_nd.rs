@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Proxy neighbour discovery.
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(PROXY_ND);
 
 /// See there.
 pub static PROXY_ND: Setting = Setting {

@@ -4,10 +4,12 @@
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::RouterAdvertisements;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::commit::Trial;
 use crate::error::StepError;
 use crate::value::{Grammar, Value};
+
+listed!(ROUTER_ADVERTISEMENT, RA_LIFETIME, RA_INTERVAL);
 
 /// See there.
 pub static ROUTER_ADVERTISEMENT: Setting = Setting {

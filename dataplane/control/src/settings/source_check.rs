@@ -3,8 +3,10 @@
 
 use weft_nodes::ip4::SourceCheck;
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(SOURCE_CHECK);
 
 const WORDS: &[&str] = &[SourceCheck::NAMES[0].0, SourceCheck::NAMES[1].0, SourceCheck::NAMES[2].0];
 

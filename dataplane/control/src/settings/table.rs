@@ -5,12 +5,14 @@ use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{Ip4, Ip6, IpPrefix};
 use weft_nodes::router::{RouterError, TableId};
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::Control;
 use crate::commit::Trial;
 use crate::error::StepError;
 use crate::family::Configured;
 use crate::value::{Grammar, Value};
+
+listed!(TABLE, IP6_TABLE);
 
 const GRAMMAR: Grammar = Grammar::Number { what: "table", low: 0, high: u32::MAX as u64, none: None };
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An operator's note on an interface.
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::value::{Grammar, Value};
+
+listed!(TAG);
 
 /// See there.
 pub static TAG: Setting = Setting {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Interfaces without addresses of their own, which use those of another.
 
-use super::{ScopeOf, Setting, Words};
+use super::{ScopeOf, Setting, Words, listed};
 use crate::error::StepError;
 use crate::value::{Grammar, Value};
+
+listed!(UNNUMBERED);
 
 /// See there.
 pub static UNNUMBERED: Setting = Setting {

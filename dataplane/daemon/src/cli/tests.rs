@@ -662,7 +662,7 @@ fn every_setting_is_set_by_its_commands_and_shown() {
         let view = all.iter().find(of).unwrap_or_else(|| panic!("{setting} is shown")).clone();
         (view["value"].as_str().expect("a text").to_owned(), view["owners"].clone())
     };
-    for setting in weft_control::settings::ALL {
+    for setting in weft_control::settings::ALL.iter() {
         use weft_control::Grammar;
         let value = match setting.grammar {
             _ if setting.name.ends_with("-table") => "7".to_owned(),

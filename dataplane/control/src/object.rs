@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can be wanted. Who wants it is in `claims`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use weft_classify::{Direction, RuleId};
+use weft_engine::InterfaceIndex;
+use weft_nodes::interface::IpVersion;
+use weft_nodes::router::{Routed, TableId};
+
+use crate::settings::Setting;
+
+/// What can be wanted.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Object {
+    /// A feature of an arc, on an interface.
+    Feature {
+        /// Where.
+        interface: InterfaceIndex,
+        /// The arc.
+        arc: String,
+        /// The feature.
+        feature: String,
+    },
+    /// A static neighbour; its value is a MAC address.
+    Neighbor(InterfaceIndex, IpAddr),
+    /// An address of an interface, with its subnet.
+    Address(InterfaceIndex, IpNet),
+    /// A setting, of an interface or of all.
+    Setting(&'static Setting, Option<InterfaceIndex>),
+    /// That packets of an interface meet a rule set; its value is the set's name.
+    Attachment(InterfaceIndex, Direction),
+    /// A rule of a set.
+    Rule(Arc<str>, RuleId),
+    /// A rule set; its value says who does not meet it.
+    RuleSet(Arc<str>),
+    /// A forwarding table; its value is its name.
+    Table(IpVersion, TableId),
+    /// An interface, which the one who has created it owns.
+    Interface(InterfaceIndex),
+}
+
+impl Object {
+    /// A table of a family.
+    pub fn table<F: Routed>(id: TableId) -> Object {
+        Object::Table(F::VERSION, id)
+    }
+
+    /// The interface that it is on.
+    pub fn interface(&self) -> Option<InterfaceIndex> {
+        match self {
+            Object::Feature { interface, .. }
+            | Object::Neighbor(interface, _)
+            | Object::Address(interface, _)
+            | Object::Interface(interface)
+            | Object::Attachment(interface, _) => Some(*interface),
+            Object::Setting(_, interface) => *interface,
+            Object::Table(..) | Object::Rule(..) | Object::RuleSet(_) => None,
+        }
+    }
+}
+
+/// Each family has its own tables.
+pub(crate) type TableKey = (IpVersion, TableId);
