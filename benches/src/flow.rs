@@ -22,8 +22,8 @@ use weft_flow::FlowTracker;
 use weft_flow::counts::Count;
 use weft_flow::settings::{Mode, Settings, Timeouts};
 use weft_flow_map::FlowId;
-use weft_nodes::arcs::IP4_UNICAST_ARC;
-use weft_nodes::headers::{Ipv4Header, TcpFlags, build};
+use weft_nodes::arcs::{IP4_UNICAST_ARC, IP6_UNICAST_ARC};
+use weft_nodes::headers::{Ipv4Header, Ipv6Header, TcpFlags, build};
 use weft_nodes::interface::Interfaces;
 
 use crate::allocations;
@@ -55,22 +55,46 @@ pub struct Options {
 static SOURCE: NodeSpec = NodeSpec::input("source");
 /// Where verdicts of an agent may lead; no packet comes here.
 static REWRITE: NodeSpec = NodeSpec::internal("ip4-rewrite").role(Role::Output);
+static REWRITE6: NodeSpec = NodeSpec::internal("ip6-rewrite").role(Role::Output);
 static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
 const PORT: InterfaceIndex = InterfaceIndex(0);
 /// Bytes of an IPv4 packet in a frame of 64 bytes.
 const BYTES: usize = 46;
+/// Of IPv6, which does not fit into one with TCP.
+const BYTES6: usize = 60;
 
 /// What is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Traffic {
-    Udp,
-    /// Segments that only acknowledge, of connections that were picked up.
-    Tcp,
+struct Traffic {
+    /// Segments that only acknowledge, of connections that were picked up; else datagrams of UDP.
+    tcp: bool,
+    ip6: bool,
+}
+
+impl Traffic {
+    const ALL: [(Traffic, &str); 4] = [
+        (Traffic { tcp: false, ip6: false }, "UDP"),
+        (Traffic { tcp: true, ip6: false }, "TCP"),
+        (Traffic { tcp: false, ip6: true }, "UDP over IPv6"),
+        (Traffic { tcp: true, ip6: true }, "TCP over IPv6"),
+    ];
+
+    fn template(self) -> Vec<u8> {
+        let (ip, bytes) = match self.ip6 {
+            true => (build::ipv6([0; 8], [0; 8]), BYTES6 - Ipv6Header::LENGTH),
+            false => (build::ipv4([0; 4], [0; 4]), BYTES - Ipv4Header::LENGTH),
+        };
+        match self.tcp {
+            true => ip.tcp(0, 0, TcpFlags::ACK).payload(&vec![0; bytes - 20]).build(),
+            false => ip.udp(0, 0).payload(&vec![0; bytes - 8]).build(),
+        }
+    }
 }
 
 /// Brings in packets of the flows in `order`, as behind ip4-input.
 struct Source {
     template: Vec<u8>,
+    ip6: bool,
     order: Vec<u32>,
     position: usize,
     left: usize,
@@ -82,16 +106,24 @@ struct Source {
 impl Source {
     fn write(&self, data: &mut [u8], flow: u32) {
         data.copy_from_slice(&self.template);
-        let Ok((ip, transport)) = <Ipv4Header as zerocopy::FromBytes>::mut_from_prefix(data) else {
-            return;
-        };
         // 4096 clients of 16 servers.
         let (client, server) = (0x0a00_0000 + flow % 4096, 0x1400_0000 + flow / 4096 % 16);
         let (port, service) = ((flow >> 16) as u16 + 1024, 443u16);
         let ends = [(client, port), (server, service)];
         let [(from, from_port), (to, to_port)] = if self.answers { [ends[1], ends[0]] } else { ends };
-        ip.source.set(from);
-        ip.destination.set(to);
+        let at = if self.ip6 {
+            // 2001:db8::/32, as they are in one network each.
+            for (start, address) in [(8, from), (24, to)] {
+                data[start..start + 4].copy_from_slice(&[0x20, 1, 0xd, 0xb8]);
+                data[start + 12..start + 16].copy_from_slice(&address.to_be_bytes());
+            }
+            Ipv6Header::LENGTH
+        } else {
+            data[12..16].copy_from_slice(&from.to_be_bytes());
+            data[16..20].copy_from_slice(&to.to_be_bytes());
+            Ipv4Header::LENGTH
+        };
+        let transport = &mut data[at..];
         transport[..2].copy_from_slice(&from_port.to_be_bytes());
         transport[2..4].copy_from_slice(&to_port.to_be_bytes());
     }
@@ -106,7 +138,7 @@ impl Node for Source {
             count += 1;
         });
         for &index in &packets[..count] {
-            cx.buffers.receive(index, HEADROOM, BYTES, PORT);
+            cx.buffers.receive(index, HEADROOM, self.template.len(), PORT);
             self.write(cx.buffers.packet(index).data_mut(), self.order[self.position]);
             self.position = (self.position + 1) % self.order.len();
         }
@@ -140,17 +172,15 @@ impl Bed {
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config)?;
-        let spec = ArcSpec { end: ArcEnd::Node(SINK.name), ..IP4_UNICAST_ARC };
-        let arc = engine.add_arc("bench", &spec)?;
+        let mut add_arc = |spec| engine.add_arc("bench", &ArcSpec { end: ArcEnd::Node(SINK.name), ..spec });
+        let (ip4, ip6) = (add_arc(IP4_UNICAST_ARC)?, add_arc(IP6_UNICAST_ARC)?);
+        let arc = if traffic.ip6 { ip6 } else { ip4 };
         let sink = engine.add_nodes("bench", vec![NodeDef::new(&SINK, |_| Box::new(Sink))])?[0];
-        let ip = build::ipv4([0; 4], [0; 4]);
-        let template = match traffic {
-            Traffic::Udp => ip.udp(0, 0).payload(&[0; BYTES - 28]).build(),
-            Traffic::Tcp => ip.tcp(0, 0, TcpFlags::ACK).payload(&[0; BYTES - 40]).build(),
-        };
+        let template = traffic.template();
         let source = NodeDef::new(&SOURCE, |_| {
             Box::new(Source {
                 template: template.clone(),
+                ip6: traffic.ip6,
                 order: vec![0],
                 position: 0,
                 left: 0,
@@ -160,7 +190,8 @@ impl Bed {
             })
         });
         let source = engine.add_nodes("bench", vec![source])?[0];
-        engine.add_nodes("bench", vec![NodeDef::new(&REWRITE, |_| Box::new(Sink))])?;
+        let rewrite = [&REWRITE, &REWRITE6].map(|spec| NodeDef::new(spec, |_| Box::new(Sink)));
+        engine.add_nodes("bench", rewrite.into())?;
         let table = Interfaces::new(&engine, 1).published();
         // On a busy machine a case may last for minutes; no flow shall end meanwhile.
         let day = Duration::from_secs(86_400);
@@ -268,7 +299,7 @@ pub fn run(options: &Options) -> Result<()> {
         "vectors of 256; rival: rte_hash, bulk lookups of 64 keys, without packets, states and counters\n"
     );
     for &flows in &options.flows {
-        for (traffic, name) in [(Traffic::Udp, "UDP"), (Traffic::Tcp, "TCP")] {
+        for (traffic, name) in Traffic::ALL {
             let name = format!("hit among {flows} flows, {name}");
             if name.contains(&options.only) {
                 hits(options, flows, traffic, &name)?;
@@ -277,9 +308,11 @@ pub fn run(options: &Options) -> Result<()> {
     }
     // Fewer are no more than a vector.
     for &flows in options.flows.iter().filter(|flows| **flows > FRAME_SIZE) {
-        let name = format!("new flow, up to {flows} of them");
-        if name.contains(&options.only) {
-            beginnings(options, flows, &name)?;
+        for (traffic, family) in [(Traffic::ALL[0].0, ""), (Traffic::ALL[2].0, " over IPv6")] {
+            let name = format!("new flow{family}, up to {flows} of them");
+            if name.contains(&options.only) {
+                beginnings(options, flows, traffic, &name)?;
+            }
         }
     }
     Ok(())
@@ -287,7 +320,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn hits(options: &Options, flows: usize, traffic: Traffic, name: &str) -> Result<()> {
     let mut bed = Bed::new(flows, traffic)?;
-    let mut rival = Rival::start(options, flows)?;
+    let mut rival = if traffic.ip6 { None } else { Rival::start(options, flows)? };
     let all: Vec<u32> = (0..flows as u32).collect();
     bed.send(flows, Some(all.clone()), false)?;
     bed.send(flows, Some(all.clone()), true)?;
@@ -315,9 +348,9 @@ fn hits(options: &Options, flows: usize, traffic: Traffic, name: &str) -> Result
     Ok(())
 }
 
-fn beginnings(options: &Options, flows: usize, name: &str) -> Result<()> {
-    let mut bed = Bed::new(flows, Traffic::Udp)?;
-    let mut rival = Rival::start(options, flows)?;
+fn beginnings(options: &Options, flows: usize, traffic: Traffic, name: &str) -> Result<()> {
+    let mut bed = Bed::new(flows, traffic)?;
+    let mut rival = if traffic.ip6 { None } else { Rival::start(options, flows)? };
     let (mut ours, mut theirs, mut ratios) = (Rounds::default(), Rounds::default(), Rounds::default());
     let mut order: Vec<u32> = (0..flows as u32).collect();
     shuffle(&mut order);

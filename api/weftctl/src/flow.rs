@@ -173,6 +173,7 @@ fn protocol(flow: &Flow) -> String {
         1 => "icmp".into(),
         6 => "tcp".into(),
         17 => "udp".into(),
+        58 => "icmp6".into(),
         other => other.to_string(),
     }
 }

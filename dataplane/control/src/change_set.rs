@@ -347,7 +347,7 @@ impl ChangeSet {
                     std::iter::once(table).chain(tables_of(&mut change.action)).collect()
                 }
                 Step::Other(operation) => match &mut **operation {
-                    Operation::Decide(Decided { decision: Decision::Table(table), .. }) => vec![table],
+                    Operation::Decide(Decided { decision: Decision::Table(_, table), .. }) => vec![table],
                     _ => continue,
                 },
             };

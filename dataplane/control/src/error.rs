@@ -53,6 +53,16 @@ pub enum StepError {
     /// Nothing is left to decide.
     #[error("flow {0} has ended")]
     FlowEnded(FlowId),
+    /// What it is sent to is of the other family.
+    #[error("flow {flow} is of {expected}: found a table or next hop of {found}")]
+    FlowFamily {
+        /// The flow.
+        flow: FlowId,
+        /// Where it was to be sent.
+        found: IpVersion,
+        /// Its family.
+        expected: IpVersion,
+    },
     /// Tags would be needed.
     #[error("'{0}' is a sub-interface: expected a port, or a next hop on the link of the sub-interface")]
     FlowToSub(String),

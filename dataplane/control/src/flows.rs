@@ -8,7 +8,7 @@ mod tracking;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,8 +17,10 @@ use weft_engine::{Engine, InterfaceIndex};
 use weft_flow::FlowTracker;
 use weft_flow::news::{News, What};
 use weft_flow::settings::{Mode, Settings};
+use weft_flow_map::Flow;
 use weft_nodes::fib::AdjacencyId;
 use weft_nodes::headers::IpProtocol;
+use weft_nodes::interface::IpVersion;
 
 /// Events that are remembered.
 const REMEMBERED: usize = 1024;
@@ -42,7 +44,7 @@ pub struct Flows {
     /// Whether flows that begin, and that end, are a line in the log.
     logged: (bool, bool),
     /// Next hops that verdicts name, held until their interface goes: a flow ends on its worker, which tells nobody.
-    held: BTreeMap<(InterfaceIndex, Ipv4Addr), AdjacencyId>,
+    held: BTreeMap<(InterfaceIndex, IpAddr), AdjacencyId>,
     /// Of these, what is to be released.
     unnamed: Arc<Mutex<Vec<AdjacencyId>>>,
     /// Whether a rule admits flows.
@@ -80,7 +82,7 @@ impl Flows {
         &self.settings
     }
 
-    pub(crate) fn holds(&self, on: InterfaceIndex, address: Ipv4Addr) -> bool {
+    pub(crate) fn holds(&self, on: InterfaceIndex, address: IpAddr) -> bool {
         self.held.contains_key(&(on, address))
     }
 
@@ -130,12 +132,17 @@ impl Drop for Unnamed {
     }
 }
 
+/// The family of a flow.
+pub fn version_of(flow: &Flow) -> IpVersion {
+    if flow.key.is_ip6() { IpVersion::V6 } else { IpVersion::V4 }
+}
+
 fn log((creation, deletion): (bool, bool), news: &News) {
     let what = match news.what {
         What::Began if creation => "begins",
         What::Ended { .. } if deletion => "ended",
         _ => return,
     };
-    let (from, to) = (news.key.endpoint(news.initiator), news.key.endpoint(news.initiator.reverse()));
+    let [from, to] = news.ends();
     tracing::info!("session {} {what}: {} {from} -> {to}", news.id, IpProtocol(news.key.protocol()));
 }

@@ -45,7 +45,7 @@ pub use claims::Replay;
 pub use commit::{Purpose, Trial};
 pub use error::{Refused, StepError};
 pub use family::Configured;
-pub use flows::{Flows, ServeTables};
+pub use flows::{Flows, ServeTables, version_of};
 pub use links::{Described, Foundation, LinkError, Links, NewDevice, Opened, Undo};
 pub use object::Object;
 pub use rule::WantedRule;

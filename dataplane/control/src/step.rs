@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The steps of a change set.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use weft_engine::InterfaceIndex;
 use weft_flow_map::FlowId;
 use weft_nodes::fib::{Change, Ip4, Ip6};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{Reserved, TableIndex, Tags};
+use weft_nodes::interface::{IpVersion, Reserved, TableIndex, Tags};
 
 use crate::links::NewDevice;
 use crate::object::Object;
@@ -89,12 +89,12 @@ pub enum Decision {
     Forward,
     /// Nowhere.
     Drop,
-    /// As another table says.
-    Table(TableIndex),
+    /// As another table says, which is of the flow's family.
+    Table(IpVersion, TableIndex),
     /// Out by a port.
     Interface(InterfaceIndex),
     /// To a neighbour.
-    NextHop(InterfaceIndex, Ipv4Addr),
+    NextHop(InterfaceIndex, IpAddr),
 }
 
 /// What is decided about one flow.

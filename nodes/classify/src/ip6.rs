@@ -4,7 +4,7 @@
 //! The one is a feature of `ip6-unicast`, the other of `ip6-output`, where packets have their new link header. They are of the
 //! same rule sets as IPv4's; an IPv6 packet meets the rules of IPv6 and those that name no family. As in ethernet-classify, which
 //! asks about what is for the host alone, a packet meets them one after the other: addresses of 128 bits fit neither the
-//! hash table nor the forest of a [`Classifier`](crate::Classifier). No flow is admitted, as flows are IPv4's.
+//! hash table nor the forest of a [`Classifier`](crate::Classifier). Flows are admitted as IPv4's are.
 
 use weft_engine::Context;
 use weft_engine::buffer::Packet;
@@ -45,10 +45,11 @@ impl Ip6Classify {
     fn run<const OUTPUT: bool>(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let Classify { direction, attachments, interfaces, rules, output, next, reasons, mark, .. } = &self.0;
         let guard = cx.guard();
+        let attachments = attachments.read(guard);
         let act = Act {
             arcs: cx.arcs(),
-            attached: attachments.read(guard).side(*direction),
-            tracker: None,
+            attached: attachments.side(*direction),
+            tracker: attachments.tracker,
             rules,
             next: *next,
             reasons: *reasons,

@@ -9,7 +9,7 @@ use weft_engine::buffer::TRACED;
 use weft_flow::FlowTracker;
 use weft_flow::settings::{Mode, Settings};
 use weft_nodes::headers::build::Packet;
-use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, TcpFlags};
+use weft_nodes::headers::{Icmp4Header, Icmp4Type, Icmp6Header, Icmp6Type, IpProtocol, Ipv4Header, TcpFlags};
 
 use weft_testing::Bed;
 
@@ -22,6 +22,8 @@ struct Lab {
     bed: Bed,
     sets: RuleSets,
     tracker: FlowTracker,
+    /// Whether packets are of IPv6.
+    ip6: bool,
 }
 
 fn rule(id: u32, matches: Match, action: Action) -> Rule {
@@ -37,6 +39,7 @@ fn permitted() -> Vec<Rule> {
         rule(1, web, admit),
         rule(2, of(IpProtocol::UDP), admit),
         rule(3, of(IpProtocol::ICMP), admit),
+        rule(4, of(IpProtocol::ICMPV6), admit),
         rule(9, Match::default(), Action::only(Verdict::Drop)),
     ]
 }
@@ -53,7 +56,44 @@ impl Lab {
         for port in bed.ports {
             tracker.enable(&mut bed.engine, port.index, Mode::Admit).unwrap();
         }
-        Lab { bed, sets, tracker }
+        Lab { bed, sets, tracker, ip6: false }
+    }
+
+    /// As [`Lab::new`], for packets of IPv6.
+    fn ip6() -> Lab {
+        let mut lab = Lab { ip6: true, ..Lab::new() };
+        lab.bed.enable_ip6();
+        lab.bed.moved();
+        lab
+    }
+
+    /// A node of the family.
+    fn node(&self, name: &str) -> String {
+        format!("ip{}-{name}", if self.ip6 { 6 } else { 4 })
+    }
+
+    fn ping(&self, ip: Packet) -> Packet {
+        if self.ip6 { ip.ping6(7, 1) } else { ip.ping(7, 1) }
+    }
+
+    fn pong(&self, id: u16) -> impl Fn(Packet) -> Packet + use<> {
+        let ip6 = self.ip6;
+        move |ip| match ip6 {
+            true => ip.icmp6(Icmp6Header::new(Icmp6Type::ECHO_REPLY, 0, u32::from(id) << 16 | 1)),
+            false => ip.icmp4(Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [id, 1])),
+        }
+    }
+
+    /// An error about a packet.
+    fn unreachable(&self, about: Vec<u8>) -> impl Fn(Packet) -> Packet + use<> {
+        let ip6 = self.ip6;
+        move |ip| {
+            let error = match ip6 {
+                true => ip.icmp6(Icmp6Header::new(Icmp6Type::UNREACHABLE, 0, 0)),
+                false => ip.icmp4(Icmp4Header::new(Icmp4Type::UNREACHABLE, 1, [0, 0])),
+            };
+            error.payload(&about)
+        }
     }
 
     /// These rules, and after them all others are closed to whoever is not answered.
@@ -73,7 +113,10 @@ impl Lab {
 
     fn packet(&self, port: usize, transport: impl Fn(Packet) -> Packet) -> Packet {
         let (from, to) = (self.bed.ports[port], self.bed.ports[1 - port]);
-        transport(from.incoming().ipv4(from.peer, to.peer))
+        transport(match self.ip6 {
+            true => from.incoming().ipv6(from.peer6, to.peer6),
+            false => from.incoming().ipv4(from.peer, to.peer),
+        })
     }
 
     #[track_caller]
@@ -102,6 +145,7 @@ fn closed() -> Vec<Rule> {
 
 /// The dialogue is the same whichever interface has the rules.
 fn dialogue(lab: &mut Lab, forth: &str, back: &str) {
+    let (forth, back) = (&*lab.node(forth), &*lab.node(back));
     // Nobody has begun anything.
     lab.denied(1, |ip| ip.tcp(80, 1000, SYN_ACK), back);
     lab.denied(1, |ip| ip.udp(53, 1000), back);
@@ -116,33 +160,36 @@ fn dialogue(lab: &mut Lab, forth: &str, back: &str) {
     lab.passes(0, |ip| ip.udp(1000, 53));
     lab.passes(1, |ip| ip.udp(53, 1000));
     lab.denied(1, |ip| ip.udp(54, 1000), back);
-    lab.passes(0, |ip| ip.ping(7, 1));
-    lab.passes(1, |ip| ip.icmp4(Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [7, 1])));
-    lab.denied(1, |ip| ip.icmp4(Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [8, 1])), back);
+    let (ping, pong, other) = (lab.packet(0, |ip| lab.ping(ip)), lab.pong(7), lab.pong(8));
+    lab.bed.pass(0, &ping);
+    lab.bed.only(1);
+    lab.passes(1, pong);
+    lab.denied(1, other, back);
 
     // An error about a packet of a flow passes, one about no flow does not.
-    let unreachable = Icmp4Header::new(Icmp4Type::UNREACHABLE, 1, [0, 0]);
     let about = |lab: &Lab, port| lab.packet(0, |ip| ip.udp(1000, port)).build()[14..].to_vec();
-    let (known, unknown) = (about(lab, 53), about(lab, 54));
-    lab.passes(1, |ip| ip.icmp4(unreachable).payload(&known));
-    lab.denied(1, |ip| ip.icmp4(unreachable).payload(&unknown), back);
+    let [known, unknown] = [53, 54].map(|port| lab.unreachable(about(lab, port)));
+    lab.passes(1, known);
+    lab.denied(1, unknown, back);
     assert_eq!(lab.flows(), [true; 3]);
 }
 
 #[test]
 fn answers_pass_an_interface_that_admitted_the_flow_on_the_way_in() {
-    let mut lab = Lab::new();
-    lab.guard("in", 0, Direction::Input, permitted());
-    lab.guard("out", 0, Direction::Output, closed());
-    dialogue(&mut lab, "ip4-classify", "ip4-classify-output");
+    for mut lab in [Lab::new(), Lab::ip6()] {
+        lab.guard("in", 0, Direction::Input, permitted());
+        lab.guard("out", 0, Direction::Output, closed());
+        dialogue(&mut lab, "classify", "classify-output");
+    }
 }
 
 #[test]
 fn answers_pass_an_interface_that_admitted_the_flow_on_the_way_out() {
-    let mut lab = Lab::new();
-    lab.guard("out", 1, Direction::Output, permitted());
-    lab.guard("in", 1, Direction::Input, closed());
-    dialogue(&mut lab, "ip4-classify-output", "ip4-classify");
+    for mut lab in [Lab::new(), Lab::ip6()] {
+        lab.guard("out", 1, Direction::Output, permitted());
+        lab.guard("in", 1, Direction::Input, closed());
+        dialogue(&mut lab, "classify-output", "classify");
+    }
 }
 
 #[test]

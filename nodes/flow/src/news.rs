@@ -6,7 +6,7 @@
 use rtrb::Producer;
 use weft_engine::clock::Tsc;
 use weft_engine::wait::Waker;
-use weft_flow_map::{Direction, FlowId, Key, Side};
+use weft_flow_map::{Direction, Endpoint, FlowId, Key, Pair6, Side};
 
 /// Why a flow ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +57,7 @@ pub enum What {
     Waits {
         /// Bytes of the packet.
         length: u32,
-        /// The first of them, from the IPv4 header on; zeros after a shorter packet.
+        /// The first of them, from the IP header on; zeros after a shorter packet.
         head: [u8; HEAD],
     },
 }
@@ -71,10 +71,19 @@ pub struct News {
     pub id: FlowId,
     /// Its key.
     pub key: Key,
+    /// Its addresses, if it is of IPv6.
+    pub pair: Pair6,
     /// Who sent the first packet.
     pub initiator: Direction,
     /// What.
     pub what: What,
+}
+
+impl News {
+    /// Who sent the first packet, and to whom.
+    pub fn ends(&self) -> [Endpoint; 2] {
+        [self.initiator, self.initiator.reverse()].map(|sends| self.key.endpoint(&self.pair, sends))
+    }
 }
 
 /// A worker's way to the main thread.

@@ -19,7 +19,7 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::trace::{Detail, Names};
 use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, Lease, NodeId, ThreadIndex};
-use weft_flow_map::{Direction, FlowId, State, Verdict};
+use weft_flow_map::{Direction, FlowId, Key, State, Verdict};
 use weft_nodes::context::IpContext;
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
@@ -35,7 +35,7 @@ use crate::slots;
 
 weft_engine::edges! {
     /// Where packets go that a verdict redirects to a next hop.
-    pub enum Next { Rewrite => "ip4-rewrite" }
+    pub enum Next { Rewrite => "ip4-rewrite", Rewrite6 => "ip6-rewrite" }
 }
 
 weft_engine::drops! {
@@ -83,7 +83,10 @@ const BATCHES: usize = 64;
 
 /// Descriptor of flow-track.
 pub static FLOW_TRACK: NodeSpec = NodeSpec::timer("flow-track", PERIOD)
-    .features(&[FeatureSpec::on("ip4-unicast").before(&["ip4-classify"]).set_by("flow enable")])
+    .features(&[
+        FeatureSpec::on("ip4-unicast").before(&["ip4-classify"]).set_by("flow enable"),
+        FeatureSpec::on("ip6-unicast").before(&["ip6-classify"]).set_by("flow enable"),
+    ])
     .next(Next::NAMES)
     .drops(Reason::ALL);
 
@@ -233,7 +236,8 @@ impl Node for FlowTrack {
         let leaving = &mut self.leaving;
         let mut state = (&mut self.shard, &mut self.hold);
         let far = |(shard, _): &(&mut Shard, &mut Hold), packet: &Packet<'_>, known: &mut Ahead| {
-            shard.prefetch_index(ip_bytes(packet), packet.meta.table() as u16, known);
+            let (table, link) = (packet.meta.table() as u16, packet.meta.rx_interface);
+            shard.prefetch_index(ip_bytes(packet), table, link, known);
         };
         let near = |(shard, _): &(&mut Shard, &mut Hold), known: &mut Ahead| shard.prefetch_flow(known);
         cx.stages_or_keep(frame, &mut state, far, near, |(shard, hold), packet, known| {
@@ -271,7 +275,7 @@ impl Node for FlowTrack {
                 Outcome::Flow { word, .. } if word & slots::SAYS == 0 => arcs.next(packet),
                 Outcome::Flow { slot, word } => {
                     shard.stamp(slot, word, direction, packet, mark);
-                    redirect.one(packet, Verdict::from_word(word))
+                    redirect.one(packet, Verdict::from_word(word), known.parsed.key)
                 }
                 Outcome::Untracked => arcs.next(packet),
                 Outcome::Refused(why) => reasons.drop(packet, reason(why)),
@@ -302,7 +306,7 @@ impl Node for FlowTrack {
     }
 }
 
-/// Where the IPv4 header is: in front, except in packets that leave.
+/// Where the IP header is: in front, except in packets that leave.
 #[inline(always)]
 fn ip_bytes<'a>(packet: &'a Packet<'_>) -> &'a [u8] {
     if packet.meta.flags & ADMIT_OUT != 0 {
@@ -333,15 +337,15 @@ struct Redirect<'a> {
 
 impl Redirect<'_> {
     #[inline(always)]
-    fn one(&self, packet: &mut Packet<'_>, verdict: Verdict) -> NodeId {
+    fn one(&self, packet: &mut Packet<'_>, verdict: Verdict, key: Key) -> NodeId {
         match verdict {
             Verdict::Forward => self.arcs.next(packet),
-            verdict => self.elsewhere(packet, verdict),
+            verdict => self.elsewhere(packet, verdict, key),
         }
     }
 
     #[inline(never)]
-    fn elsewhere(&self, packet: &mut Packet<'_>, verdict: Verdict) -> NodeId {
+    fn elsewhere(&self, packet: &mut Packet<'_>, verdict: Verdict, key: Key) -> NodeId {
         match verdict {
             Verdict::Forward => self.arcs.next(packet),
             Verdict::Drop => self.reasons.drop(packet, Reason::Verdict),
@@ -351,7 +355,7 @@ impl Redirect<'_> {
             }
             Verdict::NextHop(next_hop) => {
                 packet.meta.set_next_hop(next_hop);
-                self.next.to(Next::Rewrite)
+                self.next.to(if key.is_ip6() { Next::Rewrite6 } else { Next::Rewrite })
             }
             Verdict::Interface(index) => {
                 let index = InterfaceIndex(index);

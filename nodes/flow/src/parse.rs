@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From a packet to the key of its flow.
+//! From a packet to the key of its flow: here of IPv4, and what both families share.
 //!
 //! Relies on ip4-input: the bytes begin with a sound IPv4 header. All after it is a stranger's and is checked.
+
+pub mod ip6;
 
 use weft_flow_map::{Direction, Key};
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, TcpHeader};
@@ -15,14 +17,18 @@ pub enum Relation {
     /// It may begin the flow.
     #[default]
     Part,
+    /// As `Part`, of IPv6: apart, so that the loop over IPv4 takes no look at families.
+    Part6,
     /// As `Part`, and other fragments of the same datagram follow.
     FirstFragment,
     /// It has no ports: the key is that of [`fragment_key`].
     LaterFragment,
     /// It answers an ICMP query: of the flow if there is one.
     Answer,
-    /// An ICMP error about a packet of the flow (RFC 792); the direction is the error's.
+    /// An ICMP error about a packet of the flow (RFC 792, RFC 4443); the direction is the error's.
     Error,
+    /// It says who neighbours are (neighbour discovery, listener reports): of no flow, and a link is dead without it.
+    OfLink,
     /// Nothing can be said about it: too short for what it claims to be.
     Malformed,
 }
@@ -43,7 +49,7 @@ pub struct Parsed {
 #[inline(always)]
 pub fn owner(addresses: u64, workers: usize) -> usize {
     let (a, b) = (addresses >> 32, addresses & 0xffff_ffff);
-    // The key of a later fragment has its addresses as they were sent.
+    // The key of a later fragment has its addresses as they were sent. Of IPv6 this is a digest that has no direction.
     let pair = a.min(b) << 32 | a.max(b);
     let mixed = (pair ^ pair >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     ((u128::from(mixed) * workers as u128) >> 64) as usize
@@ -131,13 +137,16 @@ fn icmp(ip: &Ipv4Header, transport: &[u8], table: u16, relation: Relation) -> Pa
 /// Set in the place of the ICMP type if the endpoint with the higher address asks.
 const HIGH_ASKS: u8 = 0x80;
 
+/// ICMP types below this one can be told apart ([`Key::IP6`] has the next bit); the last one stands for all others.
+const KINDS: u8 = Key::IP6;
+
 /// A message of ICMP that is no error, and whether it is an answer. Its type says who asks, and who asks is a part of the key: so
 /// what admits the answers to A's requests does not admit requests of B, whatever identifier they bear. What is no query has no
 /// answer (router discovery, and types unknown): each side's is a flow of its own.
 fn message(ip: &Ipv4Header, icmp: &Icmp4Header, table: u16) -> (Parsed, bool) {
     let (kind, id, answers) = match query(icmp.icmp_type) {
         Some((request, answers)) => (request, icmp.rest[0].get(), answers),
-        None => (icmp.icmp_type.0 & !HIGH_ASKS, 0, false),
+        None => (icmp.icmp_type.0.min(KINDS - 1), 0, false),
     };
     let (from, to) = ((ip.source.get(), id), (ip.destination.get(), id));
     let (_, direction) = Key::new(from, to, table, ip.protocol.0, kind);
@@ -181,33 +190,44 @@ fn embedded(quoted: &[u8], table: u16) -> Option<Parsed> {
     Some(Parsed { direction: parsed.direction.reverse(), ..parsed })
 }
 
-/// What TCP says in a packet whose IPv4 header is sound; `None` if it is cut off or claims a header that it does not hold.
-pub fn segment(data: &[u8]) -> Option<Segment> {
+/// What TCP says in a packet whose IP header is sound; `None` if it is cut off or claims a header that it does not hold. Of
+/// IPv6 it may stand behind as many extension `headers`.
+pub fn segment(data: &[u8], headers: usize) -> Option<Segment> {
+    if data.first()? >> 4 == 6 {
+        return ip6::segment(data, headers);
+    }
     let (ip, _) = Ipv4Header::ref_from_prefix(data).ok()?;
-    let transport = data.get(ip.header_length()..)?;
-    let (tcp, options) = TcpHeader::ref_from_prefix(transport).ok()?;
+    segment_of(data, ip.total_length.get().into(), ip.header_length())
+}
+
+/// The segment that begins at `at` in a packet of `total` bytes.
+fn segment_of(data: &[u8], total: usize, at: usize) -> Option<Segment> {
+    let (tcp, options) = TcpHeader::ref_from_prefix(data.get(at..)?).ok()?;
     let scale = match tcp.flags.0 & flags::SYN {
         0 => None,
         _ => window_scale(options.get(..tcp.header_length().checked_sub(TcpHeader::LENGTH)?)?),
     };
-    Some(Segment { scale, ..read(ip, ip.header_length(), tcp)? })
+    Some(Segment { scale, ..read(total, at, tcp)? })
 }
 
 /// As [`segment`], if there are no options of IP, and none of SYN, RST and FIN is set: all that nearly all segments need.
 #[inline(always)]
-pub(crate) fn plain_segment(data: &[u8]) -> Option<Segment> {
+pub(crate) fn plain_segment<const IP6: bool>(data: &[u8]) -> Option<Segment> {
+    if IP6 {
+        return ip6::plain_segment(data);
+    }
     let bytes = data.first_chunk::<{ Ipv4Header::LENGTH + TcpHeader::LENGTH }>()?;
     let (ip, transport) = Ipv4Header::ref_from_prefix(bytes).ok()?;
     let (tcp, _) = TcpHeader::ref_from_prefix(transport).ok()?;
     let plain =
         ip.version_ihl == Ipv4Header::PLAIN && tcp.flags.0 & (flags::SYN | flags::RST | flags::FIN) == 0;
-    if plain { read(ip, Ipv4Header::LENGTH, tcp) } else { None }
+    if plain { read(ip.total_length.get().into(), Ipv4Header::LENGTH, tcp) } else { None }
 }
 
 #[inline(always)]
-fn read(ip: &Ipv4Header, ip_length: usize, tcp: &TcpHeader) -> Option<Segment> {
+fn read(total: usize, at: usize, tcp: &TcpHeader) -> Option<Segment> {
     // As the IP header says, not as the buffer holds: long packets have more segments.
-    let payload = usize::from(ip.total_length.get()).checked_sub(ip_length + tcp.header_length())?;
+    let payload = total.checked_sub(at + tcp.header_length())?;
     if tcp.header_length() < TcpHeader::LENGTH {
         return None;
     }
@@ -319,19 +339,22 @@ mod tests {
     fn endpoints_are_as_sent() {
         let parsed = parse(&ipv4(B, A).udp(5, 6).build(), 0);
         let from = Endpoint { address: B.into(), port: 5 };
-        assert_eq!((parsed.direction, parsed.key.endpoint(parsed.direction)), (Direction::FromHigh, from));
+        assert_eq!(
+            (parsed.direction, parsed.key.endpoint(&weft_flow_map::Pair6::default(), parsed.direction)),
+            (Direction::FromHigh, from)
+        );
     }
 
     proptest! {
         #[test]
         fn no_bytes_are_too_strange(mut bytes in prop::collection::vec(any::<u8>(), 0..120), table: u16) {
             parse(&bytes, table);
-            segment(&bytes);
+            segment(&bytes, 8);
             if let Some(first) = bytes.first_mut() {
                 *first = 0x45;
             }
             parse(&bytes, table);
-            segment(&bytes);
+            segment(&bytes, 8);
         }
     }
 }

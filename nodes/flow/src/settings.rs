@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use weft_engine::clock::Clock;
 use weft_flow_map::{Flow, State};
+use weft_table::Seed;
 
 /// How long a flow may idle in each state. Defaults are those of Linux (net/netfilter/nf_conntrack_proto_*.c), which meet
 /// what RFC 5382 REQ-5 (established TCP: at least 2 hours 4 minutes) asks for; but for handshakes, of which a flood leaves
@@ -116,6 +117,8 @@ pub struct Settings {
     pub parked_percent: u8,
     /// The verdict on flows of which the agent says nothing in time.
     pub timeout_verdict: Policy,
+    /// Most extension headers of an IPv6 packet that are looked behind; a longer chain is invalid.
+    pub extension_headers: usize,
     /// Room for news on the way to the main thread, per worker.
     pub news: usize,
     /// Room for packets on the way from one worker to another.
@@ -136,6 +139,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             parked_percent: 10,
             timeout_verdict: Policy::Drop,
+            extension_headers: 8,
             news: 4096,
             handoff: 1024,
         }
@@ -169,7 +173,7 @@ impl Protocol {
         match protocol {
             6 => Protocol::Tcp,
             17 => Protocol::Udp,
-            1 => Protocol::Icmp,
+            1 | 58 => Protocol::Icmp,
             _ => Protocol::Other,
         }
     }
@@ -227,6 +231,8 @@ pub(crate) struct Shared {
     pub flows: Box<[AtomicU32]>,
     /// Whether somebody listens to events.
     pub events: AtomicU8,
+    /// Of the digests of IPv6 addresses.
+    pub digests: Seed,
 }
 
 impl Shared {
@@ -235,6 +241,7 @@ impl Shared {
             modes: (0..interfaces).map(|_| AtomicU8::new(Mode::Track as u8)).collect(),
             flows: (0..interfaces).map(|_| AtomicU32::new(0)).collect(),
             events: AtomicU8::new(0),
+            digests: Seed::random(),
         }
     }
 }

@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::{InterfaceIndex, ThreadIndex};
-use weft_flow_map::FlowId;
 use weft_flow_map::layout::Entry;
+use weft_flow_map::{FlowId, Pair6};
+use weft_nodes::headers::IpProtocol;
 use weft_table::{Hash, Index, Seed};
 use weft_token_bucket::TokenBucket;
 
@@ -29,7 +30,8 @@ use crate::beginners::Beginners;
 use crate::counts::{Count, Counts};
 use crate::fragments::Fragments;
 use crate::news::Teller;
-use crate::parse::{Parsed, plain, rare};
+use crate::parse::ip6::Reading;
+use crate::parse::{Parsed, ip6, plain, rare};
 use crate::settings::{Clocks, Mode, Policy, Settings, Shared};
 use crate::slots::Slots;
 use crate::wheel::Wheel;
@@ -37,13 +39,15 @@ use life::{Doomed, Gone};
 
 /// Ticks of the wheel: no flow ends later than this after its time, while the worker has time.
 const TICK: Duration = Duration::from_millis(100);
+/// [`Key::what`](weft_flow_map::Key::what) of UDP over IPv4.
+const UDP: u16 = (IpProtocol::UDP.0 as u16) << 8;
 /// In place of a slot.
 const NO_SLOT: u32 = u32::MAX;
 
 /// What a packet is, as far as the shard cares.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// From the IPv4 header on; its first buffer.
+    /// From the IP header on; its first buffer.
     pub data: &'a [u8],
     /// Bytes of all buffers.
     pub bytes: u64,
@@ -111,6 +115,7 @@ pub struct Shard {
     beginners: Beginners,
     fragments: Fragments,
     seed: Seed,
+    reading: Reading,
     clocks: Clocks,
     settings: Settings,
     /// Flows that there may be.
@@ -158,6 +163,7 @@ impl Shard {
             beginners: Beginners::new(capacity)?,
             fragments: Fragments::new(clock.clocks(settings.timeouts.fragment))?,
             seed: Seed::random(),
+            reading: Reading { seed: shared.digests, headers: settings.extension_headers },
             clocks,
             settings: *settings,
             most: settings.share(workers),
@@ -185,6 +191,7 @@ impl Shard {
     pub(crate) fn configure(&mut self, settings: Settings) {
         self.clocks = self.clocks.with(settings.timeouts);
         self.most = settings.share(self.workers);
+        self.reading.headers = settings.extension_headers;
         self.settings = settings;
     }
 
@@ -207,15 +214,25 @@ impl Shard {
         self.slots.id(slot)
     }
 
-    /// First step: hashes the key and starts to load the bucket.
+    /// First step: hashes the key and starts to load the bucket. The packet came in on interface `link`.
     #[inline(always)]
-    pub(crate) fn prefetch_index(&self, packet: &[u8], table: u16, ahead: &mut Ahead) {
+    pub(crate) fn prefetch_index(&self, packet: &[u8], table: u16, link: InterfaceIndex, ahead: &mut Ahead) {
         match plain(packet, table) {
             Some(parsed) => ahead.parsed = parsed,
-            None => ahead.parsed = rare(packet, table),
+            None => ahead.parsed = self.read(packet, table, link),
         }
         ahead.hash = self.seed.hash(ahead.parsed.key.words());
         self.index.prefetch(ahead.hash);
+    }
+
+    /// What is not plain IPv4.
+    #[cold]
+    #[inline(never)]
+    fn read(&self, packet: &[u8], table: u16, link: InterfaceIndex) -> Parsed {
+        match packet.first().is_some_and(|version| version >> 4 == 6) {
+            true => ip6::parse(packet, table, link.0, &self.reading),
+            false => rare(packet, table),
+        }
     }
 
     /// Second step: finds the slot, most likely, and starts to load it.
@@ -223,17 +240,40 @@ impl Shard {
     pub(crate) fn prefetch_flow(&self, ahead: &mut Ahead) {
         ahead.guess = self.index.guess(ahead.hash).unwrap_or(NO_SLOT);
         self.slots.prefetch_first(ahead.guess);
-        if ahead.parsed.key.protocol() == 6 {
-            self.slots.prefetch_second(ahead.guess);
+        let key = ahead.parsed.key;
+        // One question for UDP over IPv4.
+        if key.what() != UDP {
+            if key.protocol() == IpProtocol::TCP.0 {
+                self.slots.prefetch_second(ahead.guess);
+            }
+            if key.is_ip6() {
+                self.slots.prefetch_pair(ahead.guess);
+            }
         }
     }
 
     /// All three steps at once.
     pub fn packet(&mut self, now: Tsc, table: u16, arrival: Arrival<'_>) -> Outcome {
         let mut ahead = Ahead::default();
-        self.prefetch_index(arrival.data, table, &mut ahead);
+        self.prefetch_index(arrival.data, table, arrival.interface, &mut ahead);
         self.prefetch_flow(&mut ahead);
         self.track(now, &ahead, arrival)
+    }
+
+    /// Whether a slot has the flow that a packet is of.
+    fn is(&self, slot: u32, ahead: &Ahead, arrival: Arrival<'_>) -> bool {
+        self.slots.at(slot).key() == ahead.parsed.key && self.is_between(slot, ahead, arrival)
+    }
+
+    /// Whether the flow in a slot is between the addresses of this packet, of which its key has a digest alone if it is of IPv6.
+    fn is_between(&self, slot: u32, ahead: &Ahead, arrival: Arrival<'_>) -> bool {
+        !ahead.parsed.key.is_ip6() || self.slots.pair(slot).is(&self.pair(ahead, arrival))
+    }
+
+    /// The addresses of an IPv6 packet, or of the one that it is about.
+    #[inline(always)]
+    fn pair(&self, ahead: &Ahead, arrival: Arrival<'_>) -> Pair6 {
+        ip6::pair(arrival.data, ahead.parsed.relation, arrival.interface.0, &self.reading)
     }
 
     #[cold]

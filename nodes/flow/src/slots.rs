@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::{InterfaceIndex, ThreadIndex, prefetch};
-use weft_flow_map::layout::{self, Entry, Header, state};
-use weft_flow_map::{Direction, FlowId, Key, Side, State, Verdict};
+use weft_flow_map::layout::{self, Addresses, Entry, Header, state};
+use weft_flow_map::{Direction, FlowId, Key, Pair6, Side, State, Verdict};
 use weft_stats::shared::{Cells, Pages, SharedMemory};
 use weft_table::FreeSlots;
 
@@ -22,6 +22,7 @@ use crate::tcp::Connection;
 pub(crate) struct Slots {
     thread: ThreadIndex,
     entries: Cells<Entry>,
+    addresses: Cells<Addresses>,
     header: Cells<Header>,
     free: FreeSlots,
     memory: Arc<SharedMemory>,
@@ -43,6 +44,7 @@ impl Slots {
         Ok(Slots {
             thread,
             entries: memory.cells(layout::SLOTS, capacity),
+            addresses: memory.cells(layout::addresses(capacity), capacity),
             header,
             free: FreeSlots::new(capacity as u32),
             memory,
@@ -74,6 +76,27 @@ impl Slots {
     #[inline(always)]
     pub fn get(&self, slot: u32) -> Option<&Entry> {
         self.entries.get(slot as usize)
+    }
+
+    /// The addresses of a flow of IPv6.
+    #[inline(always)]
+    pub fn pair(&self, slot: u32) -> Pair6 {
+        self.addresses.get(slot as usize).map_or(Pair6::default(), Addresses::get)
+    }
+
+    /// A flow of IPv6 is about to begin between these.
+    pub fn set_pair(&self, slot: u32, pair: &Pair6) {
+        if let Some(addresses) = self.addresses.get(slot as usize) {
+            addresses.set(pair);
+        }
+    }
+
+    /// Starts to load them.
+    #[inline(always)]
+    pub fn prefetch_pair(&self, slot: u32) {
+        if let Some(addresses) = self.addresses.get(slot as usize) {
+            prefetch::read(addresses);
+        }
     }
 
     /// Starts to load both lines of a slot.
@@ -138,7 +161,7 @@ impl Slots {
     }
 }
 
-/// A flow begins in this entry.
+/// A flow begins in this entry; of IPv6, its addresses stand beside it already.
 pub(crate) fn begin(
     entry: &Entry,
     key: Key,

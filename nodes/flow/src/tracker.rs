@@ -17,7 +17,7 @@ use weft_engine::publish::Published;
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Engine, InterfaceIndex, Lease, NodeId, ThreadIndex};
 use weft_flow_map::{Flow, FlowId, Reader, TableError, Verdict};
-use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC};
+use weft_nodes::arcs::{INTERFACE_OUTPUT_ARC, IP4_UNICAST_ARC, IP6_UNICAST_ARC};
 use weft_nodes::context::MARK;
 use weft_nodes::interface::InterfaceTable;
 use weft_stats::StatsError;
@@ -64,7 +64,8 @@ const IDS_AT_ONCE: usize = 4096;
 /// The main thread's tracker.
 pub struct FlowTracker {
     node: NodeId,
-    arc: ArcId,
+    /// `ip4-unicast` and `ip6-unicast`.
+    arcs: [ArcId; 2],
     shared: Arc<Shared>,
     news: Vec<Consumer<News>>,
     /// Counters.
@@ -81,7 +82,7 @@ pub fn registration() -> Registration<'static> {
 }
 
 impl FlowTracker {
-    /// Makes the tables, the node and its place on the `ip4-unicast` arc. `table` has the interfaces, of which there may be
+    /// Makes the tables, the node and its places on the arcs `ip4-unicast` and `ip6-unicast`. `table` has the interfaces, of which there may be
     /// as many as `interfaces`; `main` is
     /// woken by workers that have news.
     pub fn new(
@@ -109,7 +110,8 @@ impl FlowTracker {
         }
         let copies: Result<Vec<OwnedFd>, _> = fds.iter().map(OwnedFd::try_clone).collect();
         let reader = Arc::new(Reader::from_fds(copies.map_err(memory)?)?);
-        let arc = engine.features().arc(IP4_UNICAST_ARC.name)?;
+        let arc = |name| engine.features().arc(name);
+        let arcs = [arc(IP4_UNICAST_ARC.name)?, arc(IP6_UNICAST_ARC.name)?];
         let counts = CountVectors::new(&mut engine.stats)?;
         let parked = engine.buffers.total() * usize::from(settings.parked_percent) / 100 / threads.len();
         admission::claim(engine).map_err(GraphError::from)?;
@@ -137,7 +139,7 @@ impl FlowTracker {
                 return Err(error.into());
             }
         };
-        Ok(FlowTracker { node, arc, shared, news, counts, reader, fds, settings })
+        Ok(FlowTracker { node, arcs, shared, news, counts, reader, fds, settings })
     }
 
     /// Takes out what [`FlowTracker::new`] has made, before any interface uses it.
@@ -183,13 +185,24 @@ impl FlowTracker {
     ) -> Result<(), FlowError> {
         let word = self.shared.modes.get(interface.index()).ok_or(FlowError::Interface(interface))?;
         word.store(mode as u8, Relaxed);
-        engine.set_feature(self.arc, interface, FLOW_TRACK.name, true)?;
+        self.set_features(engine, interface, true)
+    }
+
+    fn set_features(
+        &self,
+        engine: &mut Engine,
+        interface: InterfaceIndex,
+        on: bool,
+    ) -> Result<(), FlowError> {
+        for arc in self.arcs {
+            engine.set_feature(arc, interface, FLOW_TRACK.name, on)?;
+        }
         Ok(())
     }
 
     /// No longer tracks the flows of an interface. Those that there are end when they have idled for long enough.
     pub fn disable(&mut self, engine: &mut Engine, interface: InterfaceIndex) -> Result<(), FlowError> {
-        engine.set_feature(self.arc, interface, FLOW_TRACK.name, false)?;
+        self.set_features(engine, interface, false)?;
         if let Some(word) = self.shared.modes.get(interface.index()) {
             word.store(Mode::Track as u8, Relaxed);
         }
@@ -260,11 +273,11 @@ impl FlowTracker {
         &self,
         engine: &mut Engine,
         lease: &Lease,
-        sent_there: impl Fn(Verdict) -> bool + 'static,
+        sent_there: impl Fn(&Flow) -> bool + 'static,
     ) {
         let node = self.node;
         self.now_and_later(engine, lease, move |engine, flows, lease| {
-            for flow in flows.flows().filter(|flow| sent_there(flow.verdict)) {
+            for flow in flows.flows().filter(|flow| sent_there(flow)) {
                 decide(engine, node, flow.id, (Verdict::Drop, None), Some(lease.clone()));
             }
         });

@@ -61,6 +61,11 @@ pub fn ipv4(source: impl Into<Ipv4Addr>, destination: impl Into<Ipv4Addr>) -> Pa
     Packet { layers: Vec::new() }.ipv4(source, destination)
 }
 
+/// Likewise.
+pub fn ipv6(source: impl Into<Ipv6Addr>, destination: impl Into<Ipv6Addr>) -> Packet {
+    Packet { layers: Vec::new() }.ipv6(source, destination)
+}
+
 impl Packet {
     fn push(mut self, layer: Layer) -> Self {
         self.layers.push(layer);

@@ -336,6 +336,12 @@ impl Bed {
         self.objects().adjacencies.find(next_hop).expect("a next hop")
     }
 
+    /// Likewise, of IPv6.
+    pub fn next_hop6(&self, interface: InterfaceIndex, address: Ipv6Addr) -> AdjacencyId {
+        let next_hop = NextHop { interface, address: address.into(), payload: EtherType::IPV6 };
+        self.objects().adjacencies.find(next_hop).expect("a next hop")
+    }
+
     /// Gives a port a host's side.
     pub fn with_host(&mut self, port: usize) {
         let Port { index, host, .. } = self.ports[port];

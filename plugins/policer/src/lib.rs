@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod ip4;
+mod ip;
 mod messages;
 mod meter;
 mod node;
@@ -68,10 +68,12 @@ impl Plugin for Policers {
             let attached = published.reader();
             let make = move |_| PolicerNode { direction, attached: attached.clone(), counters };
             setup.node(Node::new(direction.node(), make).drops::<Reason>())?;
-            // What a rule denies uses up no rate.
-            let feature = Feature::new(direction.arc(), direction.node());
-            let feature = feature.after(&["ip4-classify", "ip4-classify-output"]);
-            setup.feature(feature.set_by(direction.command()))?;
+            for arc in direction.arcs() {
+                // What a rule denies uses up no rate.
+                let feature = Feature::new(arc, direction.node());
+                let feature = feature.after(&["ip4-classify", "ip4-classify-output", "ip6-classify"]);
+                setup.feature(feature.set_by(direction.command()))?;
+            }
         }
         setup.command(
             Command::new("policer add", Policers::add)
@@ -87,7 +89,7 @@ impl Plugin for Policers {
                     policers.apply(main, direction, words)
                 })
                 .synopsis("[unapply] name <name> <interface>")
-                .help("Apply a policer to the IPv4 packets of an interface"),
+                .help("Apply a policer to the IP packets of an interface"),
             )?;
         }
         setup.command(
@@ -254,7 +256,9 @@ impl Policers {
         if !on && !self.attachments.iter().any(|it| here(it) && it.place == place) {
             return Err(format!("it is not applied to the {} of {name}", direction.word()).into());
         }
-        main.set_feature(direction.arc(), direction.node(), interface, on)?;
+        for arc in direction.arcs() {
+            main.set_feature(arc, direction.node(), interface, on)?;
+        }
         self.attachments.retain(|it| !here(it));
         if on {
             self.attachments.push(Attachment { direction, name, interface, place });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! policer-input and policer-output: meter packets, and do what their colour says.
 //!
-//! What is metered is the IPv4 packet, without link header, so that a policer measures the same in both directions.
+//! What is metered is the packet of IPv4 or IPv6, without link header, so that a policer measures the same in both directions.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use weft_plugin_sdk::{
 use weft_token_bucket::Moment;
 
 use crate::config::Action;
-use crate::ip4;
+use crate::ip;
 use crate::meter::{Colour, Meter};
 
 weft_plugin_sdk::drops! {
@@ -43,10 +43,11 @@ impl Direction {
         }
     }
 
-    pub fn arc(self) -> &'static str {
+    /// Where its packets pass.
+    pub fn arcs(self) -> &'static [&'static str] {
         match self {
-            Direction::Input => "ip4-unicast",
-            Direction::Output => "interface-output",
+            Direction::Input => &["ip4-unicast", "ip6-unicast"],
+            Direction::Output => &["interface-output"],
         }
     }
 
@@ -126,7 +127,7 @@ impl PluginNode for PolicerNode {
             }
             Direction::Output => vector.each(|packet| {
                 let policer = attached.get(Direction::Output, packet.tx_interface());
-                match (policer, ip4::offset_in_frame(packet.data())) {
+                match (policer, ip::offset_in_frame(packet.data())) {
                     (Some(policer), Some(header)) => policer.police(packet, header, now, &rows),
                     // ARP, for one, keeps the link alive.
                     _ => packet.pass(),
@@ -137,11 +138,15 @@ impl PluginNode for PolicerNode {
 }
 
 impl Policer {
-    /// `header`: where the IPv4 header begins.
+    /// `header`: where the IP header begins.
     #[inline(always)]
     fn police(&self, packet: &mut Packet<'_>, header: usize, now: Moment, rows: &[Row<'_>; 3]) -> Next {
+        // It keeps the link alive, as ARP does.
+        if packet.data().get(header..).is_some_and(ip::is_discovery) {
+            return packet.pass();
+        }
         let before = match self.color_aware {
-            true => packet.data().get(header..).map_or(Colour::Green, |ip| Colour::of_dscp(ip4::dscp(ip))),
+            true => packet.data().get(header..).map_or(Colour::Green, |ip| Colour::of_dscp(ip::dscp(ip))),
             false => Colour::Green,
         };
         let bytes = packet.total_length().saturating_sub(header);
@@ -158,7 +163,7 @@ impl Policer {
             }),
             Action::Mark(dscp) => {
                 if let Some(ip) = packet.data_mut().get_mut(header..) {
-                    ip4::set_dscp(ip, dscp);
+                    ip::set_dscp(ip, dscp);
                 }
                 packet.pass()
             }

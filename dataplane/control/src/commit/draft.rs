@@ -2,7 +2,7 @@
 //! What a change set comes to while its steps are tried, and how that is done, or undone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use ipnet::IpNet;
@@ -53,7 +53,7 @@ pub(super) struct Draft {
     /// What settings, and other steps, have left to be done.
     pub(super) work: Work,
     /// Next hops that are held for verdicts of it.
-    pub(super) for_flows: Vec<(InterfaceIndex, Ipv4Addr)>,
+    pub(super) for_flows: Vec<(InterfaceIndex, IpAddr)>,
     pub(super) settings: BTreeMap<(&'static Setting, Option<InterfaceIndex>), Value>,
     /// Interfaces that come.
     pub(super) new: BTreeMap<InterfaceIndex, New>,
@@ -237,10 +237,7 @@ impl Draft {
         for (_, (version, id)) in self.deleted {
             match delete_table(control, (version, id)) {
                 Ok((index, lease)) => {
-                    // Verdicts name tables of IPv4.
-                    if version == IpVersion::V4 {
-                        control.flows_lose_table(index, &lease);
-                    }
+                    control.flows_lose_table(version, index, &lease);
                     control.deleted_tables.push((version, index, lease));
                 }
                 Err(error) => tracing::error!("{error}"),

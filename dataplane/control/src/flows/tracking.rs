@@ -2,17 +2,16 @@
 //! What becomes of flows as interfaces, tables and rules come and go, and what is decided about them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use weft_engine::{InterfaceIndex, Lease};
 use weft_flow::settings::{Mode, Settings};
 use weft_flow::{FlowError, FlowTracker};
-use weft_flow_map::{FlowId, Verdict};
-use weft_nodes::interface::InterfaceError;
-use weft_nodes::ip4::{Ip4, TableIndex};
+use weft_flow_map::{Flow, FlowId, Verdict};
+use weft_nodes::interface::{InterfaceError, IpVersion, TableIndex, by_family};
 
-use super::{Flows, Unnamed};
+use super::{Flows, Unnamed, version_of};
 use crate::Control;
 use crate::error::StepError;
 use crate::step::Decision;
@@ -146,7 +145,7 @@ impl Control {
         // The adjacencies are released when no verdict can name them any more.
         let gone = Unnamed { ids: gone.into_values().collect(), unnamed: Arc::clone(&flows.unnamed) };
         let (Some(tracker), Some(lease)) = (&mut flows.tracker, interfaces.lease(index)) else { return };
-        tracker.drop_flows(engine, &lease.with(gone), move |verdict| match verdict {
+        tracker.drop_flows(engine, &lease.with(gone), move |flow| match flow.verdict {
             Verdict::Interface(to) => to == index.0,
             Verdict::NextHop(to) => ids.contains(&to),
             _ => false,
@@ -158,11 +157,16 @@ impl Control {
 
     /// A table is deleted. Flows that packets were looked up in it for are dropped; those that were seen in it end, for the same
     /// addresses in the next table with its index are somebody else's.
-    pub(crate) fn flows_lose_table(&mut self, table: TableIndex, lease: &Lease) {
+    pub(crate) fn flows_lose_table(&mut self, version: IpVersion, table: TableIndex, lease: &Lease) {
         let Some(tracker) = &self.flows.tracker else { return };
-        let leads_there = move |verdict| matches!(verdict, Verdict::Table(to) if u32::from(to) == table.0);
+        let leads_there = move |flow: &Flow| {
+            matches!(flow.verdict, Verdict::Table(to) if u32::from(to) == table.0)
+                && version_of(flow) == version
+        };
         tracker.drop_flows(&mut self.engine, lease, leads_there);
-        tracker.end_flows(&mut self.engine, lease, move |flow| u32::from(flow.key.table()) == table.0);
+        tracker.end_flows(&mut self.engine, lease, move |flow| {
+            u32::from(flow.key.table()) == table.0 && version_of(flow) == version
+        });
     }
 
     /// Takes over what workers tell of flows; says whether there may be more. Adjacencies that no verdict names any more are
@@ -178,11 +182,19 @@ impl Control {
     /// The verdict that a decision is; its next hop is held.
     pub(crate) fn verdict(&mut self, flow: FlowId, decision: Decision) -> Result<Verdict, StepError> {
         let tracker = self.flows.tracker.as_ref().ok_or(StepError::NoFlows)?;
-        tracker.get(flow).ok_or(StepError::FlowEnded(flow))?;
+        let version = version_of(&tracker.get(flow).ok_or(StepError::FlowEnded(flow))?);
+        let of = match decision {
+            Decision::Table(of, _) => Some(of),
+            Decision::NextHop(_, address) => Some(address.into()),
+            Decision::Forward | Decision::Drop | Decision::Interface(_) => None,
+        };
+        if let Some(found) = of.filter(|of| *of != version) {
+            return Err(StepError::FlowFamily { flow, found, expected: version });
+        }
         Ok(match decision {
             Decision::Forward => Verdict::Forward,
             Decision::Drop => Verdict::Drop,
-            Decision::Table(table) => Verdict::Table(table.0 as u16),
+            Decision::Table(_, table) => Verdict::Table(table.0 as u16),
             Decision::Interface(to) => {
                 let interface = self.interfaces.get(to).ok_or(InterfaceError::Unknown(to))?;
                 // They would be needed.
@@ -196,7 +208,9 @@ impl Control {
                     Some(id) => *id,
                     None => {
                         let Control { router, engine, interfaces, .. } = self;
-                        let id = router.hold_adjacency::<Ip4>(engine, interfaces, on, address)?;
+                        let id = by_family!(address, IpAddr(address), F => {
+                            router.hold_adjacency::<F>(engine, interfaces, on, address)?
+                        });
                         self.flows.held.insert((on, address), id);
                         id
                     }
@@ -217,7 +231,7 @@ impl Control {
     }
 
     /// Gives back the next hop of a decision that is refused.
-    pub(crate) fn forget_decision(&mut self, on: InterfaceIndex, address: Ipv4Addr) {
+    pub(crate) fn forget_decision(&mut self, on: InterfaceIndex, address: IpAddr) {
         if let Some(id) = self.flows.held.remove(&(on, address)) {
             self.router.release_adjacency(&mut self.engine, id);
         }

@@ -32,6 +32,7 @@ pub fn of(error: &StepError) -> Retval {
         }
         StepError::NoFlows | StepError::FlowEnded(_) => Retval::NO_SUCH_ENTRY,
         StepError::FlowToSub(_) => Retval::INVALID_SW_IF_INDEX,
+        StepError::FlowFamily { .. } => Retval::INVALID_VALUE,
         StepError::Feature(FeatureError::SetBy { .. }) => Retval::UNSUPPORTED,
         StepError::Feature(_) | StepError::OwnSet(_) => Retval::INVALID_VALUE,
         StepError::Link(LinkError::Netdev(_)) => Retval::SYSCALL_ERROR_1,

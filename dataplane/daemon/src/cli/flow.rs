@@ -3,20 +3,20 @@
 //!
 //! Flows are looked at in their tables, which costs the workers nothing; what changes one is a message to its worker.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::settings::{FLOW_TRACKING, flow_tracking};
-use weft_control::{ChangeSet, Decision, StepError};
+use weft_control::{ChangeSet, Decision, StepError, version_of};
 use weft_engine::InterfaceIndex;
 use weft_flow::FlowTracker;
 use weft_flow::counts::{Count, NAMES};
 use weft_flow::news::{News, What};
 use weft_flow::settings::Mode;
 use weft_flow_map::{Flow, FlowId, State};
-use weft_nodes::fib::Ip4;
 use weft_nodes::headers::IpProtocol;
+use weft_nodes::interface::by_family;
 
 use super::{change, complete_interface, interface, left, present_interface, refused, right, row};
 use crate::state::Dataplane;
@@ -67,19 +67,29 @@ enum To {
     Interface,
 }
 
+/// Tables are those of the flow's family.
 fn redirect(
+    flow: FlowId,
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
     args: &mut Args<'_>,
 ) -> Result<Decision, CliError> {
     let to = [("table", To::Table), ("next-hop", To::NextHop), ("interface", To::Interface)];
     Ok(match args.one_of(&to)? {
-        To::Table => Decision::Table(args.parse_with("table", |word| {
-            let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
-            changes.table::<Ip4>(dataplane, id).map_err(|error| error.to_string())
-        })?),
+        To::Table => {
+            let flow = tracker(dataplane)?.get(flow).ok_or_else(|| refused(StepError::FlowEnded(flow)))?;
+            let version = version_of(&flow);
+            Decision::Table(
+                version,
+                args.parse_with("table", |word| {
+                    let id = word.parse().map_err(|_| "a table is a number".to_owned())?;
+                    by_family!(version, F => changes.table::<F>(dataplane, id))
+                        .map_err(|error| error.to_string())
+                })?,
+            )
+        }
         To::NextHop => {
-            let address: Ipv4Addr = args.parse("address")?;
+            let address: IpAddr = args.parse("address")?;
             Decision::NextHop(interface(args, dataplane, changes)?, address)
         }
         To::Interface => Decision::Interface(interface(args, dataplane, changes)?),
@@ -89,7 +99,7 @@ fn redirect(
 fn verdict(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> Result<(), CliError> {
     let id: FlowId = args.parse("flow")?;
     let decision = if args.keyword("redirect") {
-        redirect(dataplane, changes, args)?
+        redirect(id, dataplane, changes, args)?
     } else {
         args.one_of(&[("forward", Decision::Forward), ("drop", Decision::Drop)])?
     };
@@ -109,7 +119,7 @@ fn events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliEr
 /// Which flows.
 #[derive(Default)]
 struct Filter {
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
     port: Option<u16>,
     protocol: Option<u8>,
     state: Option<State>,
@@ -126,7 +136,7 @@ impl Filter {
         }
         loop {
             if args.keyword("address") {
-                filter.address = Some(args.parse("IPv4 address")?);
+                filter.address = Some(args.parse("address")?);
             } else if args.keyword("port") {
                 filter.port = Some(args.parse("port")?);
             } else if args.keyword("protocol") {
@@ -134,7 +144,8 @@ impl Filter {
                     "tcp" => Ok(6),
                     "udp" => Ok(17),
                     "icmp" => Ok(1),
-                    number => number.parse().map_err(|_| "tcp, udp, icmp or a number from 0 to 255"),
+                    "icmp6" => Ok(58),
+                    number => number.parse().map_err(|_| "tcp, udp, icmp, icmp6 or a number from 0 to 255"),
                 })?);
             } else if args.keyword("state") {
                 filter.state = Some(args.one_of(&State::ALL.map(|state| (state.name(), state)))?);
@@ -331,12 +342,13 @@ fn show_events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, 
             What::Ended { why, sides, .. } => ("ended", Some(why.name()), Some(sides), None),
             What::Waits { length, .. } => ("waits", None, None, Some(length)),
         };
+        let [from, to] = news.ends();
         Event {
             time: dataplane.engine().clock.since_start(news.at).as_secs_f64(),
             flow: news.id.to_string(),
             protocol: IpProtocol(news.key.protocol()).to_string(),
-            from: news.key.endpoint(news.initiator).to_string(),
-            to: news.key.endpoint(news.initiator.reverse()).to_string(),
+            from: from.to_string(),
+            to: to.to_string(),
             event,
             why,
             packets: sides.map(|sides| sides.map(|side| side.packets)),

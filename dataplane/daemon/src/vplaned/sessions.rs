@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use weft_control::version_of;
 use weft_engine::InterfaceIndex;
 use weft_flow::settings::{Settings, Timeouts};
 use weft_flow_map::{Flow, FlowId, State};
-use weft_nodes::ip4::{Ip4, TableIndex};
+use weft_nodes::interface::{TableIndex, by_family};
 use weft_vplaned::commands::npf::Store;
 use weft_vplaned::commands::{CommandError, SessionSetting, Words};
 use weft_vplaned::console::{Failure, json};
@@ -115,11 +116,12 @@ fn session(
     let left = patience.saturating_sub(flow.idle);
     let [out, back] = flow.sides;
     let table = TableIndex(flow.key.table().into());
+    let vrf = by_family!(version_of(flow), F => dataplane.router().table::<F>(table).map(|table| table.id));
     json::Session {
-        vrf_id: dataplane.router().table::<Ip4>(table).map_or(0, |table| table.id),
-        src_addr: IpAddr::V4(from.address),
+        vrf_id: vrf.unwrap_or(0),
+        src_addr: from.address,
         src_port: from.port,
-        dst_addr: IpAddr::V4(to.address),
+        dst_addr: to.address,
         dst_port: to.port,
         proto: flow.key.protocol(),
         interface: flow.interface.map_or_else(String::new, |index| name(InterfaceIndex(index))),
@@ -295,7 +297,7 @@ fn summary(dataplane: &Dataplane) -> json::SessionSummary {
         let states = match flow.key.protocol() {
             6 => &mut statistics.tcp,
             17 => &mut statistics.udp,
-            1 => &mut statistics.icmp,
+            1 | 58 => &mut statistics.icmp,
             _ => &mut statistics.other,
         };
         *states.entry(flow.state.name()).or_default() += 1;
@@ -315,13 +317,16 @@ fn newer_summary(dataplane: &Dataplane) -> json::DataplaneSessions {
         let protocol = match flow.key.protocol() {
             6 => "tcp",
             17 => "udp",
-            1 => "icmp",
+            1 | 58 => "icmp",
             _ => "other",
         };
         *summary.protocol.entry(protocol).or_default() += 1;
         summary.total += 1;
+        match flow.key.is_ip6() {
+            true => summary.address_family.ip6 += 1,
+            false => summary.address_family.ip += 1,
+        }
     }
-    summary.address_family.ip = summary.total;
     // A session begins with a packet that comes in.
     summary.direction.r#in = summary.total;
     json::DataplaneSessions { summary }

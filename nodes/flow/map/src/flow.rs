@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::key::{Direction, Endpoint, Key};
+use crate::key::{Direction, Endpoint, Key, Pair6};
 use crate::layout::state;
 
 /// Where a flow is in its life.
@@ -166,6 +166,8 @@ pub struct Flow {
     pub id: FlowId,
     /// Its key.
     pub key: Key,
+    /// Its addresses, if it is of IPv6.
+    pub pair: Pair6,
     /// Who sent the first packet.
     pub initiator: Direction,
     /// State.
@@ -193,12 +195,12 @@ pub struct Flow {
 impl Flow {
     /// Who sent the first packet.
     pub fn from(&self) -> Endpoint {
-        self.key.endpoint(self.initiator)
+        self.key.endpoint(&self.pair, self.initiator)
     }
 
     /// To whom.
     pub fn to(&self) -> Endpoint {
-        self.key.endpoint(self.initiator.reverse())
+        self.key.endpoint(&self.pair, self.initiator.reverse())
     }
 
     /// Packets and bytes of both sides.

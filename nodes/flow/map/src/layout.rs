@@ -3,7 +3,8 @@
 //!
 //! All words are naturally aligned 64-bit little-endian ones, accessed whole. The header is one page, slots of 128 bytes
 //! follow: the first cache line of a slot is what every packet touches, the second what TCP, changes of state and people
-//! need. A slot begins two lines, which the processor fetches as a pair.
+//! need. A slot begins two lines, which the processor fetches as a pair. After all slots stand the addresses of flows of IPv6
+//! ([`Addresses`]), one for each slot: memory that is never touched where there is none.
 //!
 //! # Consistency
 //!
@@ -21,12 +22,12 @@ use std::sync::atomic::fence;
 
 use weft_stats::shared::Shared;
 
-use crate::key::Key;
+use crate::key::{Key, Pair6};
 
 /// "weftflow".
 pub const MAGIC: u64 = u64::from_le_bytes(*b"weftflow");
 /// Of this layout. Any change of [`Header`] or [`Entry`] is another version.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 /// Where the slots begin.
 pub const SLOTS: u64 = 4096;
 
@@ -81,6 +82,29 @@ pub struct Entry {
     pub tcp: [[AtomicU64; 2]; 2],
 }
 
+/// What a slot has beside its [`Entry`], if its flow is of IPv6; else it means nothing. Written while the slot is free.
+#[repr(C, align(32))]
+#[derive(Default)]
+pub struct Addresses {
+    /// [`Pair6`].
+    pub pair: [AtomicU64; 4],
+}
+
+impl Addresses {
+    /// Both addresses.
+    #[inline(always)]
+    pub fn get(&self) -> Pair6 {
+        Pair6(self.pair.each_ref().map(|word| word.load(Relaxed)))
+    }
+
+    /// Owner, before [`Entry::begin`] of the next flow. Who sees one of these words sees the version that says that the flow before
+    /// it has ended.
+    #[inline(always)]
+    pub fn set(&self, pair: &Pair6) {
+        self.pair.iter().zip(pair.0).for_each(|(word, value)| word.store(value, Release));
+    }
+}
+
 /// Fields of [`Entry::state`].
 pub mod state {
     /// 7..0: [`crate::State`], 0 is a free slot.
@@ -113,16 +137,23 @@ pub mod state {
 }
 
 const _: () = assert!(size_of::<Entry>() == 128 && size_of::<Header>() <= SLOTS as usize);
-const _: () = assert!(offset_of!(Entry, version) == 64);
+const _: () = assert!(offset_of!(Entry, version) == 64 && size_of::<Addresses>() == 32);
 
 // SAFETY: `repr(C)`, AtomicU64 fields only, and no padding: 9 words.
 unsafe impl Shared for Header {}
 // SAFETY: `repr(C)`, AtomicU64 fields only, and no padding: 16 words, as the assert above says.
 unsafe impl Shared for Entry {}
+// SAFETY: `repr(C)`, AtomicU64 fields only, and no padding: 4 words.
+unsafe impl Shared for Addresses {}
+
+/// Where the addresses of IPv6 begin.
+pub const fn addresses(capacity: usize) -> u64 {
+    SLOTS + (capacity * size_of::<Entry>()) as u64
+}
 
 /// Bytes of a table.
 pub const fn size(capacity: usize) -> usize {
-    SLOTS as usize + capacity * size_of::<Entry>()
+    addresses(capacity) as usize + capacity * size_of::<Addresses>()
 }
 
 impl Entry {

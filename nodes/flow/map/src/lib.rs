@@ -18,5 +18,5 @@ pub mod layout;
 mod reader;
 
 pub use flow::{Flow, FlowId, Side, State, Verdict};
-pub use key::{Direction, Endpoint, Key};
+pub use key::{Direction, Endpoint, Key, Pair6};
 pub use reader::{Reader, Table, TableError};

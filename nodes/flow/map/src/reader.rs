@@ -15,8 +15,8 @@ use std::time::Duration;
 use weft_stats::shared::{OpenError, ReadMemory, request};
 
 use crate::flow::{Flow, FlowId, Side, State, Verdict};
-use crate::key::{Direction, Key};
-use crate::layout::{self, Entry, Header, state};
+use crate::key::{Direction, Key, Pair6};
+use crate::layout::{self, Addresses, Entry, Header, state};
 
 /// Longest wait for the daemon to hand out its tables.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -148,15 +148,21 @@ impl Table {
             for (copy, word) in words.iter_mut().zip(self.memory.words(start, size_of::<Entry>() / 8)?) {
                 *copy = word;
             }
+            let beside =
+                layout::addresses(self.capacity as usize) + u64::from(slot) * size_of::<Addresses>() as u64;
+            let mut pair = [0; size_of::<Addresses>() / 8];
+            for (copy, word) in pair.iter_mut().zip(self.memory.words(beside, size_of::<Addresses>() / 8)?) {
+                *copy = word;
+            }
             fence(Acquire);
             if version(self)? == before {
-                return self.unpack(slot, &words);
+                return self.unpack(slot, &words, Pair6(pair));
             }
         }
         None
     }
 
-    fn unpack(&self, slot: u32, words: &[u64; size_of::<Entry>() / 8]) -> Option<Flow> {
+    fn unpack(&self, slot: u32, words: &[u64; size_of::<Entry>() / 8], pair: Pair6) -> Option<Flow> {
         let word = |offset: usize| words[offset / 8];
         let state_word = word(offset_of!(Entry, state));
         let state = State::from_word(state_word)?;
@@ -175,6 +181,7 @@ impl Table {
                 generation: (word(offset_of!(Entry, version)) >> 32) as u32,
             },
             key: Key { addresses: words[0], rest: words[1] },
+            pair,
             initiator,
             state,
             answered: state_word & state::ANSWERED != 0,

@@ -57,6 +57,9 @@ impl Shard {
         let waits = self.mode(arrival.interface) == Mode::Agent;
         let mut flags = if connection.picked_up { state::PICKED_UP } else { 0 };
         flags |= if waits { state::WAITING } else { 0 };
+        if key.is_ip6() {
+            self.slots.set_pair(slot, &self.pair(ahead, arrival));
+        }
         slots::begin(self.slots.at(slot), key, direction, arrival.interface, flags, now);
         self.index.insert(ahead.hash, slot);
         let slots = &self.slots;
@@ -89,16 +92,17 @@ impl Shard {
     #[inline(never)]
     pub(crate) fn admit(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>, out: bool) -> Outcome {
         let Parsed { key, direction, relation } = ahead.parsed;
-        if matches!(relation, Relation::LaterFragment | Relation::Malformed | Relation::Error) {
+        use Relation::{Error, LaterFragment, Malformed, OfLink};
+        if matches!(relation, LaterFragment | Malformed | Error | OfLink) {
             return Outcome::Untracked;
         }
-        let may_begin = matches!(relation, Relation::Part | Relation::FirstFragment)
+        let may_begin = matches!(relation, Relation::Part | Relation::Part6 | Relation::FirstFragment)
             && self.mode(arrival.interface) != Mode::Agent;
-        let slot = match self.index.find(ahead.hash, |slot| self.slots.at(slot).key() == key) {
+        let slot = match self.index.find(ahead.hash, |slot| self.is(slot, ahead, arrival)) {
             Some(slot) => slot,
             None if !may_begin => return Outcome::Untracked,
             None => {
-                let segment = segment(arrival.data).filter(|_| key.protocol() == 6);
+                let segment = segment(arrival.data, self.reading.headers).filter(|_| key.protocol() == 6);
                 if segment.is_none() && key.protocol() == 6 {
                     return self.invalid(Why::Malformed, arrival.interface);
                 }
@@ -115,7 +119,7 @@ impl Shard {
             slots::change(entry, word | admitted);
         }
         if relation == Relation::FirstFragment {
-            self.remember(now, slot, arrival.data);
+            self.remember(now, slot, arrival);
         }
         Outcome::Flow { slot, word }
     }

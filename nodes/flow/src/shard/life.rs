@@ -44,6 +44,7 @@ impl Shard {
             at: now,
             id: self.slots.id(slot),
             key: entry.key(),
+            pair: self.slots.pair(slot),
             initiator: slots::initiator(entry.state.load(Relaxed)),
             what,
         };

@@ -4,16 +4,17 @@
 
 mod oracle;
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use weft_engine::Lease;
 use weft_flow_map::{Flow, State, Table};
-use weft_nodes::headers::build::{Packet, ipv4};
-use weft_nodes::headers::{Icmp4Header, Icmp4Type, TcpFlags};
+use weft_nodes::headers::build::{Packet, ipv4, ipv6};
+use weft_nodes::headers::{Icmp4Header, Icmp4Type, Icmp6Header, Icmp6Type, Ipv4Header, Ipv6Header, TcpFlags};
 
 use super::*;
-use crate::parse::{owner, parse};
+use crate::parse::owner;
 use crate::settings::{Rate, Timeouts};
 use crate::tcp::{Segment, flags};
 use oracle::Oracle;
@@ -38,9 +39,19 @@ fn send(shard: &mut Shard, now: Tsc, packet: &[u8]) -> Outcome {
 
 const HOSTS: [[u8; 4]; 3] = [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]];
 
+/// The same hosts in IPv6; the first two have the same lower halves.
+const HOSTS6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 1),
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 1),
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 3),
+];
+
 /// A packet between the few endpoints of the test, some of TCP with numbers that may mean something.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
+    ip6: bool,
+    /// Of IPv6: whether extension headers come before the rest.
+    chain: bool,
     from: usize,
     to: usize,
     ports: [u16; 2],
@@ -92,42 +103,73 @@ fn packets() -> impl Strategy<Value = Sent> {
         2 => Just(Kind::Udp), 1 => Just(Kind::Ping), 1 => Just(Kind::Pong), 1 => Just(Kind::Gre),
         12 => segments().prop_map(Kind::Tcp),
     ];
-    (0..HOSTS.len(), 1..HOSTS.len(), 1u16..3, 1u16..3, what).prop_map(|(from, distance, a, b, what)| Sent {
-        from,
-        to: (from + distance) % HOSTS.len(),
-        ports: [a, b],
-        what,
-    })
+    let family = (any::<bool>(), prop::bool::weighted(0.2));
+    (family, 0..HOSTS.len(), 1..HOSTS.len(), 1u16..3, 1u16..3, what).prop_map(
+        |((ip6, chain), from, distance, a, b, what)| Sent {
+            ip6,
+            chain,
+            from,
+            to: (from + distance) % HOSTS.len(),
+            ports: [a, b],
+            what,
+        },
+    )
 }
 
 impl Sent {
+    fn host(&self, host: usize) -> IpAddr {
+        if self.ip6 { HOSTS6[host].into() } else { HOSTS[host].into() }
+    }
+
     fn build(&self) -> Vec<u8> {
-        let ip = ipv4(HOSTS[self.from], HOSTS[self.to]);
+        let ip = match self.ip6 {
+            true => ipv6(HOSTS6[self.from], HOSTS6[self.to]),
+            false => ipv4(HOSTS[self.from], HOSTS[self.to]),
+        };
         let [a, b] = self.ports;
-        match &self.what {
+        let gre = IpProtocol(47);
+        let bytes = match &self.what {
             Kind::Udp => ip.udp(a, b).build(),
+            Kind::Ping if self.ip6 => ip.ping6(a, 1).build(),
+            Kind::Pong if self.ip6 => ip.icmp6(pong6(a)).build(),
             Kind::Ping => ip.ping(a, 1).build(),
             Kind::Pong => ip.icmp4(Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [a, 1])).build(),
-            Kind::Gre => ip.ipv4_with(|ip| ip.protocol = weft_nodes::headers::IpProtocol(47)).build(),
+            Kind::Gre if self.ip6 => ip.ipv6_with(|ip| ip.next_header = gre).build(),
+            Kind::Gre => ip.ipv4_with(|ip| ip.protocol = gre).build(),
             Kind::Tcp(segment) => tcp(ip, a, b, segment),
-        }
+        };
+        if self.ip6 && self.chain { behind(60, [0, 1, 4, 0, 0, 0, 0], &bytes) } else { bytes }
     }
+}
+
+fn pong6(id: u16) -> Icmp6Header {
+    Icmp6Header::new(Icmp6Type::ECHO_REPLY, 0, u32::from(id) << 16 | 1)
+}
+
+/// An IPv6 packet with an extension header of 8 bytes, of which the first one says what follows.
+fn behind(kind: u8, rest: [u8; 7], packet: &[u8]) -> Vec<u8> {
+    let (ip, payload) = packet.split_at(Ipv6Header::LENGTH);
+    let (mut ip, next) = (ip.to_vec(), [ip[6]]);
+    ip[6] = kind;
+    ip[4..6].copy_from_slice(&(payload.len() as u16 + 8).to_be_bytes());
+    [&ip[..], &next, &rest, payload].concat()
 }
 
 /// A segment as bytes.
 fn tcp(ip: Packet, from: u16, to: u16, segment: &Segment) -> Vec<u8> {
+    let at = if ip.build()[0] >> 4 == 6 { Ipv6Header::LENGTH } else { Ipv4Header::LENGTH };
     let mut payload = Vec::new();
     if let Some(scale) = segment.scale {
         payload.extend([3, 3, scale, 0]);
     }
     payload.resize(payload.len() + segment.payload as usize, 0x55);
     let mut bytes = ip.tcp(from, to, TcpFlags(segment.flags)).payload(&payload).build();
-    bytes[24..28].copy_from_slice(&segment.sequence.to_be_bytes());
-    bytes[28..32].copy_from_slice(&segment.acknowledgment.to_be_bytes());
+    bytes[at + 4..at + 8].copy_from_slice(&segment.sequence.to_be_bytes());
+    bytes[at + 8..at + 12].copy_from_slice(&segment.acknowledgment.to_be_bytes());
     if segment.scale.is_some() {
-        bytes[32] += 0x10;
+        bytes[at + 12] += 0x10;
     }
-    bytes[34..36].copy_from_slice(&segment.window.to_be_bytes());
+    bytes[at + 14..at + 16].copy_from_slice(&segment.window.to_be_bytes());
     bytes
 }
 
@@ -236,10 +278,13 @@ proptest! {
         let now = Tsc(1 << 40);
         let shared = || Arc::new(Shared::new(2));
         let mut alone = shard(&settings, &shared(), now);
-        let mut two = [0, 1].map(|_| shard(&settings, &shared(), now));
+        let both = shared();
+        let mut two = [0, 1].map(|_| shard(&settings, &both, now));
         for sent in sent {
             let packet = sent.build();
-            let owner = owner(parse(&packet, 0).key.addresses, 2);
+            let mut ahead = Ahead::default();
+            two[0].prefetch_index(&packet, 0, P0, &mut ahead);
+            let owner = owner(ahead.parsed.key.addresses, 2);
             let outcome = send(&mut two[owner], now, &packet);
             let expected = send(&mut alone, now, &packet);
             prop_assert_eq!(matches!(outcome, Outcome::Flow { .. }), matches!(expected, Outcome::Flow { .. }));
@@ -265,7 +310,7 @@ fn fragments_and_icmp_errors_count_on_their_flow() {
         let flags = (offset / 8) | if more { 0x2000 } else { 0 };
         let ip = ipv4(A, B).ipv4_with(|ip| {
             ip.identification.set(77);
-            ip.protocol = weft_nodes::headers::IpProtocol::UDP;
+            ip.protocol = IpProtocol::UDP;
             ip.flags_offset.set(flags);
         });
         if offset == 0 { ip.udp(5, 6).payload(&[0; 32]).build() } else { ip.payload(&[0; 40]).build() }
@@ -305,7 +350,7 @@ fn fragments_of_an_answer_count_too() {
         ipv4(from, to).ipv4_with(|ip| {
             ip.identification.set(9);
             ip.flags_offset.set(flags);
-            ip.protocol = weft_nodes::headers::IpProtocol::ICMP;
+            ip.protocol = IpProtocol::ICMP;
         })
     };
     let pong = Icmp4Header::new(Icmp4Type::ECHO_REPLY, 0, [7, 1]);
@@ -321,6 +366,77 @@ fn fragments_of_an_answer_count_too() {
     shard.publish(now);
     let flow = table(&shard).get(0).expect("a flow");
     assert_eq!(flow.sides.map(|side| side.packets), [2, 2]);
+}
+
+#[test]
+fn fragments_and_icmp_errors_of_ip6_count_on_their_flow() {
+    let now = Tsc(1 << 40);
+    let mut shard = shard(&settings(64, true, false), &Arc::new(Shared::new(1)), now);
+    let [a, b, router] = HOSTS6;
+    let fragment = |from, to, offset: u16, more: bool, what: &dyn Fn(Packet) -> Packet| {
+        let [upper, lower] = (offset | u16::from(more)).to_be_bytes();
+        behind(44, [0, upper, lower, 0, 0, 0, 77], &what(ipv6(from, to)).build())
+    };
+    let udp = |ip: Packet| ip.udp(5, 6).payload(&[0; 32]);
+    let later = fragment(a, b, 40, false, &udp);
+    // Out of order: nobody knows yet.
+    assert_eq!(send(&mut shard, now, &later), Outcome::Refused(Why::LoneFragment));
+    let first = fragment(a, b, 0, true, &udp);
+    let Outcome::Flow { slot, .. } = send(&mut shard, now, &first) else { panic!("the first has ports") };
+    assert!(matches!(send(&mut shard, now, &later), Outcome::Flow { slot: its, .. } if its == slot));
+    // Of the same number, but between others.
+    for (from, to) in [(b, a), (a, router)] {
+        let outcome = send(&mut shard, now, &fragment(from, to, 40, false, &udp));
+        assert_eq!(outcome, Outcome::Refused(Why::LoneFragment));
+    }
+    let unreachable = Icmp6Header::new(Icmp6Type::UNREACHABLE, 0, 0);
+    let error = ipv6(router, a).icmp6(unreachable).payload(&first[..56]).build();
+    assert!(matches!(send(&mut shard, now, &error), Outcome::Flow { slot: its, .. } if its == slot));
+    // Both directions of a ping in fragments.
+    for packet in [
+        fragment(a, b, 0, true, &|ip| ip.ping6(7, 1)),
+        fragment(b, a, 0, true, &|ip| ip.icmp6(pong6(7))),
+        fragment(b, a, 8, false, &|ip| ip.icmp6(pong6(7))),
+    ] {
+        assert!(matches!(send(&mut shard, now, &packet), Outcome::Flow { .. }));
+    }
+    shard.publish(now);
+    let flows: Vec<Flow> = table(&shard).flows().collect();
+    let sides: Vec<_> = flows.iter().map(|flow| flow.sides.map(|side| side.packets)).collect();
+    assert_eq!((sides, shard.counts.get(Count::Errors)), (vec![[2, 1], [1, 2]], 1));
+    let other = ipv6(a, b).udp(9, 9).build();
+    let error = ipv6(router, a).icmp6(unreachable).payload(&other).build();
+    assert_eq!(send(&mut shard, now, &error), Outcome::Refused(Why::NoFlow));
+    let pong = ipv6(a, b).icmp6(pong6(3)).build();
+    assert_eq!(send(&mut shard, now, &pong), Outcome::Refused(Why::NoRequest));
+    // What neighbours say of themselves is of no flow, and passes.
+    let solicitation = Icmp6Header::new(Icmp6Type::NEIGHBOR_SOLICITATION, 0, 0);
+    let solicitation = ipv6(a, b).hop_limit(255).icmp6(solicitation).payload(&[0; 16]).build();
+    assert_eq!(send(&mut shard, now, &solicitation), Outcome::Untracked);
+    assert_eq!(shard.active(), 2);
+}
+
+/// Two flows whose keys are the same, as their addresses have the same digest: a stranger who knew the secret could make them.
+#[test]
+fn a_flow_of_ip6_is_known_by_its_addresses_not_by_their_digest() {
+    let now = Tsc(1 << 40);
+    let mut shard = shard(&settings(64, true, false), &Arc::new(Shared::new(1)), now);
+    let mut pass = |hosts: [Ipv6Addr; 2]| {
+        let packet = ipv6(hosts[0], hosts[1]).udp(5, 6).build();
+        let arrival = Arrival { data: &packet, bytes: 48, interface: P0 };
+        let mut ahead = Ahead::default();
+        shard.prefetch_index(&packet, 0, P0, &mut ahead);
+        (ahead.parsed.key.addresses, ahead.hash) = (7, Hash(1 << 50));
+        shard.prefetch_flow(&mut ahead);
+        match shard.track(now, &ahead, arrival) {
+            Outcome::Flow { slot, .. } => slot,
+            other => panic!("{other:?}"),
+        }
+    };
+    let [a, b, c] = HOSTS6;
+    let (first, second) = (pass([c, b]), pass([c, a]));
+    assert_ne!(first, second);
+    assert_eq!((pass([c, b]), pass([c, a])), (first, second));
 }
 
 #[test]

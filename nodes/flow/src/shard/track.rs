@@ -17,7 +17,7 @@ use zerocopy::FromBytes;
 use super::{Ahead, Arrival, Outcome, Shard, Why};
 use crate::counts::Count;
 use crate::news::Ending;
-use crate::parse::{Parsed, Relation, fragment_key, plain_segment, segment};
+use crate::parse::{Parsed, Relation, fragment_key, ip6, plain_segment, segment};
 use crate::settings::Protocol;
 use crate::slots;
 use crate::tcp::{Judgement, Segment, exchange, flags};
@@ -26,23 +26,42 @@ impl Shard {
     /// Third step: the packet itself.
     #[inline(always)]
     pub(crate) fn track(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>) -> Outcome {
+        self.track_usual::<false>(now, ahead, arrival)
+    }
+
+    /// What the loop over IPv4 does not do itself.
+    #[cold]
+    #[inline(never)]
+    fn track_other(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>) -> Outcome {
+        match ahead.parsed.relation {
+            Relation::Part6 => self.track_usual::<true>(now, ahead, arrival),
+            _ => self.track_rare(now, ahead, arrival),
+        }
+    }
+
+    #[inline(always)]
+    fn track_usual<const IP6: bool>(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>) -> Outcome {
+        let otherwise = if IP6 { Self::track_rare } else { Self::track_other };
         let Parsed { key, direction, relation } = ahead.parsed;
         let slot = ahead.guess;
         let Some(entry) = self.slots.get(slot).filter(|entry| entry.key() == key) else {
-            return self.track_rare(now, ahead, arrival);
+            return otherwise(self, now, ahead, arrival);
         };
+        if IP6 && !self.slots.pair(slot).is(&self.pair(ahead, arrival)) {
+            return otherwise(self, now, ahead, arrival);
+        }
         let word = entry.state.load(Relaxed);
-        let usual = relation == Relation::Part
+        let usual = relation == if IP6 { Relation::Part6 } else { Relation::Part }
             && match key.protocol() {
                 6 => {
                     word & slots::STEADY_BITS == slots::STEADY
-                        && plain_segment(arrival.data)
+                        && plain_segment::<IP6>(arrival.data)
                             .is_some_and(|segment| steady(entry, word, direction, &segment))
                 }
                 _ => word & (state::WAITING | state::ANSWERED) == state::ANSWERED,
             };
         if !usual {
-            return self.track_rare(now, ahead, arrival);
+            return otherwise(self, now, ahead, arrival);
         }
         self.seen(now, slot, word, direction, arrival.bytes)
     }
@@ -62,30 +81,33 @@ impl Shard {
     #[inline(never)]
     fn track_rare(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>) -> Outcome {
         let Parsed { key, direction, relation } = ahead.parsed;
-        let found = self.index.find(ahead.hash, |slot| self.slots.at(slot).key() == key);
+        let found = self.index.find(ahead.hash, |slot| self.is(slot, ahead, arrival));
         match (relation, found) {
-            (Relation::Part, _) => self.part(now, ahead, found, arrival),
+            (Relation::Part | Relation::Part6, _) => self.part(now, ahead, found, arrival),
             (Relation::FirstFragment, _) => {
                 let outcome = self.part(now, ahead, found, arrival);
                 if let Outcome::Flow { slot, .. } | Outcome::Wait { slot } = outcome {
-                    self.remember(now, slot, arrival.data);
+                    self.remember(now, slot, arrival);
                 }
                 outcome
             }
             (Relation::LaterFragment, _) => match self.fragments.find(key, ahead.hash, now) {
-                Some((slot, generation)) if self.has(slot, generation) => {
+                Some((slot, generation))
+                    if self.has(slot, generation) && self.is_between(slot, ahead, arrival) =>
+                {
                     self.follow(now, Count::Fragments, slot, direction, arrival)
                 }
                 _ => self.invalid(Why::LoneFragment, arrival.interface),
             },
             (Relation::Answer, Some(slot)) => {
                 // An answer may be the first fragment of one.
-                self.remember(now, slot, arrival.data);
+                self.remember(now, slot, arrival);
                 self.datagram(now, slot, direction, arrival)
             }
             (Relation::Answer, None) => self.invalid(Why::NoRequest, arrival.interface),
             (Relation::Error, Some(slot)) => self.follow(now, Count::Errors, slot, direction, arrival),
             (Relation::Error, None) => self.invalid(Why::NoFlow, arrival.interface),
+            (Relation::OfLink, _) => Outcome::Untracked,
             (Relation::Malformed, _) => self.invalid(Why::Malformed, arrival.interface),
         }
     }
@@ -98,7 +120,7 @@ impl Shard {
                 None => self.begin(now, ahead, None, arrival),
             };
         }
-        match (segment(arrival.data), found) {
+        match (segment(arrival.data, self.reading.headers), found) {
             (Some(segment), Some(slot)) => self.tcp(now, ahead, slot, &segment, arrival),
             (Some(segment), None) => self.begin(now, ahead, Some(&segment), arrival),
             (None, _) => self.invalid(Why::Malformed, arrival.interface),
@@ -106,13 +128,17 @@ impl Shard {
     }
 
     /// Leaves a note for the other fragments of this datagram.
-    pub(super) fn remember(&mut self, now: Tsc, slot: u32, packet: &[u8]) {
+    pub(super) fn remember(&mut self, now: Tsc, slot: u32, arrival: Arrival<'_>) {
         let entry = self.slots.at(slot);
-        let table = entry.key().table();
-        if let Ok((ip, _)) = Ipv4Header::ref_from_prefix(packet)
-            && ip.more_fragments()
-        {
-            let key = fragment_key(ip, table);
+        let flow = entry.key();
+        let key = match flow.is_ip6() {
+            true => ip6::fragment_key_of(arrival.data, flow.table(), arrival.interface.0, &self.reading),
+            false => Ipv4Header::ref_from_prefix(arrival.data)
+                .ok()
+                .filter(|(ip, _)| ip.more_fragments())
+                .map(|(ip, _)| fragment_key(ip, flow.table())),
+        };
+        if let Some(key) = key {
             let generation = entry.generation();
             self.fragments.remember(key, self.seed.hash(key.words()), slot, generation, now);
         }

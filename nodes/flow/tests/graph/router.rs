@@ -12,7 +12,9 @@ use weft_flow::{FlowTracker, PER_FLOW};
 use weft_flow_map::{Flow, State, Verdict};
 use weft_nodes::context::MARK;
 use weft_nodes::headers::build::Packet;
-use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, MacAddr, TcpFlags};
+use weft_nodes::headers::{
+    Icmp4Header, Icmp4Type, Icmp6Header, Icmp6Type, IpProtocol, MacAddr, NeighborMessage, TcpFlags,
+};
 use weft_testing::Bed;
 
 struct Tracked {
@@ -138,6 +140,94 @@ fn a_packet_that_belongs_to_nothing_has_its_reason() {
     it.passes(0, |ip| ip.tcp(1, 2, ACK));
     it.passes(0, |ip| ip.icmp4(pong));
     assert_eq!((it.flows().len(), it.counted(Count::Invalid)), (0, 2));
+}
+
+/// A tracked router of both families, and what the hosts of its ports send each other by IPv6.
+fn tracked6(settings: Settings, mode: Mode) -> Tracked {
+    let mut it = tracked(settings, mode);
+    it.bed.enable_ip6();
+    it.bed.moved();
+    it
+}
+
+impl Tracked {
+    fn packet6(&self, port: usize, transport: impl Fn(Packet) -> Packet) -> Packet {
+        let (from, to) = (self.bed.ports[port], self.bed.ports[1 - port]);
+        transport(from.incoming().ipv6(from.peer6, to.peer6))
+    }
+
+    #[track_caller]
+    fn passes6(&mut self, port: usize, transport: impl Fn(Packet) -> Packet) {
+        let packet = self.packet6(port, transport);
+        self.bed.pass(port, &packet);
+        self.bed.only(1 - port);
+    }
+
+    #[track_caller]
+    fn dies6(&mut self, port: usize, transport: impl Fn(Packet) -> Packet, reason: &str) {
+        let packet = self.packet6(port, transport).build();
+        self.bed.moved();
+        self.bed.dies(port, &packet, &format!("flow-track/{reason}"));
+    }
+}
+
+fn pong6(id: u16) -> Icmp6Header {
+    Icmp6Header::new(Icmp6Type::ECHO_REPLY, 0, u32::from(id) << 16 | 1)
+}
+
+#[test]
+fn flows_of_both_families_stand_in_one_table() {
+    let mut it = tracked6(Settings { pickup: false, ..settings() }, Mode::Track);
+    it.passes6(0, |ip| ip.udp(1000, 53));
+    it.passes6(0, |ip| ip.udp(1000, 53).payload(&[0; 100]));
+    it.passes6(1, |ip| ip.udp(53, 1000));
+    let flow = it.only_flow();
+    assert_eq!((flow.state, flow.answered), (State::Established, true));
+    let ends = [flow.from().to_string(), flow.to().to_string()];
+    assert_eq!(ends, ["[2001:db8::2]:1000", "[2001:db8:0:1::2]:53"]);
+    assert_eq!(flow.sides.map(|side| (side.packets, side.bytes)), [(2, 48 + 148), (1, 48)]);
+    it.passes(0, |ip| ip.udp(1000, 53));
+    it.passes6(0, |ip| ip.ping6(7, 1));
+    it.passes6(1, |ip| ip.icmp6(pong6(7)));
+    it.passes6(0, |ip| ip.tcp(1000, 80, SYN));
+    assert_eq!((it.flows().len(), it.counted(Count::Created), it.counted(Count::Hits)), (4, 4, 7));
+    it.dies6(0, |ip| ip.tcp(1, 2, ACK), "not_syn");
+    it.dies6(0, |ip| ip.icmp6(pong6(9)), "no_request");
+    it.dies6(0, |ip| ip.ipv6_with(|ip| ip.next_header = IpProtocol::TCP).payload(&[0; 3]), "malformed");
+    let quoted = it.packet6(1, |ip| ip.udp(1, 2)).build()[14..].to_vec();
+    let unreachable = Icmp6Header::new(Icmp6Type::UNREACHABLE, 0, 0);
+    it.dies6(0, |ip| ip.icmp6(unreachable).payload(&quoted), "no_flow");
+    it.dies6(0, |ip| ip.icmp6(unreachable).payload(&quoted[..42]), "malformed");
+    let later = [17, 0, 0, 8, 0, 0, 0, 1, 0, 0];
+    let fragment = |ip: Packet| ip.ipv6_with(|ip| ip.next_header = IpProtocol::FRAGMENT).payload(&later);
+    it.dies6(0, fragment, "lone_fragment");
+    assert_eq!((it.flows().len(), it.counted(Count::Invalid)), (4, 6));
+}
+
+#[test]
+fn an_agent_decides_about_ip6_and_neighbours_are_heard_meanwhile() {
+    let mut it = tracked6(settings(), Mode::Agent);
+    let [p0, p1] = it.bed.ports;
+    let packet = p0.incoming().ipv6(p0.peer6, "2001:db8:9::9".parse::<std::net::Ipv6Addr>().unwrap());
+    let packet = packet.udp(1000, 53);
+    it.bed.pass(0, &packet);
+    it.bed.nothing_sent();
+    let flow = it.only_flow();
+    assert!(flow.waiting);
+    let solicitation = NeighborMessage::new(Icmp6Type::NEIGHBOR_SOLICITATION, 0, p0.address6);
+    let asks = p0.incoming().ipv6(p0.peer6, p0.address6).hop_limit(255);
+    let rest = zerocopy::IntoBytes::as_bytes(&solicitation);
+    it.bed.pass(0, &asks.icmp6(Icmp6Header::new(Icmp6Type::NEIGHBOR_SOLICITATION, 0, 0)).payload(&rest[8..]));
+    it.bed.only(0);
+    // No route leads there; the other port's host is a neighbour that can be named.
+    let mac = MacAddr([2, 0, 0, 0, 7, 7]);
+    it.bed.resolve6(p1.index, p1.peer6, mac);
+    it.bed.run();
+    let next_hop = it.bed.next_hop6(p1.index, p1.peer6);
+    it.tracker.decide(&mut it.bed.engine, flow.id, Verdict::NextHop(next_hop.0), None);
+    it.bed.run();
+    let (sent, came) = (it.bed.only(1), packet.build());
+    assert_eq!((&sent[..6], sent[21]), (&mac.0[..], came[21] - 1));
 }
 
 #[test]
@@ -387,7 +477,7 @@ fn a_verdict_that_is_on_its_way_when_its_table_goes_is_found_when_it_has_arrived
     it.tracker.decide(&mut it.bed.engine, flow.id, gone, None);
     // The worker does not have it when the table goes.
     let (lease, alive) = lease();
-    it.tracker.drop_flows(&mut it.bed.engine, &lease, move |verdict| verdict == gone);
+    it.tracker.drop_flows(&mut it.bed.engine, &lease, move |flow| flow.verdict == gone);
     it.bed.engine.retire_index(lease);
     let verdict = |it: &Tracked| it.tracker.get(flow.id).expect("nobody has ended it").verdict;
     let mut seen = Vec::new();

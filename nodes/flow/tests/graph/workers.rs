@@ -13,21 +13,23 @@ use weft_flow::FlowTracker;
 use weft_flow::counts::Count;
 use weft_flow::settings::{Mode, Settings};
 use weft_flow_map::{Endpoint, Side, State};
-use weft_nodes::arcs::IP4_UNICAST_ARC;
-use weft_nodes::headers::build::ipv4;
-use weft_nodes::headers::{Icmp4Header, Icmp4Type, TcpFlags};
+use weft_nodes::arcs::{IP4_UNICAST_ARC, IP6_UNICAST_ARC};
+use weft_nodes::headers::build::{ipv4, ipv6};
+use weft_nodes::headers::{Icmp4Header, Icmp4Type, Icmp6Header, Icmp6Type, TcpFlags};
 use weft_nodes::interface::Interfaces;
 
 static SOURCE: NodeSpec = NodeSpec::input("source");
 static REWRITE: NodeSpec = NodeSpec::internal("ip4-rewrite").role(Role::Output);
+static REWRITE6: NodeSpec = NodeSpec::internal("ip6-rewrite").role(Role::Output);
 static SINK: NodeSpec = NodeSpec::internal("sink").role(Role::Output);
 const PORT: InterfaceIndex = InterfaceIndex(0);
 const BUFFERS: usize = 1024;
 
-/// Brings in packets that begin with their IPv4 header.
+/// Brings in packets that begin with their IP header.
 struct Source {
     packets: Vec<Vec<u8>>,
-    arc: ArcId,
+    /// Of IPv4, and of IPv6.
+    arcs: [ArcId; 2],
     sink: NodeId,
 }
 
@@ -44,7 +46,11 @@ impl Node for Source {
                 index
             })
             .collect();
-        cx.send_from_device(self.arc, PORT, self.sink, &packets);
+        let is_ip6 = |index: &BufferIndex| cx.buffers.packet(*index).data()[0] >> 4 == 6;
+        let families: Vec<bool> = packets.iter().map(is_ip6).collect();
+        for (index, ip6) in packets.iter().zip(families) {
+            cx.send_from_device(self.arcs[usize::from(ip6)], PORT, self.sink, &[*index]);
+        }
     }
 }
 
@@ -78,14 +84,16 @@ fn bed(workers: usize, handoff: usize) -> Bed {
         ..EngineConfig::default()
     };
     let (mut engine, mut workers) = Engine::new(&config).expect("an engine");
-    let spec = ArcSpec { end: ArcEnd::Node(SINK.name), ..IP4_UNICAST_ARC };
-    let arc = engine.add_arc("test", &spec).expect("an arc");
+    let arcs = [IP4_UNICAST_ARC, IP6_UNICAST_ARC].map(|spec| {
+        let spec = ArcSpec { end: ArcEnd::Node(SINK.name), ..spec };
+        engine.add_arc("test", &spec).expect("an arc")
+    });
     let sink =
         engine.add_nodes("test", vec![NodeDef::new(&SINK, |_| Box::<Sink>::default())]).expect("a sink")[0];
-    let def = NodeDef::new(&SOURCE, |_| Box::new(Source { packets: Vec::new(), arc, sink }));
+    let def = NodeDef::new(&SOURCE, |_| Box::new(Source { packets: Vec::new(), arcs, sink }));
     let source = engine.add_nodes("test", vec![def]).expect("a source")[0];
-    let rewrite = NodeDef::new(&REWRITE, |_| Box::<Sink>::default());
-    engine.add_nodes("test", vec![rewrite]).expect("where verdicts may lead");
+    let rewrite = [&REWRITE, &REWRITE6].map(|spec| NodeDef::new(spec, |_| Box::<Sink>::default()));
+    engine.add_nodes("test", rewrite.into()).expect("where verdicts may lead");
     let main = Waker::new().expect("an eventfd");
     let table = Interfaces::new(&engine, 4).published();
     let settings = Settings { flows: 512, ..Settings::default() };
@@ -139,7 +147,10 @@ impl Bed {
 
 /// A packet between a few hosts: plain, a fragment, an ICMP error.
 fn packets() -> impl Strategy<Value = Vec<u8>> {
-    (0u8..6, 1u8..6, 1u16..4, 0u8..7).prop_map(|(from, distance, port, what)| {
+    (0u8..6, 1u8..6, 1u16..4, 0u8..14).prop_map(|(from, distance, port, what)| {
+        if what >= 7 {
+            return ip6_packet(from % 6, (from + distance) % 6, port, what - 7);
+        }
         let address = |host: u8| [10, 0, 0, host % 6];
         let (from, to) = (address(from), address(from + distance));
         let ip = ipv4(from, to);
@@ -171,6 +182,30 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
             }
         }
     })
+}
+
+fn ip6_packet(from: u8, to: u8, port: u16, what: u8) -> Vec<u8> {
+    let address = |host: u8| [0x2001, 0xdb8, 0, u16::from(host % 2), 0, 0, 0, u16::from(host)];
+    let (from, to) = (address(from), address(to));
+    let ip = ipv6(from, to);
+    match what {
+        0 => ip.udp(port, 53).build(),
+        1 => ip.udp(53, port).build(),
+        2 => ip.tcp(port, 80, TcpFlags::SYN).build(),
+        3 => ip.ping6(port, 1).build(),
+        4 | 5 => {
+            let mut bytes = ip.udp(port, 53).payload(&[0; 16]).build();
+            let fragment = [17, 0, 0, if what == 4 { 1 } else { 8 }, 0, 0, 0, port as u8];
+            (bytes[5], bytes[6]) = (bytes[5] + 8, 44);
+            bytes.splice(40..40, fragment);
+            bytes
+        }
+        _ => {
+            let about = ipv6(to, from).udp(port, 53).build();
+            let error = Icmp6Header::new(Icmp6Type::TIME_EXCEEDED, 0, 0);
+            ipv6([0x2001, 0xdb8, 9, 0, 0, 0, 0, 1], to).icmp6(error).payload(&about).build()
+        }
+    }
 }
 
 proptest! {

@@ -2,12 +2,12 @@
 //! The textbook: flows in a `HashMap`, TCP as the life of its two sides, time by looking at everything.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use weft_engine::clock::{Clock, Tsc};
 use weft_flow_map::{Endpoint, Side, State};
 
-use super::{HOSTS, Kind, Sent};
+use super::{Kind, Sent};
 use crate::settings::{Clocks, Protocol, Settings};
 use crate::tcp::{Segment, flags};
 
@@ -62,9 +62,9 @@ struct OracleFlow {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Name {
     protocol: u8,
-    ends: [(Ipv4Addr, u16); 2],
+    ends: [(IpAddr, u16); 2],
     /// Of a query of ICMP: who asks.
-    asks: Option<(Ipv4Addr, u16)>,
+    asks: Option<(IpAddr, u16)>,
 }
 
 pub struct Oracle {
@@ -92,11 +92,11 @@ impl Oracle {
     pub fn packet(&mut self, now: Tsc, sent: &Sent, bytes: u64) -> bool {
         let (protocol, ports) = match sent.what {
             Kind::Udp => (17, sent.ports),
-            Kind::Ping | Kind::Pong => (1, [sent.ports[0]; 2]),
+            Kind::Ping | Kind::Pong => (if sent.ip6 { 58 } else { 1 }, [sent.ports[0]; 2]),
             Kind::Gre => (47, [0; 2]),
             Kind::Tcp(_) => (6, sent.ports),
         };
-        let end = |host: usize, port| (Ipv4Addr::from(HOSTS[host]), port);
+        let end = |host: usize, port| (sent.host(host), port);
         let (from, to) = (end(sent.from, ports[0]), end(sent.to, ports[1]));
         let mut ends = [from, to];
         ends.sort();
