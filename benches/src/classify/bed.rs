@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The classifier node between a source and a sink: packets are written into buffers as ip4-input would leave them, just
-//! before the node sees them.
+//! The classifier node of a family between a source and a sink: packets are written into buffers as ip4-input or ip6-input would
+//! leave them, just before the node sees them.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use weft_classify::{Direction, Rule, RuleId, RuleSet, RuleSets};
+use weft_classify::{Classifier, Direction, Rule, RuleId, RuleSet, RuleSets, Shape};
 use weft_engine::buffer::{BufferConfig, HEADROOM};
 use weft_engine::feature::FeatureSpec;
 use weft_engine::frame::{FRAME_SIZE, Frame};
@@ -14,7 +14,7 @@ use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, Role};
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
-use weft_nodes::arcs::IP4_UNICAST_ARC;
+use weft_nodes::arcs::{IP4_UNICAST_ARC, IP6_UNICAST_ARC};
 use weft_nodes::fib::Ip6;
 use weft_nodes::graph::{Settings, Tables, add_nodes};
 use weft_nodes::headers::{IpProtocol, MacAddr, TcpFlags, build};
@@ -22,21 +22,21 @@ use weft_nodes::interface::{Interfaces, Kind};
 use weft_nodes::ip4::Ip4;
 use weft_nodes::router::{Router, RouterSettings};
 
-use super::rules::Tuple;
+use super::rules::{Tuple, wide};
 
 const SET: &str = "bench";
-const NODE: &str = "ip4-classify";
 const RX: InterfaceIndex = InterfaceIndex(0);
-/// IPv4 header and 26 bytes: a frame of 64 bytes on the wire.
-const PACKET: usize = 46;
+/// Bytes after the IP header; of IPv4, a frame of 64 bytes on the wire.
+const PAYLOAD: usize = 26;
 
 static SOURCE: NodeSpec = NodeSpec::input("source");
-static SINK: NodeSpec =
-    NodeSpec::internal("sink").role(Role::Output).features(&[FeatureSpec::on("ip4-unicast")]);
+static SINK: NodeSpec = NodeSpec::internal("sink")
+    .role(Role::Output)
+    .features(&[FeatureSpec::on("ip4-unicast"), FeatureSpec::on("ip6-unicast")]);
 
 struct Source {
     arc: ArcId,
-    packets: Vec<[u8; PACKET]>,
+    packets: Vec<Vec<u8>>,
     position: usize,
     left: usize,
 }
@@ -51,9 +51,10 @@ impl Node for Source {
         });
         let (arcs, mut first) = (cx.arcs(), NodeId::DROP);
         for &index in &indices[..count] {
-            cx.buffers.receive(index, HEADROOM + 14, PACKET, RX);
+            let bytes = &self.packets[self.position];
+            cx.buffers.receive(index, HEADROOM + 14, bytes.len(), RX);
             let mut packet = cx.buffers.packet(index);
-            packet.data_mut().copy_from_slice(&self.packets[self.position]);
+            packet.data_mut().copy_from_slice(bytes);
             self.position = (self.position + 1) % self.packets.len();
             first = arcs.start(self.arc, RX, &mut packet).unwrap_or(NodeId::DROP);
         }
@@ -78,6 +79,7 @@ pub struct Bed {
     sets: RuleSets,
     source: NodeId,
     node: NodeId,
+    ip6: bool,
     packets: usize,
     rules: usize,
     /// Time to compile the rules and hand them to the worker.
@@ -85,8 +87,8 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// `rules` on the way of `packets`.
-    pub fn new(rules: &[Rule], packets: &[Tuple]) -> Result<Bed> {
+    /// `rules` on the way of `packets`, which are of IPv6 if the rules are.
+    pub fn new(rules: &[Rule], packets: &[Tuple], ip6: bool) -> Result<Bed> {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, 4096)], ..BufferConfig::default() },
             clock: crate::clock(),
@@ -106,9 +108,13 @@ impl Bed {
             main: Waker::new()?,
         };
         add_nodes(&mut engine, &tables)?;
-        let arc = engine.features().arc(IP4_UNICAST_ARC.name)?;
+        let (spec, node) = match ip6 {
+            true => (IP6_UNICAST_ARC, "ip6-classify"),
+            false => (IP4_UNICAST_ARC, "ip4-classify"),
+        };
+        let arc = engine.features().arc(spec.name)?;
         let mut sets = RuleSets::new(&mut engine, &interfaces.published(), 1 << 16)?;
-        let bytes: Vec<_> = packets.iter().map(bytes).collect::<Option<_>>().context("all packets fit")?;
+        let bytes: Vec<_> = packets.iter().map(|tuple| bytes(tuple, ip6)).collect();
         let ids = engine.add_nodes(
             "bench",
             vec![
@@ -130,11 +136,11 @@ impl Bed {
         sets.attach(&mut engine, &interfaces, SET, rx, Direction::Input)?;
         // The sink instead of ip4-lookup.
         engine.set_feature(arc, rx, SINK.name, true)?;
-        let node = engine.graph().id(NODE).context("the node was added")?;
+        let node = engine.graph().id(node).context("the node was added")?;
         let mut worker = workers.pop().context("an engine has a worker")?;
         worker.turn();
         let packets = packets.len();
-        Ok(Bed { engine, worker, sets, source: ids[0], node, packets, rules: count, compile })
+        Ok(Bed { engine, worker, sets, source: ids[0], node, ip6, packets, rules: count, compile })
     }
 
     fn pass(&mut self, packets: usize) -> Result<()> {
@@ -164,24 +170,35 @@ impl Bed {
     pub fn size(&self) -> (usize, usize) {
         self.sets.get(SET).map_or((0, 0), |set| {
             let (sessions, bytes) = set.classifier.sessions();
-            (sessions, bytes + set.classifier.shape().bytes)
+            (sessions, bytes + self.shape(&set.classifier).bytes)
         })
     }
 
     /// Depths of the trees.
     pub fn depths(&self) -> Vec<u32> {
-        self.sets.get(SET).map(|set| set.classifier.shape().depths).unwrap_or_default()
+        self.sets.get(SET).map(|set| self.shape(&set.classifier).depths).unwrap_or_default()
+    }
+
+    fn shape(&self, classifier: &Classifier) -> Shape {
+        if self.ip6 { classifier.shape6() } else { classifier.shape() }
     }
 }
 
-fn bytes(tuple: &Tuple) -> Option<[u8; PACKET]> {
-    let ip = build::ipv4(Ipv4Addr::from_bits(tuple.source), Ipv4Addr::from_bits(tuple.destination));
-    let packet = match tuple.protocol {
-        IpProtocol::TCP => {
-            ip.tcp(tuple.source_port, tuple.destination_port, TcpFlags::ACK).payload(&[0; 6]).build()
-        }
-        IpProtocol::UDP => ip.udp(tuple.source_port, tuple.destination_port).payload(&[0; 18]).build(),
-        protocol => ip.ipv4_with(|ip| ip.protocol = protocol).payload(&[0; 26]).build(),
+fn bytes(tuple: &Tuple, ip6: bool) -> Vec<u8> {
+    let ip = match ip6 {
+        true => build::ipv6(wide(tuple.source), wide(tuple.destination)),
+        false => build::ipv4(Ipv4Addr::from_bits(tuple.source), Ipv4Addr::from_bits(tuple.destination)),
     };
-    packet.try_into().ok()
+    let payload = [0; PAYLOAD];
+    match tuple.protocol {
+        IpProtocol::TCP => ip
+            .tcp(tuple.source_port, tuple.destination_port, TcpFlags::ACK)
+            .payload(&payload[..PAYLOAD - 20])
+            .build(),
+        IpProtocol::UDP => {
+            ip.udp(tuple.source_port, tuple.destination_port).payload(&payload[..PAYLOAD - 8]).build()
+        }
+        protocol if ip6 => ip.ipv6_with(|ip| ip.next_header = protocol).payload(&payload).build(),
+        protocol => ip.ipv4_with(|ip| ip.protocol = protocol).payload(&payload).build(),
+    }
 }

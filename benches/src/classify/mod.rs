@@ -53,7 +53,9 @@ pub fn run(options: &Options) -> Result<()> {
         "clocks per packet (time stamp counter), min / median / max of {} rounds, interleaved",
         options.rounds
     );
-    println!("vectors of 256, packets in the cache; 'node' is everything that ip4-classify does\n");
+    println!(
+        "vectors of 256, packets in the cache; 'node' is everything that ip4-classify or ip6-classify does\n"
+    );
     println!(
         "{:<18} {:<24} {:<24} {:>8} {:>16} {:>16}  trees",
         "case", "node", "rival's lookup", "ratio", "compile ours", "rival"
@@ -65,17 +67,46 @@ pub fn run(options: &Options) -> Result<()> {
     for kind in Kind::ALL {
         for count in [100, 1000, 10_000] {
             let name = format!("{} {count}", kind.name());
-            if name.contains(&options.only) {
-                case(&name, &rules::rules(kind, count, 7), Method::Acl, options)?;
+            let six = format!("ip6 {name}");
+            if name.contains(&options.only) || six.contains(&options.only) {
+                let rules = rules::rules(kind, count, 7);
+                if name.contains(&options.only) {
+                    case(&name, &rules, Method::Acl, options)?;
+                }
+                case_of_ip6(&six, &rules, options)?;
             }
         }
     }
     Ok(())
 }
 
+/// The same rules about IPv6, which nobody else is measured with.
+fn case_of_ip6(name: &str, rules: &[Rule], options: &Options) -> Result<()> {
+    let packets: Vec<Tuple> = rules::packets(rules, options.packets / 256 * 256, 3);
+    let mut bed = Bed::new(&rules::to_ip6(rules), &packets, true)?;
+    ensure!(
+        bed.hits()? == Bed::new(rules, &packets, false)?.hits()?,
+        "{name}: other rules are found than of IPv4"
+    );
+    let mut node = Rounds::default();
+    let before = allocations::count();
+    for _ in 0..options.rounds {
+        node.add(bed.round()?);
+    }
+    let allocated = allocations::count() - before;
+    ensure!(
+        allocated as f64 / ((options.rounds * packets.len()) as f64) < 0.01,
+        "{name}: {allocated} allocations"
+    );
+    let compile = format!("{:.0} ms {} KB", bed.compile.as_secs_f64() * 1e3, bed.size().1 >> 10);
+    let (spread, trees) = (node.spread(), bed.depths());
+    println!("{name:<18} {spread:<24} {:<24} {:>8} {compile:>16} {:>16}  depths {trees:?}", "-", "-", "-");
+    Ok(())
+}
+
 fn case(name: &str, rules: &[Rule], method: Method, options: &Options) -> Result<()> {
     let packets: Vec<Tuple> = rules::packets(rules, options.packets / 256 * 256, 3);
-    let mut bed = Bed::new(rules, &packets)?;
+    let mut bed = Bed::new(rules, &packets, false)?;
     let mut rival = match &options.rival {
         Some(program) => Some(rival::start(program, method, rules, &packets)?),
         None => None,

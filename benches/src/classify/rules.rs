@@ -7,12 +7,15 @@
 //! taken from a skewed tree of networks, so that they nest. Specific rules tend to come before general ones, as they do where
 //! people have written them; the last rule matches everything. Packets are random points in random rules, all rules equally
 //! often: a working set as large as it can be.
+//!
+//! Rules of IPv6 are those of IPv4 in a network of 32 bits ([`to_ip6`]): prefixes of up to 63 bits, hosts as /128. Which packet finds which
+//! rule is the same, which the benchmark checks.
 
 use std::collections::HashSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
-use weft_classify::{Action, Match, PortRange, Priority, Rule, RuleId, Verdict};
+use ipnet::{Ipv4Net, Ipv6Net};
+use weft_classify::{Action, Family, Match, PortRange, Priority, Rule, RuleId, Verdict};
 use weft_nodes::headers::IpProtocol;
 
 use crate::random::Random;
@@ -278,6 +281,30 @@ pub fn packets(rules: &[Rule], count: usize, seed: u64) -> Vec<Tuple> {
                 destination_port: kept(destination_port),
                 protocol,
             }
+        })
+        .collect()
+}
+
+/// The address of IPv6 that stands for one of IPv4: its bits follow those of a network, and a host is the first of its subnet.
+pub fn wide(address: u32) -> Ipv6Addr {
+    Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(address) << 64 | 1)
+}
+
+/// The same rules, about IPv6.
+pub fn to_ip6(rules: &[Rule]) -> Vec<Rule> {
+    let net = |net: Ipv4Net| match net.prefix_len() {
+        0 => Ipv6Net::default(),
+        32 => Ipv6Net::new_assert(wide(net.addr().to_bits()), 128),
+        length => Ipv6Net::new_assert(wide(net.addr().to_bits()), 32 + length).trunc(),
+    };
+    rules
+        .iter()
+        .map(|rule| {
+            let Match { source, destination, .. } = rule.matches;
+            let family = Family::Ip6 { source: net(source), destination: net(destination) };
+            let all = Ipv4Net::default();
+            let matches = Match { family, source: all, destination: all, ..rule.matches.clone() };
+            Rule { matches, ..rule.clone() }
         })
         .collect()
 }

@@ -4,17 +4,20 @@
 //! Two stages. [`Sessions`] holds the rules about exactly one 5-tuple; a packet that finds its session there is done, unless
 //! a rule with wildcards may come before it, which was found out when the set was compiled. All others go through the
 //! [`Forest`]. A vector of packets of which none needs the second stage pays nothing for it: not even keys are made.
+//!
+//! Each family has a forest of the rules that its packets may meet, and IPv4 the table of sessions; frames that are no IP meet the few
+//! rules that ask for nothing of IP one after the other.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use ipnet::Ipv6Net;
 use weft_engine::InterfaceIndex;
+use weft_nodes::headers::{ip4_offset, ip6_offset};
 
 use crate::action::{self, Outcome, Slot, Special};
 use crate::forest::{BATCH, Forest, Shape};
 use crate::group::{NO_RANK, Rank};
-use crate::key::{Ip6, Key, Pattern, Session, Sessions};
+use crate::key::{Key4, Key6, MASKED4, MASKED6, Pattern4, Pattern6, Session, Sessions};
 use crate::policer::Policer;
 use crate::rule::{Redirect, Rule, RuleId, Verdict};
 use crate::set::RuleSet;
@@ -38,23 +41,119 @@ pub struct Placement {
     pub policer: Option<Arc<Policer>>,
 }
 
+/// A family, as its packets meet rules.
+pub(crate) trait Header: 'static {
+    /// What the trees look at.
+    type Key: Copy + Default + Send;
+
+    /// Where its header begins in a frame; `None`: the frame is of another family.
+    fn offset(frame: &[u8]) -> Option<usize>;
+    /// Makes the key of a packet; `None`: it is of another family, or shorter than its header.
+    fn fill(key: &mut Self::Key, packet: &[u8], interface: InterfaceIndex) -> Option<()>;
+    /// The table in which packets are looked for by their sessions; without one, their keys must be there before
+    /// [`Classifier::lookup`].
+    fn table(classifier: &Classifier) -> Option<&Sessions>;
+    /// What sessions are found by.
+    fn session(packet: &[u8], interface: InterfaceIndex) -> Option<Session>;
+    /// The trees: see [`Forest::find`].
+    fn find(classifier: &Classifier, keys: &[Self::Key; BATCH], packets: &[u8], found: &mut [Rank; BATCH]);
+    /// The next matching rule after one that does not decide.
+    fn next(classifier: &Classifier, key: &Self::Key, after: Rank) -> Rank;
+}
+
+/// IPv4.
+pub(crate) struct Ip4;
+
+impl Header for Ip4 {
+    type Key = Key4;
+
+    #[inline(always)]
+    fn offset(frame: &[u8]) -> Option<usize> {
+        ip4_offset(frame)
+    }
+
+    #[inline(always)]
+    fn fill(key: &mut Key4, packet: &[u8], interface: InterfaceIndex) -> Option<()> {
+        key.fill(packet, interface)
+    }
+
+    #[inline(always)]
+    fn table(classifier: &Classifier) -> Option<&Sessions> {
+        (!classifier.sessions.is_empty()).then_some(&classifier.sessions)
+    }
+
+    #[inline(always)]
+    fn session(packet: &[u8], interface: InterfaceIndex) -> Option<Session> {
+        Session::of(packet, interface)
+    }
+
+    #[inline(always)]
+    fn find(classifier: &Classifier, keys: &[Key4; BATCH], packets: &[u8], found: &mut [Rank; BATCH]) {
+        classifier.forest.find(keys, packets, found);
+    }
+
+    fn next(classifier: &Classifier, key: &Key4, after: Rank) -> Rank {
+        let (session, sessions) = (key.session(), &classifier.sessions);
+        // A session that was final would have decided already.
+        let exact = sessions.get(session, sessions.place(session));
+        let exact = if exact > after { exact } else { NO_RANK };
+        classifier.forest.next(key, after).min(exact)
+    }
+}
+
+/// IPv6.
+pub(crate) struct Ip6;
+
+impl Header for Ip6 {
+    type Key = Key6;
+
+    #[inline(always)]
+    fn offset(frame: &[u8]) -> Option<usize> {
+        ip6_offset(frame)
+    }
+
+    #[inline(always)]
+    fn fill(key: &mut Key6, packet: &[u8], interface: InterfaceIndex) -> Option<()> {
+        key.fill(packet, interface)
+    }
+
+    #[inline(always)]
+    fn table(_: &Classifier) -> Option<&Sessions> {
+        None
+    }
+
+    #[inline(always)]
+    fn session(_: &[u8], _: InterfaceIndex) -> Option<Session> {
+        None
+    }
+
+    #[inline(always)]
+    fn find(classifier: &Classifier, keys: &[Key6; BATCH], packets: &[u8], found: &mut [Rank; BATCH]) {
+        classifier.forest6.find(keys, packets, found);
+    }
+
+    fn next(classifier: &Classifier, key: &Key6, after: Rank) -> Rank {
+        classifier.forest6.next(key, after)
+    }
+}
+
 /// The packets of a vector on their way through a lookup. Memory of one worker, used again for every vector.
-pub struct Batch {
+pub(crate) struct Batch<H: Header> {
     /// What the trees look at, by place in the vector.
-    pub(crate) keys: [Key; BATCH],
+    pub keys: [H::Key; BATCH],
     /// What was found.
-    pub(crate) outcomes: [Outcome; BATCH],
+    pub outcomes: [Outcome; BATCH],
     /// What the session table looks at, and where.
     sessions: [Session; BATCH],
     places: [u32; BATCH],
     found: [Rank; BATCH],
 }
 
-impl Batch {
+impl<H: Header> Batch<H> {
     /// Room for a vector.
-    pub fn new() -> Box<Batch> {
+    pub fn new() -> Box<Batch<H>> {
         Box::new(Batch {
-            keys: [Key::default(); BATCH],
+            keys: [H::Key::default(); BATCH],
             outcomes: [Outcome::NONE; BATCH],
             sessions: [Session::default(); BATCH],
             places: [0; BATCH],
@@ -64,7 +163,7 @@ impl Batch {
 
     /// Notes what the packet at a place of the vector is to be found by.
     #[inline(always)]
-    pub(crate) fn take(&mut self, sessions: &Sessions, place: usize, session: Session) {
+    pub fn take(&mut self, sessions: &Sessions, place: usize, session: Session) {
         self.sessions[place % BATCH] = session;
         self.places[place % BATCH] = sessions.place(session);
     }
@@ -73,70 +172,34 @@ impl Batch {
 /// A compiled rule set.
 pub struct Classifier {
     sessions: Sessions,
-    forest: Forest,
+    forest: Forest<MASKED4>,
+    forest6: Forest<MASKED6>,
     /// By rank.
     outcomes: Box<[Outcome]>,
     specials: Box<[Special]>,
     /// By rank: for traces.
     rules: Box<[(Slot, RuleId)]>,
-    /// Rules that other packets than IPv4's may meet, in the order in which they are asked.
-    others: Box<[Other]>,
+    /// Rules that frames meet which are no IP, in the order in which they are asked, with the interface that they ask for.
+    others: Box<[(Rank, Option<InterfaceIndex>)]>,
     simd: Simd,
-}
-
-/// A rule, as packets other than IPv4's meet it.
-struct Other {
-    rank: Rank,
-    /// But for the addresses.
-    pattern: Pattern,
-    /// Source and destination.
-    addresses: (Ipv6Net, Ipv6Net),
-    /// Frames that are no IP meet it too.
-    any_frame: bool,
-    not_discovery: bool,
-}
-
-impl Other {
-    fn new(rank: Rank, rule: &Rule, pattern: Pattern) -> Option<Other> {
-        let routes = matches!(rule.action.verdict, Verdict::Redirect(Redirect::NextHop(_)));
-        Some(Other {
-            rank,
-            pattern,
-            addresses: rule.matches.ip6().filter(|_| !routes)?,
-            any_frame: rule.matches.is_of_any_frame(),
-            not_discovery: rule.matches.not_discovery,
-        })
-    }
-
-    fn matches(&self, frame: &OtherFrame) -> bool {
-        self.pattern.matches_beside_addresses(&frame.key)
-            && match &frame.ip6 {
-                Some(ip6) => {
-                    self.addresses.0.contains(&ip6.source)
-                        && self.addresses.1.contains(&ip6.destination)
-                        && !(self.not_discovery && ip6.is_discovery)
-                }
-                None => self.any_frame,
-            }
-    }
-}
-
-/// What rules look at of a frame that is not IPv4's.
-pub(crate) struct OtherFrame {
-    pub key: Key,
-    /// `None`: it is no IP either.
-    pub ip6: Option<Ip6>,
 }
 
 impl Classifier {
     /// Compiles a set; `place` says where its rules count.
     pub fn new(set: &RuleSet, mut place: impl FnMut(RuleId) -> Placement) -> Classifier {
-        let patterns: Vec<Pattern> = set.iter().map(|rule| Pattern::new(&rule.matches)).collect();
+        let patterns: Vec<Pattern4> = set.iter().map(|rule| Pattern4::new(&rule.matches)).collect();
         let of_ip4: Vec<bool> = set.iter().map(|rule| rule.matches.is_of_ip4()).collect();
-        let others = (0..)
-            .zip(set.iter().zip(&patterns))
-            .filter_map(|(rank, (rule, pattern))| Other::new(rank, rule, *pattern))
-            .collect();
+        // A next hop is one of IPv4.
+        let routes = |rule: &Rule| matches!(rule.action.verdict, Verdict::Redirect(Redirect::NextHop(_)));
+        let (mut of_ip6, mut patterns6, mut others) = (Vec::new(), Vec::with_capacity(set.len()), Vec::new());
+        for (rank, rule) in (0..).zip(set.iter()) {
+            let pattern = Pattern6::new(&rule.matches).filter(|_| !routes(rule));
+            of_ip6.extend(pattern.map(|_| rank));
+            patterns6.push(pattern.unwrap_or(Pattern6::none()));
+            if rule.matches.is_of_any_frame() && !routes(rule) {
+                others.push((rank, rule.matches.interface));
+            }
+        }
         let mut specials = Vec::new();
         let mut rules = Vec::with_capacity(set.len());
         let outcomes: Box<[Outcome]> = (0..)
@@ -163,6 +226,7 @@ impl Classifier {
             }
         }
         let forest = Forest::new(&patterns, wild);
+        let forest6 = Forest::new(&patterns6, of_ip6);
         let terminal = |rank: Rank| {
             let outcome = outcomes[rank as usize];
             outcome.kind() != action::Kind::Special
@@ -179,26 +243,25 @@ impl Classifier {
         Classifier {
             sessions: Sessions::new(&sessions),
             forest,
+            forest6,
             specials: specials.into_boxed_slice(),
             outcomes,
             rules: rules.into_boxed_slice(),
-            others,
+            others: others.into_boxed_slice(),
             simd: Simd::detect(),
         }
-    }
-
-    /// The table in which packets are looked for by their sessions; without one, their keys must be there before
-    /// [`Classifier::lookup`].
-    #[inline(always)]
-    pub(crate) fn table(&self) -> Option<&Sessions> {
-        (!self.sessions.is_empty()).then_some(&self.sessions)
     }
 
     /// Finds the rules of those packets that `packets` names, whose sessions or keys the batch has. `fill` makes the key of one
     /// whose session does not decide.
     #[inline(always)]
-    pub(crate) fn lookup(&self, batch: &mut Batch, packets: &[u8], mut fill: impl FnMut(usize, &mut Key)) {
-        let Some(sessions) = self.table() else {
+    pub(crate) fn lookup<H: Header>(
+        &self,
+        batch: &mut Batch<H>,
+        packets: &[u8],
+        mut fill: impl FnMut(usize, &mut H::Key),
+    ) {
+        let Some(sessions) = H::table(self) else {
             batch.found = [NO_RANK; BATCH];
             return simd::lookup(self.simd, self, batch, packets);
         };
@@ -233,16 +296,18 @@ impl Classifier {
         }
     }
 
-    /// The rule of one IPv4 packet that need not be sound; its key is the batch's first. `None`: it is shorter than its header.
-    pub(crate) fn find_ip4(
+    /// The rule of one packet that need not be sound; its key is the batch's first. `None`: it is shorter than its header, or
+    /// of another family.
+    pub(crate) fn find_one<H: Header>(
         &self,
-        batch: &mut Batch,
+        batch: &mut Batch<H>,
         packet: &[u8],
         interface: InterfaceIndex,
     ) -> Option<Outcome> {
-        batch.keys[0].fill(packet, interface)?;
-        if let Some(sessions) = self.table() {
-            let session = batch.keys[0].session();
+        H::fill(&mut batch.keys[0], packet, interface)?;
+        if let Some(sessions) = H::table(self)
+            && let Some(session) = H::session(packet, interface)
+        {
             batch.take(sessions, 0, session);
         }
         self.lookup(batch, &[0], |_, _| {});
@@ -251,8 +316,8 @@ impl Classifier {
 
     /// The trees, for the instruction set of the function that it is inlined into.
     #[inline(always)]
-    pub(crate) fn lookup_inline(&self, batch: &mut Batch, packets: &[u8]) {
-        self.forest.find(&batch.keys, packets, &mut batch.found);
+    pub(crate) fn lookup_inline<H: Header>(&self, batch: &mut Batch<H>, packets: &[u8]) {
+        H::find(self, &batch.keys, packets, &mut batch.found);
         for &packet in packets {
             let rank = batch.found[usize::from(packet)];
             batch.outcomes[usize::from(packet)] = self.outcome(rank);
@@ -265,20 +330,15 @@ impl Classifier {
     }
 
     /// The next matching rule after one that does not decide.
-    pub(crate) fn next(&self, key: &Key, after: Rank) -> Outcome {
-        let session = key.session();
-        // A session that was final would have decided already.
-        let exact = self.sessions.get(session, self.sessions.place(session));
-        let exact = if exact > after { exact } else { NO_RANK };
-        self.outcome(self.forest.next(key, after).min(exact))
+    pub(crate) fn next<H: Header>(&self, key: &H::Key, after: Rank) -> Outcome {
+        self.outcome(H::next(self, key, after))
     }
 
-    /// The rule of a frame that is not IPv4's: the first one, or the first after one that does not decide. One after the
-    /// other, as such frames are for the host and its speed bounds theirs.
-    pub(crate) fn find_other(&self, frame: &OtherFrame, after: Option<Rank>) -> Outcome {
-        let from = after.map_or(0, |after| self.others.partition_point(|rule| rule.rank <= after));
-        let found = self.others[from..].iter().find(|rule| rule.matches(frame));
-        self.outcome(found.map_or(NO_RANK, |rule| rule.rank))
+    /// The rule of a frame that is no IP: the first one, or the first after one that does not decide.
+    pub(crate) fn find_other(&self, interface: InterfaceIndex, after: Option<Rank>) -> Outcome {
+        let from = after.map_or(0, |after| self.others.partition_point(|(rank, _)| *rank <= after));
+        let found = self.others[from..].iter().find(|(_, its)| its.is_none_or(|its| its == interface));
+        self.outcome(found.map_or(NO_RANK, |(rank, _)| *rank))
     }
 
     /// What a rule does beyond the ordinary; for an outcome of this classifier.
@@ -307,8 +367,13 @@ impl Classifier {
         (self.sessions.len(), self.sessions.bytes())
     }
 
-    /// What the trees look like.
+    /// What the trees of IPv4 look like.
     pub fn shape(&self) -> Shape {
         self.forest.shape()
+    }
+
+    /// And those of IPv6.
+    pub fn shape6(&self) -> Shape {
+        self.forest6.shape()
     }
 }

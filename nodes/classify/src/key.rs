@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the classifier sees of a packet, and a rule in the same terms.
 //!
-//! All header fields that a rule can name are gathered once per packet into a [`Key`] of five words; everything after
-//! it (trees, comparison) works on words and knows no protocol. The hash table works on a [`Session`], for which most packets
-//! need no key. A rule becomes a [`Pattern`]: masked values for everything but the ports, which are ranges.
+//! All header fields that a rule can name are gathered once per packet into a [`Key`] of words, of which IPv6 has more than IPv4;
+//! everything after it (trees, comparison) works on words and knows no protocol. The hash table works on a [`Session`], for which
+//! most packets of IPv4 need no key. A rule becomes a [`Pattern`]: masked values for everything but the ports, which are ranges.
 //!
 //! Packets without ports (later fragments, ICMP, packets cut short) have 0 in their place and lack [`PORTS`], which a rule
 //! about ports asks for: such a rule never matches them. So do ICMP type and code, which stand in the places of source and
@@ -12,6 +12,7 @@
 use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 
+use ipnet::Ipv6Net;
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::{IpProtocol, Ipv4Header, Ipv6Header};
 use weft_table::{Hash, LineKey, Lines, Seed};
@@ -20,16 +21,31 @@ use zerocopy::FromBytes;
 use crate::group::NO_RANK;
 use crate::rule::{FlagsMatch, Fragment, Match, has_ports};
 
+/// Words that are compared under a mask: they come first. The next one has the ports, source in the upper, destination in the
+/// lower half, and the one after it the interface, 16 bits.
+pub(crate) const MASKED4: usize = 3;
+/// Likewise, of IPv6.
+pub(crate) const MASKED6: usize = 10;
+
 /// Word of the source address.
-pub(crate) const SOURCE: usize = 0;
+const SOURCE: usize = 0;
 /// Word of the destination address.
-pub(crate) const DESTINATION: usize = 1;
-/// Word of the ports: source in the upper, destination in the lower half.
-pub(crate) const TRANSPORT: usize = 2;
+const DESTINATION: usize = 1;
 /// Word of protocol, TCP flags, DSCP and the bits below, from the highest byte down.
-pub(crate) const REST: usize = 3;
-/// Word of the interface, 16 bits.
-pub(crate) const INTERFACE: usize = 4;
+const REST: usize = 2;
+const TRANSPORT: usize = MASKED4;
+const INTERFACE: usize = MASKED4 + 1;
+
+/// Of IPv6: four words of the source address, four of the destination address, the word of [`REST`], and this one with the flow
+/// label and [`DISCOVERY`].
+const LABEL: usize = 9;
+const REST6: usize = 8;
+
+/// In [`LABEL`]: neighbour discovery that comes from the link.
+const DISCOVERY: u32 = 1 << 31;
+
+/// In [`LABEL`]: the flow label.
+const FLOW_LABEL: u32 = 0xf_ffff;
 
 /// In [`REST`]: the ports are there.
 const PORTS: u32 = 1 << 0;
@@ -50,15 +66,33 @@ const FRAGMENT_BITS: u16 = Ipv4Header::MORE_FRAGMENTS | Ipv4Header::OFFSET_MASK;
 /// Of [`REST`], what belongs to a session: protocol, and that ports (or ICMP type and code) are there.
 const SESSION: u32 = 0xff << 24 | PORTS | ICMP;
 
-/// One packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// One packet, in so many words: a power of two, so that a shift instead of a multiplication finds a key in a vector of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C, align(32))]
-pub struct Key {
-    // Eight words: a shift instead of a multiplication finds a key in a vector of them.
-    words: [u32; 8],
+pub struct Key<const N: usize> {
+    words: [u32; N],
 }
 
-impl Key {
+/// A packet of IPv4.
+pub(crate) type Key4 = Key<8>;
+/// A packet of IPv6.
+pub(crate) type Key6 = Key<16>;
+
+impl<const N: usize> Default for Key<N> {
+    fn default() -> Self {
+        Key { words: [0; N] }
+    }
+}
+
+impl<const N: usize> Key<N> {
+    /// A word by its number; the number is taken modulo the number of words.
+    #[inline(always)]
+    pub(crate) fn word(&self, word: usize) -> u32 {
+        self.words[word % N]
+    }
+}
+
+impl Key4 {
     /// Becomes the key of an IPv4 packet that ip4-input has found sound; `None`: it is none.
     ///
     /// In place, word by word: a key that was returned was copied by wide loads right after the narrow stores, which no
@@ -105,46 +139,6 @@ impl Key {
         self.set(ip, interface, ports, bits);
     }
 
-    /// Becomes the key of a frame of which nothing is known but where it came in.
-    pub fn fill_other(&mut self, interface: InterfaceIndex) {
-        self.words = [0; 8];
-        self.words[INTERFACE] = interface.0.min(u16::MAX.into());
-    }
-
-    /// Becomes the key of an IPv6 packet, whose addresses do not fit in it; `None`: it is none.
-    pub fn fill_ip6(&mut self, packet: &[u8], interface: InterfaceIndex) -> Option<Ip6> {
-        let (ip, _) = Ipv6Header::ref_from_prefix(packet).ok().filter(|(ip, _)| ip.version() == 6)?;
-        let Upper { protocol, transport, fragment, later } = Upper::of(ip, packet);
-        let transport = if later { &[] } else { transport };
-        let (mut ports, mut bits) = (0, 0);
-        let mut is_discovery = false;
-        match *transport {
-            [a, b, c, d, ..] if has_ports(protocol) => {
-                (ports, bits) = (u32::from_be_bytes([a, b, c, d]), PORTS);
-            }
-            [icmp_type, code, ..] if protocol == IpProtocol::ICMPV6 => {
-                let discovery = DISCOVERY.contains(&icmp_type);
-                is_discovery = discovery && ip.hop_limit == u8::MAX;
-                // From further away it is forged (RFC 4861 section 6.1), and no rule about its type is meant.
-                if is_discovery || !discovery {
-                    (ports, bits) = (icmp_words(icmp_type, code), ICMP);
-                }
-            }
-            _ => {}
-        }
-        if protocol == IpProtocol::TCP
-            && let Some(&flags) = transport.get(13)
-        {
-            bits |= u32::from(flags) << 16 | FLAGS;
-        }
-        bits |= (u32::from(fragment) * FRAGMENT) | (u32::from(later) * LATER);
-        let dscp = ip.version_class_flow.get() >> 22 & 0x3f;
-        self.fill_other(interface);
-        self.words[TRANSPORT] = ports;
-        self.words[REST] = u32::from(protocol.0) << 24 | dscp << 8 | bits;
-        Some(Ip6 { source: ip.source(), destination: ip.destination(), is_discovery })
-    }
-
     #[inline(always)]
     fn set(&mut self, ip: &Ipv4Header, interface: InterfaceIndex, ports: u32, bits: u32) {
         self.words[SOURCE] = ip.source.get();
@@ -154,31 +148,88 @@ impl Key {
         self.words[INTERFACE] = interface.0.min(u16::MAX.into());
     }
 
-    /// A word by its number; the number is taken modulo 8.
-    #[inline(always)]
-    pub(crate) fn word(&self, word: usize) -> u32 {
-        self.words[word % 8]
-    }
-
     /// What sessions are found by.
     #[inline(always)]
     pub(crate) fn session(&self) -> Session {
-        let [source, destination, ports, rest, ..] = self.words;
+        let [source, destination, rest, ports, ..] = self.words;
         Session::new([source, destination, ports, rest])
     }
 }
 
-/// Of an IPv6 packet, what its [`Key`] does not hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Ip6 {
-    pub source: Ipv6Addr,
-    pub destination: Ipv6Addr,
-    /// Neighbour discovery that comes from the link.
-    pub is_discovery: bool,
+impl Key6 {
+    /// Becomes the key of an IPv6 packet; `None`: it is none. In place, as of IPv4.
+    #[inline(always)]
+    pub fn fill(&mut self, packet: &[u8], interface: InterfaceIndex) -> Option<()> {
+        let (ip, _) = Ipv6Header::ref_from_prefix(packet).ok().filter(|(ip, _)| ip.version() == 6)?;
+        match packet.first_chunk::<54>() {
+            Some(bytes) if is_tcp_or_udp(ip.next_header.0) => {
+                let ports = u32::from_be_bytes([bytes[40], bytes[41], bytes[42], bytes[43]]);
+                let tcp = u32::from(ip.next_header == IpProtocol::TCP);
+                let flags = u32::from(bytes[53]) * tcp;
+                let label = ip.flow_label();
+                self.set(ip, interface, ip.next_header, [flags << 16 | PORTS | (tcp * FLAGS), label, ports]);
+            }
+            _ => self.fill_rare(ip, packet, interface),
+        }
+        Some(())
+    }
+
+    /// Extension headers, short packets, and protocols other than TCP and UDP.
+    #[inline(never)]
+    fn fill_rare(&mut self, ip: &Ipv6Header, packet: &[u8], interface: InterfaceIndex) {
+        let Upper { protocol, transport, fragment, later } = Upper::of(ip, packet);
+        let transport = if later { &[] } else { transport };
+        let (mut ports, mut bits, mut label) = (0, 0, ip.flow_label());
+        match *transport {
+            [a, b, c, d, ..] if has_ports(protocol) => {
+                (ports, bits) = (u32::from_be_bytes([a, b, c, d]), PORTS);
+            }
+            [icmp_type, code, ..] if protocol == IpProtocol::ICMPV6 => {
+                let discovery = DISCOVERY_TYPES.contains(&icmp_type);
+                let is_discovery = discovery && ip.hop_limit == u8::MAX;
+                // From further away it is forged (RFC 4861 section 6.1), and no rule about its type is meant.
+                if is_discovery || !discovery {
+                    (ports, bits) = (icmp_words(icmp_type, code), ICMP);
+                }
+                label |= u32::from(is_discovery) * DISCOVERY;
+            }
+            _ => {}
+        }
+        if protocol == IpProtocol::TCP
+            && let Some(&flags) = transport.get(13)
+        {
+            bits |= u32::from(flags) << 16 | FLAGS;
+        }
+        bits |= (u32::from(fragment) * FRAGMENT) | (u32::from(later) * LATER);
+        self.set(ip, interface, protocol, [bits, label, ports]);
+    }
+
+    #[inline(always)]
+    fn set(
+        &mut self,
+        ip: &Ipv6Header,
+        interface: InterfaceIndex,
+        protocol: IpProtocol,
+        [bits, label, ports]: [u32; 3],
+    ) {
+        let dscp = u32::from(ip.traffic_class() >> 2);
+        self.words[..4].copy_from_slice(&words6(ip.source()));
+        self.words[4..8].copy_from_slice(&words6(ip.destination()));
+        self.words[REST6] = u32::from(protocol.0) << 24 | dscp << 8 | bits;
+        self.words[LABEL] = label;
+        self.words[MASKED6] = ports;
+        self.words[MASKED6 + 1] = interface.0.min(u16::MAX.into());
+    }
+}
+
+#[inline(always)]
+fn words6(address: Ipv6Addr) -> [u32; 4] {
+    let bits = address.to_bits();
+    [(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32]
 }
 
 /// Router solicitation to redirect (RFC 4861 section 4).
-const DISCOVERY: RangeInclusive<u8> = 133..=137;
+const DISCOVERY_TYPES: RangeInclusive<u8> = 133..=137;
 
 /// What follows the extension headers of an IPv6 packet.
 struct Upper<'a> {
@@ -235,7 +286,7 @@ impl Session {
         ])
     }
 
-    /// As in a key, which may have more in [`REST`].
+    /// Source, destination, ports, and of [`REST`] what belongs to it.
     pub const fn words(self) -> [u32; 4] {
         let Session([a, b]) = self;
         let rest = a as u32 & (PORTS | ICMP) | (a as u32 >> 8) << 24;
@@ -259,7 +310,7 @@ impl Session {
 
     #[inline(never)]
     fn of_rare(packet: &[u8], interface: InterfaceIndex) -> Option<Session> {
-        let mut key = Key::default();
+        let mut key = Key4::default();
         key.fill(packet, interface)?;
         Some(key.session())
     }
@@ -337,22 +388,32 @@ impl Span {
     }
 }
 
-/// A rule in words.
+/// A rule in words, of which so many are compared under a mask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Pattern {
-    pub source: Masked,
-    pub destination: Masked,
+pub(crate) struct Pattern<const M: usize> {
+    pub masked: [Masked; M],
     /// Source ports, or ICMP type.
     pub upper: Span,
     /// Destination ports, or ICMP code.
     pub lower: Span,
-    pub rest: Masked,
     pub interface: Masked,
 }
 
-impl Pattern {
-    /// Of a match that [`Match::check`] has found possible.
-    pub fn new(matches: &Match) -> Pattern {
+/// A rule about IPv4.
+pub(crate) type Pattern4 = Pattern<MASKED4>;
+/// A rule about IPv6.
+pub(crate) type Pattern6 = Pattern<MASKED6>;
+
+/// What is the same in rules of both families.
+struct Common {
+    upper: Span,
+    lower: Span,
+    rest: Masked,
+    interface: Masked,
+}
+
+impl Common {
+    fn new(matches: &Match) -> Common {
         let mut rest = Masked::default();
         let mut protocol = matches.protocol;
         let span = |ports: crate::PortRange| Span { first: ports.first(), last: ports.last() };
@@ -382,58 +443,83 @@ impl Pattern {
             Some(Fragment::First) => rest.add(FRAGMENT, FRAGMENT | LATER),
             Some(Fragment::Later) => rest.add(LATER, LATER),
         }
-        let net = |net: ipnet::Ipv4Net| Masked::prefix(net.addr().to_bits(), net.prefix_len());
-        Pattern {
-            source: net(matches.source),
-            destination: net(matches.destination),
-            upper,
-            lower,
-            rest,
-            interface: match matches.interface {
-                Some(interface) => Masked { value: interface.0, mask: u16::MAX.into() },
-                None => Masked::default(),
-            },
+        let interface = match matches.interface {
+            Some(interface) => Masked { value: interface.0, mask: u16::MAX.into() },
+            None => Masked::default(),
+        };
+        Common { upper, lower, rest, interface }
+    }
+}
+
+impl<const M: usize> Pattern<M> {
+    /// Matches nothing.
+    pub const fn none() -> Pattern<M> {
+        const {
+            let mut none = Pattern {
+                masked: [Masked { value: 0, mask: 0 }; M],
+                upper: Span { first: 0, last: u16::MAX },
+                lower: Span { first: 0, last: u16::MAX },
+                interface: Masked { value: 0, mask: 0 },
+            };
+            let rest = if M == MASKED6 { REST6 } else { REST };
+            none.masked[rest] = Masked { value: NEVER, mask: NEVER };
+            none
         }
     }
+}
 
-    /// Whether a packet matches but for its addresses.
-    pub fn matches_beside_addresses(&self, key: &Key) -> bool {
-        let within = |span: Span, port: u32| (u32::from(span.first)..=span.last.into()).contains(&port);
-        within(self.upper, key.word(TRANSPORT) >> 16)
-            && within(self.lower, key.word(TRANSPORT) & 0xffff)
-            && self.rest.matches(key.word(REST))
-            && self.interface.matches(key.word(INTERFACE))
+impl Pattern6 {
+    /// Of a match that [`Match::check`] has found possible, if it is for packets of IPv6.
+    pub fn new(matches: &Match) -> Option<Pattern6> {
+        let (source, destination) = matches.ip6()?;
+        let Common { upper, lower, rest, interface } = Common::new(matches);
+        let mut label = Masked::default();
+        if let Some(wanted) = matches.flow_label {
+            label.add(wanted, FLOW_LABEL);
+        }
+        if matches.not_discovery {
+            label.add(0, DISCOVERY);
+        }
+        let prefix = |net: Ipv6Net| {
+            let (words, length) = (words6(net.addr()), net.prefix_len());
+            [0, 32, 64, 96].map(|before| {
+                Masked::prefix(words[before as usize / 32], length.saturating_sub(before).min(32))
+            })
+        };
+        let ([a, b, c, d], [e, f, g, h]) = (prefix(source), prefix(destination));
+        Some(Pattern { masked: [a, b, c, d, e, f, g, h, rest, label], upper, lower, interface })
     }
+}
 
-    /// Matches nothing.
-    pub const NONE: Pattern = Pattern {
-        source: Masked { value: 0, mask: 0 },
-        destination: Masked { value: 0, mask: 0 },
-        upper: Span { first: 0, last: u16::MAX },
-        lower: Span { first: 0, last: u16::MAX },
-        rest: Masked { value: NEVER, mask: NEVER },
-        interface: Masked { value: 0, mask: 0 },
-    };
+impl Pattern4 {
+    /// Of a match that [`Match::check`] has found possible.
+    pub fn new(matches: &Match) -> Pattern4 {
+        let Common { upper, lower, rest, interface } = Common::new(matches);
+        let net = |net: ipnet::Ipv4Net| Masked::prefix(net.addr().to_bits(), net.prefix_len());
+        Pattern { masked: [net(matches.source), net(matches.destination), rest], upper, lower, interface }
+    }
 
     /// The session, if the rule is about exactly one 5-tuple and nothing else.
     pub fn session(&self) -> Option<Session> {
-        let exact = self.source.mask == u32::MAX
-            && self.destination.mask == u32::MAX
+        let [source, destination, rest] = self.masked;
+        let exact = source.mask == u32::MAX
+            && destination.mask == u32::MAX
             && self.upper.first == self.upper.last
             && self.lower.first == self.lower.last
-            && (self.rest.mask == 0xff << 24 | PORTS || self.rest.mask == 0xff << 24 | ICMP)
+            && (rest.mask == 0xff << 24 | PORTS || rest.mask == 0xff << 24 | ICMP)
             && self.interface.mask == 0;
         let ports = u32::from(self.upper.first) << 16 | u32::from(self.lower.first);
-        exact.then_some(Session::new([self.source.value, self.destination.value, ports, self.rest.value]))
+        exact.then_some(Session::new([source.value, destination.value, ports, rest.value]))
     }
 
     /// Whether a packet of `session` may match, whatever its flags, code point and interface are.
     pub fn may_match(&self, session: Session) -> bool {
         let [source, destination, ports, rest] = session.words();
         let within = |span: Span, port: u32| (u32::from(span.first)..=span.last.into()).contains(&port);
-        let known = Masked { value: self.rest.value & SESSION, mask: self.rest.mask & SESSION };
-        self.source.matches(source)
-            && self.destination.matches(destination)
+        let [its_source, its_destination, its_rest] = self.masked;
+        let known = Masked { value: its_rest.value & SESSION, mask: its_rest.mask & SESSION };
+        its_source.matches(source)
+            && its_destination.matches(destination)
             && within(self.upper, ports >> 16)
             && within(self.lower, ports & 0xffff)
             && known.matches(rest)
@@ -441,21 +527,21 @@ impl Pattern {
 }
 
 /// Of the words of a session, the bits that it leaves open, by word: flags, code point, fragment and interface.
-pub(crate) const SESSION_OPEN: [u32; 8] = [0, 0, 0, !SESSION, u32::MAX, 0, 0, 0];
+pub(crate) const SESSION_OPEN: [u32; 8] = [0, 0, !SESSION, 0, u32::MAX, 0, 0, 0];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use weft_nodes::headers::{TcpFlags, build};
 
-    fn of(bytes: &[u8]) -> Key {
-        let mut key = Key::default();
+    fn of(bytes: &[u8]) -> Key4 {
+        let mut key = Key4::default();
         key.fill(bytes, InterfaceIndex(3)).unwrap();
         assert_eq!(Session::of(bytes, InterfaceIndex(3)), Some(key.session()));
         key
     }
 
-    fn key(packet: build::Packet) -> Key {
+    fn key(packet: build::Packet) -> Key4 {
         let bytes = packet.build();
         of(&bytes)
     }
@@ -469,7 +555,7 @@ mod tests {
         for packet in [ip().udp(7, 9).payload(&[0; 40]), ip().tcp(7, 9, TcpFlags::SYN)] {
             let bytes = packet.build();
             let header = Ipv4Header::ref_from_prefix(&bytes).unwrap().0;
-            let mut rare = Key::default();
+            let mut rare = Key4::default();
             rare.fill_rare(header, &bytes, InterfaceIndex(3));
             assert_eq!(of(&bytes), rare);
             assert_eq!(rare.word(TRANSPORT), 7 << 16 | 9);
@@ -498,7 +584,7 @@ mod tests {
                     ip.flags_offset.set(flags_offset);
                 });
                 let key = key(packet.payload(&[0x12; 20]));
-                let [source, destination, ports, rest, ..] = key.words;
+                let [source, destination, rest, ports, ..] = key.words;
                 assert_eq!(key.session().words(), [source, destination, ports, rest & SESSION]);
             }
         }

@@ -7,11 +7,11 @@
 //!  RuleSets: sets by name, what is attached where, counters            the same of ip6, ethernet-classify
 //! ```
 //!
-//! IPv4 is matched in vectors. IPv6 that is routed here (ip6-classify, ip6-classify-output) and all else, which is for the host
-//! (ethernet-classify), meet the same rules one packet after the other, so that nothing passes by them.
+//! IPv4 and IPv6 that are routed here are matched in vectors. What is for the host (ethernet-classify) meets the same rules one
+//! packet after the other, so that nothing passes by them.
 //!
 //! A [`RuleSet`] is what an operator (a command line, an API, a plugin) says. [`Classifier::new`] turns it into an immutable
-//! structure: a hash table for rules about exactly one session, a forest of decision trees for those with wildcards
+//! structure: a hash table for rules about exactly one session of IPv4, and for each family a forest of decision trees
 //! (docs/decisions/0006). [`RuleSets`] publishes it to the workers: a set is replaced as a whole, between two vectors, and
 //! no packet meets a mixture or no rules at all. Rules have ids of the operator's choice; counters and policers stay with the
 //! id.
@@ -24,7 +24,6 @@ mod attachment;
 mod classifier;
 mod forest;
 mod group;
-mod ip6;
 mod key;
 mod link;
 mod node;
@@ -41,9 +40,8 @@ pub use action::Slot;
 pub use attachment::{Direction, SetIndex};
 pub use classifier::{Classifier, Placement};
 pub use forest::Shape;
-pub use ip6::{IP6_CLASSIFY, IP6_CLASSIFY_OUTPUT};
 pub use link::ETHERNET_CLASSIFY;
-pub use node::{IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
+pub use node::{IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT, IP6_CLASSIFY, IP6_CLASSIFY_OUTPUT};
 pub use policer::Policer;
 pub use rule::{
     Action, Dscp, Exempt, Family, FlagsMatch, Fragment, IcmpMatch, Match, MatchError, Police, PoliceUnit,

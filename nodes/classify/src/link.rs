@@ -23,10 +23,8 @@ use weft_nodes::headers::{EtherType, EthernetHeader, MacAddr, VlanTag};
 use weft_nodes::punt::restore_link_header;
 use zerocopy::FromBytes;
 
-use crate::action::Outcome;
 use crate::attachment::Direction;
-use crate::classifier::{Batch, Classifier, OtherFrame};
-use crate::key::Key;
+use crate::classifier::{Batch, Classifier, Header, Ip4, Ip6};
 use crate::node::{Act, Acted, Classify, Event, NO_RULE, Next, Reason};
 
 /// Descriptor of ethernet-classify.
@@ -37,12 +35,16 @@ pub static ETHERNET_CLASSIFY: NodeSpec = NodeSpec::internal("ethernet-classify")
     .events(Event::ALL);
 
 /// One worker's instance: has what ip4-classify has, and meets rules in another way.
-pub(crate) struct EthernetClassify(pub Classify);
+pub(crate) struct EthernetClassify {
+    pub classify: Classify<Ip4>,
+    /// Memory for lookups of IPv6.
+    pub batch6: Box<Batch<Ip6>>,
+}
 
 impl Node for EthernetClassify {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let Classify { attachments, interfaces, rules, output, batch, next, reasons, events, mark, .. } =
-            &mut self.0;
+            &mut self.classify;
         let guard = cx.guard();
         let act = Act {
             arcs: cx.arcs(),
@@ -62,7 +64,8 @@ impl Node for EthernetClassify {
             let Some(attached) = act.attached.get(packet.meta.rx_interface) else {
                 return act.arcs.next(packet);
             };
-            let Some((next, slot, note)) = decide(&act, &attached.classifier, batch, packet) else {
+            let batches = (&mut **batch, &mut *self.batch6);
+            let Some((next, slot, note)) = decide(&act, &attached.classifier, batches, packet) else {
                 return act.arcs.next(packet);
             };
             events.count(counters, if note == NO_RULE { Event::Miss } else { Event::Hit }, 1);
@@ -73,27 +76,38 @@ impl Node for EthernetClassify {
 }
 
 /// What becomes of a packet; `None`: it meets no rules.
-fn decide(act: &Act<'_>, rules: &Classifier, batch: &mut Batch, packet: &mut Packet<'_>) -> Option<Acted> {
+fn decide(
+    act: &Act<'_>,
+    rules: &Classifier,
+    (batch, batch6): (&mut Batch<Ip4>, &mut Batch<Ip6>),
+    packet: &mut Packet<'_>,
+) -> Option<Acted> {
     restore_link_header(packet);
     let (carried, link) = carried(packet.data())?;
     // From the network header on, which is what rules look at, count and change; punt finds the frame again.
     packet.advance(link);
-    let interface = packet.meta.rx_interface;
-    if carried == EtherType::IPV4
-        && let Some(outcome) = rules.find_ip4(batch, packet.data(), interface)
-    {
-        let key = &batch.keys[0];
-        return Some(act.one::<false>(packet, outcome, |set, after| set.next(key, after)));
-    }
-    let mut key = Key::default();
-    key.fill_other(interface);
-    let ip6 = match carried {
-        EtherType::IPV6 => key.fill_ip6(packet.data(), interface),
+    let acted = match carried {
+        EtherType::IPV4 => decide_ip(act, rules, batch, packet),
+        EtherType::IPV6 => decide_ip(act, rules, batch6, packet),
         _ => None,
     };
-    let frame = OtherFrame { key, ip6 };
-    let outcome: Outcome = rules.find_other(&frame, None);
-    Some(act.one::<false>(packet, outcome, |set, after| set.find_other(&frame, Some(after))))
+    Some(acted.unwrap_or_else(|| {
+        let interface = packet.meta.rx_interface;
+        let outcome = rules.find_other(interface, None);
+        act.one::<false>(packet, outcome, |set, after| set.find_other(interface, Some(after)))
+    }))
+}
+
+/// `None`: it is no packet of this family.
+fn decide_ip<H: Header>(
+    act: &Act<'_>,
+    rules: &Classifier,
+    batch: &mut Batch<H>,
+    packet: &mut Packet<'_>,
+) -> Option<Acted> {
+    let outcome = rules.find_one(batch, packet.data(), packet.meta.rx_interface)?;
+    let key = &batch.keys[0];
+    Some(act.one::<false>(packet, outcome, |set, after| set.next::<H>(key, after)))
 }
 
 /// What a frame carries, and the bytes before it; `None`: it is a part of the link itself, or cut short, of which the host

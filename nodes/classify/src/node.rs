@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-classify and ip4-classify-output: packets meet the rules of their interface.
+//! ip4-classify and ip4-classify-output, ip6-classify and ip6-classify-output: packets meet the rules of their interface.
 //!
-//! The one is a feature of `ip4-unicast`, for packets that came in by an interface; the other of `interface-output`, for
-//! those about to leave by it, which begin with their link header there. Both look all packets of a vector up first and act then: a
-//! lookup wants many packets at once, and an action wants the packet alone.
+//! The first is a feature of `ip4-unicast`, for packets that came in by an interface; the second of `interface-output`, for
+//! those about to leave by it, which begin with their link header there; those of IPv6 are features of `ip6-unicast` and `ip6-output`.
+//! All look the packets of a vector up first and act then: a lookup wants many packets at once, and an action wants the packet alone.
 //!
 //! A packet without rule goes on. Rules that let the next one decide are rare, so their packets are looked up again one
 //! by one.
@@ -32,10 +32,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::action::{Kind, Outcome, Slot};
 use crate::attachment::{Attachments, Direction, Side};
-use crate::classifier::{Batch, Classifier};
+use crate::classifier::{Batch, Classifier, Header};
 use crate::forest::BATCH;
 use crate::group::Rank;
-use crate::key::Session;
 use crate::rule::{Dscp, Redirect, Verdict};
 
 weft_engine::edges! {
@@ -75,6 +74,20 @@ pub static IP4_CLASSIFY: NodeSpec = NodeSpec::internal("ip4-classify")
 /// Descriptor of ip4-classify-output.
 pub static IP4_CLASSIFY_OUTPUT: NodeSpec = NodeSpec::internal("ip4-classify-output")
     .features(&[FeatureSpec::on("interface-output").set_by("classify attach")])
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL);
+
+/// Descriptor of ip6-classify.
+pub static IP6_CLASSIFY: NodeSpec = NodeSpec::internal("ip6-classify")
+    .features(&[FeatureSpec::on("ip6-unicast").set_by("classify attach")])
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL);
+
+/// Descriptor of ip6-classify-output.
+pub static IP6_CLASSIFY_OUTPUT: NodeSpec = NodeSpec::internal("ip6-classify-output")
+    .features(&[FeatureSpec::on("ip6-output").set_by("classify attach")])
     .next(Next::NAMES)
     .drops(Reason::ALL)
     .events(Event::ALL);
@@ -119,8 +132,8 @@ impl Detail for Classified {
     }
 }
 
-/// One worker's instance.
-pub(crate) struct Classify {
+/// One worker's instance, for packets of one family.
+pub(crate) struct Classify<H: Header> {
     /// Which packets it sees.
     pub direction: Direction,
     /// Rule sets by interface.
@@ -132,7 +145,7 @@ pub(crate) struct Classify {
     /// The `interface-output` arc.
     pub output: ArcId,
     /// Memory for lookups.
-    pub batch: Box<Batch>,
+    pub batch: Box<Batch<H>>,
     /// Edges.
     pub next: Nexts<Next>,
     /// Reasons.
@@ -143,7 +156,7 @@ pub(crate) struct Classify {
     pub mark: Field<u32>,
 }
 
-impl Node for Classify {
+impl<H: Header> Node for Classify<H> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         match self.direction {
             Direction::Input => self.run::<false>(cx, frame),
@@ -152,14 +165,14 @@ impl Node for Classify {
     }
 }
 
-impl Classify {
+impl<H: Header> Classify<H> {
     #[inline(always)]
     fn run<const OUTPUT: bool>(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let guard = cx.guard();
         let attachments = self.attachments.read(guard);
         let attached = attachments.side(self.direction);
         let batch = &mut *self.batch;
-        let met = look_up::<OUTPUT>(cx.buffers, frame.packets(), attached, batch);
+        let met = look_up::<OUTPUT, H>(cx.buffers, frame.packets(), attached, batch);
         if met == 0 && !frame.traced() {
             return pass_on(cx, frame);
         }
@@ -183,7 +196,7 @@ impl Classify {
             let ahead = batch.outcomes[(place + AHEAD) % BATCH].slot();
             prefetch::read(self.rules.address(ahead.index()));
             place += 1;
-            let (next, slot, note) = act.one::<OUTPUT>(packet, outcome, |set, rank| set.next(key, rank));
+            let (next, slot, note) = act.one::<OUTPUT>(packet, outcome, |set, rank| set.next::<H>(key, rank));
             hits += u64::from(note != NO_RULE);
             trace.detail(packet, || act.classified::<OUTPUT>(packet, slot, note));
             next
@@ -203,11 +216,11 @@ fn pass_on(cx: &mut Context<'_>, frame: &Frame) {
 /// Finds the rules of all packets: those of one rule set at once, and most vectors are of one. Says how many packets meet
 /// rules.
 #[inline(always)]
-fn look_up<const OUTPUT: bool>(
+fn look_up<const OUTPUT: bool, H: Header>(
     buffers: &mut BufferCache,
     packets: &[BufferIndex],
     attached: &Side,
-    batch: &mut Batch,
+    batch: &mut Batch<H>,
 ) -> usize {
     let (mut mine, mut others) = (Places::new(), Places::new());
     let mut first: Option<&Classifier> = None;
@@ -223,14 +236,14 @@ fn look_up<const OUTPUT: bool>(
         let same = std::ptr::eq(*first.get_or_insert(set), set);
         let run = Run { packets, start, interface, exempt: its.exempt };
         let places = if same { &mut mine } else { &mut others };
-        start = match set.table() {
-            Some(sessions) => run.take::<OUTPUT>(buffers, places, |place, ip4, rx| {
-                batch.take(sessions, place, Session::of(ip4, rx)?);
+        start = match H::table(set) {
+            Some(sessions) => run.take::<OUTPUT, H>(buffers, places, |place, ip, rx| {
+                batch.take(sessions, place, H::session(ip, rx)?);
                 Some(())
             }),
-            None => {
-                run.take::<OUTPUT>(buffers, places, |place, ip4, rx| batch.keys[place % BATCH].fill(ip4, rx))
-            }
+            None => run.take::<OUTPUT, H>(buffers, places, |place, ip, rx| {
+                H::fill(&mut batch.keys[place % BATCH], ip, rx)
+            }),
         };
     }
     let met = mine.count + others.count;
@@ -240,8 +253,8 @@ fn look_up<const OUTPUT: bool>(
     while let Some(set) = first.take() {
         set.lookup(batch, mine.as_slice(), |place, key| {
             let packet = buffers.packet(packets[place]);
-            // A packet that has been taken in is IPv4.
-            let _ = ip4::<OUTPUT>(&packet).and_then(|ip4| key.fill(ip4, packet.meta.rx_interface));
+            // A packet that has been taken in is of the family.
+            let _ = header::<OUTPUT, H>(&packet).and_then(|ip| H::fill(key, ip, packet.meta.rx_interface));
         });
         mine.count = 0;
         for &place in std::mem::replace(&mut others, Places::new()).as_slice() {
@@ -290,7 +303,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Hands each of the run to `take`, notes the places of those for which it returns something, and says where the run ends.
     #[inline(always)]
-    fn take<const OUTPUT: bool>(
+    fn take<const OUTPUT: bool, H: Header>(
         self,
         buffers: &mut BufferCache,
         places: &mut Places,
@@ -304,8 +317,8 @@ impl Run<'_> {
                 break;
             }
             if packet.meta.flags & self.exempt == 0
-                && let Some(ip4) = ip4::<OUTPUT>(&packet)
-                && take(place, ip4, packet.meta.rx_interface).is_some()
+                && let Some(ip) = header::<OUTPUT, H>(&packet)
+                && take(place, ip, packet.meta.rx_interface).is_some()
             {
                 places.places[count % BATCH] = place as u8;
                 count += 1;
@@ -319,20 +332,20 @@ impl Run<'_> {
 
 /// The interface whose rules a packet meets.
 #[inline(always)]
-pub(crate) fn interface<const OUTPUT: bool>(meta: &Metadata) -> InterfaceIndex {
+fn interface<const OUTPUT: bool>(meta: &Metadata) -> InterfaceIndex {
     if OUTPUT { meta.tx_interface } else { meta.rx_interface }
 }
 
 /// Bytes of link header in front of an IP packet; `None`: it is none.
 #[inline(always)]
-pub(crate) fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
+fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
     if OUTPUT { ip4_offset(packet.data()).or_else(|| ip6_offset(packet.data())) } else { Some(0) }
 }
 
-/// A packet from its IPv4 header on; `None`: it has none.
+/// A packet from its IP header on; `None`: it is of another family.
 #[inline(always)]
-fn ip4<'a, const OUTPUT: bool>(packet: &'a Packet<'_>) -> Option<&'a [u8]> {
-    let link = if OUTPUT { ip4_offset(packet.data())? } else { 0 };
+fn header<'a, const OUTPUT: bool, H: Header>(packet: &'a Packet<'_>) -> Option<&'a [u8]> {
+    let link = if OUTPUT { H::offset(packet.data())? } else { 0 };
     packet.data().get(link..)
 }
 

@@ -3,23 +3,24 @@
 //!
 //! Fields have few values, so that rules overlap, hide each other and nest, and packets hit.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 use weft_engine::InterfaceIndex;
 use weft_engine::clock::Clock;
-use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags, build};
+use weft_nodes::headers::{Icmp4Type, IpProtocol, Ipv6Header, TcpFlags, build};
 
 use crate::action::{Kind, Slot};
-use crate::classifier::{Batch, Classifier, Placement};
-use crate::key::{Key, Session};
+use crate::classifier::{Batch, Classifier, Header, Ip4, Ip6, Placement};
 use crate::rule::*;
 use crate::set::RuleSet;
 
 /// A packet in the words of a rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
+    /// Of IPv6: its flow label and hop limit.
+    ip6: Option<(u32, u8)>,
     source: u32,
     destination: u32,
     protocol: IpProtocol,
@@ -36,12 +37,22 @@ pub(crate) struct Packet {
     payload: usize,
 }
 
+/// An address of IPv6 for one of IPv4: each bit becomes four, so a prefix of n bits becomes one of 4 n.
+fn wide(address: u32) -> Ipv6Addr {
+    let bits = (0..32).rev().map(|bit| if address >> bit & 1 != 0 { 0b1010u128 } else { 0 });
+    Ipv6Addr::from_bits(bits.fold(0, |wide, bits| wide << 4 | bits))
+}
+
 impl Packet {
     fn build(&self) -> Vec<u8> {
         let mut payload = [0; 64];
         payload[..2].copy_from_slice(&self.words.0.to_be_bytes());
         payload[2..4].copy_from_slice(&self.words.1.to_be_bytes());
         payload[13] = self.flags;
+        let payload = &payload[..self.payload];
+        if let Some((label, hop_limit)) = self.ip6 {
+            return self.build6(label, hop_limit, payload);
+        }
         let options: &[u8] = if self.options { &[1, 1, 1, 1] } else { &[] };
         build::ipv4(self.source, self.destination)
             .ipv4_with(|ip| {
@@ -50,12 +61,35 @@ impl Packet {
                 ip.flags_offset.set(self.offset | u16::from(self.more) << 13);
             })
             .options(options)
-            .payload(&payload[..self.payload])
+            .payload(payload)
             .build()
     }
 
-    pub fn fill(&self, key: &mut Key) {
-        key.fill(&self.build(), InterfaceIndex(self.interface)).unwrap();
+    /// Options become destination options, and there is a fragment header in fragments alone.
+    fn build6(&self, label: u32, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
+        let [upper, lower] = (self.offset << 3 | u16::from(self.more)).to_be_bytes();
+        let mut headers = Vec::new();
+        if self.options {
+            headers.push((60, [0, 1, 4, 0, 0, 0, 0]));
+        }
+        if self.offset > 0 || self.more {
+            headers.push((44, [0, upper, lower, 0, 0, 0, 9]));
+        }
+        let first = headers.first().map_or(self.protocol, |(kind, _)| IpProtocol(*kind));
+        let mut chain = Vec::new();
+        for (number, (_, rest)) in headers.iter().enumerate() {
+            chain.push(headers.get(number + 1).map_or(self.protocol.0, |(kind, _)| *kind));
+            chain.extend(rest);
+        }
+        build::ipv6(wide(self.source), wide(self.destination))
+            .ipv6_with(|ip: &mut Ipv6Header| {
+                ip.next_header = first;
+                ip.hop_limit = hop_limit;
+                let class = u32::from(self.dscp << 2 | 1);
+                ip.version_class_flow.set(6 << 28 | class << 20 | label);
+            })
+            .payload(&[&chain, payload].concat())
+            .build()
     }
 
     fn meets(&self, rule: &Match) -> bool {
@@ -67,9 +101,26 @@ impl Packet {
         // One range says nothing, the other something: then there must be ports.
         let no_ports = rule.source_ports.is_any() && rule.destination_ports.is_any();
         let is_fragment = self.offset > 0 || self.more;
-        rule.source.contains(&Ipv4Addr::from_bits(self.source))
-            && rule.destination.contains(&Ipv4Addr::from_bits(self.destination))
-            && rule.family != Family::IP6
+        let icmp = if self.ip6.is_some() { IpProtocol::ICMPV6 } else { IpProtocol::ICMP };
+        let [icmp_type, icmp_code] = self.words.0.to_be_bytes();
+        let says_discovery = self.ip6.is_some() && (133..=137).contains(&icmp_type);
+        let from_link = self.ip6.is_some_and(|(_, hop_limit)| hop_limit == 255);
+        let is_discovery = self.protocol == icmp && has(2) && says_discovery && from_link;
+        let of_family = match (self.ip6, rule.family) {
+            (None, Family::Ip6 { .. }) | (Some(_), Family::Ip4) => false,
+            (None, _) => {
+                rule.source.contains(&Ipv4Addr::from_bits(self.source))
+                    && rule.destination.contains(&Ipv4Addr::from_bits(self.destination))
+            }
+            // Without a family, a prefix or an ICMP type is one of IPv4.
+            (Some(_), Family::Any) => {
+                rule.source.prefix_len() + rule.destination.prefix_len() == 0 && rule.icmp.is_none()
+            }
+            (Some(_), Family::Ip6 { source, destination }) => {
+                source.contains(&wide(self.source)) && destination.contains(&wide(self.destination))
+            }
+        };
+        of_family
             && rule.protocol.is_none_or(|protocol| protocol == self.protocol)
             && (no_ports || with_ports)
             && port_in(rule.source_ports, self.words.0)
@@ -77,13 +128,16 @@ impl Packet {
             && rule.tcp_flags.is_none_or(|flags| {
                 self.protocol == IpProtocol::TCP && has(14) && self.flags & flags.mask.0 == flags.value.0
             })
-            && rule.icmp.is_none_or(|icmp| {
-                self.protocol == IpProtocol::ICMP
+            && rule.icmp.is_none_or(|wanted| {
+                self.protocol == icmp
                     && has(2)
-                    && icmp.types().contains(&self.words.0.to_be_bytes()[0])
-                    && icmp.codes().contains(&self.words.0.to_be_bytes()[1])
+                    && (!says_discovery || from_link)
+                    && wanted.types().contains(&icmp_type)
+                    && wanted.codes().contains(&icmp_code)
             })
             && rule.dscp.is_none_or(|dscp| dscp.get() == self.dscp)
+            && rule.flow_label.is_none_or(|wanted| self.ip6.is_some_and(|(label, _)| label == wanted))
+            && !(rule.not_discovery && is_discovery)
             && rule.interface.is_none_or(|interface| interface.0 == self.interface)
             && rule.fragment.is_none_or(|fragment| match fragment {
                 Fragment::Whole => !is_fragment,
@@ -106,26 +160,30 @@ impl Packet {
     }
 }
 
-/// As [`Packet::scan`], of the compiled set. The slot of a rule is its id.
-pub(crate) fn hits(classifier: &Classifier, packets: &[Packet]) -> Vec<Vec<RuleId>> {
-    let mut batch = Batch::new();
+/// As [`Packet::scan`], of the compiled set, for packets of one family. The slot of a rule is its id.
+fn hits_of<H: Header>(classifier: &Classifier, packets: &[&Packet]) -> Vec<Vec<RuleId>> {
+    let mut batch = Batch::<H>::new();
     let mut all = Vec::new();
+    let fill = |packet: &Packet, key: &mut H::Key| {
+        H::fill(key, &packet.build(), InterfaceIndex(packet.interface)).unwrap();
+    };
     for chunk in packets.chunks(200) {
         // Places in the vector that are asked for need not begin at 0.
         let places: Vec<u8> = (0..chunk.len()).map(|i| i as u8 + 55).collect();
         for (packet, place) in chunk.iter().zip(&places) {
             let place = usize::from(*place);
-            match classifier.table() {
+            match H::table(classifier) {
                 Some(sessions) => {
-                    let session = Session::of(&packet.build(), InterfaceIndex(packet.interface));
+                    let session = H::session(&packet.build(), InterfaceIndex(packet.interface));
                     batch.take(sessions, place, session.unwrap());
                 }
-                None => packet.fill(&mut batch.keys[place]),
+                None => fill(packet, &mut batch.keys[place]),
             }
         }
-        classifier.lookup(&mut batch, &places, |place, key| chunk[place - 55].fill(key));
-        for place in places {
+        classifier.lookup(&mut batch, &places, |place, key| fill(chunk[place - 55], key));
+        for (place, packet) in places.into_iter().zip(chunk) {
             let mut outcome = batch.outcomes[usize::from(place)];
+            fill(packet, &mut batch.keys[usize::from(place)]);
             let mut hits = Vec::new();
             while outcome.kind() != Kind::None {
                 if outcome.kind() != Kind::Special {
@@ -137,12 +195,21 @@ pub(crate) fn hits(classifier: &Classifier, packets: &[Packet]) -> Vec<Vec<RuleI
                 if special.verdict != Verdict::Continue {
                     break;
                 }
-                outcome = classifier.next(&batch.keys[usize::from(place)], special.rank);
+                outcome = classifier.next::<H>(&batch.keys[usize::from(place)], special.rank);
             }
             all.push(hits);
         }
     }
     all
+}
+
+/// Of packets of both families, in their order.
+pub(crate) fn hits(classifier: &Classifier, packets: &[Packet]) -> Vec<Vec<RuleId>> {
+    let (ip6, ip4): (Vec<&Packet>, Vec<&Packet>) = packets.iter().partition(|packet| packet.ip6.is_some());
+    let mut ip4 = hits_of::<Ip4>(classifier, &ip4).into_iter();
+    let mut ip6 = hits_of::<Ip6>(classifier, &ip6).into_iter();
+    let next = |packet: &Packet| if packet.ip6.is_some() { ip6.next() } else { ip4.next() };
+    packets.iter().map(next).map(Option::unwrap).collect()
 }
 
 pub(crate) fn compile(set: &RuleSet) -> Classifier {
@@ -211,7 +278,7 @@ fn matches() -> impl Strategy<Value = Match> {
             ..Match::default()
         },
     );
-    let any = (addresses, rest).prop_map(
+    let named = (addresses, rest).prop_map(
         |(
             (source, destination, source_ports, destination_ports, protocol),
             (tcp_flags, icmp, dscp, interface, fragment),
@@ -227,6 +294,7 @@ fn matches() -> impl Strategy<Value = Match> {
                 tcp_flags,
                 icmp,
                 dscp,
+                flow_label: None,
                 interface,
                 fragment,
             };
@@ -238,11 +306,6 @@ fn matches() -> impl Strategy<Value = Match> {
                 |it| (it.source_ports, it.destination_ports) = (PortRange::ANY, PortRange::ANY),
                 |it| it.fragment = None,
             ];
-            // IPv4 meets no rule of IPv6, whatever else it asks for.
-            if dscp == Dscp::new(2) {
-                (matches.family, matches.source, matches.destination) =
-                    (Family::IP6, Ipv4Net::default(), Ipv4Net::default());
-            }
             for forget in forget {
                 if matches.check().is_err() {
                     forget(&mut matches);
@@ -251,7 +314,39 @@ fn matches() -> impl Strategy<Value = Match> {
             matches
         },
     );
-    prop_oneof![3 => any, 2 => session]
+    let named = named.boxed();
+    let of_ip6 = (named.clone(), any::<bool>(), prop::option::weighted(0.1, 0u32..2)).prop_filter_map(
+        "some packet meets it",
+        |(of_ip4, not_discovery, flow_label)| {
+            let matches = Match { not_discovery, flow_label, ..to_ip6(of_ip4) };
+            matches.check().is_ok().then_some(matches)
+        },
+    );
+    prop_oneof![3 => named, 2 => session, 4 => of_ip6]
+}
+
+/// The rule about IPv6 that says the same of other addresses, and of the types of discovery.
+fn to_ip6(rule: Match) -> Match {
+    let net = |net: Ipv4Net| Ipv6Net::new_assert(wide(net.addr().to_bits()), net.prefix_len() * 4);
+    let icmp = rule.icmp.map(|icmp| {
+        let types = DISCOVERY + icmp.types().start()..=DISCOVERY + icmp.types().end();
+        IcmpMatch::ranges(types, icmp.codes()).unwrap()
+    });
+    Match {
+        family: Family::Ip6 { source: net(rule.source), destination: net(rule.destination) },
+        source: Ipv4Net::default(),
+        destination: Ipv4Net::default(),
+        protocol: rule.protocol.map(of_ip6),
+        icmp,
+        ..rule
+    }
+}
+
+/// The first ICMPv6 type that rules and packets of the test have; the last of them is no discovery.
+const DISCOVERY: u8 = 136;
+
+fn of_ip6(protocol: IpProtocol) -> IpProtocol {
+    if protocol == IpProtocol::ICMP { IpProtocol::ICMPV6 } else { protocol }
 }
 
 pub(crate) fn rules(most: usize) -> impl Strategy<Value = RuleSet> {
@@ -296,15 +391,30 @@ pub(crate) fn packet() -> impl Strategy<Value = Packet> {
             more,
             options,
             payload,
+            ip6: None,
         },
     )
+}
+
+/// A packet of either family.
+fn packet_of_any() -> impl Strategy<Value = Packet> {
+    let ip6 = (0u32..3, prop_oneof![Just(255u8), Just(64)]);
+    (packet(), prop::option::of(ip6)).prop_map(|(packet, ip6)| {
+        let Some(label_and_hops) = ip6 else { return packet };
+        let protocol = of_ip6(packet.protocol);
+        let mut words = packet.words;
+        if protocol == IpProtocol::ICMPV6 {
+            words.0 = words.0.wrapping_add(u16::from(DISCOVERY) << 8);
+        }
+        Packet { ip6: Some(label_and_hops), protocol, words, ..packet }
+    })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn equals_a_linear_scan(set in rules(120), packets in prop::collection::vec(packet(), 1..300)) {
+    fn equals_a_linear_scan(set in rules(120), packets in prop::collection::vec(packet_of_any(), 1..300)) {
         let classifier = compile(&set);
         for (packet, hits) in packets.iter().zip(hits(&classifier, &packets)) {
             prop_assert_eq!(hits, packet.scan(&set), "{:?}", packet);
@@ -328,8 +438,10 @@ fn rules_that_nothing_separates_are_compared_one_by_one() {
     });
     let set = RuleSet::of(rules).unwrap();
     let classifier = compile(&set);
-    let shape = classifier.shape();
-    assert!(shape.bytes < 4 << 20, "{shape:?}");
+    for shape in [classifier.shape(), classifier.shape6()] {
+        assert!(shape.bytes < 8 << 20, "{shape:?}");
+    }
+    assert!(classifier.shape().bytes < 4 << 20);
     let packet = |words| Packet {
         source: 0,
         destination: 0,
@@ -342,6 +454,7 @@ fn rules_that_nothing_separates_are_compared_one_by_one() {
         more: false,
         options: false,
         payload: 20,
+        ip6: None,
     };
     let packets: Vec<_> =
         [(30_000, 30_000), (2_999, 1), (10, 2_995), (0, 2_999), (30_000, 62_000), (1, 1)].map(packet).into();

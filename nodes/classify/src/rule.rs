@@ -191,6 +191,8 @@ pub struct Match {
     pub icmp: Option<IcmpMatch>,
     /// Code point.
     pub dscp: Option<Dscp>,
+    /// Flow label (RFC 6437), 20 bits; of a rule about IPv6.
+    pub flow_label: Option<u32>,
     /// Where the packet came in.
     pub interface: Option<InterfaceIndex>,
     /// What part of a datagram it is.
@@ -212,6 +214,7 @@ impl Default for Match {
             tcp_flags: None,
             icmp: None,
             dscp: None,
+            flow_label: None,
             interface: None,
             fragment: None,
             not_discovery: false,
@@ -250,6 +253,9 @@ pub enum MatchError {
     /// Both at once.
     #[error("a packet has ports and TCP flags, or an ICMP type, but not both")]
     PortsAndIcmp,
+    /// Flow label of IPv4, or beyond 20 bits.
+    #[error("no packet has this flow label: expected a rule about IPv6, and a number below 2^20")]
+    FlowLabel,
     /// Ports of a later fragment.
     #[error("later fragments have no ports, TCP flags or ICMP type")]
     LaterFragment,
@@ -299,6 +305,9 @@ impl Match {
         let ports = !self.source_ports.is_any() || !self.destination_ports.is_any();
         if self.has_ip4_prefix() && matches!(self.family, Family::Ip6 { .. }) {
             return Err(MatchError::Families);
+        }
+        if self.flow_label.is_some_and(|label| self.is_of_ip4() || label >= 1 << 20) {
+            return Err(MatchError::FlowLabel);
         }
         if let Some(protocol) = self.protocol {
             if ports && !has_ports(protocol) {

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use hashbrown::{HashMap, HashSet};
 use thiserror::Error;
+use weft_engine::buffer::context::Field;
 use weft_engine::feature::{ArcSpec, FeatureError};
-use weft_engine::graph::{BUILT_IN, GraphError, NodeDef};
+use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Wiring};
 use weft_engine::publish::Published;
 use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId};
 use weft_flow::admission::{self, ADMITTED_IN, ADMITTED_OUT};
@@ -24,10 +25,9 @@ use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
 
 use crate::action::{MOST_SLOTS, Slot};
 use crate::attachment::{Attached, Attachments, Direction, SetIndex};
-use crate::classifier::{Batch, Classifier, Placement};
-use crate::ip6::{IP6_CLASSIFY, IP6_CLASSIFY_OUTPUT, Ip6Classify};
+use crate::classifier::{Batch, Classifier, Header, Ip4, Ip6, Placement};
 use crate::link::{ETHERNET_CLASSIFY, EthernetClassify};
-use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT};
+use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT, IP6_CLASSIFY, IP6_CLASSIFY_OUTPUT};
 use crate::policer::Policer;
 use crate::rule::{Exempt, Redirect, RuleId, Verdict};
 use crate::set::{RuleError, RuleSet};
@@ -165,12 +165,41 @@ impl SetView<'_> {
 }
 
 /// Where clients of VPP look for what the nodes of its classifier count, and the event here that is the same.
-const VPP_COUNTERS: [(&str, &str); 4] = [
+const VPP_COUNTERS: [(&str, &str); 8] = [
     ("/err/ip4-inacl/input ACL hits", "ip4-classify/hits"),
     ("/err/ip4-inacl/input ACL misses", "ip4-classify/misses"),
     ("/err/ip4-outacl/output ACL hits", "ip4-classify-output/hits"),
     ("/err/ip4-outacl/output ACL misses", "ip4-classify-output/misses"),
+    ("/err/ip6-inacl/input ACL hits", "ip6-classify/hits"),
+    ("/err/ip6-inacl/input ACL misses", "ip6-classify/misses"),
+    ("/err/ip6-outacl/output ACL hits", "ip6-classify-output/hits"),
+    ("/err/ip6-outacl/output ACL misses", "ip6-classify-output/misses"),
 ];
+
+/// What all nodes that apply rules have.
+struct Common {
+    attachments: Arc<Published<Attachments>>,
+    interfaces: Arc<Published<InterfaceTable>>,
+    rules: CombinedVector,
+    mark: Field<u32>,
+}
+
+impl Common {
+    fn node<H: Header>(&self, w: &Wiring<'_>, direction: Direction) -> Classify<H> {
+        Classify {
+            direction,
+            attachments: Arc::clone(&self.attachments),
+            interfaces: Arc::clone(&self.interfaces),
+            rules: self.rules.row(w.thread()),
+            output: w.arc(&INTERFACE_OUTPUT_ARC),
+            batch: Batch::new(),
+            next: w.nexts(),
+            reasons: w.reasons(),
+            events: w.events(),
+            mark: self.mark,
+        }
+    }
+}
 
 impl RuleSets {
     /// No sets, room for `limit` rules of all sets together, and the nodes that apply them.
@@ -185,24 +214,21 @@ impl RuleSets {
         let published = Arc::new(Published::new(&engine.domain, Attachments::default()));
         admission::claim(engine).map_err(GraphError::from)?;
         let mark = engine.field(MARK).map_err(GraphError::from)?;
-        let classify = |w: &weft_engine::graph::Wiring<'_>, direction| Classify {
-            direction,
+        let common = Common {
             attachments: Arc::clone(&published),
             interfaces: Arc::clone(interfaces),
-            rules: counters.row(w.thread()),
-            output: w.arc(&INTERFACE_OUTPUT_ARC),
-            batch: Batch::new(),
-            next: w.nexts(),
-            reasons: w.reasons(),
-            events: w.events(),
+            rules: counters.clone(),
             mark,
         };
+        use Direction::{Input, Output};
         let nodes = vec![
-            NodeDef::new(&IP4_CLASSIFY, |w| Box::new(classify(w, Direction::Input))),
-            NodeDef::new(&ETHERNET_CLASSIFY, |w| Box::new(EthernetClassify(classify(w, Direction::Input)))),
-            NodeDef::new(&IP4_CLASSIFY_OUTPUT, |w| Box::new(classify(w, Direction::Output))),
-            NodeDef::new(&IP6_CLASSIFY, |w| Box::new(Ip6Classify(classify(w, Direction::Input)))),
-            NodeDef::new(&IP6_CLASSIFY_OUTPUT, |w| Box::new(Ip6Classify(classify(w, Direction::Output)))),
+            NodeDef::new(&IP4_CLASSIFY, |w| Box::new(common.node::<Ip4>(w, Input))),
+            NodeDef::new(&ETHERNET_CLASSIFY, |w| {
+                Box::new(EthernetClassify { classify: common.node(w, Input), batch6: Batch::new() })
+            }),
+            NodeDef::new(&IP4_CLASSIFY_OUTPUT, |w| Box::new(common.node::<Ip4>(w, Output))),
+            NodeDef::new(&IP6_CLASSIFY, |w| Box::new(common.node::<Ip6>(w, Input))),
+            NodeDef::new(&IP6_CLASSIFY_OUTPUT, |w| Box::new(common.node::<Ip6>(w, Output))),
         ];
         engine.add_nodes(BUILT_IN, nodes)?;
         for (name, event) in VPP_COUNTERS {

@@ -5,7 +5,7 @@
 //! takes 0.55 of the clocks of the other; AVX-512 gains nothing more.
 #![allow(unsafe_code)]
 
-use crate::classifier::{Batch, Classifier};
+use crate::classifier::{Batch, Classifier, Header};
 
 /// What this processor can do. Cannot be made but by [`Simd::detect`].
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ impl Simd {
 
 /// See [`Classifier::lookup_inline`].
 #[inline(always)]
-pub(crate) fn lookup(simd: Simd, classifier: &Classifier, batch: &mut Batch, packets: &[u8]) {
+pub(crate) fn lookup<H: Header>(simd: Simd, classifier: &Classifier, batch: &mut Batch<H>, packets: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     if simd.avx2 {
         // SAFETY: `Simd::detect` has found all features that the function is compiled for.
@@ -38,12 +38,12 @@ pub(crate) fn lookup(simd: Simd, classifier: &Classifier, batch: &mut Batch, pac
 }
 
 #[inline(never)]
-fn lookup_any(classifier: &Classifier, batch: &mut Batch, packets: &[u8]) {
+fn lookup_any<H: Header>(classifier: &Classifier, batch: &mut Batch<H>, packets: &[u8]) {
     classifier.lookup_inline(batch, packets);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2")]
-fn lookup_avx2(classifier: &Classifier, batch: &mut Batch, packets: &[u8]) {
+fn lookup_avx2<H: Header>(classifier: &Classifier, batch: &mut Batch<H>, packets: &[u8]) {
     classifier.lookup_inline(batch, packets);
 }

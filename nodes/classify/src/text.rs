@@ -44,7 +44,7 @@ pub trait Names {
 /// For `help`.
 pub const SYNOPSIS: &str = "id <n> [priority <n>] [family ip4|ip6] [src <prefix>] [dst <prefix>] [proto <protocol>] \
     [sport <port>[-<port>]] [dport <port>[-<port>]] [tcp-flags [!]<flag>,...|<value>/<mask>] [icmp <types>[/<codes>]] [dscp <dscp>] \
-    [interface <interface>] [fragment no|any|first|later] [not-discovery] action [police packets|bytes <n> burst <n>] [mark <n>] \
+    [flow-label <n>] [interface <interface>] [fragment no|any|first|later] [not-discovery] action [police packets|bytes <n> burst <n>] [mark <n>] \
     [set-dscp <dscp>] [pass|drop|punt|count|redirect interface <interface>|redirect next-hop <address> [<interface>]]";
 
 /// Takes a rule, up to the end of the line.
@@ -77,6 +77,9 @@ pub fn read(args: &mut Args<'_>, resolve: &mut dyn Resolve) -> Result<Rule, CliE
             matches.icmp = Some(args.parse_with("ICMP type", icmp)?);
         } else if args.keyword("dscp") {
             matches.dscp = Some(args.parse_with("DSCP", dscp)?);
+        } else if args.keyword("flow-label") {
+            set_family(&mut matches, Family::IP6).map_err(|error| args.reject(error))?;
+            matches.flow_label = Some(args.parse_with("flow label", flow_label)?);
         } else if args.keyword("interface") {
             matches.interface = Some(resolve.interface(args)?);
         } else if args.keyword("fragment") {
@@ -241,6 +244,18 @@ fn ports(word: &str) -> Result<PortRange, String> {
     }
 }
 
+/// In either way that people write it.
+fn flow_label(word: &str) -> Result<u32, &'static str> {
+    let number = match word.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => word.parse(),
+    };
+    number
+        .ok()
+        .filter(|label| *label < 1 << 20)
+        .ok_or("expected a number from 0 to 1048575, or 0x0 to 0xfffff")
+}
+
 const FLAGS: [(&str, u8); 8] = [
     ("fin", 0x01),
     ("syn", 0x02),
@@ -379,6 +394,7 @@ fn write_match(matches: &Match, names: &dyn Names) -> String {
         format!("icmp {}{codes}", range(icmp.types()))
     }));
     words.extend(matches.dscp.map(|dscp| format!("dscp {}", name(&CODE_POINTS, dscp.get()))));
+    words.extend(matches.flow_label.map(|label| format!("flow-label {label}")));
     words.extend(matches.interface.map(|index| format!("interface {}", names.interface(index))));
     words.extend(matches.fragment.map(|fragment| {
         let word = FRAGMENTS.iter().find(|(_, known)| *known == fragment).map_or("", |(word, _)| word);
@@ -507,12 +523,14 @@ mod tests {
                 all
             )),
         ];
-        let rest = (dscp(), interface, fragment, any::<bool>());
+        let label = prop::option::of(0u32..1 << 20);
+        let rest = (dscp(), interface, fragment, any::<bool>(), label);
         (transport, family, rest)
             .prop_map(|(transport, (family, source, destination), rest)| {
-                let (dscp, interface, fragment, not_discovery) = rest;
+                let (dscp, interface, fragment, not_discovery, label) = rest;
+                let flow_label = label.filter(|_| matches!(family, Family::Ip6 { .. }));
                 let fixed = Match { family, source, destination, dscp, ..transport };
-                Match { interface, fragment, not_discovery, ..fixed }
+                Match { interface, fragment, not_discovery, flow_label, ..fixed }
             })
             .prop_filter("some packet meets it", |matches| matches.check().is_ok())
     }
@@ -566,10 +584,16 @@ mod tests {
             ("dst 10.0.0.1", Family::Ip4),
             ("dst ::/0", Family::IP6),
             ("family ip6 icmp 135", Family::IP6),
+            ("flow-label 0xfffff", Family::IP6),
         ] {
             assert_eq!(family(words).ok(), Some(expected), "{words}");
         }
-        for words in ["src 10.0.0.0/8 dst ::1", "family ip4 src ::1", "family ip6 dst 10.0.0.1"] {
+        for words in [
+            "src 10.0.0.0/8 dst ::1",
+            "family ip4 src ::1",
+            "family ip6 dst 10.0.0.1",
+            "flow-label 1 src 10.0.0.1",
+        ] {
             let error = family(words).expect_err(words).to_string();
             assert!(error.contains("both IPv4 and IPv6"), "{error}");
         }

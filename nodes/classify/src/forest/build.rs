@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use super::{Cut, Forest, Tree};
 use crate::group::{Group, LANES, Rank};
-use crate::key::{DESTINATION, INTERFACE, Masked, Pattern, REST, SOURCE, Span, TRANSPORT};
+use crate::key::{Masked, Pattern, Span};
 
 /// Trees; the last one takes what the others leave, whatever it costs.
 const TREES: usize = 8;
@@ -34,23 +34,37 @@ struct Window {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
-    Source,
-    Destination,
+    /// A word under a mask, by its number.
+    Masked(usize),
     Upper,
     Lower,
-    Rest,
     Interface,
 }
 
-/// Fields with their width in bits and where they stand in their word.
-const FIELDS: [(Field, usize, u32, u32); 6] = [
-    (Field::Source, SOURCE, 32, 0),
-    (Field::Destination, DESTINATION, 32, 0),
-    (Field::Upper, TRANSPORT, 16, 16),
-    (Field::Lower, TRANSPORT, 16, 0),
-    (Field::Rest, REST, 32, 0),
-    (Field::Interface, INTERFACE, 16, 0),
-];
+impl Field {
+    /// All of a header with `masked` words under a mask.
+    fn all(masked: usize) -> impl Iterator<Item = Field> {
+        (0..masked).map(Field::Masked).chain([Field::Upper, Field::Lower, Field::Interface])
+    }
+
+    /// Its width in bits.
+    fn width(self) -> u32 {
+        match self {
+            Field::Masked(_) => 32,
+            Field::Upper | Field::Lower | Field::Interface => 16,
+        }
+    }
+
+    /// Its word, and where it stands in that.
+    fn place(self, masked: usize) -> (usize, u32) {
+        match self {
+            Field::Masked(word) => (word, 0),
+            Field::Upper => (masked, 16),
+            Field::Lower => (masked, 0),
+            Field::Interface => (masked + 1, 0),
+        }
+    }
+}
 
 /// The children that a rule stands in: those whose number has these bits, or a range of numbers, which may wrap around.
 enum Children {
@@ -59,7 +73,7 @@ enum Children {
 }
 
 impl Window {
-    fn children(self, pattern: &Pattern) -> Children {
+    fn children<const M: usize>(self, pattern: &Pattern<M>) -> Children {
         let window = (1 << self.bits) - 1;
         let masked = |field: Masked| {
             let mask = field.mask >> self.shift & window;
@@ -72,24 +86,22 @@ impl Window {
             Children::Range { first: first & window, count: (last - first + 1).min(window + 1) }
         };
         match self.field {
-            Field::Source => masked(pattern.source),
-            Field::Destination => masked(pattern.destination),
+            Field::Masked(word) => masked(pattern.masked[word]),
             Field::Upper => range(pattern.upper),
             Field::Lower => range(pattern.lower),
-            Field::Rest => masked(pattern.rest),
             Field::Interface => masked(pattern.interface),
         }
     }
 
     /// How many children a rule stands in.
-    fn copies(self, pattern: &Pattern) -> u32 {
+    fn copies<const M: usize>(self, pattern: &Pattern<M>) -> u32 {
         match self.children(pattern) {
             Children::Masked(Masked { mask, .. }) => 1 << (self.bits - mask.count_ones()),
             Children::Range { count, .. } => count,
         }
     }
 
-    fn each_child(self, pattern: &Pattern, mut each: impl FnMut(usize)) {
+    fn each_child<const M: usize>(self, pattern: &Pattern<M>, mut each: impl FnMut(usize)) {
         let window = (1u32 << self.bits) - 1;
         match self.children(pattern) {
             Children::Masked(Masked { value, mask }) => {
@@ -111,9 +123,9 @@ impl Window {
     }
 }
 
-struct Builder<'a> {
-    patterns: &'a [Pattern],
-    forest: Forest,
+struct Builder<'a, const M: usize> {
+    patterns: &'a [Pattern<M>],
+    forest: Forest<M>,
     /// Leaves by their rules: many children have the same.
     known: HashMap<Box<[Rank]>, u32>,
     /// Rules that the tree under construction leaves to the next one.
@@ -124,7 +136,7 @@ struct Builder<'a> {
 }
 
 /// A forest of the given rules, in ascending order of rank.
-pub(super) fn build(patterns: &[Pattern], rules: Vec<Rank>) -> Forest {
+pub(super) fn build<const M: usize>(patterns: &[Pattern<M>], rules: Vec<Rank>) -> Forest<M> {
     let empty = Forest { trees: Vec::new(), cuts: Vec::new(), leaves: Vec::new(), groups: Vec::new() };
     let mut builder = Builder {
         patterns,
@@ -148,7 +160,7 @@ pub(super) fn build(patterns: &[Pattern], rules: Vec<Rank>) -> Forest {
     builder.forest
 }
 
-impl Builder<'_> {
+impl<const M: usize> Builder<'_, M> {
     fn allocate(&mut self, count: usize) -> usize {
         let first = self.forest.cuts.len();
         self.forest.cuts.extend((first..first + count).map(Cut::leaf));
@@ -176,7 +188,7 @@ impl Builder<'_> {
             }
         }
         let first = self.allocate(children.len());
-        let (_, word, _, offset) = FIELDS[window.field as usize];
+        let (word, offset) = window.field.place(M);
         self.forest.cuts[at] = Cut {
             children: first as u32,
             mask: (children.len() - 1) as u16,
@@ -229,12 +241,13 @@ impl Builder<'_> {
     /// The window that tells most, if any tells anything.
     fn choose(&mut self, rules: &[Rank]) -> Option<Window> {
         let step = rules.len().div_ceil(SAMPLE);
-        let sample: Vec<&Pattern> =
+        let sample: Vec<&Pattern<M>> =
             rules.iter().step_by(step).map(|&rule| &self.patterns[rule as usize]).collect();
         let most_children = (rules.len() * CHILDREN_PER_RULE).next_power_of_two();
         let widest = WIDEST.min(most_children.trailing_zeros());
         let mut best: Option<(f64, Window)> = None;
-        for (field, _, width, _) in FIELDS {
+        for field in Field::all(M) {
+            let width = field.width();
             for bits in 1..=widest.min(width) {
                 for shift in 0..=width - bits {
                     let window = Window { field, shift, bits };
@@ -249,7 +262,7 @@ impl Builder<'_> {
     }
 
     /// Bits of information that a window gives on the average of `sample`, less the price of its children.
-    fn gain(&mut self, window: Window, sample: &[&Pattern], rules: usize) -> f64 {
+    fn gain(&mut self, window: Window, sample: &[&Pattern<M>], rules: usize) -> f64 {
         let children = 1usize << window.bits;
         self.counts.clear();
         self.counts.resize(children, 0);

@@ -14,7 +14,7 @@
 mod build;
 
 use crate::group::{Group, LANES, NO_RANK, Rank};
-use crate::key::{Key, Pattern, SESSION_OPEN, Session};
+use crate::key::{Key, MASKED4, Pattern, Pattern4, SESSION_OPEN, Session};
 
 /// A node: which bits to look at, and where the children are. Of a leaf: no bits, and itself.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ impl Cut {
     }
 
     #[inline(always)]
-    fn child(self, key: &Key) -> u32 {
+    fn child<const N: usize>(self, key: &Key<N>) -> u32 {
         self.children + (key.word(self.word.into()) >> (self.shift % 32) & u32::from(self.mask))
     }
 }
@@ -49,14 +49,14 @@ struct Tree {
     best: Rank,
 }
 
-/// Trees over the rules of a set.
-pub(crate) struct Forest {
+/// Trees over the rules of a set about one family, whose headers have so many words under a mask.
+pub(crate) struct Forest<const M: usize> {
     /// By `best`.
     trees: Vec<Tree>,
     cuts: Vec<Cut>,
     /// Of each node that is a leaf: its first group.
     leaves: Vec<u32>,
-    groups: Vec<Group>,
+    groups: Vec<Group<M>>,
 }
 
 /// What a forest looks like, for an operator and for benchmarks.
@@ -78,9 +78,9 @@ const AHEAD: usize = 6;
 /// Packets that are looked up at once.
 pub(crate) const BATCH: usize = weft_engine::frame::FRAME_SIZE;
 
-impl Forest {
+impl<const M: usize> Forest<M> {
     /// Of the rules whose ranks `rules` gives, in ascending order.
-    pub fn new(patterns: &[Pattern], rules: Vec<Rank>) -> Forest {
+    pub fn new(patterns: &[Pattern<M>], rules: Vec<Rank>) -> Forest<M> {
         build::build(patterns, rules)
     }
 
@@ -100,7 +100,7 @@ impl Forest {
     ///
     /// Keys and ranks of a whole vector, whichever packets are asked for: so no index needs a check.
     #[inline(always)]
-    pub fn find(&self, keys: &[Key; BATCH], packets: &[u8], found: &mut [Rank; BATCH]) {
+    pub fn find<const N: usize>(&self, keys: &[Key<N>; BATCH], packets: &[u8], found: &mut [Rank; BATCH]) {
         let mut asked = [0u8; BATCH];
         let mut at = [0u32; BATCH];
         for tree in &self.trees {
@@ -140,7 +140,7 @@ impl Forest {
 
     /// The best rule of a rank above `after` that matches one packet: for those after a rule that lets the next one
     /// decide.
-    pub fn next(&self, key: &Key, after: Rank) -> Rank {
+    pub fn next<const N: usize>(&self, key: &Key<N>, after: Rank) -> Rank {
         let mut best = NO_RANK;
         for tree in &self.trees {
             let mut at = tree.root;
@@ -162,12 +162,14 @@ impl Forest {
         }
         best
     }
+}
 
+impl Forest<MASKED4> {
     /// The ranks of rules that may match a packet of a session, whatever the session leaves open.
-    pub fn of_session(&self, session: Session, patterns: &[Pattern], mut each: impl FnMut(Rank)) {
+    pub fn of_session(&self, session: Session, patterns: &[Pattern4], mut each: impl FnMut(Rank)) {
         let mut waiting: Vec<u32> = self.trees.iter().map(|tree| tree.root).collect();
         let [source, destination, ports, rest] = session.words();
-        let words = [source, destination, ports, rest, 0, 0, 0, 0];
+        let words = [source, destination, rest, ports, 0, 0, 0, 0];
         while let Some(at) = waiting.pop() {
             let cut = self.cuts[at as usize];
             if !cut.is_leaf() {
