@@ -127,6 +127,16 @@ def test_reflexive_lists(lab, six):  # noqa: F811
     weft.stop()
 
 
+def test_long_pings_to_the_router_are_answered(six):  # noqa: F811
+    a, _, weft = tracked(six)
+    for size in (1452, 1453, 3000, 20000):
+        assert pings(a, routers(1), "-s", size) and pings(a, routers(2), "-s", size), f"{size} bytes"
+    counted = weft.cli("show errors")
+    assert "ip6-reassembly" in counted and "ip6-frag" in counted
+    assert weft.drops() == {} or not any("reassembly" in node for node, _ in weft.drops())
+    weft.stop()
+
+
 def test_a_stateful_filter_of_vplaned(lab):
     net = Driven(lab).start()
     a, b = net.sites
@@ -175,7 +185,9 @@ def test_a_policer_holds_ip6_to_its_rate_and_leaves_neighbours_alone(lab, six, d
     with pytest.raises(TimeoutError):
         receiver.recvmsg(2000, 100)
     policer = weft.cli_json("show policer")["policers"][0]
-    assert [policer[colour]["packets"] for colour in ("conform", "exceed", "violate")] == [1, 1, 3]
+    conform, exceed, violate = (policer[colour]["packets"] for colour in ("conform", "exceed", "violate"))
+    # The hosts may have said something beside that.
+    assert (conform, exceed) == (1, 1) and violate >= 3
     # With nothing left in the buckets, neighbours are found all the same.
     a.host.ip("-6", "neigh", "flush", "dev", "eth0")
     pings(a, hosts(2))

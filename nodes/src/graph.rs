@@ -13,8 +13,8 @@ use crate::arcs;
 use crate::forward::checks::CheckNodes;
 use crate::hold::HeldPackets;
 use crate::interface::Interfaces;
-use crate::ip4::Ip4Reassembly;
 use crate::neighbor::NeighborNotice;
+use crate::reassembly::node::{Fragmented, Reassemble};
 use crate::registries;
 use crate::router::Router;
 use crate::setup::{NODES, Setup};
@@ -37,6 +37,8 @@ pub struct Nodes {
     pub ip6_icmp_error: NodeId,
     /// Where fragments wait that are for this host.
     pub ip4_reassembly: NodeId,
+    /// The same of IPv6.
+    pub ip6_reassembly: NodeId,
     /// What interfaces let in.
     pub admission: CheckNodes,
     /// What to do with IPv4 packets that wait.
@@ -60,15 +62,19 @@ impl Nodes {
     pub fn forget_deleted(&self, interfaces: &mut Interfaces) {
         self.held.forget_deleted(interfaces);
         self.held6.forget_deleted(interfaces);
-        let reassembly = self.ip4_reassembly;
-        interfaces.on_delete(move |engine, interface| {
-            engine.post_all(move |worker| {
-                if let Some((node, buffers)) = worker.node_and_buffers::<Ip4Reassembly>(reassembly) {
-                    node.disown(buffers, interface);
-                }
-            });
-        });
+        forget_fragments::<Ip4>(self.ip4_reassembly, interfaces);
+        forget_fragments::<Ip6>(self.ip6_reassembly, interfaces);
     }
+}
+
+fn forget_fragments<F: Fragmented>(reassembly: NodeId, interfaces: &mut Interfaces) {
+    interfaces.on_delete(move |engine, interface| {
+        engine.post_all(move |worker| {
+            if let Some((node, buffers)) = worker.node_and_buffers::<Reassemble<F>>(reassembly) {
+                node.disown(buffers, interface);
+            }
+        });
+    });
 }
 
 /// Adds arcs, registries and nodes.
@@ -93,6 +99,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         loopback_tx: id("loopback-tx"),
         ip4_icmp_error: icmp_error,
         ip4_reassembly: id("ip4-reassembly"),
+        ip6_reassembly: id("ip6-reassembly"),
         ip6_icmp_error: icmp6_error,
         held: HeldPackets::new(id("ip4-arp"), id("ip4-rewrite"), icmp_error),
         held6: HeldPackets::new(id("ip6-discover-neighbor"), id("ip6-rewrite"), icmp6_error),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Datagrams from their fragments, for any IP family: what is for this host itself (RFC 791 section 3.2, RFC 8200 section 4.5).
 //!
-//! A [`Reassembly`] belongs to one worker and knows no headers: a node of the family says what a fragment carries ([`Piece`])
-//! and of which datagram ([`Key`]), and makes the header of the whole. Nothing is copied: a whole datagram is the buffers of
-//! its fragments, chained.
+//! A [`Reassembly`] belongs to one worker and knows no headers: the node ([`node`]), for a family, says what a fragment carries
+//! ([`Piece`]) and of which datagram ([`Key`]), and makes the header of the whole. Nothing is copied: a whole datagram is the
+//! buffers of its fragments, chained.
 //!
 //! # What is refused
 //! Strangers send fragments. A fragment that overlaps another one, or contradicts where the datagram ends, ends the whole
@@ -13,6 +13,8 @@
 //!
 //! All fragments of a datagram must come to the same worker. NICs and veth pairs see to that: the hash that selects a queue
 //! takes no ports of fragments.
+
+pub mod node;
 
 use weft_engine::BufferIndex;
 use weft_engine::InterfaceIndex;
@@ -26,7 +28,7 @@ pub const PIECES: usize = 128;
 /// Fragments that wait, on one worker.
 pub const BUFFERS: usize = 1024;
 
-/// The longest datagram, without its first header.
+/// The longest datagram, as headers can say: all of it in IPv4, what follows the first header in IPv6.
 const LONGEST: usize = u16::MAX as usize;
 
 weft_engine::drops! {
@@ -44,6 +46,8 @@ weft_engine::drops! {
         Expired = "reassembly_timeout", Error;
         /// too many fragments wait: its datagram has waited the longest
         NoRoom = "reassembly_full", Error;
+        /// neighbour discovery in fragments, which may be forged more easily (RFC 6980)
+        Discovery = "discovery_in_fragments", Warn;
     }
 }
 
@@ -69,6 +73,8 @@ pub struct Piece {
     pub packet: BufferIndex,
     /// Bytes before its data, in its first buffer.
     pub header: usize,
+    /// Of these, what counts for the length of the datagram.
+    pub counted: usize,
     /// Place of its data in the datagram.
     pub offset: usize,
     /// Bytes of data.
@@ -134,7 +140,7 @@ impl<A: Copy + Eq> Reassembly<A> {
         if piece.length == 0 || (piece.more && !piece.length.is_multiple_of(8)) {
             return Added::Refused(Reason::BadLength);
         }
-        if piece.header + piece.end() > LONGEST {
+        if piece.counted + piece.end() > LONGEST {
             return Added::Refused(Reason::TooLong);
         }
         let known = self.datagrams.iter().position(|datagram| datagram.key == key);
@@ -209,7 +215,7 @@ impl<A: Copy + Eq> Reassembly<A> {
     }
 
     /// Gives up what has waited for too long. `first` is called with the first fragment of each datagram of which that one has
-    /// come: its sender is to be told (RFC 1122 section 3.3.2); it is not among those that were given up.
+    /// come: its sender is to be told (RFC 1122 section 3.3.2, RFC 8200 section 4.5); it is not among those that were given up.
     pub fn expire(&mut self, now: Tsc, mut first: impl FnMut(BufferIndex)) {
         for place in (0..self.datagrams.len()).rev() {
             let datagram = &mut self.datagrams[place];

@@ -170,13 +170,13 @@ impl Bed {
     pub fn size(&self) -> (usize, usize) {
         self.sets.get(SET).map_or((0, 0), |set| {
             let (sessions, bytes) = set.classifier.sessions();
-            (sessions, bytes + self.shape(&set.classifier).bytes)
+            (sessions, bytes + self.shape(set.classifier).bytes)
         })
     }
 
     /// Depths of the trees.
     pub fn depths(&self) -> Vec<u32> {
-        self.sets.get(SET).map(|set| self.shape(&set.classifier).depths).unwrap_or_default()
+        self.sets.get(SET).map(|set| self.shape(set.classifier).depths).unwrap_or_default()
     }
 
     fn shape(&self, classifier: &Classifier) -> Shape {

@@ -44,6 +44,16 @@ impl Ip6FragmentHeader {
     /// Bytes.
     pub const LENGTH: usize = size_of::<Self>();
 
+    /// Of data that belong at `offset`, a multiple of 8 of bytes; whether others follow.
+    pub const fn new(next_header: IpProtocol, offset: usize, more: bool, identification: u32) -> Self {
+        Ip6FragmentHeader {
+            next_header,
+            reserved: 0,
+            offset_more: U16::new(offset as u16 & !7 | more as u16),
+            identification: U32::new(identification),
+        }
+    }
+
     /// Where in the datagram its data belong, bytes.
     pub const fn offset(&self) -> usize {
         (self.offset_more.get() & !7) as usize
@@ -71,6 +81,15 @@ pub struct Ip6Routing {
     pub left: u8,
 }
 
+/// Where an extension header is, from the beginning of the IPv6 header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ip6Place {
+    /// Its first byte.
+    pub at: usize,
+    /// The byte that names it.
+    pub named_at: usize,
+}
+
 /// What a walk has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ip6Chain {
@@ -83,6 +102,8 @@ pub struct Ip6Chain {
     pub length: usize,
     /// The last fragment header.
     pub fragment: Option<Ip6FragmentHeader>,
+    /// Where the first one is.
+    pub first_fragment: Option<Ip6Place>,
     /// The first routing header.
     pub routing: Option<Ip6Routing>,
     /// Whether there are hop-by-hop options: every router is to look at them.
@@ -140,6 +161,7 @@ pub fn walk_ip6(first: IpProtocol, bytes: &[u8], limit: usize) -> Result<Ip6Chai
         named_at: NEXT_HEADER_AT,
         length: 0,
         fragment: None,
+        first_fragment: None,
         routing: None,
         hop_by_hop: false,
     };
@@ -169,6 +191,8 @@ pub fn walk_ip6(first: IpProtocol, bytes: &[u8], limit: usize) -> Result<Ip6Chai
             IpProtocol::HOP_BY_HOP => chain.hop_by_hop = true,
             IpProtocol::ROUTING => chain.routing = chain.routing.or(Some(Ip6Routing { at, kind, left })),
             IpProtocol::FRAGMENT => {
+                let place = Ip6Place { at: chain.upper(), named_at: chain.named_at };
+                chain.first_fragment = chain.first_fragment.or(Some(place));
                 chain.fragment = Ip6FragmentHeader::read_from_prefix(rest).ok().map(|(header, _)| header);
             }
             _ => {}
@@ -243,6 +267,15 @@ mod tests {
             let has = |protocol| headers.iter().any(|(header, _)| *header == protocol);
             prop_assert_eq!(found.fragment.is_some(), has(IpProtocol::FRAGMENT));
             prop_assert_eq!(found.routing.is_some(), has(IpProtocol::ROUTING));
+            let at = headers.iter().position(|(header, _)| *header == IpProtocol::FRAGMENT);
+            let before = |count: usize| headers[..count].iter().map(|(_, bytes)| bytes.len() + 1).sum::<usize>();
+            prop_assert_eq!(
+                found.first_fragment.map(|place| place.at),
+                at.map(|count| Ipv6Header::LENGTH + before(count))
+            );
+            if let Some(place) = found.first_fragment {
+                prop_assert_eq!(whole[place.named_at], IpProtocol::FRAGMENT.0, "what names the fragment header");
+            }
             // Whatever is missing at the end of the last header is noticed.
             if let Some(short) = chain.len().checked_sub(1) {
                 let cut = walk_ip6(first, &chain[..short], LIMIT);

@@ -7,6 +7,7 @@
 //! each family has a node of its own in machine code.
 
 pub mod checks;
+pub(crate) mod fragment;
 pub mod lookup;
 pub mod rewrite;
 pub(crate) mod routes;

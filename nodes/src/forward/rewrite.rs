@@ -34,7 +34,7 @@ pub enum Step {
     Hold,
     /// The sender is told.
     IcmpError,
-    /// Too long for the link. Only of families whose packets routers fragment.
+    /// Too long for the link, and to be fragmented here: of IPv6, only what is of our own.
     Fragment,
 }
 

@@ -1,55 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ip4-frag: a datagram too long for its way out, as several that fit (RFC 791 section 3.2).
 //!
-//! Works on datagrams and on fragments, in one buffer or in many. Each fragment is a new packet in a buffer of its own
-//! and takes the way of the original, through ip4-rewrite with the same next hop; the original is used up. It is not
-//! dropped, so that counts as an event: packets in = fragmented + reasons. All fragments are made or none.
+//! Works on datagrams and on fragments; what the node does: [`crate::forward::fragment`].
 
-use std::sync::Arc;
-
-use weft_engine::buffer::{BufferCache, HEADROOM, SLOT_SIZE};
-use weft_engine::frame::Frame;
+use weft_engine::BufferIndex;
+use weft_engine::buffer::BufferCache;
 use weft_engine::graph::NodeDef;
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
-use weft_engine::publish::{Published, SlabReader};
-use weft_engine::{BufferIndex, Context};
-use weft_fib::Adjacency;
+use weft_engine::node::{Edges, NodeSpec, Reasons};
 use zerocopy::FromBytes;
 
 use super::input::format_header;
-use crate::context::IpContext;
+use crate::forward::fragment::{Event, Fragmenter, IpFrag, MAX_FRAGMENT, Reason, make};
 use crate::headers::{Ipv4Header, checksum};
-use crate::interface::InterfaceTable;
 use crate::segments;
 use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where fragments go.
     pub enum Next { Rewrite => "ip4-rewrite" }
-}
-
-weft_engine::drops! {
-    /// Why a packet cannot be fragmented.
-    pub enum Reason {
-        /// the next hop of the route, or its interface, has been deleted
-        NoNextHop = "no_next_hop", Error;
-        /// MTU leaves no room for 8 bytes of data behind the header
-        MtuTooSmall = "mtu_too_small", Error;
-        /// fragment that ends beyond the longest possible datagram
-        BadOffset = "bad_fragment_offset", Error;
-        /// not enough buffers for all fragments
-        NoBuffer = "no_buffer", Error;
-    }
-}
-
-weft_engine::events! {
-    /// What became of the others.
-    pub enum Event {
-        /// packet replaced by fragments
-        Fragmented = "fragmented", Info;
-        /// fragments made
-        Fragments = "fragments", Info;
-    }
 }
 
 /// Descriptor of ip4-frag.
@@ -64,79 +32,33 @@ built_in!(add);
 fn add(setup: &mut Setup<'_>) -> Added {
     let tables = setup.tables.clone();
     Ok(NodeDef::new(&IP4_FRAG, move |w| {
-        Box::new(Ip4Frag {
-            adjacencies: tables.adjacencies.clone(),
-            interfaces: Arc::clone(&tables.interfaces),
-            fragments: Vec::new(),
-            next: w.nexts(),
-            reasons: w.reasons(),
-            events: w.events(),
-        })
+        Box::new(IpFrag::new(w, &tables, Ip4Fragments, w.nexts().to(Next::Rewrite)))
     }))
 }
 
-/// One worker's instance.
-pub struct Ip4Frag {
-    /// Next hops by id.
-    pub adjacencies: SlabReader<Adjacency>,
-    /// The interfaces.
-    pub interfaces: Arc<Published<InterfaceTable>>,
-    /// Fragments of the vector; here so that it is allocated once.
-    pub fragments: Vec<BufferIndex>,
-    /// Edges.
-    pub next: Nexts<Next>,
-    /// Reasons.
-    pub reasons: ReasonBase<Reason>,
-    /// Events.
-    pub events: ReasonBase<Event>,
-}
+struct Ip4Fragments;
 
-impl Node for Ip4Frag {
-    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let (adjacencies, interfaces) = (self.adjacencies.read(cx.guard()), self.interfaces.read(cx.guard()));
-        let (reasons, events, counters) = (self.reasons, self.events, cx.counters);
-        let rewrite = self.next.to(Next::Rewrite);
-        let fragments = &mut self.fragments;
-        cx.each_or_keep(frame, |buffers, index| {
-            let packet = buffers.packet(index);
-            let interface = adjacencies
-                .get(packet.meta.next_hop())
-                .and_then(|adjacency| interfaces.get(adjacency.interface));
-            let result = match interface {
-                // The MTU has grown in between.
-                Some(interface) if packet.meta.total_length() <= usize::from(interface.mtu) => {
-                    return Some(rewrite);
-                }
-                Some(interface) => fragment(buffers, index, interface.mtu.into(), fragments),
-                None => Err(Reason::NoNextHop),
-            };
-            match result {
-                Ok(count) => {
-                    events.count(counters, Event::Fragmented, 1);
-                    events.count(counters, Event::Fragments, count);
-                    buffers.free_one(index);
-                    None
-                }
-                Err(reason) => Some(reasons.drop(&mut buffers.packet(index), reason)),
-            }
-        });
-        cx.send(rewrite, fragments);
-        fragments.clear();
+impl Fragmenter for Ip4Fragments {
+    fn some(
+        &mut self,
+        buffers: &mut BufferCache,
+        packet: BufferIndex,
+        mtu: usize,
+        fragments: &mut Vec<BufferIndex>,
+    ) -> Result<(), Reason> {
+        fragment(buffers, packet, mtu, fragments)
     }
 }
 
 /// Longest IPv4 header: 15 words.
 const MAX_HEADER: usize = 60;
-/// Most bytes of a fragment: what a buffer holds. Longer ones would have to be chains, and gain nothing.
-const MAX_FRAGMENT: usize = SLOT_SIZE - HEADROOM;
 
-/// Appends the fragments of a packet to `fragments` and says how many they are; the packet itself stays as it is.
 fn fragment(
     buffers: &mut BufferCache,
     packet: BufferIndex,
     mtu: usize,
     fragments: &mut Vec<BufferIndex>,
-) -> Result<u64, Reason> {
+) -> Result<(), Reason> {
     let room = mtu.min(MAX_FRAGMENT);
     let mut bytes = [0; MAX_FRAGMENT];
     segments::read(buffers, packet, 0, &mut bytes[..MAX_HEADER]);
@@ -144,47 +66,29 @@ fn fragment(
         return Err(Reason::BadOffset);
     };
     let header_length = original.header_length();
-    let meta = *buffers.packet(packet).meta;
-    let data = meta.total_length().saturating_sub(header_length);
+    let data = buffers.packet(packet).meta.total_length().saturating_sub(header_length);
     if original.fragment_offset() + data > usize::from(u16::MAX) {
         return Err(Reason::BadOffset);
     }
 
-    let before = fragments.len();
     let (mut done, mut header) = (0, header_length);
     while done < data {
         let most = room.saturating_sub(header);
         let count = if data - done <= most { data - done } else { most & !7 };
         if count == 0 {
-            take_back(buffers, fragments, before);
             return Err(Reason::MtuTooSmall);
         }
-        let Some(index) = buffers.allocate_one() else {
-            take_back(buffers, fragments, before);
-            return Err(Reason::NoBuffer);
-        };
-        fragments.push(index);
         segments::read(buffers, packet, header_length + done, &mut bytes[header..header + count]);
         let last = done + count == data;
         finish_header(&mut bytes, header, count, &original, done, last);
 
-        buffers.receive(index, HEADROOM, 0, meta.rx_interface);
-        let mut fragment = buffers.packet(index);
-        let filled = fragment.fill(HEADROOM, &bytes[..header + count]);
-        debug_assert!(filled, "a fragment is no longer than what fits a buffer");
-        fragment.meta.set_network_here(0);
-        buffers.continue_as(index, packet);
+        fragments.push(make(buffers, packet, &bytes[..header + count])?);
         if done == 0 {
             header = keep_copied_options(&mut bytes, header_length);
         }
         done += count;
     }
-    Ok((fragments.len() - before) as u64)
-}
-
-fn take_back(buffers: &mut BufferCache, fragments: &mut Vec<BufferIndex>, before: usize) {
-    buffers.free(&fragments[before..]);
-    fragments.truncate(before);
+    Ok(())
 }
 
 /// Sets what differs from fragment to fragment in the `header` bytes of header, which carry `count` bytes of data from
@@ -251,7 +155,7 @@ mod tests {
     use crate::headers::checksum::Sum;
     use proptest::prelude::*;
     use weft_engine::InterfaceIndex;
-    use weft_engine::buffer::{BufferConfig, Buffers};
+    use weft_engine::buffer::{BufferConfig, Buffers, HEADROOM};
 
     fn buffers() -> BufferCache {
         let config = BufferConfig { pools: vec![(0, 2048)], ..BufferConfig::default() };
@@ -276,8 +180,7 @@ mod tests {
     fn fragments_of(bytes: &[u8], mtu: usize) -> Result<Vec<Vec<u8>>, Reason> {
         let mut buffers = buffers();
         let (index, mut made) = (packet(&mut buffers, bytes), Vec::new());
-        let count = fragment(&mut buffers, index, mtu, &mut made)?;
-        assert_eq!(made.len() as u64, count);
+        Ip4Fragments.all(&mut buffers, index, mtu, &mut made)?;
         Ok(made.iter().map(|index| buffers.packet(*index).data().to_vec()).collect())
     }
 
@@ -348,7 +251,7 @@ mod tests {
             (&late, 576, Reason::BadOffset),
         ] {
             let (index, mut made) = (packet(&mut buffers, bytes), Vec::new());
-            assert_eq!(fragment(&mut buffers, index, mtu, &mut made), Err(reason));
+            assert_eq!(Ip4Fragments.all(&mut buffers, index, mtu, &mut made), Err(reason));
             assert!(made.is_empty());
             buffers.free_one(index);
         }
@@ -356,7 +259,7 @@ mod tests {
         let mut rest = Vec::new();
         buffers.allocate(all, |index| rest.push(index));
         buffers.give_back(rest.pop().unwrap());
-        assert_eq!(fragment(&mut buffers, index, 576, &mut Vec::new()), Err(Reason::NoBuffer));
+        assert_eq!(Ip4Fragments.all(&mut buffers, index, 576, &mut Vec::new()), Err(Reason::NoBuffer));
         assert!(buffers.allocate_one().is_some() && buffers.allocate_one().is_none());
     }
 

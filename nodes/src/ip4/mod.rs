@@ -22,7 +22,7 @@ pub use flow_hash::flow_hash;
 pub use icmp_error::{IcmpError, Ip4IcmpError};
 pub(crate) use input::format_header;
 pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT};
-pub use reassembly::{IP4_REASSEMBLY, Ip4Reassembly};
+pub use reassembly::IP4_REASSEMBLY;
 pub use weft_fib::{
     AddressRole, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind, Ip4,
     LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, MAX_REWRITE,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ip6-lookup and ip6-rewrite: what IPv6 has of its own of the nodes that forward ([`crate::forward`]).
 //!
-//! Nothing is fragmented on the way (RFC 8200 section 5): what is too long becomes a packet too big. No route leads to a
+//! Nothing is fragmented on the way (RFC 8200 section 5): what is too long becomes a packet too big, but for what this router says
+//! itself (ip6-frag). No route leads to a
 //! link-local address, as it says nothing without its link; packets of our own to one carry the link in `tx_interface`.
 
 use std::fmt;
@@ -63,7 +64,7 @@ impl Forwarded for Ip6 {
     const OUTPUT_ARC: &'static ArcSpec<'static> = &IP6_OUTPUT_ARC;
     const AFTER_LOOKUP: &'static [&'static str] =
         &["ip6-rewrite", "ip6-discover-neighbor", "ip6-local", "punt", "ip6-icmp-error"];
-    const AFTER_REWRITE: &'static [&'static str] = &["ip6-discover-neighbor", "ip6-icmp-error"];
+    const AFTER_REWRITE: &'static [&'static str] = &["ip6-discover-neighbor", "ip6-icmp-error", "ip6-frag"];
     const CHECKS: Checks = CHECKS;
 
     fn fibs(tables: &Tables) -> &SlabReader<Arc<Fib6>> {
@@ -141,6 +142,9 @@ impl Forwarded for Ip6 {
     }
 
     fn too_long(packet: &mut Packet<'_>, mtu: u16) -> rewrite::Step {
+        if packet.meta.flags & LOCALLY_ORIGINATED != 0 {
+            return rewrite::Step::Fragment;
+        }
         Ip6::mark(packet, Undeliverable::TooLong(mtu));
         rewrite::Step::IcmpError
     }

@@ -57,6 +57,10 @@ weft_engine::drops! {
         UnknownHeader = "unrecognized_next_header", Info;
         /// for this router, with a routing header that it does not obey: of type 0 (RFC 5095) or unknown
         RoutingHeader = "routing_header", Warn;
+        /// fragment whose length no fragment can have, or that ends beyond the longest possible datagram
+        BadFragment = "bad_fragment", Error;
+        /// first fragment of a datagram of which the others did not come in time
+        ReassemblyTimeout = "reassembly_timeout", Error;
         /// the node before did not say which ICMPv6 error the packet is to become
         Unmarked = "unmarked", Error;
     }
@@ -116,6 +120,9 @@ impl Icmp6Error {
     /// Hop limit exceeded in transit.
     pub const HOP_LIMIT_EXCEEDED: Icmp6Error =
         Icmp6Error { icmp_type: Icmp6Type::TIME_EXCEEDED, code: 0, rest: 0 };
+    /// Fragment reassembly time exceeded.
+    pub const REASSEMBLY_TIMEOUT: Icmp6Error =
+        Icmp6Error { icmp_type: Icmp6Type::TIME_EXCEEDED, code: 1, rest: 0 };
     /// No route.
     pub const NO_ROUTE: Icmp6Error = Self::unreachable(0);
     /// Communication administratively prohibited.
@@ -143,6 +150,14 @@ impl Icmp6Error {
         Icmp6Error { icmp_type: Icmp6Type::PARAMETER_PROBLEM, code: 0, rest: type_at }
     }
 
+    /// A fragment that can be of no datagram, by the field at this place (RFC 8200 section 4.5).
+    pub const fn bad_fragment(field_at: u16) -> Icmp6Error {
+        Icmp6Error { icmp_type: Icmp6Type::PARAMETER_PROBLEM, code: Self::OF_FRAGMENT, rest: field_at }
+    }
+
+    /// In place of code 0: what is wrong is a fragment.
+    const OF_FRAGMENT: u8 = 0x80;
+
     const fn unreachable(code: u8) -> Icmp6Error {
         Icmp6Error { icmp_type: Icmp6Type::UNREACHABLE, code, rest: 0 }
     }
@@ -164,6 +179,7 @@ impl Icmp6Error {
         };
         let (cause, sent) = match error {
             Self::HOP_LIMIT_EXCEEDED => (Reason::HopLimit, Event::SentTimeExceeded),
+            Self::REASSEMBLY_TIMEOUT => (Reason::ReassemblyTimeout, Event::SentTimeExceeded),
             Self::NO_ROUTE => (Reason::NoRoute, Event::SentUnreachable),
             Self::ADMIN_PROHIBITED => (Reason::Prohibited, Event::SentUnreachable),
             Self::BEYOND_SCOPE => (Reason::BeyondScope, Event::SentUnreachable),
@@ -172,6 +188,9 @@ impl Icmp6Error {
             Icmp6Error { icmp_type: Icmp6Type::TOO_BIG, .. } => (Reason::TooBig, Event::SentTooBig),
             Icmp6Error { icmp_type: Icmp6Type::PARAMETER_PROBLEM, code: 0, .. } => {
                 (Reason::RoutingHeader, Event::SentParameterProblem)
+            }
+            Icmp6Error { icmp_type: Icmp6Type::PARAMETER_PROBLEM, code: Self::OF_FRAGMENT, .. } => {
+                (Reason::BadFragment, Event::SentParameterProblem)
             }
             Icmp6Error { icmp_type: Icmp6Type::PARAMETER_PROBLEM, .. } => {
                 (Reason::UnknownHeader, Event::SentParameterProblem)
@@ -316,7 +335,8 @@ impl Icmp6Error {
         let length = HEADERS + segments::read(buffers, original, 0, &mut message[HEADERS..]);
         let payload = (length - Ipv6Header::LENGTH) as u16;
         let ip = Ipv6Header::new(from.address, to, IpProtocol::ICMPV6, payload);
-        let mut icmp = Icmp6Header::new(self.icmp_type, self.code, self.rest.into());
+        let code = self.code & !Self::OF_FRAGMENT;
+        let mut icmp = Icmp6Header::new(self.icmp_type, code, self.rest.into());
         let sum = Sum::pseudo_header6(&ip, IpProtocol::ICMPV6, payload.into());
         icmp.checksum.set(sum.bytes(icmp.as_bytes()).bytes(&message[HEADERS..length]).checksum());
         message[..Ipv6Header::LENGTH].copy_from_slice(ip.as_bytes());

@@ -6,7 +6,7 @@
 //! Everything else is the host's business, groups and link-local addresses that are not ours among it. Where there is no host,
 //! the sender is told that nobody listens (RFC 4443 section 3), but nothing is ever said about a packet to a group.
 //!
-//! What is behind extension headers is the host's too, as it knows them all. Two things are looked for there: a chain that is
+//! Fragments make a detour before the arc, and come back as a whole datagram (ip6-reassembly). What is behind extension headers is the host's, as it knows them all. Two things are looked for there: a chain that is
 //! cut off or has no end, and a routing header, which this router does not obey.
 
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use zerocopy::FromBytes;
 use super::icmp_error::Icmp6Error;
 use super::input::format_header;
 use super::nd::discovery_type;
+use super::reassembly::is_fragment;
 use crate::arcs::{IP6_DROP_ARC, IP6_LOCAL_ARC, IP6_PUNT_ARC, drop_by};
 use crate::context::{IpContext, LINK_BROADCAST, LOCALLY_ORIGINATED};
 use crate::headers::checksum::{self, Sum};
@@ -38,7 +39,7 @@ use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
     /// Where packets go that no feature takes.
-    pub enum Next { End => "ip6-local-end-of-arc" }
+    pub enum Next { End => "ip6-local-end-of-arc", Reassembly => "ip6-reassembly" }
 }
 
 /// Descriptor of ip6-local.
@@ -46,8 +47,11 @@ pub static IP6_LOCAL: NodeSpec = NodeSpec::internal("ip6-local").next(Next::NAME
 
 built_in!(add);
 
-fn add(_: &mut Setup<'_>) -> Added {
-    Ok(NodeDef::new(&IP6_LOCAL, |w| Box::new(Ip6Local { arc: w.arc(&IP6_LOCAL_ARC), next: w.nexts() })))
+fn add(setup: &mut Setup<'_>) -> Added {
+    let extension_headers = setup.tables.settings.extension_headers;
+    Ok(NodeDef::new(&IP6_LOCAL, move |w| {
+        Box::new(Ip6Local { arc: w.arc(&IP6_LOCAL_ARC), extension_headers, next: w.nexts() })
+    }))
 }
 
 built_in!(add_end);
@@ -71,6 +75,8 @@ fn add_end(setup: &mut Setup<'_>) -> Added {
 pub struct Ip6Local {
     /// The `ip6-local` arc.
     pub arc: ArcId,
+    /// Most extension headers behind which a fragment header is looked for.
+    pub extension_headers: usize,
     /// Edges.
     pub next: Nexts<Next>,
 }
@@ -78,7 +84,13 @@ pub struct Ip6Local {
 impl Node for Ip6Local {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (arcs, arc, end) = (cx.arcs(), self.arc, self.next.to(Next::End));
-        cx.each(frame, |packet| arcs.start(arc, packet.meta.rx_interface, packet).unwrap_or(end));
+        let (reassembly, headers) = (self.next.to(Next::Reassembly), self.extension_headers);
+        cx.each(frame, |packet| {
+            if is_fragment(packet, headers) {
+                return reassembly;
+            }
+            arcs.start(arc, packet.meta.rx_interface, packet).unwrap_or(end)
+        });
     }
 }
 
@@ -111,8 +123,6 @@ weft_engine::drops! {
         NoHostGroup = "multicast_no_host", Info;
         /// to a link-local address that is not ours on this link, and there is no host interface to punt to
         NoHostLinkLocal = "link_local_no_host", Info;
-        /// fragment, and there is no host interface to punt to
-        NoHostFragment = "fragment_no_host", Info;
         /// ICMPv6 other than a ping and neighbour discovery, and there is no host interface to punt to
         NoHostIcmp = "icmp_no_host", Info;
         /// TCP, and there is no host interface to punt to
@@ -140,7 +150,6 @@ pub static IP6_LOCAL_END: NodeSpec = NodeSpec::internal("ip6-local-end-of-arc")
     .punts(&[
         "multicast_no_host",
         "link_local_no_host",
-        "fragment_no_host",
         "icmp_no_host",
         "tcp_no_host",
         "udp_no_host",
@@ -238,9 +247,6 @@ impl End<'_> {
         }
         if is_group {
             return self.punt(&mut packet, Reason::NoHostGroup);
-        }
-        if chain.fragment.is_some() {
-            return self.punt(&mut packet, Reason::NoHostFragment);
         }
         if is_ping(&packet) {
             return self.answer(buffers, index, interface);

@@ -6,6 +6,7 @@ mod announce;
 mod checks;
 mod flow_hash;
 mod forward;
+mod fragment;
 mod held;
 mod icmp_error;
 mod input;
@@ -13,6 +14,7 @@ mod local;
 pub mod min_hop_limit;
 mod mss;
 mod nd;
+mod reassembly;
 mod solicitation;
 
 use std::net::Ipv6Addr;

@@ -182,6 +182,10 @@ struct Input<'a> {
     events: ReasonBase<Event>,
 }
 
+/// Types of messages about neighbours: router solicitation to redirect (RFC 4861 section 4).
+pub(super) const DISCOVERY: std::ops::RangeInclusive<u8> =
+    Icmp6Type::ROUTER_SOLICITATION.0..=Icmp6Type::REDIRECT.0;
+
 /// What kind of message a packet is, if it is one that is handled here. In fragments there are none (RFC 6980).
 pub(super) fn discovery_type(packet: &Packet<'_>, headers: usize) -> Option<Icmp6Type> {
     let (ip, rest) = packet.split::<Ipv6Header>()?;

@@ -30,7 +30,7 @@ impl Bed {
         self.buffers.receive(packet, HEADROOM, 0, InterfaceIndex(1));
         let bytes = [&[0xee; HEADER][..], data].concat();
         assert!(self.buffers.packet(packet).fill(HEADROOM, &bytes));
-        let piece = Piece { packet, header: HEADER, offset, length: data.len(), more };
+        let piece = Piece { packet, header: HEADER, counted: HEADER, offset, length: data.len(), more };
         let added = self.reassembly.add(&mut self.buffers, Tsc(now), key, piece);
         if let Added::Refused(_) = added {
             self.buffers.free_one(packet);

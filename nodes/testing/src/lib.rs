@@ -8,12 +8,12 @@
 //!
 //! ```text
 //!   received          frames from the sources of ports, and from loopbacks (/if/rx)
-//! + made              ICMP errors (ip4- and ip6-icmp-error sent_*), fragments (ip4-frag fragments), injected frames, and
+//! + made              ICMP errors (ip4- and ip6-icmp-error sent_*), fragments (ip4- and ip6-frag fragments), injected frames, and
 //!                     what the router says to links (solicitations)
 //! = transmitted       to the wire, to the host, and to loopbacks
 //! + dropped           packets that came to the drop node
-//! + used up           packets replaced by fragments (ip4-frag fragmented), fragments that are part of a whole datagram
-//!                     (ip4-reassembly joined)
+//! + used up           packets replaced by fragments (ip4- and ip6-frag fragmented), fragments that are part of a whole datagram
+//!                     (ip4- and ip6-reassembly joined)
 //! + in flight         in frames and hold queues
 //! ```
 //!
@@ -45,8 +45,9 @@ use weft_nodes::router::{Router, RouterSettings, Table};
 use devices::{Sink, Source};
 
 /// Events by which packets came to be.
-const MADE: [&str; 8] = [
+const MADE: [&str; 9] = [
     "ip4-frag/fragments",
+    "ip6-frag/fragments",
     "ip4-icmp-error/sent_fragmentation_needed",
     "ip4-icmp-error/sent_time_exceeded",
     "ip4-icmp-error/sent_unreachable",
@@ -549,7 +550,12 @@ impl Bed {
                 .sum::<u64>();
         let said: u64 = self.ports.map(|port| self.sink(port.tx).said).iter().sum();
         let made = total(&MADE) + injected + said;
-        let used_up = total(&["ip4-frag/fragmented", "ip4-reassembly/joined"]);
+        let used_up = total(&[
+            "ip4-frag/fragmented",
+            "ip6-frag/fragmented",
+            "ip4-reassembly/joined",
+            "ip6-reassembly/joined",
+        ]);
         assert_eq!(
             received + made,
             transmitted + dropped + used_up + in_flight,

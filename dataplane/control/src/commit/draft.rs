@@ -8,7 +8,7 @@ use std::rc::Rc;
 use ipnet::IpNet;
 use weft_engine::{InterfaceIndex, Lease};
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{IpVersion, Owner, TableIndex, by_family};
+use weft_nodes::interface::{Owner, TableIndex, by_family};
 use weft_nodes::router::RouterError;
 
 use super::rules::RulesDraft;

@@ -90,10 +90,6 @@ fn for_the_host(bed: &Bed) -> Vec<(Packet, &'static str)> {
     let ospf = |ip: &mut weft_nodes::headers::Ipv6Header| ip.next_header = IpProtocol(89);
     vec![
         (
-            with(IpProtocol::FRAGMENT, &[58, 0, 0, 1, 0, 0, 0, 1, 128, 0, 0, 0, 0, 0, 0, 0]),
-            "fragment_no_host",
-        ),
-        (
             with(IpProtocol::DESTINATION_OPTIONS, &[58, 0, 1, 4, 0, 0, 0, 0, 128, 0, 0, 0, 0, 0, 0, 0]),
             "icmp_no_host",
         ),

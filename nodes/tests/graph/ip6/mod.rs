@@ -8,6 +8,7 @@ mod input;
 mod limits;
 mod local;
 mod nd;
+mod reassembly;
 
 use weft_testing::Bed;
 
