@@ -5,14 +5,14 @@
 //! before publications, as a port's reply has to be known before the netlink messages about it. Belongs to one
 //! task of a current-thread runtime; everything is non-blocking.
 
-use std::future::pending;
 use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
-use tokio::time::sleep_until;
 
 use crate::session::{Event, Output, Session};
-use crate::transport::{Change, Connection, Endpoint, Keys, Kind, PublicKey, Transport, TransportError};
+use crate::transport::{
+    Change, Connection, Endpoint, Keys, Kind, PublicKey, Transport, TransportError, changed, readable, until,
+};
 use crate::types::Channel;
 use crate::wire::Message;
 
@@ -228,26 +228,5 @@ impl Client {
             () = until(self.session.deadline()) => {}
             () = until(self.redial) => {}
         }
-    }
-}
-
-async fn changed(connection: Option<&Connection>) -> Result<(), TransportError> {
-    match connection {
-        Some(connection) => connection.changed().await,
-        None => pending().await,
-    }
-}
-
-async fn readable(connection: Option<&Connection>) -> Result<(), TransportError> {
-    match connection {
-        Some(connection) => connection.readable().await,
-        None => pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => pending().await,
     }
 }

@@ -3,15 +3,15 @@
 //!
 //! The data socket has a high-water mark: when routes come faster than they are applied, the broker waits and nothing is lost.
 
-use std::future::pending;
 use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
-use tokio::time::sleep_until;
 
 use super::{Control, Format, Output, decode};
 use crate::netlink;
-use crate::transport::{Change, Connection, Endpoint, Kind, Transport, TransportError};
+use crate::transport::{
+    Change, Connection, Endpoint, Kind, Transport, TransportError, changed, readable, until,
+};
 use crate::types::Uuid;
 use crate::wire::Message;
 
@@ -283,27 +283,6 @@ impl Broker {
             _ = readable(data) => {}
             () = until(self.control.deadline()) => {}
         }
-    }
-}
-
-async fn changed(connection: Option<&Connection>) -> Result<(), TransportError> {
-    match connection {
-        Some(connection) => connection.changed().await,
-        None => pending().await,
-    }
-}
-
-async fn readable(connection: Option<&Connection>) -> Result<(), TransportError> {
-    match connection {
-        Some(connection) => connection.readable().await,
-        None => pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline.into()).await,
-        None => pending().await,
     }
 }
 

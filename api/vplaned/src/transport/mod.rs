@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod retired;
 mod socket;
+mod wait;
 mod watched;
 
 pub use self::connection::{Change, Connection};
@@ -20,3 +21,4 @@ pub use self::curve::{CertificateError, Keys, PublicKey, require_curve};
 pub use self::endpoint::{Endpoint, EndpointError};
 pub use self::error::TransportError;
 pub use self::socket::{Kind, Socket, Transport};
+pub(crate) use self::wait::{changed, readable, until};

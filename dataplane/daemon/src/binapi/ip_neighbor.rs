@@ -60,10 +60,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         })
     });
     registry.command(|dataplane, _, IpNeighborFlush { af, sw_if_index }| {
-        let only = match sw_if_index.0 {
-            u32::MAX => None,
-            _ => Some(dataplane.api_interface(sw_if_index)?),
-        };
+        let only = dataplane.api_interface_or_all(sw_if_index)?;
         dataplane.forget_learned(|it| {
             AddressFamily::from(it.address) == af && only.is_none_or(|only| only == it.interface)
         });
@@ -88,26 +85,14 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.event::<IpNeighborEvent>();
     registry.query(|dataplane, session, message: WantIpNeighborEvents| {
-        watch(
-            dataplane,
-            session,
-            message.enable,
-            message.pid,
-            (message.ip, message.sw_if_index),
-            Form::First,
-        )?;
+        let WantIpNeighborEvents { enable, pid, ip, sw_if_index, .. } = message;
+        watch(dataplane, session, enable, pid, (ip, sw_if_index), Form::First)?;
         Ok(WantIpNeighborEventsReply { retval: 0 })
     });
     registry.event::<IpNeighborEventV2>();
     registry.query(|dataplane, session, message: WantIpNeighborEventsV2| {
-        watch(
-            dataplane,
-            session,
-            message.enable,
-            message.pid,
-            (message.ip, message.sw_if_index),
-            Form::Second,
-        )?;
+        let WantIpNeighborEventsV2 { enable, pid, ip, sw_if_index, .. } = message;
+        watch(dataplane, session, enable, pid, (ip, sw_if_index), Form::Second)?;
         Ok(WantIpNeighborEventsV2Reply { retval: 0 })
     });
     registry.on_lost(|dataplane, session| {
@@ -188,10 +173,7 @@ fn watch(
     (address, sw_if_index): (Address, interface_types::InterfaceIndex),
     form: Form,
 ) -> Result<(), Retval> {
-    let interface = match sw_if_index.0 {
-        u32::MAX => None,
-        _ => Some(dataplane.api_interface(sw_if_index)?),
-    };
+    let interface = dataplane.api_interface_or_all(sw_if_index)?;
     let address = address.get().filter(|address| !address.is_unspecified());
     let session = session.id();
     let Some(api) = dataplane.find_part_mut::<Api>() else { return Ok(()) };

@@ -166,6 +166,14 @@ impl Dataplane {
         let index = InterfaceIndex(index.0);
         self.interfaces().get(index).map(|_| index).ok_or(Retval::INVALID_SW_IF_INDEX)
     }
+
+    /// The interface that a message names; `None`: all, which an index of ones stands for.
+    fn api_interface_or_all(
+        &self,
+        index: interface_types::InterfaceIndex,
+    ) -> Result<Option<InterfaceIndex>, Retval> {
+        (index.0 != u32::MAX).then(|| self.api_interface(index)).transpose()
+    }
 }
 
 /// The interface that a change names.

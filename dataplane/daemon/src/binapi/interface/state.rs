@@ -79,10 +79,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(SwInterfaceGetTableReply { retval: 0, vrf_id: vrf_id.ok_or(Retval::NO_SUCH_FIB)? })
     });
     registry.command(|dataplane, _, SwInterfaceClearStats { sw_if_index }| {
-        let only = match sw_if_index.0 {
-            u32::MAX => None,
-            _ => Some(dataplane.api_interface(sw_if_index)?),
-        };
+        let only = dataplane.api_interface_or_all(sw_if_index)?;
         let (baselines, control) = dataplane.part_and_control::<Baselines>();
         let all = control.interfaces().iter().map(|(index, _)| index);
         let wanted = all.filter(|index| only.is_none_or(|only| only == *index));
