@@ -18,7 +18,7 @@ use weft_engine::graph::Wiring;
 use weft_engine::node::Node;
 use weft_engine::trace::{DETAIL_BYTES, Trace};
 use weft_engine::wait::WaitSet;
-use weft_engine::{BufferIndex, Context, NodeId, ReasonId, ThreadIndex};
+use weft_engine::{ArcId, BufferIndex, Context, NodeId, ReasonId, ThreadIndex};
 use weft_nodes::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
 use weft_plugin_sdk::abi;
 use weft_stats::{SimpleRow, SimpleVector};
@@ -26,7 +26,7 @@ use weft_stats::{SimpleRow, SimpleVector};
 use crate::counter::{Counter, Row};
 use crate::health::{Failure, Health, Since};
 use crate::instance::WorkerState;
-use crate::registration::{Process, Wait};
+use crate::registration::{ArcParts, Process, Wait};
 use crate::table::{HOST, readable, text};
 
 const _: () = {
@@ -70,6 +70,9 @@ pub(crate) struct PluginNode {
     handoff_full: ReasonId,
     name: String,
     thread: ThreadIndex,
+    /// Arcs of the plugin, and where packets begin them.
+    arcs: Box<[ArcId]>,
+    starts: Box<[abi::ArcStart]>,
     /// What `vector` points to.
     _edges: Box<[NodeId]>,
     _counters: Box<[abi::CounterRow]>,
@@ -98,6 +101,8 @@ pub(crate) struct Parts<'a> {
     pub health: &'a Arc<Health>,
     pub since: Arc<Since>,
     pub counters: &'a [Counter],
+    /// Of the plugin.
+    pub arcs: &'a [ArcParts],
     /// Of all nodes.
     pub reasons: &'a SimpleVector,
     pub name: &'a str,
@@ -115,6 +120,8 @@ impl PluginNode {
             .zip(parts.counters)
             .map(|(row, vector)| abi::CounterRow { cells: row.cells(), length: vector.columns() as u32 });
         let counters: Box<[_]> = counters.collect();
+        let arcs: Box<[ArcId]> = parts.arcs.iter().map(|arc| wiring.arc(&arc.spec())).collect();
+        let starts = vec![abi::ArcStart { starts: ptr::null(), length: 0 }; arcs.len()].into_boxed_slice();
         let (first, reasons) = (wiring.first_reason(), parts.reasons.row(wiring.thread()));
         // In the order of the descriptor (specs.rs): its own, those of every node, events.
         let (drops, events) = parts.reasons_length;
@@ -151,6 +158,8 @@ impl PluginNode {
                 tracing: 0,
                 hands_off: parts.hands_off.into(),
                 drops_length: drops.into(),
+                arcs: starts.as_ptr(),
+                arcs_length: starts.len() as u32,
             },
             process: parts.process,
             wait: parts.wait,
@@ -166,6 +175,8 @@ impl PluginNode {
             handoff_full,
             name: parts.name.to_owned(),
             thread: wiring.thread(),
+            arcs,
+            starts,
             _edges: edges,
             _counters: counters,
             _rows: (rows, reasons),
@@ -275,7 +286,12 @@ impl Node for PluginNode {
         let mut failure = Vec::new();
         let (metadata, fields, slots) = cx.buffers.addresses();
         let chain = cx.arcs().chain();
+        for (start, arc) in self.starts.iter_mut().zip(&self.arcs) {
+            let starts = cx.arcs().arc(*arc).starts();
+            *start = abi::ArcStart { starts: starts.as_ptr(), length: starts.len() as u32 };
+        }
         let vector = &mut self.vector;
+        vector.arcs = self.starts.as_ptr();
         vector.count = frame.len() as u16;
         vector.buffers = frame.packets().as_ptr().cast();
         vector.nexts = cx.nexts().as_mut_ptr().cast();

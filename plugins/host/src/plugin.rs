@@ -35,7 +35,7 @@ use crate::instance::{Instance, Kept, WorkerState};
 use crate::library::Library;
 use crate::node::{Parts, PluginNode};
 use crate::registration::{
-    ApiMessageParts, HandlerParts, MessageParts, NodeParts, Registration, Run, TimerParts,
+    ApiMessageParts, ArcParts, HandlerParts, MessageParts, NodeParts, Registration, Run, TimerParts,
 };
 pub use crate::registration::{CommandParts, FeatureParts};
 use crate::settings::SettingParts;
@@ -102,6 +102,7 @@ pub struct Plugin {
     nodes: Vec<NodeParts>,
     node_names: Vec<String>,
     ids: Vec<NodeId>,
+    arcs: Vec<ArcParts>,
     features: Vec<FeatureParts>,
     handlers: Vec<HandlerParts>,
     commands: Vec<CommandParts>,
@@ -155,6 +156,7 @@ impl Plugin {
         }
         let Registration {
             nodes,
+            arcs,
             features,
             handlers,
             commands,
@@ -174,6 +176,7 @@ impl Plugin {
             node_names: nodes.iter().map(|node| node.name.clone()).collect(),
             nodes,
             ids: Vec::new(),
+            arcs,
             features,
             handlers,
             commands,
@@ -345,6 +348,7 @@ impl Plugin {
                         health: &plugin.health,
                         since,
                         counters: &plugin.counters,
+                        arcs: &plugin.arcs,
                         reasons,
                         name: &part.name,
                         state: worker_state.state(),
@@ -366,6 +370,7 @@ impl Plugin {
             (handler.node.as_str(), Handles { registry: &handler.registry, key })
         });
         let brought = GraphRegistration {
+            arcs: plugin.arcs.iter().map(ArcParts::spec).collect(),
             nodes: defs,
             features: features.collect(),
             handles: handles.collect(),

@@ -3,6 +3,7 @@
 
 use std::ffi::c_void;
 
+use weft_engine::feature::{ArcEnd, ArcKey, ArcSpec};
 use weft_engine::node::Severity;
 use weft_plugin_sdk::abi;
 
@@ -14,6 +15,10 @@ use crate::settings::SettingParts;
 // SAFETY: integers, raw pointers and optional functions only.
 unsafe impl Described for abi::Node {
     const WHAT: &'static str = "a node";
+}
+// SAFETY: as above.
+unsafe impl Described for abi::Arc {
+    const WHAT: &'static str = "an arc";
 }
 // SAFETY: as above.
 unsafe impl Described for abi::Feature {
@@ -109,6 +114,26 @@ pub(crate) struct NodeParts {
     pub trace: Option<Trace>,
 }
 
+/// An arc.
+#[derive(Clone, Debug)]
+pub(crate) struct ArcParts {
+    pub name: String,
+    pub by_tx: bool,
+    /// The node that follows; otherwise transmission does.
+    pub next: Option<String>,
+}
+
+impl ArcParts {
+    /// As the engine wants it.
+    pub fn spec(&self) -> ArcSpec<'_> {
+        ArcSpec {
+            name: &self.name,
+            key: if self.by_tx { ArcKey::TxInterface } else { ArcKey::RxInterface },
+            end: self.next.as_deref().map_or(ArcEnd::Transmit, ArcEnd::Node),
+        }
+    }
+}
+
 /// A feature.
 #[derive(Clone, Debug)]
 pub struct FeatureParts {
@@ -170,6 +195,7 @@ pub(crate) struct TimerParts {
 #[derive(Default)]
 pub(crate) struct Registration {
     pub nodes: Vec<NodeParts>,
+    pub arcs: Vec<ArcParts>,
     pub features: Vec<FeatureParts>,
     pub handlers: Vec<HandlerParts>,
     pub commands: Vec<CommandParts>,
@@ -233,6 +259,22 @@ impl Registration {
             trace,
         };
         self.nodes.push(parts);
+        Ok(())
+    }
+
+    pub(crate) unsafe fn arc(&mut self, arc: *const abi::Arc) -> Result<(), String> {
+        // SAFETY: by the caller.
+        let arc = unsafe { foreign::read(arc) }?;
+        // SAFETY: by the caller.
+        let (name, next) = unsafe { (foreign::text(arc.name), foreign::text(arc.next)) };
+        let name = name.filter(|name| is_name(name)).ok_or("an arc needs a name of a-z, 0-9, - and _")?;
+        if self.arcs.iter().any(|known| known.name == name) {
+            return Err(format!("arc '{name}' is added twice"));
+        }
+        if arc.by_tx > 1 {
+            return Err(format!("arc '{name}': by_tx is {}: expected 0 or 1", arc.by_tx));
+        }
+        self.arcs.push(ArcParts { name, by_tx: arc.by_tx == 1, next });
         Ok(())
     }
 

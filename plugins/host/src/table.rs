@@ -131,6 +131,11 @@ unsafe extern "C" fn add_node(main: *mut abi::Main, node: *const abi::Node) -> i
     unsafe { call(main).register(|registration| registration.node(node)) }
 }
 
+unsafe extern "C" fn add_arc(main: *mut abi::Main, arc: *const abi::Arc) -> i32 {
+    // SAFETY: the ABI.
+    unsafe { call(main).register(|registration| registration.arc(arc)) }
+}
+
 unsafe extern "C" fn add_feature(main: *mut abi::Main, feature: *const abi::Feature) -> i32 {
     // SAFETY: the ABI.
     unsafe { call(main).register(|registration| registration.feature(feature)) }
@@ -432,6 +437,7 @@ pub(crate) static HOST: abi::Host = abi::Host {
     why,
     log,
     add_node,
+    add_arc,
     add_feature,
     add_handler,
     add_command,

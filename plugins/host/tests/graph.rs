@@ -33,6 +33,44 @@ fn a_plugin_brings_packets_in_and_finds_them_in_a_table() {
     bed.unload(plugin);
 }
 
+/// Has an arc of its own.
+const GATE: &str = include_str!("gate.c");
+
+#[test]
+fn a_plugin_has_an_arc_of_its_own() {
+    let mut bed = Bed::new(1);
+    let gate = compile("gate", GATE);
+    for _ in 0..2 {
+        let plugin = bed.load(&gate);
+        bed.enable("gate");
+        bed.send(0..4);
+        assert_eq!(bed.other(), [0, 1, 2, 3], "nobody has features on the arc");
+        bed.enable_on("gate", "even");
+        bed.send(0..4);
+        assert_eq!((bed.other(), bed.last()), (vec![1, 3], vec![0, 2]));
+        // Another interface has none.
+        bed.send_on(1, 0..4);
+        assert_eq!((bed.other(), bed.last()), (vec![0, 1, 2, 3], vec![]));
+        // When it comes back, the arc is the one that it has left.
+        bed.unload(plugin);
+        bed.send(0..2);
+        assert_eq!(bed.last(), [0, 1]);
+    }
+    let next = ".next = \"other\"";
+    for (words, other, why) in [
+        (next, ".next = \"other\", .by_tx = 2", "by_tx is 2: expected 0 or 1"),
+        ("\"gate\", .next", "\"Gate\", .next", "an arc needs a name of a-z, 0-9, - and _"),
+    ] {
+        let started = bed.try_start(&compile("gate", &GATE.replace(words, other)));
+        let said = started.err().expect(other).to_string();
+        assert!(said.contains(why), "{other}: {said}");
+    }
+    // The arc that is there already has another key.
+    let by_tx = compile("gate", &GATE.replace(next, ".next = \"other\", .by_tx = 1"));
+    let said = bed.try_load(&by_tx).err().expect("another arc").to_string();
+    assert!(said.contains("there is an arc 'gate' already"), "{said}");
+}
+
 /// Hands packets to another worker.
 const CROSSER: &str = include_str!("crosser.c");
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0xd3b185d5b9f35811ull
+#define WEFT_ABI_FINGERPRINT 0x4716e9c263c35cc4ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -241,6 +241,15 @@ struct WEFT_ALIGNED(64) weft_fields {
     uint8_t bytes[64];
 };
 
+// Where packets begin an arc.
+struct weft_arc_start {
+    // By interface, the place in `weft_vector.chain` of its first feature: that is the packet's `weft_metadata.feature`, and the node
+    // there its next one. 0: it has none.
+    const uint32_t *starts;
+    // Interfaces from here on have none.
+    uint32_t length;
+};
+
 // A vector of packets, and what a node needs to work on them.
 struct weft_vector {
     // Bytes of this structure.
@@ -297,6 +306,9 @@ struct weft_vector {
     uint32_t hands_off;
     // As [`weft_node.drops_length`].
     uint32_t drops_length;
+    // The plugin's arcs, in the order in which they were added.
+    const struct weft_arc_start *arcs;
+    uint32_t arcs_length;
 };
 
 // What wakes a worker for an input node.
@@ -371,6 +383,20 @@ struct weft_node {
     int32_t (*trace)(void *user, const struct weft_trace *trace, struct weft_text *text);
     // Ends `user`; called on the main thread.
     void (*forget)(void *user);
+};
+
+// A point of the graph where features can be added. Who has reached it sends a packet to the first feature of the packet's
+// interface (`weft_arc_start`), or on by itself if there is none. An arc stays when its plugin goes, with the features that others
+// have there; the one that comes back finds it.
+struct weft_arc {
+    // Bytes of this structure.
+    uint32_t size;
+    // Which interface decides what features a packet passes: the one where it came in (0), or where it goes out (1).
+    uint32_t by_tx;
+    // Its name: `gtp-uplink`, say.
+    const char *name;
+    // The node that follows the features. Null, of an arc where the interface out decides: transmission on that.
+    const char *next;
 };
 
 // A node as a feature of an arc.
@@ -639,6 +665,9 @@ struct weft_host {
     void (*log)(struct weft_main *main, uint32_t level, const uint8_t *text, size_t length);
     // In `init`: registers a node.
     int32_t (*add_node)(struct weft_main *main, const struct weft_node *node);
+    // In `init`: adds an arc, on which features can be, of this plugin and of others. Arcs are numbered from 0 in the order of
+    // these calls; the number is the place in `weft_vector.arcs`.
+    int32_t (*add_arc)(struct weft_main *main, const struct weft_arc *arc);
     // In `init`: makes a node a feature of an arc.
     int32_t (*add_feature)(struct weft_main *main, const struct weft_feature *feature);
     // In `init`: has a node of the plugin handle the packets of a number.

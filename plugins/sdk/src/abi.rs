@@ -231,6 +231,9 @@ pub struct Host {
 
     /// In `init`: registers a node.
     pub add_node: unsafe extern "C" fn(main: *mut Main, node: *const Node) -> i32,
+    /// In `init`: adds an arc, on which features can be, of this plugin and of others. Arcs are numbered from 0 in the order of
+    /// these calls; the number is the place in `Vector::arcs`.
+    pub add_arc: unsafe extern "C" fn(main: *mut Main, arc: *const Arc) -> i32,
     /// In `init`: makes a node a feature of an arc.
     pub add_feature: unsafe extern "C" fn(main: *mut Main, feature: *const Feature) -> i32,
     /// In `init`: has a node of the plugin handle the packets of a number.
@@ -493,6 +496,32 @@ pub struct Reason {
     pub text: *const c_char,
     /// [`SEVERITY_ERROR`] and the others.
     pub severity: u32,
+}
+
+/// A point of the graph where features can be added. Who has reached it sends a packet to the first feature of the packet's
+/// interface ([`ArcStart`]), or on by itself if there is none. An arc stays when its plugin goes, with the features that others
+/// have there; the one that comes back finds it.
+#[repr(C)]
+pub struct Arc {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// Which interface decides what features a packet passes: the one where it came in (0), or where it goes out (1).
+    pub by_tx: u32,
+    /// Its name: `gtp-uplink`, say.
+    pub name: *const c_char,
+    /// The node that follows the features. Null, of an arc where the interface out decides: transmission on that.
+    pub next: *const c_char,
+}
+
+/// Where packets begin an arc.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ArcStart {
+    /// By interface, the place in `Vector::chain` of its first feature: that is the packet's `Metadata::feature`, and the node
+    /// there its next one. 0: it has none.
+    pub starts: *const u32,
+    /// Interfaces from here on have none.
+    pub length: u32,
 }
 
 /// A node as a feature of an arc.
@@ -834,6 +863,9 @@ pub struct Vector {
     pub hands_off: u32,
     /// As [`Node::drops_length`].
     pub drops_length: u32,
+    /// The plugin's arcs, in the order in which they were added.
+    pub arcs: *const ArcStart,
+    pub arcs_length: u32,
 }
 
 /// What the graph knows of a packet beside its bytes: the first cache line of a buffer.

@@ -99,6 +99,6 @@ pub use published::{Published, PublishedReader};
 pub use refusal::{Refusal, Result};
 pub use rules::{Direction, Exempt, Hits, RuleId, RuleSet};
 pub use setting::{Setting, Value, Values};
-pub use setup::{Command, Counter, Feature, Handler, Message, Setup, Timer};
+pub use setup::{ArcEnd, Command, Counter, Feature, Handler, Message, OwnArc, Setup, Timer};
 pub use table::{Entry, Found, Full, TableReader, TableWriter};
 pub use vector::{Done, Guard, Row, Vector};

@@ -7,6 +7,7 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 use crate::abi;
 use crate::main_thread::InterfaceIndex;
 use crate::node::{Drops, Edges, Events, Thread};
+use crate::setup::OwnArc;
 
 const SLOT: usize = abi::SLOT_SIZE as usize;
 
@@ -20,6 +21,7 @@ pub struct Next(pub(crate) u16);
 pub(crate) struct Ways<'v> {
     pub chain: &'v [u16],
     pub edges: &'v [u16],
+    pub arcs: &'v [abi::ArcStart],
     pub events: crate::vector::Row<'v>,
     pub mark: usize,
     /// For records of a trace; null if no packet is traced.
@@ -286,6 +288,21 @@ impl Packet<'_> {
     pub fn hand_off(&mut self, to: Thread) -> Next {
         assert!(self.ways.hands_off, "the node hands packets off: it needs Node::hands_off");
         Next(abi::NEXT_WORKER | to.0 & !abi::NEXT_WORKER)
+    }
+
+    /// On to the first feature of an interface on an arc of the plugin; `None`: it has none there, and the packet goes on by
+    /// itself, to whatever follows the arc. The interface is the one that decides on that arc.
+    #[inline(always)]
+    pub fn start(&mut self, arc: OwnArc, interface: InterfaceIndex) -> Option<Next> {
+        let start = self.ways.arcs.get(arc.0 as usize)?;
+        if interface.0 >= start.length {
+            return None;
+        }
+        // SAFETY: the host gives `length` places, which are not written during the call.
+        let place = unsafe { *start.starts.add(interface.0 as usize) };
+        let first = *self.ways.chain.get(place as usize).filter(|_| place > 0)?;
+        self.meta.feature = place;
+        Some(Next(first))
     }
 
     /// On to what follows on the arc that the packet walks.

@@ -19,6 +19,21 @@ use crate::refusal::Result;
 #[derive(Clone, Copy, Debug)]
 pub struct Counter(pub(crate) u32);
 
+/// An arc that the plugin has added.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnArc(pub(crate) u32);
+
+/// What follows the features of an arc, and which interface decides which these are.
+#[derive(Clone, Copy, Debug)]
+pub enum ArcEnd<'a> {
+    /// This node, by the interface where a packet came in.
+    OfRx(&'a str),
+    /// This node, by the interface where it goes out.
+    OfTx(&'a str),
+    /// Transmission on the interface where it goes out.
+    Transmit,
+}
+
 /// A node as a feature of an arc.
 #[derive(Clone, Debug)]
 pub struct Feature<'a> {
@@ -191,6 +206,7 @@ pub(crate) fn keep<F>(run: F) -> *mut c_void {
 pub struct Setup<'m, P> {
     main: Main<'m>,
     counters: u32,
+    arcs: u32,
     plugin: std::marker::PhantomData<P>,
 }
 
@@ -210,7 +226,7 @@ impl<P> DerefMut for Setup<'_, P> {
 
 impl<'m, P: Plugin> Setup<'m, P> {
     pub(crate) fn new(main: Main<'m>) -> Setup<'m, P> {
-        Setup { main, counters: 0, plugin: std::marker::PhantomData }
+        Setup { main, counters: 0, arcs: 0, plugin: std::marker::PhantomData }
     }
 
     /// Registers a node.
@@ -242,6 +258,29 @@ impl<'m, P: Plugin> Setup<'m, P> {
         // `forget`, now if it refuses. So in all functions below.
         let code = unsafe { (host.add_node)(main, &raw const described) };
         self.main.done(code)
+    }
+
+    /// Adds an arc, which nodes of the plugin start ([`Packet::start`](crate::Packet::start)): it and others can have features
+    /// there. It stays when the plugin goes, with the features of others.
+    pub fn arc(&mut self, name: &str, end: ArcEnd<'_>) -> Result<OwnArc> {
+        let (host, main) = self.main.raw();
+        let name = CString::new(name)?;
+        let (by_tx, next) = match end {
+            ArcEnd::OfRx(node) => (0, Some(CString::new(node)?)),
+            ArcEnd::OfTx(node) => (1, Some(CString::new(node)?)),
+            ArcEnd::Transmit => (1, None),
+        };
+        let described = abi::Arc {
+            size: size_of::<abi::Arc>() as u32,
+            by_tx,
+            name: name.as_ptr(),
+            next: next.as_ref().map_or(ptr::null(), |node| node.as_ptr()),
+        };
+        // SAFETY: see `node`.
+        let code = unsafe { (host.add_arc)(main, &raw const described) };
+        self.main.done(code)?;
+        self.arcs += 1;
+        Ok(OwnArc(self.arcs - 1))
     }
 
     /// Makes a node a feature of an arc.

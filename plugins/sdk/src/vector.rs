@@ -126,15 +126,18 @@ impl<'v> Vector<'v> {
     fn ways(&self) -> Ways<'v> {
         let raw = &*self.raw;
         // SAFETY: the host gives as many ids as the lengths say; they are not written during the call.
-        let (chain, edges) =
-            unsafe { (slice(raw.chain, raw.chain_length), slice(raw.edges, raw.edges_length)) };
+        let (chain, edges, arcs) = unsafe {
+            let edges = slice(raw.edges, raw.edges_length);
+            (slice(raw.chain, raw.chain_length), edges, slice(raw.arcs, raw.arcs_length))
+        };
         let (reason_base, drops, punt) = (raw.reason_base, raw.drops_length as u16, raw.punt);
         let mark = raw.mark as usize;
         // Only read by what is called with it.
         let tracing =
             if raw.tracing == 0 { std::ptr::null_mut() } else { std::ptr::from_ref(raw).cast_mut() };
         let hands_off = raw.hands_off != 0;
-        Ways { chain, edges, events: self.events(), mark, tracing, reason_base, drops, punt, hands_off }
+        let events = self.events();
+        Ways { chain, edges, arcs, events, mark, tracing, reason_base, drops, punt, hands_off }
     }
 
     #[inline(always)]

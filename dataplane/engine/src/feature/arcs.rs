@@ -169,7 +169,12 @@ impl Place {
     }
 }
 
-impl ArcStart<'_> {
+impl<'a> ArcStart<'a> {
+    /// By interface, where in [`Arcs::chain`] its features begin; 0: it has none.
+    pub fn starts(self) -> &'a [u32] {
+        self.starts
+    }
+
     /// Whether no interface has features here.
     #[inline(always)]
     pub fn is_empty(self) -> bool {

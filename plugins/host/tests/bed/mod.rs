@@ -82,7 +82,6 @@ pub struct Bed {
     pub engine: Engine,
     workers: Vec<Worker>,
     host: Host,
-    arc: ArcId,
     first: NodeId,
     last: Vec<Consumer<u8>>,
     other: Vec<Consumer<u8>>,
@@ -116,7 +115,7 @@ impl Bed {
         );
         let first = ids.expect("the nodes are good")[2];
         let host = Host::default();
-        Bed { engine, workers, host, arc, first, last, other }
+        Bed { engine, workers, host, first, last, other }
     }
 
     pub fn start(&mut self, path: &Path) -> Plugin {
@@ -129,15 +128,24 @@ impl Bed {
     }
 
     pub fn load(&mut self, path: &Path) -> Plugin {
+        self.try_load(path).expect("room in the graph")
+    }
+
+    pub fn try_load(&mut self, path: &Path) -> Result<Plugin, PluginError> {
         let mut plugin = self.start(path);
         plugin.make_counters(&mut self.engine, None).expect("room for counters");
         let host = &mut self.host;
-        self.engine.at_once(|engine| plugin.install(host, engine)).expect("room in the graph");
-        plugin
+        self.engine.at_once(|engine| plugin.install(host, engine))?;
+        Ok(plugin)
     }
 
     pub fn enable(&mut self, node: &str) {
-        self.engine.set_feature(self.arc, RX, node, true).expect("the feature is there");
+        self.enable_on("test", node);
+    }
+
+    pub fn enable_on(&mut self, arc: &str, node: &str) {
+        let arc = self.engine.features().arc(arc).expect("the arc is there");
+        self.engine.set_feature(arc, RX, node, true).expect("the feature is there");
     }
 
     pub fn replace(&mut self, old: &mut Plugin, new: &mut Plugin) {
@@ -172,13 +180,18 @@ impl Bed {
 
     /// Each worker gets packets of these numbers.
     pub fn send(&mut self, numbers: Range<u8>) {
+        self.send_on(RX.0, numbers);
+    }
+
+    /// The same, from an interface.
+    pub fn send_on(&mut self, rx: u32, numbers: Range<u8>) {
         let before = self.free();
         let first = self.first;
         for worker in &mut self.workers {
             worker.turn();
             for number in numbers.clone() {
                 assert!(
-                    worker.inject(first, &[number; 60], |meta| meta.rx_interface = RX),
+                    worker.inject(first, &[number; 60], |meta| meta.rx_interface = InterfaceIndex(rx)),
                     "there are buffers"
                 );
             }
