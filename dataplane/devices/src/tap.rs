@@ -23,6 +23,8 @@ use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 
+use self::input::FrameSource;
+
 use crate::netdev::{self, LinkName, MacAddr, Netdev, NetdevError};
 use crate::netns::{NetNs, NetNsError};
 
@@ -136,20 +138,6 @@ impl Tap {
         &self.netdev
     }
 
-    /// Takes the next frame that the host has sent; gives its length, or `None` if there is none. A
-    /// frame longer than `buffer` is cut off: give it the MTU and 22 bytes for the Ethernet header
-    /// and two VLAN tags.
-    ///
-    /// # Errors
-    /// What `read` says otherwise.
-    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match (&self.wire).read(buffer) {
-            Ok(length) => Ok(Some(length)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Gives a frame to the host.
     ///
     /// # Errors
@@ -161,9 +149,17 @@ impl Tap {
     }
 }
 
-/// Readable when the host has sent frames, for poll(2).
-impl AsFd for Tap {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+/// What the host sends. Give it room for the MTU and 22 bytes for the Ethernet header and two VLAN tags.
+impl FrameSource for Tap {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match (&self.wire).read(buffer) {
+            Ok(length) => Ok(Some(length)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
         self.wire.as_fd()
     }
 }

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 
 use common::{Namespace, RawSocket, checksum_is_right, eventually, send_from_host, serial, udp};
 use weft_devices::netdev::MacAddr;
+use weft_devices::tap::input::FrameSource;
 use weft_devices::tap::{Tap, TapConfig};
 
 const MAC: MacAddr = MacAddr([0x02, 0xfe, 0, 0, 0, 0x17]);

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{
     diagnostic::Diagnostic,
@@ -77,7 +77,7 @@ pub struct RingSize(pub u32);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     All,
-    /// What one of the matches names. The rest stays with the host, ARP too unless `take_arp`.
+    /// What one of the matches names. The rest stays with the host; it and Weft have ARP, or with `take_arp` Weft alone.
     Only {
         matches: Vec<Match>,
         take_arp: bool,
@@ -86,9 +86,9 @@ pub enum Filter {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
-    /// IPv4 packets to this prefix.
-    Destination(Ipv4Net),
-    /// IPv4 packets to this port.
+    /// IP packets to this prefix.
+    Destination(IpNet),
+    /// IP packets to this port.
     Port { transport: Transport, port: u16 },
     /// Frames of this Ethernet type.
     EtherType(u16),
@@ -168,12 +168,12 @@ pub(super) struct FilterDraft {
 
 pub(super) const FILTER_KEYS: &[Key<FilterDraft>] = &[
     key("destination", |filter, words| {
-        let read = |text: &str| match text.parse::<Ipv4Net>() {
+        let read = |text: &str| match text.parse::<IpNet>() {
             Ok(prefix) if prefix.addr() == prefix.network() => Ok(prefix),
             Ok(prefix) => Err(format!("bits are set behind the prefix: write {}", prefix.trunc())),
-            Err(_) => Err("write 192.0.2.0/24".into()),
+            Err(_) => Err("write 192.0.2.0/24 or 2001:db8::/32".into()),
         };
-        filter.matches.push(Match::Destination(words.value("IPv4 prefix", read)?));
+        filter.matches.push(Match::Destination(words.value("IP prefix", read)?));
         Ok(())
     }),
     key("tcp", |filter, words| filter.read_port(Transport::Tcp, words)),

@@ -150,11 +150,12 @@ impl Settings for AfXdp {
             tracing::warn!("{advice}");
         }
         tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name(), port.rung(), tx.len());
-        let (input, max_mtu) = (devices.af_xdp_input, devices.umem.max_mtu());
+        let (input, copies, max_mtu) = (devices.af_xdp_input, devices.tap_input, devices.umem.max_mtu());
         devices.links.listen(host.namespace());
         let namespace = host.namespace().map(Into::into);
-        let device = XdpDevice { port, tx, host, counters, host_tap: None, input, max_mtu };
+        let device = XdpDevice { port, tx, host, counters, host_tap: None, input, copies, max_mtu };
         devices.add(index, device);
+        devices.place_copies(engine, index);
         devices.ports.insert(index, (self.clone(), None));
         let side = started.map_err(DeviceError::from).and_then(|()| match &self.host_tap {
             Some(tap) => {
@@ -284,6 +285,7 @@ impl Dataplane {
         devices.set_tagged(control.interfaces(), index, tagged);
         devices.placement.forget(index);
         devices.serve(control.engine_mut(), receiving, numa, config, counters, &placed);
+        devices.place_copies(control.engine_mut(), index);
         let port = &self.xdp_device(index)?.port;
         port.start()?;
         tracing::info!("{name}: bound again to {}, {}, queues: {}", host.name(), port.rung(), placed.len());

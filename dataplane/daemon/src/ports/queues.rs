@@ -4,12 +4,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use weft_devices::af_xdp::device::{AF_XDP, give};
+use weft_devices::af_xdp::device::{AF_XDP, XdpDevice, give};
 use weft_devices::af_xdp::input::{QueueVectors, RxQueue};
 use weft_devices::af_xdp::socket::QueueId;
 use weft_devices::tap::Tap;
 use weft_devices::tap::device::place;
-use weft_devices::tap::input::Side;
+use weft_devices::tap::input::{FrameSource, Side};
 use weft_engine::{Engine, InterfaceIndex};
 
 use super::placement::{Placed, thread};
@@ -43,7 +43,15 @@ impl Devices {
         if let Side::Interface(_) = side {
             self.placement.add(Placed::new(interface, QueueId(0), worker));
         }
-        place(engine, self.tap_input, thread(worker), side, tap);
+        place(engine, self.tap_input, thread(worker), side, Arc::clone(tap) as Arc<dyn FrameSource>);
+    }
+
+    /// Has the worker of the first queue of a port read what the host has and Weft needs too.
+    pub(super) fn place_copies(&self, engine: &mut Engine, interface: InterfaceIndex) {
+        let heard = self.get_as::<XdpDevice>(interface).and_then(|device| device.port.neighbors());
+        if let (Some(heard), Some(first)) = (heard, self.placement.of(interface).next()) {
+            place(engine, self.tap_input, thread(first.worker), Side::Interface(interface), heard);
+        }
     }
 }
 

@@ -18,7 +18,9 @@ use super::socket::{BusyPoll, Effect, QueueId, SocketReport, XskStatistics};
 use crate::closing::HostKey;
 use crate::device::{Details, Device, DeviceKind, Leaving};
 use crate::netdev::Netdev;
+use crate::tap;
 use crate::tap::device::HostTap;
+use crate::tap::input::Side;
 
 /// What it is.
 pub static AF_XDP: DeviceKind =
@@ -41,6 +43,8 @@ pub struct XdpDevice {
     pub host_tap: Option<HostTap>,
     /// The node af-xdp-input.
     pub input: NodeId,
+    /// The node tap-input, where copies of frames of the host come in.
+    pub copies: NodeId,
     /// The largest IP packet that fits a buffer with two VLAN tags.
     pub max_mtu: u32,
 }
@@ -97,6 +101,7 @@ impl XdpDevice {
         let (mut old, old_tx) =
             (std::mem::replace(&mut self.port, port), std::mem::replace(&mut self.tx, tx.clone()));
         old.stop();
+        tap::device::take(engine, self.copies, Side::Interface(*interface));
         let returned = take(engine, self.input, *interface, None);
         let node = *node;
         engine.post_all(move |worker| {
@@ -202,9 +207,10 @@ impl Device for XdpDevice {
     }
 
     fn close(self: Box<Self>, leaving: &mut Leaving<'_>) {
-        let XdpDevice { mut port, tx, host, counters, host_tap, input, max_mtu: _ } = *self;
+        let XdpDevice { mut port, tx, host, counters, host_tap, input, copies, max_mtu: _ } = *self;
         let Leaving { engine, closing, interface, name, tx: node } = leaving;
         port.stop();
+        tap::device::take(engine, copies, Side::Interface(*interface));
         if let Some(tap) = host_tap {
             tap.close(engine, closing, *interface, *node);
         }

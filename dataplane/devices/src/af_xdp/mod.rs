@@ -3,13 +3,14 @@
 //!
 //! From the hot path outwards: [`ring`] is index arithmetic, [`socket`] the halves that a worker
 //! drives, [`umem`] the packet memory that all ports share, [`program`] decides in the kernel which
-//! frames come here, [`preflight`] tells beforehand what can't work, and [`port`] puts it together.
+//! frames come here, [`neighbors`] hears those that the host needs too, [`preflight`] tells beforehand what can't work, and [`port`] puts it together.
 //! Why these are our own: docs/decisions/0001-own-af-xdp-rings.md.
 
 #[deny(unsafe_code)]
 pub mod device;
 pub mod input;
 pub mod memory;
+pub mod neighbors;
 pub mod output;
 pub mod port;
 pub mod preflight;

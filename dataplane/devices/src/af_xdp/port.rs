@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::neighbors::Neighbors;
 use super::preflight::{self, Advice, Facts, PreflightError};
 use super::program::{Attachment, Filter, Program, ProgramError};
 use super::socket::{
@@ -163,6 +164,8 @@ pub enum PortError {
     QueueInUse { interface: LinkName, queue: QueueId, patience: Duration },
     #[error("{interface}: attach the XDP program again: {source}")]
     Attach { interface: LinkName, source: io::Error },
+    #[error("{interface}: hear ARP and neighbour discovery by a packet socket: {source}")]
+    Neighbors { interface: LinkName, source: io::Error },
     #[error("{interface}: no AF_XDP mode works: {}", list(refusals))]
     NoRung { interface: LinkName, refusals: Vec<Refusal> },
 }
@@ -204,7 +207,9 @@ pub struct AfXdpPort {
     was_down: bool,
     namespace: NetNs,
     /// What the NIC lets through beside its own address.
-    _listens: Option<Listens>,
+    _listens: Listens,
+    /// On an interface that is shared with the host.
+    neighbors: Option<Arc<Neighbors>>,
     /// While there are sub-interfaces.
     tags: Option<Tagged>,
 }
@@ -245,9 +250,15 @@ impl AfXdpPort {
         netdev.set_up(true)?;
         facts.link = netdev.link()?;
         // Nobody but Weft knows which groups its hosts and routing daemons have joined.
-        let listens = match config.filter {
-            Filter::All => Some(netdev.listen(&namespace, Listening::Multicast)?),
-            Filter::Pinhole { .. } => None,
+        let listens = netdev.listen(&namespace, Listening::Multicast)?;
+        let neighbors = match config.filter {
+            Filter::All => None,
+            Filter::Pinhole { .. } => {
+                let heard = namespace.run(|| Neighbors::hear(facts.link.index))?;
+                let interface = || config.interface.clone();
+                let heard = heard.map_err(|source| PortError::Neighbors { interface: interface(), source });
+                Some(Arc::new(heard?))
+            }
         };
         // A driver may use more queues as soon as a program is there.
         let most = queues.max(facts.link.rx_queues);
@@ -285,6 +296,7 @@ impl AfXdpPort {
                         was_down: false,
                         namespace,
                         _listens: listens,
+                        neighbors,
                         tags: None,
                     };
                     return Ok((port, halves));
@@ -363,6 +375,11 @@ impl AfXdpPort {
     /// loses frames.
     pub fn netdev(&self) -> &Netdev {
         &self.netdev
+    }
+
+    /// Copies of frames that the host has and Weft needs too, on an interface that is shared.
+    pub fn neighbors(&self) -> Option<Arc<Neighbors>> {
+        self.neighbors.clone()
     }
 
     /// What the operator should know.

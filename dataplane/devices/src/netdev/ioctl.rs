@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 
 use super::{LinkIndex, LinkName, MacAddr};
 
-pub(super) fn new_socket(
+pub(crate) fn new_socket(
     domain: libc::c_int,
     kind: libc::c_int,
     protocol: libc::c_int,

@@ -25,7 +25,7 @@ use ipnet::Ipv4Net;
 
 pub use ethtool::{Driver, Offloads, QueueCounts};
 pub use events::{LinkEvent, LinkEvents};
-pub(crate) use ioctl::{create_tap, join_tap};
+pub(crate) use ioctl::{create_tap, join_tap, new_socket};
 pub use link::{Link, Peer, XdpAttachment, XdpMode};
 pub use weft_netlink::MacAddr;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weft_engine::{Engine, InterfaceIndex, NodeId, ThreadIndex};
 
 use super::Tap;
-use super::input::{Side, TapInput};
+use super::input::{FrameSource, Side, TapInput};
 use crate::closing::{Closing, HostKey};
 use crate::device::{Details, Device, DeviceKind, Leaving};
 use crate::netdev::Netdev;
@@ -14,9 +14,8 @@ use crate::netdev::Netdev;
 /// What it is.
 pub static TAP: DeviceKind = DeviceKind { word: "tap", sentence: "a TAP", class: "tap" };
 
-/// Has a worker read a TAP, by its tap-input.
-pub fn place(engine: &mut Engine, input: NodeId, thread: ThreadIndex, side: Side, tap: &Arc<Tap>) {
-    let tap = Arc::clone(tap);
+/// Has a worker read a TAP, or another source of frames, by its tap-input.
+pub fn place(engine: &mut Engine, input: NodeId, thread: ThreadIndex, side: Side, tap: Arc<dyn FrameSource>) {
     engine.post(thread, move |worker| {
         if let Some(input) = worker.node_mut::<TapInput>(input) {
             input.add(side, tap);
@@ -24,8 +23,8 @@ pub fn place(engine: &mut Engine, input: NodeId, thread: ThreadIndex, side: Side
     });
 }
 
-/// Has the workers forget a TAP.
-fn take(engine: &mut Engine, input: NodeId, side: Side) {
+/// Has the workers forget what they read for that side.
+pub(crate) fn take(engine: &mut Engine, input: NodeId, side: Side) {
     engine.post_all(move |worker| {
         if let Some(input) = worker.node_mut::<TapInput>(input) {
             input.remove(side);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! tap-input: frames that the host's stack sends into a TAP.
+//! tap-input: frames that come by file descriptors: what the host's stack sends into a TAP, and copies of frames that the
+//! host has ([`crate::af_xdp::neighbors`]).
 //!
 //! A TAP is either an interface of its own, whose frames enter the graph like those of a port, or
 //! the host's side of a port: what the kernel sends there leaves through the port as it is. One
 //! system call per frame; a TAP is a slow path, and its turn is bounded so that it cannot hold up
 //! the others.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +19,6 @@ use weft_engine::frame::Frame;
 use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::wait::WaitSet;
-
-use super::Tap;
 
 use crate::LINK_HEADER;
 
@@ -55,12 +55,24 @@ pub enum Side {
     HostOf(InterfaceIndex, NodeId),
 }
 
+/// Where frames come from, one per call.
+pub trait FrameSource: Send + Sync {
+    /// Takes the next frame; gives its length, or `None` if there is none now. A frame longer than `buffer` is cut off.
+    ///
+    /// # Errors
+    /// What the kernel says otherwise.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
+
+    /// Readable when there are frames, for poll(2).
+    fn fd(&self) -> BorrowedFd<'_>;
+}
+
 /// One worker's instance.
 pub struct TapInput {
     arc: ArcId,
     next: Nexts<Next>,
     events: ReasonBase<Event>,
-    taps: Vec<(Side, Arc<Tap>)>,
+    taps: Vec<(Side, Arc<dyn FrameSource>)>,
     look_every: u64,
     next_look: Tsc,
 }
@@ -73,11 +85,11 @@ impl TapInput {
     }
 
     /// Reads `tap` from now on.
-    pub fn add(&mut self, side: Side, tap: Arc<Tap>) {
+    pub fn add(&mut self, side: Side, tap: Arc<dyn FrameSource>) {
         self.taps.push((side, tap));
     }
 
-    /// Gives up a TAP.
+    /// Gives up what is read for that side.
     pub fn remove(&mut self, side: Side) {
         self.taps.retain(|(other, _)| *other != side);
     }
@@ -143,7 +155,7 @@ impl Node for TapInput {
 
     fn wait(&mut self, set: &mut WaitSet) {
         for (_, tap) in &self.taps {
-            set.readable(tap.as_fd().as_raw_fd());
+            set.readable(tap.fd().as_raw_fd());
         }
     }
 }

@@ -4,9 +4,7 @@
 //! On a machine with one NIC, a port that takes everything takes the operator's SSH session with
 //! it. A pinhole names what Weft wants, and the host's stack keeps the rest.
 
-use std::net::Ipv4Addr;
-
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// An Ethernet type, such as 0x0806 for ARP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,20 +26,21 @@ pub enum Transport {
 /// Who answers ARP on a port with a pinhole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arp {
-    /// The host: Weft uses the interface with the host's own address.
+    /// The host and Weft, each for addresses of its own. Frames are the host's, and Weft gets copies
+    /// ([`crate::af_xdp::neighbors`]).
     #[default]
     Pass,
-    /// Weft, for addresses of its own. The host can then resolve nobody on this interface.
+    /// Weft alone, for addresses of its own. The host can then resolve nobody on this interface.
     Take,
 }
 
 /// One kind of frame. VLAN tags, up to two, are looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// IPv4 packets to an address of this prefix.
-    Destination(Ipv4Net),
-    /// IPv4 packets to this port at any address. Fragments don't match, not even the first: see
-    /// `xdp.bpf.c`.
+    /// IP packets to an address of this prefix, but for neighbour discovery.
+    Destination(IpNet),
+    /// IP packets to this port at any address. Fragments don't match, not even the first, and nor do
+    /// packets with IPv6 extension headers: see `xdp.bpf.c`.
     Service { transport: Transport, port: u16 },
     /// Frames of this type, or with this type after a VLAN tag. The type of a VLAN tag itself
     /// (0x8100, 0x88a8) takes all frames that carry one.
@@ -60,10 +59,17 @@ pub enum Filter {
 
 /// Key of the map `destinations`: `struct prefix`.
 pub(super) fn prefix_key(prefix: Ipv4Net) -> [u8; 8] {
-    let address: Ipv4Addr = prefix.network();
     let mut key = [0; 8];
     key[..4].copy_from_slice(&u32::from(prefix.prefix_len()).to_ne_bytes());
-    key[4..].copy_from_slice(&address.octets());
+    key[4..].copy_from_slice(&prefix.network().octets());
+    key
+}
+
+/// Key of the map `destinations6`: `struct prefix6`.
+pub(super) fn prefix6_key(prefix: Ipv6Net) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&u32::from(prefix.prefix_len()).to_ne_bytes());
+    key[4..].copy_from_slice(&prefix.network().octets());
     key
 }
 

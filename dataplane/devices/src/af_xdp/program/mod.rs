@@ -17,6 +17,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use ipnet::IpNet;
 use libbpf_rs::libbpf_sys;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -62,7 +63,12 @@ impl Program {
             };
             for entry in matches {
                 match *entry {
-                    Match::Destination(prefix) => put(&maps.destinations, &filter::prefix_key(prefix))?,
+                    Match::Destination(IpNet::V4(prefix)) => {
+                        put(&maps.destinations, &filter::prefix_key(prefix))?
+                    }
+                    Match::Destination(IpNet::V6(prefix)) => {
+                        put(&maps.destinations6, &filter::prefix6_key(prefix))?
+                    }
                     Match::Service { transport, port } => {
                         put(&maps.services, &filter::service_key(transport, port))?
                     }

@@ -212,3 +212,42 @@ fn arp_goes_where_the_filter_says() {
     assert_eq!(taking.verdict(&arp), TAKEN);
     assert_eq!(taking.verdict(&udp(Ipv4Addr::new(10, 2, 0, 1), 53, 0)), PASSED);
 }
+
+/// An IPv6 packet to `destination` with this next header, and a transport header that begins with `start`.
+fn ipv6(destination: &str, next_header: u8, start: [u8; 4]) -> Vec<u8> {
+    let mut frame = typed(0x86dd)[..14].to_vec();
+    frame.extend([0x60, 0, 0, 0, 0, 8, next_header, 255]);
+    frame.extend([0xfe; 16]);
+    frame.extend(destination.parse::<std::net::Ipv6Addr>().expect("an address").octets());
+    frame.extend(start);
+    frame.extend([0; 4]);
+    frame
+}
+
+#[test]
+fn ipv6_matches_by_prefix_and_by_port() {
+    let matches = [
+        Match::Destination("2001:db8:1::/48".parse().expect("a prefix")),
+        Match::Service { transport: Transport::Udp, port: 4789 },
+    ];
+    let bed = Bed::new(&pinhole(&matches));
+    let [high, low] = 4789u16.to_be_bytes();
+    assert_eq!(bed.verdict(&ipv6("2001:db8:1::7", 17, [0; 4])), TAKEN);
+    assert_eq!(bed.verdict(&ipv6("2001:db8:2::7", 17, [0; 4])), PASSED);
+    assert_eq!(bed.verdict(&ipv6("2001:db8:2::7", 17, [0, 0, high, low])), TAKEN);
+    assert_eq!(bed.verdict(&ipv6("2001:db8:2::7", 6, [0, 0, high, low])), PASSED, "TCP to the same port");
+    assert_eq!(bed.verdict(&ipv6("2001:db8:2::7", 44, [17, 0, high, low])), PASSED, "a fragment");
+    assert_eq!(bed.verdict(&tagged(&ipv6("2001:db8:1::7", 17, [0; 4]), &[0x8100])), TAKEN);
+    assert_eq!(bed.verdict(&with(ipv6("2001:db8:1::7", 17, [0; 4]), 14, 0x40)), PASSED, "version 4");
+    assert_eq!(bed.verdict(&ipv6("2001:db8:1::7", 17, [0; 4])[..53]), PASSED, "cut within the header");
+}
+
+#[test]
+fn neighbour_discovery_is_the_kernel_s_also_for_addresses_that_are_taken() {
+    let bed = Bed::new(&pinhole(&[Match::Destination("2001:db8:1::/48".parse().expect("a prefix"))]));
+    for (kind, verdict) in
+        [(132, TAKEN), (133, PASSED), (134, PASSED), (135, PASSED), (136, PASSED), (137, TAKEN)]
+    {
+        assert_eq!(bed.verdict(&ipv6("2001:db8:1::7", 58, [kind, 0, 0, 0])), verdict, "type {kind}");
+    }
+}

@@ -6,13 +6,18 @@
 // rest. Whatever this program doesn't want or can't parse is passed to the kernel, and so is a
 // frame of a queue without a socket: a port that isn't running leaves its host reachable.
 //
+// XDP cannot give a frame to both. Those that both need, of ARP and of neighbour discovery, go to
+// the kernel, and a packet socket gives Weft a copy (neighbors.rs).
+//
 // Frames that span several buffers aren't supported: the section is plain "xdp", not "xdp.frags",
 // so the kernel refuses an MTU that would need them, instead of Weft cutting frames off.
 
 #include <linux/bpf.h>
+#include <linux/icmpv6.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -43,6 +48,19 @@ struct {
 	__type(value, __u8);
 } destinations SEC(".maps");
 
+struct prefix6 {
+	__u32 length;
+	struct in6_addr address;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix6);
+	__type(value, __u8);
+} destinations6 SEC(".maps");
+
 struct service {
 	__be16 port;
 	__u8 protocol;
@@ -68,20 +86,47 @@ struct vlan {
 	__be16 ethertype;
 };
 
-// Fragments are left to the kernel whole, the first one too: only it carries the port, and whoever
-// gets one fragment must get all of them to put the packet together.
-static __always_inline int is_service(const struct iphdr *ip, const void *end)
+static __always_inline int is_service(__u8 protocol, const void *transport, const void *end)
 {
-	if (ip->frag_off & bpf_htons(0x3fff)) // more fragments, or an offset
-		return 0;
-	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP && ip->protocol != IPPROTO_SCTP)
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_SCTP)
 		return 0;
 	// These protocols begin with the source and the destination port.
-	const __be16 *ports = (const void *)ip + ip->ihl * 4;
+	const __be16 *ports = transport;
 	if ((const void *)(ports + 2) > end)
 		return 0;
-	struct service service = { .port = ports[1], .protocol = ip->protocol };
+	struct service service = { .port = ports[1], .protocol = protocol };
 	return bpf_map_lookup_elem(&services, &service) != 0;
+}
+
+static __always_inline int is_wanted4(const struct iphdr *ip, const void *end)
+{
+	if ((const void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+		return 0;
+	struct prefix host = { .length = 32, .address = ip->daddr };
+	if (bpf_map_lookup_elem(&destinations, &host))
+		return 1;
+	// Fragments are left to the kernel whole, the first one too: only it carries the port, and
+	// whoever gets one fragment must get all of them to put the packet together.
+	if (ip->frag_off & bpf_htons(0x3fff)) // more fragments, or an offset
+		return 0;
+	return is_service(ip->protocol, (const void *)ip + ip->ihl * 4, end);
+}
+
+// Extension headers, that of fragments among them, are not looked behind.
+static __always_inline int is_wanted6(const struct ipv6hdr *ip, const void *end)
+{
+	if ((const void *)(ip + 1) > end || ip->version != 6)
+		return 0;
+	if (ip->nexthdr == IPPROTO_ICMPV6) {
+		const struct icmp6hdr *icmp = (const void *)(ip + 1);
+		if ((const void *)(icmp + 1) > end)
+			return 0;
+		// Router solicitation to neighbour advertisement: both sides need them.
+		if (icmp->icmp6_type >= 133 && icmp->icmp6_type <= 136)
+			return 0;
+	}
+	struct prefix6 host = { .length = 128, .address = ip->daddr };
+	return bpf_map_lookup_elem(&destinations6, &host) || is_service(ip->nexthdr, ip + 1, end);
 }
 
 static __always_inline int is_wanted(const void *data, const void *end)
@@ -106,14 +151,9 @@ static __always_inline int is_wanted(const void *data, const void *end)
 		if (bpf_map_lookup_elem(&ethertypes, &ethertype))
 			return 1;
 	}
-	if (ethertype != bpf_htons(ETH_P_IP))
-		return 0;
-
-	const struct iphdr *ip = next;
-	if ((const void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
-		return 0;
-	struct prefix host = { .length = 32, .address = ip->daddr };
-	return bpf_map_lookup_elem(&destinations, &host) || is_service(ip, end);
+	if (ethertype == bpf_htons(ETH_P_IP))
+		return is_wanted4(next, end);
+	return ethertype == bpf_htons(ETH_P_IPV6) && is_wanted6(next, end);
 }
 
 SEC("xdp")
