@@ -256,6 +256,7 @@ fn begin(
     tracing::info!("weft {}: main on core {}, workers on {}", VERSION, plan.main.core, workers.join(","));
     startup::log_memory(dataplane, config);
     startup::make_interfaces(dataplane, source)?;
+    dataplane.tell_of_idle_workers();
     dataplane.load_configured_plugins();
     let unix = &dataplane.config().unix;
     unix.pidfile.as_ref().map(|path| PidFile::write(unix.in_runtime_dir(path))).transpose()

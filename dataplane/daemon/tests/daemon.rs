@@ -379,7 +379,7 @@ fn a_start_that_fails_says_where_and_cleans_up() {
         ("buffers { page-size 1g }", "page-size 1073741824: expected default, default-hugepage, 4k or 2m"),
         ("statseg { size 1m }", "stats segment"),
         ("interfaces { af_xdp p0 { workers 5 } }", "there is no worker 5"),
-        ("interfaces { af_xdp p0 { mtu 1771 } }", "MTU 1771 of 'p0': expected 68 to 1770"),
+        ("interfaces { af_xdp p0 { mtu 30443 } }", "MTU 30443 of 'p0': expected 68 to 30442"),
         ("interfaces { af_xdp p0 { num-rx-queues 2 } }", "2 queues asked"),
     ] {
         let output = run_to_its_end(&bed, &bed.folder.config("nodaemon", text));

@@ -39,13 +39,13 @@ fn facts_of_a_veth() {
 }
 
 #[test]
-fn advice_about_checksums_ends_when_the_peer_computes_them() {
+fn advice_about_merged_segments_ends_when_the_peer_cuts_them() {
     let host = Namespace::new("host");
     veth(&host, "port", &host, "peer", 1);
     let netdev = open(&host, "port");
-    let advice = || advise(&Facts::read(&netdev).expect("the interface can be read"), 1);
-    assert!(matches!(&advice()[..], [Advice::PeerChecksum { peer, .. }] if peer == "peer"), "{:?}", advice());
-    host.exec("ethtool -K peer tx off");
+    let advice = || advise(&Facts::read(&netdev).expect("the interface can be read"), 1, true);
+    assert!(matches!(&advice()[..], [Advice::PeerSegments { peer, .. }] if peer == "peer"), "{:?}", advice());
+    host.exec("ethtool -K peer tso off");
     assert_eq!(advice(), []);
 }
 

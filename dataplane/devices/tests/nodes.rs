@@ -131,7 +131,7 @@ impl Bed {
         let Queue { id, rx, tx } = queues.remove(0);
         let tx = Arc::new(Mutex::new(tx));
         let node = NodeDef::named(&AF_XDP_OUTPUT, format!("{name}-tx"), |w| {
-            Box::new(AfXdpOutput::new(index, Arc::clone(&tx), w.reasons()))
+            Box::new(AfXdpOutput::new(index, Arc::clone(&tx), w.reasons(), w.events()))
         });
         let node = self.engine.add_nodes("test", vec![node]).expect("a node")[0];
         self.lead(index, node);
@@ -213,6 +213,57 @@ fn frames_cross_two_ports_and_every_buffer_comes_home() {
 
     assert_eq!(bed.close(left), RING as usize, "a full ring of empty chunks");
     assert_eq!(bed.close(right), RING as usize);
+    bed.end(0);
+}
+
+#[test]
+fn what_finds_no_room_waits_by_flow() {
+    /// Packets that wait at most.
+    const MOST: u32 = 512;
+    let (near, far) = (Namespace::new("near"), Namespace::new("far"));
+    veth(&near, "left", &far, "left-far", 1);
+    let mut bed = Bed::new();
+    let umem = bed.umem();
+    let left = bed.open(&umem, &near, "left", LEFT);
+    let output = bed.out.lock().unwrap_or_else(PoisonError::into_inner)[LEFT.index()];
+    let sink = RawSocket::open(&far, "left-far");
+    let send = |bed: &mut Bed, port: u16, number: u32| {
+        assert!(bed.worker.inject(output, &udp(HOST, port, number), |meta| meta.tx_interface = LEFT));
+    };
+
+    // A link that is down takes nothing.
+    near.ip("link set left down");
+    for number in 0..RING + MOST {
+        send(&mut bed, 53, number);
+    }
+    bed.worker.turn();
+    let dropped = bed.engine.counters.reasons.clone();
+    let ring_full = bed.engine.graph().node(output).expect("it was added").reasons.index();
+    let outcome = |bed: &Bed| (bed.counts(LEFT).1, dropped.sum(ring_full));
+    assert_eq!(outcome(&bed), (RING.into(), 0), "the ring is full, the rest waits");
+    // A flow of a few packets, and more of the one that has taken all room.
+    for number in 0..8 {
+        send(&mut bed, 54, 1000 + number);
+        send(&mut bed, 53, 2000 + number);
+    }
+    bed.worker.turn();
+    assert_eq!(outcome(&bed), (RING.into(), 16), "as many as there is no room for");
+    assert_eq!(bed.worker.in_flight(), (RING + MOST) as usize);
+
+    near.ip("link set left up");
+    let mut small = Vec::new();
+    bed.turn_until("all leave, those of the small flow first", |bed| {
+        while let Some(frame) = sink.receive(|frame| serial(frame).is_some_and(|number| number >= 1000)) {
+            small.extend(serial(&frame));
+        }
+        u64::from(RING + MOST) == bed.counts(LEFT).1 && bed.worker.in_flight() == 0 && small.len() == 8
+    });
+    assert_eq!(
+        small,
+        (1000..1008).collect::<Vec<_>>(),
+        "the large flow alone has lost, and this one kept its order"
+    );
+    assert_eq!(bed.close(left), RING as usize);
     bed.end(0);
 }
 

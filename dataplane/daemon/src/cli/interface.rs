@@ -266,6 +266,8 @@ struct Queue {
 #[derive(Serialize)]
 struct Placement {
     queues: Vec<Queue>,
+    /// Threads that poll no queue.
+    idle: Vec<String>,
 }
 
 fn placement(dataplane: &Dataplane) -> Placement {
@@ -295,12 +297,16 @@ fn placement(dataplane: &Dataplane) -> Placement {
             b.queue,
         ))
     });
-    Placement { queues }
+    let name = |thread| dataplane.plan().name(thread).to_owned();
+    Placement { queues, idle: dataplane.idle_workers().into_iter().map(name).collect() }
 }
 
 fn render_placement(placement: &Placement) -> String {
     let mut text = String::new();
     let (mut thread, mut node) = (None, None);
+    for idle in &placement.idle {
+        text += &format!("No queue: {idle}\n");
+    }
     for queue in &placement.queues {
         if thread != Some(queue.thread_index) {
             text += &format!("Thread {} ({}):\n", queue.thread_index, queue.thread);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_control::{Described, Object, Opened, settings};
-use weft_devices::af_xdp::device::{AF_XDP, LARGEST_MTU, XdpCounters, XdpDevice, join, split};
+use weft_devices::af_xdp::device::{AF_XDP, XdpCounters, XdpDevice, join, largest_mtu, split};
 use weft_devices::af_xdp::input::{QueueVectors, RxQueue};
 use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
 use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, PortError, Rung};
@@ -81,6 +81,7 @@ fn port_config(config: &AfXdp, host: &HostKey) -> Result<AfXdpConfig, DeviceErro
         tx_budget: config.tx_budget.map(std::num::NonZeroU32::get),
         busy_poll,
         filter: filter(&config.filter),
+        mtu: config.wanted_mtu(),
         ..AfXdpConfig::new(host.link_name()?)
     })
 }
@@ -104,6 +105,13 @@ fn filter(filter: &af_xdp::Filter) -> Filter {
     Filter::Pinhole { matches: matches.collect(), arp: if *take_arp { Arp::Take } else { Arp::Pass } }
 }
 
+impl AfXdp {
+    /// The MTU that the port is to have, or 0.
+    fn wanted_mtu(&self) -> u32 {
+        self.common.mtu.map_or(0, |mtu| mtu.0.into())
+    }
+}
+
 kind!(DeviceWords { kind: &AF_XDP, keys: &[interfaces::AF_XDP], commands: cli::commands });
 
 impl Settings for AfXdp {
@@ -119,7 +127,8 @@ impl Settings for AfXdp {
             Netdev::open(&host.open_namespace().map_err(PortError::from)?, &host.link_name()?)?.link()?;
         let mac = link.mac.map_or(MacAddr::ZERO, |mac| MacAddr(mac.0));
         let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
-        let largest_mtu = (devices.umem.max_mtu(), LARGEST_MTU);
+        let largest_mtu =
+            largest_mtu(&devices.umem, self.wanted_mtu().max(link.mtu) > devices.umem.max_mtu());
         Ok(Described { largest_mtu, ..Described::new(Kind::Port, mac, mtu) })
     }
 
@@ -131,7 +140,7 @@ impl Settings for AfXdp {
         let host = host_key(&self.host, self.netns.as_deref());
         devices.wait_until_closed(engine, &host)?;
         let (port, queues) = AfXdpPort::open(&port_config(self, &host)?, &devices.umem)?;
-        let (receiving, tx) = split(index, queues);
+        let (receiving, tx) = split(index, &port, queues);
         let name = interface.name.as_str();
         let node = match add_port_node(engine, index, name, &tx) {
             Ok(node) => node,
@@ -150,7 +159,8 @@ impl Settings for AfXdp {
             tracing::warn!("{advice}");
         }
         tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name(), port.rung(), tx.len());
-        let (input, copies, max_mtu) = (devices.af_xdp_input, devices.tap_input, devices.umem.max_mtu());
+        let (input, copies) = (devices.af_xdp_input, devices.tap_input);
+        let max_mtu = largest_mtu(&devices.umem, port.takes_pieces());
         devices.links.listen(host.namespace());
         let namespace = host.namespace().map(Into::into);
         let device = XdpDevice { port, tx, host, counters, host_tap: None, input, copies, max_mtu };
@@ -215,7 +225,7 @@ fn add_port_node(
     let mut workers = tx.iter().cycle();
     let node = NodeDef::named(&AF_XDP_OUTPUT, format!("{name}-tx"), |w| {
         let queue = workers.next().expect("a port has a queue, and the cycle never ends");
-        Box::new(AfXdpOutput::new(index, Arc::clone(queue), w.reasons()))
+        Box::new(AfXdpOutput::new(index, Arc::clone(queue), w.reasons(), w.events()))
     });
     Ok(engine.add_nodes("weft", vec![node])?[0])
 }
@@ -257,7 +267,7 @@ impl Dataplane {
         // This is tried again and again, so what another socket still has is not waited for.
         let port_config = AfXdpConfig { patience: Duration::ZERO, ..port_config(config, &host)? };
         let (port, queues) = AfXdpPort::open(&port_config, &self.devices().umem)?;
-        let (receiving, tx) = split(index, queues);
+        let (receiving, tx) = split(index, &port, queues);
         let (name, node) = match self.interfaces().get(index) {
             Some(interface) => (interface.name.clone(), interface.tx),
             None => return Ok(()),
@@ -265,7 +275,7 @@ impl Dataplane {
         let placed: Vec<_> =
             self.devices().placement.of(index).map(|placed| (placed.queue, placed.worker)).collect();
         let (devices, control) = self.part_and_control::<Devices>();
-        let Devices { list, closing, .. } = devices;
+        let Devices { list, closing, umem, .. } = devices;
         let engine = control.engine_mut();
         let Some(device) = list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>()) else {
             return Ok(());
@@ -275,6 +285,7 @@ impl Dataplane {
             device.counters = XdpCounters::new(&mut engine.stats, &name, tx.len());
         }
         let counters = device.counters.as_ref().map(|counters| counters.queues.clone());
+        device.max_mtu = largest_mtu(umem, port.takes_pieces());
         device.switch(
             &mut Leaving { engine, closing, interface: index, name: name.clone(), tx: node },
             port,
@@ -296,6 +307,41 @@ impl Dataplane {
             self.xdp_device(index)?.port.netdev().set_mac(netdev::MacAddr(own.0))?;
         }
         Ok(())
+    }
+
+    /// Serves the queues that a Linux interface uses since a moment (`ethtool -L`).
+    pub(super) fn follow_queues(&mut self, index: InterfaceIndex) {
+        if let Err(error) = self.serve_more_queues(index) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    fn serve_more_queues(&mut self, index: InterfaceIndex) -> Result<(), DeviceError> {
+        let (name, node) = match self.interfaces().get(index) {
+            Some(interface) => (interface.name.clone(), interface.tx),
+            None => return Ok(()),
+        };
+        let Some((config, _)) = self.devices().ports.get(&index).cloned() else { return Ok(()) };
+        let (devices, control) = self.part_and_control::<Devices>();
+        let Devices { list, umem, .. } = devices;
+        let Some(device) = list.get_mut(&index).and_then(|device| device.downcast_mut::<XdpDevice>()) else {
+            return Ok(());
+        };
+        let (before, queues) = (device.queues(), device.port.facts().queues);
+        let come = device.follow_queues(control.engine_mut(), (index, &name), node, umem);
+        if device.port.facts().queues != queues {
+            tracing::info!("{name}: queues: {}, before: {before}", device.queues());
+            device.port.advice().iter().for_each(|advice| tracing::warn!("{advice}"));
+        }
+        let come = come?;
+        if come.is_empty() {
+            return Ok(());
+        }
+        let numa = device.port.facts().numa_node.map(|node| node.0);
+        let counters = device.counters.as_ref().map(|counters| counters.queues.clone());
+        devices.serve(control.engine_mut(), come, numa, &config, counters, &[]);
+        self.tell_of_idle_workers();
+        Ok(self.xdp_device(index)?.port.start()?)
     }
 
     /// The port of an interface.

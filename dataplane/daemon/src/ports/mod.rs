@@ -281,9 +281,9 @@ impl Devices {
         self.iter().filter_map(|(index, device)| Some((index, device.downcast_ref()?)))
     }
 
-    /// The largest IP packet of an AF_XDP port.
+    /// The largest IP packet of an AF_XDP port, where the kernel has frames of several buffers.
     pub fn largest_mtu_of_ports(&self) -> u32 {
-        self.umem.max_mtu()
+        self.umem.max_mtu_in_pieces()
     }
 
     /// Closes the device of an interface.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Queues and TAPs on their way to workers, between them, and back.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use weft_devices::af_xdp::socket::QueueId;
 use weft_devices::tap::Tap;
 use weft_devices::tap::device::place;
 use weft_devices::tap::input::{FrameSource, Side};
-use weft_engine::{Engine, InterfaceIndex};
+use weft_engine::{Engine, InterfaceIndex, ThreadIndex};
 
 use super::placement::{Placed, thread};
 use super::{DeviceError, Devices};
@@ -56,6 +57,29 @@ impl Devices {
 }
 
 impl Dataplane {
+    /// Workers that poll no receive queue.
+    pub fn idle_workers(&self) -> Vec<ThreadIndex> {
+        let placed: BTreeSet<u16> =
+            self.devices().placement.iter().map(|placed| thread(placed.worker).0).collect();
+        let workers = (1..=self.plan().workers.len() as u16).filter(|worker| !placed.contains(worker));
+        workers.map(ThreadIndex).collect()
+    }
+
+    /// Says which workers have nothing to receive, if there are queues at all.
+    pub fn tell_of_idle_workers(&self) {
+        let queues = self.devices().placement.iter().count();
+        let idle: Vec<&str> =
+            self.idle_workers().into_iter().map(|thread| self.plan().name(thread)).collect();
+        if queues > 0 && !idle.is_empty() {
+            tracing::warn!(
+                "no receive queue for {}: {queues} for {} workers; give the NIC more (`ethtool -L`), or Weft fewer workers \
+                 (cpu {{ workers }})",
+                idle.join(", "),
+                self.plan().workers.len()
+            );
+        }
+    }
+
     /// Moves a receive queue of a port to another worker. Frames wait in its ring meanwhile.
     pub fn move_queue(
         &mut self,

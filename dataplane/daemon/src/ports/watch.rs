@@ -2,7 +2,7 @@
 //! What the kernel says about devices: whether their links are up, what they are now, and what their sockets have lost.
 //!
 //! A port is the link that it was bound to, by its number and namespace, not by its name. A link that is renamed is
-//! followed, and so are a MAC address and a smaller MTU that somebody sets in the kernel. One that goes (deleted, moved
+//! followed, and so are a MAC address, a smaller MTU and more queues that somebody sets in the kernel. One that goes (deleted, moved
 //! to another namespace, its driver loaded anew) leaves the port down; as soon as a link has the configured name there, the port is bound
 //! to that.
 //!
@@ -49,6 +49,7 @@ impl Dataplane {
             self.look_for_port(index);
         } else if let Ok(link) = link {
             self.follow_link(index, &link);
+            self.follow_queues(index);
         }
     }
 

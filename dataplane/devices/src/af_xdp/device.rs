@@ -13,8 +13,9 @@ use weft_stats::{EntryIndex, Segment, SimpleRow, StatsError};
 
 use super::input::{AfXdpInput, QueueVectors, RxQueue};
 use super::output::{AfXdpOutput, TxQueue};
-use super::port::{AfXdpPort, Queue};
+use super::port::{AfXdpPort, PortError, Queue};
 use super::socket::{BusyPoll, Effect, QueueId, SocketReport, XskStatistics};
+use super::umem::Umem;
 use crate::closing::HostKey;
 use crate::device::{Details, Device, DeviceKind, Leaving};
 use crate::netdev::Netdev;
@@ -27,7 +28,14 @@ pub static AF_XDP: DeviceKind =
     DeviceKind { word: "af_xdp", sentence: "an AF_XDP port", class: "AF_XDP interface" };
 
 /// Where the limit of the MTU comes from, as the end of a sentence.
-pub const LARGEST_MTU: &str = ", the largest that fits a buffer with two VLAN tags";
+const IN_ONE_BUFFER: &str = ", the largest that fits a buffer with two VLAN tags; for more, set it in startup.conf (mtu) or give it to \
+                             the Linux interface before the port is opened";
+const IN_PIECES: &str = ", the largest that fits the buffers of a frame with two VLAN tags";
+
+/// The largest IP packet of a port whose frames have several buffers, and of another.
+pub fn largest_mtu(umem: &Umem, pieces: bool) -> (u32, &'static str) {
+    if pieces { (umem.max_mtu_in_pieces(), IN_PIECES) } else { (umem.max_mtu(), IN_ONE_BUFFER) }
+}
 
 /// A port on queues of a Linux interface.
 pub struct XdpDevice {
@@ -45,8 +53,8 @@ pub struct XdpDevice {
     pub input: NodeId,
     /// The node tap-input, where copies of frames of the host come in.
     pub copies: NodeId,
-    /// The largest IP packet that fits a buffer with two VLAN tags.
-    pub max_mtu: u32,
+    /// The largest IP packet that fits with two VLAN tags, and why.
+    pub max_mtu: (u32, &'static str),
 }
 
 /// Receive queues that workers have given up.
@@ -103,18 +111,57 @@ impl XdpDevice {
         old.stop();
         tap::device::take(engine, self.copies, Side::Interface(*interface));
         let returned = take(engine, self.input, *interface, None);
-        let node = *node;
-        engine.post_all(move |worker| {
-            let place = usize::from(worker.thread().0).saturating_sub(1) % tx.len();
-            if let Some(output) = worker.node_mut::<AfXdpOutput>(node) {
-                output.switch(Arc::clone(&tx[place]));
-            }
-        });
+        transmit_by(engine, *node, tx);
         let (buffers, name) = (Arc::clone(&engine.buffers), name.clone());
         closing.begin(engine, self.host.clone(), move || {
             give_back(old, join(collect(&returned), old_tx), &buffers, &name)
         });
     }
+}
+
+impl XdpDevice {
+    /// Serves the queues of its Linux interface that have come: gives the receive queues, for workers, and transmits by
+    /// all from now on. A worker that shared a queue leaves its frames there to those who go on using it.
+    ///
+    /// # Errors
+    /// If one cannot be served.
+    pub fn follow_queues(
+        &mut self,
+        engine: &mut Engine,
+        (interface, name): (InterfaceIndex, &str),
+        node: NodeId,
+        umem: &Umem,
+    ) -> Result<Vec<RxQueue>, PortError> {
+        let queues = self.port.follow_queues(umem)?;
+        let (receiving, tx) = split(interface, &self.port, queues);
+        if receiving.is_empty() {
+            return Ok(receiving);
+        }
+        self.tx.extend(tx);
+        transmit_by(engine, node, self.tx.clone());
+        self.counters.take().into_iter().for_each(|counters| counters.remove(&mut engine.stats));
+        self.counters = XdpCounters::new(&mut engine.stats, name, self.tx.len());
+        if let Some(vectors) = self.counters.as_ref().map(|counters| counters.queues.clone()) {
+            let input = self.input;
+            engine.post_all(move |worker| {
+                let thread = worker.thread();
+                if let Some(input) = worker.node_mut::<AfXdpInput>(input) {
+                    input.count_in(interface, &vectors, thread);
+                }
+            });
+        }
+        Ok(receiving)
+    }
+}
+
+/// Has the workers transmit by these queues: worker N by queue N modulo their number.
+fn transmit_by(engine: &mut Engine, node: NodeId, tx: Vec<TxQueue>) {
+    engine.post_all(move |worker| {
+        let place = usize::from(worker.thread().0).saturating_sub(1) % tx.len();
+        if let Some(output) = worker.node_mut::<AfXdpOutput>(node) {
+            output.switch(Arc::clone(&tx[place]));
+        }
+    });
 }
 
 /// Closes a port, and frees the buffers that it held.
@@ -148,7 +195,7 @@ impl Device for XdpDevice {
     }
 
     fn mtu_limit(&self) -> (u32, &'static str) {
-        (self.max_mtu, LARGEST_MTU)
+        self.max_mtu
     }
 
     fn set_tagged(&mut self, tagged: bool) -> Result<(), String> {
@@ -225,11 +272,16 @@ impl Device for XdpDevice {
     }
 }
 
-/// The two halves of each queue.
-pub fn split(index: InterfaceIndex, queues: Vec<Queue>) -> (Vec<RxQueue>, Vec<TxQueue>) {
+/// The two halves of each queue of a port.
+pub fn split(index: InterfaceIndex, port: &AfXdpPort, queues: Vec<Queue>) -> (Vec<RxQueue>, Vec<TxQueue>) {
+    let fills_checksums = port.has_open_checksums();
     queues
         .into_iter()
-        .map(|Queue { id, rx, tx }| (RxQueue::new(index, id, rx), Arc::new(Mutex::new(tx))))
+        .map(|Queue { id, rx, tx }| {
+            let mut receiving = RxQueue::new(index, id, rx);
+            receiving.fills_checksums = fills_checksums;
+            (receiving, Arc::new(Mutex::new(tx)))
+        })
         .unzip()
 }
 
@@ -346,6 +398,9 @@ fn details(device: &XdpDevice) -> Details {
         rings.completion
     ));
     details.line(format_args!("tx budget: {tx_budget}; busy poll: {busy_poll}"));
+    let pieces = if port.takes_pieces() { "of several buffers (XDP_USE_SG)" } else { "of one buffer" };
+    let open = if port.has_open_checksums() { "; open checksums of TCP and UDP are filled in" } else { "" };
+    details.line(format_args!("frames: {pieces}, MTU up to {}{open}", device.max_mtu.0));
     if let Some(host) = &host_side {
         details.line(format_args!("host's side: {host}"));
     }

@@ -17,8 +17,9 @@ use weft_engine::node::{Edges, Nexts, Node, NodeSpec};
 use weft_engine::wait::WaitSet;
 use weft_stats::{CombinedRow, CombinedVector, SimpleRow, SimpleVector};
 
+use super::checksum;
 use super::socket::{QueueId, XskRx};
-use super::umem::ChunkIndex;
+use super::umem::{CONTINUES, ChunkIndex, Descriptor};
 
 use crate::LINK_HEADER;
 
@@ -40,6 +41,8 @@ pub struct RxQueue {
     pub rx: XskRx,
     /// The worker must not sleep while it serves this queue.
     pub polling: bool,
+    /// Frames may come with checksums that are left to hardware: they are filled in.
+    pub fills_checksums: bool,
     /// Chunks that the kernel should have and does not: taken from rings, or missing from a dry
     /// pool.
     owed: u32,
@@ -71,7 +74,7 @@ impl RxQueue {
     /// A queue whose fill ring is empty.
     pub fn new(interface: InterfaceIndex, id: QueueId, rx: XskRx) -> Self {
         let owed = rx.fill_size();
-        RxQueue { interface, id, rx, polling: false, owed, counts: None }
+        RxQueue { interface, id, rx, polling: false, fills_checksums: false, owed, counts: None }
     }
 
     /// Has the worker `thread`, which polls the queue, count in its rows of `vectors`; without vectors in those of
@@ -121,6 +124,13 @@ impl AfXdpInput {
         }
     }
 
+    /// Has the queues of an interface count in `vectors` from now on.
+    pub fn count_in(&mut self, interface: InterfaceIndex, vectors: &QueueVectors, thread: ThreadIndex) {
+        for queue in self.queues.iter_mut().filter(|queue| queue.interface == interface) {
+            queue.count_in(Some(vectors.clone()), thread);
+        }
+    }
+
     /// Gives up the queues of an interface (with `id`: only that one).
     pub fn take(&mut self, interface: InterfaceIndex, id: Option<QueueId>) -> Vec<RxQueue> {
         let gone = |queue: &mut RxQueue| queue.interface == interface && id.is_none_or(|id| id == queue.id);
@@ -133,26 +143,60 @@ impl Node for AfXdpInput {
         let ethernet = self.next.to(Next::Ethernet);
         for queue in &mut self.queues {
             let mut packets = [BufferIndex(0); FRAME_SIZE];
-            let (mut count, mut bytes) = (0, 0);
-            for frame in queue.rx.receive(FRAME_SIZE as u32) {
+            let (mut count, mut chunks, mut bytes) = (0, 0, 0);
+            // A frame of several chunks, until its last.
+            let mut unfinished = None;
+            let interface = queue.interface;
+            let mut take = |cx: &mut Context<'_>, frame: Descriptor| {
                 let index = BufferIndex(frame.addr.chunk().0);
                 let (offset, length) = (frame.addr.offset() as usize, frame.len as usize);
-                cx.buffers.receive_frame(index, offset, length, queue.interface, LINK_HEADER);
-                packets[count] = index;
+                cx.buffers.receive_frame(index, offset, length, interface, LINK_HEADER);
                 bytes += u64::from(frame.len);
-                count += 1;
+                chunks += 1;
+                let goes_on = frame.options & CONTINUES != 0;
+                if !goes_on && unfinished.is_none() {
+                    packets[count] = index;
+                    count += 1;
+                    return false;
+                }
+                let first = *unfinished.get_or_insert(index);
+                if first != index {
+                    cx.buffers.chain(first, index);
+                }
+                if !goes_on {
+                    packets[count] = first;
+                    count += 1;
+                    unfinished = None;
+                }
+                goes_on
+            };
+            let mut goes_on = false;
+            for frame in queue.rx.receive(FRAME_SIZE as u32) {
+                goes_on = take(cx, frame);
+            }
+            // The kernel publishes a frame as a whole.
+            while goes_on {
+                let Some(frame) = queue.rx.receive(1).next() else { break };
+                goes_on = take(cx, frame);
+            }
+            if let Some(first) = unfinished {
+                cx.buffers.free_one(first);
+                cx.counters.interfaces.rx_error.add(interface.index(), 1);
+            }
+            if queue.fills_checksums {
+                packets[..count].iter().for_each(|index| checksum::fill(cx.buffers, *index));
             }
             if let Some(counts) = &queue.counts {
                 counts.polls.add(queue.id.0 as usize, 1);
                 counts.rx.add(queue.id.0 as usize, count as u64, bytes);
             }
-            queue.owed += count as u32;
+            queue.owed += chunks;
             if queue.owed > 0 {
                 // What was missing before has been counted before.
-                let missing = queue.refill(cx.buffers).min(count as u32);
+                let missing = queue.refill(cx.buffers).min(chunks);
                 cx.counters.interfaces.rx_no_buf.add(queue.interface.index(), u64::from(missing));
             }
-            if count == 0 {
+            if chunks == 0 {
                 // ENETDOWN while the interface is down; link state reaches the operator by netlink.
                 let _ = queue.rx.wake_if_needed();
                 continue;

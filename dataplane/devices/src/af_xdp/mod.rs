@@ -7,6 +7,10 @@
 //! Why these are our own: docs/decisions/0001-own-af-xdp-rings.md.
 
 #[deny(unsafe_code)]
+mod backlog;
+#[deny(unsafe_code)]
+mod checksum;
+#[deny(unsafe_code)]
 pub mod device;
 pub mod input;
 pub mod memory;

@@ -35,6 +35,9 @@ const LINK_HEADER: u32 = 22;
 /// Drivers that forget the program, though the kernel still shows it, when their interface is opened again (`ip link set down`
 /// and `up`, another size of rings): seen of vmxnet3 in Linux 6.12 to 7.2.
 const FORGETFUL: [&str; 1] = ["vmxnet3"];
+/// Drivers that give the program only to the queues that are used when it is attached (`veth_enable_xdp`; Linux 6.18): the frames
+/// of those that come later pass it by.
+const PARTIAL: [&str; 1] = ["veth"];
 /// No program is attached again sooner than that: attaching may itself open the interface again.
 const ATTACHED_FOR: Duration = Duration::from_secs(2);
 
@@ -122,6 +125,9 @@ pub struct AfXdpConfig {
     /// again need not wait.
     pub patience: Duration,
     pub filter: Filter,
+    /// The MTU that it will have at least: if that does not fit a chunk, frames may have several. What the link has
+    /// counts as well.
+    pub mtu: u32,
 }
 
 impl AfXdpConfig {
@@ -137,6 +143,7 @@ impl AfXdpConfig {
             busy_poll: None,
             patience: RELEASE_TIME,
             filter: Filter::All,
+            mtu: 0,
         }
     }
 }
@@ -162,6 +169,8 @@ pub enum PortError {
         waited(*.patience), queue = queue.0
     )]
     QueueInUse { interface: LinkName, queue: QueueId, patience: Duration },
+    #[error("{interface}: queue {queue} has come and cannot be served, its frames stay with the kernel: {source}", queue = queue.0)]
+    MoreQueues { interface: LinkName, queue: QueueId, source: SocketError },
     #[error("{interface}: attach the XDP program again: {source}")]
     Attach { interface: LinkName, source: io::Error },
     #[error("{interface}: hear ARP and neighbour discovery by a packet socket: {source}")]
@@ -198,8 +207,12 @@ pub struct AfXdpPort {
     advice: Vec<Advice>,
     rung: Rung,
     refusals: Vec<Refusal>,
-    rings: RingSizes,
+    options: SocketOptions,
     sockets: Vec<(Arc<XskSocket>, SocketReport)>,
+    /// Whether all queues are served, or a number of them that was asked for.
+    serves_all: bool,
+    /// Queues that the program has room for: those that the driver has allocated.
+    most: u32,
     program: Program,
     /// `None` once stopped.
     attachment: Option<Attachment>,
@@ -246,9 +259,11 @@ impl AfXdpPort {
         let netdev = Netdev::open(&namespace, &config.interface)?;
         let mut facts = Facts::read(&netdev)?;
         let queues = config.queues.unwrap_or_else(|| facts.queue_pairs());
-        preflight::check(&facts, umem, queues)?;
+        preflight::check(&facts, umem, queues, config.mtu)?;
         netdev.set_up(true)?;
         facts.link = netdev.link()?;
+        let mtu = config.mtu.max(facts.link.mtu);
+        let pieces = mtu > umem.max_mtu();
         // Nobody but Weft knows which groups its hosts and routing daemons have joined.
         let listens = netdev.listen(&namespace, Listening::Multicast)?;
         let neighbors = match config.filter {
@@ -262,34 +277,44 @@ impl AfXdpPort {
         };
         // A driver may use more queues as soon as a program is there.
         let most = queues.max(facts.link.rx_queues);
-        let program = Program::load(most, &config.filter)
+        let program = Program::load(most, &config.filter, pieces)
             .map_err(|source| PortError::Program { interface: config.interface.clone(), source })?;
 
         let mut refusals = Vec::new();
         for &rung in &config.rungs {
             let rings = config.rings.unwrap_or(rung.default_rings());
             check_sizes(config, rings)?;
-            if let Some(reason) = unfit(rung, &facts, umem) {
+            if let Some(reason) = unfit(rung, &facts, umem, pieces) {
                 refusals.push(Refusal { rung, reason });
                 continue;
             }
-            let climb =
-                Climb { config, umem, netdev: &netdev, facts: &facts, program: &program, most, rung, rings };
-            match namespace.run(|| climb.run())? {
+            let (link, there) = (&netdev, &facts);
+            let climb = Climb {
+                config,
+                umem,
+                netdev: link,
+                facts: there,
+                program: &program,
+                most,
+                rung,
+                rings,
+                pieces,
+            };
+            let climbed = namespace.run(|| climb.run())?;
+            let options = climb.options();
+            match climbed {
                 Ok((attachment, sockets, halves)) => {
                     facts.queues = netdev.queues()?;
-                    let mut advice = preflight::advise(&facts, sockets.len() as u32);
-                    if rung == Rung::GenericCopy && facts.driver.name == "virtio_net" {
-                        advice.push(Advice::UnfilledChecksums { interface: config.interface.clone() });
-                    }
                     let port = Self {
+                        advice: advise(&facts, sockets.len(), rung, pieces),
                         netdev,
                         facts,
-                        advice,
                         rung,
                         refusals,
-                        rings,
+                        options,
                         sockets,
+                        serves_all: config.queues.is_none(),
+                        most,
                         program,
                         attachment: Some(attachment),
                         attached: Instant::now(),
@@ -319,6 +344,50 @@ impl AfXdpPort {
                 .map_err(|source| PortError::Program { interface: self.facts.name.clone(), source })?;
         }
         Ok(())
+    }
+
+    /// Looks how many queues the NIC uses now, and opens sockets for those that have come; what they receive is the kernel's
+    /// until [`start`](Self::start) is called for them. The kernel takes no queue away that has a socket (net/ethtool/channels.c).
+    ///
+    /// # Errors
+    /// If a queue cannot be served: the others are.
+    pub fn follow_queues(&mut self, umem: &Umem) -> Result<Vec<Queue>, PortError> {
+        let there = self.netdev.queues()?;
+        if there == self.facts.queues {
+            return Ok(Vec::new());
+        }
+        self.facts.queues = there;
+        let (link, mut halves) = (self.netdev.index(), Vec::new());
+        // Those that this process has just given up are not waited for, and a queue that somebody else has is told once.
+        let options = SocketOptions { patience: Duration::ZERO, ..self.options };
+        let wanted = if self.serves_all { self.facts.queue_pairs().min(self.most) } else { 0 };
+        let mut refused = None;
+        for id in (self.sockets.len() as u32..wanted).map(QueueId) {
+            match self.namespace.run(|| socket::open(umem, link, id, &options))? {
+                Ok((socket, rx, tx, report)) => {
+                    self.sockets.push((socket, report));
+                    halves.push(Queue { id, rx, tx });
+                }
+                Err(source) => {
+                    refused =
+                        Some(PortError::MoreQueues { interface: self.netdev.name(), queue: id, source });
+                    break;
+                }
+            }
+        }
+        self.advice = advise(&self.facts, self.sockets.len(), self.rung, self.options.pieces);
+        let native = self.rung.attach_mode() == XdpMode::Native;
+        if !halves.is_empty() && native && PARTIAL.contains(&self.facts.driver.name.as_str()) {
+            self.attach_again()?;
+        }
+        match refused {
+            Some(error) if halves.is_empty() => Err(error),
+            Some(error) => {
+                tracing::warn!("{error}");
+                Ok(halves)
+            }
+            None => Ok(halves),
+        }
     }
 
     /// Has frames arrive with their VLAN tags, whichever they are, or ends that. A NIC would take tags out of frames, and drop those
@@ -352,6 +421,10 @@ impl AfXdpPort {
         if !(back && forgets) || self.attachment.is_none() || self.attached.elapsed() < ATTACHED_FOR {
             return Ok(());
         }
+        self.attach_again()
+    }
+
+    fn attach_again(&mut self) -> Result<(), PortError> {
         self.attachment = None;
         let (link, mode) = (self.netdev.index(), self.rung.attach_mode());
         let attachment = self.namespace.run(|| self.program.attach(link, mode))?;
@@ -371,7 +444,7 @@ impl AfXdpPort {
         &self.facts
     }
 
-    /// The interface, for its state at this moment and its settings. An MTU above [`Umem::max_mtu`]
+    /// The interface, for its state at this moment and its settings. An MTU above [`super::device::largest_mtu`]
     /// loses frames.
     pub fn netdev(&self) -> &Netdev {
         &self.netdev
@@ -392,6 +465,18 @@ impl AfXdpPort {
         self.rung
     }
 
+    /// Whether frames may come and go in several chunks.
+    pub fn takes_pieces(&self) -> bool {
+        self.options.pieces
+    }
+
+    /// Whether TCP and UDP may come with checksums that their sender has left to hardware: it is a veth, or a virtio-net whose
+    /// program runs in the stack, since the driver could not turn its offloads off.
+    pub fn has_open_checksums(&self) -> bool {
+        let in_stack = self.rung == Rung::GenericCopy;
+        self.facts.link.kind == "veth" || in_stack && self.facts.driver.name == "virtio_net"
+    }
+
     /// Better rungs that didn't hold.
     pub fn refusals(&self) -> &[Refusal] {
         &self.refusals
@@ -399,7 +484,7 @@ impl AfXdpPort {
 
     /// Slots per ring, the same for each queue.
     pub fn rings(&self) -> RingSizes {
-        self.rings
+        self.options.rings
     }
 
     /// What each queue's socket does, read back from the kernel; in order of queues.
@@ -474,8 +559,13 @@ fn check_sizes(config: &AfXdpConfig, rings: RingSizes) -> Result<(), PortError> 
     }
 }
 
+/// What the operator should know of a port of that many queues on that rung, with frames of several chunks or without.
+fn advise(facts: &Facts, queues: usize, rung: Rung, pieces: bool) -> Vec<Advice> {
+    preflight::advise(facts, queues as u32, rung == Rung::GenericCopy || pieces)
+}
+
 /// Why a rung does not hold although the kernel would take it, as far as the kind of interface and its driver tell.
-fn unfit(rung: Rung, facts: &Facts, umem: &Umem) -> Option<String> {
+fn unfit(rung: Rung, facts: &Facts, umem: &Umem, pieces: bool) -> Option<String> {
     let kind = facts.link.kind.as_str();
     if matches!(kind, "bond" | "team") && rung != Rung::GenericCopy {
         return Some(format!(
@@ -483,7 +573,7 @@ fn unfit(rung: Rung, facts: &Facts, umem: &Umem) -> Option<String> {
         ));
     }
     let driver = facts.driver.name.as_str();
-    if matches!(driver, "igb" | "igc") && rung == Rung::NativeZeroCopy {
+    if matches!(driver, "igb" | "igc") && rung == Rung::NativeZeroCopy && !pieces {
         let chunk = CHUNK_SIZE - KERNEL_HEADROOM - umem.headroom();
         let (room, needed) = (chunk & !1023, facts.link.mtu + LINK_HEADER);
         return (room < needed).then(|| {
@@ -516,6 +606,7 @@ struct Climb<'a> {
     most: u32,
     rung: Rung,
     rings: RingSizes,
+    pieces: bool,
 }
 
 type Held = (Attachment, Vec<(Arc<XskSocket>, SocketReport)>, Vec<Queue>);
@@ -527,13 +618,7 @@ impl Climb<'_> {
             .program
             .attach(link, self.rung.attach_mode())
             .map_err(|error| self.attach_refused(&error))?;
-        let options = SocketOptions {
-            rings: self.rings,
-            mode: self.rung.copy_mode(),
-            tx_budget: self.config.tx_budget,
-            busy_poll: self.config.busy_poll,
-            patience: self.config.patience,
-        };
+        let options = self.options();
         let queues = match self.config.queues {
             Some(queues) => queues,
             None => {
@@ -550,6 +635,17 @@ impl Climb<'_> {
             halves.push(Queue { id, rx, tx });
         }
         Ok((attachment, sockets, halves))
+    }
+
+    fn options(&self) -> SocketOptions {
+        SocketOptions {
+            rings: self.rings,
+            mode: self.rung.copy_mode(),
+            pieces: self.pieces,
+            tx_budget: self.config.tx_budget,
+            busy_poll: self.config.busy_poll,
+            patience: self.config.patience,
+        }
     }
 
     fn attach_refused(&self, error: &io::Error) -> Obstacle {
@@ -585,6 +681,14 @@ impl Climb<'_> {
                     error.source
                 ))
             }
+            // Those before 6.6 do not know XDP_USE_SG; drivers say so with EOPNOTSUPP.
+            Some(libc::EINVAL | libc::EOPNOTSUPP) if self.pieces => Obstacle::Rung(format!(
+                "MTU {} takes frames of several chunks (XDP_USE_SG), which the kernel or the driver does not have; what fits \
+                 one is {}: {}",
+                self.config.mtu.max(self.facts.link.mtu),
+                self.umem.max_mtu(),
+                error.source
+            )),
             Some(libc::ENOBUFS) => Obstacle::Rung(format!(
                 "queue {}: {error}; without CAP_IPC_LOCK, RLIMIT_MEMLOCK must cover the packet memory",
                 queue.0
@@ -608,6 +712,7 @@ mod tests {
         let options = SocketOptions {
             rings: RingSizes::all(8),
             mode: CopyMode::Copy,
+            pieces: false,
             tx_budget: None,
             busy_poll: None,
             patience: RELEASE_TIME,

@@ -9,7 +9,7 @@
 use std::fs;
 use std::io;
 
-use super::umem::{CHUNK_SIZE, KERNEL_HEADROOM, Umem};
+use super::umem::{CHUNK_SIZE, KERNEL_HEADROOM, MOST_PIECES, Umem};
 use crate::netdev::{
     Driver, Link, LinkName, Netdev, NetdevError, NumaNode, Offloads, QueueCounts, XdpAttachment,
 };
@@ -129,8 +129,8 @@ pub enum PreflightError {
     #[error("{0}: no queues asked, expected at least 1")]
     NoQueues(LinkName),
     #[error(
-        "{interface}: MTU {mtu}, but the largest whose frames fit is {limit}: of a {CHUNK_SIZE}-byte \
-         chunk {KERNEL_HEADROOM} bytes belong to the kernel and {headroom} to the headroom; \
+        "{interface}: MTU {mtu}, but the largest whose frames fit is {limit}: a frame has {MOST_PIECES} chunks at most, and of \
+         each {CHUNK_SIZE} bytes {KERNEL_HEADROOM} belong to the kernel and {headroom} to the headroom; \
          `ip link set dev {interface} mtu {limit}`"
     )]
     MtuTooLarge { interface: LinkName, mtu: u32, limit: u32, headroom: u32 },
@@ -146,10 +146,10 @@ pub enum PreflightError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Advice {
     #[error(
-        "{interface} is a veth: the host at its other end leaves checksums to hardware that isn't \
-         there, and its TCP and UDP arrive with wrong ones; `ethtool -K {peer} tx off` there"
+        "{interface} is a veth: the host at its other end merges TCP segments into frames that do not fit; \
+         `ethtool -K {peer} tso off gso off` there"
     )]
-    PeerChecksum { interface: LinkName, peer: String },
+    PeerSegments { interface: LinkName, peer: String },
     #[error(
         "{interface}: large receive offload is on, with which drivers refuse XDP; \
          `ethtool -K {interface} lro off`"
@@ -165,11 +165,6 @@ pub enum Advice {
          {interface} nomaster`, or name what Weft is to take (filter)"
     )]
     HasMaster { interface: LinkName, kind: String, master: LinkName },
-    #[error(
-        "{interface}: frames of guests on the same host may come with checksums that are not filled in, and \
-         leave so; have the hypervisor give the device no guest_csum (QEMU: guest_csum=off)"
-    )]
-    UnfilledChecksums { interface: LinkName },
     #[error(
         "{interface}: it spreads frames over {there} receive queues and only {asked} are served, the \
          others stay with the kernel; `ethtool -L {interface} combined {asked}`, for a veth `rx {asked}`, \
@@ -198,11 +193,11 @@ fn missing_capability(status: &str) -> Option<Capability> {
     Capability::ALL.into_iter().find(|wanted| !held(wanted))
 }
 
-/// Judges `facts` for a port of `queues` sockets on `umem`.
+/// Judges `facts` for a port of `queues` sockets on `umem`, which is to have at least that MTU.
 ///
 /// # Errors
 /// The first reason why such a port can't work.
-pub fn check(facts: &Facts, umem: &Umem, queues: u32) -> Result<(), PreflightError> {
+pub fn check(facts: &Facts, umem: &Umem, queues: u32, mtu: u32) -> Result<(), PreflightError> {
     let interface = facts.name.clone();
     if facts.link.mac.is_none() {
         return Err(PreflightError::NotEthernet(interface));
@@ -216,30 +211,24 @@ pub fn check(facts: &Facts, umem: &Umem, queues: u32) -> Result<(), PreflightErr
     if queues > facts.queue_pairs() {
         return Err(PreflightError::TooManyQueues { interface, asked: queues, there: facts.queues });
     }
-    let limit = umem.max_mtu();
-    if facts.link.mtu > limit {
-        return Err(PreflightError::MtuTooLarge {
-            interface,
-            mtu: facts.link.mtu,
-            limit,
-            headroom: umem.headroom(),
-        });
+    let (limit, mtu) = (umem.max_mtu_in_pieces(), mtu.max(facts.link.mtu));
+    if mtu > limit {
+        return Err(PreflightError::MtuTooLarge { interface, mtu, limit, headroom: umem.headroom() });
     }
     Ok(())
 }
 
-/// What the operator of such a port should know.
-pub fn advise(facts: &Facts, queues: u32) -> Vec<Advice> {
+/// What the operator of such a port should know. With `merged` the other end of a veth may merge TCP segments: with a
+/// program in the driver and frames of one chunk the kernel does not let it (`veth_xdp_set`).
+pub fn advise(facts: &Facts, queues: u32, merged: bool) -> Vec<Advice> {
     let mut advice = Vec::new();
     let interface = || facts.name.clone();
     if facts.link.kind == "veth" {
-        match &facts.peer {
-            Some((_, offloads)) if !offloads.tx_checksum => {}
-            Some((peer, _)) => {
-                advice.push(Advice::PeerChecksum { interface: interface(), peer: peer.to_string() })
-            }
-            // In another namespace; its settings can't be read from here.
-            None => advice.push(Advice::PeerChecksum { interface: interface(), peer: "PEER".to_owned() }),
+        let merges = facts.peer.as_ref().is_none_or(|(_, offloads)| offloads.tso);
+        if merged && merges {
+            // One in another namespace has settings that can't be read from here.
+            let peer = facts.peer.as_ref().map_or_else(|| "PEER".to_owned(), |(peer, _)| peer.to_string());
+            advice.push(Advice::PeerSegments { interface: interface(), peer });
         }
     } else if let Some((below, offloads)) = &facts.peer
         && offloads.gro
@@ -292,12 +281,12 @@ mod tests {
     }
 
     fn refusal(facts: &Facts, headroom: u32, queues: u32) -> String {
-        check(facts, &PacketMemory::new(2).umem(headroom), queues).expect_err("a refusal").to_string()
+        check(facts, &PacketMemory::new(2).umem(headroom), queues, 0).expect_err("a refusal").to_string()
     }
 
     fn advice(facts: &Facts, queues: u32) -> Vec<Advice> {
-        check(facts, &PacketMemory::new(2).umem(0), queues).expect("no refusal");
-        advise(facts, queues)
+        check(facts, &PacketMemory::new(2).umem(0), queues, 0).expect("no refusal");
+        advise(facts, queues, true)
     }
 
     fn assert_says(text: &str, words: &[&str]) {
@@ -318,17 +307,29 @@ mod tests {
     }
 
     #[test]
-    fn the_mtu_must_fit_a_chunk_with_two_tags() {
+    fn the_mtu_must_fit_the_chunks_of_a_frame_with_two_tags() {
         let mut facts = facts();
-        // 2048 - 256 - 14 - 8 = 1770, and less by the headroom.
-        for (headroom, limit) in [(0, 1770), (128, 1642)] {
+        // 2048 - 256 - 14 - 8 = 1770 in one chunk, 17 * (2048 - 256) - 14 - 8 in as many as a frame has; and less by the headroom.
+        for (headroom, single, limit) in [(0, 1770, 30442), (128, 1642, 28266)] {
+            let memory = PacketMemory::new(2);
+            let umem = memory.umem(headroom);
+            assert_eq!((umem.max_mtu(), umem.max_mtu_in_pieces()), (single, limit));
             facts.link.mtu = limit;
-            assert!(check(&facts, &PacketMemory::new(2).umem(headroom), 3).is_ok());
+            assert!(check(&facts, &umem, 3, 0).is_ok());
+            let wanted = check(&facts, &umem, 3, limit + 1).expect_err("an MTU that is to be").to_string();
             facts.link.mtu = limit + 1;
-            assert_says(
-                &refusal(&facts, headroom, 3),
-                &["eth7", &format!("MTU {}", limit + 1), &format!("is {limit}"), &format!("mtu {limit}`")],
-            );
+            let there = refusal(&facts, headroom, 3);
+            for text in [wanted, there] {
+                assert_says(
+                    &text,
+                    &[
+                        "eth7",
+                        &format!("MTU {}", limit + 1),
+                        &format!("is {limit}"),
+                        &format!("mtu {limit}`"),
+                    ],
+                );
+            }
         }
     }
 
@@ -352,15 +353,16 @@ mod tests {
         facts.link.kind = "veth".to_owned();
         facts.queues.rx = 3;
         facts.link.peer = Some(Peer { index: LinkIndex(8), in_other_namespace: true });
-        let unseen = Advice::PeerChecksum { interface: facts.name.clone(), peer: "PEER".to_owned() };
+        let unseen = Advice::PeerSegments { interface: facts.name.clone(), peer: "PEER".to_owned() };
         assert_eq!(advice(&facts, 3), [unseen]);
+        assert_eq!(advise(&facts, 3, false), [], "the kernel does not let it");
 
         let peer: LinkName = "eth8".parse().expect("a valid name");
-        let seen = Advice::PeerChecksum { interface: facts.name.clone(), peer: "eth8".to_owned() };
+        let seen = Advice::PeerSegments { interface: facts.name.clone(), peer: "eth8".to_owned() };
         facts.peer = Some((peer.clone(), facts.offloads));
-        assert_says(&seen.to_string(), &["eth7", "ethtool -K eth8 tx off"]);
+        assert_says(&seen.to_string(), &["eth7", "ethtool -K eth8 tso off gso off"]);
         assert_eq!(advice(&facts, 3), [seen]);
-        facts.peer = Some((peer, Offloads { tx_checksum: false, ..facts.offloads }));
+        facts.peer = Some((peer, Offloads { tso: false, ..facts.offloads }));
         assert_eq!(advice(&facts, 3), []);
     }
 

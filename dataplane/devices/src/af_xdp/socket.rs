@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::ring::{Consumer, Producer, Reservation, Taken};
 use super::sys;
-use super::umem::{ChunkIndex, CopyMode, Descriptor, Umem, UmemAddr, UmemMemory};
+use super::umem::{ChunkIndex, CopyMode, Descriptor, Registered, Umem, UmemAddr, UmemMemory};
 use crate::netdev::LinkIndex;
 
 /// A queue of a network interface, counted from 0.
@@ -73,6 +73,8 @@ pub enum Effect<T> {
 pub(crate) struct SocketOptions {
     pub(crate) rings: RingSizes,
     pub(crate) mode: CopyMode,
+    /// Whether frames may come and go in several chunks.
+    pub(crate) pieces: bool,
     /// Frames that one transmit call may send in copy mode (`XDP_MAX_TX_SKB_BUDGET`; the kernel's
     /// default is 32).
     pub(crate) tx_budget: Option<u32>,
@@ -155,7 +157,8 @@ pub(crate) fn open(
         sys::register_umem(fd.as_fd(), &**umem.memory(), umem.headroom())
             .map_err(step("register packet memory (XDP_UMEM_REG)"))
     };
-    let mut introducer = members.introducer(options.mode);
+    let registered = Registered { mode: options.mode, pieces: options.pieces };
+    let mut introducer = members.introducer(registered);
     if introducer.is_none() {
         register()?;
     }
@@ -177,12 +180,12 @@ pub(crate) fn open(
     };
     loop {
         let joined = introducer.as_ref().map(|fd| fd.as_fd());
-        match (sys::bind(fd.as_fd(), link, queue, options.mode, joined, options.patience), &introducer) {
+        match (sys::bind(fd.as_fd(), link, queue, registered, joined, options.patience), &introducer) {
             (Ok(()), _) => break,
             // It is not bound any more (net/xdp/xsk.c, `xsk_bind`): the next one, or nobody.
             (Err(error), Some(gone)) if error.raw_os_error() == Some(libc::EBADF) => {
-                members.leave(options.mode, gone);
-                introducer = members.introducer(options.mode);
+                members.leave(registered, gone);
+                introducer = members.introducer(registered);
                 if introducer.is_none() {
                     register()?;
                 }
@@ -191,7 +194,7 @@ pub(crate) fn open(
         }
     }
     let zero_copy = sys::is_zero_copy(fd.as_fd()).map_err(step("read the mode back (XDP_OPTIONS)"))?;
-    members.join(options.mode, &fd);
+    members.join(registered, &fd);
     drop(members);
 
     let socket = Arc::new(XskSocket { fd, _memory: Arc::clone(umem.memory()) });
@@ -202,7 +205,8 @@ pub(crate) fn open(
         drives_napi: matches!(busy_poll, Effect::InEffect(_)),
         socket: Arc::clone(&socket),
     };
-    let tx = XskTx { ring: rings.tx, completion: rings.completion, socket: Arc::clone(&socket) };
+    let (ring, completion, pieces) = (rings.tx, rings.completion, options.pieces);
+    let tx = XskTx { ring, completion, pieces, socket: Arc::clone(&socket) };
     Ok((socket, rx, tx, SocketReport { zero_copy, tx_budget, busy_poll }))
 }
 
@@ -327,10 +331,16 @@ pub enum Wake {
 pub struct XskTx {
     ring: Producer<Descriptor>,
     completion: Consumer<UmemAddr>,
+    pieces: bool,
     socket: Arc<XskSocket>,
 }
 
 impl XskTx {
+    /// Whether a frame may have several descriptors, all but the last with [`CONTINUES`](super::umem::CONTINUES).
+    pub fn takes_pieces(&self) -> bool {
+        self.pieces
+    }
+
     /// Room for up to `want` frames. A frame may begin anywhere in its chunk but must end within
     /// it.
     #[inline(always)]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::ring::{Consumer, Producer, RingMemory};
 use super::socket::{BusyPoll, QueueId, RingSizes, Wake, XskStatistics};
-use super::umem::{CHUNK_SIZE, CopyMode, Descriptor, UmemAddr, UmemMemory};
+use super::umem::{CHUNK_SIZE, CopyMode, Descriptor, Registered, UmemAddr, UmemMemory};
 use crate::netdev::LinkIndex;
 
 /// How long a queue may stay busy after its last socket was closed: the kernel releases it from a
@@ -199,15 +199,19 @@ pub(crate) fn bind(
     fd: BorrowedFd<'_>,
     link: LinkIndex,
     queue: QueueId,
-    mode: CopyMode,
+    registered: Registered,
     introducer: Option<BorrowedFd<'_>>,
     patience: Duration,
 ) -> io::Result<()> {
     // The kernel refuses any other flag beside XDP_SHARED_UMEM: a socket that joins inherits them.
-    let flags = match (&introducer, mode) {
-        (Some(_), _) => libc::XDP_SHARED_UMEM,
-        (None, CopyMode::Copy) => libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP,
-        (None, CopyMode::ZeroCopy) => libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP,
+    let mode = match registered.mode {
+        CopyMode::Copy => libc::XDP_COPY,
+        CopyMode::ZeroCopy => libc::XDP_ZEROCOPY,
+    };
+    let pieces = if registered.pieces { libc::XDP_USE_SG } else { 0 };
+    let flags = match introducer {
+        Some(_) => libc::XDP_SHARED_UMEM,
+        None => mode | pieces | libc::XDP_USE_NEED_WAKEUP,
     };
     let address = libc::sockaddr_xdp {
         sxdp_family: libc::AF_XDP as u16,

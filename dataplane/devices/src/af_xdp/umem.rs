@@ -3,8 +3,8 @@
 //!
 //! The memory belongs to the caller (the engine's buffer pool); this module only registers it. All
 //! ports share it, which is what lets a packet go from one port to another without a copy. The
-//! kernel keeps one registration per copy mode: a socket that joins an existing one
-//! (`XDP_SHARED_UMEM`) inherits zero-copy or copy from it and can't choose (net/xdp/
+//! kernel keeps one registration per copy mode, and for frames of several chunks another: a socket that joins an existing one
+//! (`XDP_SHARED_UMEM`) inherits these from it and can't choose (net/xdp/xsk.c, `xsk_bind`; net/xdp/
 //! xsk_buff_pool.c, `xp_assign_dev_shared`), so a host with a zero-copy NIC and a veth registers
 //! the same memory twice.
 //!
@@ -69,6 +69,11 @@ pub struct Descriptor {
     pub options: u32,
 }
 
+/// In [`Descriptor::options`]: the frame goes on in the next descriptor (`XDP_PKT_CONTD`).
+pub const CONTINUES: u32 = 1;
+/// Descriptors of one frame at most: what an skb in the kernel holds (`MAX_SKB_FRAGS`, 17 unless configured otherwise).
+pub const MOST_PIECES: usize = 17;
+
 /// Memory that can be a UMEM.
 ///
 /// # Safety
@@ -110,35 +115,40 @@ pub struct Umem {
     members: Mutex<Members>,
 }
 
-/// The bound sockets of one UMEM, by copy mode. Any of them can introduce the next.
+/// What a registration is for: sockets that join one inherit both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Registered {
+    pub(crate) mode: CopyMode,
+    /// Frames may come and go in several chunks (`XDP_USE_SG`).
+    pub(crate) pieces: bool,
+}
+
+/// The bound sockets of one UMEM, by what it was registered for. Any of them can introduce the next.
 #[derive(Default)]
 pub(crate) struct Members {
-    copy: Vec<Weak<OwnedFd>>,
-    zero_copy: Vec<Weak<OwnedFd>>,
+    lists: [Vec<Weak<OwnedFd>>; 4],
 }
 
 impl Members {
-    fn of(&mut self, mode: CopyMode) -> &mut Vec<Weak<OwnedFd>> {
-        match mode {
-            CopyMode::Copy => &mut self.copy,
-            CopyMode::ZeroCopy => &mut self.zero_copy,
-        }
+    fn of(&mut self, registered: Registered) -> &mut Vec<Weak<OwnedFd>> {
+        let zero_copy = usize::from(registered.mode == CopyMode::ZeroCopy);
+        &mut self.lists[2 * zero_copy + usize::from(registered.pieces)]
     }
 
     /// A socket whose registration a new one can join.
-    pub(crate) fn introducer(&mut self, mode: CopyMode) -> Option<Arc<OwnedFd>> {
-        let members = self.of(mode);
+    pub(crate) fn introducer(&mut self, registered: Registered) -> Option<Arc<OwnedFd>> {
+        let members = self.of(registered);
         members.retain(|member| member.strong_count() > 0);
         members.iter().find_map(Weak::upgrade)
     }
 
     /// A socket that introduces nobody any more: its link has gone, and the kernel has unbound it.
-    pub(crate) fn leave(&mut self, mode: CopyMode, socket: &Arc<OwnedFd>) {
-        self.of(mode).retain(|member| !core::ptr::eq(member.as_ptr(), Arc::as_ptr(socket)));
+    pub(crate) fn leave(&mut self, registered: Registered, socket: &Arc<OwnedFd>) {
+        self.of(registered).retain(|member| !core::ptr::eq(member.as_ptr(), Arc::as_ptr(socket)));
     }
 
-    pub(crate) fn join(&mut self, mode: CopyMode, socket: &Arc<OwnedFd>) {
-        self.of(mode).push(Arc::downgrade(socket));
+    pub(crate) fn join(&mut self, registered: Registered, socket: &Arc<OwnedFd>) {
+        self.of(registered).push(Arc::downgrade(socket));
     }
 }
 
@@ -167,6 +177,13 @@ impl Umem {
     /// Number of chunks.
     pub fn chunks(&self) -> u32 {
         (self.memory.bytes().len() >> CHUNK_SHIFT) as u32
+    }
+
+    /// The largest MTU whose frames, with two VLAN tags, fit into as many chunks as a frame can have, and what Weft can say of its
+    /// length.
+    pub fn max_mtu_in_pieces(&self) -> u32 {
+        let room = (CHUNK_SIZE - KERNEL_HEADROOM - self.headroom) * MOST_PIECES as u32;
+        room.min(u16::MAX.into()) - LAYER2_OVERHEAD
     }
 
     /// Bytes between [`KERNEL_HEADROOM`] and a received frame.

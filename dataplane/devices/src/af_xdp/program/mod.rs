@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use ipnet::IpNet;
 use libbpf_rs::libbpf_sys;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::{AsRawLibbpf, MapCore, MapFlags, MapHandle};
 
 pub use filter::{Arp, EtherType, Filter, Match, Transport};
 
@@ -48,13 +48,21 @@ pub(crate) struct Program {
 
 impl Program {
     /// Loads a program for `queues` queues that takes what `filter` says.
-    pub(crate) fn load(queues: u32, filter: &Filter) -> Result<Self, ProgramError> {
+    /// Frames may span several buffers if it says `pieces`.
+    pub(crate) fn load(queues: u32, filter: &Filter, pieces: bool) -> Result<Self, ProgramError> {
         let mut storage = MaybeUninit::uninit();
         let mut open =
             skeleton::XdpSkelBuilder::default().open(&mut storage).map_err(failed("open the XDP program"))?;
         let take_all = matches!(filter, Filter::All);
         open.maps.rodata_data.as_mut().expect("the program has a constant").take_all = u8::from(take_all);
         open.maps.sockets.set_max_entries(queues).map_err(failed("size the socket map"))?;
+        if pieces {
+            let program = open.progs.weft_port.as_libbpf_object().as_ptr();
+            // SAFETY: the program is open and not loaded yet.
+            let result =
+                unsafe { libbpf_sys::bpf_program__set_flags(program, libbpf_sys::BPF_F_XDP_HAS_FRAGS) };
+            debug_assert_eq!(result, 0, "flags can be set until the program is loaded");
+        }
         let loaded = open.load().map_err(failed("load the XDP program"))?;
         if let Filter::Pinhole { matches, arp } = filter {
             let maps = &loaded.maps;

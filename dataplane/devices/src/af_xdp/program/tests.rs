@@ -36,6 +36,7 @@ impl Bed {
         let options = SocketOptions {
             rings: RingSizes::all(8),
             mode: CopyMode::Copy,
+            pieces: false,
             tx_budget: None,
             busy_poll: None,
             patience: Duration::ZERO,
@@ -43,7 +44,7 @@ impl Bed {
         let opened =
             namespace.open().run(|| socket::open(&umem, link, QueueId(0), &options)).expect("namespace");
         let (_, rx, tx, _) = opened.expect("a socket on lo");
-        let program = Program::load(1, filter).expect("the program loads");
+        let program = Program::load(1, filter, false).expect("the program loads");
         Self { program, namespace, socket: (rx, tx) }
     }
 

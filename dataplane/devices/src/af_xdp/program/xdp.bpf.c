@@ -9,8 +9,9 @@
 // XDP cannot give a frame to both. Those that both need, of ARP and of neighbour discovery, go to
 // the kernel, and a packet socket gives Weft a copy (neighbors.rs).
 //
-// Frames that span several buffers aren't supported: the section is plain "xdp", not "xdp.frags",
-// so the kernel refuses an MTU that would need them, instead of Weft cutting frames off.
+// Frames that span several buffers come only if the port asks for them: the section is plain "xdp",
+// and the flag that "xdp.frags" stands for is set before loading. Without it the kernel refuses an MTU
+// that would need them, instead of Weft cutting frames off. What is looked at here stands in the first.
 
 #include <linux/bpf.h>
 #include <linux/icmpv6.h>
