@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A port is its link, not a name: what the kernel does to links is followed."""
 
-import pytest
+import re
 
-from lab import poll_until
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+
+from lab import Wire, bpf, poll_until
 
 SECONDS = 10
 
@@ -81,3 +85,24 @@ def test_a_mac_address_that_is_set_in_the_kernel_is_ours_at_once(net):
         poll_until(lambda: port(net)["mac"] == fresh, 1, "it is noticed")
         assert "3 received" in a.host.output("ping", "-c", 3, "-i", 0.05, "-W", 1, b.host_ip)
     assert net.router.links()["p0"]["address"] == fresh
+
+
+def test_a_program_that_is_taken_off_is_attached_again(network):
+    """The NIC goes on receiving and nothing comes to Weft: seen by the counters, whatever the cause."""
+    before = bpf.link_ids()
+    net = network()
+    a, b = net.sites
+    assert reaches(a, b)
+    for link in bpf.link_ids() - before:
+        bpf.detach_link(link)
+    assert not reaches(a, b), "the kernel has the frames now"
+    with Wire(a.host, "eth0") as left, Wire(b.host, "eth0") as right:
+        def send_and_is_told():
+            for wire, near, far in ((left, a, b), (right, b, a)):
+                wire.send(Ether(src=near.host_mac, dst=near.port_mac) / IP(src=near.host_ip, dst=far.host_ip) / UDP())
+            text = net.weft.log_text()
+            return all(re.search(rf"{port}: it has received \d+ packets, and none of them came here: the program is attached again", text)
+                       for port in ("p0", "p1"))
+        poll_until(send_and_is_told, SECONDS, "it is noticed")
+    assert "xdp" in net.router.links()["p0"]
+    poll_until(lambda: reaches(a, b), SECONDS, "packets pass")

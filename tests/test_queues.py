@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queues and workers: two queues of each port on two workers, queues that come while Weft runs, and workers without one."""
 
+import re
 import socket
 
 import pytest
@@ -101,7 +102,7 @@ def test_queues_that_come_are_served(growing, workers):
         poll_until(lambda: b.host.counters("eth0")["rx_packets"] >= received + 640, 3, "640 packets arrive")
         by_queue = weft.cli_json("show hardware-interfaces p0")["interfaces"][0]["sockets"]
         assert len(by_queue) == queues
-    assert sum(weft.stats("/xdp/p0/rx")["/xdp/p0/rx"][-1][queue][0] for queue in range(1, 4)) > 0, "counted by queue"
+    assert sum(weft.stats("/xdp/p0/rx")["/xdp/p0/rx"][-1][queue]["packets"] for queue in range(1, 4)) > 0, "counted by queue"
     # The other way: packets leave by the queue of their worker.
     assert b.host.run("ping", "-c", 1, "-W", 2, a.host_ip).returncode == 0
     assert a.router.run("ethtool", "-L", "p0", "rx", 1, "tx", 1, check=False).returncode != 0, "the kernel keeps what has a socket"
@@ -131,4 +132,21 @@ def test_a_worker_without_a_queue_is_named(lab):
     assert (polling, said["idle"]) == ("weft_wk_0", ["weft_wk_1"])
     assert "No queue: weft_wk_1" in weft.cli("show interface rx-placement")
     assert "no receive queue for weft_wk_1: 1 for 2 workers" in weft.log_text()
+    weft.stop()
+
+
+def test_the_number_of_queues_is_set_and_put_back(lab):
+    router = lab.namespace("router")
+    [site] = sites(lab, router, 1, queues=4)
+    site.router = router
+    channels(site, 1)
+    def used():
+        return int(re.findall(r"RX:\s+(\d+)", router.output("ethtool", "-l", site.port))[-1])
+    weft = Weft(lab, router, [words.site_port(site, queues="all", settings="channels 3")]).start()
+    assert used() == 3 and len(weft.rx_placement()) == 3
+    weft.cli(words.delete_port(site.port))
+    poll_until(lambda: used() == 1, SECONDS, "it is as before")
+    with pytest.raises(words.CliError) as refused:
+        weft.cli(f"create interface af_xdp host-if {site.port} channels 5")
+    assert "set the number of queues" in refused.value.output
     weft.stop()

@@ -16,6 +16,7 @@ use common::{
 use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, PortError, Queue, Rung};
 use weft_devices::af_xdp::program::{Arp, Filter, Match};
 use weft_devices::af_xdp::socket::{BusyPoll, Effect, RingSizes};
+use weft_devices::af_xdp::stall::Stall;
 use weft_devices::af_xdp::umem::{ChunkIndex, Descriptor, KERNEL_HEADROOM, Umem, UmemAddr};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -525,4 +526,49 @@ fn an_interface_that_vanishes_under_a_port_loses_no_chunk() {
     assert_eq!(reclaimed.lost, 0);
     free.extend(reclaimed.chunks);
     assert_all_there(free, &umem);
+}
+
+#[test]
+fn a_rung_that_passes_nothing_is_left() {
+    let bed = Bed::new(&["port"], 1);
+    let memory = PacketMemory::new(64);
+    let umem = memory.umem(0);
+    let mut free = all_chunks(&umem);
+    let config = AfXdpConfig { rungs: vec![Rung::NativeCopy], ..bed.config("port") };
+    let (mut port, queues) = AfXdpPort::open(&config, &umem).expect("the port opens");
+    let mut queue = single(queues);
+    fill(&mut queue, &mut free, 64);
+    port.start().expect("the port starts");
+    let far = bed.far_socket("port");
+    let mut number = 0;
+    let mut arrives = |queue: &mut Queue, free: &mut Vec<ChunkIndex>| {
+        number += 1;
+        far.send(&udp(Ipv4Addr::new(192, 0, 2, 1), 53, number));
+        let descriptor = eventually("the frame", || {
+            queue.rx.receive(1).next().filter(|descriptor| {
+                free.push(descriptor.addr.chunk());
+                serial(&memory.read(descriptor.addr, descriptor.len)) == Some(number)
+            })
+        });
+        assert!(descriptor.len > 0);
+    };
+    arrives(&mut queue, &mut free);
+    let said = port.recover(Stall { packets: 12, times: 1 }).expect("it is attached again");
+    assert!(said.contains("12 packets") && said.contains("attached again"), "{said}");
+    assert_eq!(port.rung(), Rung::NativeCopy);
+    arrives(&mut queue, &mut free);
+    let said = port.recover(Stall { packets: 12, times: 2 }).expect("the stack takes it");
+    assert!(said.contains("generic copy"), "{said}");
+    assert_eq!(port.rung(), Rung::GenericCopy);
+    assert!(
+        port.refusals()[0].to_string().contains("native copy: veth lets nothing through"),
+        "{:?}",
+        port.refusals()
+    );
+    arrives(&mut queue, &mut free);
+    let said = port.recover(Stall { packets: 12, times: 3 }).expect("nothing is done");
+    assert!(said.contains("still: look for"), "{said}");
+    free.extend(port.close(vec![queue]).chunks);
+    assert_all_there(free, &umem);
+    bed.assert_clean("port");
 }

@@ -17,6 +17,8 @@ pub struct AfXdp {
     pub common: Common,
     pub host: HostInterface,
     pub queues: Queues,
+    /// Queues that the NIC is to use.
+    pub channels: Option<NonZeroU32>,
     pub zero_copy: ZeroCopy,
     pub mode: Mode,
     /// Slots of the receive and fill rings; without it what suits the mode in which the socket runs.
@@ -101,6 +103,8 @@ pub enum Transport {
     Sctp,
 }
 
+/// More than any NIC has.
+const MOST_CHANNELS: u32 = 4096;
 pub(crate) const LARGEST_RING: u32 = 32768;
 const SMALLEST_RING: u32 = 64;
 pub(crate) const LAST_WORKER: u32 = 1022;
@@ -113,6 +117,9 @@ pub(super) const KEYS: &[Key<AfXdp>] = &[
     key("mtu", |port, words| port.common.read_mtu(words)),
     key("state", |port, words| port.common.read_state(words)),
     key("num-rx-queues", |port, words| set(&mut port.queues, words.value("number of queues", queues))),
+    key("channels", |port, words| {
+        set_some(&mut port.channels, at_most(words, "number of queues", MOST_CHANNELS))
+    }),
     key("zero-copy", |port, words| {
         let choices = [("auto", ZeroCopy::Auto), ("on", ZeroCopy::On), ("off", ZeroCopy::Off)];
         set(&mut port.zero_copy, words.one_of(&choices))

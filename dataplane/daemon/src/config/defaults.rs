@@ -67,6 +67,7 @@ impl AfXdp {
             common,
             // Frames of a queue without a socket would go past Weft, into the host's stack.
             queues: Queues::All,
+            channels: None,
             zero_copy: ZeroCopy::Auto,
             mode: Mode::Auto,
             rx_queue_size: None,

@@ -17,6 +17,7 @@ use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
 use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, PortError, Rung};
 use weft_devices::af_xdp::program::{Arp, EtherType, Filter, Match, Transport};
 use weft_devices::af_xdp::socket::{BusyPoll, QueueId, RingSizes};
+use weft_devices::af_xdp::stall::Watch;
 use weft_devices::closing::HostKey;
 use weft_devices::device::Leaving;
 use weft_devices::netdev::{self, Netdev};
@@ -76,6 +77,7 @@ fn port_config(config: &AfXdp, host: &HostKey) -> Result<AfXdpConfig, DeviceErro
             Queues::All => None,
             Queues::Count(count) => Some(count.get()),
         },
+        channels: config.channels.map(std::num::NonZeroU32::get),
         rungs: Rung::ALL.into_iter().filter(wanted).collect(),
         rings,
         tx_budget: config.tx_budget.map(std::num::NonZeroU32::get),
@@ -163,7 +165,17 @@ impl Settings for AfXdp {
         let max_mtu = largest_mtu(&devices.umem, port.takes_pieces());
         devices.links.listen(host.namespace());
         let namespace = host.namespace().map(Into::into);
-        let device = XdpDevice { port, tx, host, counters, host_tap: None, input, copies, max_mtu };
+        let device = XdpDevice {
+            port,
+            tx,
+            host,
+            counters,
+            host_tap: None,
+            input,
+            copies,
+            watch: Watch::default(),
+            max_mtu,
+        };
         devices.add(index, device);
         devices.place_copies(engine, index);
         devices.ports.insert(index, (self.clone(), None));

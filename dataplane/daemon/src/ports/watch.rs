@@ -9,6 +9,8 @@
 //! The kernel's news of links ([`super::links`]) wake the main thread, and twice a second it looks all the same: news can be
 //! lost, and counters of sockets are announced by nobody.
 
+use std::time::Instant;
+
 use weft_control::{ChangeSet, Value, settings};
 use weft_devices::af_xdp::device::XdpDevice;
 use weft_devices::netdev::{Link, Netdev};
@@ -50,6 +52,28 @@ impl Dataplane {
         } else if let Ok(link) = link {
             self.follow_link(index, &link);
             self.follow_queues(index);
+            self.watch_stall(index, &link);
+        }
+    }
+
+    /// Sees that what the NIC receives comes here, if all of it should.
+    fn watch_stall(&mut self, index: InterfaceIndex, link: &Link) {
+        let takes_all = |device: &XdpDevice| device.port.neighbors().is_none() && link.up;
+        let Some(device) = self.devices().get_as::<XdpDevice>(index).filter(|device| takes_all(device))
+        else {
+            return;
+        };
+        let lost = device.port.statistics().unwrap_or_default();
+        let lost: u64 = lost.iter().map(|queue| queue.rx_dropped + queue.rx_ring_full).sum();
+        let interfaces = &self.engine().counters.interfaces;
+        let ours = lost + interfaces.rx.sum(index.index()).packets + interfaces.rx_no_buf.sum(index.index());
+        let name = self.interface_name(index);
+        let Some(device) = self.xdp_device_mut(index) else { return };
+        if let Some(stall) = device.watch.look(Instant::now(), link.rx_packets, ours) {
+            match device.port.recover(stall) {
+                Ok(done) => tracing::warn!("{name}: {done}"),
+                Err(error) => tracing::error!("{name}: {error}"),
+            }
         }
     }
 

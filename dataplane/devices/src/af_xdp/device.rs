@@ -15,6 +15,7 @@ use super::input::{AfXdpInput, QueueVectors, RxQueue};
 use super::output::{AfXdpOutput, TxQueue};
 use super::port::{AfXdpPort, PortError, Queue};
 use super::socket::{BusyPoll, Effect, QueueId, SocketReport, XskStatistics};
+use super::stall::Watch;
 use super::umem::Umem;
 use crate::closing::HostKey;
 use crate::device::{Details, Device, DeviceKind, Leaving};
@@ -53,6 +54,8 @@ pub struct XdpDevice {
     pub input: NodeId,
     /// The node tap-input, where copies of frames of the host come in.
     pub copies: NodeId,
+    /// Whether what the NIC receives comes here.
+    pub watch: Watch,
     /// The largest IP packet that fits with two VLAN tags, and why.
     pub max_mtu: (u32, &'static str),
 }
@@ -254,7 +257,7 @@ impl Device for XdpDevice {
     }
 
     fn close(self: Box<Self>, leaving: &mut Leaving<'_>) {
-        let XdpDevice { mut port, tx, host, counters, host_tap, input, copies, max_mtu: _ } = *self;
+        let XdpDevice { mut port, tx, host, counters, host_tap, input, copies, .. } = *self;
         let Leaving { engine, closing, interface, name, tx: node } = leaving;
         port.stop();
         tap::device::take(engine, copies, Side::Interface(*interface));

@@ -21,5 +21,7 @@ pub mod preflight;
 pub mod program;
 pub mod ring;
 pub mod socket;
+#[deny(unsafe_code)]
+pub mod stall;
 mod sys;
 pub mod umem;

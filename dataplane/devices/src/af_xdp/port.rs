@@ -24,9 +24,10 @@ use super::socket::{
     self, BusyPoll, QueueId, RingSizes, SocketError, SocketOptions, SocketReport, XskRx, XskSocket,
     XskStatistics, XskTx,
 };
+use super::stall::Stall;
 use super::sys::RELEASE_TIME;
 use super::umem::{CHUNK_SIZE, ChunkIndex, CopyMode, KERNEL_HEADROOM, Umem};
-use crate::netdev::{LinkName, Listening, Listens, Netdev, NetdevError, XdpMode};
+use crate::netdev::{Channels, LinkName, Listening, Listens, Netdev, NetdevError, XdpMode};
 use crate::netns::{NetNs, NetNsError};
 
 /// An Ethernet header with two VLAN tags.
@@ -113,6 +114,8 @@ pub struct AfXdpConfig {
     pub namespace: Option<PathBuf>,
     /// Number of queues, from queue 0 on; `None` for all that the interface has.
     pub queues: Option<u32>,
+    /// Queues that the NIC is to use while the port is open; `None`: as it does.
+    pub channels: Option<u32>,
     /// Rungs to try, in this order.
     pub rungs: Vec<Rung>,
     /// `None` for sizes that suit the rung.
@@ -137,6 +140,7 @@ impl AfXdpConfig {
             interface,
             namespace: None,
             queues: None,
+            channels: None,
             rungs: Rung::ALL.to_vec(),
             rings: None,
             tx_budget: None,
@@ -225,6 +229,37 @@ pub struct AfXdpPort {
     neighbors: Option<Arc<Neighbors>>,
     /// While there are sub-interfaces.
     tags: Option<Tagged>,
+    channels: Option<SetChannels>,
+}
+
+/// Another number of queues than the NIC had; as before again when this is dropped, which is after the sockets are closed.
+struct SetChannels {
+    netdev: Netdev,
+    before: Channels,
+}
+
+impl SetChannels {
+    fn set(namespace: &NetNs, interface: &LinkName, wanted: Option<u32>) -> Result<Option<Self>, PortError> {
+        let Some(wanted) = wanted else { return Ok(None) };
+        let netdev = Netdev::open(namespace, interface)?;
+        let before = netdev.set_queues(wanted)?;
+        Ok(before.map(|before| Self { netdev, before }))
+    }
+}
+
+impl Drop for SetChannels {
+    fn drop(&mut self) {
+        // The kernel takes no queue away that has a socket, and releases one a moment after its socket was closed.
+        let deadline = Instant::now() + RELEASE_TIME;
+        // An interface that has gone has no queues either; another one may have its name.
+        while self.netdev.link().is_ok() {
+            match self.netdev.set_channels(self.before) {
+                Ok(()) => return,
+                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+                Err(error) => return tracing::warn!("{error}"),
+            }
+        }
+    }
 }
 
 /// What is done so that frames arrive with their VLAN tags, and undone with this.
@@ -257,6 +292,7 @@ impl AfXdpPort {
             None => NetNs::current(),
         };
         let netdev = Netdev::open(&namespace, &config.interface)?;
+        let channels = SetChannels::set(&namespace, &config.interface, config.channels)?;
         let mut facts = Facts::read(&netdev)?;
         let queues = config.queues.unwrap_or_else(|| facts.queue_pairs());
         preflight::check(&facts, umem, queues, config.mtu)?;
@@ -322,6 +358,7 @@ impl AfXdpPort {
                         namespace,
                         _listens: listens,
                         neighbors,
+                        channels,
                         tags: None,
                     };
                     return Ok((port, halves));
@@ -434,6 +471,40 @@ impl AfXdpPort {
         Ok(())
     }
 
+    /// Nothing of what the NIC receives comes here: attaches the program again, and if that was so before, to the stack in place of
+    /// the driver. Gives a sentence that says what was done, or what there is to do.
+    ///
+    /// # Errors
+    /// If the kernel refuses: its frames are the kernel's then.
+    pub fn recover(&mut self, stall: Stall) -> Result<String, PortError> {
+        let Stall { packets, times } = stall;
+        let start = format!("it has received {packets} packets, and none of them came here");
+        let done = match (times, self.rung) {
+            (1, _) => format!("{start}: the program is attached again"),
+            (2, Rung::NativeCopy) => {
+                let reason = format!(
+                    "{} lets nothing through: of {packets} packets none came",
+                    self.facts.driver.name
+                );
+                self.refusals.push(Refusal { rung: self.rung, reason });
+                self.rung = Rung::GenericCopy;
+                format!("{start} again: from now on by {}", self.rung)
+            }
+            (_, Rung::NativeZeroCopy) => {
+                return Ok(format!("{start} still: have the port opened with zero-copy off"));
+            }
+            _ => {
+                return Ok(format!(
+                    "{start} still: look for what takes them (`ip -s link`, `ethtool -S`, `bpftool net`), or have the port opened \
+                     in another mode (mode generic)"
+                ));
+            }
+        };
+        self.attach_again()?;
+        self.start()?;
+        Ok(done)
+    }
+
     /// Takes the program off the interface: all frames are the kernel's from now on. What the rings hold stays there.
     pub fn stop(&mut self) {
         self.attachment = None;
@@ -515,7 +586,7 @@ impl AfXdpPort {
     pub fn close(mut self, queues: Vec<Queue>) -> Reclaimed {
         // An interface that has gone has no offloads either.
         let _ = self.set_tagged(false);
-        let Self { sockets, program, attachment, _listens, rung, .. } = self;
+        let Self { sockets, program, attachment, _listens, rung, channels, .. } = self;
         // First the program, so that nothing new comes.
         drop((attachment, program, _listens));
         let mut reclaimed = Reclaimed::default();
@@ -532,6 +603,7 @@ impl AfXdpPort {
         if rung.copy_mode() == CopyMode::ZeroCopy {
             thread::sleep(RELEASE_TIME);
         }
+        drop(channels);
         for rings in left_over {
             reclaimed.lost += rings.reclaim(&mut reclaimed.chunks);
         }

@@ -270,6 +270,7 @@ mod tests {
                 xdp: None,
                 peer: None,
                 master: None,
+                rx_packets: 0,
             },
             driver: Driver { name: "ice".to_owned(), bus: String::new() },
             queues: QueueCounts { rx: 4, tx: 3 },

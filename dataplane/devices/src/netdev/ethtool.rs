@@ -17,6 +17,7 @@ const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_SFLAGS: u32 = 0x26;
 const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
+const ETHTOOL_SCHANNELS: u32 = 0x3d;
 
 // `enum ethtool_flags`.
 const ETH_FLAG_RXVLAN: u32 = 1 << 8;
@@ -65,10 +66,12 @@ struct DrvInfo {
 
 const _: () = assert!(mem::size_of::<DrvInfo>() == 196, "struct ethtool_drvinfo");
 
+/// How many queues of which kind are in use (`struct ethtool_channels`).
 #[repr(C)]
-#[derive(Default)]
-struct Channels {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Channels {
     cmd: u32,
+    /// Receive, transmit, other, combined.
     max: [u32; 4],
     rx: u32,
     tx: u32,
@@ -108,6 +111,29 @@ pub(super) fn queues(control: &OwnedFd, name: &LinkName) -> io::Result<QueueCoun
     // SAFETY: `Channels` is `struct ethtool_channels`.
     unsafe { ethtool(control, name, &mut channels)? };
     Ok(QueueCounts { rx: channels.rx + channels.combined, tx: channels.tx + channels.combined })
+}
+
+/// Uses `count` queues in each direction: combined ones if the driver has them. Gives what was before, if that is a change.
+pub(super) fn set_queues(control: &OwnedFd, name: &LinkName, count: u32) -> io::Result<Option<Channels>> {
+    let mut before = Channels { cmd: ETHTOOL_GCHANNELS, ..Channels::default() };
+    // SAFETY: `Channels` is `struct ethtool_channels`.
+    unsafe { ethtool(control, name, &mut before)? };
+    let wanted = match before.max[3] {
+        0 => Channels { rx: count, tx: count, ..before },
+        _ => Channels { rx: 0, tx: 0, combined: count, ..before },
+    };
+    if wanted == before {
+        return Ok(None);
+    }
+    set_channels(control, name, wanted)?;
+    Ok(Some(before))
+}
+
+/// Uses queues as said.
+pub(super) fn set_channels(control: &OwnedFd, name: &LinkName, channels: Channels) -> io::Result<()> {
+    let mut channels = Channels { cmd: ETHTOOL_SCHANNELS, ..channels };
+    // SAFETY: `Channels` is `struct ethtool_channels`.
+    unsafe { ethtool(control, name, &mut channels) }
 }
 
 fn value(control: &OwnedFd, name: &LinkName, cmd: u32) -> io::Result<u32> {

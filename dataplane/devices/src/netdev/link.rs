@@ -67,6 +67,8 @@ pub struct Link {
     pub peer: Option<Peer>,
     /// A bridge, bond or team that it is a port of.
     pub master: Option<LinkIndex>,
+    /// Packets that it has received, by its own count.
+    pub rx_packets: u64,
 }
 
 pub(super) fn route_socket() -> io::Result<OwnedFd> {
@@ -145,6 +147,7 @@ fn parse(message: &[u8]) -> io::Result<Link> {
         xdp: None,
         peer: None,
         master: None,
+        rx_packets: 0,
     };
     let mut peer = None;
     let mut in_other_namespace = false;
@@ -164,6 +167,11 @@ fn parse(message: &[u8]) -> io::Result<Link> {
                 link.kind = find(attribute, IFLA_INFO_KIND).map(text).unwrap_or_default();
             }
             libc::IFLA_XDP => link.xdp = xdp(attribute),
+            // `struct rtnl_link_stats64` begins with them.
+            libc::IFLA_STATS64 => {
+                link.rx_packets =
+                    attribute.value.bytes.first_chunk().map_or(0, |count| u64::from_ne_bytes(*count));
+            }
             _ => {}
         }
     }

@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ipnet::Ipv4Net;
 
-pub use ethtool::{Driver, Offloads, QueueCounts};
+pub use ethtool::{Channels, Driver, Offloads, QueueCounts};
 pub use events::{LinkEvent, LinkEvents};
 pub(crate) use ioctl::{create_tap, join_tap, new_socket};
 pub use link::{Link, Peer, XdpAttachment, XdpMode};
@@ -187,6 +187,24 @@ impl Netdev {
             }
             result => self.call("read the queues (ETHTOOL_GCHANNELS)", result),
         }
+    }
+
+    /// Has the NIC use that many queues in each direction; gives what was before, if that is a change.
+    ///
+    /// # Errors
+    /// If the driver refuses.
+    pub fn set_queues(&self, count: u32) -> Result<Option<Channels>, NetdevError> {
+        let result = ethtool::set_queues(&self.control, &self.name(), count);
+        self.call("set the number of queues (ETHTOOL_SCHANNELS)", result)
+    }
+
+    /// Has it use queues as before.
+    ///
+    /// # Errors
+    /// If the driver refuses.
+    pub fn set_channels(&self, channels: Channels) -> Result<(), NetdevError> {
+        let result = ethtool::set_channels(&self.control, &self.name(), channels);
+        self.call("set the number of queues (ETHTOOL_SCHANNELS)", result)
     }
 
     /// Offloads that matter to somebody who takes frames before the stack.

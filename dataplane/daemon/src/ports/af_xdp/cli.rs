@@ -19,7 +19,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         create("create interface af_xdp", create_af_xdp)
             .synopsis(
-                "host-if <name> [name <interface>] [num-rx-queues <n>|all] [rx-queue-size <n>] [tx-queue-size <n>] \
+                "host-if <name> [name <interface>] [num-rx-queues <n>|all] [channels <n>] [rx-queue-size <n>] [tx-queue-size <n>] \
                  [zero-copy|no-zero-copy] [mode auto|native|generic] [netns <name>] [workers <list>] [tx-budget <n>] \
                  [busy-poll-usec <n>] [busy-poll-budget <n>] [host-tap <name>]",
             )
@@ -49,6 +49,8 @@ fn read_af_xdp(port: &mut AfXdp, args: &mut Args<'_>) -> Result<(), CliError> {
         port.common.name = args.parse("interface name")?;
     } else if args.keyword("num-rx-queues") {
         port.queues = args.parse_with("number of queues", af_xdp::queues)?;
+    } else if args.keyword("channels") {
+        port.channels = Some(args.parse("number of queues")?);
     } else if args.keyword("rx-queue-size") {
         port.rx_queue_size = Some(args.parse_with("ring size", af_xdp::ring_size)?);
     } else if args.keyword("tx-queue-size") {
