@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """IPv6 between two hosts, configured by each of the front ends that configure IPv4."""
 
+import contextlib
+import ipaddress
 import json
+import random
+import socket
+import threading
+import time
 
 import pytest
 
@@ -88,6 +94,68 @@ def test_startup_conf_and_the_command_line(six):
     with pytest.raises(words.CliError) as refused:
         weft.cli(f"set interface mtu 1279 {b.port}")
     assert "IPv6 is enabled there" in refused.value.output
+    weft.stop()
+
+
+@pytest.mark.slow
+def test_a_change_of_200_000_routes_loses_no_packet(six):
+    """As its like for IPv4: traffic goes to addresses whose most specific route comes and goes, and so do others around them."""
+    (a, b), start = six
+    b.host.ip("-6", "route", "add", "local", f"{BEHIND}/48", "dev", "lo")
+    weft = start([words.Port(site.port, (f"{routers(number)}/{PLEN}",)) for number, site in enumerate((a, b), 1)])
+    weft.cli(words.route(f"{BEHIND}/48", hosts(2), b.port))
+    reachable(a, weft, f"{BEHIND}1")
+    routes = lambda: weft.cli_json("show ip6 fib table 0 summary")["tables"][0]["prefixes"]  # noqa: E731
+    before = routes()
+
+    chosen = random.Random(7)
+    behind = int(ipaddress.IPv6Address(BEHIND))
+    prefixes = [f"{ipaddress.IPv6Address(behind | subnet << 64)}/64" for subnet in range(65_536)]
+    while len(prefixes) < 200_000:
+        length = chosen.choice((29, 32, 40, 44, 48, 48, 48, 64, 128))
+        address = (0x2A00 << 112 | chosen.getrandbits(20) << 92 | chosen.getrandbits(92)) >> (128 - length) << (128 - length)
+        prefixes.append(f"{ipaddress.IPv6Address(address)}/{length}")
+    prefixes = list(dict.fromkeys(prefixes))
+    chosen.shuffle(prefixes)
+
+    got, ended = set(), threading.Event()
+    receiver = b.host.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
+    receiver.settimeout(0.1)
+    receiver.bind(("::", 4000))
+    sender = a.host.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sent = 0
+
+    def receive():
+        while not ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                got.add(int.from_bytes(receiver.recv(8)))
+
+    def send():
+        nonlocal sent
+        while not ended.is_set():
+            address = str(ipaddress.IPv6Address(behind | random.getrandbits(80)))
+            sender.sendto(sent.to_bytes(8), (address, 4000))
+            sent += 1
+            time.sleep(0.0005)
+
+    threads = [threading.Thread(target=work) for work in (receive, send)]
+    try:
+        threads[0].start()
+        threads[1].start()
+        weft.script(words.route(prefix, hosts(2), b.port) for prefix in prefixes)
+        assert routes() == before + len(prefixes)
+        weft.script(words.route(prefix, add=False) for prefix in prefixes)
+        assert routes() == before
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    with contextlib.suppress(TimeoutError):
+        while len(got) < sent:
+            got.add(int.from_bytes(receiver.recv(8)))
+    assert sent > 1_000, "traffic flowed meanwhile"
+    assert len(got) == sent, f"lost: {sorted(set(range(sent)) - got)[:10]}"
     weft.stop()
 
 
