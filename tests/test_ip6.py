@@ -224,8 +224,8 @@ def test_vplaned(lab):
         site.host.ip("route", "add", "default", "via", routers(number))
     # The kernel does not forward IPv6: what arrives was sent on by Weft.
     reachable(a, net.weft)
-    before = sum(net.weft.node_packets("ip6-rewrite").values())
-    assert pings(a, hosts(2)) and sum(net.weft.node_packets("ip6-rewrite").values()) >= before + 2
+    before = sum(net.weft.node_packets(words.LAST6).values())
+    assert pings(a, hosts(2)) and sum(net.weft.node_packets(words.LAST6).values()) >= before + 2
     b.host.ip("addr", "add", f"{BEHIND}1/128", "dev", "lo", "nodad")
     net.router.ip("route", "add", f"{BEHIND}/48", "via", hosts(2))
     reachable(a, net.weft, f"{BEHIND}1")

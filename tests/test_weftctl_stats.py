@@ -97,7 +97,7 @@ def test_a_frame_tells_rates_nodes_and_load(network):
     interfaces = {row["name"]: row for row in frame["interfaces"]}
     assert interfaces["p0"]["rx"]["packets_per_second"] > 0 and interfaces["p1"]["tx"]["packets_per_second"] > 0
     nodes = {row["name"]: row for row in frame["nodes"]}
-    # ip4-woven is also called for vectors of which it takes nothing; no other node is called without a packet.
+    # Woven nodes are also called for vectors of which they take nothing; no other node is called without a packet.
     assert nodes[f"{b.port}-tx"]["vectors_per_call"] >= 1 and nodes[PLAIN_WAY[-1]]["clocks_per_packet"] > 0
     assert sum(row["share"] for row in nodes.values()) == pytest.approx(1)
     worker, = frame["workers"]

@@ -280,7 +280,7 @@ pub struct Chain<F: Traffic = Ip4> {
 }
 
 impl<F: Traffic<Destination: Send>> Chain<F> {
-    /// Builds the router of a case, with or without ip4-woven.
+    /// Builds the router of a case, with or without the nodes in front of it.
     pub fn new(case: &Case, woven: bool) -> Result<Self> {
         let config = EngineConfig {
             buffers: BufferConfig { pools: vec![(0, 32_768)], ..BufferConfig::default() },
@@ -353,11 +353,11 @@ impl<F: Traffic<Destination: Send>> Chain<F> {
         Ok(Chain { engine, worker, router, interfaces, destinations, template, source: ids[0] })
     }
 
-    /// Forwards `packets`; returns clocks per packet of each of [`Traffic::NODES`], then of the sink and of ip4-woven.
+    /// Forwards `packets`; returns clocks per packet of each of [`Traffic::NODES`], then of the sink, of ip4-woven and of ip6-woven.
     pub fn round(&mut self, packets: usize) -> Vec<f64> {
         let ids: Vec<NodeId> = F::NODES
             .iter()
-            .chain(&["sink", "ip4-woven"])
+            .chain(&["sink", "ip4-woven", "ip6-woven"])
             .filter_map(|name| self.engine.graph().id(name))
             .collect();
         let clocks = |engine: &Engine| -> Vec<u64> {

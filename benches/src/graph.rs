@@ -68,21 +68,22 @@ pub fn run(options: &Options) -> Result<()> {
         let fib = chain.router.table::<Ip4>(TableIndex(0)).context("table 0 exists")?.rib.fib();
         let (template, destinations) = (chain.template.clone(), chain.destinations.clone());
         let mut position = 0;
-        measure(chain, Some(woven), case, options, |packets| {
+        measure(chain, woven, case, options, |packets| {
             (case.mix == Mix::Pure)
                 .then(|| bare::round(&fib, &template, &destinations, &mut position, packets))
         })?;
     }
     for case in IP6_CASES.iter().filter(wanted) {
-        measure(Chain::<Ip6>::new(case, true)?, None, case, options, |_| None)?;
+        let (chain, woven) = (Chain::<Ip6>::new(case, false)?, Chain::<Ip6>::new(case, true)?);
+        measure(chain, woven, case, options, |_| None)?;
     }
     Ok(())
 }
 
-/// A case, beside the same with ip4-woven and beside a rival, where there are.
+/// A case, beside the same with the nodes in front of it and beside a rival, where there is one.
 fn measure<F: Traffic<Destination: Send>>(
     mut chain: Chain<F>,
-    mut woven: Option<Chain<F>>,
+    mut woven: Chain<F>,
     case: &Case,
     options: &Options,
     mut rival: impl FnMut(usize) -> Option<f64>,
@@ -95,7 +96,7 @@ fn measure<F: Traffic<Destination: Send>>(
         let before = allocations::count();
         let clocks = chain.round(options.packets);
         let sum: f64 = clocks.iter().sum();
-        let short = woven.as_mut().map(|woven| woven.round(options.packets).iter().sum::<f64>());
+        let short = woven.round(options.packets).iter().sum::<f64>();
         // The first round fills caches and takes the page faults.
         if round == 0 {
             continue;
@@ -104,16 +105,14 @@ fn measure<F: Traffic<Destination: Send>>(
         allocated += allocations::count() - before;
         nodes.iter_mut().zip(&clocks).for_each(|(rounds, clocks)| rounds.add(*clocks));
         sums.add(sum);
-        if let Some(short) = short {
-            shorter.add(short);
-            gains.add(short / sum);
-        }
+        shorter.add(short);
+        gains.add(short / sum);
         if let Some(rival) = rival(options.packets) {
             bare.add(rival);
-            ratios.add(short.unwrap_or(sum) / rival);
+            ratios.add(short / rival);
         }
     }
-    for drops in [Some(chain.drops()), woven.map(|woven| woven.drops())].into_iter().flatten() {
+    for drops in [chain.drops(), woven.drops()] {
         ensure!(drops == 0, "{}: {drops} packets were dropped", case.name);
     }
     println!("== {}", case.name);
@@ -121,10 +120,8 @@ fn measure<F: Traffic<Destination: Send>>(
         println!("  {name:<16} {}", rounds.spread());
     }
     println!("  {:<16} {}", "sum", sums.spread());
-    if !gains.median().is_nan() {
-        println!("  {:<16} {}", "with ip4-woven", shorter.spread());
-        println!("  {:<16} median {:.2}", "of the sum", gains.median());
-    }
+    println!("  {:<16} {}", "woven", shorter.spread());
+    println!("  {:<16} median {:.2}", "of the sum", gains.median());
     if !ratios.median().is_nan() {
         println!("  {:<16} {}", "bare loop", bare.spread());
         println!("  {:<16} median {:.2}", "ratio", ratios.median());

@@ -169,18 +169,15 @@ impl Node for EthernetInput {
                 plain = Plain::of(input.table, input.types, input.arc, interface);
             }
             match packet.header::<EthernetHeader>() {
-                Some(ethernet) if plain.takes4(ethernet) => {
+                Some(ethernet) if plain.ip4.takes(ethernet, EtherType::IPV4) => {
                     packet.advance(EthernetHeader::LENGTH);
-                    packet.meta.set_table(plain.table);
-                    plain.next
+                    packet.meta.set_table(plain.ip4.table);
+                    plain.ip4.next
                 }
-                Some(ethernet)
-                    if ethernet.stations_key() == plain.station6
-                        && ethernet.ether_type() == EtherType::IPV6 =>
-                {
+                Some(ethernet) if plain.ip6.takes(ethernet, EtherType::IPV6) => {
                     packet.advance(EthernetHeader::LENGTH);
-                    packet.meta.set_table(plain.table6);
-                    plain.next6
+                    packet.meta.set_table(plain.ip6.table);
+                    plain.ip6.next
                 }
                 _ => input.other(&mut packet.aside()),
             }
@@ -203,30 +200,44 @@ struct Input<'a> {
 /// `network_offset` for them.)
 #[derive(Clone, Copy)]
 pub(crate) struct Plain {
-    /// [`EthernetHeader::stations_key`] of our address, if IPv4 is taken there.
+    /// Those of IPv4.
+    pub ip4: PlainOf,
+    /// Those of IPv6.
+    pub ip6: PlainOf,
+}
+
+/// Those of one family.
+#[derive(Clone, Copy)]
+pub(crate) struct PlainOf {
+    /// [`EthernetHeader::stations_key`] of our address, if the family is taken there.
     station: u64,
-    /// Where packets of IPv4 are looked up.
+    /// Where its packets are looked up.
     pub table: u32,
-    /// Who handles IPv4.
+    /// Who handles them.
     pub next: NodeId,
-    /// The same of IPv6.
-    station6: u64,
-    table6: u32,
-    next6: NodeId,
+}
+
+impl PlainOf {
+    /// A station that no packet is to.
+    const NOBODY: u64 = 1;
+    /// No packet.
+    pub const NONE: PlainOf = PlainOf { station: Self::NOBODY, table: 0, next: NodeId::DROP };
+
+    /// Whether it is no packet.
+    pub fn is_none(&self) -> bool {
+        self.station == PlainOf::NOBODY
+    }
+
+    /// Whether a frame with this header is one of them; `ether_type` is the family's.
+    #[inline(always)]
+    pub fn takes(&self, ethernet: &EthernetHeader, ether_type: EtherType) -> bool {
+        ethernet.stations_key() == self.station && ethernet.ether_type() == ether_type
+    }
 }
 
 impl Plain {
-    /// A station that no packet is to.
-    const NOBODY: u64 = 1;
     /// Takes no packet.
-    pub const NONE: Plain = Plain {
-        station: Self::NOBODY,
-        table: 0,
-        next: NodeId::DROP,
-        station6: Self::NOBODY,
-        table6: 0,
-        next6: NodeId::DROP,
-    };
+    pub const NONE: Plain = Plain { ip4: PlainOf::NONE, ip6: PlainOf::NONE };
 
     /// Of this interface; `arc` is the `ethernet` arc.
     #[cold]
@@ -242,23 +253,14 @@ impl Plain {
         if arc.place(interface).is_some() {
             return Plain::NONE;
         }
-        let to_us = |ether_type| match handler(types, entry, ether_type) {
-            Ok(next) => (entry.mac.key(), next),
-            Err(_) => (Plain::NOBODY, NodeId::DROP),
+        let to_us = |ether_type, table| match handler(types, entry, ether_type) {
+            Ok(next) => PlainOf { station: entry.mac.key(), table, next },
+            Err(_) => PlainOf::NONE,
         };
-        let ((station, next), (station6, next6)) = (to_us(EtherType::IPV4), to_us(EtherType::IPV6));
-        Plain { station, table: entry.ip4.table.0, next, station6, table6: entry.ip6.table.0, next6 }
-    }
-
-    /// Whether it takes no packet of IPv4.
-    pub fn is_none4(&self) -> bool {
-        self.station == Plain::NOBODY
-    }
-
-    /// Whether a frame with this header is one of them, of IPv4.
-    #[inline(always)]
-    pub fn takes4(&self, ethernet: &EthernetHeader) -> bool {
-        ethernet.stations_key() == self.station && ethernet.ether_type() == EtherType::IPV4
+        Plain {
+            ip4: to_us(EtherType::IPV4, entry.ip4.table.0),
+            ip6: to_us(EtherType::IPV6, entry.ip6.table.0),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //!     \-> ip4-input -> [ip4-multicast] -> [ip4-unicast] -> ip4-lookup -> ip4-rewrite -> [ip4-output]
 //!             \                                                              \-> [interface-output] -> <port>-tx
 //!              \-> ip4-local -> [ip4-local] -> ip4-local-end-of-arc -> [ip4-punt] -> punt
-//! in front of ethernet-input: ip4-woven, which does the work of four nodes for most packets
+//! in front of ethernet-input: ip4-woven and ip6-woven, which do the work of four nodes for most packets
 //! aside: ip4-arp (waits for a neighbour), ip4-reassembly (beside ip4-local), ip4-frag, ip4-icmp-error, loopback-tx
 //! IPv6:  the same with ip6-; ip6-discover-neighbor waits, ip6-nd-input is behind ip6-local-end-of-arc, nothing is fragmented
 //! drops: [ip4-drop] or [ip6-drop] -> [error-drop] -> drop

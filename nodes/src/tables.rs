@@ -20,7 +20,7 @@ pub struct Settings {
     pub extension_headers: usize,
     /// Packets that wait for neighbours, per worker.
     pub hold: HoldSettings,
-    /// Whether packets without anything unusual take the short way (ip4-woven). Both ways do the same.
+    /// Whether packets without anything unusual take the short way (ip4-woven, ip6-woven). Both ways do the same.
     pub woven: bool,
     /// Room for news of neighbours on the way to the main thread, per worker and node.
     pub notices: usize,

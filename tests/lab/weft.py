@@ -22,6 +22,8 @@ START_SECONDS = 15
 WOVEN = not os.environ.get("WEFT_NO_WOVEN")
 # The nodes that plain packets pass, from the one that the ports send to.
 PLAIN_WAY = ["ethernet-input", "ip4-woven"] if WOVEN else ["ethernet-input", "ip4-input", "ip4-lookup", "ip4-rewrite"]
+# The last node before the port's, of plain packets of IPv6.
+LAST6 = "ip6-woven" if WOVEN else "ip6-rewrite"
 STOP_SECONDS = 5
 
 

@@ -376,6 +376,38 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// For a node in front of another one: of the packets of a vector from number `from` on, leaves those that are not its own, and
+    /// returns their number; its own stand in `own` from the same number on, and are taken or left from there.
+    #[inline(always)]
+    pub fn sift(
+        &mut self,
+        frame: &Frame,
+        from: usize,
+        own: &mut Frame,
+        mut is_own: impl FnMut(&Packet<'_>) -> bool,
+    ) -> usize {
+        let view = self.buffers.view();
+        let mut left = [BufferIndex(0); FRAME_SIZE];
+        let (mut owned, mut others) = (0, 0);
+        let places = own.places_from(from);
+        for (i, &index) in frame.packets().iter().enumerate().skip(from) {
+            view.prefetch(frame.ahead(i, FAR));
+            // SAFETY: as in `each`.
+            let packet = unsafe { view.packet(index) };
+            let is_own = is_own(&packet);
+            // Both are written, one is counted: no branch to guess.
+            left[others % FRAME_SIZE] = index;
+            if let Some(place) = places.get_mut(owned) {
+                *place = index;
+            }
+            owned += usize::from(is_own);
+            others += usize::from(!is_own);
+        }
+        own.end(from + owned);
+        self.leave(&left[..others.min(FRAME_SIZE)]);
+        others
+    }
+
     /// Leaves all packets of so many further vectors to it.
     pub fn leave_vectors(&mut self, vectors: u32) {
         self.front.rests = vectors;

@@ -26,7 +26,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    pub(crate) fn empty() -> Box<Frame> {
+    /// Of no packet.
+    pub fn empty() -> Box<Frame> {
         Box::new(Frame { indices: [BufferIndex(0); FRAME_SIZE + AHEAD], len: 0, traced: false })
     }
 
@@ -65,6 +66,16 @@ impl Frame {
         let len = packets.len().min(FRAME_SIZE);
         self.indices[..len].copy_from_slice(&packets[..len]);
         self.len = len as u16;
+    }
+
+    /// Room for packets from number `from` on; those before stand for packets that are done with.
+    pub(crate) fn places_from(&mut self, from: usize) -> &mut [BufferIndex] {
+        &mut self.indices[from.min(FRAME_SIZE)..FRAME_SIZE]
+    }
+
+    /// Ends at this number.
+    pub(crate) fn end(&mut self, end: usize) {
+        self.len = end.min(FRAME_SIZE) as u16;
     }
 
     /// Whether a packet in it is traced.

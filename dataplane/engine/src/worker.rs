@@ -286,8 +286,10 @@ impl Worker {
     /// Dispatches frames in the order in which they were opened.
     fn drain(&mut self, mut now: Tsc) {
         while let Some((node, id, mut frame)) = self.frames.take() {
-            if let Some(place) = self.fronts.iter().position(|front| front.of == node) {
-                now = self.dispatch_front(place, &mut frame, now);
+            for place in 0..self.fronts.len() {
+                if self.fronts[place].of == node && !frame.is_empty() {
+                    now = self.dispatch_front(place, &mut frame, now);
+                }
             }
             if !frame.is_empty() {
                 now = self.dispatch(node, Some(&frame), now);

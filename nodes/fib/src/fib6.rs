@@ -196,8 +196,9 @@ impl Fib6 {
         prefetch::read(&raw const self.table[slot(destination)]);
     }
 
+    /// As [`Fib6::lookup`], but it may find no route while a batch moves the one that there is between root and table.
     #[inline(always)]
-    fn find(&self, destination: u128) -> LoadBalanceId {
+    pub fn find(&self, destination: u128) -> LoadBalanceId {
         let mut entry = Entry::acquire(&self.table[slot(destination)]);
         if entry.leads_on() {
             // What the table leads to compares the first place, and a /32 is found there.

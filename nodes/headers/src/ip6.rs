@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{IpProtocol, MacAddr};
+use super::{EthernetHeader, IpProtocol, MacAddr};
 
 /// The 40 bytes that every IPv6 packet starts with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -22,6 +22,16 @@ pub struct Ipv6Header {
     pub hop_limit: u8,
     source: [u8; 16],
     destination: [u8; 16],
+}
+
+/// What most frames of IPv6 begin with: a link header without tags, and the header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct PlainFrame6 {
+    /// The link header.
+    pub ethernet: EthernetHeader,
+    /// What it carries, if it says so.
+    pub ip: Ipv6Header,
 }
 
 impl Ipv6Header {

@@ -27,6 +27,6 @@ pub use ethernet::{
 pub use icmp6::{Icmp6Header, Icmp6Type, LinkAddressOption, NeighborMessage};
 pub use ip::IpProtocol;
 pub use ip4::{Icmp4Header, Icmp4Type, Ipv4Header, PlainFrame};
-pub use ip6::{Ipv6Header, link_local, multicast_mac, solicited_node};
+pub use ip6::{Ipv6Header, PlainFrame6, link_local, multicast_mac, solicited_node};
 pub use ip6_chain::{Ip6Chain, Ip6ChainError, Ip6FragmentHeader, Ip6Place, Ip6Routing, walk_ip6};
 pub use transport::{TcpFlags, TcpHeader, UdpHeader};

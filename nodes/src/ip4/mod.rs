@@ -30,7 +30,6 @@ pub use weft_fib::{
     VlanTags,
 };
 pub use weft_interface::{Owner, SourceCheck, TableIndex};
-pub use woven::Ip4Woven;
 
 /// Of IPv4: see there.
 pub type Action = weft_fib::Action<Ip4>;

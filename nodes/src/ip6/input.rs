@@ -131,7 +131,7 @@ impl Node for Ip6Input {
                 features = arc.place(rx).unwrap_or(Place::none(lookup));
             }
             run += 1;
-            if !is_plain(packet) {
+            if !is_plain_packet(packet) {
                 if let Some(reason) = check(&mut packet.aside()) {
                     return reasons.drop(packet, reason);
                 }
@@ -148,14 +148,18 @@ impl Node for Ip6Input {
 
 /// Whether everything is right with a packet of the common shape: no padding, one segment, from one host to another.
 #[inline(always)]
-fn is_plain(packet: &Packet<'_>) -> bool {
+fn is_plain_packet(packet: &Packet<'_>) -> bool {
     let Some(ip) = packet.header::<Ipv6Header>() else {
         return false;
     };
     // Packets in several buffers are left to `check`: for all others, their length is one load less.
-    ip.version() == 6
-        && Ipv6Header::LENGTH + usize::from(ip.payload_length.get()) == packet.length()
-        && !(is_special(ip.source()) | is_special(ip.destination()))
+    Ipv6Header::LENGTH + usize::from(ip.payload_length.get()) == packet.length() && is_plain(ip)
+}
+
+/// Whether everything is right with a header of the common shape, its length apart.
+#[inline(always)]
+pub(super) fn is_plain(ip: &Ipv6Header) -> bool {
+    ip.version() == 6 && !(is_special(ip.source()) | is_special(ip.destination()))
 }
 
 #[inline(always)]

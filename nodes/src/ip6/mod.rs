@@ -16,6 +16,7 @@ mod mss;
 mod nd;
 mod reassembly;
 mod solicitation;
+mod woven;
 
 use std::net::Ipv6Addr;
 

@@ -22,10 +22,11 @@ mod tables;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weft_engine::Engine;
 use weft_engine::InterfaceIndex;
+use weft_engine::clock::{Clock, Tsc};
 use weft_engine::publish::SlabReader;
 use weft_fib::{
     Adjacencies, AdjacencyId, Egress, ForwardKind, Ip4, Ip6, LoadBalances, Multipath, NextHop, Objects,
@@ -108,7 +109,8 @@ pub struct Router {
     /// Kinds of what routes can lead to, besides those of weft-fib.
     kinds: Vec<(ForwardKind, String)>,
     news: Option<Vec<NeighborNews>>,
-    start: Instant,
+    clock: Clock,
+    start: Tsc,
 }
 
 impl Router {
@@ -127,7 +129,8 @@ impl Router {
             encapsulations: HashMap::new(),
             kinds: Vec::new(),
             news: None,
-            start: Instant::now(),
+            clock: engine.clock,
+            start: engine.clock.now(),
         };
         router.add_table::<Ip4>(engine, 0, &format!("{}:0", Ip4::TABLE_NAME))?;
         router.add_table::<Ip6>(engine, 0, &format!("{}:0", Ip6::TABLE_NAME))?;
@@ -180,7 +183,7 @@ impl Router {
 
     /// Time on the clock of the neighbour table and of what links are told.
     pub fn now(&self) -> Duration {
-        self.start.elapsed()
+        self.clock.duration(self.clock.now().since(self.start))
     }
 
     /// New adjacencies of neighbours that are known already.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-woven takes what nothing unusual is to be done for, and does to it what the graph does.
+//! ip4-woven and ip6-woven take what nothing unusual is to be done for, and do to it what the graph does.
 
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
-use weft_nodes::context::IpContext;
-use weft_nodes::fib::{AdjacencyId, LoadBalanceId};
+use weft_nodes::context::{IpContext, LOCALLY_ORIGINATED};
+use weft_nodes::fib::{self, AdjacencyId, Ip6, LoadBalanceId};
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{EtherType, MacAddr, VlanId};
@@ -14,7 +14,8 @@ use weft_nodes::interface::{SourceCheck, Tags};
 use weft_nodes::ip4::{DropKind, PathTarget, TCP_MSS, TableIndex};
 
 use super::anything::{self, Recipe};
-use weft_testing::{Bed, DEFAULT, Port, ip};
+use super::ip6::anything as anything6;
+use weft_testing::{Bed, DEFAULT, Port, ip, ip6};
 
 fn bed(woven: bool) -> Bed {
     let hold = HoldSettings { per_neighbor: 3, per_worker: 10, ..HoldSettings::default() };
@@ -51,6 +52,93 @@ fn packets_without_anything_unusual_are_taken() {
     bed.run();
     assert_eq!(bed.only(1), p1.outgoing().ipv4(p0.peer, p1.peer).ttl(63).udp(1, 2).build());
     assert_eq!(ways(&bed), (2, 0));
+}
+
+/// The same of IPv6.
+fn plain6(bed: &Bed) -> Packet {
+    let [p0, p1] = bed.ports;
+    p0.incoming().ipv6(p0.peer6, p1.peer6).udp(1, 2).payload(&[7; 30])
+}
+
+#[test]
+fn so_are_those_of_ip6() {
+    let mut bed = bed(true);
+    bed.enable_ip6();
+    let [p0, p1] = bed.ports;
+    let before = vectors(&bed, "ethernet-input");
+    bed.pass(0, &plain6(&bed));
+    let out = p1.outgoing().ipv6(p0.peer6, p1.peer6).hop_limit(63).udp(1, 2);
+    assert_eq!(bed.only(1), out.clone().payload(&[7; 30]).build());
+    // Padding is taken off; a hop-by-hop header is none of a router's.
+    let mut padded = p0.incoming().ipv6(p0.peer6, p1.peer6).udp(1, 2).build();
+    padded.resize(70, 0xee);
+    bed.receive_bytes(0, padded);
+    bed.run();
+    assert_eq!(bed.only(1), out.build());
+    let odd = [
+        p0.incoming().ipv6(p0.peer6, p1.peer6).hop_limit(1).udp(1, 2).build(),
+        p0.incoming().ipv6(p0.peer6, p1.peer6).udp(1, 2).payload(&[0; 1500]).build(),
+        p0.incoming().ipv6(p0.peer6, ip6("2001:db8:0:1::77")).udp(1, 2).build(),
+        p0.incoming().ipv6(p0.peer6, p0.address6).udp(1, 2).build(),
+        p0.incoming().ipv6(ip6("fe80::9"), p1.peer6).udp(1, 2).build(),
+        p0.incoming().ipv6(p0.peer6, ip6("ff0e::5")).udp(1, 2).build(),
+        p0.incoming().ipv6(p0.peer6, ip6("2001:db8:99::1")).udp(1, 2).build(),
+        p0.incoming().vlan(7).ipv6(p0.peer6, p1.peer6).udp(1, 2).build(),
+        p0.incoming().macs(p0.peer_mac, MacAddr::BROADCAST).ipv6(p0.peer6, p1.peer6).udp(1, 2).build(),
+        plain6(&bed).build()[..53].to_vec(),
+        plain6(&bed).build()[..80].to_vec(),
+        p0.incoming().ipv6(p0.peer6, p1.peer6).ipv6_with(|ip| ip.version_class_flow.set(5 << 28)).build(),
+    ];
+    assert_eq!((vectors(&bed, "ip6-woven"), vectors(&bed, "ethernet-input")), (2, before));
+    for (i, frame) in odd.iter().enumerate() {
+        bed.receive_bytes(0, frame.clone());
+        bed.run();
+        let left = vectors(&bed, "ethernet-input") - before;
+        assert_eq!((vectors(&bed, "ip6-woven"), left), (2, i as u64 + 1), "packet {i}");
+    }
+}
+
+/// On most links both families come mixed: neither is odd to the other.
+#[test]
+fn both_families_are_taken_out_of_one_vector() {
+    let mut bed = bed(true);
+    bed.enable_ip6();
+    let before = vectors(&bed, "ethernet-input");
+    let (plain, plain6) = (plain(&bed), plain6(&bed));
+    for share in [1, 5, 8, 11, 13] {
+        let ways = |bed: &Bed| [vectors(bed, "ip4-woven"), vectors(bed, "ip6-woven")];
+        let [taken, taken6] = ways(&bed);
+        for i in 0..10 * 256 {
+            bed.receive(0, if i * 7 % 16 < share { &plain6 } else { &plain });
+            if i % 256 == 255 {
+                bed.run();
+            }
+        }
+        assert_eq!(bed.sent(1).len(), 10 * 256);
+        let six = 10 * 16 * share as u64;
+        assert_eq!(ways(&bed), [taken + 2560 - six, taken6 + six], "{share} of 16");
+        assert_eq!(vectors(&bed, "ethernet-input"), before);
+    }
+}
+
+/// A node whose family does not come rests, so that it costs the other one nothing.
+#[test]
+fn who_finds_only_the_other_family_pauses() {
+    let mut bed = bed(true);
+    bed.enable_ip6();
+    let calls = |bed: &Bed, node: &str| {
+        let node = bed.engine.graph().id(node).expect("a node");
+        bed.engine.counters.calls.sum(node.index())
+    };
+    for (packet, node) in [(plain6(&bed), "ip4-woven"), (plain(&bed), "ip6-woven")] {
+        let before = calls(&bed, node);
+        for _ in 0..130 {
+            (0..256).for_each(|_| bed.receive(0, &packet));
+            bed.run();
+        }
+        assert_eq!(bed.sent(1).len(), 130 * 256);
+        assert!(calls(&bed, node) - before <= 8, "{node}: {}", calls(&bed, node) - before);
+    }
 }
 
 #[test]
@@ -180,6 +268,8 @@ enum Change {
     Mss(usize, bool),
     /// To the other table, and back.
     Table(usize, bool),
+    /// A prefix of IPv6, and where it leads.
+    Route6(usize, u8),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -194,10 +284,12 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (port.clone(), any::<bool>()).prop_map(|(port, on)| Change::SourceCheck(port, on)),
         1 => (port.clone(), any::<bool>()).prop_map(|(port, on)| Change::Mss(port, on)),
         1 => (port, any::<bool>()).prop_map(|(port, other)| Change::Table(port, other)),
+        2 => (0..PREFIXES6.len(), 0u8..5).prop_map(|(prefix, target)| Change::Route6(prefix, target)),
     ]
 }
 
 const PREFIXES: [&str; 5] = ["0.0.0.0/0", "192.0.2.0/24", "192.0.2.1/32", "203.0.113.0/24", "203.0.112.0/22"];
+const PREFIXES6: [&str; 4] = ["::/0", "2001:db8:77::/48", "2001:db8:5::/48", "2001:db8:0:1::2/128"];
 
 fn apply(bed: &mut Bed, change: &Change, other: TableIndex) {
     let port = |bed: &Bed, port: usize| bed.ports[port];
@@ -242,6 +334,18 @@ fn apply(bed: &mut Bed, change: &Change, other: TableIndex) {
             let (index, mss) = (port(bed, number).index, if on { 1000 } else { 0 });
             bed.nodes.values.set(&mut bed.engine, &TCP_MSS, index, mss).expect("a value");
         }
+        Change::Route6(prefix, target) => {
+            let via = |port: Port| via6(port, port.peer6);
+            let [p0, p1] = bed.ports;
+            let targets = match target {
+                0 => vec![via(p0)],
+                1 => vec![via(p1)],
+                2 => vec![via(p0), via(p1)],
+                3 => vec![fib::PathTarget::Drop(DropKind::Prohibit)],
+                _ => vec![via6(p1, ip6("2001:db8:0:1::9"))],
+            };
+            bed.route6(PREFIXES6[prefix], &targets);
+        }
         Change::Table(number, there) => {
             let it = port(bed, number);
             bed.move_to(if there { other } else { DEFAULT }, it.index);
@@ -250,10 +354,16 @@ fn apply(bed: &mut Bed, change: &Change, other: TableIndex) {
     }
 }
 
+fn via6(port: Port, address: std::net::Ipv6Addr) -> fib::PathTarget<Ip6> {
+    fib::PathTarget::Via { address, interface: Some(port.index) }
+}
+
 /// A router with a bit of everything, and another table.
 fn router(woven: bool) -> (Bed, TableIndex) {
     let mut bed = bed(woven);
+    bed.enable_ip6();
     let [p0, p1] = bed.ports;
+    bed.route6("2001:db8:77::/48", &[via6(p1, p1.peer6)]);
     let other = bed.add_table();
     let loopback = bed.loopback("loop0", MacAddr([2, 0, 0, 0, 7, 1]));
     bed.address(loopback, "10.7.0.1/24");
@@ -274,6 +384,17 @@ fn next_hop(bed: &Bed, id: u32) -> String {
     format!("{:?}", bed.objects().adjacencies.get(AdjacencyId(id)).map(|adjacency| adjacency.next_hop()))
 }
 
+/// A frame but for the identification of a fragment that a router of IPv6 made, which is drawn by lot.
+fn without_chance(frame: &[u8]) -> Vec<u8> {
+    const NEXT_HEADER: usize = 14 + 6;
+    const IDENTIFICATION: std::ops::Range<usize> = 14 + 40 + 4..14 + 40 + 8;
+    let mut frame = frame.to_vec();
+    if frame[12..14] == EtherType::IPV6.0.to_be_bytes() && frame.get(NEXT_HEADER) == Some(&44) {
+        frame[IDENTIFICATION].fill(0);
+    }
+    frame
+}
+
 /// All that has come out of a router since the last call, in an order of its own, and all that it has counted so far, but
 /// which nodes packets have passed.
 fn seen(bed: &mut Bed) -> (Vec<String>, Vec<(String, u64)>) {
@@ -285,6 +406,8 @@ fn seen(bed: &mut Bed) -> (Vec<String>, Vec<(String, u64)>) {
             let next_hop = next_hop(bed, meta.next_hop());
             let way = (meta.rx_interface, meta.tx_interface, meta.table(), next_hop, meta.feature, meta.hash);
             let rest = (meta.flags, meta.reason, meta.scratch, meta.total_length());
+            let ours = meta.flags & LOCALLY_ORIGINATED != 0;
+            let bytes = if ours { without_chance(bytes) } else { bytes.clone() };
             out.push(format!("port {port}: {bytes:02x?} {place:?} {way:?} {rest:?}"));
         }
         out.extend(bed.punted(port).iter().map(|bytes| format!("host {port}: {bytes:02x?}")));
@@ -297,8 +420,9 @@ fn seen(bed: &mut Bed) -> (Vec<String>, Vec<(String, u64)>) {
             let sum = vector.sum(i);
             counted.extend([(format!("{name} {i}"), sum.packets), (format!("{name} bytes {i}"), sum.bytes)]);
         }
-        let ip4 = interfaces.named("/if/ip4").expect("it is registered");
-        for (name, vector) in [("drops", &interfaces.drops), ("punt", &interfaces.punt), ("ip4", ip4)] {
+        let [ip4, ip6] = ["/if/ip4", "/if/ip6"].map(|name| interfaces.named(name).expect("it is registered"));
+        let vectors = [("drops", &interfaces.drops), ("punt", &interfaces.punt), ("ip4", ip4), ("ip6", ip6)];
+        for (name, vector) in vectors {
             counted.push((format!("{name} {i}"), vector.sum(i)));
         }
     }
@@ -318,8 +442,31 @@ fn seen(bed: &mut Bed) -> (Vec<String>, Vec<(String, u64)>) {
     (out, counted)
 }
 
-/// Mostly plain packets, so that it does not pause; and any others.
-fn recipes() -> impl Strategy<Value = Vec<Recipe>> {
+/// A packet of either family.
+#[derive(Clone, Debug)]
+enum Any {
+    Ip4(Recipe),
+    Ip6(anything6::Recipe),
+}
+
+impl Any {
+    fn port(&self) -> usize {
+        usize::from(match self {
+            Any::Ip4(recipe) => recipe.port,
+            Any::Ip6(recipe) => recipe.port,
+        })
+    }
+
+    fn frame(&self, port: Port) -> Vec<u8> {
+        match self {
+            Any::Ip4(recipe) => anything::frame(port, recipe),
+            Any::Ip6(recipe) => anything6::frame(port, recipe),
+        }
+    }
+}
+
+/// Mostly plain packets, so that nobody pauses; and any others.
+fn recipes() -> impl Strategy<Value = Vec<Any>> {
     let plain = anything::recipe().prop_map(|it| Recipe {
         tags: 0,
         shape: 5,
@@ -331,7 +478,21 @@ fn recipes() -> impl Strategy<Value = Vec<Recipe>> {
         damage: Vec::new(),
         ..it
     });
-    prop::collection::vec(prop_oneof![12 => plain, 1 => anything::recipe()], 1..120)
+    let plain6 = anything6::recipe().prop_map(|it| anything6::Recipe {
+        shape: 6,
+        from: it.from % 9,
+        to: it.to % 9,
+        hops: 64,
+        length: it.length % 100,
+        broadcast: false,
+        damage: Vec::new(),
+        ..it
+    });
+    let any = prop_oneof![
+        12 => plain.prop_map(Any::Ip4), 1 => anything::recipe().prop_map(Any::Ip4),
+        6 => plain6.prop_map(Any::Ip6), 1 => anything6::recipe().prop_map(Any::Ip6),
+    ];
+    prop::collection::vec(any, 1..120)
 }
 
 proptest! {
@@ -351,14 +512,17 @@ proptest! {
                 let via = PathTarget::Via { address: bed.ports[1].peer, interface: Some(bed.ports[1].index) };
                 let prefix = |i: u32| format!("{}/24", Ipv4Addr::from(0x1400_0000 + (i << 8)));
                 bed.routes(DEFAULT, &(0..5000).map(prefix).collect::<Vec<_>>(), &[via]);
+                for i in 0..1200 {
+                    bed.route6(&format!("2001:db8:5:{i:x}::/64"), &[via6(bed.ports[0], bed.ports[0].peer6)]);
+                }
             }
         }
         for (change, recipes, padding) in &steps {
             let [woven, graph] = both.each_mut().map(|(bed, other)| {
                 apply(bed, change, *other);
                 for recipe in recipes {
-                    let port = usize::from(recipe.port);
-                    let mut bytes = anything::frame(bed.ports[port], recipe);
+                    let port = recipe.port();
+                    let mut bytes = recipe.frame(bed.ports[port]);
                     bytes.resize(bytes.len() + padding, 0xee);
                     bed.receive_bytes(port, bytes);
                 }

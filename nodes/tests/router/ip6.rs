@@ -384,7 +384,7 @@ fn a_link_is_told_of_what_is_new_there() {
     assert_eq!(tell(&mut bed), [GROUPS, PROBE, HERE, PROBE, HERE], "of the new ones");
     // Once more, a second later.
     assert!(bed.router.next_deadline().is_some_and(|at| at <= bed.router.now() + Duration::from_secs(1)));
-    std::thread::sleep(Duration::from_millis(1010));
+    bed.engine.clock.turn(Duration::from_millis(1010));
     bed.router.tick(&mut bed.engine, &bed.interfaces);
     assert_eq!(said(&mut bed), [GROUPS, HERE, HERE]);
     bed.router.tick(&mut bed.engine, &bed.interfaces);
@@ -446,7 +446,7 @@ fn who_asks_for_groups_is_answered_soon() {
     bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
     bed.settle();
     bed.router.notice(&mut bed.engine, &bed.interfaces, NeighborNotice::GroupsAsked { interface: p0 });
-    std::thread::sleep(Duration::from_millis(510));
+    bed.engine.clock.turn(Duration::from_millis(510));
     bed.router.tick(&mut bed.engine, &bed.interfaces);
     assert_eq!(said(&mut bed), [GROUPS]);
 }

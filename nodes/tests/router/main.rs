@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
+use weft_engine::clock::Clock;
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec, Role};
@@ -59,7 +60,8 @@ struct Bed {
 
 impl Bed {
     fn new() -> Bed {
-        let (mut engine, mut workers) = Engine::new(&EngineConfig::default()).unwrap();
+        let (mut engine, mut workers) =
+            Engine::new(&EngineConfig { clock: Some(Clock::manual()), ..EngineConfig::default() }).unwrap();
         let settings = RouterSettings { next_hops: 64, load_balances: 64, ..RouterSettings::default() };
         let mut router = Router::new(&mut engine, settings).unwrap();
         let interfaces = Interfaces::new(&engine, 8);

@@ -11,7 +11,7 @@ use weft_nodes::reassembly::BUFFERS;
 
 use weft_testing::{Bed, Port, ip6};
 
-/// Addresses with something special about each.
+/// Addresses with something special about each; hosts beyond a router are the first 9.
 const ADDRESSES: [&str; 16] = [
     "2001:db8::1",
     "2001:db8::2",
@@ -32,21 +32,21 @@ const ADDRESSES: [&str; 16] = [
 ];
 
 #[derive(Clone, Debug)]
-struct Recipe {
-    port: bool,
-    shape: u8,
-    from: usize,
-    to: usize,
-    hops: u8,
-    label: u32,
-    chain: Vec<(u8, u8, u8)>,
-    length: usize,
-    broadcast: bool,
+pub struct Recipe {
+    pub port: bool,
+    pub shape: u8,
+    pub from: usize,
+    pub to: usize,
+    pub hops: u8,
+    pub label: u32,
+    pub chain: Vec<(u8, u8, u8)>,
+    pub length: usize,
+    pub broadcast: bool,
     /// Bytes that are changed afterwards.
-    damage: Vec<(usize, u8)>,
+    pub damage: Vec<(usize, u8)>,
 }
 
-fn recipe() -> impl Strategy<Value = Recipe> {
+pub fn recipe() -> impl Strategy<Value = Recipe> {
     let damage = prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec((0usize..100, any::<u8>()), 1..4)];
     let length = prop_oneof![4 => 0usize..100, 1 => 1400usize..1600, 1 => 0usize..6000];
     let hops = prop_oneof![4 => Just(64u8), 2 => Just(255u8), 1 => 0u8..3];
@@ -70,7 +70,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         })
 }
 
-fn frame(port: Port, recipe: &Recipe) -> Vec<u8> {
+pub fn frame(port: Port, recipe: &Recipe) -> Vec<u8> {
     let (from, to) = (ip6(ADDRESSES[recipe.from]), ip6(ADDRESSES[recipe.to]));
     let mut packet = port.incoming();
     if recipe.broadcast {

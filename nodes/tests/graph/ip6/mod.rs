@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The nodes of IPv6.
 
-mod anything;
+pub mod anything;
 mod forward;
 mod icmp_error;
 mod input;
