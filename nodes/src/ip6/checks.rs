@@ -15,10 +15,11 @@ pub(super) const CHECKS: Checks =
 
 /// A source that is not believed hits no rule.
 const FIRST: FeatureSpec<'static> = FeatureSpec::on("ip6-unicast")
-    .before(&[CHECKS.loose, CHECKS.local_only, "ip6-classify"])
+    .before(&[CHECKS.loose, CHECKS.local_only, "flow-track", "ip6-classify"])
     .set_by("set urpf");
-const SECOND: FeatureSpec<'static> = FIRST.before(&[CHECKS.local_only, "ip6-classify"]);
-const THIRD: FeatureSpec<'static> = FIRST.before(&["ip6-classify"]).set_by("set interface ip forwarding");
+const SECOND: FeatureSpec<'static> = FIRST.before(&[CHECKS.local_only, "flow-track", "ip6-classify"]);
+const THIRD: FeatureSpec<'static> =
+    FIRST.before(&["flow-track", "ip6-classify"]).set_by("set interface ip forwarding");
 
 /// Descriptor of ip6-rx-urpf-strict.
 pub static IP6_URPF_STRICT: NodeSpec =
