@@ -597,16 +597,16 @@ impl AfXdpPort {
             left_over.push(tx.leave());
             reclaimed.chunks.extend(rx.held());
         }
-        // The last references: this closes the sockets. The kernel waits there until no CPU is
-        // inside of them.
+        // The last descriptors. A mapping of a ring refers to its socket as well (`sock_mmap`), so the kernel closes that only
+        // when its rings are gone, and waits there until no CPU is inside of it.
         drop(sockets);
+        for rings in left_over {
+            reclaimed.lost += rings.reclaim(&mut reclaimed.chunks);
+        }
         if rung.copy_mode() == CopyMode::ZeroCopy {
             thread::sleep(RELEASE_TIME);
         }
         drop(channels);
-        for rings in left_over {
-            reclaimed.lost += rings.reclaim(&mut reclaimed.chunks);
-        }
         reclaimed
     }
 }

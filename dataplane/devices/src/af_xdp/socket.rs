@@ -417,8 +417,8 @@ pub(crate) struct LeftOver {
 }
 
 impl LeftOver {
-    /// After the socket was closed: adds to `chunks` what the kernel completed late or never took,
-    /// and gives the number of frames of which it has said nothing.
+    /// When nobody kicks the socket any more: adds to `chunks` what the kernel completed late or never took,
+    /// and gives the number of frames of which it has said nothing. The rings are unmapped, which closes the socket.
     pub(crate) fn reclaim(mut self, chunks: &mut Vec<ChunkIndex>) -> u32 {
         chunks.extend(self.completion.take(u32::MAX).map(|addr| addr.chunk()));
         let in_flight = self.ring.position().wrapping_sub(self.completion.position());

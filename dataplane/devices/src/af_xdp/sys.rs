@@ -128,7 +128,7 @@ pub(crate) fn create_rings(fd: BorrowedFd<'_>, sizes: RingSizes) -> io::Result<R
     })
 }
 
-/// A mapping of one ring. It outlives the socket: the pages stay until `munmap`.
+/// A mapping of one ring. The pages stay until `munmap`, and so does the socket, to which the mapping refers.
 struct Mapping {
     base: NonNull<u8>,
     len: usize,
