@@ -172,7 +172,7 @@ mod tests {
                 "f:3:27: error: interface loop2: ",
             ),
             ("settings {\n  neighbor-limit 4294967295\n}", "f:2:18: error: settings: neighbor-limit"),
-            ("interfaces {\n  af_xdp lo { mtu 9000 }\n}", "f:2:10: error: interface lo: mtu 9000"),
+            ("interfaces {\n  af_xdp lo { mtu 30443 }\n}", "f:2:10: error: interface lo: mtu 30443"),
             (
                 "interfaces {\n  tap lo\n}",
                 "f:2:7: error: interfaces { tap lo }: there is a network interface lo already",

@@ -241,7 +241,7 @@ fn wrong_interfaces() {
         ("af_xdp e { filter { } }", "1:32: error: this filter takes nothing"),
         (
             "af_xdp e { filter { destination 10.0.0.1/24 } }",
-            "1:46: error: expected IPv4 prefix, found \"10.0.0.1/24\": bits are set behind the prefix: write 10.0.0.0/24",
+            "1:46: error: expected IP prefix, found \"10.0.0.1/24\": bits are set behind the prefix: write 10.0.0.0/24",
         ),
         ("af_xdp e af_xdp e", "1:30: error: there is an interface \"e\" already"),
         ("tap t { name x } loopback 1 { name x }", "1:49: error: there is an interface \"x\" already"),
