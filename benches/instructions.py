@@ -6,8 +6,8 @@ count to less than a tenth of a percent. `weft-bench` runs its cases under callg
 (below `Node::process`) and nowhere else. What a node costs in clocks is measured by the other benchmarks.
 
 The record, benches/record/instructions.csv, has a row for each node, commit by commit. --check compares with the last row
-of each node and fails if one takes more than 3 % more, or is gone. Another compiler than that of the record makes other
-instructions: then nothing is compared, and that is said.
+of each node and fails if one takes more than 3 % more, or is gone. Another compiler makes other instructions, and on another
+processor the C library copies memory by others: rows of those are printed, but not compared, and that is said.
 
 Time stands still for the dataplane meanwhile, or what ages with it would be counted one time and not another.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 RECORD = TREE / "benches/record/instructions.csv"
-COLUMNS = ["date", "commit", "rustc", "row", "instructions"]
+COLUMNS = ["date", "commit", "rustc", "cpu", "row", "instructions"]
 # More than this is a failure.
 BOUND = 1.03
 # Of a case.
@@ -33,6 +33,7 @@ PACKETS = 131_072
 CASES = [
     ("IPv4", ["graph", "--only", "1 route, 16,384 buffers"], 256),
     ("IPv6", ["graph", "--only", "IPv6, 1 route, vectors of 32"], 32),
+    ("IPv4, 10 % odd", ["graph", "--only", "1 route, 10 % odd"], 256),
     ("hit, UDP", ["flow", "--flows", "256", "--only", "hit among 256 flows, UDP"], 256),
     ("hit, TCP", ["flow", "--flows", "256", "--only", "hit among 256 flows, TCP"], 256),
     ("admitted, UDP and TCP", ["acl", "--flows", "256"], 256),
@@ -92,11 +93,20 @@ def last_record():
     return {row["row"]: row for row in csv.DictReader(RECORD.open())}
 
 
+def made_on(row):
+    return row["rustc"], row["cpu"]
+
+
 def compiler():
     return run(["rustc", "--version"]).split()[1]
 
 
-def compare(rows, record, rustc):
+def processor():
+    fields = dict(re.findall(r"^(vendor_id|cpu family|model)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M))
+    return " ".join(fields.get(name, "?") for name in ("vendor_id", "cpu family", "model"))
+
+
+def compare(rows, record, machine):
     """Prints the table; returns what is worse than the record."""
     worse = []
     width = max(map(len, rows | record))
@@ -106,7 +116,7 @@ def compare(rows, record, rustc):
         now = rows.get(row)
         ratio = now / was if now and was else None
         print(f"{row:{width}}  {was or '-':>8} {now or '-':>8}   {f'{ratio:.3f}' if ratio else '-'}")
-        if was and record[row]["rustc"] == rustc:
+        if was and made_on(record[row]) == machine:
             if now is None:
                 worse.append(f"'{row}' is not measured any more: delete its rows if that is meant")
             elif ratio > BOUND:
@@ -124,11 +134,10 @@ def main():
     rows = {}
     for case in CASES:
         rows |= measure(options.bench, case, options.core)
-    record, rustc = last_record(), compiler()
-    worse = compare(rows, record, rustc)
-    others = {row["rustc"] for row in record.values()} - {rustc}
-    if others:
-        print(f"the record is of rustc {', '.join(sorted(others))}, this is {rustc}: those rows are not compared")
+    record, machine = last_record(), (compiler(), processor())
+    worse = compare(rows, record, machine)
+    for rustc, cpu in {made_on(row) for row in record.values()} - {machine}:
+        print(f"rows of rustc {rustc} on {cpu} are not compared with this, rustc {machine[0]} on {machine[1]}")
     if options.record:
         new = not RECORD.exists()
         commit = run(["git", "-C", TREE, "rev-parse", "--short", "HEAD"]).strip()
@@ -136,7 +145,7 @@ def main():
             out = csv.writer(file)
             if new:
                 out.writerow(COLUMNS)
-            out.writerows([datetime.date.today().isoformat(), commit, rustc, row, rows[row]] for row in sorted(rows))
+            out.writerows([datetime.date.today().isoformat(), commit, *machine, row, rows[row]] for row in sorted(rows))
         print(f"recorded in {RECORD.relative_to(TREE)}")
     if options.check and worse:
         sys.exit("instructions: " + "\ninstructions: ".join(worse) + "\nIf that is meant, say why in the commit and record it: scripts/bench instructions --record")
