@@ -31,14 +31,16 @@ BOUND = 1.03
 PACKETS = 131_072
 # Title, what weft-bench runs, and packets in a vector of it.
 CASES = [
-    ("IPv4", ["graph", "--only", "1 route, 16,384 buffers"], 256),
-    ("IPv6", ["graph", "--only", "IPv6, 1 route, vectors of 32"], 32),
-    ("IPv4, 10 % odd", ["graph", "--only", "1 route, 10 % odd"], 256),
-    ("hit, UDP", ["flow", "--flows", "256", "--only", "hit among 256 flows, UDP"], 256),
-    ("hit, TCP", ["flow", "--flows", "256", "--only", "hit among 256 flows, TCP"], 256),
+    ("IPv4", ["graph", "--only", "=1 route, 16,384 buffers"], 256),
+    ("IPv4, 10 % odd", ["graph", "--only", "=1 route, 10 % odd"], 256),
+    ("IPv6", ["graph", "--only", "=IPv6, 1 route, vectors of 32"], 32),
+    ("hit, UDP", ["flow", "--flows", "256", "--only", "=hit among 256 flows, UDP"], 256),
+    ("hit, TCP", ["flow", "--flows", "256", "--only", "=hit among 256 flows, TCP"], 256),
+    ("hit, UDP over IPv6", ["flow", "--flows", "256", "--only", "=hit among 256 flows, UDP over IPv6"], 256),
     ("admitted, UDP and TCP", ["acl", "--flows", "256"], 256),
-    ("sessions", ["classify", "--only", "sessions"], 256),
-    ("100 to 10,000 rules", ["classify", "--only", "acl"], 256),
+    ("sessions", ["classify", "--only", "=sessions 10000"], 256),
+    ("1,000 rules", ["classify", "--only", "=acl 1000"], 256),
+    ("1,000 rules of IPv6", ["classify", "--only", "=ip6 acl 1000"], 256),
 ]
 # Source and sink are the bed's, and what is dropped comes in vectors of any size.
 NODE = re.compile(r"<(?!weft_bench|weft_engine)(?:\w+::)*(\w+)(?:<.*>)? as weft_engine::node::Node>::process")

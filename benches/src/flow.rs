@@ -47,7 +47,7 @@ pub struct Options {
     /// The rival's program (flows of benches/rivals/dpdk); without it there is no comparison
     #[arg(long)]
     rival: Option<PathBuf>,
-    /// Only cases whose name contains this
+    /// Only cases whose name contains this, or (`=NAME`) the case of this name
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -301,7 +301,7 @@ pub fn run(options: &Options) -> Result<()> {
     for &flows in &options.flows {
         for (traffic, name) in Traffic::ALL {
             let name = format!("hit among {flows} flows, {name}");
-            if name.contains(&options.only) {
+            if crate::wanted(&name, &options.only) {
                 hits(options, flows, traffic, &name)?;
             }
         }
@@ -310,7 +310,7 @@ pub fn run(options: &Options) -> Result<()> {
     for &flows in options.flows.iter().filter(|flows| **flows > FRAME_SIZE) {
         for (traffic, family) in [(Traffic::ALL[0].0, ""), (Traffic::ALL[2].0, " over IPv6")] {
             let name = format!("new flow{family}, up to {flows} of them");
-            if name.contains(&options.only) {
+            if crate::wanted(&name, &options.only) {
                 beginnings(options, flows, traffic, &name)?;
             }
         }

@@ -22,7 +22,7 @@ pub struct Options {
     /// Packets per round
     #[arg(long, default_value_t = 2_000_000)]
     packets: usize,
-    /// Only cases whose name contains this
+    /// Only cases whose name contains this, or (`=NAME`) the case of this name
     #[arg(long, default_value = "")]
     only: String,
     /// Core to run on
@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pin to core {}", options.core))?;
     println!("clocks per packet (time stamp counter), min / median / max of {} rounds", options.rounds);
     println!("rival: the same work in one bare loop over the same forwarding table, interleaved with ours\n");
-    let wanted = |case: &&Case| case.name.contains(&options.only);
+    let wanted = |case: &&Case| crate::wanted(case.name, &options.only);
     for case in CASES.iter().filter(wanted) {
         let (chain, woven) = (Chain::<Ip4>::new(case, false)?, Chain::<Ip4>::new(case, true)?);
         let fib = chain.router.table::<Ip4>(TableIndex(0)).context("table 0 exists")?.rib.fib();

@@ -38,6 +38,11 @@ struct Args {
     still: bool,
 }
 
+/// Whether a case is asked for: its name contains `only`, or is what stands after `=` there.
+fn wanted(name: &str, only: &str) -> bool {
+    only.strip_prefix('=').map_or_else(|| name.contains(only), |exactly| name == exactly)
+}
+
 static STILL: AtomicBool = AtomicBool::new(false);
 
 /// The clock of a dataplane that is measured, if not the processor's.

@@ -39,7 +39,7 @@ pub struct Options {
     /// The rival's program (rules of benches/rivals/dpdk); without it only Weft is measured
     #[arg(long)]
     rival: Option<PathBuf>,
-    /// Only cases whose name contains this
+    /// Only cases whose name contains this, or (`=NAME`) the case of this name
     #[arg(long, default_value = "")]
     only: String,
 }
@@ -60,7 +60,8 @@ pub fn run(options: &Options) -> Result<()> {
         "{:<18} {:<24} {:<24} {:>8} {:>16} {:>16}  trees",
         "case", "node", "rival's lookup", "ratio", "compile ours", "rival"
     );
-    if "sessions".contains(&options.only) {
+    let wanted = |name: &str| crate::wanted(name, &options.only);
+    if wanted("sessions 10000") {
         let sessions = rules::sessions(10_000, 5);
         case("sessions 10000", &sessions, Method::Hash, options)?;
     }
@@ -68,12 +69,14 @@ pub fn run(options: &Options) -> Result<()> {
         for count in [100, 1000, 10_000] {
             let name = format!("{} {count}", kind.name());
             let six = format!("ip6 {name}");
-            if name.contains(&options.only) || six.contains(&options.only) {
+            if wanted(&name) || wanted(&six) {
                 let rules = rules::rules(kind, count, 7);
-                if name.contains(&options.only) {
+                if wanted(&name) {
                     case(&name, &rules, Method::Acl, options)?;
                 }
-                case_of_ip6(&six, &rules, options)?;
+                if wanted(&six) {
+                    case_of_ip6(&six, &rules, options)?;
+                }
             }
         }
     }
