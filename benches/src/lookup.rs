@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -38,6 +39,9 @@ pub struct Options {
     /// The rivals' program (routes of benches/rivals/dpdk); without it there is no comparison
     #[arg(long)]
     rival: Option<PathBuf>,
+    /// Appends the figures to this file (benches/record/lookup.csv)
+    #[arg(long)]
+    record: Option<PathBuf>,
 }
 
 const VECTOR: usize = 256;
@@ -54,13 +58,17 @@ pub fn run(options: &Options) -> Result<()> {
         let name = format!("{} routes, {name}", options.routes);
         let case = Case { routes: options.routes, spread, ..Case::simple("", VECTOR) };
         println!("== {name}");
-        measure(&case, options)?;
+        let figures = measure(&case, options)?;
         println!();
+        if let Some(file) = &options.record {
+            record(file, &name, options.rounds, &figures)?;
+        }
     }
     Ok(())
 }
 
-fn measure(case: &Case, options: &Options) -> Result<()> {
+/// The figures by what they are of.
+fn measure(case: &Case, options: &Options) -> Result<Vec<(&'static str, Rounds)>> {
     let (mut prefixes, destinations) = Ip6::routes(case, &mut Random::new(1));
     // The rivals have none, and what only it covers is what they do not find.
     prefixes.remove(&Ipv6Net::default());
@@ -123,11 +131,47 @@ fn measure(case: &Case, options: &Options) -> Result<()> {
         }
     }
     ensure!(chain.drops() == 0, "{} packets were dropped", chain.drops());
-    println!("  {:<20} {}", "ip6-lookup", ours.spread());
-    println!("  {:<20} {}", "its table alone", alone.spread());
-    for (((name, _), clocks), ratio) in rivals.iter().zip(&others).zip(&ratios) {
-        println!("  {name:<20} {}   ip6-lookup takes {:.2} of it", clocks.spread(), ratio.median());
+    let mut figures = vec![("ip6-lookup", ours), ("its table alone", alone)];
+    figures.extend(rivals.iter().map(|(name, _)| *name).zip(others));
+    for (number, (name, clocks)) in figures.iter().enumerate() {
+        print!("  {name:<20} {}", clocks.spread());
+        let ratio = number.checked_sub(2).and_then(|rival| ratios.get(rival));
+        println!(
+            "{}",
+            ratio.map_or(String::new(), |ratio| format!("   ip6-lookup takes {:.2} of it", ratio.median()))
+        );
     }
+    Ok(figures)
+}
+
+fn record(file: &Path, case: &str, rounds: usize, figures: &[(&str, Rounds)]) -> Result<()> {
+    let output = |program: &str, words: &[&str]| -> Result<String> {
+        let done = Command::new(program).args(words).output().with_context(|| format!("run {program}"))?;
+        Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+    };
+    let date = output("date", &["+%F"])?;
+    let commit = output("git", &["rev-parse", "--short", "HEAD"])?;
+    let kernel = output("uname", &["-r"])?;
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("", |(_, name)| name);
+    let mut text = match file.exists() {
+        true => String::new(),
+        false => "date,commit,cpu,kernel,rounds,case,row,min,median,max\n".to_owned(),
+    };
+    for (row, clocks) in figures {
+        let [min, median, max] = clocks.three();
+        writeln!(
+            text,
+            "{date},{commit},{model},{kernel},{rounds},\"{case}\",{row},{min:.1},{median:.1},{max:.1}"
+        )?;
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .with_context(|| file.display().to_string())?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
     Ok(())
 }
 

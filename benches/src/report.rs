@@ -22,10 +22,16 @@ impl Rounds {
         }
     }
 
-    /// `min / median / max`, each in 6 columns.
-    pub fn spread(&self) -> String {
+    /// Minimum, median and maximum.
+    pub fn three(&self) -> [f64; 3] {
         let min = self.0.iter().copied().fold(f64::INFINITY, f64::min);
         let max = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        format!("{min:6.1} / {:6.1} / {max:6.1}", self.median())
+        [min, self.median(), max]
+    }
+
+    /// `min / median / max`, each in 6 columns.
+    pub fn spread(&self) -> String {
+        let [min, median, max] = self.three();
+        format!("{min:6.1} / {median:6.1} / {max:6.1}")
     }
 }

@@ -50,8 +50,9 @@ const MOST_LINES: usize = LINES / 4 * 3;
 const ROOT_LENGTH: u8 = 8;
 /// Longest prefix that needs no line.
 const TABLE_LENGTH: u8 = 24;
-/// From how many routes on many searches at once are faster: below, lines are in the first cache.
-const LARGE: usize = 1000;
+/// From how many routes on many searches at once are faster. Lines of fewer are in the first cache, and where a search ends is
+/// often the same.
+const LARGE: usize = 100;
 
 /// A word of the table or of a line: a load-balance and the length of its prefix, or the way to a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
