@@ -207,7 +207,8 @@ fn it_serves_what_is_configured_and_leaves_nothing() {
     assert_eq!((&hardware["mode"], &hardware["driver"]), (&"native copy".into(), &"veth".into()));
     assert_eq!(hardware["rings"], serde_json::json!([128, 128, 128, 128]));
     assert!(hardware["refused"][0].as_str().expect("a reason").starts_with("native zero-copy: "));
-    assert!(hardware["advice"][0].as_str().expect("advice").contains("ethtool -K PEER tx off"));
+    // Open checksums are filled in, and with a program in the driver the kernel lets nobody send larger frames.
+    assert_eq!(hardware["advice"], serde_json::json!([]));
     assert_eq!(daemon.json("show interface rx-placement")["queues"].as_array().map(Vec::len), Some(5));
 
     let links = bed.near.ip("-o link show");

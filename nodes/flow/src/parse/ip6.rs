@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From an IPv6 packet to the key of its flow: as for IPv4, but that the addresses stand beside the key ([`pair`]), and that a
+//! From an IPv6 packet to the key of its flow: as for IPv4, but that the addresses stand beside the key (`pair`), and that a
 //! chain of extension headers may come before what the flow is known by.
 //!
 //! Relies on ip6-input: the bytes begin with a sound IPv6 header. All after it is a stranger's and is checked.
