@@ -87,6 +87,34 @@ def test_a_mac_address_that_is_set_in_the_kernel_is_ours_at_once(net):
     assert net.router.links()["p0"]["address"] == fresh
 
 
+def test_an_mtu_that_is_set_in_the_kernel_is_ours_down_and_up(net):
+    a, b = net.sites
+    def has(mtu):
+        poll_until(lambda: port(net)["mtu"] == mtu, SECONDS, f"{mtu} is noticed")
+    for mtu in (1400, 1500, 1000, 1500):
+        net.router.ip("link", "set", "p0", "mtu", mtu)
+        has(mtu)
+    # A new link has its own.
+    net.router.ip("link", "set", "p0", "mtu", 1400)
+    has(1400)
+    net.router.ip("link", "del", "p0")
+    net.lab.veth(a.host, "eth0", net.router, "p0")
+    has(1500)
+    # What Weft was told itself is the most.
+    net.weft.cli("set interface mtu 1450 p0")
+    net.router.ip("link", "set", "p0", "mtu", 1400)
+    has(1400)
+    net.router.ip("link", "set", "p0", "mtu", 1500)
+    has(1450)
+    # IPv6 or not, no packet is longer than the kernel takes.
+    net.weft.cli("set interface ip address p0 2001:db8::1/64")
+    net.router.ip("link", "set", "p0", "mtu", 1000)
+    has(1000)
+    assert "IPv6 needs an MTU of at least 1280" in net.weft.log_text()
+    net.router.ip("link", "set", "p0", "mtu", 1500)
+    has(1450)
+
+
 def test_a_program_that_is_taken_off_is_attached_again(network):
     """The NIC goes on receiving and nothing comes to Weft: seen by the counters, whatever the cause."""
     before = bpf.link_ids()

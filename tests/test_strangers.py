@@ -79,6 +79,13 @@ def test_files_are_opened_with_the_rights_of_whoever_names_them(weft):
     status, said = as_nobody(weft, f"exec {secret}")
     assert status == 0 and "weft" in said, said
 
+    trace = Path("/tmp") / f"weft-api-trace-{os.getpid()}"
+    try:
+        status, said = as_nobody(weft, f"api trace save {trace.name}")
+        assert status == 0 and trace.stat().st_uid == NOBODY, said
+    finally:
+        trace.unlink(missing_ok=True)
+
     weft.cli("create packet-generator interface pg0")
     captured = weft.folder / "captured.pcap"
     status, said = as_nobody(weft, f"packet-generator capture pg0 pcap {captured}")

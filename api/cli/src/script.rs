@@ -26,6 +26,9 @@ const LONGEST: u64 = 16 << 20;
 /// `exec` inside `exec` inside ...: deep enough for people, and it ends for a file that runs itself.
 const DEEPEST_NESTING: usize = 8;
 
+/// What some editors put before a text in UTF-8 to mark it as such; it is no part of the text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Joins physical lines into commands.
 #[derive(Debug, Default)]
 pub struct LineJoiner {
@@ -45,6 +48,7 @@ impl LineJoiner {
     /// Takes the next physical line; gives the command if it is complete.
     pub fn push(&mut self, line: &str) -> Option<NumberedLine> {
         let line = line.trim_end_matches(['\n', '\r']);
+        let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.read == 0).unwrap_or(line);
         self.read += 1;
         if self.pending.is_empty() {
             self.first = self.read;
@@ -345,6 +349,9 @@ mod tests {
             ]
         );
         assert_eq!(lines(""), []);
+        assert_eq!(lines("\u{feff}a\nb"), [(1, "a".to_owned()), (2, "b".to_owned())], "a byte order mark");
+        assert_eq!(lines("a\n\u{feff}b")[1].1, "\u{feff}b", "only at the beginning");
+        assert_eq!(lines("\u{feff}"), []);
     }
 
     /// A file of its own for each test, gone with it.

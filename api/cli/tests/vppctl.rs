@@ -412,6 +412,29 @@ fn a_long_pipe_is_read_while_its_answers_wait() {
 }
 
 #[test]
+fn all_answers_are_there_before_the_end() {
+    let daemon = Daemon::start("tail", 2);
+    // More bytes of answers than are kept for a client that does not read, and than the socket holds.
+    let (commands, answer) = (20_000, 200);
+    let text: String = (1..=answer).map(|line| format!("line {line}\r\n")).collect();
+    for last in ["quit\n", ""] {
+        let mut stream = daemon.connect();
+        let mut writer = stream.try_clone().unwrap();
+        let sending = thread::spawn(move || {
+            writer.write_all(VPPCTL).unwrap();
+            writer.write_all(format!("show lines {answer}\n").repeat(commands).as_bytes()).unwrap();
+            writer.write_all(last.as_bytes()).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut output = Vec::new();
+        stream.read_to_end(&mut output).unwrap();
+        sending.join().unwrap();
+        let answers = output[PREAMBLE.len()..].split(|byte| *byte == 0);
+        assert_eq!(answers.filter(|each| *each == text.as_bytes()).count(), commands, "{last:?}");
+    }
+}
+
+#[test]
 fn a_reader_that_stops_delays_nobody() {
     let daemon = Daemon::start("slow", 10);
     let mut slow = daemon.connect();

@@ -471,6 +471,7 @@ fn wrong_commands_are_refused_with_a_sentence() {
         (format!("interface eth9 {UDP}"), "found 'eth9', expected an interface"),
         (format!("node nowhere {UDP}"), "found 'nowhere', expected a graph node or an interface"),
         (UDP.to_owned(), "output interface or node not given"),
+        (format!("worker 1 source pg0 {UDP}"), "there is no worker 1: there are 1, counted from 0"),
         ("source pg0 data { IP4: x }".to_owned(), "failed to parse packet data from 'x': line 1, column 24"),
         ("source pg0 size 20-20 data { hex 0x00 }".replace("0x00", &"00".repeat(21)), "total header size 21"),
         (format!("source pg0 pcap {}", file.display()), "cannot read"),

@@ -270,6 +270,7 @@ async fn talk(
             waiting.leave();
         }
         if work == Work::Over {
+            answers.take_all(session.output());
             send_all(&mut writer, answers.rest(), settings.write_timeout).await?;
             // A client that is gone by now has all it wanted.
             let _ = timeout(LINGER, part(&mut reader.unsplit(writer))).await;
@@ -335,10 +336,15 @@ impl Answers {
             self.sent = 0;
             self.bytes = std::mem::take(output);
         } else if !output.is_empty() && self.left() < output.len() + JOINED {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
-            self.bytes.append(output);
+            self.take_all(output);
         }
+    }
+
+    /// Adds it however much waits already: nothing comes after it.
+    fn take_all(&mut self, output: &mut Vec<u8>) {
+        self.bytes.drain(..self.sent);
+        self.sent = 0;
+        self.bytes.append(output);
     }
 
     fn rest(&self) -> &[u8] {

@@ -36,8 +36,8 @@ pub(super) struct Planner<'a> {
 impl Planner<'_> {
     /// The step, for what may become part of it.
     pub(super) fn trial(&mut self) -> Trial<'_> {
-        let Planner { control, links, step, draft, .. } = self;
-        Trial { control, links: &**links, step: *step, work: &mut draft.work }
+        let Planner { control, links, owner, step, draft } = self;
+        Trial { control, links: &**links, owner: *owner, step: *step, work: &mut draft.work }
     }
 
     pub(super) fn interface(&self, index: InterfaceIndex) -> Result<&Interface, StepError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{Interface, InterfaceError};
+use weft_nodes::interface::{Interface, InterfaceError, Owner};
 
 use crate::Control;
 use crate::error::StepError;
@@ -42,6 +42,7 @@ impl Work {
 pub struct Trial<'a> {
     pub(super) control: &'a mut Control,
     pub(super) links: &'a dyn Links,
+    pub(super) owner: Owner,
     pub(super) step: usize,
     pub(super) work: &'a mut Work,
 }
@@ -50,6 +51,11 @@ impl Trial<'_> {
     /// The state as if the steps so far had been made.
     pub fn control(&self) -> &Control {
         self.control
+    }
+
+    /// Who wants the change.
+    pub fn owner(&self) -> Owner {
+        self.owner
     }
 
     /// An interface.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The largest IP packet of an interface. A Linux interface below that carries less is told to carry more.
+//!
+//! What the kernel owner says is so already: nothing longer can be sent, whatever IPv6 needs.
 
-use weft_nodes::interface::{AddressFamily, Ip6};
+use weft_nodes::interface::{AddressFamily, Ip6, Owner};
 
 use super::{ScopeOf, Setting, Words, listed};
 use crate::error::StepError;
@@ -26,7 +28,8 @@ pub static MTU: Setting = Setting {
         get: |control, index| Some(Value::Number(control.interfaces.get(index)?.mtu.into())),
         plan: |trial, index, value| {
             let interface = trial.interface(index)?;
-            let (name, ip6) = (interface.name.clone(), interface.ip6.is_enabled());
+            let name = interface.name.clone();
+            let ip6 = interface.ip6.is_enabled() && trial.owner() != Owner::KERNEL;
             let &Value::Number(mtu) = value else { return Ok(()) };
             let (limit, why) = trial.largest_mtu(index);
             let (least, why) = match ip6 {

@@ -3,13 +3,15 @@
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
+use weft_background::Background;
 use weft_binapi::server::Clients;
-use weft_cli::{Args, CliError, Command, Reply};
+use weft_cli::{Args, CliError, Command, Reply, Turn};
 
 use super::pcap::DIRECTORY;
 use crate::state::Dataplane;
@@ -66,7 +68,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         .help("Those that were kept, the oldest first: time, session, client, message, length, first bytes"),
         Command::new("api trace save", save)
             .synopsis("<name>")
-            .help("Write them to /tmp/<name>, a line each; a file that exists is not replaced"),
+            .help("Write them to /tmp/<name>, a line each, with the rights of whoever asks; a file that exists is not replaced"),
     ]
 }
 
@@ -85,17 +87,31 @@ fn save(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
     args.finish()?;
     let trace = trace(&super::api::api(dataplane)?.clients);
     let path = Path::new(DIRECTORY).join(name);
-    // What is there may be somebody else's, or lead elsewhere: /tmp is everybody's.
-    let file = OpenOptions::new().write(true).create_new(true).open(&path);
-    let written = file.and_then(|mut file| file.write_all(render(&trace).as_bytes()));
-    written.map_err(|error| CliError::new(format!("{}: {error}", path.display())))?;
-    #[derive(Serialize)]
-    struct Saved {
-        path: String,
-        messages: usize,
-    }
-    let saved = Saved { path: path.display().to_string(), messages: trace.messages.len() };
-    Ok(Reply::new(saved, |saved| format!("{} messages saved to {}\n", saved.messages, saved.path)))
+    let (text, to) = (render(&trace), path.clone());
+    let failed = move |error: io::Error| CliError::new(format!("{}: {error}", path.display()));
+    let writing = Background::start(args.rights(), move || write_new(&to, &text)).map_err(&failed)?;
+    let saved =
+        Saved { path: Path::new(DIRECTORY).join(name).display().to_string(), messages: trace.messages.len() };
+    let mut saved = Some(saved);
+    Ok(Reply::in_turns(move |_: &mut Dataplane| match writing.poll().map_err(io::Error::from) {
+        Ok(None) => Turn::Waits,
+        Ok(Some(Ok(()))) => Turn::Done(Ok(saved.take().map_or_else(Reply::empty, |saved| {
+            Reply::new(saved, |saved| format!("{} messages saved to {}\n", saved.messages, saved.path))
+        }))),
+        Ok(Some(Err(error))) | Err(error) => Turn::Done(Err(failed(error))),
+    }))
+}
+
+#[derive(Serialize)]
+struct Saved {
+    path: String,
+    messages: usize,
+}
+
+/// What is there may be somebody else's, or lead elsewhere: /tmp is everybody's. Readable by its owner and group only: it holds what
+/// others have said.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?.write_all(text.as_bytes())
 }
 
 fn trace(clients: &Clients) -> Trace {

@@ -2,7 +2,8 @@
 //! What the kernel says about devices: whether their links are up, what they are now, and what their sockets have lost.
 //!
 //! A port is the link that it was bound to, by its number and namespace, not by its name. A link that is renamed is
-//! followed, and so are a MAC address, a smaller MTU and more queues that somebody sets in the kernel. One that goes (deleted, moved
+//! followed, and so are a MAC address, an MTU and more queues that somebody sets in the kernel; an MTU that was asked of Weft itself is the
+//! most that it can be. One that goes (deleted, moved
 //! to another namespace, its driver loaded anew) leaves the port down; as soon as a link has the configured name there, the port is bound
 //! to that.
 //!
@@ -11,19 +12,31 @@
 
 use std::time::Instant;
 
-use weft_control::{ChangeSet, Value, settings};
+use weft_control::{ChangeSet, Object, Value, settings};
 use weft_devices::af_xdp::device::XdpDevice;
 use weft_devices::netdev::{Link, Netdev};
 use weft_engine::InterfaceIndex;
 use weft_engine::counters::LinkState;
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::Owner;
+use weft_nodes::interface::{AddressFamily, Ip6, Owner};
 
 use super::host_key;
 use crate::state::Dataplane;
 
 /// Of Ethernet (RFC 791 section 3.2): no smaller one is followed.
 const SMALLEST_MTU: u32 = 68;
+
+/// The MTU of an interface of MTU `now` whose link has `kernel`; `None`: it stays. It goes up again as far as the device can carry
+/// (`limit`) and not beyond what somebody has asked of Weft (`asked`).
+fn followed_mtu(now: u16, kernel: u32, limit: u32, asked: Option<u32>) -> Option<u32> {
+    let now = u32::from(now);
+    let most = kernel.min(limit).min(asked.unwrap_or(u32::MAX)).min(u16::MAX.into());
+    if kernel < now {
+        Some(kernel).filter(|mtu| *mtu >= SMALLEST_MTU)
+    } else {
+        Some(most).filter(|mtu| *mtu > now)
+    }
+}
 
 impl Dataplane {
     /// Looks at the links of all devices.
@@ -118,9 +131,23 @@ impl Dataplane {
             tracing::info!("{}: {} has MAC address {mac} in the kernel", interface.name, link.name);
             changes.set(&settings::MAC, index, Value::Mac(mac));
         }
-        if (SMALLEST_MTU..u32::from(interface.mtu)).contains(&link.mtu) {
+        let setting = Object::Setting(&settings::MTU, Some(index));
+        let asked = self.owners(&setting).into_iter().rev().find(|owner| *owner != Owner::KERNEL);
+        let asked = asked.and_then(|owner| match self.claim_of(&setting, owner) {
+            Some(Value::Number(mtu)) => u32::try_from(*mtu).ok(),
+            _ => None,
+        });
+        let limit = self.devices().get(index).map_or(u32::MAX, |device| device.mtu_limit().0);
+        if let Some(mtu) = followed_mtu(interface.mtu, link.mtu, limit, asked) {
             tracing::info!("{}: {} has MTU {} in the kernel", interface.name, link.name, link.mtu);
-            changes.set(&settings::MTU, index, Value::Number(link.mtu.into()));
+            if interface.ip6.is_enabled() && mtu < Ip6::MIN_MTU.into() {
+                tracing::warn!(
+                    "{}: IPv6 needs an MTU of at least {}: longer packets of it than {mtu} bytes are not sent",
+                    interface.name,
+                    Ip6::MIN_MTU
+                );
+            }
+            changes.set(&settings::MTU, index, Value::Number(mtu.into()));
         }
         if changes.is_empty() {
             return;
@@ -177,5 +204,24 @@ impl Dataplane {
         for (index, _) in self.interfaces().iter() {
             self.engine().counters.interfaces.derive(index, &devices.counters.interfaces);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mtu_of_the_kernel_is_followed_down_and_up() {
+        let free = |now, kernel| followed_mtu(now, kernel, 9000, None);
+        assert_eq!((free(1500, 1400), free(1400, 1500), free(1500, 1500)), (Some(1400), Some(1500), None));
+        assert_eq!(free(1500, 1000), Some(1000), "whatever IPv6 needs: no more can be sent");
+        assert_eq!(free(1500, 60), None, "no link of IP");
+        // No more than a device can carry, and no less for that than it has.
+        assert_eq!((free(1500, 65_536), free(9000, 65_536), free(9100, 65_536)), (Some(9000), None, None));
+        // What somebody has asked of Weft is the most.
+        let asked = |now, kernel| followed_mtu(now, kernel, 9000, Some(1450));
+        assert_eq!((asked(1450, 1500), asked(1450, 1400)), (None, Some(1400)));
+        assert_eq!((asked(1400, 1500), asked(1400, 1420)), (Some(1450), Some(1420)));
     }
 }

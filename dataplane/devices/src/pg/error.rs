@@ -43,6 +43,14 @@ pub enum PgError {
     /// Packets cannot be given to the node.
     #[error("found '{0}', expected a node that packets can be given to: an input node only brings them in")]
     NoEntry(String),
+    /// A number that no worker has.
+    #[error("there is no worker {found}: there are {workers}, counted from 0")]
+    NoSuchWorker {
+        /// The number.
+        found: usize,
+        /// How many there are.
+        workers: usize,
+    },
     /// Nowhere to go.
     #[error("output interface or node not given: expected 'source pgN', 'interface IF' or 'node NODE'")]
     NoDestination,

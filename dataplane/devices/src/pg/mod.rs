@@ -202,6 +202,10 @@ impl Pg {
             Some(name) => interface(&name).ok_or(PgError::NoSuchInterface(name)),
         };
         let (mut rx, mut mode) = (find(spec.interface)?, Mode::default());
+        let workers = engine.threads().count();
+        if spec.worker >= workers {
+            return Err(PgError::NoSuchWorker { found: spec.worker, workers });
+        }
         let mut tx = find(spec.tx_interface)?;
         if let Some(id) = spec.source {
             let source = self.interfaces.get(&id).ok_or(PgError::NoSuchPgInterface(id))?;
@@ -243,7 +247,7 @@ impl Pg {
         let entry = Entry { node, rx, tx, without_link: first != Layer::Ethernet, features };
         let mut stream = StreamEntry::new(StreamId(self.next_id), parameters, plan, entry)?;
         stream.source = spec.source;
-        stream.worker = if spec.worker < engine.threads().count() { spec.worker } else { 0 };
+        stream.worker = spec.worker;
         stream.max_frame = spec.max_frame;
         self.next_id += 1;
         if let Some(mut replaced) = self.streams.insert(name.clone(), stream) {
