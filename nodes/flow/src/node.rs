@@ -156,9 +156,9 @@ impl FlowTrack {
         self.shard.interface_goes(interface, lease);
     }
 
-    /// Ends all flows that there are, soon.
-    pub fn clear_all(&mut self) {
-        self.shard.clear_all();
+    /// Ends all flows that there were when that was `asked` for, soon.
+    pub fn clear_all(&mut self, asked: Tsc) {
+        self.shard.clear_all(asked);
     }
 
     fn age(&mut self, cx: &mut Context<'_>) {

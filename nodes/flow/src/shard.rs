@@ -132,7 +132,7 @@ pub struct Shard {
     /// Hands of parked packets whose flow has ended.
     pub(crate) orphans: Vec<u32>,
     /// Where the clearing of all flows has come to.
-    sweep: Option<u32>,
+    sweep: Option<(u32, Tsc)>,
     /// Flows that are to be cleared.
     doomed: VecDeque<Doomed>,
     /// Interfaces that go.

@@ -310,12 +310,12 @@ impl FlowTracker {
         clear(engine, self.node, flows, None);
     }
 
-    /// Ends all flows, likewise.
+    /// Ends all flows that there are now, likewise.
     pub fn clear_all(&self, engine: &mut Engine) {
-        let node = self.node;
+        let (node, asked) = (self.node, engine.clock.now());
         engine.post_all(move |worker| {
             if let Some(track) = worker.node_mut::<FlowTrack>(node) {
-                track.clear_all();
+                track.clear_all(asked);
             }
         });
     }

@@ -11,7 +11,6 @@ use weft_flow_map::layout::state;
 use weft_flow_map::{Direction, State};
 use weft_token_bucket::Moment;
 
-use super::life::BATCH;
 use super::{Ahead, Arrival, Outcome, Shard, Why};
 use crate::admission::{ADMITTED_IN, ADMITTED_OUT};
 use crate::counts::Count;
@@ -20,6 +19,11 @@ use crate::parse::{Parsed, Relation, segment};
 use crate::settings::Mode;
 use crate::slots::{self, Slots};
 use crate::tcp::{Connection, Segment};
+
+/// Places of the ring of new flows that are looked at for one packet. Those of flows that have ended or were confirmed are met
+/// once each, so this bounds what one packet costs (some 20 us if all are far), not what all cost: with few, a table that has
+/// been quiet for long refused flows until it had gone through them.
+const MOST_LOOKS: usize = 256;
 
 impl Shard {
     /// A packet of an unknown flow.
@@ -146,8 +150,7 @@ impl Shard {
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, now: Tsc) -> bool {
-        // Those that were confirmed meanwhile are looked at once each; of many, a bounded number per packet.
-        for _ in 0..BATCH {
+        for _ in 0..MOST_LOOKS {
             let Some((slot, generation)) = self.beginners.pop() else { return false };
             if unconfirmed(&self.slots, slot, generation) {
                 let hash = self.seed.hash(self.slots.at(slot).key().words());

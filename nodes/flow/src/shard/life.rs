@@ -185,9 +185,9 @@ impl Shard {
         self.doomed.extend(lease.map(Doomed::Lease));
     }
 
-    /// Ends all flows that there are, likewise.
-    pub(crate) fn clear_all(&mut self) {
-        self.sweep = Some(0);
+    /// Ends all flows that there were when that was `asked` for, likewise.
+    pub(crate) fn clear_all(&mut self, asked: Tsc) {
+        self.sweep = Some((0, asked));
     }
 
     /// An interface goes: flows that its packets have begun no longer count as its own, for the next one with its index has
@@ -251,15 +251,18 @@ impl Shard {
                 self.clear(now, id);
             }
         }
-        let Some(from) = self.sweep else {
+        let Some((from, asked)) = self.sweep else {
             return !self.doomed.is_empty();
         };
         let to = (from + BATCH as u32).min(self.slots.high_water());
         (from..to).for_each(|slot| self.slots.prefetch(slot));
         for slot in from..to {
-            self.clear(now, self.slots.id(slot));
+            // Those that have begun since are no business of whoever asked.
+            if self.slots.at(slot).created.load(Relaxed) <= asked.0 {
+                self.clear(now, self.slots.id(slot));
+            }
         }
-        self.sweep = (to < self.slots.high_water()).then_some(to);
+        self.sweep = (to < self.slots.high_water()).then_some((to, asked));
         self.sweep.is_some()
     }
 }

@@ -262,7 +262,7 @@ proptest! {
             prop_assert_eq!(there, sorted(oracle.flows()));
             prop_assert_eq!(shared.flows[0].load(Relaxed) as usize, shard.active());
         }
-        shard.clear_all();
+        shard.clear_all(now);
         while shard.age(now) {}
         prop_assert_eq!(shard.active(), 0);
         prop_assert_eq!(table.flows().count(), 0);
@@ -459,6 +459,23 @@ fn new_flows_are_limited_and_known_ones_are_not() {
     assert_eq!(shard.active(), 25);
 }
 
+/// A worker clears a few flows at a time, and traffic goes on meanwhile.
+#[test]
+fn clearing_spares_what_begins_after_it_was_asked_for() {
+    let (asked, later) = (Tsc(1 << 40), Tsc((1 << 40) + 1000));
+    let mut shard = shard(&settings(4096, true, false), &Arc::new(Shared::new(1)), asked);
+    let begin = |shard: &mut Shard, now, ports: std::ops::Range<u16>| {
+        for port in ports {
+            send(shard, now, &ipv4(A, B).udp(port, 53).build());
+        }
+    };
+    begin(&mut shard, asked, 1000..1500);
+    shard.clear_all(asked);
+    begin(&mut shard, later, 2000..2300);
+    while shard.age(later) {}
+    assert_eq!((shard.active(), shard.counts.get(Count::Cleared)), (300, 500));
+}
+
 #[test]
 fn flows_part_with_an_interface_that_goes() {
     const P1: InterfaceIndex = InterfaceIndex(1);
@@ -498,7 +515,7 @@ fn flows_part_with_an_interface_that_goes() {
         assert!(begin(&mut shard, P1, 3000 + port), "{port}");
     }
     assert!(!begin(&mut shard, P1, 3040));
-    shard.clear_all();
+    shard.clear_all(now);
     while shard.age(now) {}
     assert_eq!((counted(), shard.active()), ([0, 0], 0));
 }
