@@ -30,6 +30,39 @@ pub(super) enum NeighborEntry {
     Heard(MacAddr),
 }
 
+/// Neighbours as they are to be, or that they are not to be.
+#[derive(Default)]
+pub(super) struct NeighborsDraft {
+    /// Each with whether the table does not know it, so that it takes a place there.
+    fates: BTreeMap<(InterfaceIndex, IpAddr), (Option<NeighborEntry>, bool)>,
+    /// How many take a place: counted along, since each neighbour that comes asks for it.
+    coming: usize,
+}
+
+impl NeighborsDraft {
+    pub(super) fn get(&self, key: (InterfaceIndex, IpAddr)) -> Option<Option<NeighborEntry>> {
+        self.fates.get(&key).map(|(fate, _)| *fate)
+    }
+
+    /// A neighbour is to be so; `unknown`: the table has no entry for it.
+    pub(super) fn put(&mut self, key: (InterfaceIndex, IpAddr), fate: Option<NeighborEntry>, unknown: bool) {
+        let comes = unknown && fate.is_some();
+        let before = self.fates.insert(key, (fate, comes));
+        self.coming += usize::from(comes);
+        self.coming -= usize::from(before.is_some_and(|(_, came)| came));
+    }
+
+    /// How many places the table has to have for those that come.
+    pub(super) fn coming(&self) -> usize {
+        self.coming
+    }
+
+    fn interface_goes(&mut self, index: InterfaceIndex) {
+        self.fates.retain(|(on, _), _| *on != index);
+        self.coming = self.fates.values().filter(|(_, comes)| *comes).count();
+    }
+}
+
 /// An interface that comes.
 pub(super) struct New {
     pub(super) step: usize,
@@ -46,8 +79,7 @@ pub(super) struct Draft {
     pub(super) routes: BTreeMap<usize, Vec<RouteStep>>,
     /// Subnets that interfaces lose.
     pub(super) subnets: Vec<(InterfaceIndex, IpNet)>,
-    /// Neighbours as they are to be.
-    pub(super) neighbors: BTreeMap<(InterfaceIndex, IpAddr), Option<NeighborEntry>>,
+    pub(super) neighbors: NeighborsDraft,
     pub(super) features: BTreeMap<(InterfaceIndex, String, String), bool>,
     pub(super) rules: RulesDraft,
     /// What settings, and other steps, have left to be done.
@@ -129,7 +161,7 @@ impl Draft {
             self.names_gone.insert(name);
         }
         self.subnets.retain(|(on, _)| *on != index);
-        self.neighbors.retain(|(on, _), _| *on != index);
+        self.neighbors.interface_goes(index);
         self.features.retain(|(on, ..), _| *on != index);
         self.settings.retain(|(_, on), value| *on != Some(index) && *value != Value::Interface(index));
         self.work.interface_goes(index);
@@ -206,7 +238,7 @@ impl Draft {
         for (index, subnet) in self.subnets {
             by_family!(subnet, IpNet(subnet), F => router.forget_subnet::<F>(engine, interfaces, index, subnet));
         }
-        for ((index, address), fate) in self.neighbors {
+        for ((index, address), (fate, _)) in self.neighbors.fates {
             let known = by_family!(address, IpAddr(address), F => match fate {
                 Some(NeighborEntry::Static(mac)) => {
                     router.set_static_neighbor::<F>(engine, interfaces, index, address, mac).map_err(StepError::from)
@@ -253,4 +285,29 @@ fn delete_table(control: &mut Control, (version, id): TableKey) -> Result<(Table
     let index = control.table_index((version, id))?;
     let Control { router, engine, interfaces, .. } = control;
     Ok((index, by_family!(version, F => router.delete_table::<F>(engine, interfaces, id)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_that_come_are_counted_along() {
+        let mut draft = NeighborsDraft::default();
+        let key = |on: u32, last: u8| (InterfaceIndex(on), IpAddr::from([192, 0, 2, last]));
+        let comes = |last| Some(NeighborEntry::Static(MacAddr([2, 0, 0, 0, 0, last])));
+        draft.put(key(1, 1), comes(1), true);
+        draft.put(key(1, 2), comes(2), false);
+        assert_eq!(draft.coming(), 1, "the table has a place for what it knows");
+        draft.put(key(1, 1), comes(3), true);
+        assert_eq!(draft.coming(), 1, "another MAC address takes no other place");
+        draft.put(key(1, 1), None, true);
+        assert_eq!(draft.coming(), 0);
+        assert!(draft.get(key(1, 1)) == Some(None) && draft.get(key(1, 3)).is_none());
+        draft.put(key(1, 1), comes(1), true);
+        draft.put(key(2, 1), comes(1), true);
+        draft.interface_goes(InterfaceIndex(1));
+        assert_eq!(draft.coming(), 1);
+        assert!(draft.get(key(1, 1)).is_none() && draft.get(key(2, 1)) == Some(comes(1)));
+    }
 }

@@ -274,7 +274,7 @@ impl Planner<'_> {
                     Value::Mac(mac) if !last => Some(NeighborEntry::Static(mac)),
                     _ => None,
                 };
-                self.draft.neighbors.insert((*index, *address), fate);
+                self.put_neighbor((*index, *address), fate);
             }
             Object::Feature { interface, arc, feature } if last => {
                 self.draft.features.insert((*interface, arc.clone(), feature.clone()), false);
@@ -355,7 +355,7 @@ impl Planner<'_> {
             on_it.filter(|neighbor| F::address(*neighbor).is_some_and(orphan)).collect();
         for neighbor in orphans {
             self.control.claims.remove(&Object::Neighbor(index, neighbor));
-            self.draft.neighbors.insert((index, neighbor), None);
+            self.put_neighbor((index, neighbor), None);
         }
         Ok(())
     }
@@ -391,15 +391,20 @@ impl Planner<'_> {
         }
     }
 
+    fn put_neighbor(&mut self, key: (InterfaceIndex, IpAddr), fate: Option<NeighborEntry>) {
+        let unknown = self.control.router.neighbors().get(key.0, key.1).is_none();
+        self.draft.neighbors.put(key, fate, unknown);
+    }
+
     fn is_neighbor(&self, key: (InterfaceIndex, IpAddr)) -> bool {
-        match self.draft.neighbors.get(&key) {
+        match self.draft.neighbors.get(key) {
             Some(fate) => fate.is_some(),
             None => self.control.router.neighbors().get(key.0, key.1).is_some(),
         }
     }
 
     fn is_static(&self, key: (InterfaceIndex, IpAddr)) -> bool {
-        match self.draft.neighbors.get(&key) {
+        match self.draft.neighbors.get(key) {
             Some(fate) => matches!(fate, Some(NeighborEntry::Static(_))),
             None => {
                 let known = self.control.router.neighbors().get(key.0, key.1);
@@ -410,8 +415,8 @@ impl Planner<'_> {
 
     /// The MAC address of a neighbour, as it will be.
     fn mac_of(&self, key: (InterfaceIndex, IpAddr)) -> Option<MacAddr> {
-        match self.draft.neighbors.get(&key) {
-            Some(fate) => fate.as_ref().map(|(NeighborEntry::Static(mac) | NeighborEntry::Heard(mac))| *mac),
+        match self.draft.neighbors.get(key) {
+            Some(fate) => fate.map(|(NeighborEntry::Static(mac) | NeighborEntry::Heard(mac))| mac),
             None => self.control.router.neighbors().get(key.0, key.1)?.state.mac(),
         }
     }
@@ -441,15 +446,10 @@ impl Planner<'_> {
         let key = (index, address.into());
         let table = self.control.router.neighbors();
         let limit = table.settings().limit;
-        if !self.is_neighbor(key) {
-            let is_new = |(key, fate): &(&(InterfaceIndex, IpAddr), &Option<NeighborEntry>)| {
-                fate.is_some() && table.get(key.0, key.1).is_none()
-            };
-            if table.len() + self.draft.neighbors.iter().filter(is_new).count() >= limit {
-                return refuse(NeighborError::Full { limit });
-            }
+        if !self.is_neighbor(key) && table.len() + self.draft.neighbors.coming() >= limit {
+            return refuse(NeighborError::Full { limit });
         }
-        self.draft.neighbors.insert(key, Some(fate));
+        self.put_neighbor(key, Some(fate));
         Ok(())
     }
 }

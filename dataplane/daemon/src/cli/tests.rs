@@ -769,3 +769,30 @@ fn interfaces_come_and_go_in_one_change_with_what_is_on_them() {
     assert!(error.starts_with("FILE:3: interface 'pg0' is deleted by the same change"), "{error}");
     assert!(bed.text("show interface").contains("pg0.100"));
 }
+
+#[test]
+fn many_neighbours_come_and_go_in_turns_and_none_if_one_is_refused() {
+    let mut bed = bed();
+    bed.text("create loopback interface");
+    bed.text("set interface ip address loop0 10.1.0.1/16");
+    let known = |bed: &mut Bed| bed.json("show ip neighbors")["neighbors"].as_array().map_or(0, Vec::len);
+    bed.text("set ip neighbor-config ip4 limit 2000");
+    for (range, reason) in [
+        // The last of them is the broadcast address of the subnet.
+        ("loop0 10.1.255.0 02:00:00:00:00:01 static count 256", "10.1.255.255 cannot be a neighbour"),
+        ("loop0 255.255.255.0 02:00:00:00:00:01 count 300", "the addresses end before the count does"),
+        ("loop0 10.1.0.3 02:00:00:00:00:01 count 100 del", "10.1.0.3 is no neighbour on loop0"),
+    ] {
+        let error = bed.refusal(&format!("set ip neighbor {range}"));
+        assert!(error.message.contains(reason), "{range}: {error}");
+        assert_eq!(known(&mut bed), 0, "{range}");
+    }
+    bed.text("set ip neighbor loop0 10.1.0.3 02:00:00:00:00:01 static count 1000");
+    assert_eq!(known(&mut bed), 1000);
+    let error = bed.refusal("set ip neighbor loop0 10.1.100.0 02:00:00:00:00:01 count 1001");
+    assert!(error.message.contains("it has 2000 entries"), "{error}");
+    assert_eq!(known(&mut bed), 1000, "the table has no room for all of them");
+    bed.text("set ip neighbor del loop0 10.1.0.3 count 999");
+    assert!(bed.text("show ip neighbors").contains("10.1.3.234"), "the last one stays");
+    assert_eq!(known(&mut bed), 1);
+}

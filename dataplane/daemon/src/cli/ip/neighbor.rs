@@ -2,15 +2,17 @@
 //! `ip neighbor`, `set ip neighbor`, `show ip neighbors`, `clear ip neighbors`.
 
 use std::net::IpAddr;
+use std::ops::Range;
 
 use serde::Serialize;
-use weft_cli::{Args, CliError, Command, Reply};
-use weft_control::{ChangeSet, Object};
+use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
+use weft_control::{ChangeSet, Object, Owner, Purpose};
+use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::IpVersion;
-use weft_nodes::neighbor::NeighborState;
+use weft_nodes::neighbor::{NeighborError, NeighborState};
 
-use super::super::{center, change, complete_interface, interface, optional_interface, right, row};
+use super::super::{center, complete_interface, interface, optional_interface, refused, right, row};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -33,7 +35,7 @@ struct Views {
 pub fn commands() -> Vec<Command<Dataplane>> {
     let add = |path: &str| {
         complete_interface(
-            change(path, |dataplane, changes, args| set(dataplane, changes, args, true)),
+            Command::new(path, |dataplane, args| set(dataplane, args, true)).change(),
             &["static", "count", "del"],
         )
         .synopsis("<interface> <address> <mac> [static] [count <n>] [del]")
@@ -41,7 +43,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     };
     let del = |path: &str| {
         complete_interface(
-            change(path, |dataplane, changes, args| set(dataplane, changes, args, false)),
+            Command::new(path, |dataplane, args| set(dataplane, args, false)).change(),
             &["count"],
         )
         .synopsis("<interface> <address> [<mac>] [count <n>]")
@@ -75,14 +77,108 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     ]
 }
 
+/// Notes the neighbours of a file that is one change; else makes them, many in several turns, and none if one of them is refused.
+fn set(dataplane: &mut Dataplane, args: &mut Args<'_>, adds: bool) -> Result<Reply, CliError> {
+    if dataplane.collected().is_some() {
+        return dataplane.collect(|dataplane, collected| {
+            let wanted = read(dataplane, collected, args, adds)?;
+            wanted.note(collected, 0..wanted.count);
+            Ok(Reply::empty())
+        });
+    }
+    // No step, but the interface that is named: that it is still there is looked at with every portion.
+    let mut named = ChangeSet::new(Owner::CLI);
+    let wanted = read(dataplane, &mut named, args, adds)?;
+    if wanted.count <= PORTION {
+        wanted.note(&mut named, 0..wanted.count);
+        dataplane.change(&named, Purpose::Make).map_err(refused)?;
+        return Ok(Reply::empty());
+    }
+    let (mut purpose, mut done, mut coming) = (Purpose::Try, 0, 0);
+    let mut portion = move |dataplane: &mut Dataplane| {
+        let steps = done..wanted.count.min(done + PORTION);
+        let mut changes = named.clone();
+        wanted.note(&mut changes, steps.clone());
+        dataplane.change(&changes, purpose).map_err(|error| match (purpose, done) {
+            (Purpose::Make, 1..) => refused(format!("{error}; {done} neighbours before it are done")),
+            _ => refused(error),
+        })?;
+        done = steps.end;
+        let table = dataplane.router().neighbors();
+        if purpose == Purpose::Try && wanted.adds() {
+            coming += wanted.addresses(steps).filter(|it| table.get(wanted.index, *it).is_none()).count();
+            let limit = table.settings().limit;
+            if table.len() + coming > limit {
+                return Err(refused(NeighborError::Full { limit }));
+            }
+        }
+        match (purpose, done == wanted.count) {
+            (Purpose::Try, true) => (purpose, done) = (Purpose::Make, 0),
+            (Purpose::Make, true) => return Ok(true),
+            _ => {}
+        }
+        Ok(false)
+    };
+    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
+        let slice = Slice::begin();
+        while !slice.is_over() {
+            match portion(dataplane) {
+                Ok(false) => {}
+                Ok(true) => return Turn::Done(Ok(Reply::empty())),
+                Err(error) => return Turn::Done(Err(error)),
+            }
+        }
+        Turn::More
+    }))
+}
+
+/// Neighbours that are changed together, all of them or none; more are changed in several turns.
+const PORTION: u32 = 32;
+
+/// Neighbours with addresses, and MAC addresses, that follow each other.
+struct Wanted {
+    index: InterfaceIndex,
+    first: IpAddr,
+    count: u32,
+    what: What,
+}
+
+enum What {
+    Configured(MacAddr),
+    Told(MacAddr),
+    Deleted,
+}
+
+impl Wanted {
+    fn adds(&self) -> bool {
+        !matches!(self.what, What::Deleted)
+    }
+
+    fn addresses(&self, steps: Range<u32>) -> impl Iterator<Item = IpAddr> {
+        // All are addresses: the last one is.
+        steps.filter_map(|step| after(self.first, step))
+    }
+
+    /// Notes the changes of some of them.
+    fn note(&self, changes: &mut ChangeSet, steps: Range<u32>) {
+        for (step, address) in steps.clone().zip(self.addresses(steps)) {
+            match self.what {
+                What::Configured(mac) => changes.add_neighbor(self.index, address, following(mac, step)),
+                What::Told(mac) => changes.tell_neighbor(self.index, address, following(mac, step)),
+                What::Deleted => changes.delete(Object::Neighbor(self.index, address)),
+            }
+        }
+    }
+}
+
 /// The words of VPP, in any order; `adds`, unless one of them says otherwise. Whoever repeats the command that made a neighbour, with
 /// "del", says its MAC address too.
-fn set(
+fn read(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
     args: &mut Args<'_>,
     mut adds: bool,
-) -> Result<(), CliError> {
+) -> Result<Wanted, CliError> {
     let (mut index, mut first, mut mac) = (None, None, None);
     let (mut is_static, mut count) = (false, 1_u32);
     let most = dataplane.router().neighbors().settings().limit;
@@ -110,17 +206,14 @@ fn set(
     }
     let index = index.map_or_else(|| interface(args, dataplane, changes), Ok)?;
     let first = first.map_or_else(|| args.parse("IP address"), Ok)?;
-    for step in 0..count {
-        let address =
-            after(first, step).ok_or_else(|| args.reject("the addresses end before the count does"))?;
-        match mac {
-            Some(mac) if adds && is_static => changes.add_neighbor(index, address, following(mac, step)),
-            Some(mac) if adds => changes.tell_neighbor(index, address, following(mac, step)),
-            None if adds => drop(args.parse::<MacAddr>("MAC address")?),
-            _ => changes.delete(Object::Neighbor(index, address)),
-        }
-    }
-    Ok(())
+    after(first, count - 1).ok_or_else(|| args.reject("the addresses end before the count does"))?;
+    let what = match mac {
+        _ if !adds => What::Deleted,
+        Some(mac) if is_static => What::Configured(mac),
+        Some(mac) => What::Told(mac),
+        None => return Err(args.parse::<MacAddr>("MAC address").err().unwrap_or_else(|| args.unexpected())),
+    };
+    Ok(Wanted { index, first, count, what })
 }
 
 /// The address that is `step` after another.
