@@ -83,7 +83,30 @@ pub fn read_text(path: &Path, most: u64) -> Result<String, FileError> {
         .map_err(|error| FileError::NotText { path: path.to_owned(), at: error.utf8_error().valid_up_to() })
 }
 
-fn kind(found: std::fs::FileType) -> &'static str {
+/// Opens a file to append to it, and makes it if it is not there. A regular file, or a character device such as a terminal:
+/// what is looked at is what was opened, and neither opening nor writing waits for anybody. So the main thread may.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let refuse =
+        |found| io::Error::new(io::ErrorKind::InvalidInput, format!("it is {found}, not a regular file"));
+    let mut options = OpenOptions::new();
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let opened = options.create(true).append(true).custom_flags(flags).open(path);
+    let file = match opened {
+        // Of a FIFO that nobody reads, and of a socket.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            return Err(refuse(kind(std::fs::metadata(path)?.file_type())));
+        }
+        opened => opened?,
+    };
+    let found = file.metadata()?.file_type();
+    match found.is_file() || found.is_char_device() {
+        true => Ok(file),
+        false => Err(refuse(kind(found))),
+    }
+}
+
+/// What a file is, if it is no regular one.
+pub fn kind(found: std::fs::FileType) -> &'static str {
     match found {
         _ if found.is_dir() => "a directory",
         _ if found.is_fifo() => "a FIFO",
@@ -140,6 +163,28 @@ mod tests {
         std::fs::write(&file, b"ab\xff").unwrap();
         assert!(matches!(read_text(&file, 11), Err(FileError::NotText { at: 2, .. })));
         assert!(matches!(read(&folder.0.join("none"), 1), Err(FileError::Io { .. })));
+    }
+
+    #[test]
+    fn only_what_takes_lines_at_once_is_appended_to() {
+        let folder = Folder::new("append");
+        let fifo = folder.0.join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let said = |path: &Path| open_to_append(path).unwrap_err().to_string();
+        assert_eq!(said(&fifo), "it is a FIFO, not a regular file", "without a reader");
+        let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+        assert_eq!(said(&fifo), "it is a FIFO, not a regular file", "with a reader");
+        drop(reader);
+        let socket = folder.0.join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(said(&socket), "it is a socket, not a regular file");
+        assert!(open_to_append(&folder.0).is_err());
+        assert!(open_to_append(Path::new("/dev/null")).is_ok());
+        let file = folder.0.join("file");
+        for line in ["a", "b"] {
+            std::io::Write::write_all(&mut open_to_append(&file).unwrap(), line.as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "ab");
     }
 
     #[test]

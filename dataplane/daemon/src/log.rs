@@ -2,13 +2,13 @@
 //! The log: to standard error and a file, and the last lines in memory for `show logging`.
 //!
 //! The file is opened again on SIGHUP, so that logrotate(8) can move it away. A file that cannot be opened is a warning, as in VPP:
-//! a router without a log is better than none.
+//! a router without a log is better than none. So is one that is a FIFO or a socket: no line may wait for a reader.
 //!
 //! Only the main thread (and the helper that closes devices) logs; workers count instead.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
@@ -181,7 +181,7 @@ pub struct LogFile {
 
 impl LogFile {
     fn open(path: &Path) -> io::Result<File> {
-        OpenOptions::new().create(true).append(true).open(path)
+        weft_background::file::open_to_append(path)
     }
 
     /// Opens the file anew; if that fails, the old one is written to as before.

@@ -2,12 +2,14 @@
 //! The daemon as a process: its directory, its pid file, its signals.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_local;
+use weft_background::file;
 
 use crate::log::LogFile;
 
@@ -22,9 +24,20 @@ pub struct PidFile(PathBuf);
 impl PidFile {
     /// Writes it, over that of a process that has died.
     pub fn write(path: PathBuf) -> Result<PidFile> {
-        fs::write(&path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("write the pid file {}", path.display()))?;
+        PidFile::fill(&path).with_context(|| format!("write the pid file {}", path.display()))?;
         Ok(PidFile(path))
+    }
+
+    /// Of a regular file only: a device would be removed in the end, and a FIFO waits for its reader.
+    fn fill(path: &Path) -> io::Result<()> {
+        let mut file = file::open_to_append(path)?;
+        let found = file.metadata()?;
+        if !found.is_file() {
+            let found = file::kind(found.file_type());
+            return Err(io::Error::other(format!("it is {found}, not a regular file")));
+        }
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())
     }
 }
 
@@ -78,5 +91,26 @@ impl EndSignals {
             std::task::Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_replaces_an_old_one_and_is_a_regular_file() {
+        let path = std::env::temp_dir().join(format!("weft-pid-{}", std::process::id()));
+        fs::write(&path, "4000000000 and more than that\n").unwrap();
+        let written = PidFile::write(path.clone()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        drop(written);
+        assert!(!path.exists());
+        let refusal = |path: PathBuf| format!("{:#}", PidFile::write(path).err().unwrap());
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(refusal(path.clone()).contains("it is a FIFO, not a regular file"));
+        fs::remove_file(&path).unwrap();
+        assert!(refusal("/dev/null".into()).contains("it is a device, not a regular file"));
+        assert!(Path::new("/dev/null").exists());
     }
 }

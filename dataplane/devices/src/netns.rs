@@ -6,9 +6,10 @@
 //! The calling thread never changes its own namespace: work for another one runs on a helper thread
 //! that ends with it.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -45,7 +46,9 @@ impl NetNs {
     /// # Errors
     /// If the file can't be opened.
     pub fn open(path: &Path) -> Result<Self, NetNsError> {
-        let file = File::open(path).map_err(|source| NetNsError::Open { path: path.to_owned(), source })?;
+        // A FIFO in its place does not wait for its writer; it cannot be entered.
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = opened.map_err(|source| NetNsError::Open { path: path.to_owned(), source })?;
         Ok(Self { other: Some((file.into(), path.to_owned())) })
     }
 

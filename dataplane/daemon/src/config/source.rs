@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{self, Read},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -41,11 +42,11 @@ pub enum SourceError {
 }
 
 impl Source {
-    /// A file, or a pipe.
+    /// A file, or a pipe that was handed over. A FIFO is refused: whoever opens one waits for its writer, who may never come.
     pub fn read(path: &Path) -> Result<Self, SourceError> {
         let failed = |source| SourceError::Read { path: path.to_owned(), source };
         let mut bytes = Vec::new();
-        let file = fs::File::open(path).map_err(failed)?;
+        let file = open(path).map_err(failed)?;
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > LARGEST {
             return Err(SourceError::TooLarge(path.to_owned()));
@@ -96,6 +97,17 @@ impl Source {
     }
 }
 
+fn open(path: &Path) -> io::Result<fs::File> {
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let found = file.metadata()?.file_type();
+    // A pipe that was handed over has no name.
+    if found.is_fifo() && fs::canonicalize(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a FIFO, not a regular file"));
+    }
+    // Who types, or writes to a pipe, is waited for.
+    if found.is_file() { Ok(file) } else { fs::File::open(path) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +123,22 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(matches!(Source::read(&path), Err(SourceError::Read { .. })));
         assert!(matches!(Source::read(Path::new("/")), Err(SourceError::Read { .. })));
+        // Nobody writes to it, and nobody is waited for.
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let message = Source::read(&path).unwrap_err().to_string();
+        assert!(message.ends_with("it is a FIFO, not a regular file"), "{message}");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_that_was_handed_over_is_read() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            io::Write::write_all(&mut writer, b"unix { nodaemon }").unwrap();
+        });
+        assert_eq!(Source::read(Path::new(&path)).unwrap().text(), "unix { nodaemon }");
+        late.join().unwrap();
     }
 }
