@@ -80,7 +80,7 @@ fn make_parent(path: &Path) -> Result<()> {
 }
 
 /// The address to listen at. Whoever reaches it may do anything: there is no password.
-fn resolve(host: &str, port: u16) -> Result<SocketAddr> {
+pub(crate) fn resolve(host: &str, port: u16) -> Result<SocketAddr> {
     if host.is_empty() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }

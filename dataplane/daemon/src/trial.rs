@@ -14,9 +14,11 @@ use std::os::fd::BorrowedFd;
 use weft_control::{ChangeSet, Owner, Purpose};
 
 use crate::assembly::assemble_serving;
+use crate::cli_sockets::resolve;
 use crate::config::af_xdp::AfXdp;
 use crate::config::check::{self, Findings};
 use crate::config::interfaces::Common;
+use crate::config::unix::CliListen;
 use crate::config::{Config, Source, Span};
 use crate::error::sentence;
 use crate::log::Recent;
@@ -24,6 +26,7 @@ use crate::startup::{self, Misplaced};
 use crate::state::Dataplane;
 use crate::threads::Plan;
 use crate::topology::Topology;
+use crate::vplaned;
 
 /// Buffers of a pool: no packet will be there.
 const FEW: NonZeroU32 = NonZeroU32::new(1024).expect("not 0");
@@ -33,6 +36,16 @@ const LINES: usize = 1000;
 /// What is wrong with a configuration on this machine: what can be seen without starting, and what a start in memory meets.
 pub fn check(config: &Config, source: &Source, topology: &Topology) -> Findings {
     let mut found = check::machine(config, source, topology);
+    for listen in &config.unix.cli_listen {
+        if let CliListen::Tcp { host, port } = listen
+            && let Err(error) = resolve(host, *port)
+        {
+            found.error(format!("unix {{ cli-listen }}: {}", sentence(&error)));
+        }
+    }
+    if let Err(error) = vplaned::check(config) {
+        found.error(sentence(&error));
+    }
     start(config, source, topology, &mut found);
     found
 }

@@ -71,19 +71,28 @@ impl fmt::Debug for Keys {
 impl Keys {
     /// Reads our certificate, or makes one that bears our UUID.
     pub fn read_or_make(path: &Path, uuid: &Uuid) -> Result<Keys, CertificateError> {
-        let secret = secret_path(path);
-        if secret.exists() {
-            let text = read(&secret)?;
-            return Ok(Keys {
-                public: PublicKey(key(&secret, &text, "public-key")?),
-                secret: key(&secret, &text, "secret-key")?,
-            });
+        if let Some(keys) = Keys::read(path)? {
+            return Ok(keys);
         }
+        let secret = secret_path(path);
         let pair = zmq::CurveKeyPair::new().map_err(CertificateError::Make)?;
         let keys = Keys { public: PublicKey(pair.public_key), secret: pair.secret_key };
         write(path, 0o644, &keys.file(uuid, false)?)?;
         write(&secret, 0o600, &keys.file(uuid, true)?)?;
         Ok(keys)
+    }
+
+    /// Those of a certificate, if they have been made.
+    pub fn read(path: &Path) -> Result<Option<Keys>, CertificateError> {
+        let secret = secret_path(path);
+        if !secret.exists() {
+            return Ok(None);
+        }
+        let text = read(&secret)?;
+        Ok(Some(Keys {
+            public: PublicKey(key(&secret, &text, "public-key")?),
+            secret: key(&secret, &text, "secret-key")?,
+        }))
     }
 
     pub(super) fn secret(&self) -> &[u8] {

@@ -33,8 +33,8 @@ pub enum PageSize {
     Exactly(Bytes),
 }
 
-/// A pool of 2048-byte buffers then has 64 GiB.
-const MOST_BUFFERS: u32 = 1 << 25;
+/// As many as all pools together may have ([`weft_engine::buffer::MOST`]).
+const MOST_BUFFERS: u32 = weft_engine::buffer::MOST as u32;
 
 pub(super) const KEYS: &[Key<Buffers>] = &[
     key("buffers-per-numa", |buffers, words| set(&mut buffers.per_numa, count(words))),

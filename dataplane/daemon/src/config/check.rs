@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What can be known of a configuration on this machine without starting. `--check-config` asks for it ([`crate::trial::check`]).
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use weft_background::file;
+
+use super::unix::CliListen;
 use super::{Config, Position, Source, cpu::Workers};
 use crate::topology::Topology;
 
@@ -75,6 +79,9 @@ pub fn machine(config: &Config, source: &Source, topology: &Topology) -> Finding
     found
 }
 
+/// What a socket's address holds (`sun_path`), without the byte that ends it.
+const LONGEST_SOCKET: usize = 107;
+
 fn files(config: &Config, found: &mut Findings) {
     let unix = &config.unix;
     let folder = |path: &Path| path.parent().is_none_or(|folder| folder.is_dir());
@@ -85,6 +92,21 @@ fn files(config: &Config, found: &mut Findings) {
     {
         let place = log.parent().unwrap_or(&log).display();
         found.warning(format!("unix {{ log }}: there is no folder {place}, so there will be no log"));
+    }
+    let kind = |path: &Path| path.metadata().ok().map(|found| found.file_type());
+    if let Some(log) = unix.log.as_ref().map(|log| unix.in_runtime_dir(log))
+        && let Some(is) = kind(&log)
+        && !(is.is_file() || is.is_char_device())
+    {
+        let (path, is) = (log.display(), file::kind(is));
+        found.warning(format!("unix {{ log }}: {path} is {is}, not a regular file, so there will be no log"));
+    }
+    if let Some(pidfile) = unix.pidfile.as_ref().map(|path| unix.in_runtime_dir(path))
+        && let Some(is) = kind(&pidfile)
+        && !is.is_file()
+    {
+        let (path, is) = (pidfile.display(), file::kind(is));
+        found.error(format!("unix {{ pidfile }}: {path} is {is}, not a regular file"));
     }
     if let Some(pidfile) = unix.pidfile.as_ref().map(|path| unix.in_runtime_dir(path))
         && !in_runtime_dir(&pidfile)
@@ -98,6 +120,20 @@ fn files(config: &Config, found: &mut Findings) {
         ("statseg { socket-name }", &config.statseg.socket),
         ("socksvr { socket-name }", &config.socksvr.socket),
     ];
+    let listen = unix.cli_listen.iter().filter_map(|listen| match listen {
+        CliListen::Path(path) => Some(("unix { cli-listen }", path)),
+        CliListen::Tcp { .. } => None,
+    });
+    for (setting, path) in sockets.into_iter().chain(listen.clone()) {
+        let path = unix.in_runtime_dir(path);
+        let length = path.as_os_str().len();
+        if length > LONGEST_SOCKET {
+            found.error(format!(
+                "{setting}: the path of a socket has at most {LONGEST_SOCKET} bytes, found {length}: {}",
+                path.display()
+            ));
+        }
+    }
     for (setting, path) in sockets {
         let path = unix.in_runtime_dir(path);
         if !in_runtime_dir(&path) && !folder(&path) {
@@ -157,6 +193,43 @@ mod tests {
         assert_eq!(findings("unix { runtime-dir /nowhere log log }"), Findings::default());
         let found = findings("interfaces { af_xdp no-such-nic }");
         assert!(found.errors.is_empty() && found.warnings[0].text.contains("no-such-nic"), "{found:?}");
+    }
+
+    #[test]
+    fn paths_and_addresses_that_the_start_cannot_use_are_found() {
+        let long = format!("/tmp/{}", "x".repeat(103));
+        for (text, error) in [
+            ("unix { cli-listen 300.1.1.1:99 }", "unix { cli-listen }: cli-listen 300.1.1.1:99: "),
+            ("unix { pidfile /tmp }", "unix { pidfile }: /tmp is a directory, not a regular file"),
+            ("unix { pidfile /dev/null }", "unix { pidfile }: /dev/null is a device, not a regular file"),
+            (
+                "interfaces { tap t { host-ns nosuchns } }",
+                "interfaces { tap t { host-ns } }: network namespace ",
+            ),
+            (
+                "vplaned { authentication elliptic-curve certificate /nowhere/c controller-certificate /nowhere/d }",
+                "vplaned: authentication elliptic-curve: ",
+            ),
+        ] {
+            let found = findings(text);
+            assert!(found.errors.len() == 1 && found.errors[0].text.starts_with(error), "{text}: {found:?}");
+        }
+        for setting in
+            ["unix { weftctl-listen", "unix { cli-listen", "statseg { socket-name", "socksvr { socket-name"]
+        {
+            let found = findings(&format!("{setting} {long} }}"));
+            let error =
+                format!("{setting} }}: the path of a socket has at most 107 bytes, found 108: {long}");
+            assert_eq!(texts(&found.errors), [error], "{setting}");
+            assert_eq!(findings(&format!("{setting} {} }}", &long[..107])), Findings::default(), "{setting}");
+        }
+        let found = findings("unix { log /dev }");
+        assert_eq!(
+            texts(&found.warnings),
+            ["unix { log }: /dev is a directory, not a regular file, so there will be no log"]
+        );
+        assert!(found.errors.is_empty());
+        assert_eq!(findings("unix { log /dev/null }"), Findings::default());
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn buffers() {
     assert_eq!(all, expected);
     assert_eq!(read("page-size default-hugepage").page_size, PageSize::DefaultHuge);
     for (text, complaint) in [
-        ("buffers-per-numa 0", "1:28: error: expected number of buffers from 1 to 33554432, found \"0\""),
+        ("buffers-per-numa 0", "1:28: error: expected number of buffers from 1 to 16777216, found \"0\""),
         ("default data-size 9000", "1:29: error: expected 2048, found \"9000\""),
         (
             "default datasize 2048",
@@ -477,7 +477,7 @@ proptest! {
         main in 0u32..=1023,
         workers in prop::collection::btree_set(0u32..=1023, 1..20),
         as_mask: bool,
-        buffers in 1u32..=1 << 25,
+        buffers in 1u32..=1 << 24,
         limits in prop::array::uniform10(1u32..=10_000),
     ) {
         prop_assume!(!workers.contains(&main));

@@ -13,6 +13,7 @@ use weft_control::{Described, Opened};
 use weft_devices::af_xdp::device::XdpDevice;
 use weft_devices::closing::HostKey;
 use weft_devices::netdev;
+use weft_devices::netns::NetNs;
 use weft_devices::tap::device::{HostTap, TAP, TapDevice};
 use weft_devices::tap::input::Side;
 use weft_devices::tap::output::{TAP_OUTPUT, TapOutput};
@@ -71,9 +72,16 @@ impl Settings for interfaces::Tap {
     }
 
     fn check(&self, _: usize, found: &mut Findings) {
-        // One in another namespace cannot be seen from here.
-        if self.host_namespace.is_none() {
-            free_for_tap(&self.host_name, &format!("tap {}", self.common.name.as_str()), found);
+        let name = self.common.name.as_str();
+        let host = host_key(&self.host_name, self.host_namespace.as_deref());
+        match host.namespace() {
+            None => free_for_tap(&self.host_name, &format!("tap {name}"), found),
+            // What is in it cannot be seen from here.
+            Some(namespace) => {
+                if let Err(error) = NetNs::open(namespace) {
+                    found.error(format!("interfaces {{ tap {name} {{ host-ns }} }}: {error}"));
+                }
+            }
         }
     }
 }

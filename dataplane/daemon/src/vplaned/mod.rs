@@ -44,6 +44,7 @@ use crate::plugins::Plugins;
 use crate::state::Dataplane;
 
 pub use self::console::console;
+pub(crate) use self::task::check;
 
 /// Topics that every vplaned publishes, of what stays with the kernel: no news on a healthy start.
 const HARMLESS_TOPICS: [&str; 1] = ["tc_qdisc"];

@@ -8,7 +8,7 @@ use std::future::pending;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::task::yield_now;
 use weft_vplaned::broker::{Broker, BrokerEvent};
 use weft_vplaned::client::{Client, Target};
@@ -31,6 +31,22 @@ const STALE: Duration = Duration::from_secs(60);
 const CONSOLE: &str = "vplaned-console.sock";
 /// How often ports and links are looked at.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// What of [`open`] is known without making anything. `authentication elliptic-curve` makes its own keys, but not the folder for
+/// them, nor those of the controller.
+pub fn check(config: &Config) -> Result<()> {
+    let Some(section) = &config.vplaned else { return Ok(()) };
+    let settings = section.settings().context("vplaned")?;
+    let Some(authentication) = &settings.authentication else { return Ok(()) };
+    let of = "vplaned: authentication elliptic-curve";
+    require_curve().context(of)?;
+    if Keys::read(&authentication.certificate).context(of)?.is_none() {
+        let folder = authentication.certificate.parent().filter(|folder| *folder != Path::new(""));
+        let lacks = folder.filter(|folder| !folder.is_dir());
+        lacks.map_or(Ok(()), |folder| Err(anyhow!("there is no folder {}", folder.display()))).context(of)?;
+    }
+    PublicKey::read(&authentication.controller).map(drop).context(of)
+}
 
 /// A session before its first message.
 pub struct Opened {

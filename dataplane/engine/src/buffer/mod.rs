@@ -52,6 +52,9 @@ impl Default for BufferConfig {
     }
 }
 
+/// Buffers of all pools together.
+pub const MOST: usize = 1 << 24;
+
 /// Why there are no buffers.
 #[derive(Debug, thiserror::Error)]
 pub enum BufferError {
@@ -117,7 +120,7 @@ impl Buffers {
             return Err(BufferError::TooFew(smallest));
         }
         let total: usize = config.pools.iter().map(|(_, count)| count).sum();
-        if total > 1 << 24 {
+        if total > MOST {
             return Err(BufferError::TooMany(total));
         }
         let map = |bytes: usize| {
