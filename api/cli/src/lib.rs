@@ -41,6 +41,6 @@ pub use args::Args;
 pub use atomic::{Atomic, End, RefusedSteps};
 pub use complete::{Candidate, Completion};
 pub use error::CliError;
-pub use reply::{Later, Reply, Slice, Turn};
+pub use reply::{Later, Part, Reply, Slice, Turn};
 pub use tree::{Command, CommandTree};
 pub use weft_background::Rights;

@@ -21,7 +21,8 @@
 //!   connection is closed, since the rest of it cannot be told from the next request. Responses
 //!   have no bound.
 //! - Requests of one connection are answered in order. The server reads the next one when the
-//!   client has taken the answer, so a client that does not read costs at most one answer.
+//!   client has taken the answer, so a client that does not read costs at most one answer. A very long
+//!   answer is sent while it is made; should it not come to its end, the connection ends within its line.
 //! - `position` counts bytes from the start of `command`.
 //! - A refusal before the greeting (version, too many clients) is `{"ok":false,"error":{...}}`,
 //!   and the connection is closed.
@@ -143,6 +144,46 @@ impl Response {
 
     pub fn error(id: Option<u64>, error: CliError) -> Self {
         Self { id, ok: false, error: Some(error), ..Self::default() }
+    }
+}
+
+/// A [`Response`] that is sent while its answer is made: the same bytes on the wire.
+#[cfg(feature = "server")]
+pub(crate) struct Frame {
+    id: u64,
+    json: bool,
+    begun: bool,
+}
+
+#[cfg(feature = "server")]
+impl Frame {
+    pub fn new(id: u64, json: bool) -> Frame {
+        Frame { id, json, begun: false }
+    }
+
+    pub fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// What is sent for the next part.
+    pub fn part(&mut self, part: &dyn crate::reply::Part) -> serde_json::Result<Vec<u8>> {
+        let mut line = String::new();
+        if !std::mem::replace(&mut self.begun, true) {
+            let member = if self.json { "\"json\":" } else { "\"text\":\"" };
+            line = format!("{{\"id\":{},\"ok\":true,{member}", self.id);
+        }
+        if self.json {
+            line += &part.json()?;
+        } else {
+            let quoted = serde_json::to_string(&part.text())?;
+            line += &quoted[1..quoted.len() - 1];
+        }
+        Ok(line.into_bytes())
+    }
+
+    /// What is sent after the last one.
+    pub fn end(&self) -> &'static [u8] {
+        if self.json { b"}\n" } else { b"\"}\n" }
     }
 }
 

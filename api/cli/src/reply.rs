@@ -6,10 +6,15 @@
 //! A command that takes long gives way: its answer is work ([`Reply::in_turns`]) that whoever runs the command does a turn at a
 //! time, and between two turns others have theirs. No turn takes longer than [`SLICE`], and nothing of the state is held between
 //! two of them, since anything may have changed. What such a command answers is long too, so it is rendered on another thread.
+//!
+//! An answer that grows with a table which strangers fill is made in parts ([`Reply::in_parts`]): a server that sends a part before
+//! it asks for the next one ([`Reply::stream`]) keeps one part, however long the answer is. Who needs the whole (a command file, an
+//! API, a pager) gets it up to [`MOST_COLLECTED`], and all such answers together are no more than [`MOST_OF_ALL`].
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -19,6 +24,19 @@ use crate::error::CliError;
 
 /// How long a turn of a long command takes, about.
 pub const SLICE: Duration = Duration::from_millis(4);
+
+/// Bytes of an answer in parts that is kept whole.
+pub const MOST_COLLECTED: usize = 8 << 20;
+/// Bytes of all of them together.
+pub const MOST_OF_ALL: usize = 64 << 20;
+
+/// A part of an answer: whole lines of its text, and what follows the other parts of its JSON.
+pub trait Part: Send {
+    fn text(&self) -> String;
+    fn json(&self) -> serde_json::Result<String>;
+    /// Bytes of memory, about.
+    fn size(&self) -> usize;
+}
 
 /// What a command has to say.
 pub struct Reply(Content);
@@ -36,6 +54,95 @@ struct Work {
     turn: DoTurn,
     /// Who waits for it, if it asks.
     audience: Option<Audience>,
+    /// Where the parts of its answer are put, if it has some.
+    parts: Option<Parts>,
+}
+
+/// The parts of an answer on their way from the work that makes them.
+#[derive(Clone)]
+pub(crate) struct Parts(Rc<Shelf>);
+
+struct Shelf {
+    /// Whether somebody takes each part before the next one is made.
+    taken: Cell<bool>,
+    kept: RefCell<Collected>,
+}
+
+impl Parts {
+    fn new() -> Parts {
+        let kept = RefCell::new(Collected { parts: Vec::new(), size: 0 });
+        Parts(Rc::new(Shelf { taken: Cell::new(false), kept }))
+    }
+
+    /// The part that was made by the last turn.
+    pub fn take(&self) -> Option<Box<dyn Part>> {
+        self.0.kept.borrow_mut().parts.pop()
+    }
+
+    fn put(&self, part: Box<dyn Part>) -> Result<(), CliError> {
+        let mut kept = self.0.kept.borrow_mut();
+        if !self.0.taken.get() {
+            kept.account(part.size())?;
+        }
+        kept.parts.push(part);
+        Ok(())
+    }
+
+    /// What is left when all parts are made.
+    fn rest(&self) -> Reply {
+        match self.0.taken.get() {
+            true => Reply::empty(),
+            false => Reply(Content::Answer(Box::new(
+                self.0.kept.replace(Collected { parts: Vec::new(), size: 0 }),
+            ))),
+        }
+    }
+}
+
+/// Parts that are kept until all are there.
+struct Collected {
+    parts: Vec<Box<dyn Part>>,
+    /// Their bytes, as they count in [`ALL`].
+    size: usize,
+}
+
+/// Bytes of all that is [`Collected`].
+static ALL: AtomicUsize = AtomicUsize::new(0);
+
+impl Collected {
+    fn account(&mut self, size: usize) -> Result<(), CliError> {
+        if self.size + size > MOST_COLLECTED {
+            return Err(CliError::new(format!(
+                "the answer is longer than {} MiB, which is the most here: ask for less of it, or by weftctl or a pipe into vppctl",
+                MOST_COLLECTED >> 20
+            )));
+        }
+        if ALL.fetch_add(size, Relaxed) + size > MOST_OF_ALL {
+            ALL.fetch_sub(size, Relaxed);
+            return Err(CliError::new(format!(
+                "long answers for others take {} MiB, which is the most: try again later, or ask for less",
+                MOST_OF_ALL >> 20
+            )));
+        }
+        self.size += size;
+        Ok(())
+    }
+}
+
+impl Drop for Collected {
+    fn drop(&mut self) {
+        ALL.fetch_sub(self.size, Relaxed);
+    }
+}
+
+impl Answer for Collected {
+    fn text(&self) -> String {
+        self.parts.iter().map(|part| part.text()).collect()
+    }
+
+    fn json(&self) -> serde_json::Result<Box<RawValue>> {
+        RawValue::from_string(self.parts.iter().map(|part| part.json()).collect::<serde_json::Result<_>>()?)
+    }
 }
 
 /// Whether somebody still waits for an answer. Work that consists of many commands asks, and ends between two of them.
@@ -192,6 +299,34 @@ impl Reply {
         Self::work(None, turn)
     }
 
+    /// As [`Reply::in_turns`], with an answer of any length: each turn gives a part of it, and `None` after the last one. There is
+    /// at least one part, and all of them make one text and one JSON value.
+    pub fn in_parts<C: 'static>(
+        mut next: impl FnMut(&mut C) -> Result<Option<Box<dyn Part>>, CliError> + 'static,
+    ) -> Self {
+        let parts = Parts::new();
+        let shelf = parts.clone();
+        let mut reply = Self::work(None, move |state| match next(state) {
+            Ok(Some(part)) => match shelf.put(part) {
+                Ok(()) => Turn::More,
+                Err(error) => Turn::Done(Err(error)),
+            },
+            Ok(None) => Turn::Done(Ok(shelf.rest())),
+            Err(error) => Turn::Done(Err(error)),
+        });
+        if let Content::Work(work) = &mut reply.0 {
+            work.parts = Some(parts);
+        }
+        reply
+    }
+
+    /// For who takes each part of the answer before the next turn; the work answers nothing in the end. `None`: it has no parts.
+    pub(crate) fn stream(&self) -> Option<Parts> {
+        let Content::Work(Work { parts: Some(parts), .. }) = &self.0 else { return None };
+        parts.0.taken.set(true);
+        Some(parts.clone())
+    }
+
     /// As [`Reply::in_turns`]; the work asks `audience` whether somebody still waits for its answer.
     pub(crate) fn in_turns_for<C: 'static>(
         audience: &Audience,
@@ -205,7 +340,7 @@ impl Reply {
             Some(state) => turn(state),
             None => Turn::Done(Err(CliError::new("this command belongs to another program"))),
         });
-        Self(Content::Work(Work { turn, audience }))
+        Self(Content::Work(Work { turn, audience, parts: None }))
     }
 
     /// Nobody waits for the answer any more. A command that has begun is finished all the same, one of a file as well; those
@@ -305,6 +440,57 @@ mod tests {
         assert_eq!(both.to_text(), "weft 0.1\nweft 0.1\n");
         let json = both.to_json().unwrap();
         assert_eq!(json.get(), r#"[{"name":"weft","minor":1},{"name":"weft","minor":1}]"#);
+    }
+
+    struct Chunk(&'static str, usize);
+
+    impl Part for Chunk {
+        fn text(&self) -> String {
+            format!("{}\n", self.0)
+        }
+
+        fn json(&self) -> serde_json::Result<String> {
+            Ok(self.0.to_owned())
+        }
+
+        fn size(&self) -> usize {
+            self.1
+        }
+    }
+
+    fn chunks(count: usize, size: usize) -> Reply {
+        let mut words = [vec!["[0"], vec![",1"; count], vec!["]"]].concat().into_iter();
+        Reply::in_parts(move |_: &mut u32| {
+            Ok(words.next().map(|word| Box::new(Chunk(word, size)) as Box<dyn Part>))
+        })
+    }
+
+    #[test]
+    fn parts_are_one_answer_or_taken_one_by_one() {
+        let state = &mut 0u32;
+        assert_eq!(chunks(2, 1).finish(state).unwrap().to_text(), "[0\n,1\n,1\n]\n");
+        assert_eq!(chunks(2, 1).finish(state).unwrap().to_json().unwrap().get(), "[0,1,1]");
+        // Far more than may be kept, and never more than one part is.
+        let mut work = chunks(100, MOST_COLLECTED);
+        let (parts, mut json) = (work.stream().unwrap(), String::new());
+        while let Turn::More = work.turn(state) {
+            json += &parts.take().expect("a turn is a part").json().unwrap();
+            assert!(parts.take().is_none());
+        }
+        assert_eq!(json, format!("[0{}]", ",1".repeat(100)));
+    }
+
+    #[test]
+    fn what_is_kept_whole_has_a_bound_each_and_together() {
+        let state = &mut 0u32;
+        let refused = |reply: Result<Reply, CliError>| reply.err().expect("it is too long").message;
+        assert!(refused(chunks(8, MOST_COLLECTED / 8).finish(state)).contains("longer than 8 MiB"));
+        let half = || chunks(0, MOST_COLLECTED / 2);
+        let kept: Vec<Reply> = (0..64).map_while(|_| half().finish(&mut 0u32).ok()).collect();
+        assert!((4..=8).contains(&kept.len()), "{}", kept.len());
+        assert!(refused(half().finish(state)).contains("for others take 64 MiB"));
+        drop(kept);
+        assert!(half().finish(state).is_ok());
     }
 
     #[test]

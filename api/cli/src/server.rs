@@ -7,7 +7,8 @@
 //!
 //! No client can hold up the thread: each has its own task, which reads the next request only when
 //! the last answer is gone, and gives up on a client that takes nothing for
-//! [`Options::write_timeout`]. So a client costs at most one request and one answer of memory.
+//! [`Options::write_timeout`]. So a client costs at most one request and one answer of memory, and one part of an answer that is
+//! made in parts: the next part is made when the client has taken the last one.
 
 use std::{cell::RefCell, fmt, io, net::SocketAddr, path::Path, rc::Rc, time::Duration};
 
@@ -263,9 +264,23 @@ impl Session {
             Ok(line) => return Ok(Ok(line)),
             Err(waiting) => waiting,
         };
+        waiting.stream();
+        let mut frame = protocol::Frame::new(id, json);
         let mut gone = false;
         loop {
             let pause = match waiting.poll() {
+                Next::Part(part) => {
+                    let words = frame.part(part.as_ref())?;
+                    drop(part);
+                    // Whoever does not read makes room for others.
+                    self.ticket.set_busy(false);
+                    self.send_line(&words).await?;
+                    self.ticket.set_busy(true);
+                    None
+                }
+                // There is no place for an error in the middle of an answer.
+                Next::Ready(Err(error)) if frame.is_begun() => return Err(io::Error::other(error)),
+                Next::Ready(Ok(_)) if frame.is_begun() => return Ok(Ok(Ok(frame.end().to_vec()))),
                 Next::Ready(_) if gone => return Err(io::ErrorKind::ConnectionAborted.into()),
                 Next::Ready(answer) => return Ok(answer),
                 Next::Turn => None,

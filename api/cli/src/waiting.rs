@@ -2,8 +2,9 @@
 //! An answer that is not there at once: the thread that commands run on waits for nothing, so whoever serves the client comes back
 //! for it. Main thread, as all servers.
 //!
-//! There are three kinds: one that somebody gives later (`Reply::later`), work that is done a turn at a time (`Reply::in_turns`),
-//! and a long answer that another thread puts into words.
+//! There are four kinds: one that somebody gives later (`Reply::later`), work that is done a turn at a time (`Reply::in_turns`), a
+//! long answer that another thread puts into words, and one that is made in parts (`Reply::in_parts`): each is given away before
+//! the next one is made.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use weft_background::Background;
 
 use crate::{
     error::CliError,
-    reply::{Later, Rendering, Reply, Turn},
+    reply::{Later, Part, Parts, Rendering, Reply, Turn},
     server::Service,
 };
 
@@ -24,6 +25,8 @@ const SOON: Duration = Duration::from_millis(2);
 pub(crate) enum Next<T> {
     /// The answer, given once.
     Ready(Result<T, CliError>),
+    /// A part of the answer, for who asked for parts; what is ready in the end has the words of an empty answer.
+    Part(Box<dyn Part>),
     /// To ask again, after others have had their turn.
     Turn,
     /// To ask again after this time.
@@ -38,6 +41,8 @@ pub(crate) struct Waiting<'s, T> {
     /// Until it is used.
     render: Option<Render<T>>,
     stage: Stage<T>,
+    /// The parts of the answer, if they are taken one by one.
+    parts: Option<Parts>,
 }
 
 enum Stage<T> {
@@ -59,7 +64,19 @@ impl<'s, T: Send + 'static> Waiting<'s, T> {
             None if reply.is_work() => Stage::Work(reply),
             None => return Ok(render(&reply.rendering())),
         };
-        Err(Waiting { service, render: Some(Box::new(render)), stage })
+        Err(Waiting { service, render: Some(Box::new(render)), stage, parts: None })
+    }
+
+    /// Takes the answer in parts, if it is made in parts ([`Next::Part`]).
+    pub fn stream(&mut self) {
+        if let Stage::Work(work) = &self.stage {
+            self.parts = work.stream();
+        }
+    }
+
+    /// Whether it gives its answer in parts.
+    pub fn is_streaming(&self) -> bool {
+        self.parts.is_some()
     }
 
     /// Whether the command goes on when somebody leaves: what changes something a turn at a time is finished ([`Reply::leave`]).
@@ -93,12 +110,15 @@ impl<'s, T: Send + 'static> Waiting<'s, T> {
                         self.stage = Stage::Work(reply);
                         return Next::Turn;
                     }
+                    if self.is_streaming() {
+                        return Next::Ready(self.render().map(|render| render(&reply.rendering())));
+                    }
                     self.put_into_words(reply.rendering())
                 }
                 Turn::Done(Err(error)) => Next::Ready(Err(error)),
                 Turn::More => {
                     self.stage = Stage::Work(work);
-                    Next::Turn
+                    self.parts.as_ref().and_then(Parts::take).map_or(Next::Turn, Next::Part)
                 }
                 Turn::Waits => {
                     self.stage = Stage::Work(work);

@@ -11,13 +11,16 @@ use std::{
     },
     path::{Path, PathBuf},
     rc::Rc,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use weft_cli::{
-    Candidate, CliError, Command, CommandTree, Completion, Later, Reply, Rights, Turn,
+    Candidate, CliError, Command, CommandTree, Completion, Later, Part, Reply, Rights, Turn,
     client::{Client, ClientError, Output},
     protocol::LONGEST_REQUEST,
     server::{BindError, Options, Peer, Server, Service, Shared},
@@ -30,8 +33,40 @@ struct Daemon {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Bytes of all parts that were made, of all daemons.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
+/// A part of the answer to `show parts N`: 64 KiB of a string, or what begins and ends it.
+struct Dots(&'static str, usize);
+
+impl Part for Dots {
+    fn text(&self) -> String {
+        format!("\"{}\"\n", ".".repeat(self.1))
+    }
+
+    fn json(&self) -> serde_json::Result<String> {
+        Ok(format!("{}{}", self.0, ".".repeat(self.1)))
+    }
+
+    fn size(&self) -> usize {
+        self.1
+    }
+}
+
 fn tree() -> CommandTree<u64> {
     let mut tree = CommandTree::new();
+    tree.add(Command::new("show parts", |_, args| {
+        let number: usize = args.parse("number")?;
+        args.finish()?;
+        let quotes = || vec![("\"", 0)];
+        let mut parts = [quotes(), vec![("", 64 << 10); number], quotes()].concat().into_iter();
+        Ok(Reply::in_parts(move |_: &mut u64| {
+            let part = parts.next().map(|(quote, size)| Box::new(Dots(quote, size)) as Box<dyn Part>);
+            MADE.fetch_add(part.as_ref().map_or(0, |part| part.size()), Relaxed);
+            Ok(part)
+        }))
+    }))
+    .unwrap();
     let add = Command::new("add", |sum: &mut u64, args| {
         let number: u64 = args.parse("number")?;
         args.finish()?;
@@ -266,6 +301,53 @@ fn large_answers_arrive_whole() {
     match daemon.client().run("show bytes 20000000", false).unwrap() {
         Output::Text(text) => assert_eq!(text.len(), 20_000_001),
         Output::Json(_) => panic!("text was asked for"),
+    }
+}
+
+#[test]
+fn an_answer_in_parts_arrives_whole_and_is_made_as_it_is_read() {
+    let patience = Duration::from_secs(2);
+    let daemon = Daemon::start("parts", Options { write_timeout: patience, ..options() });
+    let mut quick = daemon.client();
+    for number in [0, 1, 100] {
+        let command = format!("show parts {number}");
+        match (quick.run(&command, false).unwrap(), quick.run(&command, true).unwrap()) {
+            (Output::Text(text), Output::Json(json)) => {
+                assert_eq!(text.len(), number * ((64 << 10) + 3) + 6);
+                assert_eq!(json, format!("\"{}\"", ".".repeat(number * (64 << 10))));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // 6 GB for each of eight who do not read.
+    let before = MADE.load(Relaxed);
+    let idle: Vec<UnixStream> = (0..8)
+        .map(|i| {
+            let mut stream = UnixStream::connect(&daemon.path).unwrap();
+            let ask = format!("{{\"id\":1,\"command\":\"show parts 100000\",\"json\":{}}}\n", i % 2 == 0);
+            write!(stream, "{{\"protocol\":1,\"program\":\"idle 1\"}}\n{ask}").unwrap();
+            stream
+        })
+        .collect();
+    let end = std::time::Instant::now() + Duration::from_millis(500);
+    let mut longest = Duration::ZERO;
+    while std::time::Instant::now() < end {
+        let asked = std::time::Instant::now();
+        assert!(quick.run("add 1", false).is_ok());
+        longest = longest.max(asked.elapsed());
+    }
+    assert!(longest < Duration::from_millis(50), "somebody waited for {longest:?}");
+    // What the sockets hold, and a part each.
+    let made = MADE.load(Relaxed) - before;
+    assert!((8 * (64 << 10)..8 << 20).contains(&made), "{made} bytes were made for nobody");
+    // They are cut off within their answer.
+    thread::sleep(2 * patience);
+    for mut stream in idle {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer);
+        assert!(end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+        assert!(answer.len() < 1 << 20, "got {} bytes", answer.len());
     }
 }
 

@@ -8,14 +8,17 @@ use std::{
     os::unix::net::UnixStream,
     path::PathBuf,
     rc::Rc,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use proptest::prelude::*;
 use weft_cli::{
-    Candidate, Command, CommandTree, Completion, Reply,
+    Candidate, Command, CommandTree, Completion, Part, Reply,
     server::{Service, Shared},
     vppctl::{
         Options, PREAMBLE, Session, Shell,
@@ -23,8 +26,39 @@ use weft_cli::{
     },
 };
 
+/// Parts that were made, of all daemons.
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
+/// A part of the answer to `show parts N`: 64 KiB.
+struct Dots;
+
+impl Part for Dots {
+    fn text(&self) -> String {
+        format!("{}\n", ".".repeat((64 << 10) - 2))
+    }
+
+    fn json(&self) -> serde_json::Result<String> {
+        Ok(String::new())
+    }
+
+    fn size(&self) -> usize {
+        64 << 10
+    }
+}
+
 fn tree() -> CommandTree<u64> {
     let mut tree = CommandTree::new();
+    let parts = Command::new("show parts", |_: &mut u64, args| {
+        let mut left: usize = args.parse("number")?;
+        args.finish()?;
+        Ok(Reply::in_parts(move |_: &mut u64| {
+            let Some(less) = left.checked_sub(1) else { return Ok(None) };
+            left = less;
+            MADE.fetch_add(1, Relaxed);
+            Ok(Some(Box::new(Dots) as Box<dyn Part>))
+        }))
+    });
+    tree.add(parts).unwrap();
     let show = |text: &'static str| {
         move |_: &mut u64, args: &mut weft_cli::Args<'_>| {
             args.finish()?;
@@ -114,7 +148,7 @@ fn commands_from_a_pipe() {
     assert_eq!((said(&output).as_str(), closed), ("weft 1\r\n<NUL><NUL>none\r\n<NUL>", true));
     assert_eq!(
         dialogue(&[VPPCTL, b"show verion\n"]),
-        "show: unknown input `verion'\r\nunknown word \"verion\", expected errors, lines or version (did you mean \
+        "show: unknown input `verion'\r\nunknown word \"verion\", expected errors, lines, parts or version (did you mean \
          \"version\"?)\r\n<NUL>"
     );
     let (output, closed) = talk(quiet(), &[VPPCTL, b"show errors\nshow version", b"quit\n"]);
@@ -431,6 +465,45 @@ fn all_answers_are_there_before_the_end() {
         sending.join().unwrap();
         let answers = output[PREAMBLE.len()..].split(|byte| *byte == 0);
         assert_eq!(answers.filter(|each| *each == text.as_bytes()).count(), commands, "{last:?}");
+    }
+}
+
+#[test]
+fn an_answer_in_parts_is_made_as_it_is_read() {
+    let daemon = Daemon::start("parts", 20);
+    assert_eq!(one_shot(daemon.connect(), "show parts 3").len(), 3 * (64 << 10));
+    let before = MADE.load(Relaxed);
+    let idle: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = daemon.connect();
+            stream.write_all(&[VPPCTL, b"show parts 100000\n"].concat()).unwrap();
+            stream
+        })
+        .collect();
+    // Until they are let go, for which half a second is set.
+    for mut stream in idle {
+        assert_eq!(one_shot(daemon.connect(), "show version"), "weft 1\r\n");
+        stream.set_nonblocking(true).unwrap();
+        let gone = |_: &usize| {
+            thread::sleep(Duration::from_millis(10));
+            stream.write(b" ").is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        };
+        assert!((0..2000).find(gone).is_some(), "a client that reads nothing is let go");
+    }
+    // The 4 MiB that are kept for a client, what its socket holds, and a part.
+    let made = MADE.load(Relaxed) - before;
+    assert!((8..8 * (64 + 16)).contains(&made), "{made} parts were made for nobody");
+    // All of a longer answer, for who reads it.
+    assert_eq!(one_shot(daemon.connect(), "show parts 200").len(), 200 * (64 << 10));
+    // A person's pager needs all of it.
+    let mut person = daemon.connect();
+    person.write_all(&[XTERM, b"show parts 200\r"].concat()).unwrap();
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("longer than 8 MiB") {
+        let mut bytes = [0; 4096];
+        let count = person.read(&mut bytes).unwrap();
+        assert!(count > 0, "it ended");
+        said.extend_from_slice(&bytes[..count]);
     }
 }
 

@@ -195,8 +195,19 @@ impl Remote<'_> {
     /// answers that it has not read.
     fn work(&mut self, session: &mut Session, ended: bool, unread: usize) -> Work {
         if session.is_waiting() {
+            if let Some((_, waiting)) = &mut self.waiting {
+                match session.takes_parts() {
+                    true if waiting.is_streaming() && session.is_behind(unread) => return Work::Input(None),
+                    true if !waiting.is_streaming() => waiting.stream(),
+                    _ => {}
+                }
+            }
             match self.poll() {
                 Next::Ready(text) => session.answered(&text.unwrap_or_default()),
+                Next::Part(part) => {
+                    session.part(&part.text());
+                    return Work::Now;
+                }
                 Next::Turn => return Work::Now,
                 Next::Pause(pause) => return Work::After(pause),
             }

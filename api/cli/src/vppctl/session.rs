@@ -189,6 +189,16 @@ impl Session {
         }
     }
 
+    /// Whether an answer may be said in parts: a person gets it a page at a time, and all of it is needed for that.
+    pub fn takes_parts(&self) -> bool {
+        self.mode != Mode::Interactive
+    }
+
+    /// A part of the answer that is to come.
+    pub fn part(&mut self, text: &str) {
+        self.say(text);
+    }
+
     /// The answer that was to come.
     pub fn answered(&mut self, text: &str) {
         match self.waits.take() {

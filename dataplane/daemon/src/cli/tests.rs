@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Commands on a running dataplane, from the packet generator's packets to the columns that scripts read.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use super::*;
@@ -618,6 +619,34 @@ fn a_command_file_is_one_change_or_none() {
             .lines()
             .any(|line| line.contains("flow-tracking") && line.contains("agent"))
     );
+}
+
+#[test]
+fn a_long_table_is_shown_in_parts_that_make_one_answer() {
+    let mut bed = bed();
+    exec(
+        &mut bed,
+        "--atomic",
+        "ip table add 7\nip table add 8\nip route add count 3000 10.0.0.0/24 table 7 via drop\n",
+    )
+    .expect("all is well");
+    let shown = bed.json("show ip fib");
+    let tables = shown["tables"].as_array().expect("a list");
+    assert!(tables.len() >= 3, "{} tables", tables.len());
+    for table in tables {
+        let routes = table["routes"].as_array().expect("a list");
+        assert_eq!(Some(routes.len() as u64), table["prefixes"].as_u64(), "{}", table["name"]);
+        let prefixes: BTreeSet<&str> = routes.iter().filter_map(|route| route["prefix"].as_str()).collect();
+        assert_eq!(prefixes.len(), routes.len(), "each once");
+    }
+    let text = bed.text("show ip fib table 7");
+    assert_eq!(text.matches("fib_index:").count(), 1);
+    assert_eq!(text.lines().filter(|line| line.starts_with("10.") && line.ends_with("/24")).count(), 3000);
+    // What is kept whole has a bound.
+    exec(&mut bed, "", "ip route add count 100000 11.0.0.0/32 table 7 via drop\n").expect("all is well");
+    assert!(bed.refusal("show ip fib").message.contains("longer than 8 MiB"));
+    assert!(bed.text("show ip fib table 8").contains("fib_index:"));
+    assert!(bed.text("show ip fib 11.0.0.7/32 table 7").contains("11.0.0.7/32"));
 }
 
 #[test]

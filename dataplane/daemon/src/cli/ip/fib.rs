@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 
 use serde::Serialize;
-use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
+use weft_cli::{Args, CliError, Command, Part, Reply, Slice};
 use weft_control::{ChangeSet, Configured, Owner};
 use weft_nodes::fib::{
     DropKind, Forward, ForwardKind, Ip4, Ip6, IpPrefix, LoadBalanceId, PathTarget, RouteView,
@@ -38,8 +38,7 @@ struct Route {
 }
 
 #[derive(Serialize)]
-#[serde(bound = "")]
-struct Table<F: Configured> {
+struct Table {
     table: u32,
     index: u32,
     name: String,
@@ -48,23 +47,89 @@ struct Table<F: Configured> {
     /// Interfaces that use it.
     interfaces: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    routes: Option<Vec<Route>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     by_length: Option<Vec<(u8, usize)>>,
-    /// Of a table whose routes are all shown, the last one so far; `None`: there are no more to show.
-    #[serde(skip)]
-    after: Option<Option<F::Net>>,
 }
 
-#[derive(Serialize)]
-#[serde(bound = "")]
-struct Tables<F: Configured> {
-    tables: Vec<Table<F>>,
-    #[serde(skip)]
+/// Bytes of routes that are shown in one part of an answer, about.
+const PART: usize = 128 << 10;
+
+/// A part of the answer: of one table, whose `routes` are the last member of its JSON.
+#[derive(Default)]
+struct Piece {
+    /// The table begins here; whether it is the first one.
+    begins: Option<(Table, bool)>,
+    routes: Option<Vec<Route>>,
+    /// Routes of the table were shown before.
+    continues: bool,
+    /// The table ends here.
+    ends: bool,
     detail: bool,
     /// The prefix or address that was asked for.
-    #[serde(skip)]
     asked: Option<String>,
+    /// The family's name in what is shown.
+    node: &'static str,
+}
+
+/// What stands around the tables in JSON.
+struct Bracket(&'static str);
+
+impl Part for Bracket {
+    fn text(&self) -> String {
+        String::new()
+    }
+
+    fn json(&self) -> serde_json::Result<String> {
+        Ok(self.0.to_owned())
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+impl Part for Piece {
+    fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing into a String cannot fail.
+        let _ = self.write_text(&mut out);
+        out
+    }
+
+    fn json(&self) -> serde_json::Result<String> {
+        let mut out = String::new();
+        if let Some((table, first)) = &self.begins {
+            out += if *first { "" } else { "," };
+            out += &serde_json::to_string(table)?;
+            // It goes on after its members.
+            out.pop();
+            out += if self.routes.is_some() { ",\"routes\":[" } else { "" };
+        }
+        for (i, route) in self.routes.iter().flatten().enumerate() {
+            out += if i > 0 || self.continues { "," } else { "" };
+            out += &serde_json::to_string(route)?;
+        }
+        if self.ends {
+            out += if self.routes.is_some() { "]}" } else { "}" };
+        }
+        Ok(out)
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.routes.iter().flatten().map(Route::size).sum::<usize>()
+    }
+}
+
+impl Route {
+    /// Bytes of memory, about.
+    fn size(&self) -> usize {
+        let strings =
+            |strings: &[String]| strings.iter().map(|it| it.len() + size_of::<String>()).sum::<usize>();
+        let source = |source: &Source| size_of::<Source>() + source.owner.len() + strings(&source.paths);
+        size_of::<Self>()
+            + self.prefix.len()
+            + strings(&self.buckets)
+            + self.sources.iter().map(source).sum::<usize>()
+    }
 }
 
 /// What to show of each table.
@@ -159,54 +224,62 @@ fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result
         .into_iter()
         .filter(move |index| table.is_none_or(|table| table == *index))
         .collect::<VecDeque<_>>();
-    let (mut tables, mut current) = (Vec::new(), None::<(TableIndex, Table<F>)>);
-    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
-        let slice = Slice::begin();
-        while !slice.is_over() {
-            if let Some((index, table)) = current.take() {
-                match more(dataplane, index, table, &slice) {
-                    (table, true) => current = Some((index, table)),
-                    (table, false) => tables.push(table),
-                }
-                continue;
-            }
-            let Some(index) = left.pop_front() else {
-                let tables = std::mem::take(&mut tables);
-                return Turn::Done(Ok(Reply::new(Tables { tables, detail, asked: asked.clone() }, render)));
-            };
-            // One that was deleted meanwhile is not shown.
-            current = view(dataplane, index, &scope).map(|table| (index, table));
+    let (mut begun, mut ended, mut first) = (false, false, true);
+    let mut current = None::<(TableIndex, Option<F::Net>)>;
+    Ok(Reply::in_parts(move |dataplane: &mut Dataplane| {
+        let part = |piece: Piece| -> Option<Box<dyn Part>> {
+            Some(Box::new(Piece { detail, asked: asked.clone(), node: words.node, ..piece }))
+        };
+        if !std::mem::replace(&mut begun, true) {
+            return Ok(Some(Box::new(Bracket("{\"tables\":["))));
         }
-        Turn::More
+        if let Some((index, after)) = current.take() {
+            let (routes, last) = more::<F>(dataplane, index, after);
+            current = last.map(|last| (index, Some(last)));
+            let (continues, ends) = (after.is_some(), last.is_none());
+            return Ok(part(Piece { routes: Some(routes), continues, ends, ..Piece::default() }));
+        }
+        while let Some(index) = left.pop_front() {
+            // One that was deleted meanwhile is not shown.
+            let Some((table, routes)) = view(dataplane, index, &scope) else { continue };
+            let all = matches!(scope, Scope::All);
+            current = all.then_some((index, None));
+            let begins = Some((table, std::mem::take(&mut first)));
+            return Ok(part(Piece { begins, routes, ends: !all, ..Piece::default() }));
+        }
+        if !std::mem::replace(&mut ended, true) {
+            return Ok(Some(Box::new(Bracket("]}"))));
+        }
+        Ok(None)
     }))
 }
 
-/// Goes on with a table whose routes are all shown; says whether there are more. Between two turns routes come and go: those
-/// are shown that are there when their turn has come.
+/// The next routes of a table that are all shown, and the last one of them if there may be more. Between two turns routes come
+/// and go: those are shown that are there when their turn has come.
 fn more<F: Configured>(
     dataplane: &Dataplane,
     index: TableIndex,
-    mut shown: Table<F>,
-    slice: &Slice,
-) -> (Table<F>, bool) {
-    let (Some(after), Some(table)) = (shown.after, dataplane.router().table::<F>(index)) else {
-        return (shown, false);
-    };
-    let mut last = None;
-    let mut routes = shown.routes.take().unwrap_or_default();
+    after: Option<F::Net>,
+) -> (Vec<Route>, Option<F::Net>) {
+    let (slice, mut routes, mut size) = (Slice::begin(), Vec::new(), 0);
+    let Some(table) = dataplane.router().table::<F>(index) else { return (routes, None) };
     for route in table.rib.routes(after) {
-        last = Some(route.prefix());
-        routes.push(show_route(dataplane, route));
-        if slice.is_over() {
-            break;
+        let prefix = route.prefix();
+        let shown = show_route(dataplane, route);
+        size += shown.size();
+        routes.push(shown);
+        if size >= PART || slice.is_over() {
+            return (routes, Some(prefix));
         }
     }
-    shown.routes = Some(routes);
-    shown.after = last.map(Some);
-    (shown, last.is_some())
+    (routes, None)
 }
 
-fn view<F: Configured>(dataplane: &Dataplane, index: TableIndex, scope: &Scope<F>) -> Option<Table<F>> {
+fn view<F: Configured>(
+    dataplane: &Dataplane,
+    index: TableIndex,
+    scope: &Scope<F>,
+) -> Option<(Table, Option<Vec<Route>>)> {
     let table = dataplane.router().table::<F>(index)?;
     let rib = &table.rib;
     let route = |view: RouteView<'_, F>| show_route(dataplane, view);
@@ -222,17 +295,16 @@ fn view<F: Configured>(dataplane: &Dataplane, index: TableIndex, scope: &Scope<F
             by_length = Some(used.collect());
         }
     }
-    Some(Table {
+    let head = Table {
         table: table.id,
         index: index.0,
         name: table.name.clone(),
         prefixes: rib.len(),
         installed: rib.installed(),
         interfaces: dataplane.interfaces().iter().filter(|(_, it)| F::of(it).table == index).count(),
-        routes,
         by_length,
-        after: matches!(scope, Scope::All).then_some(None),
-    })
+    };
+    Some((head, routes))
 }
 
 fn show_route<F: Configured>(dataplane: &Dataplane, route: RouteView<'_, F>) -> Route {
@@ -333,62 +405,58 @@ fn show_forward<F: Configured>(dataplane: &Dataplane, forward: Forward) -> Strin
     text.to_owned()
 }
 
-fn render<F: Configured>(tables: &Tables<F>) -> String {
-    let mut out = String::new();
-    for table in &tables.tables {
-        // Writing into a String cannot fail.
-        let _ = render_table(&mut out, table, tables.detail);
-        if let (Some(asked), Some([])) = (&tables.asked, table.routes.as_deref()) {
-            let _ = writeln!(out, "  no route to {asked}");
-        }
-    }
-    out
-}
-
-fn render_table<F: Configured>(out: &mut String, table: &Table<F>, detail: bool) -> std::fmt::Result {
-    writeln!(
-        out,
-        "{}, fib_index:{}, flow hash:[src dst sport dport proto ] epoch:0 flags:none locks:[interface:{}, ] \
+impl Piece {
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        if let Some((table, _)) = &self.begins {
+            writeln!(
+                out,
+                "{}, fib_index:{}, flow hash:[src dst sport dport proto ] epoch:0 flags:none locks:[interface:{}, ] \
          prefixes:{} installed:{}",
-        table.name, table.index, table.interfaces, table.prefixes, table.installed
-    )?;
-    if let Some(lengths) = &table.by_length {
-        out.write_str(&row([center("Prefix length", 20), center("Count", 16)]))?;
-        for (length, count) in lengths {
-            writeln!(out, "{length:>20}{count:>16}")?;
-        }
-    }
-    for route in table.routes.iter().flatten() {
-        writeln!(out, "{}", route.prefix)?;
-        if detail || route.buckets.is_empty() {
-            for source in &route.sources {
-                let installed = if source.installed { ", installed" } else { "" };
-                match source.preference {
-                    Some(preference) => {
-                        writeln!(out, "  {} preference {preference}{installed}", source.owner)?
-                    }
-                    None => writeln!(out, "  {}{installed}", source.owner)?,
+                table.name, table.index, table.interfaces, table.prefixes, table.installed
+            )?;
+            if let Some(lengths) = &table.by_length {
+                out.write_str(&row([center("Prefix length", 20), center("Count", 16)]))?;
+                for (length, count) in lengths {
+                    writeln!(out, "{length:>20}{count:>16}")?;
                 }
-                source.paths.iter().try_for_each(|path| writeln!(out, "    {path}"))?;
             }
         }
-        if route.buckets.is_empty() {
-            writeln!(out, "  unresolved: not installed")?;
-            continue;
+        for route in self.routes.iter().flatten() {
+            writeln!(out, "{}", route.prefix)?;
+            if self.detail || route.buckets.is_empty() {
+                for source in &route.sources {
+                    let installed = if source.installed { ", installed" } else { "" };
+                    match source.preference {
+                        Some(preference) => {
+                            writeln!(out, "  {} preference {preference}{installed}", source.owner)?
+                        }
+                        None => writeln!(out, "  {}{installed}", source.owner)?,
+                    }
+                    source.paths.iter().try_for_each(|path| writeln!(out, "    {path}"))?;
+                }
+            }
+            if route.buckets.is_empty() {
+                writeln!(out, "  unresolved: not installed")?;
+                continue;
+            }
+            writeln!(out, "  unicast-{}-chain", self.node)?;
+            writeln!(
+                out,
+                "  [@0]: dpo-load-balance: [proto:{} index:{} buckets:{} uRPF:0 to:[{}:{}]]",
+                self.node,
+                route.load_balance,
+                route.buckets.len(),
+                route.packets,
+                route.bytes
+            )?;
+            for (i, bucket) in route.buckets.iter().enumerate() {
+                writeln!(out, "    [{i}] {bucket}")?;
+            }
         }
-        writeln!(out, "  unicast-{}-chain", words::<F>().node)?;
-        writeln!(
-            out,
-            "  [@0]: dpo-load-balance: [proto:{} index:{} buckets:{} uRPF:0 to:[{}:{}]]",
-            words::<F>().node,
-            route.load_balance,
-            route.buckets.len(),
-            route.packets,
-            route.bytes
-        )?;
-        for (i, bucket) in route.buckets.iter().enumerate() {
-            writeln!(out, "    [{i}] {bucket}")?;
+
+        if let (Some(asked), Some([])) = (&self.asked, self.routes.as_deref()) {
+            writeln!(out, "  no route to {asked}")?;
         }
+        Ok(())
     }
-    Ok(())
 }
