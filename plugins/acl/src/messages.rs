@@ -7,15 +7,17 @@ use ipnet::IpNet;
 use weft_binapi::api::acl::{
     AclAddReplace, AclAddReplaceReply, AclDel, AclDelReply, AclDetails, AclDump, AclInterfaceAddDel,
     AclInterfaceAddDelReply, AclInterfaceListDetails, AclInterfaceListDump, AclInterfaceSetAclList,
-    AclInterfaceSetAclListReply, AclPluginControlPing, AclPluginControlPingReply, AclPluginGetVersion,
-    AclPluginGetVersionReply,
+    AclInterfaceSetAclListReply, AclPluginControlPing, AclPluginControlPingReply,
+    AclPluginGetConnTableMaxEntries, AclPluginGetConnTableMaxEntriesReply, AclPluginGetVersion,
+    AclPluginGetVersionReply, AclPluginUseHashLookupGet, AclPluginUseHashLookupGetReply,
+    MacipAclInterfaceGet, MacipAclInterfaceGetReply,
 };
 use weft_binapi::api::acl_types::{AclAction, AclRule};
 use weft_binapi::api::interface_types::InterfaceIndex as ApiInterface;
 use weft_binapi::api::ip_types::{IpProto, Prefix as ApiPrefix};
 use weft_binapi::plugin::{dump, request};
 use weft_binapi::{Retval, Text};
-use weft_plugin_sdk::{Direction, InterfaceIndex, Main, Result, Setup};
+use weft_plugin_sdk::{ApiMessage, Direction, InterfaceIndex, Main, Result, Setup};
 
 use crate::Acl;
 use crate::model::{At, List, Lists, Number};
@@ -30,7 +32,20 @@ const VERSION: (u32, u32) = (1, 4);
 
 /// Registers all of them.
 pub fn register(setup: &mut Setup<'_, Acl>) -> Result<()> {
-    for message in [
+    messages().into_iter().try_for_each(|message| setup.api_message(message))
+}
+
+/// All that are answered here. A reply without a return value cannot say that nobody handles the request, so all of those are.
+fn messages() -> Vec<ApiMessage<Acl>> {
+    vec![
+        // There is no table of connections here: the flow tracker has them, whose size `flow` of startup.conf says.
+        request(|_, _, _, AclPluginGetConnTableMaxEntries {}| {
+            Ok(AclPluginGetConnTableMaxEntriesReply { conn_table_max_entries: 0 })
+        }),
+        // Rules are compiled for the classifier, which never goes through them one by one.
+        request(|_, _, _, AclPluginUseHashLookupGet {}| Ok(AclPluginUseHashLookupGetReply { enable: true })),
+        // No interface has a MACIP list: there are none.
+        request(|_, _, _, MacipAclInterfaceGet {}| Ok(MacipAclInterfaceGetReply { acls: Vec::new() })),
         request(|_, _, _, AclPluginGetVersion {}| {
             Ok(AclPluginGetVersionReply { major: VERSION.0, minor: VERSION.1 })
         }),
@@ -65,10 +80,7 @@ pub fn register(setup: &mut Setup<'_, Acl>) -> Result<()> {
             let interface = main.interfaces().into_iter().find(|index| wanted(index) && behind(index))?;
             Some((interface.0.into(), list_details(&acl.lists, interface)))
         }),
-    ] {
-        setup.api_message(message)?;
-    }
-    Ok(())
+    ]
 }
 
 impl Acl {
@@ -236,7 +248,22 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use weft_binapi::api::MODULES;
+    use weft_binapi::message::Role;
     use weft_plugin_sdk::Words;
+
+    #[test]
+    fn what_cannot_be_refused_is_answered() {
+        let module = MODULES.iter().find(|module| module.name == "acl").expect("it is defined");
+        let info = |name: &str| module.messages.iter().find(|info| info.name == name);
+        let answered: Vec<_> = messages().iter().map(ApiMessage::name).collect();
+        let mut without = module.messages.iter().filter(|request| match request.role {
+            Role::Request { reply, .. } => info(reply).is_some_and(|reply| reply.retval_at.is_none()),
+            _ => false,
+        });
+        assert!(without.clone().count() >= 4, "version, lookup, table, MACIP");
+        assert!(without.all(|request| answered.contains(&request.name)), "{answered:?}");
+    }
 
     #[test]
     fn what_the_command_line_can_say_comes_back_by_a_message() {

@@ -56,6 +56,11 @@ pub struct ApiMessage<P> {
 }
 
 impl<P: Plugin> ApiMessage<P> {
+    /// Of the message that it answers.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// `run` answers with the body of the reply. A body that is too short for what is always in the message does not come
     /// here.
     pub fn request(
