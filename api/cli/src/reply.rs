@@ -8,7 +8,7 @@
 //! two of them, since anything may have changed. What such a command answers is long too, so it is rendered on another thread.
 //!
 //! An answer that grows with a table which strangers fill is made in parts ([`Reply::in_parts`]): a server that sends a part before
-//! it asks for the next one ([`Reply::stream`]) keeps one part, however long the answer is. Who needs the whole (a command file, an
+//! it asks for the next one (`Reply::stream`) keeps one part, however long the answer is. Who needs the whole (a command file, an
 //! API, a pager) gets it up to [`MOST_COLLECTED`], and all such answers together are no more than [`MOST_OF_ALL`].
 
 use std::any::Any;
@@ -75,6 +75,7 @@ impl Parts {
     }
 
     /// The part that was made by the last turn.
+    #[cfg(any(test, feature = "server"))]
     pub fn take(&self) -> Option<Box<dyn Part>> {
         self.0.kept.borrow_mut().parts.pop()
     }
@@ -321,6 +322,7 @@ impl Reply {
     }
 
     /// For who takes each part of the answer before the next turn; the work answers nothing in the end. `None`: it has no parts.
+    #[cfg(any(test, feature = "server"))]
     pub(crate) fn stream(&self) -> Option<Parts> {
         let Content::Work(Work { parts: Some(parts), .. }) = &self.0 else { return None };
         parts.0.taken.set(true);

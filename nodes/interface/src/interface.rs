@@ -32,11 +32,11 @@ pub struct Interface {
     pub ip6: Addressing<Ip6>,
     /// The interface whose address this one borrows.
     pub unnumbered: Option<InterfaceIndex>,
-    /// See [`Entry::proxy_arp`].
+    /// See [`super::table::Entry::proxy_arp`].
     pub proxy_arp: bool,
-    /// See [`Entry::gratuitous_arp`].
+    /// See [`super::table::Entry::gratuitous_arp`].
     pub gratuitous_arp: GratuitousArp,
-    /// See [`Entry::proxy_nd`].
+    /// See [`super::table::Entry::proxy_nd`].
     pub proxy_nd: bool,
     /// What is said to hosts that look for a router.
     pub router_advertisement: RouterAdvertisements,

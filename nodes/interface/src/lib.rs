@@ -4,7 +4,7 @@
 //! [`Interfaces`] belongs to the main thread and is the only place where an interface comes into being. It
 //! knows no protocol beyond the addresses and tags that every node needs; routes that follow from an address
 //! are the business of whoever keeps routes. A deleted interface's index is given out again only when no
-//! table, message or packet can name it any more ([`Lease`]), so no counter of the old one is ever written to the new.
+//! table, message or packet can name it any more ([`weft_engine::lease::Lease`]), so no counter of the old one is ever written to the new.
 //!
 //! Interfaces come, change and go in transactions, which workers and readers of counters see when they are committed:
 //! [`Interfaces::begin`], then the changes, then [`Interfaces::ready`], the last that can fail, and [`Interfaces::commit`]; or

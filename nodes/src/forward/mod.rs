@@ -2,7 +2,7 @@
 //! What the nodes that forward do for any family: look the destination up, take one from the hops that are left, put the link
 //! header in front, ask whether a source is where it says that it is.
 //!
-//! A node is written once ([`lookup`], [`rewrite`], [`checks`], and all of it in one, [`woven`]) for a [`Forwarded`] family; the family's file names it, its edges and
+//! A node is written once ([`lookup`], [`rewrite`], [`checks`], and all of it in one, `woven`) for a [`Forwarded`] family; the family's file names it, its edges and
 //! its arcs, and says what its header looks like. All of [`Forwarded`] that a packet on the usual way meets is inlined, so
 //! each family has a node of its own in machine code.
 

@@ -4,7 +4,7 @@
 //! Packets of all vectors of a turn are collected in the ring; the kernel is called at the end of
 //! the turn, or earlier when the ring is full. In copy mode one call sends 32 frames (or the TX
 //! budget), so it is repeated as long as the kernel takes some. What finds no room in a ring that stays full waits
-//! by flow ([`super::backlog`]), for a while.
+//! by flow (`backlog.rs`), for a while.
 //!
 //! A packet of several buffers leaves as it is if the sockets of the port take such (`XDP_USE_SG`), or else is copied into one, if it
 //! fits.
