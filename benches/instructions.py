@@ -30,7 +30,7 @@ BOUND = 1.03
 # Of a case.
 PACKETS = 131_072
 # Of cases with a hash table, of which the least counts: its keys are drawn by lot, and few lots let many flows share a bucket.
-RUNS = 3
+RUNS = 5
 # Title, what weft-bench runs, and packets in a vector of it.
 CASES = [
     ("IPv4", ["graph", "--only", "=1 route, 16,384 buffers"], 256),
