@@ -300,6 +300,24 @@ impl Reply {
         Self::work(None, turn)
     }
 
+    /// As [`Reply::in_turns`], by small portions, as many in a turn as its [`Slice`] allows; a portion says whether it was the
+    /// last one. The answer is empty.
+    pub fn in_portions<C: 'static>(
+        mut portion: impl FnMut(&mut C) -> Result<bool, CliError> + 'static,
+    ) -> Self {
+        Self::in_turns(move |state: &mut C| {
+            let slice = Slice::begin();
+            while !slice.is_over() {
+                match portion(state) {
+                    Ok(false) => {}
+                    Ok(true) => return Turn::Done(Ok(Reply::empty())),
+                    Err(error) => return Turn::Done(Err(error)),
+                }
+            }
+            Turn::More
+        })
+    }
+
     /// As [`Reply::in_turns`], with an answer of any length: each turn gives a part of it, and `None` after the last one. There is
     /// at least one part, and all of them make one text and one JSON value.
     pub fn in_parts<C: 'static>(

@@ -117,7 +117,7 @@ pub struct Settings {
     pub parked_percent: u8,
     /// The verdict on flows of which the agent says nothing in time.
     pub timeout_verdict: Policy,
-    /// Most extension headers of an IPv6 packet that are looked behind; a longer chain is invalid.
+    /// Most extension headers of an IPv6 packet that are skipped to find the transport header; a longer chain is invalid.
     pub extension_headers: usize,
     /// Room for news on the way to the main thread, per worker.
     pub news: usize,

@@ -164,7 +164,7 @@ const HOP_LIMIT: u8 = 64;
 pub struct Ip6LocalEnd {
     /// The interfaces.
     pub interfaces: Arc<Published<InterfaceTable>>,
-    /// Most extension headers that are looked behind.
+    /// Most extension headers that are skipped.
     pub extension_headers: usize,
     /// Who handles which protocol, which UDP port, and what would be punted.
     pub registries: [RegistryId; 3],

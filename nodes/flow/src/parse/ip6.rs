@@ -17,7 +17,7 @@ use crate::tcp::{Segment, flags};
 pub struct Reading {
     /// Of the digests of addresses: a secret that all workers share, as they agree by it on who owns a flow.
     pub seed: Seed,
-    /// Most extension headers that are looked behind.
+    /// Most extension headers that are skipped.
     pub headers: usize,
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use serde::Serialize;
-use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
+use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::{ChangeSet, Object, Owner, Purpose};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
@@ -95,7 +95,7 @@ fn set(dataplane: &mut Dataplane, args: &mut Args<'_>, adds: bool) -> Result<Rep
         return Ok(Reply::empty());
     }
     let (mut purpose, mut done, mut coming) = (Purpose::Try, 0, 0);
-    let mut portion = move |dataplane: &mut Dataplane| {
+    let portion = move |dataplane: &mut Dataplane| {
         let steps = done..wanted.count.min(done + PORTION);
         let mut changes = named.clone();
         wanted.note(&mut changes, steps.clone());
@@ -119,17 +119,7 @@ fn set(dataplane: &mut Dataplane, args: &mut Args<'_>, adds: bool) -> Result<Rep
         }
         Ok(false)
     };
-    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
-        let slice = Slice::begin();
-        while !slice.is_over() {
-            match portion(dataplane) {
-                Ok(false) => {}
-                Ok(true) => return Turn::Done(Ok(Reply::empty())),
-                Err(error) => return Turn::Done(Err(error)),
-            }
-        }
-        Turn::More
-    }))
+    Ok(Reply::in_portions(portion))
 }
 
 /// Neighbours that are changed together, all of them or none; more are changed in several turns.

@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 
 use ipnet::IpNet;
 use serde::Serialize;
-use weft_cli::{Args, CliError, Command, Reply, Slice, Turn};
+use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::{ChangeSet, Configured, Owner, Purpose, StepError};
 use weft_nodes::fib::{Action, DropKind, PathTarget, Preference, RouteError, RoutePath};
 use weft_nodes::interface::{TableIndex, by_family};
@@ -114,17 +114,7 @@ fn run_of<F: Configured>(
     if portion(dataplane)? {
         return Ok(Reply::empty());
     }
-    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
-        let slice = Slice::begin();
-        while !slice.is_over() {
-            match portion(dataplane) {
-                Ok(false) => {}
-                Ok(true) => return Turn::Done(Ok(Reply::empty())),
-                Err(error) => return Turn::Done(Err(error)),
-            }
-        }
-        Turn::More
-    }))
+    Ok(Reply::in_portions(portion))
 }
 
 /// What is so when a route was to be deleted.
