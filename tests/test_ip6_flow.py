@@ -163,6 +163,12 @@ def test_a_stateful_filter_of_vplaned(lab):
     assert net.double.events() == []
 
 
+def messages_sent(host):
+    """How many ICMPv6 messages the host's kernel has sent."""
+    counted = dict(line.split() for line in host.output("cat", "/proc/net/snmp6").splitlines())
+    return int(counted["Icmp6OutMsgs"])
+
+
 @pytest.mark.parametrize("direction", ["input", "output"])
 def test_a_policer_holds_ip6_to_its_rate_and_leaves_neighbours_alone(lab, six, direction):  # noqa: F811
     a, b, weft = tracked(six, more=PluginFolder(lab, "policer").settings)
@@ -175,6 +181,7 @@ def test_a_policer_holds_ip6_to_its_rate_and_leaves_neighbours_alone(lab, six, d
     receiver.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
     receiver.bind(("::", PORT))
     receiver.settimeout(1)
+    said = messages_sent(a.host)
     for _ in range(5):
         sender.sendto(bytes(1000 - 48), (hosts(2), PORT))
     marks = []
@@ -185,9 +192,10 @@ def test_a_policer_holds_ip6_to_its_rate_and_leaves_neighbours_alone(lab, six, d
     with pytest.raises(TimeoutError):
         receiver.recvmsg(2000, 100)
     policer = weft.cli_json("show policer")["policers"][0]
-    conform, exceed, violate = (policer[colour]["packets"] for colour in ("conform", "exceed", "violate"))
-    # The hosts may have said something beside that.
-    assert (conform, exceed) == (1, 1) and violate >= 3
+    colours = [policer[colour]["packets"] for colour in ("conform", "exceed", "violate")]
+    # A kernel that joins a group says so to the routers on its link, whenever it likes: a second fills the bucket enough for that.
+    said = messages_sent(a.host) - said if direction == "input" else 0
+    assert all(datagrams <= packets for datagrams, packets in zip([1, 1, 3], colours)) and sum(colours) <= 5 + said
     # With nothing left in the buckets, neighbours are found all the same.
     a.host.ip("-6", "neigh", "flush", "dev", "eth0")
     pings(a, hosts(2))
