@@ -109,12 +109,20 @@ def measure(before, after, options):
         for number in range(options.pairs):
             order = [before, after] if number % 2 == 0 else [after, before]
             found = {side.name: side.figures(what, options) for side in order}
+            as_it_goes(found["before"]), as_it_goes(found["after"])
             for row in found["before"].keys() & found["after"].keys():
                 pairs.setdefault(row, []).append((found["before"][row], found["after"][row]))
             print(f"against: {what}, pair {number + 1} of {options.pairs}", flush=True)
         if not any(row.startswith(f"{what}: ") for row in pairs):
             sys.exit(f"against: '{what}' printed no figure that both commits have")
     return pairs
+
+
+def as_it_goes(figures):
+    """Adds what a packet costs on the way that the daemon has it take: by the woven node where the commit has one, else by the graph."""
+    for row in [row for row in figures if row.endswith(": sum")]:
+        case = row.removesuffix(": sum")
+        figures[f"{case}: as it goes"] = figures.get(f"{case}: woven", figures[row])
 
 
 def report(pairs, before, after):

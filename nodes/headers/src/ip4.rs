@@ -13,8 +13,7 @@ use super::{EthernetHeader, IpProtocol};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Ipv4Header {
-    /// Version in the upper, header length in 32-bit words in the lower four bits: one compare with
-    /// [`Ipv4Header::PLAIN`] answers for both.
+    /// Version in the upper, header length in 32-bit words in the lower four bits: see [`Ipv4Header::is_common`].
     pub version_ihl: u8,
     /// DSCP in the upper six, ECN in the lower two bits (RFC 2474, RFC 3168).
     pub tos: u8,
@@ -47,6 +46,16 @@ impl Ipv4Header {
     pub const MORE_FRAGMENTS: u16 = 0x2000;
     /// `flags_offset`: the offset.
     pub const OFFSET_MASK: u16 = 0x1fff;
+
+    /// Whether this has no options and is no fragment, or the first one: one compare for all of it.
+    #[inline(always)]
+    pub fn is_common(&self) -> bool {
+        const ASKED: u64 = u64::from_le_bytes([0xff, 0, 0, 0, 0, 0, 0x1f, 0xff]);
+        const { assert!(Self::OFFSET_MASK == 0x1fff) };
+        let bytes: &[u8; Self::LENGTH] = zerocopy::transmute_ref!(self);
+        let [a, b, c, d, e, f, g, h, ..] = *bytes;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) & ASKED == Self::PLAIN as u64
+    }
 
     /// 4, if this is IPv4.
     #[inline(always)]

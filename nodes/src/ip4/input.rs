@@ -144,13 +144,16 @@ impl Node for Ip4Input {
             }
             run += 1;
             if let Some(ip) = packet.header::<Ipv4Header>()
-                && is_plain(ip, packet.length())
+                && is_sound(ip)
             {
                 let total = usize::from(ip.total_length.get());
-                if total < packet.length() {
-                    take_padding_off(packet, total);
+                if total == packet.length() {
+                    return features.enter(packet);
                 }
-                return features.enter(packet);
+                if is_within(total, packet.length()) {
+                    take_padding_off(packet, total);
+                    return features.enter(packet);
+                }
             }
             if let Some(reason) = check(&mut packet.aside()) {
                 return reasons.drop(packet, reason);
@@ -169,14 +172,28 @@ impl Node for Ip4Input {
 /// some may be padding.
 #[inline(always)]
 pub(super) fn is_plain(ip: &Ipv4Header, length: usize) -> bool {
-    // Not shorter than the header, nor longer than there are bytes: one compare, since the header is there.
-    let payload = usize::from(ip.total_length.get()).wrapping_sub(Ipv4Header::LENGTH);
-    ip.version_ihl == Ipv4Header::PLAIN
-        && payload <= length.wrapping_sub(Ipv4Header::LENGTH)
-        && !(is_bad(&BAD_SOURCE, ip.source())
-            | is_bad(&BAD_SOURCE, ip.destination())
-            | (ip.fragment_offset() == TINY))
+    is_within(ip.total_length.get().into(), length) && is_sound(ip)
+}
+
+/// Whether a packet is not shorter than its header, nor longer than the `length` bytes that there are: one compare, since the header
+/// is there.
+#[inline(always)]
+fn is_within(total: usize, length: usize) -> bool {
+    total.wrapping_sub(Ipv4Header::LENGTH) <= length.wrapping_sub(Ipv4Header::LENGTH)
+}
+
+/// [`is_plain`], but for the length.
+#[inline(always)]
+fn is_sound(ip: &Ipv4Header) -> bool {
+    (ip.is_common() || is_later_fragment(ip))
+        && !(is_bad(&BAD_SOURCE, ip.source()) | is_bad(&BAD_SOURCE, ip.destination()))
         && checksum::is_valid_ip4(ip)
+}
+
+/// Whether it is a fragment without options that begins where one may.
+#[inline(always)]
+fn is_later_fragment(ip: &Ipv4Header) -> bool {
+    ip.version_ihl == Ipv4Header::PLAIN && ip.fragment_offset() != TINY
 }
 
 /// Where a fragment begins that has the flags of TCP, which belong into the first one: that can be so short only on purpose.
