@@ -20,7 +20,7 @@ use crate::error::StepError;
 use crate::family::Configured;
 use crate::links::{Described, Links};
 use crate::object::{Object, TableKey};
-use crate::settings::Setting;
+use crate::settings::{MTU, Setting, mtu};
 use crate::step::{Below, Created, Decided, Decision, Operation, Step};
 use crate::value::{Grammar, Value};
 
@@ -281,7 +281,13 @@ impl Planner<'_> {
             }
             Object::Table(version, id) if last => self.table_goes((*version, *id))?,
             Object::Interface(index) if last => self.interface_goes(*index)?,
-            Object::Setting(setting, index) => self.set(setting, *index, &value)?,
+            Object::Setting(setting, index) => {
+                // A sub-interface has the MTU of its port again, which may be another one than it was.
+                let of_port = index.filter(|_| last && **setting == MTU);
+                let of_port = of_port.and_then(|index| mtu::of_port(self.control, index));
+                let value = of_port.map_or(value, |mtu| Value::Number(mtu.into()));
+                self.set(setting, *index, &value)?;
+            }
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
                 self.rules_let_go(object, &value, last)?;
             }

@@ -15,7 +15,7 @@ mod mac;
 mod min_hop_limit;
 mod min_ttl;
 mod mss;
-mod mtu;
+pub(crate) mod mtu;
 mod multipath;
 mod neighbors;
 mod proxy_arp;

@@ -2,11 +2,18 @@
 //! The largest IP packet of an interface. A Linux interface below that carries less is told to carry more.
 //!
 //! What the kernel owner says is so already: nothing longer can be sent, whatever IPv6 needs.
+//!
+//! A sub-interface has the MTU of its port, as of each moment. One that is asked for is the most that it has then: a frame that
+//! does not fit the port does not fit a VLAN of it either.
 
-use weft_nodes::interface::{AddressFamily, Ip6, Owner};
+use weft_engine::InterfaceIndex;
+use weft_nodes::interface::{AddressFamily, Interface, Ip6, Owner};
 
 use super::{ScopeOf, Setting, Words, listed};
+use crate::Control;
+use crate::commit::Trial;
 use crate::error::StepError;
+use crate::object::Object;
 use crate::value::{Grammar, Value};
 
 listed!(MTU);
@@ -27,20 +34,56 @@ pub static MTU: Setting = Setting {
     scope: ScopeOf::Interface {
         get: |control, index| Some(Value::Number(control.interfaces.get(index)?.mtu.into())),
         plan: |trial, index, value| {
-            let interface = trial.interface(index)?;
-            let name = interface.name.clone();
-            let ip6 = interface.ip6.is_enabled() && trial.owner() != Owner::KERNEL;
             let &Value::Number(mtu) = value else { return Ok(()) };
+            let interface = trial.interface(index)?;
             let (limit, why) = trial.largest_mtu(index);
-            let (least, why) = match ip6 {
-                true if mtu < Ip6::MIN_MTU.into() => (Ip6::MIN_MTU.into(), "; IPv6 is enabled there"),
-                _ => (LEAST, why),
-            };
-            let fits = u16::try_from(mtu).ok().filter(|size| (least..=limit).contains(&u32::from(*size)));
-            let size = fits.ok_or(StepError::Mtu { name, mtu, least, limit, why })?;
+            let size = fits(trial.owner(), interface, mtu, (limit, why))?;
+            let size = size.min(of_port(trial.control(), index).unwrap_or(size));
+            let subs: Vec<_> = trial.control().interfaces.subs(index).map(|(sub, _)| sub).collect();
             trial.change(index, |interface| interface.mtu = size)?;
+            for sub in subs {
+                follow(trial, sub, size, (limit, why))?;
+            }
             trial.carry(index, size.into());
             Ok(())
         },
     },
 };
+
+/// An MTU as it can be, of an interface on which no more than `limit` fits.
+fn fits(
+    owner: Owner,
+    interface: &Interface,
+    mtu: u64,
+    (limit, why): (u32, &'static str),
+) -> Result<u16, StepError> {
+    let ip6 = interface.ip6.is_enabled() && owner != Owner::KERNEL;
+    let (least, why) = match ip6 {
+        true if mtu < Ip6::MIN_MTU.into() => (Ip6::MIN_MTU.into(), "; IPv6 is enabled there"),
+        _ => (LEAST, why),
+    };
+    let size = u16::try_from(mtu).ok().filter(|size| (least..=limit).contains(&u32::from(*size)));
+    size.ok_or_else(|| StepError::Mtu { name: interface.name.clone(), mtu, least, limit, why })
+}
+
+/// The MTU of the port below a sub-interface.
+pub(crate) fn of_port(control: &Control, index: InterfaceIndex) -> Option<u16> {
+    let port = control.interfaces.get(index)?.parent()?;
+    Some(control.interfaces.get(port)?.mtu)
+}
+
+/// The port of a sub-interface has an MTU of `size` now.
+fn follow(
+    trial: &mut Trial<'_>,
+    sub: InterfaceIndex,
+    size: u16,
+    limit: (u32, &'static str),
+) -> Result<(), StepError> {
+    let asked = trial.control().claims.get(&Object::Setting(&MTU, Some(sub))).map(|entry| entry.value());
+    let mtu = match asked {
+        Some(Value::Number(asked)) => u64::from(size).min(*asked),
+        _ => size.into(),
+    };
+    let mtu = fits(trial.owner(), trial.interface(sub)?, mtu, limit)?;
+    trial.change(sub, |interface| interface.mtu = mtu)
+}
