@@ -7,7 +7,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from lab import Wire, bpf, poll_until
+from lab import Weft, Wire, bpf, poll_until, sites
+from lab import weft as words
 
 SECONDS = 10
 
@@ -113,6 +114,66 @@ def test_an_mtu_that_is_set_in_the_kernel_is_ours_down_and_up(net):
     assert "IPv6 needs an MTU of at least 1280" in net.weft.log_text()
     net.router.ip("link", "set", "p0", "mtu", 1500)
     has(1450)
+
+
+def test_an_mtu_that_was_asked_of_weft_is_that_of_a_new_link(network):
+    net = network(ports={"p0": {"mtu": 9000}})
+    a, _ = net.sites
+    for command in words.sub_interface("p0", 100):
+        net.weft.cli(command)
+    for again in (False, True):
+        if again:
+            net.router.ip("link", "del", "p0")
+            # Which sets 1500 on it when Weft may have it already.
+            net.lab.veth(a.host, "eth0", net.router, "p0")
+            configure(a)
+            poll_until(lambda: "p0: bound again to p0" in net.weft.log_text(), SECONDS, "it is bound again")
+        poll_until(lambda: net.router.links()["p0"]["mtu"] == 9000, SECONDS, "the Linux interface has it")
+        a.host.ip("link", "set", "eth0", "mtu", 9000)
+        poll_until(lambda: "1 received" in a.host.output("ping", "-c", 1, "-W", 1, "-M", "do", "-s", 8972, a.router_ip, check=False),
+                   SECONDS, "a frame of that length is answered")
+        assert (port(net)["mtu"], port(net, "p0.100")["mtu"]) == (9000, 9000)
+
+
+def test_a_sub_interface_follows_the_mtu_of_its_port(net):
+    for command in words.sub_interface("p0", 100):
+        net.weft.cli(command)
+    def follows(kernel, mtu):
+        net.router.ip("link", "set", "p0", "mtu", kernel)
+        poll_until(lambda: (port(net)["mtu"], port(net, "p0.100")["mtu"]) == (kernel, mtu), SECONDS, f"{kernel} is noticed")
+    follows(1400, 1400)
+    follows(1500, 1500)
+    # One of its own is the most that it has.
+    net.weft.cli("set interface mtu 1450 p0.100")
+    follows(1400, 1400)
+    follows(1500, 1450)
+    net.weft.cli("set interface mtu 9000 p0.100")
+    assert port(net, "p0.100")["mtu"] == 1500, "a longer frame does not fit its port"
+    # What Weft is told of the port holds for both.
+    net.weft.cli("set interface mtu 1300 p0")
+    assert (port(net)["mtu"], port(net, "p0.100")["mtu"]) == (1300, 1300)
+
+
+def test_what_was_changed_is_put_back_after_a_kill(lab):
+    """The kernel undoes what hangs on a socket; what does not is noted, and the next start undoes it."""
+    router = lab.namespace("router")
+    [a] = sites(lab, router, 1, queues=2)
+    router.run("ethtool", "-L", "p0", "rx", 1, "tx", 1)
+    def is_now():
+        features, queues = (router.output("ethtool", option, "p0") for option in ("-k", "-l"))
+        return (re.search(r"rx-vlan-offload: (\w+)", features)[1], re.findall(r"RX:\s+(\d+)", queues)[-1],
+                router.links()["p0"].get("promiscuity"))
+    before = is_now()
+    weft = Weft(lab, router, [words.Port("p0", (a.router_address,), queues="all", settings="channels 2")]).start()
+    weft.script(words.sub_interface("p0", 100))
+    assert is_now()[:2] == ("off", "2")
+    weft.kill()
+    assert is_now()[:2] == ("off", "2")
+    weft.config.write_text(re.sub(r"af_xdp .*", "", weft.config.read_text()))
+    weft.start()
+    assert is_now() == before
+    assert "p0: rx-vlan-offload put back" in weft.log_text() and "p0: its queues put back" in weft.log_text()
+    weft.stop()
 
 
 def test_a_program_that_is_taken_off_is_attached_again(network):

@@ -64,6 +64,32 @@ def test_the_kernel_opens_connections_outwards(punted):
         assert client.recv(16) == b"OUT"
 
 
+def test_a_long_stream_of_the_kernel_arrives_whole(punted):
+    """Its stack leaves checksums and the cutting of TCP to the TAP."""
+    a = punted.sites[0]
+    assert "tcp-segmentation-offload: on" in punted.router.output("ethtool", "-k", "host0")
+    sent = bytes(number * 7 % 251 for number in range(100_000)) * 50
+    with a.host.socket() as listener, punted.router.socket() as client:
+        listener.bind((a.host_ip, 2224))
+        listener.listen()
+        listener.settimeout(5)
+        client.settimeout(20)
+        client.connect((a.host_ip, 2224))
+        connection, _ = listener.accept()
+        writer = threading.Thread(target=lambda: (client.sendall(sent), client.shutdown(socket.SHUT_WR)))
+        writer.start()
+        heard = bytearray()
+        with connection:
+            connection.settimeout(20)
+            while data := connection.recv(1 << 20):
+                heard += data
+        writer.join()
+    assert heard == sent
+    errors = punted.weft.errors()
+    assert not any(("tap-input", reason) in errors for reason in ("too_long", "malformed")), errors
+    assert "InCsumErrors" not in a.host.output("nstat", "-a", "TcpInCsumErrors")
+
+
 def test_weft_itself_answers_echo(punted):
     """Echo is answered on the fast path: the kernel must not answer a second time."""
     a = punted.sites[0]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use weft_classify::RuleSets;
 use weft_control::{Control, Flows, ServeTables};
 use weft_devices::pg::Pg;
+use weft_devices::undo::Journal;
 use weft_engine::buffer::{BufferConfig, PageRequest, Pages};
 use weft_engine::counters::CounterLimits;
 use weft_engine::graph::BUILT_IN;
@@ -74,7 +75,8 @@ pub fn assemble_serving(
     let flows = Flows::new(config.flow, limit, main.clone(), serve);
     let numa = plan.workers.iter().map(|place| place.numa).collect();
     let mut parts = Subsystems::default();
-    parts.put(Box::new(Devices::new(&mut engine, numa)?));
+    let journal = link_journal(&config);
+    parts.put(Box::new(Devices::new(&mut engine, numa, journal)?));
     parts.put(Box::new(Baselines::new()));
     parts.put(Box::new(Pg::new(&mut engine)?));
     parts.put(Box::new(Gauges::new(&mut engine, &plan)?));
@@ -89,6 +91,11 @@ pub fn assemble_serving(
     let mut dataplane = Dataplane::new(control, parts, cli::tree(), process);
     dataplane.create_local()?;
     Ok((dataplane, workers))
+}
+
+/// Where changes of Linux interfaces are noted that the kernel does not undo when the daemon is killed.
+pub fn link_journal(config: &Config) -> Journal {
+    Journal::new(config.unix.in_runtime_dir(Path::new("links")))
 }
 
 /// Hands the tables of flows out by a thread of its own: they can be had while the main thread hangs.

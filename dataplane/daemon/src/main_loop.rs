@@ -19,7 +19,7 @@ use weft_devices::pg::Pg;
 use weft_stats::StatsListener;
 
 use crate::VERSION;
-use crate::assembly::assemble;
+use crate::assembly::{assemble, link_journal};
 use crate::binapi::Api;
 use crate::cli_sockets::Sockets;
 use crate::config::{Config, Source};
@@ -171,6 +171,12 @@ async fn serve(
     let stats = bind_stats(&config)?;
     let api = binapi::bind(&config)?;
     let (session, vplaned) = vplaned::task::open(&config)?.unzip();
+    for done in link_journal(&config).put_back() {
+        match done {
+            Ok(done) => tracing::info!("{done}"),
+            Err(error) => tracing::warn!("not put back as before a process that was killed: {error}"),
+        }
+    }
     let (mut dataplane, workers) = assemble(config, plan, log)?;
     if let Some(vplaned) = vplaned {
         dataplane.put_part(Box::new(vplaned));

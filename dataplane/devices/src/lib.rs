@@ -25,6 +25,8 @@ pub mod pcap;
 pub mod pg;
 mod sync;
 pub mod tap;
+#[deny(unsafe_code)]
+pub mod undo;
 
 use weft_engine::feature::{ArcEnd, ArcKey, ArcSpec};
 

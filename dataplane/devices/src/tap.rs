@@ -4,8 +4,9 @@
 //!
 //! The host side of a port: what Weft doesn't handle goes up to the host's stack through it, and
 //! what the host sends comes back. One frame per system call, so it carries control traffic, not
-//! the forwarding path. Frames are plain Ethernet, without a virtio header; no offload is
-//! announced, so the host's stack finishes checksums and segments itself.
+//! the forwarding path. A TAP that was made here announces checksums and segmentation of TCP, so that the host's stack hands
+//! over up to 64 KiB at once ([`unfinished`]). One that somebody else has made has neither: it may serve others
+//! after us, and would go on announcing them.
 //!
 //! The interface lives as long as the value. Reading and writing take `&self`, never block, and may
 //! be done by different threads; each call moves one whole frame.
@@ -14,16 +15,19 @@
 pub mod device;
 pub mod input;
 pub mod output;
+#[deny(unsafe_code)]
+pub mod unfinished;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
 
-use self::input::FrameSource;
+use self::input::{FrameSource, Taken};
+use self::unfinished::{HEADER, Unfinished};
 
 use crate::netdev::{self, LinkName, MacAddr, Netdev, NetdevError};
 use crate::netns::{NetNs, NetNsError};
@@ -64,6 +68,9 @@ pub enum TapError {
     /// It is no TAP, or busy.
     #[error("{name}: attach to the interface (TUNSETIFF): {source}; expected a TAP that nobody else uses")]
     Attach { name: LinkName, source: io::Error },
+    /// No kernel from 2.6.27 on refuses it.
+    #[error("{name}: announce checksums and segmentation (TUNSETOFFLOAD): {source}")]
+    Offloads { name: LinkName, source: io::Error },
     #[error(transparent)]
     Netdev(#[from] NetdevError),
     #[error(transparent)]
@@ -83,6 +90,8 @@ fn hint(error: &io::Error) -> &'static str {
 pub struct Tap {
     wire: File,
     netdev: Netdev,
+    /// Whether each frame has a header that says what is left to do.
+    offloads: bool,
 }
 
 impl Tap {
@@ -102,6 +111,8 @@ impl Tap {
             let wire = wire.map_err(|source| TapError::Device { name: name.clone(), source })?;
             netdev::create_tap(wire.as_fd(), name)
                 .map_err(|source| TapError::Create { name: name.clone(), source })?;
+            netdev::announce_offloads(wire.as_fd())
+                .map_err(|source| TapError::Offloads { name: name.clone(), source })?;
             Ok::<_, TapError>(wire)
         })??;
         let netdev = Netdev::open(&namespace, name)?;
@@ -115,7 +126,7 @@ impl Tap {
         if let Some(address) = config.address {
             netdev.set_ipv4(address)?;
         }
-        Ok(Self { wire, netdev })
+        Ok(Self { wire, netdev, offloads: true })
     }
 
     /// Becomes the wire of a persistent TAP of the process's namespace. Whoever made it goes on setting its state,
@@ -130,7 +141,7 @@ impl Tap {
         let wire = wire.map_err(|source| TapError::Device { name: name.clone(), source })?;
         netdev::join_tap(wire.as_fd(), name)
             .map_err(|source| TapError::Attach { name: name.clone(), source })?;
-        Ok(Self { wire, netdev })
+        Ok(Self { wire, netdev, offloads: false })
     }
 
     /// The interface as the host sees it.
@@ -145,18 +156,30 @@ impl Tap {
     /// `WouldBlock` if the host has no memory for it now; the frame is not sent then.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         // The kernel takes a frame whole or not at all.
-        (&self.wire).write(frame).map(drop)
+        let done = match self.offloads {
+            // Nothing is left to do.
+            true => (&self.wire).write_vectored(&[IoSlice::new(&[0; HEADER]), IoSlice::new(frame)]),
+            false => (&self.wire).write(frame),
+        };
+        done.map(drop)
     }
 }
 
 /// What the host sends. Give it room for the MTU and 22 bytes for the Ethernet header and two VLAN tags.
 impl FrameSource for Tap {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        match (&self.wire).read(buffer) {
-            Ok(length) => Ok(Some(length)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+    fn take(&self, buffer: &mut [u8], rest: &mut [u8]) -> io::Result<Option<Taken>> {
+        let mut header = [0; HEADER];
+        let parts = &mut [IoSliceMut::new(&mut header), IoSliceMut::new(buffer), IoSliceMut::new(rest)];
+        let parts = if self.offloads { &mut parts[..] } else { &mut parts[1..] };
+        let length = match (&self.wire).read_vectored(parts) {
+            Ok(length) if self.offloads => length.saturating_sub(HEADER),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // A kind of segmentation that was not announced, if there were one, is a frame that is too long.
+        let unfinished = Unfinished::parse(header).unwrap_or_default();
+        Ok(Some(Taken { length, unfinished }))
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

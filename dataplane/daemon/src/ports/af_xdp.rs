@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weft_control::{Described, Object, Opened, settings};
-use weft_devices::af_xdp::device::{AF_XDP, XdpCounters, XdpDevice, join, largest_mtu, split};
+use weft_devices::af_xdp::device::{AF_XDP, XdpCounters, XdpDevice, join, split};
 use weft_devices::af_xdp::input::{QueueVectors, RxQueue};
 use weft_devices::af_xdp::output::{AF_XDP_OUTPUT, AfXdpOutput, TxQueue};
-use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, PortError, Rung};
+use weft_devices::af_xdp::port::{AfXdpConfig, AfXdpPort, PortError, Rung, largest_mtu};
 use weft_devices::af_xdp::program::{Arp, EtherType, Filter, Match, Transport};
 use weft_devices::af_xdp::socket::{BusyPoll, QueueId, RingSizes};
 use weft_devices::af_xdp::stall::Watch;
@@ -27,7 +27,7 @@ use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Kind, Owner};
 
 use super::tap::{create_host_side, free_for_tap};
-use super::{DeviceError, DeviceWords, Devices, Opening, host_key, kind};
+use super::{DeviceError, DeviceWords, Devices, Opening, Raised, host_key, kind};
 use crate::config::af_xdp::{self, AfXdp, Mode, Queues, WorkerNumber, ZeroCopy};
 use crate::config::check::Findings;
 use crate::config::interfaces::{self, Common, Link, Settings};
@@ -141,7 +141,8 @@ impl Settings for AfXdp {
         let index = *index;
         let host = host_key(&self.host, self.netns.as_deref());
         devices.wait_until_closed(engine, &host)?;
-        let (port, queues) = AfXdpPort::open(&port_config(self, &host)?, &devices.umem)?;
+        let port_config = AfXdpConfig { journal: devices.journal.clone(), ..port_config(self, &host)? };
+        let (port, queues) = AfXdpPort::open(&port_config, &devices.umem)?;
         let (receiving, tx) = split(index, &port, queues);
         let name = interface.name.as_str();
         let node = match add_port_node(engine, index, name, &tx) {
@@ -162,7 +163,8 @@ impl Settings for AfXdp {
         }
         tracing::info!("{name}: AF_XDP on {}, {}, queues: {}", host.name(), port.rung(), tx.len());
         let (input, copies) = (devices.af_xdp_input, devices.tap_input);
-        let max_mtu = largest_mtu(&devices.umem, port.takes_pieces());
+        let max_mtu = port.largest_mtu(&devices.umem);
+        devices.note_raised((index, port.netdev().name().as_str().to_owned()), Raised::by_port(&port));
         devices.links.listen(host.namespace());
         let namespace = host.namespace().map(Into::into);
         let device = XdpDevice {
@@ -273,11 +275,15 @@ impl Devices {
 
 impl Dataplane {
     /// Binds a port to the Linux interface that has its name now, in place of one that has gone: the interface with all that is
-    /// on it stays. Its MAC address is that of the Linux interface, unless somebody has said another.
+    /// on it stays. Its MAC address and its MTU are those of the Linux interface, unless somebody has said others: those are the
+    /// Linux interface's then.
     pub(super) fn bind_again(&mut self, index: InterfaceIndex, config: &AfXdp) -> Result<(), DeviceError> {
         let host = host_key(&config.host, config.netns.as_deref());
         // This is tried again and again, so what another socket still has is not waited for.
-        let port_config = AfXdpConfig { patience: Duration::ZERO, ..port_config(config, &host)? };
+        let mtu = config.wanted_mtu().max(self.asked_mtu(index).unwrap_or(0));
+        let journal = self.devices().journal.clone();
+        let port_config =
+            AfXdpConfig { patience: Duration::ZERO, mtu, journal, ..port_config(config, &host)? };
         let (port, queues) = AfXdpPort::open(&port_config, &self.devices().umem)?;
         let (receiving, tx) = split(index, &port, queues);
         let (name, node) = match self.interfaces().get(index) {
@@ -297,13 +303,16 @@ impl Dataplane {
             device.counters = XdpCounters::new(&mut engine.stats, &name, tx.len());
         }
         let counters = device.counters.as_ref().map(|counters| counters.queues.clone());
-        device.max_mtu = largest_mtu(umem, port.takes_pieces());
+        device.max_mtu = port.largest_mtu(umem);
+        let raised = Raised::by_port(&port);
         device.switch(
             &mut Leaving { engine, closing, interface: index, name: name.clone(), tx: node },
             port,
             tx,
         );
         let numa = device.port.facts().numa_node.map(|node| node.0);
+        let netdev = device.port.netdev().name().as_str().to_owned();
+        devices.note_raised((index, netdev), raised);
         let tagged = control.interfaces().subs(index).next().is_some();
         devices.set_tagged(control.interfaces(), index, tagged);
         devices.placement.forget(index);

@@ -133,7 +133,7 @@ fn needed_mtu(now: u32, mtu: u32, raised: Option<Raised>) -> (u32, Option<Raised
 }
 
 impl Devices {
-    fn note_raised(&self, key: (InterfaceIndex, String), raised: Option<Raised>) {
+    pub(super) fn note_raised(&self, key: (InterfaceIndex, String), raised: Option<Raised>) {
         match raised {
             Some(raised) => drop(self.raised.borrow_mut().insert(key, raised)),
             None => drop(self.raised.borrow_mut().remove(&key)),

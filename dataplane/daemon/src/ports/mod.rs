@@ -40,7 +40,7 @@ use weft_control::{Refused, StepError};
 use weft_devices::DEVICE_INPUT_ARC;
 use weft_devices::af_xdp::input::{AF_XDP_INPUT, AfXdpInput};
 use weft_devices::af_xdp::memory::BufferMemory;
-use weft_devices::af_xdp::port::PortError;
+use weft_devices::af_xdp::port::{AfXdpPort, PortError};
 use weft_devices::af_xdp::umem::{KERNEL_HEADROOM, Umem, UmemError};
 use weft_devices::closing::{Closing, HostKey};
 use weft_devices::device::{Device, DeviceKind, Leaving};
@@ -48,6 +48,7 @@ use weft_devices::netdev::NetdevError;
 use weft_devices::pg::PgError;
 use weft_devices::tap::TapError;
 use weft_devices::tap::input::{TAP_INPUT, TapInput};
+use weft_devices::undo::Journal;
 use weft_engine::buffer::HEADROOM;
 use weft_engine::counters::Counters;
 use weft_engine::feature::FeatureError;
@@ -211,6 +212,8 @@ pub struct Devices {
     lost: BTreeSet<InterfaceIndex>,
     /// Links, by interface and name, whose MTU was raised.
     raised: RefCell<BTreeMap<(InterfaceIndex, String), Raised>>,
+    /// Where ports note what they change on Linux interfaces.
+    journal: Journal,
     /// What the main thread counts for devices.
     counters: Counters,
 }
@@ -222,9 +225,16 @@ struct Raised {
     to: u32,
 }
 
+impl Raised {
+    /// What a port has done when it was opened.
+    fn by_port(port: &AfXdpPort) -> Option<Raised> {
+        port.mtu_before().map(|from| Raised { from, to: port.facts().link.mtu })
+    }
+}
+
 impl Devices {
     /// No devices yet. `numa` is the node of each worker.
-    pub fn new(engine: &mut Engine, numa: Vec<u32>) -> Result<Devices, DeviceError> {
+    pub fn new(engine: &mut Engine, numa: Vec<u32>, journal: Journal) -> Result<Devices, DeviceError> {
         let memory = Arc::new(BufferMemory(Arc::clone(&engine.buffers)));
         // The kernel puts its own headroom in front of ours; together they are what the engine expects.
         let umem = Umem::new(memory, HEADROOM as u32 - KERNEL_HEADROOM)?;
@@ -247,6 +257,7 @@ impl Devices {
             ports: BTreeMap::new(),
             lost: BTreeSet::new(),
             raised: RefCell::default(),
+            journal,
             counters: engine.counters.rows(ThreadIndex(0)),
         })
     }

@@ -10,7 +10,7 @@
 //! The kernel's news of links ([`super::links`]) wake the main thread, and twice a second it looks all the same: news can be
 //! lost, and counters of sockets are announced by nobody.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weft_control::{ChangeSet, Object, Value, settings};
 use weft_devices::af_xdp::device::XdpDevice;
@@ -25,6 +25,10 @@ use crate::state::Dataplane;
 
 /// Of Ethernet (RFC 791 section 3.2): no smaller one is followed.
 const SMALLEST_MTU: u32 = 68;
+
+/// A link that has just come has its MTU set by whoever has made it, before or after a port is bound to it. For so long a port that has
+/// raised it does so again; from then on one that somebody sets in the kernel is followed.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// The MTU of an interface of MTU `now` whose link has `kernel`; `None`: it stays. It goes up again as far as the device can carry
 /// (`limit`) and not beyond what somebody has asked of Weft (`asked`).
@@ -122,6 +126,24 @@ impl Dataplane {
         }
     }
 
+    /// The MTU that somebody has asked of Weft.
+    pub(super) fn asked_mtu(&self, index: InterfaceIndex) -> Option<u32> {
+        let setting = Object::Setting(&settings::MTU, Some(index));
+        let owner = self.owners(&setting).into_iter().rev().find(|owner| *owner != Owner::KERNEL)?;
+        match self.claim_of(&setting, owner) {
+            Some(Value::Number(mtu)) => u32::try_from(*mtu).ok(),
+            _ => None,
+        }
+    }
+
+    /// Sets the MTU again to which a port has raised its link, if somebody has set a smaller one while the link settles.
+    fn is_raised_again(&self, index: InterfaceIndex, link: &Link) -> bool {
+        let Some(device) = self.devices().get_as::<XdpDevice>(index) else { return false };
+        let raised = device.port.facts().link.mtu;
+        let settles = device.port.mtu_before().is_some() && device.port.age() < SETTLING;
+        settles && link.mtu < raised && device.port.netdev().set_mtu(raised).is_ok()
+    }
+
     /// What somebody has set in the kernel is so here too.
     fn follow_link(&mut self, index: InterfaceIndex, link: &Link) {
         let Some(interface) = self.interfaces().get(index) else { return };
@@ -131,14 +153,11 @@ impl Dataplane {
             tracing::info!("{}: {} has MAC address {mac} in the kernel", interface.name, link.name);
             changes.set(&settings::MAC, index, Value::Mac(mac));
         }
-        let setting = Object::Setting(&settings::MTU, Some(index));
-        let asked = self.owners(&setting).into_iter().rev().find(|owner| *owner != Owner::KERNEL);
-        let asked = asked.and_then(|owner| match self.claim_of(&setting, owner) {
-            Some(Value::Number(mtu)) => u32::try_from(*mtu).ok(),
-            _ => None,
-        });
+        let asked = self.asked_mtu(index);
         let limit = self.devices().get(index).map_or(u32::MAX, |device| device.mtu_limit().0);
-        if let Some(mtu) = followed_mtu(interface.mtu, link.mtu, limit, asked) {
+        if self.is_raised_again(index, link) {
+            tracing::info!("{}: {} has the MTU again that was asked of Weft", interface.name, link.name);
+        } else if let Some(mtu) = followed_mtu(interface.mtu, link.mtu, limit, asked) {
             tracing::info!("{}: {} has MTU {} in the kernel", interface.name, link.name, link.mtu);
             if interface.ip6.is_enabled() && mtu < Ip6::MIN_MTU.into() {
                 tracing::warn!(

@@ -28,16 +28,6 @@ use crate::tap::input::Side;
 pub static AF_XDP: DeviceKind =
     DeviceKind { word: "af_xdp", sentence: "an AF_XDP port", class: "AF_XDP interface" };
 
-/// Where the limit of the MTU comes from, as the end of a sentence.
-const IN_ONE_BUFFER: &str = ", the largest that fits a buffer with two VLAN tags; for more, set it in startup.conf (mtu) or give it to \
-                             the Linux interface before the port is opened";
-const IN_PIECES: &str = ", the largest that fits the buffers of a frame with two VLAN tags";
-
-/// The largest IP packet of a port whose frames have several buffers, and of another.
-pub fn largest_mtu(umem: &Umem, pieces: bool) -> (u32, &'static str) {
-    if pieces { (umem.max_mtu_in_pieces(), IN_PIECES) } else { (umem.max_mtu(), IN_ONE_BUFFER) }
-}
-
 /// A port on queues of a Linux interface.
 pub struct XdpDevice {
     /// The open port.

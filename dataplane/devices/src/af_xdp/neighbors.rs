@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
 use crate::netdev::{LinkIndex, new_socket};
-use crate::tap::input::FrameSource;
+use crate::tap::input::{FrameSource, Taken};
 
 /// Where a VLAN tag stands in a frame.
 const TAG_AT: usize = 12;
@@ -95,7 +95,7 @@ fn set_option<T>(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value:
 struct Control([u8; 64]);
 
 impl FrameSource for Neighbors {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    fn take(&self, buffer: &mut [u8], _: &mut [u8]) -> io::Result<Option<Taken>> {
         let mut control = Control([0; 64]);
         let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         // SAFETY: zero is a value of every field.
@@ -114,14 +114,14 @@ impl FrameSource for Neighbors {
                 _ => Err(error),
             };
         };
-        let Some(tag) = tag_of(&message) else { return Ok(Some(length)) };
+        let Some(tag) = tag_of(&message) else { return Ok(Some(Taken::whole(length))) };
         if length < TAG_AT || length + TAG > buffer.len() {
             // As a frame that does not fit.
-            return Ok(Some(buffer.len()));
+            return Ok(Some(Taken::whole(buffer.len() + 1)));
         }
         buffer.copy_within(TAG_AT..length, TAG_AT + TAG);
         buffer[TAG_AT..TAG_AT + TAG].copy_from_slice(&tag);
-        Ok(Some(length + TAG))
+        Ok(Some(Taken::whole(length + TAG)))
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

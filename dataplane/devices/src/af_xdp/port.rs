@@ -29,6 +29,7 @@ use super::sys::RELEASE_TIME;
 use super::umem::{CHUNK_SIZE, ChunkIndex, CopyMode, KERNEL_HEADROOM, Umem};
 use crate::netdev::{Channels, LinkName, Listening, Listens, Netdev, NetdevError, XdpMode};
 use crate::netns::{NetNs, NetNsError};
+use crate::undo::{Change, Journal, Note};
 
 /// An Ethernet header with two VLAN tags.
 const LINK_HEADER: u32 = 22;
@@ -41,6 +42,24 @@ const FORGETFUL: [&str; 1] = ["vmxnet3"];
 const PARTIAL: [&str; 1] = ["veth"];
 /// No program is attached again sooner than that: attaching may itself open the interface again.
 const ATTACHED_FOR: Duration = Duration::from_secs(2);
+
+/// PCI numbers of 82599 controllers (drivers/net/ethernet/intel/ixgbe/ixgbe_type.h, `IXGBE_DEV_ID_82599_*`).
+const IXGBE_82599: [u16; 16] = [
+    0x10f7, 0x10f8, 0x10f9, 0x10fb, 0x10fc, 0x1507, 0x1514, 0x1517, 0x151c, 0x1529, 0x152a, 0x154a, 0x154d,
+    0x154f, 0x1557, 0x1558,
+];
+
+/// Where the limit of an MTU comes from, as the end of a sentence.
+const IN_ONE_BUFFER: &str = ", the largest that fits a buffer with two VLAN tags; for more, set it in startup.conf (mtu) or give it to \
+                             the Linux interface before the port is opened";
+const IN_PIECES: &str = ", the largest that fits the buffers of a frame with two VLAN tags";
+const IN_KIB: &str = ", the largest that the NIC puts in a buffer as a whole, since it counts them in KiB; for more, open the port \
+                      with zero-copy off";
+
+/// The largest IP packet of a port whose frames have several buffers, and of another.
+pub fn largest_mtu(umem: &Umem, pieces: bool) -> (u32, &'static str) {
+    if pieces { (umem.max_mtu_in_pieces(), IN_PIECES) } else { (umem.max_mtu(), IN_ONE_BUFFER) }
+}
 
 /// How long [`AfXdpPort::close`] waits for frames that are being sent.
 const DRAIN_TIME: Duration = Duration::from_millis(500);
@@ -128,9 +147,11 @@ pub struct AfXdpConfig {
     /// again need not wait.
     pub patience: Duration,
     pub filter: Filter,
-    /// The MTU that it will have at least: if that does not fit a chunk, frames may have several. What the link has
-    /// counts as well.
+    /// The MTU that it is to have at least: an interface with a smaller one is given it. If that does not fit a chunk, frames may
+    /// have several.
     pub mtu: u32,
+    /// Where it notes what it changes and the kernel does not undo.
+    pub journal: Journal,
 }
 
 impl AfXdpConfig {
@@ -148,6 +169,7 @@ impl AfXdpConfig {
             patience: RELEASE_TIME,
             filter: Filter::All,
             mtu: 0,
+            journal: Journal::default(),
         }
     }
 }
@@ -208,7 +230,6 @@ pub struct Queue {
 pub struct AfXdpPort {
     netdev: Netdev,
     facts: Facts,
-    advice: Vec<Advice>,
     rung: Rung,
     refusals: Vec<Refusal>,
     options: SocketOptions,
@@ -223,6 +244,8 @@ pub struct AfXdpPort {
     attached: Instant,
     was_down: bool,
     namespace: NetNs,
+    namespace_path: Option<PathBuf>,
+    journal: Journal,
     /// What the NIC lets through beside its own address.
     _listens: Listens,
     /// On an interface that is shared with the host.
@@ -230,34 +253,68 @@ pub struct AfXdpPort {
     /// While there are sub-interfaces.
     tags: Option<Tagged>,
     channels: Option<SetChannels>,
+    /// Where its MTU was raised for the port.
+    mtu_before: Option<u32>,
+    opened: Instant,
+}
+
+/// A larger MTU than the interface had; as before again when this is dropped, unless it is kept. Drivers that have a program take
+/// no MTU that it cannot have, so it is set before the ladder, which then finds a rung that does.
+struct RaisedMtu {
+    netdev: Netdev,
+    before: Option<u32>,
+}
+
+impl RaisedMtu {
+    fn raise(namespace: &NetNs, interface: &LinkName, wanted: u32) -> Result<Self, PortError> {
+        let netdev = Netdev::open(namespace, interface)?;
+        let before = Some(netdev.link()?.mtu).filter(|there| *there < wanted);
+        if before.is_some() {
+            netdev.set_mtu(wanted)?;
+        }
+        Ok(Self { netdev, before })
+    }
+
+    /// Gives the MTU that was before, if it is another one now.
+    fn keep(mut self) -> Option<u32> {
+        self.before.take()
+    }
+}
+
+impl Drop for RaisedMtu {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.before.map(|mtu| self.netdev.set_mtu(mtu)) {
+            tracing::warn!("{error}");
+        }
+    }
 }
 
 /// Another number of queues than the NIC had; as before again when this is dropped, which is after the sockets are closed.
 struct SetChannels {
     netdev: Netdev,
     before: Channels,
+    _note: Note,
 }
 
 impl SetChannels {
-    fn set(namespace: &NetNs, interface: &LinkName, wanted: Option<u32>) -> Result<Option<Self>, PortError> {
-        let Some(wanted) = wanted else { return Ok(None) };
-        let netdev = Netdev::open(namespace, interface)?;
-        let before = netdev.set_queues(wanted)?;
-        Ok(before.map(|before| Self { netdev, before }))
+    fn set(namespace: &NetNs, config: &AfXdpConfig) -> Result<Option<Self>, PortError> {
+        let Some(count) = config.channels else { return Ok(None) };
+        let netdev = Netdev::open(namespace, &config.interface)?;
+        let Some((before, wanted)) = netdev.other_queues(count)? else { return Ok(None) };
+        let change = Change::Channels(before);
+        let note = config.journal.note(config.namespace.as_deref(), &netdev, change);
+        netdev.set_channels(wanted)?;
+        Ok(Some(Self { netdev, before, _note: note }))
     }
 }
 
 impl Drop for SetChannels {
     fn drop(&mut self) {
-        // The kernel takes no queue away that has a socket, and releases one a moment after its socket was closed.
-        let deadline = Instant::now() + RELEASE_TIME;
-        // An interface that has gone has no queues either; another one may have its name.
-        while self.netdev.link().is_ok() {
-            match self.netdev.set_channels(self.before) {
-                Ok(()) => return,
-                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
-                Err(error) => return tracing::warn!("{error}"),
-            }
+        // Another one may have the name of an interface that has gone.
+        if self.netdev.link().is_ok()
+            && let Err(error) = self.netdev.set_channels_within(self.before, RELEASE_TIME)
+        {
+            tracing::warn!("{error}");
         }
     }
 }
@@ -266,7 +323,7 @@ impl Drop for SetChannels {
 struct Tagged {
     _listens: Listens,
     /// The driver took tags out of frames before.
-    stripped: bool,
+    stripped: Option<Note>,
 }
 
 /// What became of the chunks of a closed port.
@@ -292,14 +349,14 @@ impl AfXdpPort {
             None => NetNs::current(),
         };
         let netdev = Netdev::open(&namespace, &config.interface)?;
-        let channels = SetChannels::set(&namespace, &config.interface, config.channels)?;
+        let channels = SetChannels::set(&namespace, config)?;
         let mut facts = Facts::read(&netdev)?;
         let queues = config.queues.unwrap_or_else(|| facts.queue_pairs());
         preflight::check(&facts, umem, queues, config.mtu)?;
         netdev.set_up(true)?;
+        let raised = RaisedMtu::raise(&namespace, &config.interface, config.mtu)?;
         facts.link = netdev.link()?;
-        let mtu = config.mtu.max(facts.link.mtu);
-        let pieces = mtu > umem.max_mtu();
+        let pieces = facts.link.mtu > umem.max_mtu();
         // Nobody but Weft knows which groups its hosts and routing daemons have joined.
         let listens = netdev.listen(&namespace, Listening::Multicast)?;
         let neighbors = match config.filter {
@@ -342,7 +399,6 @@ impl AfXdpPort {
                 Ok((attachment, sockets, halves)) => {
                     facts.queues = netdev.queues()?;
                     let port = Self {
-                        advice: advise(&facts, sockets.len(), rung, pieces),
                         netdev,
                         facts,
                         rung,
@@ -356,10 +412,14 @@ impl AfXdpPort {
                         attached: Instant::now(),
                         was_down: false,
                         namespace,
+                        namespace_path: config.namespace.clone(),
+                        journal: config.journal.clone(),
                         _listens: listens,
                         neighbors,
                         channels,
                         tags: None,
+                        mtu_before: raised.keep(),
+                        opened: Instant::now(),
                     };
                     return Ok((port, halves));
                 }
@@ -412,7 +472,6 @@ impl AfXdpPort {
                 }
             }
         }
-        self.advice = advise(&self.facts, self.sockets.len(), self.rung, self.options.pieces);
         let native = self.rung.attach_mode() == XdpMode::Native;
         if !halves.is_empty() && native && PARTIAL.contains(&self.facts.driver.name.as_str()) {
             self.attach_again()?;
@@ -437,10 +496,11 @@ impl AfXdpPort {
             (true, Some(tags)) => self.tags = Some(tags),
             (true, None) => {
                 let listens = self.netdev.listen(&self.namespace, Listening::Everything)?;
-                let stripped = self.netdev.strip_tags(false)?;
+                let note = self.journal.note(self.namespace_path.as_deref(), &self.netdev, Change::Tags);
+                let stripped = self.netdev.strip_tags(false)?.then_some(note);
                 self.tags = Some(Tagged { _listens: listens, stripped });
             }
-            (false, Some(Tagged { stripped: true, .. })) => {
+            (false, Some(Tagged { stripped: Some(_note), .. })) => {
                 self.netdev.strip_tags(true)?;
             }
             (false, _) => {}
@@ -515,7 +575,7 @@ impl AfXdpPort {
         &self.facts
     }
 
-    /// The interface, for its state at this moment and its settings. An MTU above [`super::device::largest_mtu`]
+    /// The interface, for its state at this moment and its settings. An MTU above [`Self::largest_mtu`]
     /// loses frames.
     pub fn netdev(&self) -> &Netdev {
         &self.netdev
@@ -526,9 +586,11 @@ impl AfXdpPort {
         self.neighbors.clone()
     }
 
-    /// What the operator should know.
-    pub fn advice(&self) -> &[Advice] {
-        &self.advice
+    /// What the operator should know, as things are now: somebody may have followed the advice, or changed something else.
+    pub fn advice(&self) -> Vec<Advice> {
+        let now = Facts::read(&self.netdev);
+        let merged = self.rung == Rung::GenericCopy || self.options.pieces;
+        preflight::advise(now.as_ref().unwrap_or(&self.facts), self.sockets.len() as u32, merged)
     }
 
     /// The rung that holds.
@@ -539,6 +601,24 @@ impl AfXdpPort {
     /// Whether frames may come and go in several chunks.
     pub fn takes_pieces(&self) -> bool {
         self.options.pieces
+    }
+
+    /// How long it has been open.
+    pub fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// The MTU that the interface had before it was raised for the port, if it was.
+    pub fn mtu_before(&self) -> Option<u32> {
+        self.mtu_before
+    }
+
+    /// The largest MTU that the rung carries, and why, as the end of a sentence.
+    pub fn largest_mtu(&self, umem: &Umem) -> (u32, &'static str) {
+        match room_in_kib(self.rung, &self.facts, umem).filter(|_| !self.options.pieces) {
+            Some(room) => (room - LINK_HEADER, IN_KIB),
+            None => largest_mtu(umem, self.options.pieces),
+        }
     }
 
     /// Whether TCP and UDP may come with checksums that their sender has left to hardware: it is a veth, or a virtio-net whose
@@ -631,11 +711,6 @@ fn check_sizes(config: &AfXdpConfig, rings: RingSizes) -> Result<(), PortError> 
     }
 }
 
-/// What the operator should know of a port of that many queues on that rung, with frames of several chunks or without.
-fn advise(facts: &Facts, queues: usize, rung: Rung, pieces: bool) -> Vec<Advice> {
-    preflight::advise(facts, queues as u32, rung == Rung::GenericCopy || pieces)
-}
-
 /// Why a rung does not hold although the kernel would take it, as far as the kind of interface and its driver tell.
 fn unfit(rung: Rung, facts: &Facts, umem: &Umem, pieces: bool) -> Option<String> {
     let kind = facts.link.kind.as_str();
@@ -644,19 +719,29 @@ fn unfit(rung: Rung, facts: &Facts, umem: &Umem, pieces: bool) -> Option<String>
             "frames of a {kind} carry the queue numbers of its members, and would reach no socket"
         ));
     }
-    let driver = facts.driver.name.as_str();
-    if matches!(driver, "igb" | "igc") && rung == Rung::NativeZeroCopy && !pieces {
-        let chunk = CHUNK_SIZE - KERNEL_HEADROOM - umem.headroom();
-        let (room, needed) = (chunk & !1023, facts.link.mtu + LINK_HEADER);
-        return (room < needed).then(|| {
-            format!(
-                "{driver} counts receive buffers in KiB: of a {CHUNK_SIZE}-byte chunk it uses {room} bytes, and \
-                 MTU {} needs {needed}",
-                facts.link.mtu
-            )
-        });
-    }
-    None
+    let room = room_in_kib(rung, facts, umem).filter(|_| !pieces)?;
+    let needed = facts.link.mtu + LINK_HEADER;
+    (room < needed).then(|| {
+        format!(
+            "{} counts receive buffers in KiB: of a {CHUNK_SIZE}-byte chunk it uses {room} bytes, and MTU {} needs {needed}",
+            facts.driver.name, facts.link.mtu
+        )
+    })
+}
+
+/// Bytes of a chunk that a NIC uses that counts them in KiB; `None`: it uses them all.
+///
+/// By the drivers' sources (Linux 6.18): `igb_setup_srrctl`, `igc_configure_rx_ring`, `ixgbe_configure_srrctl`, which does it for an
+/// 82599 alone; later ones have a register that bounds frames to the byte. igb and igc hand the pieces of a longer frame
+/// on as frames, ixgbe drops it.
+fn room_in_kib(rung: Rung, facts: &Facts, umem: &Umem) -> Option<u32> {
+    let counts = match facts.driver.name.as_str() {
+        "igb" | "igc" => true,
+        "ixgbe" => facts.device.is_some_and(|device| IXGBE_82599.contains(&device)),
+        _ => false,
+    };
+    let chunk = CHUNK_SIZE - KERNEL_HEADROOM - umem.headroom();
+    (counts && rung == Rung::NativeZeroCopy).then_some(chunk & !1023)
 }
 
 /// Why a rung wasn't reached.
@@ -757,7 +842,7 @@ impl Climb<'_> {
             Some(libc::EINVAL | libc::EOPNOTSUPP) if self.pieces => Obstacle::Rung(format!(
                 "MTU {} takes frames of several chunks (XDP_USE_SG), which the kernel or the driver does not have; what fits \
                  one is {}: {}",
-                self.config.mtu.max(self.facts.link.mtu),
+                self.facts.link.mtu,
                 self.umem.max_mtu(),
                 error.source
             )),

@@ -79,6 +79,20 @@ pub struct Channels {
     combined: u32,
 }
 
+impl Channels {
+    /// As it is noted in a file: receive, transmit, other, combined.
+    pub(crate) fn to_text(self) -> String {
+        format!("{} {} {} {}", self.rx, self.tx, self.other, self.combined)
+    }
+
+    /// What [`Self::to_text`] has made.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let numbers: Vec<u32> = text.split(' ').map_while(|number| number.parse().ok()).collect();
+        let [rx, tx, other, combined] = numbers.try_into().ok()?;
+        Some(Self { rx, tx, other, combined, ..Self::default() })
+    }
+}
+
 #[repr(C)]
 struct Value {
     cmd: u32,
@@ -113,20 +127,21 @@ pub(super) fn queues(control: &OwnedFd, name: &LinkName) -> io::Result<QueueCoun
     Ok(QueueCounts { rx: channels.rx + channels.combined, tx: channels.tx + channels.combined })
 }
 
-/// Uses `count` queues in each direction: combined ones if the driver has them. Gives what was before, if that is a change.
-pub(super) fn set_queues(control: &OwnedFd, name: &LinkName, count: u32) -> io::Result<Option<Channels>> {
-    let mut before = Channels { cmd: ETHTOOL_GCHANNELS, ..Channels::default() };
+/// Queues as they are, and as they are to be for `count` in each direction: combined ones if the driver has them; `None` if they
+/// are so.
+pub(super) fn other_queues(
+    control: &OwnedFd,
+    name: &LinkName,
+    count: u32,
+) -> io::Result<Option<(Channels, Channels)>> {
+    let mut now = Channels { cmd: ETHTOOL_GCHANNELS, ..Channels::default() };
     // SAFETY: `Channels` is `struct ethtool_channels`.
-    unsafe { ethtool(control, name, &mut before)? };
-    let wanted = match before.max[3] {
-        0 => Channels { rx: count, tx: count, ..before },
-        _ => Channels { rx: 0, tx: 0, combined: count, ..before },
+    unsafe { ethtool(control, name, &mut now)? };
+    let wanted = match now.max[3] {
+        0 => Channels { rx: count, tx: count, ..now },
+        _ => Channels { rx: 0, tx: 0, combined: count, ..now },
     };
-    if wanted == before {
-        return Ok(None);
-    }
-    set_channels(control, name, wanted)?;
-    Ok(Some(before))
+    Ok((wanted != now).then_some((now, wanted)))
 }
 
 /// Uses queues as said.

@@ -111,7 +111,17 @@ fn ipv4(address: Ipv4Addr) -> libc::sockaddr {
 /// Makes `device`, an open /dev/net/tun, the wire of a new TAP.
 pub(crate) fn create_tap(device: BorrowedFd<'_>, name: &LinkName) -> io::Result<()> {
     // Without IFF_TUN_EXCL an existing TAP of this name would be joined.
-    set_tap(device, name, libc::IFF_TUN_EXCL)
+    set_tap(device, name, libc::IFF_TUN_EXCL | libc::IFF_VNET_HDR)
+}
+
+/// Has the host's stack leave checksums, and the cutting of TCP, to the wire of a TAP.
+pub(crate) fn announce_offloads(device: BorrowedFd<'_>) -> io::Result<()> {
+    let offloads = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    // SAFETY: the request takes a number in place of a pointer.
+    let result = unsafe {
+        libc::ioctl(device.as_raw_fd(), libc::TUNSETOFFLOAD as libc::Ioctl, libc::c_ulong::from(offloads))
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Makes `device`, an open /dev/net/tun, the wire of a TAP that is there. One that is not would be created.
@@ -119,9 +129,9 @@ pub(crate) fn join_tap(device: BorrowedFd<'_>, name: &LinkName) -> io::Result<()
     set_tap(device, name, 0)
 }
 
-fn set_tap(device: BorrowedFd<'_>, name: &LinkName, exclusive: libc::c_int) -> io::Result<()> {
+fn set_tap(device: BorrowedFd<'_>, name: &LinkName, more: libc::c_int) -> io::Result<()> {
     let mut request = request(name);
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | exclusive;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | more;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     issue(device, libc::TUNSETIFF as libc::c_ulong, &mut request)
 }

@@ -20,12 +20,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
 pub use ethtool::{Channels, Driver, Offloads, QueueCounts};
 pub use events::{LinkEvent, LinkEvents};
-pub(crate) use ioctl::{create_tap, join_tap, new_socket};
+pub(crate) use ioctl::{announce_offloads, create_tap, join_tap, new_socket};
 pub use link::{Link, Peer, XdpAttachment, XdpMode};
 pub use weft_netlink::MacAddr;
 
@@ -189,22 +191,38 @@ impl Netdev {
         }
     }
 
-    /// Has the NIC use that many queues in each direction; gives what was before, if that is a change.
+    /// Queues as they are now and as they are with that many in each direction, if that is a change.
     ///
     /// # Errors
-    /// If the driver refuses.
-    pub fn set_queues(&self, count: u32) -> Result<Option<Channels>, NetdevError> {
-        let result = ethtool::set_queues(&self.control, &self.name(), count);
-        self.call("set the number of queues (ETHTOOL_SCHANNELS)", result)
+    /// If the driver tells nothing.
+    pub fn other_queues(&self, count: u32) -> Result<Option<(Channels, Channels)>, NetdevError> {
+        let result = ethtool::other_queues(&self.control, &self.name(), count);
+        self.call("set the number of queues (ETHTOOL_GCHANNELS)", result)
     }
 
-    /// Has it use queues as before.
+    /// Has it use these queues.
     ///
     /// # Errors
     /// If the driver refuses.
     pub fn set_channels(&self, channels: Channels) -> Result<(), NetdevError> {
         let result = ethtool::set_channels(&self.control, &self.name(), channels);
         self.call("set the number of queues (ETHTOOL_SCHANNELS)", result)
+    }
+
+    /// The same, tried for so long: the kernel takes no queue away that has a socket, and releases one a moment after its socket
+    /// was closed. An interface that has gone has no queues either.
+    ///
+    /// # Errors
+    /// If the driver refuses to the end.
+    pub fn set_channels_within(&self, channels: Channels, time: Duration) -> Result<(), NetdevError> {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.set_channels(channels) {
+                Err(_) if self.link().is_err() => return Ok(()),
+                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+                done => return done,
+            }
+        }
     }
 
     /// Offloads that matter to somebody who takes frames before the stack.
@@ -220,13 +238,27 @@ impl Netdev {
     /// # Errors
     /// If the kernel refuses.
     pub fn numa_node(&self) -> Result<Option<NumaNode>, NetdevError> {
+        // -1 where the firmware doesn't say.
+        Ok(self.pci("numa_node")?.and_then(|node| node.parse().ok()).map(NumaNode))
+    }
+
+    /// The number that the maker of a PCI device has given its kind; `None` for a virtual one.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn pci_device(&self) -> Result<Option<u16>, NetdevError> {
+        let number = |text: String| u16::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+        Ok(self.pci("device")?.and_then(number))
+    }
+
+    /// What a file of a PCI device says.
+    fn pci(&self, file: &str) -> Result<Option<String>, NetdevError> {
         let bus = self.driver()?.bus;
         if bus.is_empty() || bus.contains('/') {
             return Ok(None);
         }
-        let node = fs::read_to_string(format!("/sys/bus/pci/devices/{bus}/numa_node"));
-        // -1 where the firmware doesn't say.
-        Ok(node.ok().and_then(|node| node.trim().parse().ok()).map(NumaNode))
+        let text = fs::read_to_string(format!("/sys/bus/pci/devices/{bus}/{file}"));
+        Ok(text.ok().map(|text| text.trim().to_owned()))
     }
 
     /// Sets the administrative state.
