@@ -5,6 +5,8 @@ Link N is a cable between `wN`, a NIC in this namespace, for Weft, and `eth` of 
 Weft's 10.N+1.0.1 as its router.
 """
 
+import contextlib
+import ctypes
 import glob
 import json
 import os
@@ -14,9 +16,18 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 BIN = Path(os.environ["WEFT_BIN_DIR"])
 OUT = Path("/out")
 LINKS = int(os.environ.get("VM_LINKS", "2"))
+# Both ports, as most tests have them.
+PORTS = "".join(f"af_xdp w{link} {{ ip address 10.{link + 1}.0.1/24 state up }}\n" for link in (0, 1))
+
+
+def row(subject, words):
+    """Says which row of the matrix a test is: subjects are those of docs/nics.md."""
+    return pytest.mark.row(subject, words)
 
 
 def log(*words):
@@ -113,6 +124,20 @@ class Monitor:
             if "return" in answer or "error" in answer:
                 return answer
 
+    def unplug(self, link):
+        """Takes Weft's NIC out of its slot. The guest has to let it go, which takes some 5 s (the button of PCI Express)."""
+        self.call("device_del", id=f"w{link}nic")
+
+    def plug(self, link):
+        """And puts another one like it in."""
+        driver, *options = os.environ["VM_MODEL"].split(",")
+        options = dict(option.split("=") for option in options)
+        if driver != "igb":
+            options["romfile"] = ""
+        options = {name: int(value) if value.isdigit() else {"on": True, "off": False}.get(value, value) for name, value in options.items()}
+        done = self.call("device_add", driver=driver, id=f"w{link}nic", netdev=f"w{link}", mac=mac(link, 1), bus=f"port{2 * link + 1}", **options)
+        assert "return" in done, done
+
     def cable(self, link, plugged):
         """Pulls the cable of Weft's NIC, or plugs it in."""
         self.call("set_link", name=f"w{link}nic", up=plugged)
@@ -180,6 +205,11 @@ class Weft:
         log(f"{thread}: {used:.0f} % of a core")
         return used
 
+    def kill(self):
+        """Ends it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
     def stop(self):
         """Ends it; gives its status."""
         self.process.terminate()
@@ -197,6 +227,24 @@ def ping(host, to, count=5, size=56, interval=0.2, more=""):
     text = sh(f"ip netns exec h{host} ping -n -c {count} -i {interval} -W 3 -s {size} {more} {to}", timeout=count * interval + 60)
     found = re.search(r"(\d+) received", text)
     return int(found[1]) if found else 0
+
+
+def latency(host, to, count=100, interval=0.02):
+    """The median round trip of small pings, in ms."""
+    text = sh(f"ip netns exec h{host} ping -n -c {count} -i {interval} -W 3 {to}", timeout=count * interval + 60)
+    times = sorted(float(time) for time in re.findall(r"time=([\d.]+)", text))
+    assert len(times) > count / 2, f"{len(times)} of {count} pings are answered"
+    return times[len(times) // 2]
+
+
+def kernel():
+    """Its version as numbers."""
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
+
+
+def offload(name, feature):
+    """`on`, `off`, with `[fixed]` where the driver decides."""
+    return re.search(rf"^{feature}: (.*)$", sh(f"ethtool -k {name}"), re.M)[1].strip()
 
 
 def passes(host, to, seconds=20):
@@ -263,6 +311,43 @@ def udp(client, server, to, size=1400, count=500, rate=500):
     found = (after[0] - before[0], after[1] - before[1])
     log(f"UDP h{client} > {to}, {count} of {size} bytes: {found[0]} arrived, {found[1]} with wrong checksums")
     return found
+
+
+FLOWS = """
+import socket, sys, time
+to, flows, each = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for number in range(flows):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((f"10.{sys.argv[4]}.0.{100 + number}", 20000 + number))
+    for _ in range(each):
+        s.sendto(b"x" * 64, (to, 30000 + number))
+        time.sleep(0.004)
+"""
+
+
+def udp_flows(client, server, to, flows=32, each=10):
+    """Datagrams of so many flows that arrived. Receive queues are chosen by a hash, and some NICs leave ports out of it: each flow has
+    a source address of its own."""
+    for number in range(flows):
+        subprocess.run(["ip", "-n", f"h{client}", "addr", "replace", f"10.{client + 1}.0.{100 + number}/24", "dev", "eth"], check=True)
+    before = datagrams(server)[0]
+    subprocess.run(["ip", "netns", "exec", f"h{client}", sys.executable, "-c", FLOWS, to, str(flows), str(each), str(client + 1)], check=True)
+    time.sleep(1)
+    arrived = datagrams(server)[0] - before
+    log(f"UDP h{client} > {to}, {flows} flows of {each}: {arrived} arrived")
+    return arrived
+
+
+@contextlib.contextmanager
+def inside_netns(name):
+    """Sockets that are made meanwhile are in that namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as own, open(f"/run/netns/{name}") as other:
+        assert libc.setns(other.fileno(), 0) == 0
+        try:
+            yield
+        finally:
+            assert libc.setns(own.fileno(), 0) == 0
 
 
 def send_frames(host, text, count=10):

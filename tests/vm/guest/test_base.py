@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weft forwards between two NICs: frames of all sizes, both ways, with right checksums; and leaves the NICs as they were."""
 
+import json
 import os
 import time
 
-from inside import log, passes, ping, sh, tcp, udp, wait
-
-PORTS = "".join(f"af_xdp w{link} {{ ip address 10.{link + 1}.0.1/24 state up }}\n" for link in (0, 1))
+from inside import OUT, PORTS, log, passes, ping, row, sh, tcp, udp, wait
 
 
-def test_frames_of_all_sizes_pass(start):
+@row(4, "frames of all sizes, both ways, on the rung that is taken")
+def test_frames_of_all_sizes_pass(start, note):
     weft = start(PORTS)
     for name in ("w0", "w1"):
         hardware = weft.hardware(name)
         log(f"RUNG {name}: {hardware['mode']}, {hardware['queues']} queues; refused: {hardware['refused']}; advice: {hardware['advice']}")
+        (OUT / "rung").write_text(json.dumps({key: hardware[key] for key in ("mode", "queues", "refused", "driver")} | {"release": os.uname().release}))
         if wanted := os.environ.get("VM_RUNG"):
             assert hardware["mode"] == wanted
         if wanted := os.environ.get("VM_QUEUES"):
@@ -35,3 +36,16 @@ def test_frames_of_all_sizes_pass(start):
     assert weft.cpu("weft_wk_0") < 50, "a worker without packets sleeps"
     assert weft.stop() == 0
     assert "xdp" not in sh("ip link show w0")
+    note(weft_rung())
+
+
+def weft_rung():
+    rung = json.loads((OUT / "rung").read_text())
+    return f"{rung['mode']}, {rung['queues']} {'queue' if rung['queues'] == 1 else 'queues'}"
+
+
+@row(4, "each rung that is not taken says why")
+def test_refused_rungs_have_a_reason(note):
+    refused = json.loads((OUT / "rung").read_text())["refused"]
+    assert all(": " in reason and len(reason) > 30 for reason in refused), refused
+    note(" / ".join(refused) or "none is better")

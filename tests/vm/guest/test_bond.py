@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bond of one NIC, on which only the generic rung receives anything."""
 
-from inside import passes, ping, sh
+from inside import passes, ping, row, sh
 
 
+@row(4, "a bond takes the generic rung, and forwards")
 def test_a_bond_forwards(start):
     sh("modprobe bonding max_bonds=0; ip link add bond0 type bond mode active-backup miimon 100; ip link set w0 master bond0", check=True)
     sh("ip link set bond0 address 52:54:00:00:00:01; ip link set bond0 up", check=True)

@@ -3,9 +3,7 @@
 
 import json
 
-from inside import flush_hosts, passes, send_frames, sh, wait
-
-PORTS = "".join(f"af_xdp w{link} {{ ip address 10.{link + 1}.0.1/24 state up }}\n" for link in (0, 1))
+from inside import PORTS, flush_hosts, offload, passes, ping, row, send_frames, sh, wait
 
 
 def listens(name):
@@ -19,6 +17,7 @@ def received(weft, name):
     return next(each for each in json.loads(text)["interfaces"] if each["name"] == name)["rx_packets"]
 
 
+@row(2, "frames for groups that only daemons behind Weft have joined")
 def test_frames_for_groups_arrive(start):
     weft = start(PORTS)
     assert passes(0, "10.1.0.1")
@@ -40,16 +39,27 @@ def test_frames_for_groups_arrive(start):
     assert listens("w0") == (0, 0)
 
 
+@row(3, "sub-interfaces, tagged and untagged frames side by side")
 def test_frames_with_tags_arrive(start):
     sh("ip netns exec h0 modprobe 8021q; ip -n h0 link add link eth name eth.100 type vlan id 100; ip -n h0 addr add 10.100.0.2/24 dev eth.100")
     sh("ip -n h0 link set eth.100 up", check=True)
-    before = sh("ethtool -k w0 | grep rx-vlan-offload")
+    before = offload("w0", "rx-vlan-offload")
     commands = ["create sub-interfaces w0 100", "set interface ip address w0.100 10.100.0.1/24", "set interface state w0.100 up"]
     weft = start(PORTS, commands=commands)
     flush_hosts()
     assert passes(0, "10.100.0.1"), "tagged frames"
     assert passes(0, "10.1.0.1"), "frames without tags"
+    assert ping(0, "10.100.0.1", count=3, size=1472, more="-M do") == 3, "with a tag a full packet makes a longer frame"
     weft.ctl("delete sub-interface w0.100")
-    assert sh("ethtool -k w0 | grep rx-vlan-offload") == before, "as before when no sub-interface is left"
+    assert offload("w0", "rx-vlan-offload") == before, "as before when no sub-interface is left"
     assert weft.stop() == 0
     assert listens("w0") == (0, 0)
+
+
+@row(2, "kill -9 leaves no filter of the NIC open")
+def test_nothing_is_open_after_kill(start):
+    weft = start(PORTS, commands=["create sub-interfaces w0 100"])
+    assert listens("w0") == (1, 1)
+    weft.kill()
+    assert listens("w0") == (0, 0)
+    assert wait("no program", lambda: "xdp" not in sh("ip link show w0"), 5)

@@ -5,9 +5,7 @@ import subprocess
 import time
 
 import pytest
-from inside import flush_hosts, nic, passes, ping, sh, wait
-
-PORTS = "".join(f"af_xdp w{link} {{ ip address 10.{link + 1}.0.1/24 state up }}\n" for link in (0, 1))
+from inside import PORTS, flush_hosts, nic, passes, ping, row, sh, wait
 
 
 @pytest.fixture
@@ -19,6 +17,7 @@ def weft(start):
     return weft
 
 
+@row(5, "a cable that is pulled while frames are sent, and plugged in")
 def test_a_cable_that_is_pulled_while_frames_are_sent_costs_no_cpu(weft, monitor):
     pinging = subprocess.Popen("exec ip netns exec h1 ping -n -i 0.05 10.1.0.2", shell=True, stdout=subprocess.DEVNULL)
     try:
@@ -35,6 +34,7 @@ def test_a_cable_that_is_pulled_while_frames_are_sent_costs_no_cpu(weft, monitor
     assert passes(0, "10.2.0.2")
 
 
+@row(5, "`ip link set down`, `up`")
 def test_down_and_up(weft):
     sh("ip link set w0 down")
     assert wait("no link", lambda: not weft.is_up("w0"))
@@ -44,6 +44,7 @@ def test_down_and_up(weft):
     assert passes(0, "10.2.0.2")
 
 
+@row(5, "another name, and the old one again")
 def test_a_rename(weft):
     sh("ip link set w0 down; ip link set w0 name q0; ip link set q0 up", check=True)
     try:
@@ -53,6 +54,7 @@ def test_a_rename(weft):
     assert passes(0, "10.2.0.2", 30)
 
 
+@row(5, "the driver unbound and bound")
 def test_the_driver_is_bound_again(weft):
     device = sh("basename $(readlink -f /sys/class/net/w0/device)", check=True).strip()
     driver = sh("readlink -f /sys/class/net/w0/device/driver", check=True).strip()
@@ -66,6 +68,21 @@ def test_the_driver_is_bound_again(weft):
     assert ping(0, "10.2.0.2") == 5
 
 
+@row(5, "the NIC pulled out of its slot, and another one put in")
+def test_the_nic_is_pulled_and_plugged(weft, monitor):
+    monitor.unplug(0)
+    assert wait("no NIC", lambda: not nic(0, 1), 30)
+    assert wait("no link", lambda: not weft.is_up("w0"))
+    assert ping(1, "10.2.0.1", count=3) == 3, "the other port goes on"
+    assert weft.cpu("weft_wk_0") < 50
+    monitor.plug(0)
+    assert wait("the NIC", lambda: nic(0, 1), 30)
+    sh(f"ip link set {nic(0, 1)} name w0", check=True)
+    flush_hosts()
+    assert passes(0, "10.2.0.2", 30)
+
+
+@row(5, "another MAC address in the kernel")
 def test_a_mac_address_that_the_kernel_is_given(weft):
     sh("ip link set w0 address 02:00:00:00:00:77", check=True)
     try:
