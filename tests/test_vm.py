@@ -25,7 +25,7 @@ VIRTIO = "virtio-net-pci,mq=on,vectors=10"
 
 LIFE = "base frames life"
 MORE = "shared stacked jumbo queues speed"
-IOMMU = "virtio-net-pci,iommu_platform=on,disable-legacy=on"
+IOMMU = "virtio-net-pci,iommu_platform=on"
 FIXED = "virtio-net-pci,ctrl_guest_offloads=off"
 
 
@@ -63,6 +63,7 @@ MATRIX = {
     "vmxnet3-sid-life": Row("vmxnet3", "sid", "vmxnet3", "vmxnet3 8021q", "frames life", "native copy", 2),
     "bond-sid": Row("bond of igb", "sid", "igb", "igb bonding", "bond"),
 }
+MATRIX["igb-sid-ladder"] = Row("igb", "sid", "igb", "igb", "ladder")
 for nic, model, driver, rungs, queues in (
     ("igb", "igb", "igb", ("native copy",) * 3, 2),
     ("virtio-net", "virtio-net-pci", "virtio_net", ("native copy",) * 3, 1),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queues of a NIC: what comes by each arrives, when there are more workers, and when there are more queues than before."""
 
+import re
+
 import pytest
 from inside import PORTS, flush_hosts, passes, row, sh, udp_flows, wait
 
@@ -13,13 +15,14 @@ def test_two_workers(start, note):
     assert passes(0, "10.2.0.2") and passes(1, "10.1.0.2")
     arrived = udp_flows(0, 1, "10.2.0.2", flows=32)
     assert arrived >= 31 * 10, arrived
-    note(f"{weft.hardware('w0')['queues']} queues")
+    queues = weft.hardware("w0")["queues"]
+    note("1 queue" if queues == 1 else f"{queues} queues")
 
 
 @row(10, "more queues while Weft runs (`ethtool -L`)")
 def test_more_queues(start):
-    text = sh("ethtool -l w0")
-    if text.count("Combined:") < 2 or "Combined:\t\tn/a" in text or "Combined:\t\t1\n" in text.split("Current")[0]:
+    most = re.search(r"maximums:.*?Combined:\s+(\S+)", sh("ethtool -l w0"), re.S)
+    if not most or most[1] in ("n/a", "0", "1"):
         pytest.skip("the driver has one queue, or takes no other number")
     sh("ethtool -L w0 combined 1", check=True)
     try:

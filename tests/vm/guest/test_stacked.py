@@ -18,7 +18,7 @@ def test_a_vlan_device_of_the_kernel(start, note):
         sh("ethtool -K w0 gro off", check=True)
         alone = tcp(0, 1, "10.2.0.2")
         assert wait("no advice", lambda: not any("gro off" in advice for advice in weft.hardware("w0.7")["advice"]), 5)
-        assert alone > 5 and alone > 2 * merged
+        assert alone > 2 * merged
         note(f"{merged:.1f} Mbit/s with GRO, {alone:.1f} without")
         assert weft.stop() == 0
     finally:

@@ -101,6 +101,8 @@ impl XdpDevice {
         let Leaving { engine, closing, interface, name, tx: node } = leaving;
         let (mut old, old_tx) =
             (std::mem::replace(&mut self.port, port), std::mem::replace(&mut self.tx, tx.clone()));
+        // Another NIC has counted for itself.
+        self.watch = Watch::default();
         old.stop();
         tap::device::take(engine, self.copies, Side::Interface(*interface));
         let returned = take(engine, self.input, *interface, None);

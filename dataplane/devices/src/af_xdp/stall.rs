@@ -15,7 +15,8 @@ const PACKETS: u64 = 10;
 /// The counters of one port, as last seen in step.
 #[derive(Debug, Default)]
 pub struct Watch {
-    nic: u64,
+    /// `None` before the first look: what the NIC has counted until then was nobody's, or the kernel's.
+    nic: Option<u64>,
     ours: u64,
     /// When the NIC's was first seen ahead.
     ahead: Option<Instant>,
@@ -36,21 +37,21 @@ impl Watch {
     /// Takes note of both counters. What is lost for lack of buffers or of room in a ring is ours.
     pub fn look(&mut self, now: Instant, nic: u64, ours: u64) -> Option<Stall> {
         // Counters of the NIC begin again with its driver.
-        if ours != self.ours || nic < self.nic {
+        let Some(base) = self.nic.filter(|base| ours == self.ours && nic >= *base) else {
             let times = if ours == self.ours { self.times } else { 0 };
-            *self = Watch { nic, ours, ahead: None, times };
+            *self = Watch { nic: Some(nic), ours, ahead: None, times };
             return None;
-        }
-        if nic == self.nic {
+        };
+        if nic == base {
             return None;
         }
         let ahead = *self.ahead.get_or_insert(now);
-        let packets = nic - self.nic;
+        let packets = nic - base;
         if now.duration_since(ahead) < PATIENCE || packets < PACKETS {
             return None;
         }
         let times = self.times + 1;
-        *self = Watch { nic, ours, ahead: None, times };
+        *self = Watch { nic: Some(nic), ours, ahead: None, times };
         Some(Stall { packets, times })
     }
 }
@@ -58,6 +59,17 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_nic_has_counted_before_says_nothing() {
+        let (mut watch, start) = (Watch::default(), Instant::now());
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        // Its link is quiet, and nothing has come to us yet.
+        assert_eq!(watch.look(at(0), 34_907, 0), None);
+        assert_eq!(watch.look(at(10), 34_907, 0), None);
+        assert_eq!(watch.look(at(20), 34_917, 0), None);
+        assert_eq!(watch.look(at(23), 34_917, 0), Some(Stall { packets: 10, times: 1 }));
+    }
 
     #[test]
     fn a_counter_that_stands_still_while_the_nic_s_goes_on_is_a_stall() {
