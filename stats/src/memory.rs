@@ -63,6 +63,8 @@ struct Map {
     _reserved: MmapRaw,
     base: NonNull<u8>,
     len: usize,
+    /// Huge pages were asked for, and the kernel gave them.
+    huge: bool,
 }
 
 // SAFETY: a mapping has no thread affinity; what may be accessed is decided by the owner of the `Map`.
@@ -74,7 +76,7 @@ impl Map {
     fn of(map: MmapRaw) -> io::Result<Map> {
         let base =
             NonNull::new(map.as_mut_ptr()).ok_or_else(|| io::Error::other("mmap returned address 0"))?;
-        Ok(Map { base, len: map.len(), _reserved: map })
+        Ok(Map { base, len: map.len(), _reserved: map, huge: false })
     }
 
     /// Maps `file` where huge pages can back it. MADV_COLLAPSE (Linux 6.1) makes them whatever
@@ -102,9 +104,9 @@ impl Map {
         touch_every(HUGE_PAGE);
         const MADV_COLLAPSE: libc::c_int = 25;
         // SAFETY: advice about a mapping of our own; it changes no byte of it.
-        unsafe { libc::madvise(base.as_ptr().cast(), len & !(HUGE_PAGE - 1), MADV_COLLAPSE) };
+        let collapsed = unsafe { libc::madvise(base.as_ptr().cast(), len & !(HUGE_PAGE - 1), MADV_COLLAPSE) };
         touch_every(SMALL_PAGE);
-        Ok(Map { _reserved: reserved, base, len })
+        Ok(Map { _reserved: reserved, base, len, huge: collapsed == 0 && len >= HUGE_PAGE })
     }
 }
 
@@ -149,6 +151,11 @@ impl SharedMemory {
     /// What readers map.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+
+    /// Whether the writer's mapping got the huge pages that it asked for ([`Pages::Huge`]).
+    pub fn is_huge(&self) -> bool {
+        self.map.huge
     }
 
     /// # Panics

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crate::buffer::{BufferCache, Packet};
-use crate::clock::Tsc;
+use crate::clock::{Clock, Tsc};
 use crate::counters::{Counters, WorkerColumn};
 use crate::edges::EdgeCounts;
 use crate::feature::Arcs;
@@ -25,6 +25,9 @@ const FAR: usize = 12;
 /// How far ahead of its use a table's line is fetched: at 10 clocks per packet, a miss to memory with its page
 /// walk. With 8 a lookup among 600,000 routes took 44 clocks, with 16 33, with 32 37.
 const NEAR: usize = 16;
+
+/// In [`Context::nexts`]: the node has taken the packet.
+const TAKEN: NodeId = NodeId(u16::MAX);
 
 /// Copies of one packet, at most: one vector of them.
 pub const MAX_COPIES: usize = FRAME_SIZE;
@@ -61,6 +64,29 @@ impl FrontVector {
     }
 }
 
+/// By what a node makes its system calls: each is counted, and the clocks that it takes stand in columns of their own and not
+/// among the node's.
+pub struct Kernel<'a> {
+    pub(crate) clock: &'a Clock,
+    pub(crate) counters: &'a Counters,
+    pub(crate) node: NodeId,
+    /// Clocks of the calls since the node was called.
+    pub(crate) clocks: u64,
+}
+
+impl Kernel<'_> {
+    /// Runs `call`, which is one system call.
+    #[inline]
+    pub fn call<R>(&mut self, call: impl FnOnce() -> R) -> R {
+        let before = self.clock.now();
+        let result = call();
+        let clocks = self.clock.now().since(before);
+        self.counters.called_kernel(self.node, clocks);
+        self.clocks += clocks;
+        result
+    }
+}
+
 /// The worker, as a node sees it.
 pub struct Context<'a> {
     /// Buffers: allocate, free, look inside.
@@ -71,6 +97,8 @@ pub struct Context<'a> {
     pub now: Tsc,
     /// This thread.
     pub thread: ThreadIndex,
+    /// For system calls.
+    pub kernel: Kernel<'a>,
     pub(crate) node: NodeId,
     pub(crate) input: bool,
     pub(crate) guard: Guard<'a>,
@@ -219,51 +247,65 @@ impl<'a> Context<'a> {
         self.hand_on(packets);
     }
 
-    /// In three stages, for a table whose lines lead to others, and for nodes that keep some packets (`None`): `far` sees each
-    /// packet first and starts the first cache miss, `near` starts the second, `each` has both lines. All three are given
-    /// `state`, which only `each` may change, and a `T` in which they leave each other what they have found out.
+    /// Runs `each` on the packets of a vector with these numbers, until it returns `None`; returns the number of that packet, or
+    /// the end of the range. Those before it go where `each` has said, once the node hands its vector on
+    /// ([`Context::hand_on_decided`]).
     ///
-    /// One loop in which each stage is `NEAR` packets behind the one before, and in which each closure stands once: a second
-    /// call, to fill the pipeline, keeps it from being inlined. The misses begin one by one: in loops of their own over 64
-    /// packets, whose prefetches come in bursts, the stages of a hit among 100,000 flows took 86 clocks (UDP) and 243
-    /// (TCP) where this loop took 46 and 81.
+    /// For loops that end at the first packet out of the ordinary: without a call in it, all that a loop needs stays in
+    /// registers. That packet is then [decided](Context::decide) about apart from the loop, which begins anew after it.
     #[inline(always)]
-    pub fn stages_or_keep<S, T: Copy + Default>(
+    pub fn each_until(
         &mut self,
         frame: &Frame,
-        state: &mut S,
-        far: impl Fn(&S, &Packet<'_>, &mut T),
-        near: impl Fn(&S, &mut T),
-        mut each: impl FnMut(&mut S, &mut Packet<'_>, &T) -> Option<NodeId>,
-    ) {
-        const RING: usize = 4 * NEAR;
-        let packets = frame.packets();
+        range: Range<usize>,
+        mut each: impl FnMut(usize, &mut Packet<'_>) -> Option<NodeId>,
+    ) -> usize {
         let view = self.buffers.view();
-        let mut found = [T::default(); RING];
-        let mut kept = [BufferIndex(0); FRAME_SIZE];
-        let mut count = 0;
-        for step in 0..packets.len() + 2 * NEAR {
-            if let Some(&index) = packets.get(step) {
-                // SAFETY: as in `each`.
-                let ahead = unsafe { view.packet(index) };
-                far(state, &ahead, &mut found[step % RING]);
-            }
-            // Before the first packet these numbers wrap, and are beyond the last one.
-            let (second, third) = (step.wrapping_sub(NEAR), step.wrapping_sub(2 * NEAR));
-            if second < packets.len() {
-                near(state, &mut found[second % RING]);
-            }
-            if let Some(&index) = packets.get(third) {
-                // SAFETY: as in `each`; `ahead` is not used any more.
-                let mut packet = unsafe { view.packet(index) };
-                if let Some(next) = each(state, &mut packet, &found[third % RING]) {
-                    kept[count % FRAME_SIZE] = index;
-                    self.nexts[count % FRAME_SIZE] = next;
-                    count += 1;
-                }
+        let packets = frame.indices();
+        let (mut i, end) = (range.start, range.end.min(FRAME_SIZE));
+        while i < end {
+            // SAFETY: as in `each`.
+            let mut packet = unsafe { view.packet(packets[i]) };
+            let Some(next) = each(i, &mut packet) else { break };
+            self.nexts[i] = next;
+            i += 1;
+        }
+        i
+    }
+
+    /// Decides about one packet of a vector, by its number. `None`: the node has taken it. Returns whether it has.
+    pub fn decide(
+        &mut self,
+        frame: &Frame,
+        number: usize,
+        one: impl FnOnce(&mut Packet<'_>) -> Option<NodeId>,
+    ) -> bool {
+        let Some(&index) = frame.packets().get(number) else { return false };
+        let next = one(&mut self.buffers.packet(index));
+        self.nexts[number % FRAME_SIZE] = next.unwrap_or(TAKEN);
+        next.is_none()
+    }
+
+    /// Hands on the packets of a vector that were all decided about; `some_taken`: but for those that the node has taken.
+    #[inline(always)]
+    pub fn hand_on_decided(&mut self, frame: &Frame, some_taken: bool) {
+        match some_taken {
+            false => self.hand_on(frame.packets()),
+            true => self.hand_on_others(frame),
+        }
+    }
+
+    #[cold]
+    fn hand_on_others(&mut self, frame: &Frame) {
+        let (mut left, mut count) = ([BufferIndex(0); FRAME_SIZE], 0);
+        for (i, &index) in frame.packets().iter().enumerate() {
+            let next = self.nexts[i];
+            if next != TAKEN {
+                (left[count], self.nexts[count]) = (index, next);
+                count += 1;
             }
         }
-        self.hand_on(&kept[..count]);
+        self.hand_on(&left[..count]);
     }
 
     /// As [`Context::each`], for nodes that keep some packets: `None` means that the node has taken the packet.
@@ -333,10 +375,9 @@ impl<'a> Context<'a> {
         i
     }
 
-    /// Likewise, but `look` changes nothing and takes nothing; it says whether to go on. Headers are fetched as by
-    /// [`Context::each_first`].
+    /// Likewise, but `look` changes nothing and takes nothing; it says whether to go on.
     #[inline(always)]
-    pub fn look_until(
+    pub fn look_until<const FETCH: usize>(
         &mut self,
         frame: &Frame,
         range: Range<usize>,
@@ -346,7 +387,9 @@ impl<'a> Context<'a> {
         let packets = frame.indices();
         let (mut i, end) = (range.start, range.end.min(FRAME_SIZE));
         while i < end {
-            view.prefetch(packets[i + FAR]);
+            if FETCH > 0 {
+                view.prefetch(packets[i + FETCH]);
+            }
             // SAFETY: as in `each`.
             let packet = unsafe { view.packet(packets[i]) };
             if !look(i, &packet) {

@@ -218,6 +218,10 @@ pub struct CounterVectors {
     pub clocks: SimpleVector,
     /// Unused by run-to-completion nodes; there because readers expect it.
     pub suspends: SimpleVector,
+    /// System calls that each node has made.
+    pub system_calls: SimpleVector,
+    /// Clocks spent in them, which are not among the node's.
+    pub system_clocks: SimpleVector,
     /// Node names.
     pub node_names: NameVector,
     /// Per worker, by [`WorkerColumn`].
@@ -325,16 +329,28 @@ impl CounterVectors {
             vectors: segment.simple("/sys/node/vectors", 0, limits.nodes)?,
             clocks: segment.simple("/sys/node/clocks", 0, limits.nodes)?,
             suspends: segment.simple("/sys/node/suspends", 0, limits.nodes)?,
+            system_calls: segment.simple("/sys/node/system-calls", 0, limits.nodes)?,
+            system_clocks: segment.simple("/sys/node/system-clocks", 0, limits.nodes)?,
             workers,
         })
     }
 
     /// A node begins at zero.
     pub(crate) fn zero(&self, node: NodeId, reasons: impl Iterator<Item = ReasonId>) {
-        for vector in [&self.calls, &self.vectors, &self.clocks, &self.suspends] {
-            vector.zero(node.index());
-        }
+        self.of_nodes().iter().for_each(|(_, vector)| vector.zero(node.index()));
         reasons.for_each(|reason| self.reasons.zero(reason.index()));
+    }
+
+    /// What is counted by node, with the last word of its name.
+    pub(crate) fn of_nodes(&self) -> [(&'static str, &SimpleVector); 6] {
+        [
+            ("calls", &self.calls),
+            ("vectors", &self.vectors),
+            ("clocks", &self.clocks),
+            ("suspends", &self.suspends),
+            ("system-calls", &self.system_calls),
+            ("system-clocks", &self.system_clocks),
+        ]
     }
 
     /// The rows of one thread. One owner per thread.
@@ -345,6 +361,8 @@ impl CounterVectors {
             calls: self.calls.row(thread),
             vectors: self.vectors.row(thread),
             clocks: self.clocks.row(thread),
+            system_calls: self.system_calls.row(thread),
+            system_clocks: self.system_clocks.row(thread),
             worker: self.workers.row(thread),
         }
     }
@@ -358,6 +376,8 @@ pub struct Counters {
     calls: SimpleRow,
     vectors: SimpleRow,
     clocks: SimpleRow,
+    system_calls: SimpleRow,
+    system_clocks: SimpleRow,
     worker: SimpleRow,
 }
 
@@ -373,6 +393,12 @@ impl Counters {
         self.calls.add(node.index(), 1);
         self.vectors.add(node.index(), packets);
         self.clocks.add(node.index(), clocks);
+    }
+
+    #[inline(always)]
+    pub(crate) fn called_kernel(&self, node: NodeId, clocks: u64) {
+        self.system_calls.add(node.index(), 1);
+        self.system_clocks.add(node.index(), clocks);
     }
 
     #[inline(always)]

@@ -368,27 +368,21 @@ impl Engine {
         let stat_name = info.name.replace('/', "_");
         // What an earlier node of this id has counted stood until now; no worker counts there any more.
         counters.zero(id, info.reason_ids().map(|(reason, _)| reason));
-        let columns = [
-            ("calls", counters.calls.entry()),
-            ("vectors", counters.vectors.entry()),
-            ("clocks", counters.clocks.entry()),
-            ("suspends", counters.suspends.entry()),
-        ];
+        let columns = counters.of_nodes();
         if id.index() >= self.links.len() {
             self.links.resize_with(id.index() + 1, Vec::new);
         }
         // Also what was made before the segment was full is taken away with the node.
         let links = &mut self.links[id.index()];
         self.stats.update(|update| {
-            for vector in [&counters.calls, &counters.vectors, &counters.clocks, &counters.suspends] {
-                update.set_len(vector, nodes)?;
-            }
+            columns.iter().try_for_each(|(_, vector)| update.set_len(*vector, nodes))?;
             update.set_len(&counters.node_names, nodes)?;
             update.set_name(&counters.node_names, id.index(), &info.name)?;
             update.set_len(&counters.reasons, reasons)?;
             counters.reason_texts.set_len(update, reasons)?;
-            for (column, entry) in columns {
-                links.push(update.symlink(&format!("/nodes/{stat_name}/{column}"), entry, id.0.into())?);
+            for (column, vector) in columns {
+                let name = format!("/nodes/{stat_name}/{column}");
+                links.push(update.symlink(&name, vector.entry(), id.0.into())?);
             }
             for (reason, spec) in info.reason_ids() {
                 let name = format!("/err/{stat_name}/{}", spec.name);

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::buffer::{BufferCache, DROPPING, HEADROOM, Metadata};
 use crate::clock::{Clock, Tsc};
-use crate::context::{Context, FrontVector};
+use crate::context::{Context, FrontVector, Kernel};
 use crate::counters::{Counters, WorkerColumn};
 use crate::edges::{Edge, EdgeCounts};
 use crate::feature::Arcs;
@@ -317,6 +317,7 @@ impl Worker {
                 counters: &self.counters,
                 now,
                 thread: self.thread,
+                kernel: Kernel { clock: &self.clock, counters: &self.counters, node: id, clocks: 0 },
                 node: id,
                 input: false,
                 guard: self.reader.guard(),
@@ -360,6 +361,7 @@ impl Worker {
             counters: &self.counters,
             now,
             thread: self.thread,
+            kernel: Kernel { clock: &self.clock, counters: &self.counters, node: id, clocks: 0 },
             node: id,
             input: *input,
             guard: self.reader.guard(),
@@ -383,11 +385,12 @@ impl Worker {
         let moved = cx.frames.appended();
         node.process(&mut cx, frame);
         let packets = if *input { cx.frames.appended() - moved } else { packets };
+        let system = cx.kernel.clocks;
         if !self.details.is_empty() {
             self.recorder.complete(recorded, &self.details);
         }
         let after = self.clock.now();
-        self.counters.ran(id, packets as u64, after.since(now));
+        self.counters.ran(id, packets as u64, after.since(now).saturating_sub(system));
         after
     }
 
@@ -416,6 +419,7 @@ impl Worker {
             counters: &self.counters,
             now: self.clock.now(),
             thread: self.thread,
+            kernel: Kernel { clock: &self.clock, counters: &self.counters, node: id, clocks: 0 },
             node: id,
             input: *input,
             guard: self.reader.guard(),

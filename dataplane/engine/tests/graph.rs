@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine as a node author meets it: a graph built and driven on the test's own thread.
 
+use std::time::Duration;
+
 use weft_engine::buffer::{BufferConfig, HEADROOM};
+use weft_engine::clock::Clock;
 use weft_engine::context::{Context, Version};
 use weft_engine::counters::WorkerColumn;
 use weft_engine::engine::{Engine, EngineConfig};
@@ -164,6 +167,41 @@ fn every_packet_ends_in_exactly_one_counter() {
     assert_eq!(engine.edges(switch), [(NodeId::DROP, 500), (sink, 500)]);
     worker.close();
     assert_eq!(engine.buffers.levels()[0].available, 4096);
+}
+
+/// Works for 7 clocks and calls the kernel for 100 in each turn, and for 1000 at its end.
+struct Caller(Clock);
+
+impl Node for Caller {
+    fn process(&mut self, cx: &mut Context<'_>, _: &Frame) {
+        self.0.turn(Duration::from_nanos(7));
+        cx.kernel.call(|| self.0.turn(Duration::from_nanos(100)));
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        cx.kernel.call(|| self.0.turn(Duration::from_nanos(1000)));
+    }
+
+    fn flushes(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn system_calls_are_counted_beside_the_node_that_makes_them() {
+    static CALLER: NodeSpec = NodeSpec::input("caller");
+    let clock = Clock::manual();
+    let (mut engine, mut workers) =
+        Engine::new(&EngineConfig { clock: Some(clock), ..EngineConfig::default() }).unwrap();
+    let node = NodeDef::new(&CALLER, |_| Box::new(Caller(clock)));
+    let caller = engine.add_nodes("test", vec![node]).unwrap()[0];
+    let worker = &mut workers[0];
+    for turn in 1..=3 {
+        worker.turn();
+        let counters = &engine.counters;
+        let counts = [&counters.clocks, &counters.system_calls, &counters.system_clocks];
+        assert_eq!(counts.map(|vector| vector.sum(caller.index())), [7 * turn, 2 * turn, 1100 * turn]);
+    }
 }
 
 #[test]

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! flow-track: the feature of `ip4-unicast` that knows to which flow a packet belongs.
 //!
-//! One loop over the vector in three steps: hash the key and start to load the bucket; find the slot and start to load the
-//! flow; then the packet itself. Packets of other workers' flows leave by a ring and come in again in the same node over there.
+//! Three stages, in blocks of a few packets, each a block behind the one before: hash the key and start to load the bucket; find
+//! the slot and start to load the flow; then the packet itself. Packets of other workers' flows leave by a ring and come in again in the same node over there.
 //! Packets that wait for a verdict stay here. A packet comes a second time when a rule admits its flow: from the arc of the
 //! rule, to which it goes back. A timer ages flows, a bounded number each time.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 use crate::admission::{ADMIT_IN, ADMIT_OUT};
 use crate::counts::Count;
 use crate::hold::{Hold, Refusal};
-use crate::parse::owner;
-use crate::shard::{Ahead, Arrival, Outcome, Shard, Why};
+use crate::parse::{Relation, owner};
+use crate::shard::{Ahead, Arrival, Outcome, Shard, Why, admitted};
 use crate::slots;
 
 weft_engine::edges! {
@@ -73,6 +74,11 @@ weft_engine::drops! {
         RedirectDown = "redirect_down", Error;
     }
 }
+
+/// Packets in a block.
+const BLOCK: usize = 16;
+/// Packets of which something is known ahead: three blocks, and a power of two.
+pub(crate) const RING: usize = 4 * BLOCK;
 
 /// On its way from a rule.
 const ADMIT: u32 = ADMIT_IN | ADMIT_OUT;
@@ -127,6 +133,8 @@ pub struct FlowTrack {
     pub(crate) next: Nexts<Next>,
     /// Of flows that have a mark, for their packets.
     pub(crate) mark: Field<u32>,
+    /// By the number of a packet in its vector.
+    pub(crate) ahead: Box<[Ahead; RING]>,
 }
 
 impl FlowTrack {
@@ -219,10 +227,68 @@ impl FlowTrack {
 
 impl Node for FlowTrack {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let packets = frame.packets();
-        if packets.is_empty() {
+        let packets = frame.len();
+        if packets == 0 {
             return self.age(cx);
         }
+        let mut some_taken = false;
+        let mine = (usize::from(self.thread.0) - 1, self.workers);
+        // Blocks that a stage is behind the one before, at most one block, and never before the first packet or after the last.
+        let stage = |at: usize, behind: usize| {
+            let start = (at + BLOCK).saturating_sub(behind * BLOCK);
+            start.saturating_sub(BLOCK).min(packets)..start.min(packets)
+        };
+        for at in (0..packets + 2 * BLOCK).step_by(BLOCK) {
+            look_ahead(&self.shard, &mut self.ahead, mine, cx, frame, stage(at, 0));
+            find(&self.shard, &mut self.ahead, stage(at, 1));
+            some_taken |= self.track(cx, frame, stage(at, 2));
+        }
+        cx.hand_on_decided(frame, some_taken);
+        if self.workers > 1 {
+            self.hand_off(cx);
+        }
+        // Flows that a packet has replaced.
+        self.settle(cx);
+        self.publish(cx.now);
+    }
+
+    fn held(&self) -> usize {
+        self.hold.parked()
+    }
+
+    fn close(&mut self, buffers: &mut BufferCache) {
+        self.hold.close(buffers);
+    }
+}
+
+impl FlowTrack {
+    /// Third stage: by loops without calls, which end at what is unusual. Says whether some packets are not to be handed on.
+    #[inline(always)]
+    fn track(&mut self, cx: &mut Context<'_>, frame: &Frame, packets: Range<usize>) -> bool {
+        let (mut at, end) = (packets.start, packets.end);
+        let mut some_taken = false;
+        while at < end {
+            // Traced packets keep more than a loop does.
+            if !frame.traced() {
+                let begin = at;
+                at = usual::<false>(&self.shard, &self.ahead, cx, frame, at..end);
+                if at < end && self.ahead[at % RING].relation == Relation::Part6 {
+                    at = usual::<true>(&self.shard, &self.ahead, cx, frame, at..end);
+                }
+                self.shard.counts.add(Count::Hits, (at - begin) as u64);
+            }
+            if at < end {
+                some_taken |= self.unusual(cx, frame, at);
+                at += 1;
+            }
+        }
+        some_taken
+    }
+
+    /// Any packet. Says whether it is not to be handed on.
+    #[cold]
+    #[inline(never)]
+    fn unusual(&mut self, cx: &mut Context<'_>, frame: &Frame, number: usize) -> bool {
         let (arcs, now, reasons, mark) = (cx.arcs(), cx.now, self.reasons, self.mark);
         let redirect = Redirect {
             arcs,
@@ -232,50 +298,29 @@ impl Node for FlowTrack {
             reasons,
         };
         let trace = cx.trace(frame);
-        let (mine, workers) = (usize::from(self.thread.0) - 1, self.workers);
-        let leaving = &mut self.leaving;
-        let mut state = (&mut self.shard, &mut self.hold);
-        let far = |(shard, _): &(&mut Shard, &mut Hold), packet: &Packet<'_>, known: &mut Ahead| {
-            let (table, link) = (packet.meta.table() as u16, packet.meta.rx_interface);
-            shard.prefetch_index(ip_bytes(packet), table, link, known);
-        };
-        let near = |(shard, _): &(&mut Shard, &mut Hold), known: &mut Ahead| shard.prefetch_flow(known);
-        cx.stages_or_keep(frame, &mut state, far, near, |(shard, hold), packet, known| {
-            let index = packet.index();
-            let direction = known.parsed.direction;
+        let FlowTrack { shard, hold, ahead, leaving, workers, .. } = self;
+        let known = &ahead[number % RING];
+        cx.decide(frame, number, |packet| {
+            let (index, direction) = (packet.index(), known.direction);
             if packet.meta.flags & ADMIT != 0 {
-                std::hint::cold_path();
                 // A packet that its owner has not seen before meets rules on an interface whose flows nobody tracks.
-                let outcome = match workers > 1 && owner(known.parsed.key.addresses, workers) != mine {
-                    true => Outcome::Untracked,
-                    false => admit(shard, now, packet, known),
-                };
+                let outcome = admit(shard, now, packet, known);
                 packet.meta.flags &= !ADMIT;
                 return Some(match outcome {
                     Outcome::Refused(why) => reasons.drop(packet, reason(why)),
                     _ => arcs.next(packet),
                 });
             }
-            if workers > 1 {
-                let owner = owner(known.parsed.key.addresses, workers);
-                if owner != mine {
-                    leaving[owner].push(index);
-                    return None;
-                }
+            if known.relation == Relation::Elsewhere {
+                leaving[owner(known.key.addresses, *workers)].push(index);
+                return None;
             }
-            let arrival = Arrival {
-                data: packet.data(),
-                bytes: packet.meta.total_length() as u64,
-                interface: packet.meta.rx_interface,
-            };
-            let outcome = shard.track(now, known, arrival);
+            let outcome = shard.track(now, known, arrival(packet));
             trace.detail(packet, || tracked(shard, outcome, direction));
             Some(match outcome {
-                // Most flows say nothing of their packets, and are known by one test.
-                Outcome::Flow { word, .. } if word & slots::SAYS == 0 => arcs.next(packet),
                 Outcome::Flow { slot, word } => {
                     shard.stamp(slot, word, direction, packet, mark);
-                    redirect.one(packet, Verdict::from_word(word), known.parsed.key)
+                    redirect.one(packet, Verdict::from_word(word), known.key)
                 }
                 Outcome::Untracked => arcs.next(packet),
                 Outcome::Refused(why) => reasons.drop(packet, reason(why)),
@@ -288,21 +333,72 @@ impl Node for FlowTrack {
                     Err(Refusal::Share) => reasons.drop(packet, Reason::HoldFull),
                 },
             })
-        });
-        if workers > 1 {
-            self.hand_off(cx);
+        })
+    }
+}
+
+// Each stage is a function of its own, which has the shard and what is known ahead from different sides: so the compiler knows
+// that what it writes into the one is not read from the other, and keeps seeds, masks and places of tables in registers.
+
+/// First stage. `worker`: its number, and of how many.
+#[inline(never)]
+fn look_ahead(
+    shard: &Shard,
+    ahead: &mut [Ahead; RING],
+    (worker, workers): (usize, usize),
+    cx: &mut Context<'_>,
+    frame: &Frame,
+    packets: Range<usize>,
+) {
+    cx.look_until::<0>(frame, packets, |i, packet| {
+        let known = &mut ahead[i % RING];
+        let (table, link) = (packet.meta.table() as u16, packet.meta.rx_interface);
+        shard.prefetch_index(ip_bytes(packet), table, link, known);
+        if workers > 1 && owner(known.key.addresses, workers) != worker {
+            known.relation = Relation::Elsewhere;
         }
-        // Flows that a packet has replaced.
-        self.settle(cx);
-        self.publish(now);
-    }
+        true
+    });
+}
 
-    fn held(&self) -> usize {
-        self.hold.parked()
+/// Second stage.
+#[inline(never)]
+fn find(shard: &Shard, ahead: &mut [Ahead; RING], packets: Range<usize>) {
+    for i in packets {
+        shard.prefetch_flow(&mut ahead[i % RING]);
     }
+}
 
-    fn close(&mut self, buffers: &mut BufferCache) {
-        self.hold.close(buffers);
+/// Takes packets of known flows that change nothing but what every packet changes; returns the number of the first other one.
+#[inline(never)]
+fn usual<const IP6: bool>(
+    shard: &Shard,
+    ahead: &[Ahead; RING],
+    cx: &mut Context<'_>,
+    frame: &Frame,
+    packets: Range<usize>,
+) -> usize {
+    let (arcs, now) = (cx.arcs(), cx.now);
+    cx.each_until(frame, packets, |i, packet| {
+        let known = &ahead[i % RING];
+        if packet.meta.flags & ADMIT != 0 {
+            return None;
+        }
+        let word = shard.track_usual::<IP6>(now, known, arrival(packet), slots::UNUSUAL)?;
+        if word & slots::ADMITTED != 0 {
+            packet.meta.flags |= admitted(word, known.direction);
+        }
+        Some(arcs.next(packet))
+    })
+}
+
+/// A packet as the shard sees it.
+#[inline(always)]
+fn arrival<'a>(packet: &'a Packet<'_>) -> Arrival<'a> {
+    Arrival {
+        data: packet.data(),
+        bytes: packet.meta.total_length() as u64,
+        interface: packet.meta.rx_interface,
     }
 }
 

@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use weft_engine::buffer::Pages;
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::{InterfaceIndex, ThreadIndex};
 use weft_flow_map::layout::Entry;
-use weft_flow_map::{FlowId, Pair6};
+use weft_flow_map::{Direction, FlowId, Key, Pair6};
 use weft_nodes::headers::IpProtocol;
 use weft_table::{Hash, Index, Seed};
 use weft_token_bucket::TokenBucket;
@@ -31,10 +32,11 @@ use crate::counts::{Count, Counts};
 use crate::fragments::Fragments;
 use crate::news::Teller;
 use crate::parse::ip6::Reading;
-use crate::parse::{Parsed, ip6, plain, rare};
+use crate::parse::{Parsed, Relation, ip6, plain, rare};
 use crate::settings::{Clocks, Mode, Policy, Settings, Shared};
 use crate::slots::Slots;
 use crate::wheel::Wheel;
+pub(crate) use begin::admitted;
 use life::{Doomed, Gone};
 
 /// Ticks of the wheel: no flow ends later than this after its time, while the worker has time.
@@ -99,13 +101,19 @@ pub enum Outcome {
     Refused(Why),
 }
 
-/// What the shard has found out about a packet ahead of [`Shard::track`].
+/// What the shard has found out about a packet ahead of [`Shard::track`]: what is [`Parsed`], the hash of its key, and where its
+/// flow most likely is. 32 bytes, so that a place in an array is found by a shift.
 #[derive(Clone, Copy, Default)]
+#[repr(align(32))]
 pub(crate) struct Ahead {
-    pub parsed: Parsed,
+    pub key: Key,
     pub hash: Hash,
     pub guess: u32,
+    pub direction: Direction,
+    pub relation: Relation,
 }
+
+const _: () = assert!(size_of::<Ahead>() == 32);
 
 /// The flows of one worker.
 pub struct Shard {
@@ -200,6 +208,11 @@ impl Shard {
         self.slots.fd()
     }
 
+    /// Whether the flows lie on huge pages, and what their index lies on.
+    pub fn pages(&self) -> (bool, Pages) {
+        (self.slots.is_huge(), self.index.pages())
+    }
+
     /// Flows now.
     pub fn active(&self) -> usize {
         self.slots.active()
@@ -218,11 +231,22 @@ impl Shard {
     #[inline(always)]
     pub(crate) fn prefetch_index(&self, packet: &[u8], table: u16, link: InterfaceIndex, ahead: &mut Ahead) {
         match plain(packet, table) {
-            Some(parsed) => ahead.parsed = parsed,
-            None => ahead.parsed = self.read(packet, table, link),
+            Some(parsed) => self.look_for(parsed, ahead),
+            None => self.look_for(self.read(packet, table, link), ahead),
         }
-        ahead.hash = self.seed.hash(ahead.parsed.key.words());
-        self.index.prefetch(ahead.hash);
+    }
+
+    #[inline(always)]
+    fn look_for(&self, parsed: Parsed, ahead: &mut Ahead) {
+        let hash = self.seed.hash(parsed.key.words());
+        *ahead = Ahead {
+            key: parsed.key,
+            hash,
+            guess: NO_SLOT,
+            direction: parsed.direction,
+            relation: parsed.relation,
+        };
+        self.index.prefetch(hash);
     }
 
     /// What is not plain IPv4.
@@ -240,7 +264,7 @@ impl Shard {
     pub(crate) fn prefetch_flow(&self, ahead: &mut Ahead) {
         ahead.guess = self.index.guess(ahead.hash).unwrap_or(NO_SLOT);
         self.slots.prefetch_first(ahead.guess);
-        let key = ahead.parsed.key;
+        let key = ahead.key;
         // One question for UDP over IPv4.
         if key.what() != UDP {
             if key.protocol() == IpProtocol::TCP.0 {
@@ -262,18 +286,18 @@ impl Shard {
 
     /// Whether a slot has the flow that a packet is of.
     fn is(&self, slot: u32, ahead: &Ahead, arrival: Arrival<'_>) -> bool {
-        self.slots.at(slot).key() == ahead.parsed.key && self.is_between(slot, ahead, arrival)
+        self.slots.at(slot).key() == ahead.key && self.is_between(slot, ahead, arrival)
     }
 
     /// Whether the flow in a slot is between the addresses of this packet, of which its key has a digest alone if it is of IPv6.
     fn is_between(&self, slot: u32, ahead: &Ahead, arrival: Arrival<'_>) -> bool {
-        !ahead.parsed.key.is_ip6() || self.slots.pair(slot).is(&self.pair(ahead, arrival))
+        !ahead.key.is_ip6() || self.slots.pair(slot).is(&self.pair(ahead, arrival))
     }
 
     /// The addresses of an IPv6 packet, or of the one that it is about.
     #[inline(always)]
     fn pair(&self, ahead: &Ahead, arrival: Arrival<'_>) -> Pair6 {
-        ip6::pair(arrival.data, ahead.parsed.relation, arrival.interface.0, &self.reading)
+        ip6::pair(arrival.data, ahead.relation, arrival.interface.0, &self.reading)
     }
 
     #[cold]

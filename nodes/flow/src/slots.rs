@@ -56,6 +56,11 @@ impl Slots {
         self.memory.fd()
     }
 
+    /// Whether they lie on huge pages.
+    pub fn is_huge(&self) -> bool {
+        self.memory.is_huge()
+    }
+
     /// Slots in use.
     pub fn active(&self) -> usize {
         self.free.used()
@@ -192,9 +197,15 @@ pub(crate) fn change(entry: &Entry, word: u64) {
     entry.end();
 }
 
-/// Bits of the state word by which a flow says something of its packets: not to go on as they are, where it was admitted, a
-/// mark.
-pub(crate) const SAYS: u64 = 7 << state::VERDICT | 3 << state::ADMITTED | state::MARKED;
+/// Bits of the state word of a flow whose packets do not simply go on: they wait, go elsewhere, or have a mark.
+pub(crate) const UNUSUAL: u64 = 7 << state::VERDICT | state::MARKED | state::WAITING;
+
+/// Of the state word, who has sent the first packet, if nobody has answered: [`ASKS`], by the direction of that packet.
+pub(crate) const ASKING: u64 = 1 << state::INITIATOR | state::ANSWERED;
+pub(crate) const ASKS: [u64; 2] = [0, 1 << state::INITIATOR];
+
+/// The two bits of [`admitted`].
+pub(crate) const ADMITTED: u64 = 3 << state::ADMITTED;
 
 /// Bit of the state word: admitted where packets of this endpoint come in, and those to it leave.
 #[inline(always)]
@@ -263,17 +274,9 @@ const BOTH: u64 = (1 << state::SCALES) | (1 << (state::SCALES + 8));
 /// All positions of both sides are known.
 const BOTH_STEADY: u64 = BOTH * crate::tcp::STEADY as u64;
 /// Of the state word, what says whether a connection is steady.
-pub(crate) const STEADY_BITS: u64 = state::STATE | state::WAITING | state::ANSWERED | BOTH_STEADY;
+pub(crate) const STEADY_BITS: u64 = state::STATE | state::ANSWERED | BOTH_STEADY;
 /// Both handshakes are over or were not seen, and no side has closed.
 pub(crate) const STEADY: u64 = State::Established as u64 | state::ANSWERED | BOTH_STEADY;
-
-/// As [`tcp_side`], of a connection that is [`STEADY`]: says so in constants, by which the compiler sees which checks are
-/// needless. What is known of SYNs does not matter any more.
-#[inline(always)]
-pub(crate) fn steady_side(entry: &Entry, word: u64, of: Direction) -> crate::tcp::Side {
-    let side = tcp_side(entry, word, of);
-    crate::tcp::Side { facts: 0, scale: side.scale | crate::tcp::STEADY, ..side }
-}
 
 /// What is known of a TCP connection.
 pub(crate) fn connection(entry: &Entry, word: u64) -> Connection {

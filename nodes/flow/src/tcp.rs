@@ -38,6 +38,8 @@ pub mod flags {
     pub const SYN: u8 = 2;
     pub const RST: u8 = 4;
     pub const ACK: u8 = 16;
+    /// What the state of a connection may follow from.
+    pub const CONTROL: u8 = FIN | SYN | RST | ACK;
 }
 
 const SYN_ACK: u8 = flags::SYN | flags::ACK;
@@ -85,7 +87,7 @@ mod known {
 /// Largest shift (RFC 7323 section 2.3). Of a connection that was picked up the real one is unknown: assume this.
 const MAX_SCALE: u8 = 14;
 /// How far an acknowledgment may lie behind what was sent, at least: the largest window without scaling.
-const UNSCALED_WINDOW: u32 = 65_535;
+pub(crate) const UNSCALED_WINDOW: u32 = 65_535;
 
 /// One side of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -104,7 +106,7 @@ pub struct Side {
 
 /// `a` comes after `b` in sequence space (RFC 9293 section 3.4).
 #[inline(always)]
-const fn after(a: u32, b: u32) -> bool {
+pub(crate) const fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
 }
 
@@ -168,9 +170,8 @@ impl Connection {
     /// The first segment of a connection: what it begins with decides how the rest is looked at. `false`: a connection cannot
     /// begin with it.
     pub fn begin(&mut self, segment: &Segment, pickup: bool) -> bool {
-        const CONTROL: u8 = flags::FIN | flags::SYN | flags::RST | flags::ACK;
-        self.picked_up = segment.flags & CONTROL != flags::SYN;
-        let plain = matches!(segment.flags & CONTROL, flags::ACK | SYN_ACK);
+        self.picked_up = segment.flags & flags::CONTROL != flags::SYN;
+        let plain = matches!(segment.flags & flags::CONTROL, flags::ACK | SYN_ACK);
         !self.picked_up || pickup && plain
     }
 
@@ -269,7 +270,7 @@ fn synchronise(sender: &mut Side, receiver: &mut Side, segment: &Segment, picked
 
 /// A segment of a connection in which both sides may be heard.
 #[inline(always)]
-pub(crate) fn exchange(sender: &mut Side, receiver: &mut Side, segment: &Segment) -> Judgement {
+fn exchange(sender: &mut Side, receiver: &mut Side, segment: &Segment) -> Judgement {
     let end = segment.end();
     if sender.is(fact::FIN) && after(end, sender.end) {
         // Nothing comes after a FIN.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rtrb::{Consumer, RingBuffer};
+use weft_engine::buffer::Pages;
 use weft_engine::feature::FeatureError;
 use weft_engine::graph::{BUILT_IN, GraphError, NodeDef, Registration};
 use weft_engine::publish::Published;
@@ -26,9 +27,9 @@ use crate::admission;
 use crate::counts::CountVectors;
 use crate::hold::Hold;
 use crate::news::{News, Teller};
-use crate::node::{FLOW_TRACK, FlowTrack, leaving};
+use crate::node::{FLOW_TRACK, FlowTrack, RING, leaving};
 use crate::settings::{Mode, Settings, Shared};
-use crate::shard::Shard;
+use crate::shard::{Ahead, Shard};
 
 /// Why flows cannot be tracked.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,7 @@ pub struct FlowTracker {
     pub counts: CountVectors,
     reader: Arc<Reader>,
     fds: Vec<OwnedFd>,
+    pages: (bool, Pages),
     settings: Settings,
 }
 
@@ -97,6 +99,7 @@ impl FlowTracker {
         let clock = engine.clock;
         let memory = |source| FlowError::Memory { flows: settings.flows, source };
         let (mut shards, mut news, mut fds) = (Vec::new(), Vec::new(), Vec::new());
+        let mut pages = None;
         for &thread in &threads {
             let (producer, consumer) = RingBuffer::new(settings.news);
             news.push(consumer);
@@ -105,6 +108,8 @@ impl FlowTracker {
             let shard =
                 Shard::new(thread, threads.len(), &clock, &settings, Arc::clone(&shared), teller, now);
             let shard = shard.map_err(memory)?;
+            let own = shard.pages();
+            pages = Some(pages.map_or(own, |(all, index): (bool, Pages)| (all && own.0, index)));
             fds.push(shard.fd().try_clone_to_owned().map_err(memory)?);
             shards.push(shard);
         }
@@ -130,6 +135,7 @@ impl FlowTracker {
                 output: wiring.arc(&INTERFACE_OUTPUT_ARC),
                 next: wiring.nexts(),
                 mark,
+                ahead: Box::new([Ahead::default(); RING]),
             })
         });
         let node = match engine.add_nodes(BUILT_IN, vec![def]) {
@@ -139,13 +145,19 @@ impl FlowTracker {
                 return Err(error.into());
             }
         };
-        Ok(FlowTracker { node, arcs, shared, news, counts, reader, fds, settings })
+        let pages = pages.unwrap_or((false, Pages::Small));
+        Ok(FlowTracker { node, arcs, shared, news, counts, reader, fds, pages, settings })
     }
 
     /// Takes out what [`FlowTracker::new`] has made, before any interface uses it.
     pub fn discard(self, engine: &mut Engine) {
         engine.remove_node(self.node);
         self.counts.remove(&mut engine.stats);
+    }
+
+    /// Whether all flows lie on huge pages, and what the index of the first worker lies on.
+    pub fn pages(&self) -> (bool, Pages) {
+        self.pages
     }
 
     /// What was set.

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 #[cfg(not(loom))]
-use weft_engine::buffer::{Memory, PageRequest};
+use weft_engine::buffer::{Memory, PageRequest, Pages};
 
 /// What all bytes zero are a value of.
 #[cfg(not(loom))]
@@ -46,6 +46,11 @@ impl<T: Zeroed> Array<T> {
         let memory = Memory::map(bytes, PageRequest::Auto)?;
         memory.populate();
         Ok(Array { memory, len, elements: PhantomData })
+    }
+
+    /// What it lies on.
+    pub fn pages(&self) -> Pages {
+        self.memory.pages()
     }
 
     /// Starts to load the cache line of an element; any index is harmless.

@@ -25,6 +25,12 @@ impl Index {
         Buckets::new(capacity).map(Index)
     }
 
+    /// What it lies on.
+    #[cfg(not(loom))]
+    pub fn pages(&self) -> weft_engine::buffer::Pages {
+        self.0.all.pages()
+    }
+
     /// Starts to load the bucket.
     #[inline(always)]
     pub fn prefetch(&self, hash: Hash) {

@@ -10,6 +10,7 @@ use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::settings::{FLOW_TRACKING, flow_tracking};
 use weft_control::{ChangeSet, Decision, StepError, version_of};
 use weft_engine::InterfaceIndex;
+use weft_engine::buffer::Pages;
 use weft_flow::FlowTracker;
 use weft_flow::counts::{Count, NAMES};
 use weft_flow::news::{News, What};
@@ -267,6 +268,8 @@ struct Summary {
     interfaces: Vec<Tracked>,
     /// Slots of all workers.
     capacity: usize,
+    /// What the flows lie on, and their index.
+    memory: [String; 2],
 }
 
 #[derive(Serialize)]
@@ -287,6 +290,7 @@ fn summary(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
     let counters = Count::ALL
         .iter()
         .map(|count| Counter { name: NAMES[*count as usize], value: tracker.counts.sum(*count) });
+    let (huge, index) = tracker.pages();
     let is_tracked = |index| tracker.is_enabled(dataplane.engine(), index);
     let interfaces = dataplane.interfaces().iter().filter(|(index, _)| is_tracked(*index));
     let summary = Summary {
@@ -298,9 +302,15 @@ fn summary(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
             })
             .collect(),
         capacity: tracker.settings().flows,
+        memory: [
+            if huge { "huge pages (2 MiB)".to_owned() } else { Pages::Small.to_string() },
+            index.to_string(),
+        ],
     };
     Ok(Reply::new(summary, |summary| {
+        let [flows, index] = &summary.memory;
         let mut out = row([left("capacity", 20), right(summary.capacity, 12)]);
+        out += &format!("flows on {flows}, their index on {index}\n");
         for counter in &summary.counters {
             out += &row([left(counter.name, 20), right(counter.value, 12)]);
         }

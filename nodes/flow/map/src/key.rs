@@ -128,9 +128,15 @@ impl Key {
     /// The key of a packet from one endpoint to another, and which of the two sent it.
     #[inline(always)]
     pub fn new(from: (u32, u16), to: (u32, u16), table: u16, protocol: u8, kind: u8) -> (Key, Direction) {
-        // Both orders and a choice: which of them it is cannot be predicted.
         let there = u64::from(from.0) << 32 | u64::from(to.0);
         let ports = u32::from(from.1) << 16 | u32::from(to.1);
+        Self::of_words(there, ports, table, protocol, kind)
+    }
+
+    /// The same from both addresses and both ports as they stand in a packet, the sender's in the upper half.
+    #[inline(always)]
+    pub fn of_words(there: u64, ports: u32, table: u16, protocol: u8, kind: u8) -> (Key, Direction) {
+        // Both orders and a choice: which of them it is cannot be predicted.
         let (back, ports_back) = (there.rotate_left(32), ports.rotate_left(16));
         let from_high = (there > back) | (there == back) & (ports > ports_back);
         let ports = std::hint::select_unpredictable(from_high, ports_back, ports);

@@ -15,7 +15,7 @@ use super::{Ahead, Arrival, Outcome, Shard, Why};
 use crate::admission::{ADMITTED_IN, ADMITTED_OUT};
 use crate::counts::Count;
 use crate::news::{Ending, HEAD, What};
-use crate::parse::{Parsed, Relation, segment};
+use crate::parse::{Relation, segment};
 use crate::settings::Mode;
 use crate::slots::{self, Slots};
 use crate::tcp::{Connection, Segment};
@@ -57,7 +57,7 @@ impl Shard {
                 return self.untracked(self.settings.excess, why, arrival.interface);
             }
         };
-        let Parsed { key, direction, .. } = ahead.parsed;
+        let Ahead { key, direction, .. } = *ahead;
         let waits = self.mode(arrival.interface) == Mode::Agent;
         let mut flags = if connection.picked_up { state::PICKED_UP } else { 0 };
         flags |= if waits { state::WAITING } else { 0 };
@@ -95,9 +95,9 @@ impl Shard {
     /// begin nothing.
     #[inline(never)]
     pub(crate) fn admit(&mut self, now: Tsc, ahead: &Ahead, arrival: Arrival<'_>, out: bool) -> Outcome {
-        let Parsed { key, direction, relation } = ahead.parsed;
-        use Relation::{Error, LaterFragment, Malformed, OfLink};
-        if matches!(relation, LaterFragment | Malformed | Error | OfLink) {
+        let Ahead { key, direction, relation, .. } = *ahead;
+        use Relation::{Elsewhere, Error, LaterFragment, Malformed, OfLink};
+        if matches!(relation, LaterFragment | Malformed | Error | OfLink | Elsewhere) {
             return Outcome::Untracked;
         }
         let may_begin = matches!(relation, Relation::Part | Relation::Part6 | Relation::FirstFragment)
@@ -129,7 +129,6 @@ impl Shard {
     }
 
     /// Writes into a packet's context what its flow says of it: where it was admitted, and the mark.
-    #[inline(always)]
     pub(crate) fn stamp(
         &self,
         slot: u32,
@@ -138,8 +137,7 @@ impl Shard {
         packet: &mut Packet<'_>,
         mark: Field<u32>,
     ) {
-        let flag = |side, flag| if word & slots::admitted(side) != 0 { flag } else { 0 };
-        packet.meta.flags |= flag(direction, ADMITTED_IN) | flag(direction.reverse(), ADMITTED_OUT);
+        packet.meta.flags |= admitted(word, direction);
         if word & state::MARKED != 0 {
             // In the second line, which packets of UDP do not touch otherwise.
             packet.set_field(mark, self.slots.at(slot).mark.load(Relaxed) as u32);
@@ -184,6 +182,13 @@ impl Shard {
         }
         Ok(slot)
     }
+}
+
+/// The flags of a packet by where its flow was admitted.
+#[inline(always)]
+pub(crate) fn admitted(word: u64, direction: Direction) -> u32 {
+    let flag = |side, flag| if word & slots::admitted(side) != 0 { flag } else { 0 };
+    flag(direction, ADMITTED_IN) | flag(direction.reverse(), ADMITTED_OUT)
 }
 
 /// Whether this flow is there, and nobody has confirmed it: no answer, of TCP no complete handshake.

@@ -284,7 +284,7 @@ proptest! {
             let packet = sent.build();
             let mut ahead = Ahead::default();
             two[0].prefetch_index(&packet, 0, P0, &mut ahead);
-            let owner = owner(ahead.parsed.key.addresses, 2);
+            let owner = owner(ahead.key.addresses, 2);
             let outcome = send(&mut two[owner], now, &packet);
             let expected = send(&mut alone, now, &packet);
             prop_assert_eq!(matches!(outcome, Outcome::Flow { .. }), matches!(expected, Outcome::Flow { .. }));
@@ -426,7 +426,7 @@ fn a_flow_of_ip6_is_known_by_its_addresses_not_by_their_digest() {
         let arrival = Arrival { data: &packet, bytes: 48, interface: P0 };
         let mut ahead = Ahead::default();
         shard.prefetch_index(&packet, 0, P0, &mut ahead);
-        (ahead.parsed.key.addresses, ahead.hash) = (7, Hash(1 << 50));
+        (ahead.key.addresses, ahead.hash) = (7, Hash(1 << 50));
         shard.prefetch_flow(&mut ahead);
         match shard.track(now, &ahead, arrival) {
             Outcome::Flow { slot, .. } => slot,
