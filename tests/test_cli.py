@@ -56,6 +56,15 @@ def test_show_runtime_names_the_nodes_on_the_packets_way(weft):
         assert node in text
 
 
+def test_show_runtime_has_rows_for_system_calls(weft):
+    row = next(line for line in weft.cli("show runtime").splitlines() if line.startswith("p1-tx system calls"))
+    state, calls, packets = row.split()[3:6]
+    thread = weft.cli_json("show runtime")["threads"][0]
+    told = next(each for each in thread["system_calls"] if each["node"] == "p1-tx")
+    assert state == "kernel" and 0 < int(calls) <= told["calls"] and 0 < int(packets) <= told["vectors"]
+    assert told["clocks"] > told["calls"] * 100, "a system call takes longer than that"
+
+
 @pytest.mark.parametrize("command, word", [
     ("show verion", "verion"),
     ("show interface p9", "p9"),

@@ -64,6 +64,10 @@ pub struct NodeCounts {
     pub vectors: u64,
     /// Clocks that it took.
     pub clocks: u64,
+    /// System calls that it made.
+    pub system_calls: u64,
+    /// Clocks that these took, beside its own.
+    pub system_clocks: u64,
 }
 
 /// What one thread has done.
@@ -91,6 +95,8 @@ fn read_node(counters: &CounterVectors, thread: ThreadIndex, node: usize) -> Nod
         calls: counters.calls.get(thread, node),
         vectors: counters.vectors.get(thread, node),
         clocks: counters.clocks.get(thread, node),
+        system_calls: counters.system_calls.get(thread, node),
+        system_clocks: counters.system_clocks.get(thread, node),
     }
 }
 
@@ -185,6 +191,8 @@ impl Baselines {
             calls: now.calls.wrapping_sub(base.calls),
             vectors: now.vectors.wrapping_sub(base.vectors),
             clocks: now.clocks.wrapping_sub(base.clocks),
+            system_calls: now.system_calls.wrapping_sub(base.system_calls),
+            system_clocks: now.system_clocks.wrapping_sub(base.system_clocks),
         }
     }
 

@@ -22,6 +22,18 @@ struct Node {
     vectors_per_call: f64,
 }
 
+/// What the kernel did for a node.
+#[derive(Serialize)]
+struct SystemCalls {
+    node: String,
+    calls: u64,
+    /// Packets of the node.
+    vectors: u64,
+    clocks: u64,
+    clocks_per_packet: f64,
+    vectors_per_call: f64,
+}
+
 #[derive(Serialize)]
 struct Thread {
     id: u16,
@@ -38,6 +50,8 @@ struct Thread {
     rate_drop: f64,
     rate_punt: f64,
     nodes: Vec<Node>,
+    /// Of those that make any, in the same order.
+    system_calls: Vec<SystemCalls>,
 }
 
 #[derive(Serialize)]
@@ -77,7 +91,7 @@ fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
     let seconds = dataplane.part::<Baselines>().since.elapsed().as_secs_f64();
     let (turns, punted) = dataplane.part::<Baselines>().turns_and_punts(counters, index);
     let (mut entered, mut left, mut dropped, mut calls, mut vectors) = (0, 0, 0, 0, 0);
-    let mut nodes = Vec::new();
+    let (mut nodes, mut system_calls) = (Vec::new(), Vec::new());
     for (id, info) in dataplane.engine().graph().nodes() {
         let counts = dataplane.part::<Baselines>().node(dataplane.engine(), index, id);
         match info.spec.kind {
@@ -93,6 +107,16 @@ fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
             Role::Drop => dropped += counts.vectors,
             Role::Transit | Role::Punt | Role::Hold => {}
         }
+        if counts.system_calls > 0 {
+            system_calls.push(SystemCalls {
+                node: info.name.clone(),
+                calls: counts.system_calls,
+                vectors: counts.vectors,
+                clocks: counts.system_clocks,
+                clocks_per_packet: per_packet(counts.system_clocks, counts.vectors, counts.system_calls),
+                vectors_per_call: ratio(counts.vectors, counts.system_calls),
+            });
+        }
         if counts.calls > 0 || all {
             nodes.push(Node {
                 name: info.name.clone(),
@@ -105,16 +129,13 @@ fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
                 vectors: counts.vectors,
                 suspends: 0,
                 clocks: counts.clocks,
-                // Per call, where no packet came.
-                clocks_per_packet: match counts.vectors {
-                    0 => ratio(counts.clocks, counts.calls),
-                    vectors => ratio(counts.clocks, vectors),
-                },
+                clocks_per_packet: per_packet(counts.clocks, counts.vectors, counts.calls),
                 vectors_per_call: ratio(counts.vectors, counts.calls),
             });
         }
     }
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    system_calls.sort_by(|a, b| a.node.cmp(&b.node));
     let place = &dataplane.plan().workers[usize::from(index.0) - 1];
     Thread {
         id: index.0,
@@ -128,7 +149,13 @@ fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
         rate_drop: dropped as f64 / seconds,
         rate_punt: punted as f64 / seconds,
         nodes,
+        system_calls,
     }
+}
+
+/// Per call, where no packet came.
+fn per_packet(clocks: u64, packets: u64, calls: u64) -> f64 {
+    ratio(clocks, if packets == 0 { calls } else { packets })
 }
 
 fn ratio(part: u64, of: u64) -> f64 {
@@ -172,6 +199,17 @@ fn render_thread(thread: &Thread) -> String {
             right(node.suspends, 16),
             right(scientific(node.clocks_per_packet, 2), 16),
             right(format!("{:.2}", node.vectors_per_call), 16),
+        ]);
+    }
+    for kernel in &thread.system_calls {
+        text += &row([
+            left(format!("{} system calls", kernel.node), 30),
+            center("kernel", 12),
+            right(kernel.calls, 16),
+            right(kernel.vectors, 16),
+            right(0, 16),
+            right(scientific(kernel.clocks_per_packet, 2), 16),
+            right(format!("{:.2}", kernel.vectors_per_call), 16),
         ]);
     }
     text

@@ -197,8 +197,10 @@ impl Node for AfXdpInput {
                 cx.counters.interfaces.rx_no_buf.add(queue.interface.index(), u64::from(missing));
             }
             if chunks == 0 {
-                // ENETDOWN while the interface is down; link state reaches the operator by netlink.
-                let _ = queue.rx.wake_if_needed();
+                if queue.rx.needs_wakeup() {
+                    // ENETDOWN while the interface is down; link state reaches the operator by netlink.
+                    let _ = cx.kernel.call(|| queue.rx.wake());
+                }
                 continue;
             }
             cx.counters.interfaces.rx.add(queue.interface.index(), count as u64, bytes);

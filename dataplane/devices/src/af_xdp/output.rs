@@ -125,11 +125,11 @@ enum Kick {
 }
 
 /// Makes the kernel send what is in the ring, until `room` slots are free: one call per TX budget.
-fn kick(tx: &mut XskTx, buffers: &mut BufferCache, room: Option<u32>) -> Kick {
+fn kick(tx: &mut XskTx, cx: &mut Context<'_>, room: Option<u32>) -> Kick {
     let mut before = tx.pending();
     loop {
-        let outcome = tx.wake();
-        reap(tx, buffers);
+        let outcome = cx.kernel.call(|| tx.wake());
+        reap(tx, cx.buffers);
         match outcome {
             Ok(Wake::Done) => return Kick::AllTaken,
             Err(_) => return Kick::Down,
@@ -324,7 +324,7 @@ impl Node for AfXdpOutput {
             }
             // The ring is full. Several vectors of a turn may meet here, and the kernel has not been told yet.
             let before = tx.pending();
-            kick(tx, cx.buffers, Some(packets.len() as u32));
+            kick(tx, cx, Some(packets.len() as u32));
             if tx.pending() == before {
                 break;
             }
@@ -355,7 +355,7 @@ impl Node for AfXdpOutput {
             }
             let news = !*told;
             let waiting = backlog.len();
-            let kicked = kick(tx, cx.buffers, None);
+            let kicked = kick(tx, cx, None);
             *down = matches!(kicked, Kick::Down);
             *told = !matches!(kicked, Kick::Stuck);
             if *down {

@@ -5,7 +5,7 @@
 //! [`XskRx`] owns the receive and fill rings, [`XskTx`] the transmit and completion rings. They
 //! share the socket and nothing else, so each may live on its own thread; the socket is closed when
 //! both, and the port that opened them, are gone. Opening is for the main thread; a half is used by
-//! one thread at a time and makes a system call only in [`XskRx::wake_if_needed`] and
+//! one thread at a time and makes a system call only in [`XskRx::wake`] and
 //! [`XskTx::wake`].
 //!
 //! Invariant: a chunk is in exactly one place: with the caller, with the receive half (pushed to
@@ -242,18 +242,21 @@ impl XskRx {
         self.fill.size()
     }
 
-    /// Asks the kernel to go on receiving, if it waits for that. To be called on each turn that
-    /// received nothing.
+    /// Whether the kernel waits for [`wake`](Self::wake).
+    #[inline(always)]
+    pub fn needs_wakeup(&self) -> bool {
+        self.drives_napi || self.fill.needs_wakeup()
+    }
+
+    /// Asks the kernel to go on receiving. To be called on each turn that received nothing, if the kernel waits for it. One
+    /// system call.
     ///
     /// # Errors
     /// What `recvfrom` says, other than "nothing to do now"; `ENETDOWN` while the interface is
     /// down.
     #[inline]
-    pub fn wake_if_needed(&self) -> io::Result<()> {
-        if self.drives_napi || self.fill.needs_wakeup() {
-            sys::wake_rx(self.socket.as_fd())?;
-        }
-        Ok(())
+    pub fn wake(&self) -> io::Result<()> {
+        sys::wake_rx(self.socket.as_fd())
     }
 
     /// The chunks that were given to the kernel and have not come back.

@@ -171,7 +171,7 @@ impl Node for TapInput {
                 cx.buffers.receive_frame(index, HEADROOM, ROOM, rx, LINK_HEADER);
                 let mut packet = cx.buffers.packet(index);
                 let (buffer, rest) = (packet.data_mut(), &mut long[ROOM..]);
-                match tap.take(buffer, rest) {
+                match cx.kernel.call(|| tap.take(buffer, rest)) {
                     Ok(Some(Taken { length, unfinished })) if unfinished.is_many() && length <= MOST => {
                         let here = length.min(ROOM);
                         long[..here].copy_from_slice(&buffer[..here]);

@@ -53,7 +53,7 @@ impl TapOutput {
     fn send(&mut self, cx: &mut Context<'_>, first: BufferIndex) -> std::io::Result<()> {
         let packet = cx.buffers.packet(first);
         let Some(mut next) = packet.meta.next_segment() else {
-            return self.tap.send(packet.data());
+            return cx.kernel.call(|| self.tap.send(packet.data()));
         };
         self.whole.clear();
         self.whole.extend_from_slice(packet.data());
@@ -62,7 +62,7 @@ impl TapOutput {
             self.whole.extend_from_slice(segment.data());
             match segment.meta.next_segment() {
                 Some(index) => next = index,
-                None => return self.tap.send(&self.whole),
+                None => return cx.kernel.call(|| self.tap.send(&self.whole)),
             }
         }
     }
