@@ -83,16 +83,35 @@ def parse(what, text):
                 yield f"{what}: {case}{match[1]}", float(match[3])
 
 
-def sides(options):
-    """This tree and the other, built."""
-    own = Path(os.environ.get("CARGO_TARGET_DIR", TREE / "target"))
-    other = own / "against"
+def target_folder():
+    """Where this tree is built."""
+    return Path(os.environ.get("CARGO_TARGET_DIR", TREE / "target"))
+
+
+def side_of(commit):
+    """Another commit, checked out below this tree's target folder and not built yet."""
+    other = target_folder() / "against"
     tree = other / "tree"
     run(["git", "-C", TREE, "worktree", "prune"])
     if not tree.exists():
-        run(["git", "-C", TREE, "worktree", "add", "--quiet", "--detach", tree, options.commit])
-    run(["git", "-C", tree, "checkout", "--quiet", "--detach", options.commit])
-    both = [Side("before", tree, other), Side("after", TREE, own)]
+        run(["git", "-C", TREE, "worktree", "add", "--quiet", "--detach", tree, commit])
+    run(["git", "-C", tree, "checkout", "--quiet", "--detach", commit])
+    return Side("before", tree, other)
+
+
+def build_other(what, packages):
+    """A folder with the programs of another build, and its commit: a commit is built, a folder taken as it is."""
+    if Path(what).is_dir():
+        return Path(what), Path(what).name
+    side = side_of(what)
+    print(f"against: building {side.commit}", flush=True)
+    side.build(packages)
+    return side.binaries, side.commit
+
+
+def sides(options):
+    """This tree and the other, built."""
+    both = [side_of(options.commit), Side("after", TREE, target_folder())]
     packages = ["weft-bench"] if options.what != ["veth"] else []
     if "veth" in options.what:
         packages += ["weft", "weftctl"]
