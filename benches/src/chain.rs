@@ -41,7 +41,8 @@ pub const FRAME_BYTES: usize = 60;
 /// What is forwarded of a family.
 pub trait Traffic: Routed {
     /// The nodes whose clocks are the cost of forwarding.
-    const NODES: [&'static str; 4];
+    const CHAIN: [&'static str; 4] =
+        ["ethernet-input", Self::NODES.input, Self::NODES.lookup, Self::NODES.rewrite];
     /// An address as it is written into packets.
     type Destination: Copy + 'static;
 
@@ -62,7 +63,6 @@ pub trait Traffic: Routed {
 }
 
 impl Traffic for Ip4 {
-    const NODES: [&'static str; 4] = ["ethernet-input", "ip4-input", "ip4-lookup", "ip4-rewrite"];
     type Destination = u32;
 
     fn template() -> Vec<u8> {
@@ -115,7 +115,6 @@ impl Traffic for Ip4 {
 }
 
 impl Traffic for Ip6 {
-    const NODES: [&'static str; 4] = ["ethernet-input", "ip6-input", "ip6-lookup", "ip6-rewrite"];
     type Destination = u128;
 
     fn template() -> Vec<u8> {
@@ -353,9 +352,9 @@ impl<F: Traffic<Destination: Send>> Chain<F> {
         Ok(Chain { engine, worker, router, interfaces, destinations, template, source: ids[0] })
     }
 
-    /// Forwards `packets`; returns clocks per packet of each of [`Traffic::NODES`], then of the sink, of ip4-woven and of ip6-woven.
+    /// Forwards `packets`; returns clocks per packet of each of [`Traffic::CHAIN`], then of the sink, of ip4-woven and of ip6-woven.
     pub fn round(&mut self, packets: usize) -> Vec<f64> {
-        let ids: Vec<NodeId> = F::NODES
+        let ids: Vec<NodeId> = F::CHAIN
             .iter()
             .chain(&["sink", "ip4-woven", "ip6-woven"])
             .filter_map(|name| self.engine.graph().id(name))

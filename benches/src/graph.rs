@@ -88,7 +88,7 @@ fn measure<F: Traffic<Destination: Send>>(
     options: &Options,
     mut rival: impl FnMut(usize) -> Option<f64>,
 ) -> Result<()> {
-    let mut nodes = vec![Rounds::default(); F::NODES.len() + 1];
+    let mut nodes = vec![Rounds::default(); F::CHAIN.len() + 1];
     let (mut sums, mut shorter, mut gains) = (Rounds::default(), Rounds::default(), Rounds::default());
     let (mut bare, mut ratios) = (Rounds::default(), Rounds::default());
     let mut allocated = 0;
@@ -116,7 +116,7 @@ fn measure<F: Traffic<Destination: Send>>(
         ensure!(drops == 0, "{}: {drops} packets were dropped", case.name);
     }
     println!("== {}", case.name);
-    for (name, rounds) in F::NODES.iter().chain(&["sink"]).zip(&nodes) {
+    for (name, rounds) in F::CHAIN.iter().chain(&["sink"]).zip(&nodes) {
         println!("  {name:<16} {}", rounds.spread());
     }
     println!("  {:<16} {}", "sum", sums.spread());

@@ -111,7 +111,7 @@ fn measure(case: &Case, options: &Options) -> Result<Vec<(&'static str, Rounds)>
     }
 
     let mut chain = Chain::<Ip6>::new(case, true)?;
-    let node = Ip6::NODES.iter().position(|name| *name == "ip6-lookup").context("a chain has a lookup")?;
+    let node = Ip6::CHAIN.iter().position(|name| *name == "ip6-lookup").context("a chain has a lookup")?;
     let (mut ours, mut alone, mut others) =
         (Rounds::default(), Rounds::default(), vec![Rounds::default(); rivals.len()]);
     let mut ratios = others.clone();

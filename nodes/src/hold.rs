@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Packets that wait for a neighbour's MAC address: ip4-arp, and its like of any other family.
+//! Packets that wait for a neighbour's MAC address: ip4-arp and ip6-discover-neighbor.
 //!
 //! Comes into play where a route ends at a link: for a next hop that is not resolved, and for a destination on the link
 //! itself ([`GLEAN`]). The packets wait, the main thread is told, and it has them released (to the rewrite node), failed (to
@@ -27,24 +27,18 @@ use weft_engine::buffer::{BufferCache, Packet};
 use weft_engine::clock::{Clock, Tsc};
 use weft_engine::counters::Counters;
 use weft_engine::frame::{FRAME_SIZE, Frame};
-use weft_engine::node::{Node, ReasonBase};
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons, Role};
 use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::qsbr::Guard;
 use weft_engine::{BufferIndex, Context, InterfaceIndex, NodeId, Worker};
-use weft_fib::{Adjacency, AdjacencyId, Family, NextHop, Resolution};
+use weft_fib::{Adjacency, AdjacencyId, Ip4, Ip6, NextHop, Resolution};
 
 use crate::context::{GLEAN, IpContext};
+use crate::forward::{Forwarded, Undeliverable};
 use crate::interface::{InterfaceTable, Interfaces, TableIndex};
 use crate::neighbor::{NeighborNotice, NoticeSender, Pushed, Queues, Waiting};
-
-/// What hold queues have of a family's own.
-pub trait Held: Family {
-    /// The destination of a packet, if one station on a link can have it.
-    fn station(packet: &Packet<'_>, interfaces: &InterfaceTable, table: TableIndex) -> Option<Self::Addr>;
-
-    /// Notes on a packet that its sender is to learn that nobody answers there.
-    fn mark_unreachable(packet: &mut Packet<'_>);
-}
+use crate::setup::{Added, ONE_EACH, Setup, built_in};
 
 weft_engine::drops! {
     /// Why a packet stops waiting, or does not begin to.
@@ -102,8 +96,20 @@ impl Default for HoldSettings {
     }
 }
 
+built_in!(define::<Ip4>, define::<Ip6>);
+
+fn define<F: Forwarded>(setup: &mut Setup<'_>) -> Added {
+    let (tables, clock, mut senders) = (setup.tables.clone(), setup.engine.clock, setup.notice_senders());
+    Ok(NodeDef::new(Hold::<F>::SPEC, move |w| {
+        let (sender, [rewrite]) = (senders.next().expect(ONE_EACH), w.first_edges());
+        let read = (Arc::clone(&tables.interfaces), tables.adjacencies.clone());
+        let reasons = (w.reasons(), w.events());
+        Box::new(Hold::<F>::new(tables.settings.hold, &clock, read, sender, rewrite, reasons))
+    }))
+}
+
 /// One worker's instance, for packets of a family.
-pub struct Hold<F: Held> {
+pub struct Hold<F: Forwarded> {
     queues: Queues,
     longest: u64,
     ask_again: u64,
@@ -117,7 +123,15 @@ pub struct Hold<F: Held> {
     family: PhantomData<F>,
 }
 
-impl<F: Held> Hold<F> {
+impl<F: Forwarded> Hold<F> {
+    /// The clock runs it too, to end what nobody released.
+    const SPEC: &'static NodeSpec = &NodeSpec::timer(F::NODES.hold, Duration::from_secs(1))
+        .role(Role::Hold)
+        .next(&[F::NODES.rewrite])
+        .drops(Reason::ALL)
+        .events(Event::ALL)
+        .trace(F::format);
+
     /// An instance that tells by `sender`, and after which packets go to `rewrite`.
     pub fn new(
         settings: HoldSettings,
@@ -173,7 +187,7 @@ impl<F: Held> Hold<F> {
     ) -> Vec<BufferIndex> {
         let packets = self.queues.take(buffers, (interface, address));
         for &index in &packets {
-            F::mark_unreachable(&mut buffers.packet(index));
+            F::mark(&mut buffers.packet(index), Undeliverable::Unreachable);
         }
         packets
     }
@@ -202,7 +216,7 @@ impl<F: Held> Hold<F> {
     }
 }
 
-impl<F: Held> Node for Hold<F> {
+impl<F: Forwarded> Node for Hold<F> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         if frame.is_empty() {
             let expired = self.queues.take_expired(cx.buffers, cx.now, self.longest);
@@ -257,7 +271,7 @@ impl<F: Held> Node for Hold<F> {
     }
 }
 
-struct Holding<'a, F: Held> {
+struct Holding<'a, F: Forwarded> {
     interfaces: &'a InterfaceTable,
     adjacencies: SlabView<'a, Adjacency>,
     queues: &'a mut Queues,
@@ -272,7 +286,7 @@ struct Holding<'a, F: Held> {
     family: PhantomData<F>,
 }
 
-impl<F: Held> Holding<'_, F> {
+impl<F: Forwarded> Holding<'_, F> {
     /// For whom the packet must wait, or where it goes instead.
     fn neighbor(&self, packet: &mut Packet<'_>) -> Result<Waiting, NodeId> {
         if packet.meta.next_hop() == GLEAN {
@@ -293,9 +307,10 @@ impl<F: Held> Holding<'_, F> {
     fn on_link(&self, packet: &mut Packet<'_>) -> Result<Waiting, NodeId> {
         let interface = packet.meta.tx_interface;
         self.check_up(packet, interface)?;
-        match F::station(packet, self.interfaces, TableIndex(packet.meta.table())) {
-            Some(host) => Ok((interface, host.into())),
-            None => Err(self.reasons.drop(packet, Reason::DirectedBroadcast)),
+        let table = TableIndex(packet.meta.table());
+        match F::destination(packet).map(F::addr) {
+            Some(host) if F::is_host(self.interfaces, table, host) => Ok((interface, host.into())),
+            _ => Err(self.reasons.drop(packet, Reason::DirectedBroadcast)),
         }
     }
 
@@ -329,22 +344,22 @@ impl<F: Held> Holding<'_, F> {
 /// What the main thread has a worker do with packets of a family that wait for a neighbour. For
 /// [`Engine::post_all`](weft_engine::Engine::post_all).
 #[derive(Debug)]
-pub struct HeldPackets<F: Held> {
+pub struct HeldPackets<F: Forwarded> {
     hold: NodeId,
     rewrite: NodeId,
     icmp_error: NodeId,
     family: PhantomData<F>,
 }
 
-impl<F: Held> Clone for HeldPackets<F> {
+impl<F: Forwarded> Clone for HeldPackets<F> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<F: Held> Copy for HeldPackets<F> {}
+impl<F: Forwarded> Copy for HeldPackets<F> {}
 
-impl<F: Held> HeldPackets<F> {
+impl<F: Forwarded> HeldPackets<F> {
     /// Those in the [`Hold`] node of this number; from there they go to one of the others.
     pub fn new(hold: NodeId, rewrite: NodeId, icmp_error: NodeId) -> Self {
         HeldPackets { hold, rewrite, icmp_error, family: PhantomData }

@@ -28,15 +28,15 @@ pub type Added = Result<NodeDef<'static>, GraphError>;
 #[distributed_slice]
 pub(crate) static NODES: [fn(&mut Setup<'_>) -> Added];
 
-/// Adds a node to [`NODES`], by the function that makes it.
+/// Adds nodes to [`NODES`], each by the function that makes it.
 macro_rules! built_in {
-    ($add:ident) => {
+    ($($add:expr),+) => {
         // A section of its own is all that is unsafe about it, and nothing else is in that.
-        #[allow(unsafe_code)]
+        $(#[allow(unsafe_code)]
         const _: () = {
             #[linkme::distributed_slice($crate::setup::NODES)]
             static ADD: fn(&mut $crate::setup::Setup<'_>) -> $crate::setup::Added = $add;
-        };
+        };)+
     };
 }
 pub(crate) use built_in;

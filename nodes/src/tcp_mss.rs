@@ -1,65 +1,77 @@
 // SPDX-License-Identifier: Apache-2.0
-//! No TCP connection over an interface offers longer segments than fit: what ip4-tcp-mss, ip4-tcp-mss-output and those of IPv6
-//! have in common.
+//! ip4-tcp-mss, ip4-tcp-mss-output, and those of IPv6: no TCP connection over an interface offers longer segments than fit.
 //!
 //! A tunnel or PPPoE behind the next router makes packets too long whose senders never learn of it, where ICMP is
 //! filtered. So the option of both SYNs (RFC 9293 section 3.7.1, RFC 6691) is lowered as it passes, never raised; a SYN
 //! without it offers 536 bytes already, and 1220 over IPv6. Only SYNs are looked into; of a datagram in fragments, the first.
 
+use std::marker::PhantomData;
+
 use weft_engine::Context;
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Node, NodeSpec};
+use weft_fib::{AddressFamily, Ip4, Ip6};
 use zerocopy::FromBytes;
 
-use crate::headers::{TcpFlags, TcpHeader, checksum};
+use crate::headers::{TcpFlags, TcpHeader, checksum, network_offset};
+use crate::setup::{Added, Setup, built_in};
 use crate::values::{InterfaceValue, ValueReader};
 
+/// A family that TCP is carried in.
+pub(crate) trait CarriesTcp: AddressFamily {
+    /// The node on the way in.
+    const INPUT: &'static NodeSpec;
+    /// And out.
+    const OUTPUT: &'static NodeSpec;
+
+    /// Where in a packet, or in its first fragment, the TCP header begins.
+    fn segment(packet: &[u8], extension_headers: usize) -> Option<usize>;
+}
+
 /// The longest segment that connections over an interface may offer, in both directions.
-pub static TCP_MSS: InterfaceValue = InterfaceValue {
-    name: "tcp-mss",
-    readers: &[
-        &crate::ip4::IP4_TCP_MSS,
-        &crate::ip4::IP4_TCP_MSS_OUTPUT,
-        &crate::ip6::IP6_TCP_MSS,
-        &crate::ip6::IP6_TCP_MSS_OUTPUT,
-    ],
-};
+pub static TCP_MSS: InterfaceValue =
+    InterfaceValue { name: "tcp-mss", readers: &[Ip4::INPUT, Ip4::OUTPUT, Ip6::INPUT, Ip6::OUTPUT] };
 
 /// Kind and length of the option (RFC 9293 section 3.2).
 const MSS: [u8; 2] = [2, 4];
 const END_OF_LIST: u8 = 0;
 const NO_OPERATION: u8 = 1;
 
-/// The node of a family, on the way in or out. `segment` finds the TCP header in the bytes of a packet, if one is there.
-pub(crate) fn define(
-    spec: &'static NodeSpec,
-    limits: ValueReader,
-    output: bool,
-    segment: impl Fn(&[u8]) -> Option<usize> + Copy + Send + 'static,
-) -> NodeDef<'static> {
-    NodeDef::new(spec, move |_| Box::new(TcpMss { output, limits: limits.clone(), segment }))
+built_in!(define::<Ip4, false>, define::<Ip4, true>, define::<Ip6, false>, define::<Ip6, true>);
+
+fn define<F: CarriesTcp, const OUTPUT: bool>(setup: &mut Setup<'_>) -> Added {
+    let (limits, extension_headers) = (setup.value(&TCP_MSS), setup.tables.settings.extension_headers);
+    Ok(NodeDef::new(if OUTPUT { F::OUTPUT } else { F::INPUT }, move |_| {
+        Box::new(TcpMss::<F, OUTPUT> { limits: limits.clone(), extension_headers, family: PhantomData })
+    }))
 }
 
-struct TcpMss<S> {
-    output: bool,
+struct TcpMss<F, const OUTPUT: bool> {
     limits: ValueReader,
-    segment: S,
+    extension_headers: usize,
+    family: PhantomData<F>,
 }
 
-impl<S: Fn(&[u8]) -> Option<usize> + Copy + Send + 'static> Node for TcpMss<S> {
+impl<F: CarriesTcp, const OUTPUT: bool> Node for TcpMss<F, OUTPUT> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let limits = self.limits.read(cx.guard());
-        let (arcs, output, segment) = (cx.arcs(), self.output, self.segment);
+        let (limits, headers) = (self.limits.read(cx.guard()), self.extension_headers);
+        let arcs = cx.arcs();
         cx.each(frame, |packet| {
-            let interface = if output { packet.meta.tx_interface } else { packet.meta.rx_interface };
+            let interface = if OUTPUT { packet.meta.tx_interface } else { packet.meta.rx_interface };
             if let Ok(limit @ 1..) = u16::try_from(limits.get(interface)) {
-                let bytes = packet.data_mut();
-                segment(bytes).and_then(|start| lower(bytes.get_mut(start..)?, limit));
+                clamp::<F, OUTPUT>(packet.data_mut(), headers, limit);
             }
             arcs.next(packet)
         });
     }
+}
+
+#[inline(always)]
+fn clamp<F: CarriesTcp, const OUTPUT: bool>(bytes: &mut [u8], headers: usize, limit: u16) -> Option<()> {
+    let packet = if OUTPUT { network_offset(bytes, F::ETHER_TYPE)? } else { 0 };
+    let segment = packet + F::segment(bytes.get(packet..)?, headers)?;
+    lower(bytes.get_mut(segment..)?, limit)
 }
 
 /// Lowers the option of a SYN, if it has one that is too high.

@@ -137,6 +137,12 @@ impl Wiring<'_> {
         names.iter().map(|name| self.graph.id(name).unwrap_or(NodeId::DROP)).collect()
     }
 
+    /// The first `N` of them.
+    pub fn first_edges<const N: usize>(&self) -> [NodeId; N] {
+        let edges = self.edges();
+        std::array::from_fn(|edge| edges.get(edge).copied().unwrap_or(NodeId::DROP))
+    }
+
     /// The first of the descriptor's reasons, likewise.
     pub fn first_reason(&self) -> ReasonId {
         self.graph.node(self.node).map_or(ReasonId(0), |node| node.reasons)

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use weft_engine::InterfaceIndex;
-use weft_nodes::headers::{ip4_offset, ip6_offset};
+use weft_nodes::headers::{EtherType, network_offset};
 
 use crate::action::{self, Outcome, Slot, Special};
 use crate::forest::{BATCH, Forest, Shape};
@@ -69,7 +69,7 @@ impl Header for Ip4 {
 
     #[inline(always)]
     fn offset(frame: &[u8]) -> Option<usize> {
-        ip4_offset(frame)
+        network_offset(frame, EtherType::IPV4)
     }
 
     #[inline(always)]
@@ -109,7 +109,7 @@ impl Header for Ip6 {
 
     #[inline(always)]
     fn offset(frame: &[u8]) -> Option<usize> {
-        ip6_offset(frame)
+        network_offset(frame, EtherType::IPV6)
     }
 
     #[inline(always)]

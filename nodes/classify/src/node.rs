@@ -24,7 +24,7 @@ use weft_engine::trace::{Detail, Names};
 use weft_engine::{ArcId, BufferIndex, Context, InterfaceIndex, NodeId};
 use weft_flow::admission::{ADMIT_IN, ADMIT_OUT};
 use weft_nodes::context::IpContext;
-use weft_nodes::headers::{Ipv4Header, Ipv6Header, checksum, ip4_offset, ip6_offset};
+use weft_nodes::headers::{EtherType, Ipv4Header, Ipv6Header, carried, checksum};
 use weft_nodes::interface::InterfaceTable;
 use weft_nodes::punt::restore_link_header;
 use weft_stats::CombinedRow;
@@ -339,7 +339,11 @@ fn interface<const OUTPUT: bool>(meta: &Metadata) -> InterfaceIndex {
 /// Bytes of link header in front of an IP packet; `None`: it is none.
 #[inline(always)]
 fn link_length<const OUTPUT: bool>(packet: &Packet<'_>) -> Option<usize> {
-    if OUTPUT { ip4_offset(packet.data()).or_else(|| ip6_offset(packet.data())) } else { Some(0) }
+    if !OUTPUT {
+        return Some(0);
+    }
+    let (ether_type, length) = carried(packet.data())?;
+    matches!(ether_type, EtherType::IPV4 | EtherType::IPV6).then_some(length)
 }
 
 /// A packet from its IP header on; `None`: it is of another family.

@@ -263,27 +263,22 @@ impl VlanTag {
     }
 }
 
-/// Where the IPv4 header of a frame begins, after whatever tags; `None`: it carries something else.
+/// What a frame carries behind its link header and whatever tags, and where that begins; `None`: it is cut off before.
 #[inline(always)]
-pub fn ip4_offset(frame: &[u8]) -> Option<usize> {
-    offset_of(EtherType::IPV4, frame)
-}
-
-/// The same of IPv6.
-#[inline(always)]
-pub fn ip6_offset(frame: &[u8]) -> Option<usize> {
-    offset_of(EtherType::IPV6, frame)
-}
-
-#[inline(always)]
-fn offset_of(wanted: EtherType, frame: &[u8]) -> Option<usize> {
+pub fn carried(frame: &[u8]) -> Option<(EtherType, usize)> {
     let (ethernet, mut rest) = EthernetHeader::ref_from_prefix(frame).ok()?;
     let (mut ether_type, mut length) = (ethernet.ether_type(), EthernetHeader::LENGTH);
-    while matches!(ether_type, EtherType::VLAN | EtherType::QINQ) {
+    while ether_type.is_vlan() {
         let (tag, behind) = VlanTag::ref_from_prefix(rest).ok()?;
         (ether_type, rest, length) = (tag.ether_type(), behind, length + VlanTag::LENGTH);
     }
-    (ether_type == wanted).then_some(length)
+    Some((ether_type, length))
+}
+
+/// Where the network header of a frame begins, if it carries this type.
+#[inline(always)]
+pub fn network_offset(frame: &[u8], wanted: EtherType) -> Option<usize> {
+    carried(frame).and_then(|(ether_type, length)| (ether_type == wanted).then_some(length))
 }
 
 #[cfg(test)]
@@ -316,6 +311,27 @@ mod tests {
         ] {
             let error = text.parse::<MacAddr>().unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_carried_is_found_behind_tags_and_not_beyond_the_end() {
+        let frame = |tags: &[u16], payload: u16| {
+            let mut bytes = vec![2; 12];
+            for tag in tags {
+                bytes.extend_from_slice(&[tag.to_be_bytes(), 7u16.to_be_bytes()].concat());
+            }
+            bytes.extend_from_slice(&payload.to_be_bytes());
+            bytes
+        };
+        for (tags, length) in [(&[][..], 14), (&[0x8100], 18), (&[0x88a8, 0x8100], 22), (&[0x8100; 3], 26)] {
+            let whole = frame(tags, 0x86dd);
+            assert_eq!(carried(&whole), Some((EtherType::IPV6, length)));
+            assert_eq!(network_offset(&whole, EtherType::IPV6), Some(length));
+            assert_eq!(network_offset(&whole, EtherType::IPV4), None);
+            for cut in 0..whole.len() {
+                assert_eq!(carried(&whole[..cut]), None, "{cut} of {length} bytes");
+            }
         }
     }
 

@@ -22,7 +22,7 @@ mod transport;
 
 pub use arp::{ArpOperation, ArpPacket};
 pub use ethernet::{
-    EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag, ip4_offset, ip6_offset,
+    EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag, carried, network_offset,
 };
 pub use icmp6::{Icmp6Header, Icmp6Type, LinkAddressOption, NeighborMessage};
 pub use ip::IpProtocol;

@@ -6,18 +6,18 @@
 //! so interfaces without them pay nothing; each looks one more address up for a packet. What is set on an interface holds
 //! for all families.
 
-use weft_engine::feature::FeatureError;
+use weft_engine::feature::{FeatureError, FeatureSpec};
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
-use weft_engine::node::{Node, NodeSpec, ReasonBase};
+use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::{ArcId, Context, Engine, InterfaceIndex};
 use weft_fib::{Forward, ForwardKind, Ip4, Ip6};
 
-use super::Forwarded;
 use super::routes::{RouteTables, Routes};
+use super::{Forwarded, NodeNames};
 use crate::context::IpContext;
 use crate::interface::SourceCheck;
-use crate::tables::Tables;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::drops! {
     /// Why a source is not believed.
@@ -39,30 +39,19 @@ weft_engine::drops! {
     }
 }
 
-/// The nodes of a family that check.
-#[derive(Clone, Copy, Debug)]
-pub struct Checks {
-    /// The source is believed if its route leads to the interface that the packet came in by.
-    pub strict: &'static str,
-    /// The source is believed if it has a route.
-    pub loose: &'static str,
-    /// What is not for this host goes no further.
-    pub local_only: &'static str,
-}
-
 /// The features, for the main thread.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckNodes {
     /// Where they are, for each family.
-    families: [(ArcId, Checks); 2],
+    families: [(ArcId, NodeNames); 2],
 }
 
 impl CheckNodes {
     /// To be asked for when the nodes are in the graph.
     pub(crate) fn new(engine: &Engine) -> Self {
-        fn of<F: Forwarded>(engine: &Engine) -> (ArcId, Checks) {
+        fn of<F: Forwarded>(engine: &Engine) -> (ArcId, NodeNames) {
             let arc = engine.features().arc(F::UNICAST_ARC.name).expect("the arc was added with the nodes");
-            (arc, F::CHECKS)
+            (arc, F::NODES)
         }
         CheckNodes { families: [of::<Ip4>(engine), of::<Ip6>(engine)] }
     }
@@ -74,8 +63,10 @@ impl CheckNodes {
         interface: InterfaceIndex,
         check: SourceCheck,
     ) -> Result<(), FeatureError> {
-        for (arc, Checks { strict, loose, .. }) in self.families {
-            for (node, of) in [(strict, SourceCheck::Strict), (loose, SourceCheck::Loose)] {
+        for (arc, nodes) in self.families {
+            for (node, of) in
+                [(nodes.urpf_strict, SourceCheck::Strict), (nodes.urpf_loose, SourceCheck::Loose)]
+            {
                 engine.set_feature(arc, interface, node, check == of)?;
             }
         }
@@ -89,8 +80,8 @@ impl CheckNodes {
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), FeatureError> {
-        for (arc, checks) in self.families {
-            engine.set_feature(arc, interface, checks.local_only, !on)?;
+        for (arc, nodes) in self.families {
+            engine.set_feature(arc, interface, nodes.local_only, !on)?;
         }
         Ok(())
     }
@@ -123,20 +114,28 @@ fn doubt<F: Forwarded>(
     })
 }
 
-/// The node of a family that checks sources.
-pub(crate) fn define_urpf<F: Forwarded>(
-    spec: &'static NodeSpec,
-    tables: &Tables,
-    strict: bool,
-) -> NodeDef<'static> {
-    let routes = RouteTables::<F>::of(tables);
-    NodeDef::new(spec, move |w| Box::new(Urpf { strict, routes: routes.clone(), reasons: w.reasons() }))
+built_in!(define_strict::<Ip4>, define_strict::<Ip6>);
+built_in!(define_loose::<Ip4>, define_loose::<Ip6>);
+built_in!(define_local_only::<Ip4>, define_local_only::<Ip6>);
+
+fn define_strict<F: Forwarded>(setup: &mut Setup<'_>) -> Added {
+    define_urpf::<F>(setup, Urpf::<F>::STRICT, true)
 }
 
-/// The node of a family that takes only what is for this host.
-pub(crate) fn define_local_only<F: Forwarded>(spec: &'static NodeSpec, tables: &Tables) -> NodeDef<'static> {
-    let routes = RouteTables::<F>::of(tables);
-    NodeDef::new(spec, move |w| Box::new(LocalOnly { routes: routes.clone(), reasons: w.reasons() }))
+fn define_loose<F: Forwarded>(setup: &mut Setup<'_>) -> Added {
+    define_urpf::<F>(setup, Urpf::<F>::LOOSE, false)
+}
+
+fn define_urpf<F: Forwarded>(setup: &mut Setup<'_>, spec: &'static NodeSpec, strict: bool) -> Added {
+    let routes = RouteTables::<F>::of(setup.tables);
+    Ok(NodeDef::new(spec, move |w| Box::new(Urpf { strict, routes: routes.clone(), reasons: w.reasons() })))
+}
+
+fn define_local_only<F: Forwarded>(setup: &mut Setup<'_>) -> Added {
+    let routes = RouteTables::<F>::of(setup.tables);
+    Ok(NodeDef::new(LocalOnly::<F>::SPEC, move |w| {
+        Box::new(LocalOnly { routes: routes.clone(), reasons: w.reasons() })
+    }))
 }
 
 /// One worker's instance of a node that checks sources.
@@ -147,6 +146,23 @@ pub struct Urpf<F: Forwarded> {
     pub routes: RouteTables<F>,
     /// Reasons.
     pub reasons: ReasonBase<UrpfReason>,
+}
+
+impl<F: Forwarded> Urpf<F> {
+    /// A source that is not believed begins no flow and hits no rule.
+    const BEFORE: &'static [&'static str] =
+        &[F::NODES.urpf_loose, F::NODES.local_only, "flow-track", F::NODES.classify];
+    const ON: FeatureSpec<'static> = FeatureSpec::on(F::UNICAST_ARC.name).set_by("set urpf");
+    const FIRST: &'static [FeatureSpec<'static>] = &[Self::ON.before(Self::BEFORE)];
+    const SECOND: &'static [FeatureSpec<'static>] = &[Self::ON.before(Self::BEFORE.split_at(1).1)];
+    const STRICT: &'static NodeSpec = &NodeSpec::internal(F::NODES.urpf_strict)
+        .features(Self::FIRST)
+        .drops(UrpfReason::ALL)
+        .trace(F::format);
+    const LOOSE: &'static NodeSpec = &NodeSpec::internal(F::NODES.urpf_loose)
+        .features(Self::SECOND)
+        .drops(UrpfReason::ALL)
+        .trace(F::format);
 }
 
 impl<F: Forwarded> Node for Urpf<F> {
@@ -180,6 +196,16 @@ pub struct LocalOnly<F: Forwarded> {
     pub routes: RouteTables<F>,
     /// Reasons.
     pub reasons: ReasonBase<LocalOnlyReason>,
+}
+
+impl<F: Forwarded> LocalOnly<F> {
+    const THIRD: &'static [FeatureSpec<'static>] = &[FeatureSpec::on(F::UNICAST_ARC.name)
+        .before(Urpf::<F>::BEFORE.split_at(2).1)
+        .set_by("set interface ip forwarding")];
+    const SPEC: &'static NodeSpec = &NodeSpec::internal(F::NODES.local_only)
+        .features(Self::THIRD)
+        .drops(LocalOnlyReason::ALL)
+        .trace(F::format);
 }
 
 impl<F: Forwarded> Node for LocalOnly<F> {

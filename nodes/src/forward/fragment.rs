@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A datagram too long for its way out, as several that fit: what the nodes do that make fragments, for any family.
+//! ip4-frag and ip6-frag: a datagram too long for its way out, as several that fit.
 //!
 //! Works on datagrams in one buffer or in many. Each fragment is a new packet in a buffer of its own and takes the way of the
 //! original, through the rewrite with the same next hop; the original is used up. It is not dropped, so that counts as an
@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use weft_engine::buffer::{BufferCache, HEADROOM, SLOT_SIZE};
 use weft_engine::frame::Frame;
-use weft_engine::graph::Wiring;
-use weft_engine::node::{Node, ReasonBase};
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader};
 use weft_engine::{BufferIndex, Context, NodeId};
-use weft_fib::Adjacency;
+use weft_fib::{Adjacency, Ip4, Ip6};
 
+use super::Forwarded;
 use crate::context::IpContext;
 use crate::interface::InterfaceTable;
-use crate::tables::Tables;
+use crate::setup::{Added, Setup, built_in};
 
 weft_engine::drops! {
     /// Why a packet cannot be fragmented.
@@ -46,7 +47,13 @@ weft_engine::events! {
 /// Most bytes of a fragment: what a buffer holds. Longer ones would have to be chains, and gain nothing.
 pub(crate) const MAX_FRAGMENT: usize = SLOT_SIZE - HEADROOM;
 
-/// How a family makes fragments. Memory of one worker.
+/// How a family makes fragments.
+pub(crate) trait Fragmenting: Forwarded {
+    /// What one worker remembers of it.
+    type Fragmenter: Fragmenter + Default;
+}
+
+/// Makes fragments, on one worker.
 pub(crate) trait Fragmenter: Send + 'static {
     /// Appends the fragments of a packet, of at most `mtu` bytes each, to `fragments`; the packet itself stays as it is. On an error
     /// there may be some of them.
@@ -76,11 +83,29 @@ pub(crate) trait Fragmenter: Send + 'static {
     }
 }
 
+built_in!(define::<Ip4>, define::<Ip6>);
+
+fn define<F: Fragmenting>(setup: &mut Setup<'_>) -> Added {
+    let tables = setup.tables.clone();
+    Ok(NodeDef::new(IpFrag::<F>::SPEC, move |w| {
+        let [rewrite] = w.first_edges();
+        Box::new(IpFrag::<F> {
+            adjacencies: tables.adjacencies.clone(),
+            interfaces: Arc::clone(&tables.interfaces),
+            fragmenter: F::Fragmenter::default(),
+            fragments: Vec::new(),
+            rewrite,
+            reasons: w.reasons(),
+            events: w.events(),
+        })
+    }))
+}
+
 /// One worker's instance.
-pub(crate) struct IpFrag<F> {
+struct IpFrag<F: Fragmenting> {
     adjacencies: SlabReader<Adjacency>,
     interfaces: Arc<Published<InterfaceTable>>,
-    fragmenter: F,
+    fragmenter: F::Fragmenter,
     /// Fragments of the vector; here so that it is allocated once.
     fragments: Vec<BufferIndex>,
     rewrite: NodeId,
@@ -88,22 +113,15 @@ pub(crate) struct IpFrag<F> {
     events: ReasonBase<Event>,
 }
 
-impl<F: Fragmenter> IpFrag<F> {
-    /// Hands fragments to `rewrite`.
-    pub(crate) fn new(wiring: &Wiring<'_>, tables: &Tables, fragmenter: F, rewrite: NodeId) -> IpFrag<F> {
-        IpFrag {
-            adjacencies: tables.adjacencies.clone(),
-            interfaces: Arc::clone(&tables.interfaces),
-            fragmenter,
-            fragments: Vec::new(),
-            rewrite,
-            reasons: wiring.reasons(),
-            events: wiring.events(),
-        }
-    }
+impl<F: Fragmenting> IpFrag<F> {
+    const SPEC: &'static NodeSpec = &NodeSpec::internal(F::NODES.frag)
+        .next(&[F::NODES.rewrite])
+        .drops(Reason::ALL)
+        .events(Event::ALL)
+        .trace(F::format);
 }
 
-impl<F: Fragmenter> Node for IpFrag<F> {
+impl<F: Fragmenting> Node for IpFrag<F> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (adjacencies, interfaces) = (self.adjacencies.read(cx.guard()), self.interfaces.read(cx.guard()));
         let (reasons, events, counters, rewrite) = (self.reasons, self.events, cx.counters, self.rewrite);

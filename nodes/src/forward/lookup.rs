@@ -14,17 +14,17 @@ use weft_engine::buffer::Packet;
 use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase};
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{ArcId, Context, InterfaceIndex, NodeId};
-use weft_fib::{DropKind, Fib6, Forward, ForwardKind, LoadBalance, LoadBalanceId, ReaderOf};
+use weft_fib::{DropKind, Fib6, Forward, ForwardKind, Ip4, Ip6, LoadBalance, LoadBalanceId, ReaderOf};
 use weft_stats::CombinedRow;
 
 use super::{Forwarded, Undeliverable};
 use crate::arcs::drop_by;
 use crate::context::{GLEAN, IpContext, LOCALLY_ORIGINATED};
-use crate::tables::Tables;
+use crate::setup::{Added, Setup, built_in};
 
 /// Where packets go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +46,8 @@ pub enum Step {
 pub struct Next<F>(Step, PhantomData<F>);
 
 impl<F: Forwarded> Edges for Next<F> {
-    const NAMES: &'static [&'static str] = F::AFTER_LOOKUP;
+    const NAMES: &'static [&'static str] =
+        &[F::NODES.rewrite, F::NODES.hold, F::NODES.local, "punt", F::NODES.icmp_error];
 
     #[inline(always)]
     fn ordinal(self) -> usize {
@@ -68,10 +69,11 @@ weft_engine::drops! {
     }
 }
 
-/// Prints what the lookup has found, before the header.
-pub(crate) fn format_found(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+/// Prints what the lookup has found, and the header.
+fn format<F: Forwarded>(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let meta = &record.meta;
-    writeln!(out, "  fib {} next hop {} flow hash: 0x{:08x}", meta.table(), meta.next_hop(), meta.hash)
+    writeln!(out, "  fib {} next hop {} flow hash: 0x{:08x}", meta.table(), meta.next_hop(), meta.hash)?;
+    F::format(record, names, out)
 }
 
 /// Packets that are looked up at once.
@@ -79,10 +81,11 @@ pub const BLOCK: usize = Fib6::AT_ONCE;
 /// Most tables that a packet is looked up in.
 pub const MAX_TABLES: usize = 8;
 
-/// The node of a family.
-pub(crate) fn define<F: Forwarded>(spec: &'static NodeSpec, tables: &Tables) -> NodeDef<'static> {
-    let tables = tables.clone();
-    NodeDef::new(spec, move |w| {
+built_in!(define::<Ip4>, define::<Ip6>);
+
+fn define<F: Forwarded>(setup: &mut Setup<'_>) -> Added {
+    let tables = setup.tables.clone();
+    Ok(NodeDef::new(IpLookup::<F>::SPEC, move |w| {
         Box::new(IpLookup::<F> {
             tables: F::fibs(&tables).clone(),
             load_balances: tables.load_balances.clone(),
@@ -91,7 +94,7 @@ pub(crate) fn define<F: Forwarded>(spec: &'static NodeSpec, tables: &Tables) -> 
             next: w.nexts(),
             reasons: w.reasons(),
         })
-    })
+    }))
 }
 
 /// One worker's instance.
@@ -108,6 +111,11 @@ pub struct IpLookup<F: Forwarded> {
     pub next: Nexts<Next<F>>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
+}
+
+impl<F: Forwarded> IpLookup<F> {
+    const SPEC: &'static NodeSpec =
+        &NodeSpec::internal(F::NODES.lookup).next(Next::<F>::NAMES).drops(Reason::ALL).trace(format::<F>);
 }
 
 impl<F: Forwarded> Node for IpLookup<F> {

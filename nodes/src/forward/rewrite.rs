@@ -16,16 +16,16 @@ use weft_engine::feature::ArcStart;
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
 use weft_engine::ids::ArcId;
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase};
+use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::{Published, SlabReader, SlabView};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{Context, NodeId};
-use weft_fib::{Adjacency, Resolution, Rewrite as LinkHeader};
+use weft_fib::{Adjacency, Ip4, Ip6, Resolution, Rewrite as LinkHeader};
 
 use super::{Forwarded, Undeliverable};
 use crate::context::{IpContext, LINK_BROADCAST, LINK_SCOPED, LOCALLY_ORIGINATED};
 use crate::interface::InterfaceTable;
-use crate::tables::Tables;
+use crate::setup::{Added, Setup, built_in};
 
 /// Where packets go that are not transmitted at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +43,7 @@ pub enum Step {
 pub struct Next<F>(Step, PhantomData<F>);
 
 impl<F: Forwarded> Edges for Next<F> {
-    const NAMES: &'static [&'static str] = F::AFTER_REWRITE;
+    const NAMES: &'static [&'static str] = &[F::NODES.hold, F::NODES.icmp_error, F::NODES.frag];
 
     #[inline(always)]
     fn ordinal(self) -> usize {
@@ -66,7 +66,7 @@ weft_engine::drops! {
 }
 
 /// Prints what a packet is transmitted with.
-pub(crate) fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let meta = &record.meta;
     write!(out, "  tx {} next hop {}: ", names.interface(meta.tx_interface), meta.next_hop())?;
     for byte in record.data().iter().take(32) {
@@ -75,10 +75,11 @@ pub(crate) fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt:
     writeln!(out)
 }
 
-/// The node of a family.
-pub(crate) fn define<F: Forwarded>(spec: &'static NodeSpec, tables: &Tables) -> NodeDef<'static> {
-    let tables = tables.clone();
-    NodeDef::new(spec, move |w| {
+built_in!(define::<Ip4>, define::<Ip6>);
+
+fn define<F: Forwarded>(setup: &mut Setup<'_>) -> Added {
+    let tables = setup.tables.clone();
+    Ok(NodeDef::new(IpRewrite::<F>::SPEC, move |w| {
         Box::new(IpRewrite::<F> {
             adjacencies: tables.adjacencies.clone(),
             interfaces: Arc::clone(&tables.interfaces),
@@ -86,7 +87,7 @@ pub(crate) fn define<F: Forwarded>(spec: &'static NodeSpec, tables: &Tables) -> 
             next: w.nexts(),
             reasons: w.reasons(),
         })
-    })
+    }))
 }
 
 /// One worker's instance.
@@ -101,6 +102,11 @@ pub struct IpRewrite<F: Forwarded> {
     pub next: Nexts<Next<F>>,
     /// Reasons.
     pub reasons: ReasonBase<Reason>,
+}
+
+impl<F: Forwarded> IpRewrite<F> {
+    const SPEC: &'static NodeSpec =
+        &NodeSpec::internal(F::NODES.rewrite).next(Next::<F>::NAMES).drops(Reason::ALL).trace(format);
 }
 
 impl<F: Forwarded> Node for IpRewrite<F> {

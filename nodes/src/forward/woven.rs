@@ -35,30 +35,26 @@ use weft_engine::ids::{ArcId, BufferIndex, InterfaceIndex, NodeId};
 use weft_engine::node::{Node, NodeSpec};
 use weft_engine::publish::{Published, SlabReader};
 use weft_engine::registry::RegistryId;
-use weft_fib::{Adjacency, LoadBalance, LoadBalanceId, ReaderOf, Resolution, Rewrite};
+use weft_fib::{Adjacency, Ip4, Ip6, LoadBalance, LoadBalanceId, ReaderOf, Resolution, Rewrite};
 use weft_stats::{Combined, CombinedRow, Part, SimpleRow};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Forwarded;
+use super::input::Checked;
 use crate::arcs::ETHERNET_ARC;
 use crate::context::IpContext;
-use crate::ethernet::{Plain, PlainOf};
+use crate::ethernet::{ETHERNET_INPUT, Plain, PlainOf};
 use crate::headers::{EtherType, EthernetHeader};
 use crate::interface::InterfaceTable;
 use crate::registries::ETHER_TYPES;
-use crate::setup::{Added, Setup};
+use crate::setup::{Added, Setup, built_in};
 
 /// What the loops have of a family's own. All of it is inlined into them.
-pub(crate) trait Woven: Forwarded {
+pub(crate) trait Woven: Checked {
     /// What a plain frame begins with.
     type Frame: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned;
     /// A forwarding table, ready to be read in a loop.
     type View<'a>: Copy;
-
-    /// The node.
-    const NODE: &'static NodeSpec;
-    /// The node that its packets are handed to by ethernet-input, and the counter of those.
-    const INPUT: (&'static NodeSpec, &'static str);
 
     /// Whether packets of this EtherType are put aside, as the other family's, which come between its own on most links. IPv4 puts
     /// IPv6 aside, and IPv6 all that IPv4 has left, so packets that they leave stay in order but for those of IPv6.
@@ -71,7 +67,7 @@ pub(crate) trait Woven: Forwarded {
     /// Where it goes.
     fn to(frame: &Self::Frame) -> Self::Key;
     /// Bytes of the packet in a frame that has this many after the link header; `None`: not plain.
-    fn check(frame: &Self::Frame, length: usize, plain: PlainOf) -> Option<u16>;
+    fn measure(frame: &Self::Frame, length: usize, plain: PlainOf) -> Option<u16>;
     /// One hop less is left; there was more than one.
     fn take_hop(frame: &mut Self::Frame);
 
@@ -100,11 +96,12 @@ const TOO_ODD: u32 = 32 * ODD;
 /// Vectors that pass then.
 const PAUSE: u32 = 128;
 
-/// The node of a family.
-pub(crate) fn define<F: Woven>(setup: &mut Setup<'_>) -> Added {
+built_in!(define::<Ip4>, define::<Ip6>);
+
+fn define<F: Woven>(setup: &mut Setup<'_>) -> Added {
     let tables = setup.tables.clone();
-    let received = setup.interface_counter(F::INPUT.1, F::NODE)?;
-    Ok(NodeDef::new(F::NODE, move |w| {
+    let received = setup.interface_counter(F::RECEIVED, IpWoven::<F>::SPEC)?;
+    Ok(NodeDef::new(IpWoven::<F>::SPEC, move |w| {
         let known = Known::new_vec_zeroed(tables.load_balances.capacity());
         Box::new(IpWoven::<F> {
             on: tables.settings.woven,
@@ -114,7 +111,7 @@ pub(crate) fn define<F: Woven>(setup: &mut Setup<'_>) -> Added {
             adjacencies: tables.adjacencies.clone(),
             arcs: [&ETHERNET_ARC, F::UNICAST_ARC, F::OUTPUT_ARC].map(|arc| w.arc(arc)),
             types: w.registry(&ETHER_TYPES),
-            input: w.id(F::INPUT.0.name),
+            input: w.id(F::NODES.input),
             routes: tables.routes.row(w.thread()),
             received: received.row(w.thread()),
             version: Version::default(),
@@ -168,6 +165,10 @@ pub(crate) struct IpWoven<F: Forwarded> {
     oddity: u32,
     /// Packets of a vector without those of the other family.
     own: Box<Frame>,
+}
+
+impl<F: Woven> IpWoven<F> {
+    const SPEC: &'static NodeSpec = &NodeSpec::internal(F::NODES.woven).in_front_of(ETHERNET_INPUT.name);
 }
 
 impl<F: Woven> Node for IpWoven<F> {
@@ -369,7 +370,7 @@ fn check<F: Woven>(
     if meta.flags | (meta.rx_interface.0 ^ interface.0) != 0 {
         return None;
     }
-    F::check(frame, meta.length() - EthernetHeader::LENGTH, plain)
+    F::measure(frame, meta.length() - EthernetHeader::LENGTH, plain)
 }
 
 /// Whether a frame is of the other family of IP.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-lookup and ip4-rewrite: what IPv4 has of its own of the nodes that forward ([`crate::forward`]).
+//! What IPv4 has of its own of the nodes that forward ([`crate::forward`]).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -7,59 +7,46 @@ use std::sync::Arc;
 
 use weft_engine::buffer::Packet;
 use weft_engine::feature::ArcSpec;
-use weft_engine::node::{NodeSpec, Reasons};
 use weft_engine::publish::SlabReader;
 use weft_engine::trace::{Names, TraceRecord};
 use weft_fib::{Fib, Ip4, LoadBalanceId};
 
-use super::checks::CHECKS;
-use super::flow_hash::flow_hash;
 use super::icmp_error::IcmpError;
-use crate::arcs::{IP4_DROP_ARC, IP4_OUTPUT_ARC, IP4_PUNT_ARC, IP4_UNICAST_ARC};
-use crate::forward::checks::Checks;
-use crate::forward::{Forwarded, Undeliverable, lookup, rewrite};
-use crate::headers::{Ipv4Header, checksum};
-use crate::setup::{Added, Setup, built_in};
+use super::input::format_header;
+use crate::arcs::{
+    IP4_DROP_ARC, IP4_LOCAL_ARC, IP4_MULTICAST_ARC, IP4_OUTPUT_ARC, IP4_PUNT_ARC, IP4_UNICAST_ARC,
+};
+use crate::flow_hash;
+use crate::forward::{Forwarded, NodeNames, Undeliverable, lookup, rewrite};
+use crate::headers::{IpProtocol, Ipv4Header, checksum};
+use crate::interface::{InterfaceTable, TableIndex};
 use crate::tables::Tables;
-
-/// Descriptor of ip4-lookup.
-pub static IP4_LOOKUP: NodeSpec =
-    NodeSpec::internal("ip4-lookup").next(Ip4::AFTER_LOOKUP).drops(lookup::Reason::ALL).trace(format_lookup);
-
-fn format_lookup(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
-    lookup::format_found(record, names, out)?;
-    super::format_header(record, names, out)
-}
-
-/// Descriptor of ip4-rewrite.
-pub static IP4_REWRITE: NodeSpec = NodeSpec::internal("ip4-rewrite")
-    .next(Ip4::AFTER_REWRITE)
-    .drops(rewrite::Reason::ALL)
-    .trace(rewrite::format);
-
-built_in!(add_lookup);
-
-fn add_lookup(setup: &mut Setup<'_>) -> Added {
-    Ok(lookup::define::<Ip4>(&IP4_LOOKUP, setup.tables))
-}
-
-built_in!(add_rewrite);
-
-fn add_rewrite(setup: &mut Setup<'_>) -> Added {
-    Ok(rewrite::define::<Ip4>(&IP4_REWRITE, setup.tables))
-}
 
 impl Forwarded for Ip4 {
     type Key = u32;
 
+    const NODES: NodeNames = NodeNames {
+        woven: "ip4-woven",
+        input: "ip4-input",
+        lookup: "ip4-lookup",
+        rewrite: "ip4-rewrite",
+        frag: "ip4-frag",
+        hold: "ip4-arp",
+        local: "ip4-local",
+        local_end: "ip4-local-end-of-arc",
+        reassembly: "ip4-reassembly",
+        icmp_error: "ip4-icmp-error",
+        urpf_strict: "ip4-rx-urpf-strict",
+        urpf_loose: "ip4-rx-urpf-loose",
+        local_only: "ip4-local-only",
+        classify: "ip4-classify",
+    };
+    const MULTICAST_ARC: &'static ArcSpec<'static> = &IP4_MULTICAST_ARC;
     const UNICAST_ARC: &'static ArcSpec<'static> = &IP4_UNICAST_ARC;
+    const LOCAL_ARC: &'static ArcSpec<'static> = &IP4_LOCAL_ARC;
     const DROP_ARC: &'static ArcSpec<'static> = &IP4_DROP_ARC;
     const PUNT_ARC: &'static ArcSpec<'static> = &IP4_PUNT_ARC;
     const OUTPUT_ARC: &'static ArcSpec<'static> = &IP4_OUTPUT_ARC;
-    const AFTER_LOOKUP: &'static [&'static str] =
-        &["ip4-rewrite", "ip4-arp", "ip4-local", "punt", "ip4-icmp-error"];
-    const AFTER_REWRITE: &'static [&'static str] = &["ip4-arp", "ip4-icmp-error", "ip4-frag"];
-    const CHECKS: Checks = CHECKS;
 
     fn fibs(tables: &Tables) -> &SlabReader<Arc<Fib>> {
         &tables.fibs
@@ -67,6 +54,10 @@ impl Forwarded for Ip4 {
 
     fn key(address: Ipv4Addr) -> u32 {
         address.to_bits()
+    }
+
+    fn addr(key: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(key)
     }
 
     #[inline(always)]
@@ -108,8 +99,23 @@ impl Forwarded for Ip4 {
         source == 0
     }
 
+    fn is_host(interfaces: &InterfaceTable, table: TableIndex, address: Ipv4Addr) -> bool {
+        interfaces.is_unicast4(table, address)
+    }
+
+    /// Over addresses, protocol and, unless the packet is a fragment, ports: all fragments of a datagram take the same path,
+    /// because only the first carries ports.
     fn flow_hash(packet: &Packet<'_>) -> u32 {
-        flow_hash(packet)
+        let Some(ip) = packet.header::<Ipv4Header>() else {
+            return 1;
+        };
+        let addresses = u64::from(ip.source.get()) << 32 | u64::from(ip.destination.get());
+        let has_ports = matches!(ip.protocol, IpProtocol::TCP | IpProtocol::UDP) && !ip.is_fragment();
+        let ports = match packet.data().get(ip.header_length()..) {
+            Some([a, b, c, d, ..]) if has_ports => u32::from_be_bytes([*a, *b, *c, *d]),
+            _ => 0,
+        };
+        flow_hash::of(&[addresses, u64::from(ip.protocol.0) << 32 | u64::from(ports)])
     }
 
     fn local(_: &mut Packet<'_>) -> lookup::Step {
@@ -138,6 +144,10 @@ impl Forwarded for Ip4 {
         }
         Ip4::mark(packet, Undeliverable::TooLong(mtu));
         rewrite::Step::IcmpError
+    }
+
+    fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+        format_header(record, names, out)
     }
 
     fn mark(packet: &mut Packet<'_>, why: Undeliverable) {

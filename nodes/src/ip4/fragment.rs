@@ -1,42 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-frag: a datagram too long for its way out, as several that fit (RFC 791 section 3.2).
-//!
-//! Works on datagrams and on fragments; what the node does: [`crate::forward::fragment`].
+//! ip4-frag: how IPv4 makes fragments (RFC 791 section 3.2), of datagrams and of fragments. The node:
+//! [`crate::forward::fragment`].
 
 use weft_engine::BufferIndex;
 use weft_engine::buffer::BufferCache;
-use weft_engine::graph::NodeDef;
-use weft_engine::node::{Edges, NodeSpec, Reasons};
+use weft_fib::Ip4;
 use zerocopy::FromBytes;
 
-use super::input::format_header;
-use crate::forward::fragment::{Event, Fragmenter, IpFrag, MAX_FRAGMENT, Reason, make};
+use crate::forward::fragment::{Fragmenter, Fragmenting, MAX_FRAGMENT, Reason, make};
 use crate::headers::{Ipv4Header, checksum};
 use crate::segments;
-use crate::setup::{Added, Setup, built_in};
 
-weft_engine::edges! {
-    /// Where fragments go.
-    pub enum Next { Rewrite => "ip4-rewrite" }
+impl Fragmenting for Ip4 {
+    type Fragmenter = Ip4Fragments;
 }
 
-/// Descriptor of ip4-frag.
-pub static IP4_FRAG: NodeSpec = NodeSpec::internal("ip4-frag")
-    .next(Next::NAMES)
-    .drops(Reason::ALL)
-    .events(Event::ALL)
-    .trace(format_header);
-
-built_in!(add);
-
-fn add(setup: &mut Setup<'_>) -> Added {
-    let tables = setup.tables.clone();
-    Ok(NodeDef::new(&IP4_FRAG, move |w| {
-        Box::new(IpFrag::new(w, &tables, Ip4Fragments, w.nexts().to(Next::Rewrite)))
-    }))
-}
-
-struct Ip4Fragments;
+#[derive(Default)]
+pub(crate) struct Ip4Fragments;
 
 impl Fragmenter for Ip4Fragments {
     fn some(
@@ -46,50 +26,41 @@ impl Fragmenter for Ip4Fragments {
         mtu: usize,
         fragments: &mut Vec<BufferIndex>,
     ) -> Result<(), Reason> {
-        fragment(buffers, packet, mtu, fragments)
+        let room = mtu.min(MAX_FRAGMENT);
+        let mut bytes = [0; MAX_FRAGMENT];
+        segments::read(buffers, packet, 0, &mut bytes[..MAX_HEADER]);
+        let Ok((&original, _)) = Ipv4Header::ref_from_prefix(&bytes) else {
+            return Err(Reason::BadOffset);
+        };
+        let header_length = original.header_length();
+        let data = buffers.packet(packet).meta.total_length().saturating_sub(header_length);
+        if original.fragment_offset() + data > usize::from(u16::MAX) {
+            return Err(Reason::BadOffset);
+        }
+
+        let (mut done, mut header) = (0, header_length);
+        while done < data {
+            let most = room.saturating_sub(header);
+            let count = if data - done <= most { data - done } else { most & !7 };
+            if count == 0 {
+                return Err(Reason::MtuTooSmall);
+            }
+            segments::read(buffers, packet, header_length + done, &mut bytes[header..header + count]);
+            let last = done + count == data;
+            finish_header(&mut bytes, header, count, &original, done, last);
+
+            fragments.push(make(buffers, packet, &bytes[..header + count])?);
+            if done == 0 {
+                header = keep_copied_options(&mut bytes, header_length);
+            }
+            done += count;
+        }
+        Ok(())
     }
 }
 
 /// Longest IPv4 header: 15 words.
 const MAX_HEADER: usize = 60;
-
-fn fragment(
-    buffers: &mut BufferCache,
-    packet: BufferIndex,
-    mtu: usize,
-    fragments: &mut Vec<BufferIndex>,
-) -> Result<(), Reason> {
-    let room = mtu.min(MAX_FRAGMENT);
-    let mut bytes = [0; MAX_FRAGMENT];
-    segments::read(buffers, packet, 0, &mut bytes[..MAX_HEADER]);
-    let Ok((&original, _)) = Ipv4Header::ref_from_prefix(&bytes) else {
-        return Err(Reason::BadOffset);
-    };
-    let header_length = original.header_length();
-    let data = buffers.packet(packet).meta.total_length().saturating_sub(header_length);
-    if original.fragment_offset() + data > usize::from(u16::MAX) {
-        return Err(Reason::BadOffset);
-    }
-
-    let (mut done, mut header) = (0, header_length);
-    while done < data {
-        let most = room.saturating_sub(header);
-        let count = if data - done <= most { data - done } else { most & !7 };
-        if count == 0 {
-            return Err(Reason::MtuTooSmall);
-        }
-        segments::read(buffers, packet, header_length + done, &mut bytes[header..header + count]);
-        let last = done + count == data;
-        finish_header(&mut bytes, header, count, &original, done, last);
-
-        fragments.push(make(buffers, packet, &bytes[..header + count])?);
-        if done == 0 {
-            header = keep_copied_options(&mut bytes, header_length);
-        }
-        done += count;
-    }
-    Ok(())
-}
 
 /// Sets what differs from fragment to fragment in the `header` bytes of header, which carry `count` bytes of data from
 /// byte `done` of the original's.

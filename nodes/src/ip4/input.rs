@@ -1,31 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip4-input: is this a packet that may be forwarded at all (RFC 1812 section 5.2.2)?
-//!
-//! Every malformation has its own reason. A well-formed packet without options passes one branch; after this
-//! node the buffer holds exactly `total_length` bytes from the IPv4 header on, and the header is sound.
+//! ip4-input: when an IPv4 packet may be forwarded (RFC 1812 section 5.2.2). The node: [`crate::forward::input`].
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use weft_engine::buffer::Packet;
-use weft_engine::feature::Place;
-use weft_engine::frame::Frame;
-use weft_engine::graph::NodeDef;
-use weft_engine::ids::ArcId;
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::trace::{Names, TraceRecord};
-use weft_engine::{Context, InterfaceIndex};
-use weft_stats::SimpleRow;
+use weft_fib::Ip4;
 
-use crate::arcs::{IP4_MULTICAST_ARC, IP4_UNICAST_ARC};
-use crate::headers::{EtherType, IpProtocol, Ipv4Header, checksum};
-use crate::registries::ETHER_TYPES;
-use crate::setup::{Added, Setup, built_in};
-
-weft_engine::edges! {
-    /// Where packets go that no feature takes.
-    pub enum Next { Lookup => "ip4-lookup" }
-}
+use crate::forward::input::{Checked, take_padding_off};
+use crate::headers::{IpProtocol, Ipv4Header, checksum};
 
 weft_engine::drops! {
     /// Why a packet is not IPv4 as RFC 791 means it, or comes from where nobody can.
@@ -48,13 +32,6 @@ weft_engine::drops! {
         Destination = "martian_destination", Error;
     }
 }
-
-/// Descriptor of ip4-input.
-pub static IP4_INPUT: NodeSpec = NodeSpec::internal("ip4-input")
-    .handles(&[ETHER_TYPES.number(EtherType::IPV4.0)])
-    .next(Next::NAMES)
-    .drops(Reason::ALL)
-    .trace(format_header);
 
 /// Prints the IPv4 header of a record, as the nodes of this family do.
 pub(crate) fn format_header(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
@@ -98,73 +75,61 @@ const fn octets(first: usize) -> [bool; 256] {
     table
 }
 
-built_in!(add);
+impl Checked for Ip4 {
+    type Unsound = Reason;
 
-fn add(setup: &mut Setup<'_>) -> Added {
-    let received = setup.interface_counter("/if/ip4", &IP4_INPUT)?;
-    Ok(NodeDef::new(&IP4_INPUT, move |w| {
-        Box::new(Ip4Input {
-            arc: w.arc(&IP4_UNICAST_ARC),
-            multicast: w.arc(&IP4_MULTICAST_ARC),
-            received: received.row(w.thread()),
-            next: w.nexts(),
-            reasons: w.reasons(),
-        })
-    }))
-}
+    const RECEIVED: &'static str = "/if/ip4";
 
-/// One worker's instance.
-pub struct Ip4Input {
-    /// The `ip4-unicast` arc.
-    pub arc: ArcId,
-    /// The `ip4-multicast` arc.
-    pub multicast: ArcId,
-    /// `/if/ip4`: received IPv4 packets by interface.
-    pub received: SimpleRow,
-    /// Edges.
-    pub next: Nexts<Next>,
-    /// Reasons.
-    pub reasons: ReasonBase<Reason>,
-}
+    #[inline(always)]
+    fn is_plain(packet: &mut Packet<'_>) -> bool {
+        let Some(ip) = packet.header::<Ipv4Header>().filter(|ip| is_sound(ip)) else {
+            return false;
+        };
+        let total = usize::from(ip.total_length.get());
+        if total == packet.length() {
+            return true;
+        }
+        let is_padded = is_within(total, packet.length());
+        if is_padded {
+            take_padding_off(packet, total);
+        }
+        is_padded
+    }
 
-impl Node for Ip4Input {
-    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let (arc, reasons, received) = (cx.arcs().arc(self.arc), self.reasons, &self.received);
-        let (lookup, multicast) = (self.next.to(Next::Lookup), cx.arcs().arc(self.multicast));
-        // Packets of one interface come in runs: one count and one look at its features for each run.
-        let (mut interface, mut run) = (InterfaceIndex::NONE, 0);
-        let mut features = Place::none(lookup);
-        cx.each(frame, |packet| {
-            let rx = packet.meta.rx_interface;
-            if rx != interface {
-                std::hint::cold_path();
-                received.add(interface.index(), run);
-                (interface, run) = (rx, 0);
-                features = arc.place(rx).unwrap_or(Place::none(lookup));
-            }
-            run += 1;
-            if let Some(ip) = packet.header::<Ipv4Header>()
-                && is_sound(ip)
-            {
-                let total = usize::from(ip.total_length.get());
-                if total == packet.length() {
-                    return features.enter(packet);
-                }
-                if is_within(total, packet.length()) {
-                    take_padding_off(packet, total);
-                    return features.enter(packet);
-                }
-            }
-            if let Some(reason) = check(&mut packet.aside()) {
-                return reasons.drop(packet, reason);
-            }
-            let ip = packet.header::<Ipv4Header>();
-            if ip.is_some_and(|ip| ip.destination().is_multicast()) {
-                return multicast.place(rx).unwrap_or(Place::none(lookup)).enter(packet);
-            }
-            features.enter(packet)
-        });
-        received.add(interface.index(), run);
+    #[cold]
+    fn check(packet: &mut Packet<'_>) -> Option<Reason> {
+        let Some(ip) = packet.header::<Ipv4Header>() else {
+            return Some(Reason::Truncated);
+        };
+        let (header, total) = (ip.header_length(), usize::from(ip.total_length.get()));
+        if ip.version() != 4 {
+            return Some(Reason::Version);
+        }
+        if header < Ipv4Header::LENGTH || header > packet.length() {
+            return Some(Reason::HeaderLength);
+        }
+        if total < header || total > packet.meta.total_length() {
+            return Some(Reason::TotalLength);
+        }
+        if checksum::of(&packet.data()[..header]) != 0 {
+            return Some(Reason::Checksum);
+        }
+        if is_bad(&BAD_SOURCE, ip.source()) && !is_unconfigured_host(ip) {
+            return Some(Reason::Source);
+        }
+        if is_bad(&BAD_DESTINATION, ip.destination()) && !ip.destination().is_broadcast() {
+            return Some(Reason::Destination);
+        }
+        if ip.fragment_offset() == TINY && ip.protocol == IpProtocol::TCP {
+            return Some(Reason::TinyFragment);
+        }
+        take_padding_off(packet, total);
+        None
+    }
+
+    #[inline(always)]
+    fn is_to_group(packet: &Packet<'_>) -> bool {
+        packet.header::<Ipv4Header>().is_some_and(|ip| ip.destination().is_multicast())
     }
 }
 
@@ -202,46 +167,6 @@ const TINY: usize = 8;
 #[inline(always)]
 fn is_bad(octets: &[bool; 256], address: Ipv4Addr) -> bool {
     octets[usize::from(address.octets()[0])]
-}
-
-/// Everything else, one question after the other. Takes padding off; `None`: sound.
-#[cold]
-fn check(packet: &mut Packet<'_>) -> Option<Reason> {
-    let Some(ip) = packet.header::<Ipv4Header>() else {
-        return Some(Reason::Truncated);
-    };
-    let (header, total) = (ip.header_length(), usize::from(ip.total_length.get()));
-    if ip.version() != 4 {
-        return Some(Reason::Version);
-    }
-    if header < Ipv4Header::LENGTH || header > packet.length() {
-        return Some(Reason::HeaderLength);
-    }
-    if total < header || total > packet.meta.total_length() {
-        return Some(Reason::TotalLength);
-    }
-    if checksum::of(&packet.data()[..header]) != 0 {
-        return Some(Reason::Checksum);
-    }
-    if is_bad(&BAD_SOURCE, ip.source()) && !is_unconfigured_host(ip) {
-        return Some(Reason::Source);
-    }
-    if is_bad(&BAD_DESTINATION, ip.destination()) && !ip.destination().is_broadcast() {
-        return Some(Reason::Destination);
-    }
-    if ip.fragment_offset() == TINY && ip.protocol == IpProtocol::TCP {
-        return Some(Reason::TinyFragment);
-    }
-    take_padding_off(packet, total);
-    None
-}
-
-/// Ethernet pads to 60 bytes. A chained packet is longer than that and is never padded.
-#[inline(always)]
-fn take_padding_off(packet: &mut Packet<'_>, total: usize) {
-    if packet.meta.next_segment().is_none() {
-        packet.truncate(total);
-    }
 }
 
 /// A host that asks for its address by DHCP has none yet (RFC 2131 section 4.1).

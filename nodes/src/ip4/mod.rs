@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The nodes of IPv4. The tables that they read are [`weft_fib`]'s, and the router ([`crate::router`]) keeps them.
+//! What IPv4 has of its own of the nodes that are written once for all families ([`crate::forward`]), and nodes that it alone has.
+//! The tables that they read are [`weft_fib`]'s, and the router ([`crate::router`]) keeps them.
 
-mod arp;
-mod checks;
-mod flow_hash;
 mod forward;
 mod fragment;
 mod icmp_error;
@@ -18,11 +16,7 @@ mod woven;
 pub use crate::icmp_limits::{IcmpLimits, IcmpRates};
 pub use crate::tables::IcmpSettings;
 pub use crate::tcp_mss::TCP_MSS;
-pub use flow_hash::flow_hash;
-pub use icmp_error::{IcmpError, Ip4IcmpError};
 pub(crate) use input::format_header;
-pub use mss::{IP4_TCP_MSS, IP4_TCP_MSS_OUTPUT};
-pub use reassembly::IP4_REASSEMBLY;
 pub use weft_fib::{
     AddressRole, DropKind, Egress, Fib, FibError, FibSettings, FibWriter, Forward, ForwardKind, Ip4,
     LoadBalance, LoadBalanceId, LoadBalances, LoadBalancesFull, MAX_BUCKETS, MAX_FORWARDS, MAX_REWRITE,
@@ -30,6 +24,9 @@ pub use weft_fib::{
     VlanTags,
 };
 pub use weft_interface::{Owner, SourceCheck, TableIndex};
+
+/// RFC 1700 "IP TIME TO LIVE PARAMETER".
+const TTL: u8 = 64;
 
 /// Of IPv4: see there.
 pub type Action = weft_fib::Action<Ip4>;

@@ -3,35 +3,21 @@
 
 use weft_engine::Context;
 use weft_engine::frame::Frame;
-use weft_engine::node::NodeSpec;
 use weft_fib::{Fib, FibView, Ip4, LoadBalanceId};
 use weft_interface::AddressFamily;
 
-use super::input::{IP4_INPUT, is_plain};
-use crate::ethernet::{ETHERNET_INPUT, Plain, PlainOf};
-use crate::forward::woven::{self, Way, Woven, in_blocks};
+use super::input::is_plain;
+use crate::ethernet::{Plain, PlainOf};
+use crate::forward::woven::{Way, Woven, in_blocks};
 use crate::headers::{EtherType, EthernetHeader, PlainFrame, checksum};
-use crate::setup::{Added, Setup, built_in};
-
-/// Descriptor of ip4-woven.
-pub(crate) static IP4_WOVEN: NodeSpec = NodeSpec::internal("ip4-woven").in_front_of(ETHERNET_INPUT.name);
 
 /// Packets that the loop of two stages checks before it finishes as many others. Among 600,000 routes a packet took 4 clocks
 /// more with 8, and 16 more where each block was finished before the next one was checked.
 const BLOCK: usize = 16;
 
-built_in!(add);
-
-fn add(setup: &mut Setup<'_>) -> Added {
-    woven::define::<Ip4>(setup)
-}
-
 impl Woven for Ip4 {
     type Frame = PlainFrame;
     type View<'a> = FibView<'a>;
-
-    const NODE: &'static NodeSpec = &IP4_WOVEN;
-    const INPUT: (&'static NodeSpec, &'static str) = (&IP4_INPUT, "/if/ip4");
 
     #[inline(always)]
     fn is_other(ether_type: EtherType) -> bool {
@@ -53,7 +39,7 @@ impl Woven for Ip4 {
     }
 
     #[inline(always)]
-    fn check(PlainFrame { ethernet, ip }: &PlainFrame, length: usize, plain: PlainOf) -> Option<u16> {
+    fn measure(PlainFrame { ethernet, ip }: &PlainFrame, length: usize, plain: PlainOf) -> Option<u16> {
         let is_plain = plain.takes(ethernet, Self::ETHER_TYPE) && is_plain(ip, length) && ip.ttl > 1;
         is_plain.then(|| ip.total_length.get())
     }

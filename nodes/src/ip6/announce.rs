@@ -24,17 +24,29 @@ const MEMBERSHIP_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x1
 /// All routers of a link (RFC 4291 section 2.7.1).
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
-/// A frame to a group: what is after the IPv6 header, and the ICMPv6 message at its end, of which the checksum is filled in.
-fn frame(mac: MacAddr, tags: Tags, mut ip: Ipv6Header, before: &[u8], mut message: Vec<u8>) -> Vec<u8> {
+/// A frame to a station or a group: what is after the IPv6 header, and the ICMPv6 message at its end, of which the checksum is filled
+/// in.
+pub(super) fn frame(
+    (mac, to): (MacAddr, MacAddr),
+    tags: Tags,
+    mut ip: Ipv6Header,
+    before: &[u8],
+    mut message: Vec<u8>,
+) -> Vec<u8> {
     let length = message.len() as u32;
     let sum = Sum::pseudo_header6(&ip, IpProtocol::ICMPV6, length).bytes(&message).checksum();
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     ip.payload_length.set((before.len() + message.len()) as u16);
-    let mut frame = tags.header(multicast_mac(ip.destination()), mac, EtherType::IPV6);
+    let mut frame = tags.header(to, mac, EtherType::IPV6);
     for part in [ip.as_bytes(), before, &message] {
         frame.extend_from_slice(part);
     }
     frame
+}
+
+/// Likewise to the group that the IPv6 header names.
+fn group_frame(mac: MacAddr, tags: Tags, ip: Ipv6Header, before: &[u8], message: Vec<u8>) -> Vec<u8> {
+    frame((mac, multicast_mac(ip.destination())), tags, ip, before, message)
 }
 
 /// Asks whether another station has an address.
@@ -42,7 +54,7 @@ pub fn probe_frame(mac: MacAddr, target: Ipv6Addr, tags: Tags) -> Vec<u8> {
     let mut ip = Ipv6Header::new(Ipv6Addr::UNSPECIFIED, solicited_node(target), IpProtocol::ICMPV6, 0);
     ip.hop_limit = HOP_LIMIT;
     let message = NeighborMessage::new(Icmp6Type::NEIGHBOR_SOLICITATION, 0, target);
-    frame(mac, tags, ip, &[], message.as_bytes().to_vec())
+    group_frame(mac, tags, ip, &[], message.as_bytes().to_vec())
 }
 
 /// Tells all stations where an address of ours is.
@@ -89,7 +101,7 @@ pub fn membership_frame(
         message.extend_from_slice(&[record, 0, 0, 0]);
         message.extend_from_slice(&group.octets());
     }
-    frame(mac, tags, ip, &options, message)
+    group_frame(mac, tags, ip, &options, message)
 }
 
 /// As many records of 20 bytes fit the least MTU.
@@ -139,7 +151,7 @@ pub fn router_advertisement_frame(
         message.extend_from_slice(&[0; 4]);
         message.extend_from_slice(&subnet.network().octets());
     }
-    frame(mac, tags, ip, &[], message)
+    group_frame(mac, tags, ip, &[], message)
 }
 
 #[cfg(test)]

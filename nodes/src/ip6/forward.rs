@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip6-lookup and ip6-rewrite: what IPv6 has of its own of the nodes that forward ([`crate::forward`]).
+//! What IPv6 has of its own of the nodes that forward ([`crate::forward`]).
 //!
 //! Nothing is fragmented on the way (RFC 8200 section 5): what is too long becomes a packet too big, but for what this router says
-//! itself (ip6-frag). No route leads to a
-//! link-local address, as it says nothing without its link; packets of our own to one carry the link in `tx_interface`.
+//! itself (ip6-frag). No route leads to a link-local address, as it says nothing without its link; packets of our own to one carry
+//! the link in `tx_interface`.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -11,61 +11,47 @@ use std::sync::Arc;
 
 use weft_engine::buffer::Packet;
 use weft_engine::feature::ArcSpec;
-use weft_engine::node::{NodeSpec, Reasons};
 use weft_engine::publish::SlabReader;
 use weft_engine::trace::{Names, TraceRecord};
-use weft_fib::{Fib6, Ip6, LoadBalanceId};
+use weft_fib::{Family, Fib6, Ip6, LoadBalanceId};
 
-use super::checks::CHECKS;
-use super::flow_hash::flow_hash;
 use super::icmp_error::Icmp6Error;
 use super::input::format_header;
-use crate::arcs::{IP6_DROP_ARC, IP6_OUTPUT_ARC, IP6_PUNT_ARC, IP6_UNICAST_ARC};
+use crate::arcs::{
+    IP6_DROP_ARC, IP6_LOCAL_ARC, IP6_MULTICAST_ARC, IP6_OUTPUT_ARC, IP6_PUNT_ARC, IP6_UNICAST_ARC,
+};
 use crate::context::{GLEAN, IpContext, LOCALLY_ORIGINATED};
-use crate::forward::checks::Checks;
-use crate::forward::{Forwarded, Undeliverable, lookup, rewrite};
-use crate::headers::Ipv6Header;
-use crate::setup::{Added, Setup, built_in};
+use crate::flow_hash;
+use crate::forward::{Forwarded, NodeNames, Undeliverable, lookup, rewrite};
+use crate::headers::{IpProtocol, Ipv6Header};
+use crate::interface::{InterfaceTable, TableIndex};
 use crate::tables::Tables;
-
-/// Descriptor of ip6-lookup.
-pub static IP6_LOOKUP: NodeSpec =
-    NodeSpec::internal("ip6-lookup").next(Ip6::AFTER_LOOKUP).drops(lookup::Reason::ALL).trace(format_lookup);
-
-fn format_lookup(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
-    lookup::format_found(record, names, out)?;
-    format_header(record, names, out)
-}
-
-/// Descriptor of ip6-rewrite.
-pub static IP6_REWRITE: NodeSpec = NodeSpec::internal("ip6-rewrite")
-    .next(Ip6::AFTER_REWRITE)
-    .drops(rewrite::Reason::ALL)
-    .trace(rewrite::format);
-
-built_in!(add_lookup);
-
-fn add_lookup(setup: &mut Setup<'_>) -> Added {
-    Ok(lookup::define::<Ip6>(&IP6_LOOKUP, setup.tables))
-}
-
-built_in!(add_rewrite);
-
-fn add_rewrite(setup: &mut Setup<'_>) -> Added {
-    Ok(rewrite::define::<Ip6>(&IP6_REWRITE, setup.tables))
-}
 
 impl Forwarded for Ip6 {
     type Key = u128;
 
+    const NODES: NodeNames = NodeNames {
+        woven: "ip6-woven",
+        input: "ip6-input",
+        lookup: "ip6-lookup",
+        rewrite: "ip6-rewrite",
+        frag: "ip6-frag",
+        hold: "ip6-discover-neighbor",
+        local: "ip6-local",
+        local_end: "ip6-local-end-of-arc",
+        reassembly: "ip6-reassembly",
+        icmp_error: "ip6-icmp-error",
+        urpf_strict: "ip6-rx-urpf-strict",
+        urpf_loose: "ip6-rx-urpf-loose",
+        local_only: "ip6-local-only",
+        classify: "ip6-classify",
+    };
+    const MULTICAST_ARC: &'static ArcSpec<'static> = &IP6_MULTICAST_ARC;
     const UNICAST_ARC: &'static ArcSpec<'static> = &IP6_UNICAST_ARC;
+    const LOCAL_ARC: &'static ArcSpec<'static> = &IP6_LOCAL_ARC;
     const DROP_ARC: &'static ArcSpec<'static> = &IP6_DROP_ARC;
     const PUNT_ARC: &'static ArcSpec<'static> = &IP6_PUNT_ARC;
     const OUTPUT_ARC: &'static ArcSpec<'static> = &IP6_OUTPUT_ARC;
-    const AFTER_LOOKUP: &'static [&'static str] =
-        &["ip6-rewrite", "ip6-discover-neighbor", "ip6-local", "punt", "ip6-icmp-error"];
-    const AFTER_REWRITE: &'static [&'static str] = &["ip6-discover-neighbor", "ip6-icmp-error", "ip6-frag"];
-    const CHECKS: Checks = CHECKS;
 
     fn fibs(tables: &Tables) -> &SlabReader<Arc<Fib6>> {
         &tables.fibs6
@@ -73,6 +59,10 @@ impl Forwarded for Ip6 {
 
     fn key(address: Ipv6Addr) -> u128 {
         address.to_bits()
+    }
+
+    fn addr(key: u128) -> Ipv6Addr {
+        Ipv6Addr::from_bits(key)
     }
 
     #[inline(always)]
@@ -111,8 +101,31 @@ impl Forwarded for Ip6 {
         source == 0 || Ipv6Addr::from_bits(source).is_unicast_link_local()
     }
 
+    fn is_host(_: &InterfaceTable, _: TableIndex, address: Ipv6Addr) -> bool {
+        Ip6::can_be_neighbor(address)
+    }
+
+    /// Over addresses, and the flow label if the sender gives one (RFC 6438): all packets of a flow have the same, fragments and
+    /// encrypted ones too. Otherwise over protocol and ports, where these come right after the IPv6 header.
     fn flow_hash(packet: &Packet<'_>) -> u32 {
-        flow_hash(packet)
+        let Some((ip, rest)) = packet.split::<Ipv6Header>() else {
+            return 1;
+        };
+        let flow = match (ip.flow_label(), ip.next_header, rest) {
+            (0, IpProtocol::TCP | IpProtocol::UDP, [a, b, c, d, ..]) => {
+                u64::from(ip.next_header.0) << 32 | u64::from(u32::from_be_bytes([*a, *b, *c, *d]))
+            }
+            (0, protocol, _) => u64::from(protocol.0) << 32,
+            (label, ..) => 1 << 63 | u64::from(label),
+        };
+        let (source, destination) = (ip.source().to_bits(), ip.destination().to_bits());
+        flow_hash::of(&[
+            (source >> 64) as u64,
+            source as u64,
+            (destination >> 64) as u64,
+            destination as u64,
+            flow,
+        ])
     }
 
     fn local(packet: &mut Packet<'_>) -> lookup::Step {
@@ -147,6 +160,10 @@ impl Forwarded for Ip6 {
         }
         Ip6::mark(packet, Undeliverable::TooLong(mtu));
         rewrite::Step::IcmpError
+    }
+
+    fn format(record: &TraceRecord, names: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
+        format_header(record, names, out)
     }
 
     fn mark(packet: &mut Packet<'_>, why: Undeliverable) {

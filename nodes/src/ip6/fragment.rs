@@ -1,58 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip6-frag: a datagram of our own that is too long, as fragments (RFC 8200 section 4.5). What others send is fragmented by nobody
+//! ip6-frag: how IPv6 makes fragments (RFC 8200 section 4.5), of datagrams of our own. What others send is fragmented by nobody
 //! but them.
 //!
 //! This router does not remember how long packets may be on the way to a host. So its fragments are no longer than what every
-//! link carries (RFC 8200 section 5), and arrive. What the node does: [`crate::forward::fragment`].
+//! link carries (RFC 8200 section 5), and arrive. The node: [`crate::forward::fragment`].
 
 use std::hash::{BuildHasher, RandomState};
 
 use weft_engine::BufferIndex;
 use weft_engine::buffer::BufferCache;
-use weft_engine::graph::NodeDef;
-use weft_engine::node::{Edges, NodeSpec, Reasons};
 use weft_fib::{AddressFamily, Ip6};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::input::format_header;
-use crate::forward::fragment::{Event, Fragmenter, IpFrag, MAX_FRAGMENT, Reason, make};
-use crate::headers::{Ip6FragmentHeader, Ipv6Header};
+use crate::forward::fragment::{Fragmenter, Fragmenting, MAX_FRAGMENT, Reason, make};
+use crate::headers::{Ip6FragmentHeader, IpProtocol, Ipv6Header};
 use crate::segments;
-use crate::setup::{Added, Setup, built_in};
 
-weft_engine::edges! {
-    /// Where fragments go.
-    pub enum Next { Rewrite => "ip6-rewrite" }
-}
-
-/// Descriptor of ip6-frag.
-pub static IP6_FRAG: NodeSpec = NodeSpec::internal("ip6-frag")
-    .next(Next::NAMES)
-    .drops(Reason::ALL)
-    .events(Event::ALL)
-    .trace(format_header);
-
-built_in!(add);
-
-fn add(setup: &mut Setup<'_>) -> Added {
-    let tables = setup.tables.clone();
-    Ok(NodeDef::new(&IP6_FRAG, move |w| {
-        Box::new(IpFrag::new(w, &tables, Ip6Fragments::new(), w.nexts().to(Next::Rewrite)))
-    }))
+impl Fragmenting for Ip6 {
+    type Fragmenter = Ip6Fragments;
 }
 
 /// Numbers of datagrams: none comes again before all others have, and nobody can tell the next one (RFC 7739).
-struct Ip6Fragments {
+pub(crate) struct Ip6Fragments {
     secret: [u32; 2],
     count: u32,
 }
 
-impl Ip6Fragments {
-    fn new() -> Ip6Fragments {
+impl Default for Ip6Fragments {
+    fn default() -> Ip6Fragments {
         let secret = RandomState::new().hash_one(0u8);
         Ip6Fragments { secret: [secret as u32, (secret >> 32) as u32], count: 0 }
     }
+}
 
+impl Ip6Fragments {
     /// Steps that each lead from different numbers to different numbers.
     fn next(&mut self) -> u32 {
         self.count = self.count.wrapping_add(1);
@@ -99,7 +80,7 @@ impl Fragmenter for Ip6Fragments {
             let count = most.min(total - done);
             let more = done + count < total;
             let mut ip = original;
-            ip.next_header = crate::headers::IpProtocol::FRAGMENT;
+            ip.next_header = IpProtocol::FRAGMENT;
             ip.payload_length.set((Ip6FragmentHeader::LENGTH + count) as u16);
             let header = Ip6FragmentHeader::new(original.next_header, done, more, identification);
             bytes[..Ipv6Header::LENGTH].copy_from_slice(ip.as_bytes());
@@ -117,7 +98,7 @@ impl Fragmenter for Ip6Fragments {
 mod tests {
     use super::*;
     use crate::headers::build::ipv6;
-    use crate::headers::{IpProtocol, walk_ip6};
+    use crate::headers::walk_ip6;
     use proptest::prelude::*;
     use std::collections::HashSet;
     use weft_engine::InterfaceIndex;
@@ -139,7 +120,7 @@ mod tests {
             }
         }
         let mut made = Vec::new();
-        Ip6Fragments::new().all(&mut buffers, first.unwrap(), mtu, &mut made)?;
+        Ip6Fragments::default().all(&mut buffers, first.unwrap(), mtu, &mut made)?;
         Ok(made.iter().map(|index| buffers.packet(*index).data().to_vec()).collect())
     }
 
@@ -165,11 +146,11 @@ mod tests {
 
     #[test]
     fn numbers_do_not_come_again_soon_and_do_not_follow_each_other() {
-        let mut fragments = Ip6Fragments::new();
+        let mut fragments = Ip6Fragments::default();
         let numbers: Vec<u32> = (0..100_000).map(|_| fragments.next()).collect();
         assert_eq!(numbers.iter().collect::<HashSet<_>>().len(), numbers.len());
         let near = numbers.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < 1 << 16).count();
         assert!(near < 100, "{near}");
-        assert_ne!(numbers[0], Ip6Fragments::new().next());
+        assert_ne!(numbers[0], Ip6Fragments::default().next());
     }
 }

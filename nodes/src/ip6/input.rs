@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip6-input: is this a packet that may be forwarded at all (RFC 8200, RFC 4291)?
+//! ip6-input: when an IPv6 packet may be forwarded (RFC 8200, RFC 4291). The node: [`crate::forward::input`].
 //!
-//! Every malformation has its own reason. A well-formed packet from one host to another passes one branch; after this node
-//! the buffer holds exactly the IPv6 header and the bytes that it announces. Extension headers are the business of whom they are
-//! for: a router need not look at hop-by-hop options (RFC 8200 section 4.3), and a routing header means something to the
-//! destination only. So is a hop limit of 0: it says something to those who forward.
+//! Extension headers are the business of whom they are for: a router need not look at hop-by-hop options (RFC 8200 section 4.3),
+//! and a routing header means something to the destination only. So is a hop limit of 0: it says something to those who forward.
 //!
 //! A packet whose source says something on its link only is noted ([`LINK_SCOPED`]): ip6-rewrite keeps it on the link.
 
@@ -12,25 +10,12 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use weft_engine::buffer::Packet;
-use weft_engine::feature::Place;
-use weft_engine::frame::Frame;
-use weft_engine::graph::NodeDef;
-use weft_engine::ids::ArcId;
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::trace::{Names, TraceRecord};
-use weft_engine::{Context, InterfaceIndex};
-use weft_stats::SimpleRow;
+use weft_fib::Ip6;
 
-use crate::arcs::{IP6_MULTICAST_ARC, IP6_UNICAST_ARC};
 use crate::context::LINK_SCOPED;
-use crate::headers::{EtherType, Ipv6Header};
-use crate::registries::ETHER_TYPES;
-use crate::setup::{Added, Setup, built_in};
-
-weft_engine::edges! {
-    /// Where packets go that no feature takes.
-    pub enum Next { Lookup => "ip6-lookup" }
-}
+use crate::forward::input::{Checked, take_padding_off};
+use crate::headers::Ipv6Header;
 
 weft_engine::drops! {
     /// Why a packet is not IPv6 as RFC 8200 means it, or comes from where nobody can.
@@ -56,13 +41,6 @@ weft_engine::drops! {
     }
 }
 
-/// Descriptor of ip6-input.
-pub static IP6_INPUT: NodeSpec = NodeSpec::internal("ip6-input")
-    .handles(&[ETHER_TYPES.number(EtherType::IPV6.0)])
-    .next(Next::NAMES)
-    .drops(Reason::ALL)
-    .trace(format_header);
-
 /// Prints the IPv6 header of a record, as the nodes of this family do.
 pub(crate) fn format_header(record: &TraceRecord, _: &dyn Names, out: &mut dyn fmt::Write) -> fmt::Result {
     let Ok((ip, _)) = zerocopy::Ref::<_, Ipv6Header>::from_prefix(record.data()) else {
@@ -86,74 +64,48 @@ static SPECIAL: [bool; 256] = {
     table
 };
 
-built_in!(add);
+impl Checked for Ip6 {
+    type Unsound = Reason;
 
-fn add(setup: &mut Setup<'_>) -> Added {
-    let received = setup.interface_counter("/if/ip6", &IP6_INPUT)?;
-    Ok(NodeDef::new(&IP6_INPUT, move |w| {
-        Box::new(Ip6Input {
-            arc: w.arc(&IP6_UNICAST_ARC),
-            multicast: w.arc(&IP6_MULTICAST_ARC),
-            received: received.row(w.thread()),
-            next: w.nexts(),
-            reasons: w.reasons(),
+    const RECEIVED: &'static str = "/if/ip6";
+
+    /// No padding, one segment, from one host to another.
+    #[inline(always)]
+    fn is_plain(packet: &mut Packet<'_>) -> bool {
+        // Packets in several buffers are left to `check`: for all others, their length is one load less.
+        packet.header::<Ipv6Header>().is_some_and(|ip| {
+            Ipv6Header::LENGTH + usize::from(ip.payload_length.get()) == packet.length() && is_plain(ip)
         })
-    }))
-}
-
-/// One worker's instance.
-pub struct Ip6Input {
-    /// The `ip6-unicast` arc.
-    pub arc: ArcId,
-    /// The `ip6-multicast` arc.
-    pub multicast: ArcId,
-    /// `/if/ip6`: received IPv6 packets by interface.
-    pub received: SimpleRow,
-    /// Edges.
-    pub next: Nexts<Next>,
-    /// Reasons.
-    pub reasons: ReasonBase<Reason>,
-}
-
-impl Node for Ip6Input {
-    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let (arc, reasons, received) = (cx.arcs().arc(self.arc), self.reasons, &self.received);
-        let (lookup, multicast) = (self.next.to(Next::Lookup), cx.arcs().arc(self.multicast));
-        // Packets of one interface come in runs: one count and one look at its features for each run.
-        let (mut interface, mut run) = (InterfaceIndex::NONE, 0);
-        let mut features = Place::none(lookup);
-        cx.each(frame, |packet| {
-            let rx = packet.meta.rx_interface;
-            if rx != interface {
-                std::hint::cold_path();
-                received.add(interface.index(), run);
-                (interface, run) = (rx, 0);
-                features = arc.place(rx).unwrap_or(Place::none(lookup));
-            }
-            run += 1;
-            if !is_plain_packet(packet) {
-                if let Some(reason) = check(&mut packet.aside()) {
-                    return reasons.drop(packet, reason);
-                }
-                let ip = packet.header::<Ipv6Header>();
-                if ip.is_some_and(|ip| ip.destination().is_multicast()) {
-                    return multicast.place(rx).unwrap_or(Place::none(lookup)).enter(packet);
-                }
-            }
-            features.enter(packet)
-        });
-        received.add(interface.index(), run);
     }
-}
 
-/// Whether everything is right with a packet of the common shape: no padding, one segment, from one host to another.
-#[inline(always)]
-fn is_plain_packet(packet: &Packet<'_>) -> bool {
-    let Some(ip) = packet.header::<Ipv6Header>() else {
-        return false;
-    };
-    // Packets in several buffers are left to `check`: for all others, their length is one load less.
-    Ipv6Header::LENGTH + usize::from(ip.payload_length.get()) == packet.length() && is_plain(ip)
+    /// Notes link-local sources, too.
+    #[cold]
+    fn check(packet: &mut Packet<'_>) -> Option<Reason> {
+        let Some(ip) = packet.header::<Ipv6Header>() else {
+            return Some(Reason::Truncated);
+        };
+        let total = Ipv6Header::LENGTH + usize::from(ip.payload_length.get());
+        let (source, destination) = (ip.source(), ip.destination());
+        if ip.version() != 6 {
+            return Some(Reason::Version);
+        }
+        if total > packet.meta.total_length() {
+            return Some(Reason::Length);
+        }
+        if let Some(reason) = check_addresses(source, destination) {
+            return Some(reason);
+        }
+        if source.is_unicast_link_local() {
+            packet.meta.flags |= LINK_SCOPED;
+        }
+        take_padding_off(packet, total);
+        None
+    }
+
+    #[inline(always)]
+    fn is_to_group(packet: &Packet<'_>) -> bool {
+        packet.header::<Ipv6Header>().is_some_and(|ip| ip.destination().is_multicast())
+    }
 }
 
 /// Whether everything is right with a header of the common shape, its length apart.
@@ -165,33 +117,6 @@ pub(super) fn is_plain(ip: &Ipv6Header) -> bool {
 #[inline(always)]
 fn is_special(address: Ipv6Addr) -> bool {
     SPECIAL[usize::from(address.octets()[0])]
-}
-
-/// Everything else, one question after the other. Takes padding off and notes link-local sources; `None`: sound.
-#[cold]
-fn check(packet: &mut Packet<'_>) -> Option<Reason> {
-    let Some(ip) = packet.header::<Ipv6Header>() else {
-        return Some(Reason::Truncated);
-    };
-    let total = Ipv6Header::LENGTH + usize::from(ip.payload_length.get());
-    let (source, destination) = (ip.source(), ip.destination());
-    if ip.version() != 6 {
-        return Some(Reason::Version);
-    }
-    if total > packet.meta.total_length() {
-        return Some(Reason::Length);
-    }
-    if let Some(reason) = check_addresses(source, destination) {
-        return Some(reason);
-    }
-    if source.is_unicast_link_local() {
-        packet.meta.flags |= LINK_SCOPED;
-    }
-    // Ethernet pads to 60 bytes. A chained packet is longer than that and is never padded.
-    if packet.meta.next_segment().is_none() {
-        packet.truncate(total);
-    }
-    None
 }
 
 fn check_addresses(source: Ipv6Addr, destination: Ipv6Addr) -> Option<Reason> {

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The nodes of IPv6. What they share with IPv4's is written once: forwarding ([`crate::forward`]), queues ([`crate::hold`]), the
-//! tables that they read ([`weft_fib`]) and the router that keeps these ([`crate::router`]).
+//! What IPv6 has of its own of the nodes that are written once for all families ([`crate::forward`], [`crate::hold`]), and nodes that it
+//! alone has. The tables that they read are [`weft_fib`]'s, and the router ([`crate::router`]) keeps them.
 
 mod announce;
-mod checks;
-mod flow_hash;
 mod forward;
 mod fragment;
-mod held;
 mod icmp_error;
 mod input;
 mod local;
@@ -24,9 +21,6 @@ pub use announce::{
     Report, RouterAdvertisement, announcement_frame, membership_frame, probe_frame,
     router_advertisement_frame,
 };
-pub use flow_hash::flow_hash;
-pub use icmp_error::{Icmp6Error, Ip6IcmpError};
-pub use mss::{IP6_TCP_MSS, IP6_TCP_MSS_OUTPUT};
 pub use solicitation::solicitation_frame;
 
 /// What tells that a packet of neighbour discovery has not been forwarded (RFC 4861 section 11.2).

@@ -9,9 +9,8 @@
 //!            <--- release / fail / forget (messages) --------------    publishes next hops
 //! ```
 //!
-//! As arp-reply does for IPv4: a worker knows no neighbour, and an advertisement leaves on the interface that the solicitation
-//! came in by, in the same buffer, behind the same link header. What the port's host may want to know, advertisements and
-//! solicitations for an address that only it may have, goes on to punt where there is one.
+//! What it does as that of IPv4 does: [`crate::forward::discovery`]. The host gets advertisements, and solicitations for an address
+//! that only it may have.
 //!
 //! Questions for routers and for the groups that are listened to are told to the main thread too, which answers them
 //! ([`crate::router`]).
@@ -20,40 +19,23 @@
 //! asked for; without the override flag not even that (RFC 4861 section 7.2.5). Messages from beyond the link are not (hop limit 255).
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
-use std::time::Duration;
 
 use weft_engine::buffer::Packet;
-use weft_engine::clock::Tsc;
-use weft_engine::counters::Counters;
-use weft_engine::feature::Arcs;
-use weft_engine::frame::Frame;
-use weft_engine::graph::NodeDef;
-use weft_engine::ids::ArcId;
-use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
-use weft_engine::publish::Published;
-use weft_engine::{Context, InterfaceIndex, NodeId};
+use weft_engine::node::{NodeSpec, Reasons};
+use weft_engine::{InterfaceIndex, NodeId};
 use weft_fib::{AddressFamily, AddressRole, Family, Ip6, IpPrefix};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::input::format_header;
 use super::{ALL_NODES, HOP_LIMIT};
-use crate::arcs::INTERFACE_OUTPUT_ARC;
-use crate::context::{LINK_BROADCAST, LOCALLY_ORIGINATED};
-use crate::forward::routes::{RouteTables, Routes};
+use crate::forward::discovery::{Discovers, Hearing};
 use crate::headers::checksum::Sum;
 use crate::headers::{
     EthernetHeader, Icmp6Header, Icmp6Type, IpProtocol, Ipv6Header, LinkAddressOption, MacAddr,
     NeighborMessage, multicast_mac, walk_ip6,
 };
-use crate::interface::{Entry, InterfaceTable};
-use crate::neighbor::{Evidence, NeighborNotice, NoticeSender, Recent};
-use crate::setup::{Added, ONE_EACH, Setup, built_in};
-
-weft_engine::edges! {
-    /// Where packets go that are not answered.
-    pub enum Next { Punt => "punt" }
-}
+use crate::interface::Entry;
+use crate::neighbor::{Evidence, NeighborNotice};
 
 weft_engine::drops! {
     /// Why messages end here.
@@ -101,86 +83,47 @@ weft_engine::events! {
     }
 }
 
-/// Descriptor of ip6-nd-input.
-pub static IP6_ND_INPUT: NodeSpec = NodeSpec::internal("ip6-nd-input")
-    .next(Next::NAMES)
-    .drops(Reason::ALL)
-    .events(Event::ALL)
-    .trace(format_header);
+impl Discovers for Ip6 {
+    type Unanswered = Reason;
+    type Answered = Event;
 
-built_in!(add);
+    const NODE: &'static NodeSpec = &NodeSpec::internal("ip6-nd-input")
+        .next(&["punt"])
+        .drops(Reason::ALL)
+        .events(Event::ALL)
+        .trace(format_header);
+    const NOTICE_LOST: Event = Event::NoticeLost;
+    const SENT: &'static [&'static str] = &[];
 
-fn add(setup: &mut Setup<'_>) -> Added {
-    let (tables, clock, mut senders) = (setup.tables.clone(), setup.engine.clock, setup.notice_senders());
-    Ok(NodeDef::new(&IP6_ND_INPUT, move |w| {
-        Box::new(Ip6NdInput {
-            interfaces: Arc::clone(&tables.interfaces),
-            routes: RouteTables::of(&tables),
-            sender: senders.next().expect(ONE_EACH),
-            recent: Recent::new(&clock, QUIET),
-            extension_headers: tables.settings.extension_headers,
-            arc: w.arc(&INTERFACE_OUTPUT_ARC),
-            next: w.nexts(),
-            reasons: w.reasons(),
-            events: w.events(),
-        })
-    }))
-}
-
-/// How long the same news is not repeated: as for ARP, no longer than what keeps a flood from one station away.
-const QUIET: Duration = Duration::from_millis(1);
-
-/// One worker's instance.
-pub struct Ip6NdInput {
-    interfaces: Arc<Published<InterfaceTable>>,
-    routes: RouteTables<Ip6>,
-    sender: NoticeSender,
-    recent: Recent,
-    extension_headers: usize,
-    /// `interface-output`.
-    arc: ArcId,
-    next: Nexts<Next>,
-    reasons: ReasonBase<Reason>,
-    events: ReasonBase<Event>,
-}
-
-impl Node for Ip6NdInput {
-    fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let mut input = Input {
-            interfaces: self.interfaces.read(cx.guard()),
-            routes: self.routes.read(cx),
-            sender: &mut self.sender,
-            recent: &mut self.recent,
-            extension_headers: self.extension_headers,
-            now: cx.now,
-            counters: cx.counters,
-            arcs: cx.arcs(),
-            arc: self.arc,
-            next: self.next,
-            reasons: self.reasons,
-            events: self.events,
-        };
-        cx.each(frame, |packet| match input.one(packet) {
-            Ok(next) => next,
-            Err(reason) => input.reasons.drop(packet, reason),
-        });
+    fn hear(node: &mut Input<'_>, packet: &mut Packet<'_>) -> Result<NodeId, Reason> {
+        let rx = packet.meta.rx_interface;
+        let interface = node.interfaces.get(rx).ok_or(Reason::NoInterface)?;
+        let headers = node.extension_headers;
+        match discovery_type(packet, headers) {
+            Some(Icmp6Type::ROUTER_SOLICITATION) => {
+                check_router_solicitation(packet, headers)?;
+                node.tell(NeighborNotice::RouterAsked { interface: rx }, false);
+                return node.to_host(interface, Reason::Noted);
+            }
+            Some(Icmp6Type::MEMBERSHIP_QUERY) => {
+                check_membership_query(packet, headers)?;
+                node.tell(NeighborNotice::GroupsAsked { interface: rx }, false);
+                return node.to_host(interface, Reason::Noted);
+            }
+            _ => {}
+        }
+        let message = parse(packet, headers)?;
+        if message.link_address.or_else(|| source_mac(packet)) == Some(interface.mac) {
+            return Err(Reason::Own);
+        }
+        match message.fixed.icmp_type {
+            Icmp6Type::NEIGHBOR_SOLICITATION => solicitation(node, packet, interface, &message),
+            _ => heard_advertisement(node, rx, interface, &message),
+        }
     }
 }
 
-struct Input<'a> {
-    interfaces: &'a InterfaceTable,
-    routes: Routes<'a, Ip6>,
-    sender: &'a mut NoticeSender,
-    recent: &'a mut Recent,
-    extension_headers: usize,
-    now: Tsc,
-    counters: &'a Counters,
-    arcs: &'a Arcs,
-    arc: ArcId,
-    next: Nexts<Next>,
-    reasons: ReasonBase<Reason>,
-    events: ReasonBase<Event>,
-}
+type Input<'a> = Hearing<'a, Ip6>;
 
 /// Types of messages about neighbours: router solicitation to redirect (RFC 4861 section 4).
 pub(super) const DISCOVERY: std::ops::RangeInclusive<u8> =
@@ -209,170 +152,109 @@ struct Message {
     link_address: Option<MacAddr>,
 }
 
-impl Input<'_> {
-    fn one(&mut self, packet: &mut Packet<'_>) -> Result<NodeId, Reason> {
-        let rx = packet.meta.rx_interface;
-        let interface = self.interfaces.get(rx).ok_or(Reason::NoInterface)?;
-        let headers = self.extension_headers;
-        match discovery_type(packet, headers) {
-            Some(Icmp6Type::ROUTER_SOLICITATION) => {
-                check_router_solicitation(packet, headers)?;
-                self.tell(NeighborNotice::RouterAsked { interface: rx });
-                return self.to_host(interface, Reason::Noted);
-            }
-            Some(Icmp6Type::MEMBERSHIP_QUERY) => {
-                check_membership_query(packet, headers)?;
-                self.tell(NeighborNotice::GroupsAsked { interface: rx });
-                return self.to_host(interface, Reason::Noted);
-            }
-            _ => {}
-        }
-        let message = parse(packet, headers)?;
-        if message.link_address.or_else(|| source_mac(packet)) == Some(interface.mac) {
-            return Err(Reason::Own);
-        }
-        match message.fixed.icmp_type {
-            Icmp6Type::NEIGHBOR_SOLICITATION => self.solicitation(packet, interface, &message),
-            _ => self.advertisement(rx, interface, &message),
-        }
-    }
-
-    fn solicitation(
-        &mut self,
-        packet: &mut Packet<'_>,
-        interface: &Entry,
-        message: &Message,
-    ) -> Result<NodeId, Reason> {
-        let (rx, sender) = (packet.meta.rx_interface, message.ip.source());
-        let flags = flags_of(interface, message.fixed.target());
-        // Who asks whether an address is free has none to learn (RFC 4862 section 5.4).
-        if !sender.is_unspecified() {
-            if let Some(mac) = message.link_address.filter(|_| interface.ip6.has(sender)) {
-                self.tell(NeighborNotice::Conflict { interface: rx, address: sender.into(), mac });
-                return Err(Reason::Conflict);
-            }
-            if !self.is_neighbor(interface, rx, sender) {
-                return Err(Reason::SenderNotLocal);
-            }
-            if let Some(mac) = message.link_address {
-                let evidence = if flags.is_some() { Evidence::ToUs } else { Evidence::Overheard };
-                self.tell(NeighborNotice::Learned { interface: rx, address: sender.into(), mac, evidence });
-            }
-        }
-        if let Some(flags) = flags {
-            return self.answer(packet, interface, message, flags, Event::Advertised);
-        }
-        let (table, target) = (interface.ip6.table, message.fixed.target());
-        let proxy = interface.proxy_nd
-            && !sender.is_unspecified()
-            && !Ip6::is_link_scoped(target)
-            && self.routes.lead_elsewhere(table, target, rx);
-        match proxy {
-            // On behalf of another station, which may be on the link after all (RFC 4861 section 7.2.8).
-            true => self.answer(packet, interface, message, 0, Event::ProxyAdvertised),
-            false => self.to_host(interface, Reason::NotForUs),
-        }
-    }
-
-    fn advertisement(
-        &mut self,
-        rx: InterfaceIndex,
-        interface: &Entry,
-        message: &Message,
-    ) -> Result<NodeId, Reason> {
-        let target = message.fixed.target();
-        let address = IpAddr::V6(target);
-        // Who answers a solicitation of one station may leave it out; then nothing new is said.
-        let mac = message.link_address.ok_or(Reason::NoLinkAddress)?;
-        if interface.ip6.has(target) {
-            self.tell(NeighborNotice::Conflict { interface: rx, address, mac });
+fn solicitation(
+    node: &mut Input<'_>,
+    packet: &mut Packet<'_>,
+    interface: &Entry,
+    message: &Message,
+) -> Result<NodeId, Reason> {
+    let (rx, sender) = (packet.meta.rx_interface, message.ip.source());
+    let flags = flags_of(interface, message.fixed.target());
+    // Who asks whether an address is free has none to learn (RFC 4862 section 5.4).
+    if !sender.is_unspecified() {
+        if let Some(mac) = message.link_address.filter(|_| interface.ip6.has(sender)) {
+            node.tell(NeighborNotice::Conflict { interface: rx, address: sender.into(), mac }, false);
             return Err(Reason::Conflict);
         }
-        if !self.is_neighbor(interface, rx, target) {
+        if !is_neighbor(node, interface, rx, sender) {
             return Err(Reason::SenderNotLocal);
         }
-        let flags = message.fixed.flags.get();
-        let evidence = match flags & NeighborMessage::OVERRIDE {
-            0 => Evidence::Confirms,
-            _ => Evidence::Overheard,
-        };
-        let notice = NeighborNotice::Learned { interface: rx, address, mac, evidence };
-        // An answer may be awaited, whatever was told a moment ago: the entry may have been flushed since.
-        if flags & NeighborMessage::SOLICITED != 0 {
-            if !self.sender.send(notice) {
-                self.events.count(self.counters, Event::NoticeLost, 1);
-            }
-        } else {
-            self.tell(notice);
+        if let Some(mac) = message.link_address {
+            let evidence = if flags.is_some() { Evidence::ToUs } else { Evidence::Overheard };
+            let address = sender.into();
+            node.tell(NeighborNotice::Learned { interface: rx, address, mac, evidence }, false);
         }
-        self.to_host(interface, Reason::Noted)
     }
+    if let Some(flags) = flags {
+        return answer(node, packet, interface, message, flags, Event::Advertised);
+    }
+    let (table, target) = (interface.ip6.table, message.fixed.target());
+    let proxy = interface.proxy_nd
+        && !sender.is_unspecified()
+        && !Ip6::is_link_scoped(target)
+        && node.routes.lead_elsewhere(table, target, rx);
+    match proxy {
+        // On behalf of another station, which may be on the link after all (RFC 4861 section 7.2.8).
+        true => answer(node, packet, interface, message, 0, Event::ProxyAdvertised),
+        false => node.to_host(interface, Reason::NotForUs),
+    }
+}
 
-    /// To the port's host; without one the message ends here.
-    fn to_host(&self, interface: &Entry, otherwise: Reason) -> Result<NodeId, Reason> {
-        match interface.host {
-            NodeId::DROP => Err(otherwise),
-            _ => Ok(self.next.to(Next::Punt)),
-        }
+fn heard_advertisement(
+    node: &mut Input<'_>,
+    rx: InterfaceIndex,
+    interface: &Entry,
+    message: &Message,
+) -> Result<NodeId, Reason> {
+    let target = message.fixed.target();
+    let address = IpAddr::V6(target);
+    // Who answers a solicitation of one station may leave it out; then nothing new is said.
+    let mac = message.link_address.ok_or(Reason::NoLinkAddress)?;
+    if interface.ip6.has(target) {
+        node.tell(NeighborNotice::Conflict { interface: rx, address, mac }, false);
+        return Err(Reason::Conflict);
     }
+    if !is_neighbor(node, interface, rx, target) {
+        return Err(Reason::SenderNotLocal);
+    }
+    let flags = message.fixed.flags.get();
+    let evidence = match flags & NeighborMessage::OVERRIDE {
+        0 => Evidence::Confirms,
+        _ => Evidence::Overheard,
+    };
+    let notice = NeighborNotice::Learned { interface: rx, address, mac, evidence };
+    node.tell(notice, flags & NeighborMessage::SOLICITED != 0);
+    node.to_host(interface, Reason::Noted)
+}
 
-    fn tell(&mut self, notice: NeighborNotice) {
-        if !self.recent.tell(self.sender, notice, self.now) {
-            self.events.count(self.counters, Event::NoticeLost, 1);
-        }
-    }
+/// Whether an address is that of a station on the link: by itself, by a subnet, or by a route.
+fn is_neighbor(node: &Input<'_>, interface: &Entry, rx: InterfaceIndex, address: Ipv6Addr) -> bool {
+    Ip6::can_be_neighbor(address)
+        && (Ip6::is_link_scoped(address)
+            || interface.ip6.on_link(address).is_some()
+            || node.routes.lead_to(interface.ip6.table, address, rx))
+}
 
-    /// Whether an address is that of a station on the link: by itself, by a subnet, or by a route.
-    fn is_neighbor(&self, interface: &Entry, rx: InterfaceIndex, address: Ipv6Addr) -> bool {
-        Ip6::can_be_neighbor(address)
-            && (Ip6::is_link_scoped(address)
-                || interface.ip6.on_link(address).is_some()
-                || self.routes.lead_to(interface.ip6.table, address, rx))
+/// Makes the solicitation its own answer (RFC 4861 section 7.2.4): to its sender, or to all stations if that has no
+/// address yet.
+fn answer(
+    node: &mut Input<'_>,
+    packet: &mut Packet<'_>,
+    interface: &Entry,
+    request: &Message,
+    flags: u32,
+    event: Event,
+) -> Result<NodeId, Reason> {
+    let link = packet.meta.link_length();
+    let (sender, target) = (request.ip.source(), request.fixed.target());
+    let (to, to_mac, flags) = match (sender.is_unspecified(), request.link_address) {
+        (true, _) => (ALL_NODES, multicast_mac(ALL_NODES), flags),
+        (false, mac) => {
+            let mac = mac.or_else(|| source_mac(packet)).ok_or(Reason::NoLinkHeader)?;
+            (sender, mac, flags | NeighborMessage::SOLICITED)
+        }
+    };
+    let has_room = match packet.length() {
+        length if length < WHOLE => packet.append(WHOLE - length),
+        _ => packet.truncate(WHOLE),
+    };
+    if link < EthernetHeader::LENGTH || !has_room {
+        return Err(Reason::NoLinkHeader);
     }
-
-    /// Makes the solicitation its own answer (RFC 4861 section 7.2.4): to its sender, or to all stations if that has no
-    /// address yet.
-    fn answer(
-        &mut self,
-        packet: &mut Packet<'_>,
-        interface: &Entry,
-        request: &Message,
-        flags: u32,
-        event: Event,
-    ) -> Result<NodeId, Reason> {
-        let link = packet.meta.link_length();
-        let (sender, target) = (request.ip.source(), request.fixed.target());
-        let (to, to_mac, flags) = match (sender.is_unspecified(), request.link_address) {
-            (true, _) => (ALL_NODES, multicast_mac(ALL_NODES), flags),
-            (false, mac) => {
-                let mac = mac.or_else(|| source_mac(packet)).ok_or(Reason::NoLinkHeader)?;
-                (sender, mac, flags | NeighborMessage::SOLICITED)
-            }
-        };
-        let has_room = match packet.length() {
-            length if length < WHOLE => packet.append(WHOLE - length),
-            _ => packet.truncate(WHOLE),
-        };
-        if link < EthernetHeader::LENGTH || !has_room {
-            return Err(Reason::NoLinkHeader);
-        }
-        // The address that was asked for is the source.
-        let bytes = advertisement((target, interface.mac), to, flags);
-        packet.data_mut()[..WHOLE].copy_from_slice(&bytes);
-        let restored = packet.prepend(link);
-        debug_assert!(restored, "the link header was taken off the buffer that it was received in");
-        if let Some(ethernet) = packet.header_mut::<EthernetHeader>() {
-            (ethernet.destination, ethernet.source) = (to_mac, interface.mac);
-        }
-        self.events.count(self.counters, event, 1);
-        packet.meta.flags = packet.meta.flags & !LINK_BROADCAST | LOCALLY_ORIGINATED;
-        let tx = packet.meta.rx_interface;
-        packet.meta.tx_interface = tx;
-        if interface.is_sub() {
-            self.counters.interfaces.tx.add(tx.index(), 1, packet.meta.total_length() as u64);
-        }
-        Ok(self.arcs.start(self.arc, tx, packet).unwrap_or(interface.tx))
-    }
+    // The address that was asked for is the source.
+    let bytes = advertisement((target, interface.mac), to, flags);
+    packet.data_mut()[..WHOLE].copy_from_slice(&bytes);
+    Ok(node.send(packet, interface, (link, to_mac), event))
 }
 
 /// What an advertisement of ours says beside the MAC address, if the address is ours. That of all routers of a subnet does not

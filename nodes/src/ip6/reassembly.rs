@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! ip6-reassembly: fragments for this host wait here until their datagram is whole (RFC 8200 section 4.5).
+//! ip6-reassembly: what the fragments of IPv6 say (RFC 8200 section 4.5).
 //!
-//! What is refused, and the bounds: [`crate::reassembly`]; what the node does: [`crate::reassembly::node`]. Of one
+//! What is refused, and the bounds: [`crate::reassembly`]; the node: [`crate::reassembly::node`]. Of one
 //! datagram, what the first fragment has before its fragment header stays, and that header goes. One that is the whole
 //! datagram waits for nobody, whatever else has its number (RFC 6946). Who sends fragments that no datagram can have is
 //! told. Neighbour discovery is not accepted in fragments (RFC 6980).
@@ -11,43 +11,15 @@ use std::time::Duration;
 
 use weft_engine::BufferIndex;
 use weft_engine::buffer::Packet;
-use weft_engine::graph::NodeDef;
-use weft_engine::node::{Edges, NodeSpec, Reasons, Role};
 use weft_fib::Ip6;
 use zerocopy::FromBytes;
 
 use super::icmp_error::Icmp6Error;
-use super::input::format_header;
 use super::nd::DISCOVERY;
 use crate::context::IpContext;
 use crate::headers::{Ip6Chain, Ip6FragmentHeader, Ip6Place, IpProtocol, Ipv6Header, walk_ip6};
-use crate::reassembly::node::{Event, Fragment, Fragmented, PERIOD, Reassemble};
+use crate::reassembly::node::{Fragment, Fragmented};
 use crate::reassembly::{Key, Piece, Reason};
-use crate::setup::{Added, Setup, built_in};
-
-weft_engine::edges! {
-    /// Where packets go.
-    pub enum Next { Local => "ip6-local", IcmpError => "ip6-icmp-error" }
-}
-
-/// Descriptor of ip6-reassembly.
-pub static IP6_REASSEMBLY: NodeSpec = NodeSpec::timer("ip6-reassembly", PERIOD)
-    .role(Role::Hold)
-    .next(Next::NAMES)
-    .drops(Reason::ALL)
-    .events(Event::ALL)
-    .trace(format_header);
-
-built_in!(add);
-
-fn add(setup: &mut Setup<'_>) -> Added {
-    let (clock, headers) = (setup.engine.clock, setup.tables.settings.extension_headers);
-    Ok(NodeDef::new(&IP6_REASSEMBLY, move |w| {
-        let next = w.nexts();
-        let (local, icmp_error) = (next.to(Next::Local), next.to(Next::IcmpError));
-        Box::new(Reassemble::<Ip6>::new(w, &clock, headers, local, icmp_error))
-    }))
-}
 
 /// Where an IPv6 header says how long the packet is.
 const PAYLOAD_LENGTH_AT: u16 = 4;
@@ -55,8 +27,6 @@ const PAYLOAD_LENGTH_AT: u16 = 4;
 const OFFSET_AT: usize = 2;
 
 impl Fragmented for Ip6 {
-    type Addr = Ipv6Addr;
-
     /// RFC 8200 section 4.5: 60 seconds.
     const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -6,9 +6,9 @@ use std::net::Ipv6Addr;
 use zerocopy::IntoBytes;
 
 use super::HOP_LIMIT;
-use crate::headers::checksum::Sum;
+use super::announce::frame;
 use crate::headers::{
-    EtherType, Icmp6Type, IpProtocol, Ipv6Header, LinkAddressOption, MacAddr, NeighborMessage, multicast_mac,
+    Icmp6Type, IpProtocol, Ipv6Header, LinkAddressOption, MacAddr, NeighborMessage, multicast_mac,
     solicited_node,
 };
 use crate::interface::Tags;
@@ -25,25 +25,19 @@ pub fn solicitation_frame(
         Some(station) => (station, target),
         None => (multicast_mac(solicited_node(target)), solicited_node(target)),
     };
-    let length = (NeighborMessage::LENGTH + LinkAddressOption::LENGTH) as u16;
-    let mut ip = Ipv6Header::new(sender, destination, IpProtocol::ICMPV6, length);
+    let mut ip = Ipv6Header::new(sender, destination, IpProtocol::ICMPV6, 0);
     ip.hop_limit = HOP_LIMIT;
+    let message = NeighborMessage::new(Icmp6Type::NEIGHBOR_SOLICITATION, 0, target);
     let option = LinkAddressOption::new(LinkAddressOption::SOURCE, mac);
-    let mut message = NeighborMessage::new(Icmp6Type::NEIGHBOR_SOLICITATION, 0, target);
-    let sum = Sum::pseudo_header6(&ip, IpProtocol::ICMPV6, length.into());
-    message.checksum.set(sum.bytes(message.as_bytes()).bytes(option.as_bytes()).checksum());
-    let mut frame = tags.header(to, mac, EtherType::IPV6);
-    for part in [ip.as_bytes(), message.as_bytes(), option.as_bytes()] {
-        frame.extend_from_slice(part);
-    }
-    frame
+    frame((mac, to), tags, ip, &[], [message.as_bytes(), option.as_bytes()].concat())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::headers::VlanId;
     use crate::headers::build::ethernet;
+    use crate::headers::checksum::Sum;
+    use crate::headers::{EtherType, VlanId};
 
     #[test]
     fn asks_the_group_or_the_station() {

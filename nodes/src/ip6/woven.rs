@@ -6,31 +6,17 @@
 
 use weft_engine::Context;
 use weft_engine::frame::Frame;
-use weft_engine::node::NodeSpec;
 use weft_fib::{Fib6, Ip6, LoadBalanceId};
 use weft_interface::AddressFamily;
 
-use super::input::{IP6_INPUT, is_plain};
-use crate::ethernet::{ETHERNET_INPUT, Plain, PlainOf};
-use crate::forward::woven::{self, Way, Woven, in_blocks};
+use super::input::is_plain;
+use crate::ethernet::{Plain, PlainOf};
+use crate::forward::woven::{Way, Woven, in_blocks};
 use crate::headers::{EtherType, EthernetHeader, Ipv6Header, PlainFrame6};
-use crate::setup::{Added, Setup, built_in};
-
-/// Descriptor of ip6-woven.
-pub(crate) static IP6_WOVEN: NodeSpec = NodeSpec::internal("ip6-woven").in_front_of(ETHERNET_INPUT.name);
-
-built_in!(add);
-
-fn add(setup: &mut Setup<'_>) -> Added {
-    woven::define::<Ip6>(setup)
-}
 
 impl Woven for Ip6 {
     type Frame = PlainFrame6;
     type View<'a> = &'a Fib6;
-
-    const NODE: &'static NodeSpec = &IP6_WOVEN;
-    const INPUT: (&'static NodeSpec, &'static str) = (&IP6_INPUT, "/if/ip6");
 
     #[inline(always)]
     fn is_other(ether_type: EtherType) -> bool {
@@ -52,7 +38,7 @@ impl Woven for Ip6 {
     }
 
     #[inline(always)]
-    fn check(PlainFrame6 { ethernet, ip }: &PlainFrame6, length: usize, plain: PlainOf) -> Option<u16> {
+    fn measure(PlainFrame6 { ethernet, ip }: &PlainFrame6, length: usize, plain: PlainOf) -> Option<u16> {
         let total = Ipv6Header::LENGTH + usize::from(ip.payload_length.get());
         let is_plain = plain.takes(ethernet, Self::ETHER_TYPE) && is_plain(ip) && ip.hop_limit > 1;
         // As many bytes as are there fit into 16 bits.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The node in which fragments for this host wait until their datagram is whole, for any family.
+//! ip4-reassembly and ip6-reassembly: where fragments for this host wait until their datagram is whole.
 //!
 //! The node at which packets for this host begin sends fragments here before anything else sees them, and gets the whole datagram
 //! back, so that features, handlers and the host know of no fragments. The sender of a datagram that does not become
@@ -9,13 +9,15 @@
 use std::time::Duration;
 
 use weft_engine::buffer::{BufferCache, Packet};
-use weft_engine::clock::Clock;
 use weft_engine::frame::{FRAME_SIZE, Frame};
-use weft_engine::graph::Wiring;
-use weft_engine::node::{Node, ReasonBase};
+use weft_engine::graph::NodeDef;
+use weft_engine::node::{Node, NodeSpec, ReasonBase, Reasons, Role};
 use weft_engine::{BufferIndex, Context, InterfaceIndex, NodeId};
+use weft_fib::{Ip4, Ip6};
 
 use super::{Added, BUFFERS, Key, Piece, Reason, Reassembly};
+use crate::forward::Forwarded;
+use crate::setup::{self, Setup, built_in};
 
 weft_engine::events! {
     /// What became of fragments that are not dropped.
@@ -28,7 +30,7 @@ weft_engine::events! {
 }
 
 /// How often the node looks for what has waited too long.
-pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// What a packet is that came to the node.
 pub(crate) enum Fragment<A> {
@@ -43,9 +45,7 @@ pub(crate) enum Fragment<A> {
 }
 
 /// A family whose datagrams come in fragments.
-pub(crate) trait Fragmented: 'static {
-    /// An address.
-    type Addr: Copy + Eq + Send;
+pub(crate) trait Fragmented: Forwarded {
     /// How long fragments wait for the others.
     const PATIENCE: Duration;
 
@@ -55,6 +55,24 @@ pub(crate) trait Fragmented: 'static {
     fn finish(packet: &mut Packet<'_>, length: usize, extension_headers: usize);
     /// Notes on the first fragment that the others did not come in time.
     fn late(packet: &mut Packet<'_>);
+}
+
+built_in!(define::<Ip4>, define::<Ip6>);
+
+fn define<F: Fragmented>(setup: &mut Setup<'_>) -> setup::Added {
+    let (clock, extension_headers) = (setup.engine.clock, setup.tables.settings.extension_headers);
+    Ok(NodeDef::new(Reassemble::<F>::SPEC, move |w| {
+        let [local, icmp_error] = w.first_edges();
+        Box::new(Reassemble::<F> {
+            reassembly: Reassembly::new(clock.clocks(F::PATIENCE)),
+            packets: Vec::with_capacity(BUFFERS + FRAME_SIZE),
+            extension_headers,
+            local,
+            icmp_error,
+            reasons: w.reasons(),
+            events: w.events(),
+        })
+    }))
 }
 
 /// One worker's instance.
@@ -70,24 +88,12 @@ pub(crate) struct Reassemble<F: Fragmented> {
 }
 
 impl<F: Fragmented> Reassemble<F> {
-    /// Hands whole datagrams to `local`, and what is late to `icmp_error`.
-    pub(crate) fn new(
-        wiring: &Wiring<'_>,
-        clock: &Clock,
-        extension_headers: usize,
-        local: NodeId,
-        icmp_error: NodeId,
-    ) -> Self {
-        Reassemble {
-            reassembly: Reassembly::new(clock.clocks(F::PATIENCE)),
-            packets: Vec::with_capacity(BUFFERS + FRAME_SIZE),
-            extension_headers,
-            local,
-            icmp_error,
-            reasons: wiring.reasons(),
-            events: wiring.events(),
-        }
-    }
+    const SPEC: &'static NodeSpec = &NodeSpec::timer(F::NODES.reassembly, PERIOD)
+        .role(Role::Hold)
+        .next(&[F::NODES.local, F::NODES.icmp_error])
+        .drops(Reason::ALL)
+        .events(Event::ALL)
+        .trace(F::format);
 
     /// An interface is deleted: another one may have its number soon.
     pub(crate) fn disown(&mut self, buffers: &mut BufferCache, interface: InterfaceIndex) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the router has of a family's own, beside [`Family`](weft_fib::Family) and [`Held`]: where its tables are, and how a
-//! station is asked for.
+//! What the router has of a family's own, beside [`Forwarded`]: where its tables are, and how a station is asked for.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,13 +7,13 @@ use weft_fib::{Ip4, Ip6, Objects};
 
 use super::{Router, Tables};
 use crate::arp::{REQUESTS_SENT, request_frame};
+use crate::forward::Forwarded;
 use crate::headers::MacAddr;
-use crate::hold::Held;
 use crate::interface::Tags;
 use crate::ip6::solicitation_frame;
 
 /// A family that is routed.
-pub trait Routed: Held {
+pub trait Routed: Forwarded {
     /// What the names of tables begin with that nobody has named, as in VPP; the number follows.
     const TABLE_NAME: &'static str;
     /// The words that begin a command about it.

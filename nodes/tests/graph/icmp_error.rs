@@ -3,10 +3,11 @@
 
 use weft_engine::buffer::HEADROOM;
 use weft_nodes::context::IpContext;
+use weft_nodes::forward::icmp_error::IpIcmpError;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp4Header, Icmp4Type, IpProtocol, Ipv4Header, MacAddr};
-use weft_nodes::ip4::{DropKind, IcmpRates, IcmpSettings, Ip4IcmpError, PathTarget};
+use weft_nodes::ip4::{DropKind, IcmpRates, IcmpSettings, Ip4, PathTarget};
 
 use weft_testing::{Bed, DEFAULT, Port, ip};
 
@@ -179,7 +180,7 @@ fn each_kind_of_error_may_have_a_limit_of_its_own() {
     let (node, clock) = (bed.nodes.ip4_icmp_error, bed.engine.clock);
     let rates = IcmpRates { time_exceeded: Some(2), unreachable: Some(0), ..IcmpRates::default() };
     bed.engine.post_all(move |worker| {
-        worker.node_mut::<Ip4IcmpError>(node).expect("the node").limits.configure(&clock, rates);
+        worker.node_mut::<IpIcmpError<Ip4>>(node).expect("the node").limits.configure(&clock, rates);
     });
     bed.run();
     for _ in 0..10 {

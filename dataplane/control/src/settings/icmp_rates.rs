@@ -2,8 +2,9 @@
 //! How many ICMP errors the dataplane sends, of IPv4 and as many of IPv6. Each worker has its share, so that none has to ask
 //! the others.
 
-use weft_nodes::ip4::{IcmpRates, Ip4IcmpError};
-use weft_nodes::ip6::Ip6IcmpError;
+use weft_nodes::fib::{Ip4, Ip6};
+use weft_nodes::forward::icmp_error::IpIcmpError;
+use weft_nodes::ip4::IcmpRates;
 
 use super::{ScopeOf, Setting, Words, listed};
 use crate::Control;
@@ -100,10 +101,10 @@ impl Control {
         let (ip4, ip6) = (self.nodes.ip4_icmp_error, self.nodes.ip6_icmp_error);
         let clock = self.engine.clock;
         self.engine.post_all(move |worker| {
-            if let Some(errors) = worker.node_mut::<Ip4IcmpError>(ip4) {
+            if let Some(errors) = worker.node_mut::<IpIcmpError<Ip4>>(ip4) {
                 errors.limits.configure(&clock, rates);
             }
-            if let Some(errors) = worker.node_mut::<Ip6IcmpError>(ip6) {
+            if let Some(errors) = worker.node_mut::<IpIcmpError<Ip6>>(ip6) {
                 errors.limits.configure(&clock, rates);
             }
         });

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ip6-icmp-error: which errors are sent, their exact bytes, and which are not (RFC 4443).
 
-use weft_nodes::fib::{DropKind, PathTarget};
+use weft_nodes::fib::{DropKind, Ip6, PathTarget};
+use weft_nodes::forward::icmp_error::IpIcmpError;
 use weft_nodes::graph::Settings;
 use weft_nodes::headers::{Icmp6Header, Icmp6Type, IpProtocol, multicast_mac};
 use weft_nodes::ip4::{IcmpRates, IcmpSettings};
-use weft_nodes::ip6::Ip6IcmpError;
 
 use weft_testing::{Bed, Port, ip6};
 
@@ -181,7 +181,7 @@ fn limits_are_those_of_ipv4() {
     ]);
     let (node, clock) = (bed.nodes.ip6_icmp_error, bed.engine.clock);
     let rates = IcmpRates { time_exceeded: Some(0), ..IcmpRates::default() };
-    bed.worker.node_mut::<Ip6IcmpError>(node).unwrap().limits.configure(&clock, rates);
+    bed.worker.node_mut::<IpIcmpError<Ip6>>(node).unwrap().limits.configure(&clock, rates);
     bed.pass(0, &frame);
     bed.nothing_sent();
     bed.pass(0, &p0.incoming().ipv6(p0.peer6, p0.address6).udp(1, 2));
