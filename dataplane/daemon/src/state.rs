@@ -235,6 +235,10 @@ impl Names for Dataplane {
     }
 
     fn node(&self, node: NodeId) -> String {
-        self.engine().graph().node(node).map_or_else(|| format!("node {node}"), |info| info.name.clone())
+        match self.engine().graph().node(node) {
+            Some(info) => info.name.clone(),
+            None if node == NodeId::GONE => "(a node that is gone)".to_owned(),
+            None => format!("node {node}"),
+        }
     }
 }

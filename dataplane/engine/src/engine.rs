@@ -311,6 +311,9 @@ impl Engine {
                 worker.learn_edges(&edges);
             });
         }
+        if self.registries.wake(|name| self.graph.find_reason(name)) {
+            self.publish_registries();
+        }
         Ok(ids)
     }
 
@@ -397,7 +400,12 @@ impl Engine {
 
     /// The packet field of that name, for whoever registers it with the same type; zero until somebody writes it.
     pub fn field<T: Plain>(&mut self, name: &str) -> Result<Field<T>, ContextError> {
-        self.context.field(name)
+        self.context.field(name, None)
+    }
+
+    /// The same, for somebody who will not need it for ever, but as long as `claim` lives.
+    pub fn field_while<T: Plain>(&mut self, name: &str, claim: &Arc<()>) -> Result<Field<T>, ContextError> {
+        self.context.field(name, Some(claim))
     }
 
     /// The mask of the packet flag of that name; not set until somebody sets it.
@@ -428,11 +436,25 @@ impl Engine {
         Ok(arc)
     }
 
+    /// Whoever has added arcs as `owner` leaves: they go, but for those on which others have features or in which arcs of others end.
+    /// These go with the last of them. A number is given out again when no worker and no packet names it any more.
+    pub fn remove_arcs(&mut self, owner: &str) {
+        let gone = self.arcs.disown(owner);
+        self.retire_arcs(gone);
+    }
+
     /// Takes a feature away; returns the interfaces on which it was enabled.
     pub fn remove_feature(&mut self, arc: ArcId, node: &str) -> Vec<InterfaceIndex> {
-        let enabled = self.arcs.remove_feature(arc, node);
-        self.publish_arcs();
+        let (enabled, gone) = self.arcs.remove_feature(arc, node);
+        self.retire_arcs(gone);
         enabled
+    }
+
+    fn retire_arcs(&mut self, gone: Vec<ArcId>) {
+        self.publish_arcs();
+        if !gone.is_empty() {
+            self.after_workers(move |engine| engine.arcs.release(&gone));
+        }
     }
 
     /// Enables or disables a feature on an interface. Says whether that is a change.

@@ -67,4 +67,6 @@ impl InterfaceIndex {
 impl NodeId {
     /// The node that ends a packet: it counts the packet's reason and frees its buffer.
     pub const DROP: NodeId = NodeId(0);
+    /// In place of a node that has left the graph, where its number could be taken for that of the next node that has it.
+    pub const GONE: NodeId = NodeId(u16::MAX);
 }

@@ -214,6 +214,8 @@ struct State {
     name: String,
     numbers: Numbers,
     entries: BTreeMap<u16, Entry>,
+    /// For reasons of nodes that have left the graph.
+    waiting: Vec<Entry>,
 }
 
 /// An entry, for whoever shows it.
@@ -248,7 +250,7 @@ impl RegistryList {
             return Err(RegistryError::Full(spec.name.to_owned()));
         }
         let (name, numbers) = (spec.name.to_owned(), spec.numbers);
-        self.registries.push(State { name, numbers, entries: BTreeMap::new() });
+        self.registries.push(State { name, numbers, entries: BTreeMap::new(), waiting: Vec::new() });
         Ok(RegistryId(self.registries.len() as u8 - 1))
     }
 
@@ -300,16 +302,35 @@ impl RegistryList {
         Ok(())
     }
 
-    /// A node goes, and its reasons with it: nobody handles what it handled, nor its reasons. Says whether that is a change.
+    /// A node goes, and its reasons with it: nobody handles what it handled, nor its reasons. Who handled these waits for them: a
+    /// plugin that is replaced has them again. Says whether that is a change.
     pub(crate) fn forget(&mut self, node: &str) -> bool {
         let its_reason = |name: &str| name.rsplit_once('/').is_some_and(|(of, _)| of == node);
         let mut changed = false;
-        for registry in &mut self.registries {
-            let before = registry.entries.len();
-            registry
-                .entries
-                .retain(|_, entry| entry.node != node && !entry.name.as_deref().is_some_and(its_reason));
-            changed |= registry.entries.len() != before;
+        for State { entries, waiting, .. } in &mut self.registries {
+            let goes = |entry: &Entry| entry.node == node || entry.name.as_deref().is_some_and(its_reason);
+            let gone = entries.extract_if(.., |_, entry| goes(entry)).map(|(_, entry)| entry);
+            let gone: Vec<Entry> = gone.collect();
+            changed |= !gone.is_empty();
+            waiting.extend(gone);
+            waiting.retain(|entry| entry.node != node);
+        }
+        changed
+    }
+
+    /// Nodes have come: who waited for their reasons handles them. Says whether that is a change.
+    pub(crate) fn wake(&mut self, reason: impl Fn(&str) -> Option<ReasonId>) -> bool {
+        let mut changed = false;
+        for State { entries, waiting, .. } in &mut self.registries {
+            for entry in std::mem::take(waiting) {
+                match entry.name.as_deref().and_then(&reason) {
+                    Some(id) => {
+                        entries.insert(id.0, entry);
+                        changed = true;
+                    }
+                    None => waiting.push(entry),
+                }
+            }
         }
         changed
     }
@@ -394,6 +415,16 @@ mod tests {
         assert!(!list.forget("loc"));
         assert!(list.forget("local"));
         assert!(list.build(|_| Some(NodeId(3))).table(id).is_empty());
+        assert_eq!(list.list().count(), 0);
+        // When it is back, its reason has another number.
+        assert!(!list.wake(no_reason));
+        assert!(list.wake(|name| (name == "local/tcp").then_some(ReasonId(9))));
+        let table = list.build(|_| Some(NodeId(3)));
+        assert_eq!((table.table(id).get(9), table.table(id).get(7)), (Some(NodeId(3)), None));
+        // Who handles it can go meanwhile.
+        assert!(list.forget("local"));
+        assert!(!list.forget("taker"));
+        assert!(!list.wake(reason));
     }
 
     #[test]

@@ -286,6 +286,20 @@ impl Recorder {
         *self = Recorder { capture: self.capture.take(), ..Recorder::new(self.clock) };
     }
 
+    /// A node leaves the graph: no trace begins there, and what was seen of it is not the next one's that has its number.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        if let Some(budget) = self.budget.get_mut(node.index()) {
+            *budget = 0;
+        }
+        for record in &mut self.records {
+            for named in [&mut record.node].into_iter().chain(&mut record.next) {
+                if *named == node {
+                    *named = NodeId::GONE;
+                }
+            }
+        }
+    }
+
     pub(crate) fn records(&self) -> &[TraceRecord] {
         &self.records
     }

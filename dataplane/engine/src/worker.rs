@@ -499,6 +499,7 @@ impl Worker {
         self.fronts.retain(|front| front.node != id && front.of != id);
         self.adopted += 1;
         self.edges.forget(id);
+        self.recorder.forget(id);
         if let Some(mut node) = self.slots.get_mut(id.index()).and_then(|slot| slot.node.take()) {
             node.close(&mut self.buffers);
         }

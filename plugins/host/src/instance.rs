@@ -32,6 +32,8 @@ pub(crate) struct Instance {
     pub users: Vec<Kept>,
     /// The plugin's own state.
     pub state: Kept,
+    /// Its claim of packet fields.
+    pub fields: Arc<()>,
     /// The code of all that.
     pub _code: Arc<Code>,
 }
@@ -45,7 +47,8 @@ unsafe impl Sync for Instance {}
 impl Instance {
     /// Nothing but the code, until the plugin has started.
     pub fn new(code: Arc<Code>) -> Instance {
-        Instance { users: Vec::new(), state: Kept { data: ptr::null_mut(), end: None }, _code: code }
+        let state = Kept { data: ptr::null_mut(), end: None };
+        Instance { users: Vec::new(), state, fields: Arc::default(), _code: code }
     }
 }
 

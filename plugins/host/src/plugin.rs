@@ -23,7 +23,7 @@ use weft_engine::node::Node;
 use weft_engine::registry::{Handles, Key};
 use weft_engine::trace::TraceRecord;
 use weft_engine::wait::Waker;
-use weft_engine::{ArcId, Engine, InterfaceIndex, NodeId, ThreadIndex};
+use weft_engine::{Engine, InterfaceIndex, NodeId, ThreadIndex};
 use weft_nodes::context::MARK;
 use weft_plugin_sdk::{Event, abi};
 
@@ -65,7 +65,7 @@ impl Host {
 }
 
 /// Where a feature was enabled: arc, node, and the interfaces.
-pub type Enabled = Vec<(ArcId, String, Vec<InterfaceIndex>)>;
+pub type Enabled = Vec<(String, String, Vec<InterfaceIndex>)>;
 
 /// What an exported state is of, and its bytes.
 pub type State = (u32, Vec<u8>);
@@ -148,6 +148,7 @@ impl Plugin {
         let code = unsafe { (library.descriptor.init)(&raw const HOST, call.main(), &raw mut state) };
         let said = call.said;
         instance.users = std::mem::take(&mut registration.users);
+        instance.fields = std::mem::take(&mut registration.fields);
         let plugin = library.name.clone();
         match code {
             abi::OK => instance.state = Kept { data: state, end: library.descriptor.exit },
@@ -166,6 +167,7 @@ impl Plugin {
             api_messages,
             api_definitions,
             counters,
+            fields: _,
             users: _,
         } = registration;
         let now = Instant::now();
@@ -410,6 +412,7 @@ impl Plugin {
     pub fn leave(&mut self, engine: &mut Engine) -> Enabled {
         let enabled = remove_features(engine, self.features.iter());
         self.ids.drain(..).for_each(|id| engine.remove_node(id));
+        engine.remove_arcs(&self.library.name);
         self.watched.clear();
         enabled
     }
@@ -418,7 +421,9 @@ impl Plugin {
     pub fn enable(&self, engine: &mut Engine, enabled: Enabled) {
         for (arc, node, interfaces) in enabled {
             for interface in interfaces {
-                if let Err(error) = engine.set_feature(arc, interface, &node, true) {
+                let arc = engine.features().arc(&arc);
+                let enabled = arc.and_then(|arc| engine.set_feature(arc, interface, &node, true));
+                if let Err(error) = enabled {
                     tracing::warn!("plugin {}: {error}", self.library.name);
                 }
             }
@@ -609,7 +614,8 @@ fn remove_features<'a>(engine: &mut Engine, features: impl Iterator<Item = &'a F
         if let Ok(arc) = engine.features().arc(&feature.arc)
             && seen.insert((arc, feature.node.as_str()))
         {
-            enabled.push((arc, feature.node.clone(), engine.remove_feature(arc, &feature.node)));
+            let interfaces = engine.remove_feature(arc, &feature.node);
+            enabled.push((feature.arc.clone(), feature.node.clone(), interfaces));
         }
     }
     enabled

@@ -207,6 +207,8 @@ pub(crate) struct Registration {
     pub api_definitions: Vec<(String, String)>,
     /// Names and columns.
     pub counters: Vec<(String, u32)>,
+    /// Claims packet fields while it lives.
+    pub fields: std::sync::Arc<()>,
     pub users: Vec<Kept>,
 }
 

@@ -317,12 +317,12 @@ unsafe extern "C" fn add_field(
 ) -> i32 {
     // SAFETY: the ABI.
     let (call, name) = unsafe { (call(main), foreign::text(name).filter(|name| is_name(name))) };
-    let field = |engine: &mut Engine, name: &str| {
+    let field = |engine: &mut Engine, name: &str, claim| {
         let offset = match bytes {
-            1 => engine.field::<u8>(name).map(Field::offset),
-            2 => engine.field::<u16>(name).map(Field::offset),
-            4 => engine.field::<u32>(name).map(Field::offset),
-            8 => engine.field::<u64>(name).map(Field::offset),
+            1 => engine.field_while::<u8>(name, claim).map(Field::offset),
+            2 => engine.field_while::<u16>(name, claim).map(Field::offset),
+            4 => engine.field_while::<u32>(name, claim).map(Field::offset),
+            8 => engine.field_while::<u64>(name, claim).map(Field::offset),
             other => return Err(format!("field '{name}' of {other} bytes: expected 1, 2, 4 or 8")),
         };
         offset.map_err(|error| error.to_string())
@@ -330,10 +330,12 @@ unsafe extern "C" fn add_field(
     let done = match (&call.registration, name) {
         (None, _) => Err("a plugin registers in init, and not later".to_owned()),
         (_, None) => Err("a field needs a name of a-z, 0-9, - and _".to_owned()),
-        (Some(_), Some(name)) => field(call.world.engine(), &name).map(|found| {
-            // SAFETY: the ABI: there is room for a number.
-            unsafe { offset.write(found.into()) };
-        }),
+        (Some(registration), Some(name)) => {
+            field(call.world.engine(), &name, &registration.fields).map(|found| {
+                // SAFETY: the ABI: there is room for a number.
+                unsafe { offset.write(found.into()) };
+            })
+        }
     };
     call.done(done)
 }

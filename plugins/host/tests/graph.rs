@@ -4,6 +4,7 @@
 mod bed;
 
 use bed::{Bed, compile};
+use weft_engine::NodeId;
 use weft_plugin_host::health::Mode;
 use weft_plugin_host::settings::SettingKind;
 
@@ -51,10 +52,10 @@ fn a_plugin_has_an_arc_of_its_own() {
         // Another interface has none.
         bed.send_on(1, 0..4);
         assert_eq!((bed.other(), bed.last()), (vec![0, 1, 2, 3], vec![]));
-        // When it comes back, the arc is the one that it has left.
         bed.unload(plugin);
         bed.send(0..2);
         assert_eq!(bed.last(), [0, 1]);
+        assert!(bed.engine.features().arc("gate").is_err(), "its arc goes with it");
     }
     let next = ".next = \"other\"";
     for (words, other, why) in [
@@ -65,10 +66,172 @@ fn a_plugin_has_an_arc_of_its_own() {
         let said = started.err().expect(other).to_string();
         assert!(said.contains(why), "{other}: {said}");
     }
-    // The arc that is there already has another key.
-    let by_tx = compile("gate", &GATE.replace(next, ".next = \"other\", .by_tx = 1"));
+    // Who wants another arc of that name is refused while it is there, and has it then.
+    let by_tx = [
+        (next, ".next = \"other\", .by_tx = 1"),
+        (".name = \"gate\", .edges", ".name = \"door\", .edges"),
+        (".node = \"gate\"", ".node = \"door\""),
+        ("\"even\"", "\"odd\""),
+        (".name = \"gate\",\n    .version", ".name = \"door\",\n    .version"),
+    ];
+    let by_tx = by_tx.iter().fold(GATE.to_owned(), |source, (words, other)| source.replace(words, other));
+    let by_tx = compile("door", &by_tx);
+    let plugin = bed.load(&gate);
     let said = bed.try_load(&by_tx).err().expect("another arc").to_string();
     assert!(said.contains("there is an arc 'gate' already"), "{said}");
+    bed.unload(plugin);
+    let plugin = bed.load(&by_tx);
+    bed.unload(plugin);
+}
+
+/// A feature of a plugin that is none of its own arc's.
+const GUEST: &str = include_str!("guest.c");
+
+#[test]
+fn an_arc_stays_as_long_as_others_have_features_on_it() {
+    let mut bed = Bed::new(1);
+    let gate = compile("gate", GATE);
+    let mut plugin = bed.load(&gate);
+    let guest = bed.load(&compile("guest", GUEST));
+    bed.enable("gate");
+    bed.enable_on("gate", "even");
+    bed.enable_on("gate", "guest");
+    let ends = |bed: &mut Bed| {
+        bed.send(0..4);
+        (bed.other(), bed.last())
+    };
+    // Even packets leave the arc, and then the guest takes that of number 3.
+    let first = ends(&mut bed);
+    assert_eq!(first, (vec![1], vec![0, 2, 3]));
+    // A new incarnation finds the arc, and the guest on it.
+    let mut new = bed.start(&gate);
+    bed.replace(&mut plugin, &mut new);
+    bed.end(plugin);
+    assert_eq!(ends(&mut bed), first);
+    bed.unload(new);
+    let arc = bed.engine.features().arc("gate").expect("the guest is on it");
+    assert!(bed.engine.features().has_feature(arc, "guest"));
+    assert_eq!(ends(&mut bed), (vec![], vec![0, 1, 2, 3]), "nobody starts it");
+    // It comes back to an arc where the guest is enabled as before.
+    let plugin = bed.load(&gate);
+    bed.enable("gate");
+    bed.enable_on("gate", "even");
+    assert_eq!(ends(&mut bed), first);
+    bed.unload(plugin);
+    bed.unload(guest);
+    assert!(bed.engine.features().arc("gate").is_err(), "the last one has gone");
+}
+
+/// Handles a number, and a reason of `sorter`.
+const TAKER: &str = include_str!("taker.c");
+
+#[test]
+fn what_a_plugin_has_registered_goes_with_it() {
+    let mut bed = Bed::new(1);
+    let empty = bed.registered();
+    for (name, source) in [
+        ("sorter", SORTER),
+        ("failing", FAILING),
+        ("bringer", BRINGER),
+        ("gate", GATE),
+        ("crosser", CROSSER),
+        ("taker", TAKER),
+    ] {
+        let other = (name == "taker").then(|| bed.load(&compile("sorter", SORTER)));
+        let before = bed.registered();
+        let path = compile(name, source);
+        let mut plugin = bed.load(&path);
+        let there = bed.registered();
+        assert!(there.len() > before.len() + 1, "{name}: {there:?}");
+        let mut new = bed.start(&path);
+        bed.replace(&mut plugin, &mut new);
+        bed.end(plugin);
+        assert_eq!(bed.registered(), there, "a new incarnation of {name} has the same");
+        bed.unload(new);
+        assert_eq!(bed.registered(), before, "{name} is gone");
+        other.into_iter().for_each(|other| bed.unload(other));
+    }
+    assert_eq!(bed.registered(), empty);
+}
+
+#[test]
+fn what_a_trace_has_kept_is_not_the_next_nodes() {
+    let mut bed = Bed::new(1);
+    let plugin = bed.load(&compile("sorter", SORTER));
+    bed.enable("sorter");
+    bed.rest();
+    bed.trace_first(2);
+    bed.send(0..2);
+    let sorter = bed.engine.graph().id("sorter").expect("it is there");
+    let of = |bed: &Bed, node| bed.traced().filter(|(at, next)| *at == node || *next == Some(node)).count();
+    // Each packet comes to it from the first node, and leaves it.
+    assert_eq!((of(&bed, sorter), of(&bed, NodeId::GONE)), (4, 0));
+    bed.trace_node(sorter, 5);
+    bed.unload(plugin);
+    bed.rest();
+    let plugin = bed.load(&compile("picker", &SORTER.replace("\"sorter\"", "\"picker\"")));
+    assert_eq!(bed.engine.graph().id("picker"), Some(sorter), "the number is given out again");
+    bed.enable("picker");
+    bed.send(0..2);
+    assert_eq!((of(&bed, sorter), of(&bed, NodeId::GONE)), (0, 4));
+    bed.unload(plugin);
+}
+
+#[test]
+fn who_handles_a_reason_waits_for_its_node() {
+    let mut bed = Bed::new(1);
+    let sorter = compile("sorter", SORTER);
+    let taker = compile("taker", TAKER);
+    let said = bed.try_load(&taker).err().expect("no such reason").to_string();
+    assert!(said.contains("registry 'reason' has no entry 'sorter/fifth'"), "{said}");
+    bed.rest();
+    let entry = "reason sorter/fifth by taker of taker";
+    let mut old = bed.load(&sorter);
+    let plugin = bed.load(&taker);
+    assert!(bed.registered().contains(entry));
+    let mut new = bed.start(&sorter);
+    bed.replace(&mut old, &mut new);
+    bed.end(old);
+    assert!(bed.registered().contains(entry), "over a reload");
+    bed.unload(new);
+    assert!(!bed.registered().contains(entry), "nobody has the reason");
+    let back = bed.load(&sorter);
+    assert!(bed.registered().contains(entry), "it is back");
+    bed.unload(plugin);
+    assert!(!bed.registered().contains(entry));
+    bed.unload(back);
+    let back = bed.load(&sorter);
+    assert!(!bed.registered().contains(entry), "nobody waits any more");
+    bed.unload(back);
+}
+
+/// Claims packet fields by the name `NAME`, and fails in `init` after that if `FAILS`.
+const CLAIMS: &str = include_str!("claims.c");
+
+#[test]
+fn fields_are_claimed_as_long_as_the_plugin_is_there() {
+    let mut bed = Bed::new(1);
+    let claims = |name: &str, bytes: u32, fails: u32| {
+        let with = format!("#define NAME \"{name}\"\n#define BYTES {bytes}\n#define FAILS {fails}\n{CLAIMS}");
+        compile("claims", &with)
+    };
+    // More plugins than there is room for at once, and each finds it; so do those that fail.
+    for number in 0..20 {
+        let (name, fails) = (format!("large-{number}-"), number % 2);
+        match (fails, bed.try_start(&claims(&name, 8, fails))) {
+            (0, Ok(plugin)) => assert!(plugin.is_idle()),
+            (1, Err(error)) => assert!(error.to_string().contains("claimed, and failed"), "{error}"),
+            (_, started) => panic!("{number}: {:?}", started.err().map(|error| error.to_string())),
+        }
+    }
+    // While one is there, its fields are its own, and have its type.
+    let plugin = bed.start(&claims("own-", 8, 0));
+    let said = bed.try_start(&claims("other-", 8, 0)).err().expect("no room").to_string();
+    assert!(said.contains("no room for packet field 'other-"), "{said}");
+    let said = bed.try_start(&claims("own-", 4, 0)).err().expect("another type").to_string();
+    assert!(said.contains("packet field 'own-0' is u64, and cannot be u32 too"), "{said}");
+    drop(plugin);
+    drop(bed.start(&claims("own-", 4, 0)));
 }
 
 /// Hands packets to another worker.

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0x4716e9c263c35cc4ull
+#define WEFT_ABI_FINGERPRINT 0x69aa26c53fe566c1ull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -386,8 +386,8 @@ struct weft_node {
 };
 
 // A point of the graph where features can be added. Who has reached it sends a packet to the first feature of the packet's
-// interface (`weft_arc_start`), or on by itself if there is none. An arc stays when its plugin goes, with the features that others
-// have there; the one that comes back finds it.
+// interface (`weft_arc_start`), or on by itself if there is none. When its plugin goes, an arc stays as long as others have features
+// there; the one that comes back finds it then.
 struct weft_arc {
     // Bytes of this structure.
     uint32_t size;

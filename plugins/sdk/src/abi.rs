@@ -499,8 +499,8 @@ pub struct Reason {
 }
 
 /// A point of the graph where features can be added. Who has reached it sends a packet to the first feature of the packet's
-/// interface ([`ArcStart`]), or on by itself if there is none. An arc stays when its plugin goes, with the features that others
-/// have there; the one that comes back finds it.
+/// interface ([`ArcStart`]), or on by itself if there is none. When its plugin goes, an arc stays as long as others have features
+/// there; the one that comes back finds it then.
 #[repr(C)]
 pub struct Arc {
     /// Bytes of this structure.

@@ -261,7 +261,7 @@ impl<'m, P: Plugin> Setup<'m, P> {
     }
 
     /// Adds an arc, which nodes of the plugin start ([`Packet::start`](crate::Packet::start)): it and others can have features
-    /// there. It stays when the plugin goes, with the features of others.
+    /// there. When the plugin goes, it stays as long as others have features there.
     pub fn arc(&mut self, name: &str, end: ArcEnd<'_>) -> Result<OwnArc> {
         let (host, main) = self.main.raw();
         let name = CString::new(name)?;

@@ -325,6 +325,7 @@ impl Dataplane {
                 let reloads = old.reloads + 1;
                 let new = Loaded { plugin: new, modules, modified, failure: None, reloads };
                 self.part_mut::<Plugins>().loaded.insert(place, new);
+                self.forget_lost_features();
                 self.adopt_settings(name, settings.clone());
             }
             Err(error) => {

@@ -17,6 +17,7 @@ use std::any::{TypeId, type_name};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::{Arc, Weak};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -199,6 +200,15 @@ struct FieldEntry {
     holds: TypeId,
     type_name: &'static str,
     place: Range<usize>,
+    /// Of those who will not need it for ever.
+    claims: Vec<Weak<()>>,
+    for_ever: bool,
+}
+
+impl FieldEntry {
+    fn is_claimed(&self) -> bool {
+        self.for_ever || self.claims.iter().any(|claim| claim.strong_count() > 0)
+    }
 }
 
 /// What is claimed, by name. The main thread's.
@@ -210,45 +220,52 @@ pub(crate) struct ContextRegistry {
 }
 
 impl ContextRegistry {
-    /// The field of that name and type, placed now if it is new.
-    pub fn field<T: Plain>(&mut self, name: &str) -> Result<Field<T>, ContextError> {
+    /// The field of that name and type, placed now if it is new. It is claimed as long as `claim` lives, or for ever.
+    pub fn field<T: Plain>(&mut self, name: &str, claim: Option<&Arc<()>>) -> Result<Field<T>, ContextError> {
         const {
             assert!(
                 align_of::<T>() <= align_of::<u64>() && size_of::<T>() > 0,
                 "a field is aligned to 8 at most"
             )
         };
-        let place = match self.fields.iter().find(|field| field.name == name) {
-            Some(field) if field.holds == TypeId::of::<T>() => field.place.clone(),
-            Some(field) => {
-                return Err(ContextError::OtherType {
-                    name: name.to_owned(),
-                    there: field.type_name,
-                    asked: type_name::<T>(),
-                });
-            }
-            None => self.place(name, size_of::<T>(), align_of::<T>())?,
-        };
-        let field = Field { offset: place.start as u16, holds: PhantomData };
-        if !self.fields.iter().any(|field| field.name == name) {
-            let (name, holds) = (name.to_owned(), TypeId::of::<T>());
-            self.fields.push(FieldEntry { name, holds, type_name: type_name::<T>(), place });
+        let (holds, type_name) = (TypeId::of::<T>(), type_name::<T>());
+        let named = |field: &&FieldEntry| field.name == name && (field.is_claimed() || field.holds == holds);
+        let other = self.fields.iter().filter(named).find(|field| field.holds != holds);
+        if let Some(FieldEntry { type_name: there, .. }) = other {
+            return Err(ContextError::OtherType { name: name.to_owned(), there, asked: type_name });
         }
-        Ok(field)
+        let known = self.fields.iter().position(|field| named(&field));
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let place = self.place(name, size_of::<T>(), align_of::<T>())?;
+                self.fields.retain(|field| field.is_claimed() || are_apart(&field.place, &place));
+                let (name, claims) = (name.to_owned(), Vec::new());
+                self.fields.push(FieldEntry { name, holds, type_name, place, claims, for_ever: false });
+                self.fields.len() - 1
+            }
+        };
+        let field = &mut self.fields[known];
+        field.claims.retain(|claim| claim.strong_count() > 0);
+        match claim {
+            Some(claim) => field.claims.push(Arc::downgrade(claim)),
+            None => field.for_ever = true,
+        }
+        Ok(Field { offset: field.place.start as u16, holds: PhantomData })
     }
 
-    /// The first gap that a field fits in.
+    /// The first gap that a field fits in; if there is none, the first one among the fields that are claimed.
     fn place(&self, name: &str, size: usize, align: usize) -> Result<Range<usize>, ContextError> {
-        let starts = (0..size_of::<Fields>()).step_by(align);
-        let mut free = starts.map(|start| start..start + size).filter(|place| {
-            let apart = |other: &Range<usize>| place.end <= other.start || other.end <= place.start;
-            place.end <= size_of::<Fields>() && self.fields.iter().all(|field| apart(&field.place))
-        });
-        free.next().ok_or_else(|| ContextError::Full {
+        let claimed = || self.fields.iter().filter(|field| field.is_claimed());
+        let starts = (0..=size_of::<Fields>().saturating_sub(size)).step_by(align);
+        let places = starts.map(|start| start..start + size);
+        let mut free = places.filter(|place| claimed().all(|field| are_apart(&field.place, place)));
+        let empty = |place: &Range<usize>| self.fields.iter().all(|field| are_apart(&field.place, place));
+        free.clone().find(empty).or_else(|| free.next()).ok_or_else(|| ContextError::Full {
             name: name.to_owned(),
             size,
-            taken: self.fields.iter().map(|field| field.place.len()).sum(),
-            holders: list(self.fields.iter().map(|field| field.name.as_str())),
+            taken: claimed().map(|field| field.place.len()).sum(),
+            holders: list(claimed().map(|field| field.name.as_str())),
         })
     }
 
@@ -309,6 +326,10 @@ fn claim(
     Ok(())
 }
 
+fn are_apart(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.end <= other.start || other.end <= one.start
+}
+
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
@@ -321,23 +342,51 @@ mod tests {
     #[test]
     fn a_name_of_one_type_is_shared_and_of_another_refused() {
         let mut registry = ContextRegistry::default();
-        let mark = registry.field::<u32>("mark").unwrap();
-        assert_eq!(registry.field::<u32>("mark").unwrap().offset(), mark.offset());
-        let error = registry.field::<u64>("mark").unwrap_err();
+        let mark = registry.field::<u32>("mark", None).unwrap();
+        assert_eq!(registry.field::<u32>("mark", None).unwrap().offset(), mark.offset());
+        let error = registry.field::<u64>("mark", None).unwrap_err();
         assert_eq!(error.to_string(), "packet field 'mark' is u32, and cannot be u64 too");
     }
 
     #[test]
     fn a_full_line_names_who_fills_it() {
         let mut registry = ContextRegistry::default();
-        registry.field::<[u64; 7]>("large").unwrap();
-        registry.field::<u8>("small").unwrap();
-        let error = registry.field::<u64>("late").unwrap_err();
+        registry.field::<[u64; 7]>("large", None).unwrap();
+        registry.field::<u8>("small", None).unwrap();
+        let error = registry.field::<u64>("late", None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "no room for packet field 'late' of 8 bytes: 57 of 64 are taken, by large, small"
         );
-        assert_eq!(registry.field::<u32>("fits").unwrap().offset(), 60);
+        assert_eq!(registry.field::<u32>("fits", None).unwrap().offset(), 60);
+    }
+
+    #[test]
+    fn what_nobody_claims_any_more_waits_for_the_same_and_then_makes_room() {
+        let mut registry = ContextRegistry::default();
+        registry.field::<[u64; 6]>("large", None).unwrap();
+        let (first, second) = (Arc::new(()), Arc::new(()));
+        let place = registry.field::<u64>("own", Some(&first)).unwrap().offset();
+        assert_eq!(registry.field::<u64>("own", Some(&second)).unwrap().offset(), place, "shared");
+        drop(first);
+        assert!(matches!(registry.field::<u32>("own", None), Err(ContextError::OtherType { .. })));
+        drop(second);
+        let third = Arc::new(());
+        let other = registry.field::<u32>("other", Some(&third)).unwrap().offset();
+        assert_ne!(other, place, "packets that wait may have the old one");
+        let again = registry.field::<u64>("own", Some(&third)).unwrap();
+        assert_eq!(again.offset(), place, "the same comes back to it");
+        drop(third);
+        // Of another type it is another field, beside the places that are empty.
+        let fourth = Arc::new(());
+        let changed = registry.field::<u32>("own", Some(&fourth)).unwrap().offset();
+        assert_eq!(changed, 60);
+        // Where there is no other room, the empty ones are given out.
+        let last = registry.field::<u64>("last", None).unwrap();
+        assert_eq!(last.offset(), place);
+        let error = registry.field::<u64>("late", None).unwrap_err();
+        assert!(matches!(error, ContextError::Full { taken: 60, .. }), "{error}");
+        assert!(error.to_string().ends_with("by large, own, last"), "{error}");
     }
 
     #[test]
@@ -374,10 +423,10 @@ mod tests {
             for (i, size) in sizes.into_iter().enumerate() {
                 let name = format!("field-{i}");
                 let _ = match size {
-                    0 => registry.field::<u8>(&name).map(|field| field.offset()),
-                    1 => registry.field::<u16>(&name).map(|field| field.offset()),
-                    2 => registry.field::<[u32; 3]>(&name).map(|field| field.offset()),
-                    _ => registry.field::<u64>(&name).map(|field| field.offset()),
+                    0 => registry.field::<u8>(&name, None).map(|field| field.offset()),
+                    1 => registry.field::<u16>(&name, None).map(|field| field.offset()),
+                    2 => registry.field::<[u32; 3]>(&name, None).map(|field| field.offset()),
+                    _ => registry.field::<u64>(&name, None).map(|field| field.offset()),
                 };
             }
             let mut used = [false; size_of::<Fields>()];

@@ -632,7 +632,7 @@ mod tests {
             let buffers = pool(256);
             let mut cache = buffers.cache(0);
             let mut registry = context::ContextRegistry::default();
-            let field = registry.field::<u64>("mark").unwrap();
+            let field = registry.field::<u64>("mark", None).unwrap();
             let mut first = None;
             for segment in &segments {
                 let index = cache.allocate_one().unwrap();

@@ -39,6 +39,14 @@ pub(super) struct Table {
     pub end: End,
 }
 
+/// Of a number that no arc has.
+impl Default for Table {
+    fn default() -> Table {
+        let end = End::Node(NodeId::DROP);
+        Table { starts: Box::default(), region: 0..0, key: ArcKey::RxInterface, end }
+    }
+}
+
 impl Table {
     #[inline(always)]
     fn interface(&self, meta: &Metadata) -> InterfaceIndex {

@@ -145,7 +145,7 @@ pub enum FeatureError {
     DuplicateArc {
         /// The name.
         arc: String,
-        /// Who brought it.
+        /// Who has it, or features there.
         owner: String,
     },
     /// An arc that leads nowhere.
@@ -165,7 +165,7 @@ fn circle(cycle: &[(String, String)]) -> String {
 }
 
 /// Arcs that a table has room for.
-const MAX_ARCS: usize = 64;
+const MAX_ARCS: u8 = 64;
 
 #[derive(Clone, Debug)]
 struct Feature {
@@ -186,14 +186,26 @@ enum Follows {
 
 #[derive(Clone)]
 struct ArcState {
+    id: ArcId,
     name: String,
-    owner: String,
+    /// Who has added it; nobody any more, if it is there for the features of others.
+    owners: BTreeSet<String>,
     key: ArcKey,
     end: Follows,
     /// In an order that satisfies all constraints.
     features: Vec<Feature>,
     /// The features enabled on each interface that has some.
     enabled: BTreeMap<InterfaceIndex, BTreeSet<String>>,
+}
+
+impl ArcState {
+    /// Who has it, for a sentence.
+    fn holders(&self) -> String {
+        let others = || self.features.iter().map(|feature| &feature.owner).collect();
+        let holders: BTreeSet<&String> =
+            if self.owners.is_empty() { others() } else { self.owners.iter().collect() };
+        holders.into_iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
+    }
 }
 
 /// An arc, for whoever shows it.
@@ -245,7 +257,10 @@ pub struct FeatureView<'a> {
 /// The main thread's side: arcs, features, and what is enabled where.
 #[derive(Clone, Default)]
 pub struct ArcRegistry {
+    /// An arc comes after the one that it ends in.
     arcs: Vec<ArcState>,
+    /// Of arcs that are gone, while workers and packets on their way may still name them.
+    retired: BTreeSet<ArcId>,
     /// Transmit nodes by interface.
     transmit: BTreeMap<InterfaceIndex, NodeId>,
 }
@@ -257,37 +272,67 @@ impl ArcRegistry {
         let end = match spec.end {
             ArcEnd::Node(node) => Follows::Node(node.to_owned()),
             ArcEnd::Transmit if spec.key == ArcKey::TxInterface => Follows::Transmit,
-            ArcEnd::Arc(other) => match self.arc(other)? {
-                other if self.arcs[other.index()].key == spec.key => Follows::Arc(other),
+            ArcEnd::Arc(other) => match self.state(self.arc(other)?) {
+                Some(other) if other.key == spec.key => Follows::Arc(other.id),
                 _ => return Err(FeatureError::End(name())),
             },
             ArcEnd::Transmit => return Err(FeatureError::End(name())),
         };
-        if let Some(known) = self.arcs.iter().position(|arc| arc.name == spec.name) {
-            let arc = &self.arcs[known];
-            return match arc.key == spec.key && arc.end == end {
-                true => Ok(ArcId(known as u8)),
-                false => Err(FeatureError::DuplicateArc { arc: name(), owner: arc.owner.clone() }),
-            };
+        if let Some(known) = self.arcs.iter_mut().find(|arc| arc.name == spec.name) {
+            if known.key == spec.key && known.end == end {
+                known.owners.insert(owner.to_owned());
+                return Ok(known.id);
+            }
+            return Err(FeatureError::DuplicateArc { arc: name(), owner: known.holders() });
         }
-        if self.arcs.len() == MAX_ARCS {
-            return Err(FeatureError::Full(name()));
-        }
+        let is_free = |id: &ArcId| self.state(*id).is_none() && !self.retired.contains(id);
+        let id = (0..MAX_ARCS).map(ArcId).find(is_free).ok_or_else(|| FeatureError::Full(name()))?;
         let (features, enabled) = (Vec::new(), BTreeMap::new());
-        self.arcs.push(ArcState {
-            name: name(),
-            owner: owner.to_owned(),
-            key: spec.key,
-            end,
-            features,
-            enabled,
-        });
-        Ok(ArcId((self.arcs.len() - 1) as u8))
+        let owners = BTreeSet::from([owner.to_owned()]);
+        self.arcs.push(ArcState { id, name: name(), owners, key: spec.key, end, features, enabled });
+        Ok(id)
+    }
+
+    fn state(&self, id: ArcId) -> Option<&ArcState> {
+        self.arcs.iter().find(|arc| arc.id == id)
+    }
+
+    fn state_mut(&mut self, id: ArcId) -> Option<&mut ArcState> {
+        self.arcs.iter_mut().find(|arc| arc.id == id)
+    }
+
+    /// `owner` does not need its arcs any more. Those that nobody else has, has features on or ends an arc in are gone; they are
+    /// returned.
+    pub(crate) fn disown(&mut self, owner: &str) -> Vec<ArcId> {
+        for arc in &mut self.arcs {
+            arc.owners.remove(owner);
+        }
+        self.sweep()
+    }
+
+    /// Takes away what nobody needs.
+    fn sweep(&mut self) -> Vec<ArcId> {
+        let mut gone = Vec::new();
+        // One that ends in another one comes after it.
+        for place in (0..self.arcs.len()).rev() {
+            let ArcState { id, owners, features, .. } = &self.arcs[place];
+            let is_end = self.arcs.iter().any(|arc| arc.end == Follows::Arc(*id));
+            if owners.is_empty() && features.is_empty() && !is_end {
+                gone.push(self.arcs.remove(place).id);
+            }
+        }
+        self.retired.extend(&gone);
+        gone
+    }
+
+    /// Nobody can name these any more.
+    pub(crate) fn release(&mut self, gone: &[ArcId]) {
+        self.retired.retain(|id| !gone.contains(id));
     }
 
     /// The arc of that name.
     pub fn arc(&self, name: &str) -> Result<ArcId, FeatureError> {
-        self.arcs.iter().position(|arc| arc.name == name).map(|arc| ArcId(arc as u8)).ok_or_else(|| {
+        self.arcs.iter().find(|arc| arc.name == name).map(|arc| arc.id).ok_or_else(|| {
             let known: Vec<_> = self.arcs.iter().map(|arc| arc.name.as_str()).collect();
             FeatureError::UnknownArc(name.to_owned(), known.join(", "))
         })
@@ -302,7 +347,7 @@ impl ArcRegistry {
         spec: &FeatureSpec<'_>,
     ) -> Result<(), FeatureError> {
         let arc = self.arc(spec.arc)?;
-        let state = &mut self.arcs[arc.index()];
+        let Some(state) = self.state_mut(arc) else { unreachable!("it was found by its name") };
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let (after, before) = (owned(spec.after), owned(spec.before));
         let set_by = spec.set_by.map(str::to_owned);
@@ -340,10 +385,10 @@ impl ArcRegistry {
         }
     }
 
-    /// Takes a feature away, from every interface too; returns where it was enabled.
-    pub(crate) fn remove_feature(&mut self, arc: ArcId, node: &str) -> Vec<InterfaceIndex> {
-        let Some(state) = self.arcs.get_mut(arc.index()) else {
-            return Vec::new();
+    /// Takes a feature away, from every interface too; returns where it was enabled, and the arcs that are gone with it.
+    pub(crate) fn remove_feature(&mut self, arc: ArcId, node: &str) -> (Vec<InterfaceIndex>, Vec<ArcId>) {
+        let Some(state) = self.state_mut(arc) else {
+            return (Vec::new(), Vec::new());
         };
         state.features.retain(|feature| feature.node != node);
         let mut enabled = Vec::new();
@@ -353,7 +398,7 @@ impl ArcRegistry {
             }
             !features.is_empty()
         });
-        enabled
+        (enabled, self.sweep())
     }
 
     /// Enables (or disables) a feature on an interface. Says whether anything changed.
@@ -364,7 +409,7 @@ impl ArcRegistry {
         node: &str,
         on: bool,
     ) -> Result<bool, FeatureError> {
-        let Some(state) = self.arcs.get_mut(arc.index()) else {
+        let Some(state) = self.state_mut(arc) else {
             return Err(FeatureError::UnknownArc(arc.to_string(), String::new()));
         };
         if !state.features.iter().any(|feature| feature.node == node) {
@@ -401,7 +446,7 @@ impl ArcRegistry {
 
     /// Whether the arc has this feature.
     pub fn has_feature(&self, arc: ArcId, node: &str) -> bool {
-        self.arcs.get(arc.index()).is_some_and(|arc| arc.features.iter().any(|feature| feature.node == node))
+        self.state(arc).is_some_and(|arc| arc.features.iter().any(|feature| feature.node == node))
     }
 
     /// Whether chains may lead to this node: a feature, or the end of an arc.
@@ -414,7 +459,7 @@ impl ArcRegistry {
 
     /// The name of an arc.
     pub fn name(&self, arc: ArcId) -> &str {
-        self.arcs.get(arc.index()).map_or("?", |arc| &arc.name)
+        self.state(arc).map_or("?", |arc| &arc.name)
     }
 
     /// Every arc.
@@ -441,8 +486,8 @@ impl ArcRegistry {
     pub(crate) fn build(&self, node_id: impl Fn(&str) -> Option<NodeId>) -> Arc<Arcs> {
         let transmit = |interface: InterfaceIndex| self.transmit.get(&interface).copied();
         let mut chain = NOWHERE.to_vec();
-        let mut tables: Vec<Table> = Vec::with_capacity(self.arcs.len());
-        // An arc that ends in another one was added after it.
+        let numbers = self.arcs.iter().map(|arc| arc.id.index() + 1).max().unwrap_or(0);
+        let mut tables: Vec<Table> = (0..numbers).map(|_| Table::default()).collect();
         for arc in &self.arcs {
             let following = match arc.end {
                 Follows::Arc(other) => tables.get(other.index()),
@@ -475,7 +520,7 @@ impl ArcRegistry {
                 chain.push(end);
             }
             let region = first as u32..chain.len() as u32;
-            tables.push(Table { starts: starts.into(), region, key: arc.key, end });
+            tables[arc.id.index()] = Table { starts: starts.into(), region, key: arc.key, end };
         }
         let interfaces = self.transmit.keys().next_back().map_or(0, |interface| interface.index() + 1);
         let transmit = (0..interfaces).map(|i| transmit(InterfaceIndex(i as u32)).unwrap_or(NodeId::DROP));
@@ -639,6 +684,60 @@ mod tests {
         let error = registry.set(arc, InterfaceIndex(0), "x", true).unwrap_err();
         assert_eq!(error.to_string(), "no feature 'x' on arc 'ip4-unicast'; there are: a");
         assert!(registry.arc("ip4").unwrap_err().to_string().ends_with("there are: ip4-unicast"));
+    }
+
+    #[test]
+    fn an_arc_goes_with_the_last_who_needs_it() {
+        let (mut registry, _) = registry();
+        let own = ArcSpec { name: "own", key: ArcKey::RxInterface, end: ArcEnd::Arc("ip4-unicast") };
+        let after = ArcSpec { name: "after", key: ArcKey::RxInterface, end: ArcEnd::Arc("own") };
+        let id = registry.add_arc("p", &own).unwrap();
+        assert_eq!(registry.add_arc("q", &own).unwrap(), id, "they share it");
+        registry.add_arc("r", &after).unwrap();
+        registry.add_feature("s", "watch", &FeatureSpec::on("own")).unwrap();
+        let names = |registry: &ArcRegistry| {
+            registry.list().map(|arc| arc.name.to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        for owner in ["p", "q"] {
+            assert!(registry.disown(owner).is_empty(), "{owner} is not the last one");
+        }
+        // Who comes back finds it; who wants another one of the name is told whose it is.
+        assert_eq!(registry.add_arc("p", &own).unwrap(), id);
+        assert!(registry.disown("p").is_empty());
+        let other = ArcSpec { key: ArcKey::TxInterface, end: ArcEnd::Transmit, ..own };
+        let said = registry.add_arc("t", &other).unwrap_err().to_string();
+        assert!(said.contains("there is an arc 'own' already: s brought it"), "{said}");
+        let (_, gone) = registry.remove_feature(id, "watch");
+        assert!(gone.is_empty(), "another arc ends in it");
+        assert_eq!(names(&registry), "ip4-unicast own after");
+        let gone = registry.disown("r");
+        assert_eq!((gone.len(), names(&registry).as_str()), (2, "ip4-unicast"), "and with it that one");
+        assert!(registry.arc("own").is_err());
+
+        // The number is given out again when workers have heard of it, and means the new arc then.
+        let next = registry.add_arc("t", &other).unwrap();
+        assert!(!gone.contains(&next));
+        let arcs = registry.build(ids);
+        registry.release(&gone);
+        let again = registry.add_arc("t", &ArcSpec { name: "again", ..OUTPUT }).unwrap();
+        assert_eq!(again, id);
+        with_packet(|packet| {
+            assert_eq!(
+                arcs.start(id, InterfaceIndex(1), packet),
+                None,
+                "an arc that is gone has no features"
+            );
+        });
+        // One with a low number can end in one with a high one.
+        let low = *gone.iter().find(|gone| **gone != id).unwrap();
+        registry.add_feature("t", "nat", &FeatureSpec::on("own")).unwrap();
+        let first =
+            registry.add_arc("t", &ArcSpec { name: "first", end: ArcEnd::Arc("own"), ..other }).unwrap();
+        assert_eq!(first, low);
+        registry.set(next, InterfaceIndex(1), "nat", true).unwrap();
+        with_packet(|packet| {
+            assert_eq!(registry.build(ids).start(first, InterfaceIndex(1), packet), ids("nat"));
+        });
     }
 
     #[test]

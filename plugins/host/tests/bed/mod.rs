@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An engine with an arc and two ends, turned by hand. Packets are numbered by their first byte.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,8 +11,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use weft_engine::buffer::BufferConfig;
 use weft_engine::feature::{ArcEnd, ArcKey, ArcSpec};
 use weft_engine::frame::Frame;
-use weft_engine::graph::{NodeDef, Wiring};
+use weft_engine::graph::{NodeDef, Registration, Wiring};
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, Role};
+use weft_engine::registry::{Numbers, RegistrySpec};
 use weft_engine::wait::Waker;
 use weft_engine::{ArcId, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_plugin_host::plugin::{Answer, Host, Plugin};
@@ -104,6 +106,9 @@ impl Bed {
         let (mut engine, workers) = Engine::new(&config).expect("an engine");
         let spec = ArcSpec { name: "test", key: ArcKey::RxInterface, end: ArcEnd::Node(LAST.name) };
         let arc = engine.add_arc("test", &spec).expect("an arc");
+        let registries = [("type", Numbers::Hex), ("reason", Numbers::Reasons)];
+        let registries = registries.map(|(name, numbers)| RegistrySpec { name, numbers }).into();
+        engine.register("test", Registration { registries, ..Registration::default() }).expect("registries");
         let (mut last, mut other) = (Vec::new(), Vec::new());
         let ids = engine.add_nodes(
             "test",
@@ -168,13 +173,7 @@ impl Bed {
     /// Ends a plugin that is out of the graph; the workers need not see a packet for that.
     pub fn end(&mut self, plugin: Plugin) {
         assert!(!plugin.is_idle(), "the workers have not heard of it yet");
-        for _ in 0..8 {
-            for worker in &mut self.workers {
-                worker.turn();
-            }
-            self.engine.reclaim();
-            self.host.retire();
-        }
+        self.rest();
         assert!(plugin.is_idle(), "nobody holds anything of it");
     }
 
@@ -226,6 +225,47 @@ impl Bed {
         match plugin.run(&mut Bare(&mut self.engine), path, "").expect("it answers") {
             Answer::Now { text, .. } => text,
             Answer::Later { .. } => panic!("'{path}' answers at once"),
+        }
+    }
+
+    /// All that is registered with the engine, by whom.
+    pub fn registered(&self) -> BTreeSet<String> {
+        let (graph, arcs) = (self.engine.graph(), self.engine.features());
+        let nodes = graph.nodes().map(|(_, node)| format!("node {} of {}", node.name, node.owner));
+        let reasons = graph.reasons().filter_map(|(id, reason, node)| Some((id, reason, node?)));
+        let reasons = reasons.map(|(_, reason, node)| format!("reason {node}/{}", reason.spec.name));
+        let features = arcs.list().flat_map(|arc| {
+            arc.features().map(move |it| format!("feature {} of {} on {}", it.node, it.owner, arc.name))
+        });
+        let entries = self.engine.registries().list();
+        let entries = entries.map(|it| format!("{} {} by {} of {}", it.registry, it.key, it.node, it.owner));
+        let arcs = arcs.list().map(|arc| format!("arc {}", arc.name));
+        nodes.chain(reasons).chain(features).chain(entries).chain(arcs).collect()
+    }
+
+    /// Traces packets that leave the first node.
+    pub fn trace_first(&mut self, count: u32) {
+        self.trace_node(self.first, count);
+    }
+
+    /// The same of another node.
+    pub fn trace_node(&mut self, node: NodeId, count: u32) {
+        self.workers[0].trace(node, count);
+    }
+
+    /// Between which nodes packets went that were traced.
+    pub fn traced(&self) -> impl Iterator<Item = (NodeId, Option<NodeId>)> {
+        self.workers[0].trace_records().iter().map(|record| (record.node, record.next))
+    }
+
+    /// Has the workers take note, and forget what is gone.
+    pub fn rest(&mut self) {
+        for _ in 0..8 {
+            for worker in &mut self.workers {
+                worker.turn();
+            }
+            self.engine.reclaim();
+            self.host.retire();
         }
     }
 
