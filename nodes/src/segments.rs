@@ -6,7 +6,7 @@
 use weft_engine::BufferIndex;
 use weft_engine::buffer::BufferCache;
 
-use crate::headers::checksum::Sum;
+use crate::headers::checksum::{Pieces, Sum};
 
 /// Copies the bytes of a packet from `offset` on to `out`; returns how many there were.
 pub(crate) fn read(buffers: &mut BufferCache, packet: BufferIndex, offset: usize, out: &mut [u8]) -> usize {
@@ -22,29 +22,12 @@ pub(crate) fn read(buffers: &mut BufferCache, packet: BufferIndex, offset: usize
 
 /// The one's complement sum of the bytes of a packet from `offset` on, and of what is summed up already.
 pub(crate) fn sum(buffers: &mut BufferCache, packet: BufferIndex, offset: usize, before: Sum) -> Sum {
-    let mut sum = before;
-    // A word may be spread over two buffers.
-    let mut odd: Option<u8> = None;
+    let mut pieces = Pieces::after(before);
     visit(buffers, packet, offset, |bytes| {
-        let rest = match (odd.take(), bytes) {
-            (Some(first), [second, rest @ ..]) => {
-                sum = sum.bytes(&[first, *second]);
-                rest
-            }
-            (left, rest) => {
-                odd = left;
-                rest
-            }
-        };
-        let (words, last) = rest.split_at(rest.len() & !1);
-        sum = sum.bytes(words);
-        odd = last.first().copied().or(odd);
+        pieces = pieces.piece(bytes);
         true
     });
-    match odd {
-        Some(last) => sum.bytes(&[last]),
-        None => sum,
-    }
+    pieces.sum()
 }
 
 /// Calls `each` on the bytes of every buffer of a packet from `offset` on, until it says that it has enough.

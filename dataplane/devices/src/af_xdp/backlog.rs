@@ -9,6 +9,8 @@
 use std::collections::VecDeque;
 
 use weft_engine::ids::BufferIndex;
+use weft_headers::{EtherType, Ipv4Header, Ipv6Header, carried};
+use zerocopy::FromBytes;
 
 /// Rows: a power of two.
 const ROWS: usize = 64;
@@ -79,21 +81,17 @@ impl Backlog {
 
 /// Tells flows apart: addresses, protocol, and the first four bytes of the transport header; of other frames the MAC addresses.
 fn flow_hash(frame: &[u8]) -> u32 {
-    let u16_at =
-        |at: usize| frame.get(at..at + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
-    let mut at = 12;
-    while matches!(u16_at(at), 0x8100 | 0x88a8) {
-        at += 4;
-    }
-    let network = at + 2;
-    let (addresses, ports) = match u16_at(at) {
-        0x0800 => {
-            let length = frame.get(network).map_or(20, |first| usize::from(first & 0x0f) * 4);
+    let (addresses, ports) = match carried(frame) {
+        Some((EtherType::IPV4, network)) => {
+            let ip = Ipv4Header::ref_from_prefix(&frame[network..]).ok().map(|(ip, _)| ip);
             // Later fragments have no ports, so no fragment is told apart by them.
-            let whole = u16_at(network + 6) & 0x3fff == 0;
-            (network + 12..network + 20, whole.then_some(network + length))
+            let ports = ip.filter(|ip| !ip.is_fragment()).map(|ip| network + ip.header_length());
+            (network + 12..network + 20, ports)
         }
-        0x86dd => (network + 8..network + 40, Some(network + 40)),
+        Some((EtherType::IPV6, network)) => {
+            let end = network + Ipv6Header::LENGTH;
+            (network + 8..end, Some(end))
+        }
         _ => (0..12, None),
     };
     // FNV-1a, by words: whoever could make flows meet gains no more than he had without rows.

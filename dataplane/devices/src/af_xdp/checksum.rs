@@ -12,6 +12,9 @@
 
 use weft_engine::buffer::BufferCache;
 use weft_engine::ids::BufferIndex;
+use weft_headers::checksum::{Pieces, Sum};
+use weft_headers::{EtherType, IpProtocol, Ipv4Header, Ipv6Header, carried};
+use zerocopy::FromBytes;
 
 /// Where the checksum of a packet is to be.
 struct Open {
@@ -23,9 +26,6 @@ struct Open {
     field: usize,
     is_udp: bool,
 }
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// Fills in the checksum of a packet, if its sender has left it open.
 #[inline]
@@ -39,18 +39,18 @@ pub(super) fn fill(buffers: &mut BufferCache, packet: BufferIndex) {
 
 #[cold]
 fn fill_in(buffers: &mut BufferCache, packet: BufferIndex, open: &Open) {
-    let mut sum = Sum::default();
+    let mut sum = Pieces::default();
     let (mut skip, mut left, mut next) = (open.start, open.length, Some(packet));
     while let Some(index) = next {
         let part = buffers.packet(index);
         let bytes = part.data();
         let from = skip.min(bytes.len());
         let to = bytes.len().min(from + left);
-        sum.add(&bytes[from..to]);
+        sum = sum.piece(&bytes[from..to]);
         (skip, left) = (skip - from, left - (to - from));
         next = part.meta.next_segment();
     }
-    let checksum = match !sum.fold() {
+    let checksum = match sum.sum().checksum() {
         // Which would mean that there is none (RFC 768).
         0 if open.is_udp => 0xffff,
         checksum => checksum,
@@ -62,72 +62,41 @@ fn fill_in(buffers: &mut BufferCache, packet: BufferIndex, open: &Open) {
 /// The checksum that is open in a frame, of `total` bytes with its further buffers.
 #[inline]
 fn find(frame: &[u8], total: usize) -> Option<Open> {
-    let u16_at = |at: usize| frame.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
-    let (mut network, mut ethertype) = (14, u16_at(12)?);
-    while matches!(ethertype, 0x8100 | 0x88a8) && network < 22 {
-        (network, ethertype) = (network + 4, u16_at(network + 2)?);
-    }
-    let (addresses, protocol, start, end) = match ethertype {
-        0x0800 => {
-            let header = frame.get(network..network + 20)?;
+    let (ether_type, network) = carried(frame)?;
+    let header = &frame[network..];
+    let (start, end, protocol, pseudo) = match ether_type {
+        EtherType::IPV4 => {
+            let (ip, _) = Ipv4Header::ref_from_prefix(header).ok()?;
             // What is sent in fragments has its checksum before it is cut.
-            if header[0] >> 4 != 4 || u16_at(network + 6)? & 0x3fff != 0 {
+            if ip.version() != 4 || ip.is_fragment() {
                 return None;
             }
-            let start = network + usize::from(header[0] & 0x0f) * 4;
-            (network + 12..network + 20, header[9], start, network + usize::from(u16_at(network + 2)?))
+            let (start, end) = (network + ip.header_length(), network + usize::from(ip.total_length.get()));
+            let length = end.checked_sub(start)?;
+            (start, end, ip.protocol, Sum::pseudo_header(ip, ip.protocol, length as u16))
         }
-        0x86dd => {
-            let header = frame.get(network..network + 40)?;
-            let start = network + 40;
-            (network + 8..network + 40, header[6], start, start + usize::from(u16_at(network + 4)?))
+        EtherType::IPV6 => {
+            let (ip, _) = Ipv6Header::ref_from_prefix(header).ok()?;
+            let (start, length) = (network + Ipv6Header::LENGTH, ip.payload_length.get());
+            let pseudo = Sum::pseudo_header6(ip, ip.next_header, length.into());
+            (start, start + usize::from(length), ip.next_header, pseudo)
         }
         _ => return None,
     };
     let field = start
         + match protocol {
-            TCP => 16,
-            UDP => 6,
+            IpProtocol::TCP => 16,
+            IpProtocol::UDP => 6,
             _ => return None,
         };
-    let length = end.checked_sub(start).filter(|_| end <= total)?;
-    let stored = u16_at(field).filter(|_| field + 2 <= end)?;
-    let mut pseudo = Sum::default();
-    pseudo.add(&frame[addresses]);
-    pseudo.add(&[0, protocol]);
-    pseudo.add(&(length as u32).to_be_bytes());
-    let is_udp = protocol == UDP;
-    (stored == pseudo.fold()).then_some(Open { start, length, field, is_udp })
-}
-
-/// A sum as of RFC 1071, over pieces of any length.
-#[derive(Default)]
-struct Sum {
-    sum: u64,
-    /// The next byte is the lower one of its word.
-    odd: bool,
-}
-
-impl Sum {
-    fn add(&mut self, bytes: &[u8]) {
-        let (first, rest) = match bytes {
-            [first, rest @ ..] if self.odd => (u64::from(*first), rest),
-            rest => (0, rest),
-        };
-        let words = rest.chunks_exact(2);
-        let last = words.remainder().first().map_or(0, |last| u64::from(*last) << 8);
-        let words: u64 = words.map(|word| u64::from(u16::from_be_bytes([word[0], word[1]]))).sum();
-        self.sum += first + words + last;
-        self.odd ^= bytes.len() % 2 == 1;
+    if end > total || field + 2 > end {
+        return None;
     }
-
-    fn fold(&self) -> u16 {
-        let mut sum = self.sum;
-        while sum >> 16 != 0 {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        sum as u16
-    }
+    let stored: [u8; 2] = frame.get(field..field + 2)?.try_into().ok()?;
+    // As it stands there: not complemented.
+    let is_open = u16::from_be_bytes(stored) == !pseudo.checksum();
+    let is_udp = protocol == IpProtocol::UDP;
+    is_open.then_some(Open { start, length: end - start, field, is_udp })
 }
 
 #[cfg(all(test, not(loom)))]
@@ -168,12 +137,11 @@ mod tests {
 
     /// What a kernel writes there for its NIC.
     fn pseudo(frame: &[u8], v6: bool, tcp: bool, network: usize) -> u16 {
-        let mut sum = Sum::default();
         let (at, ip) = if v6 { (8..40, 40) } else { (12..20, 20) };
-        sum.add(&frame[network + at.start..network + at.end]);
-        sum.add(&[0, if tcp { TCP } else { UDP }]);
-        sum.add(&((frame.len() - network - ip) as u32).to_be_bytes());
-        sum.fold()
+        let protocol = if tcp { IpProtocol::TCP } else { IpProtocol::UDP };
+        let length = (frame.len() - network - ip) as u16;
+        let sum = Sum::default().bytes(&frame[network + at.start..network + at.end]);
+        !sum.word(protocol.0.into()).word(length).checksum()
     }
 
     fn filled(frame: &[u8], cuts: &[usize]) -> Vec<u8> {
