@@ -40,6 +40,18 @@ fn malformed_packets_end_here() {
 }
 
 #[test]
+fn no_station_sends_from_a_groups_mac_address() {
+    let mut bed = bed();
+    let [p0, p1] = bed.ports;
+    for source in [multicast_mac(ip6("ff02::1")), MacAddr([1, 0, 0x5e, 0, 0, 5]), MacAddr::BROADCAST] {
+        for destination in [p0.mac, multicast_mac(ip6("ff02::1"))] {
+            let forged = p0.incoming().macs(source, destination).ipv6(p0.peer6, p1.peer6).udp(1, 2);
+            bed.dies(0, &forged.build(), "ethernet-input/multicast_source");
+        }
+    }
+}
+
+#[test]
 fn addresses_that_are_on_no_wire_end_here() {
     let mut bed = bed();
     let p0 = bed.ports[0];
