@@ -35,6 +35,9 @@ use crate::{
     token::{Kind, Span, Token, tokenize},
 };
 
+/// An option of a command: its keyword, and what reads the words after it into a `T`.
+pub type CommandOption<T> = (&'static str, fn(&mut T, &mut Args<'_>) -> Result<(), CliError>);
+
 /// A cursor over the arguments of one command.
 #[derive(Debug)]
 pub struct Args<'a> {
@@ -87,6 +90,16 @@ impl<'a> Args<'a> {
             }
         }
         Err(self.unexpected())
+    }
+
+    /// Reads options, in any order, until there is no word left. Each is a keyword, and knows how to read what follows it.
+    pub fn options<T>(&mut self, target: &mut T, options: &[CommandOption<T>]) -> Result<(), CliError> {
+        while !self.is_empty() {
+            let found = options.iter().find(|(keyword, _)| self.keyword(keyword));
+            let (_, read) = found.ok_or_else(|| self.unexpected())?;
+            read(target, self)?;
+        }
+        Ok(())
     }
 
     /// Takes the next word as it is. `what` names it in the error: "interface name".

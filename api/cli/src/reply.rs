@@ -13,12 +13,14 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use weft_background::Background;
 
 use crate::error::CliError;
 
@@ -235,6 +237,15 @@ impl<T: Serialize + Send, F: Fn(&T) -> String + Send> Answer for Rendered<T, F> 
     }
 }
 
+/// Values under the name that they have in JSON.
+struct List<T>(&'static str, Vec<T>);
+
+impl<T: Serialize> Serialize for List<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0, &self.1)])
+    }
+}
+
 struct Sequence(Vec<Rendering>);
 
 impl Answer for Sequence {
@@ -285,6 +296,24 @@ impl Reply {
         Self(Content::Answer(Box::new(Rendered { value, render })))
     }
 
+    /// A list: in JSON an object whose only member is `name`, as text `render` of all of them.
+    pub fn list<T, F>(name: &'static str, items: impl IntoIterator<Item = T>, render: F) -> Self
+    where
+        T: Serialize + Send + 'static,
+        F: Fn(&[T]) -> String + Send + 'static,
+    {
+        Self::new(List(name, items.into_iter().collect()), move |List(_, items)| render(items))
+    }
+
+    /// As [`Reply::list`], with the text of one after the other.
+    pub fn each<T, F>(name: &'static str, items: impl IntoIterator<Item = T>, render: F) -> Self
+    where
+        T: Serialize + Send + 'static,
+        F: Fn(&T) -> String + Send + 'static,
+    {
+        Self::list(name, items, move |items| items.iter().map(&render).collect())
+    }
+
     /// The answers of several commands, back to back; a JSON array.
     pub(crate) fn sequence(replies: Vec<Reply>) -> Self {
         Self(Content::Answer(Box::new(Sequence(replies.into_iter().map(Reply::rendering).collect()))))
@@ -298,6 +327,22 @@ impl Reply {
     /// The command does its work in turns, on a state of type `C`; the last turn gives the answer.
     pub fn in_turns<C: 'static>(turn: impl FnMut(&mut C) -> Turn + 'static) -> Self {
         Self::work(None, turn)
+    }
+
+    /// The command goes on with what other threads are busy with, or with the reason why they have not done it.
+    pub fn after<C: 'static, T: Send + 'static, E: Display + Send + 'static>(
+        work: Background<Result<T, E>>,
+        then: impl FnOnce(&mut C, Result<T, CliError>) -> Result<Reply, CliError> + 'static,
+    ) -> Self {
+        let mut then = Some(then);
+        Self::in_turns(move |state: &mut C| {
+            let result = match work.poll() {
+                Ok(None) => return Turn::Waits,
+                Ok(Some(result)) => result.map_err(CliError::new),
+                Err(error) => Err(CliError::new(error)),
+            };
+            Turn::Done(then.take().map_or_else(|| Ok(Reply::empty()), |then| then(state, result)))
+        })
     }
 
     /// As [`Reply::in_turns`], by small portions, as many in a turn as its [`Slice`] allows; a portion says whether it was the

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use serde::{Serialize, Serializer};
 use weft_engine::counters::{CounterVectors, InterfaceVectors, WorkerColumn};
 use weft_engine::{Engine, InterfaceIndex, NodeId, ReasonId, ThreadIndex};
 use weft_stats::Combined;
@@ -26,6 +27,16 @@ pub struct InterfaceCounts {
     pub tx: Combined,
     /// By [`SIMPLE`].
     pub simple: [u64; SIMPLE.len()],
+}
+
+impl Serialize for InterfaceCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let combined = [("rx", self.rx), ("tx", self.tx)].into_iter().flat_map(|(name, count)| {
+            [(format!("{name}_packets"), count.packets), (format!("{name}_bytes"), count.bytes)]
+        });
+        let simple = SIMPLE.iter().zip(self.simple).map(|(name, count)| (name.replace('-', "_"), count));
+        serializer.collect_map(combined.chain(simple))
+    }
 }
 
 impl InterfaceCounts {

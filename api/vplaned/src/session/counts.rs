@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::wire::Reply;
 
 /// Messages since the start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// By first word.
     pub sent: BTreeMap<&'static str, u64>,
@@ -20,6 +22,7 @@ pub struct Counts {
     /// Well-formed messages that nobody waited for.
     pub unexpected: u64,
     /// Sessions that ended.
+    #[serde(skip)]
     pub lost: u64,
 }
 

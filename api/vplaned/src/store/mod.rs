@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Serialize;
 
 pub use change::{
     Change, FibTable, Interface, InterfaceKind, IpSettings, KnownNeighbor, PathTarget, Paths, PolicyTable,
@@ -80,14 +81,15 @@ pub struct Store {
 }
 
 /// How much there is of everything.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
 pub struct Counts {
     /// Links of any kind.
     pub links: usize,
     /// Links that wait for their parent or master.
+    #[serde(skip)]
     pub links_waiting: usize,
-    /// Links of kinds that the dataplane leaves to the kernel, by the name of the kind.
-    pub links_unsupported: BTreeMap<Box<str>, usize>,
+    /// Addresses of interfaces.
+    pub addresses: usize,
     /// IPv4 routes, those that wait included.
     pub routes4: usize,
     /// IPv6 routes, those that wait included.
@@ -95,14 +97,17 @@ pub struct Counts {
     /// Routes that wait for an interface or a VRF.
     pub routes_waiting: usize,
     /// Routes with a path that only the kernel can send on, by the reason.
+    #[serde(skip)]
     pub routes_host_only: BTreeMap<HostOnly, u64>,
     /// Different sets of paths.
+    #[serde(skip)]
     pub path_sets: usize,
-    /// Addresses of interfaces.
-    pub addresses: usize,
     /// Neighbours with a MAC address.
     pub neighbors: usize,
+    /// Links of kinds that the dataplane leaves to the kernel, by the name of the kind.
+    pub links_unsupported: BTreeMap<Box<str>, usize>,
     /// Messages without consequence, by the reason.
+    #[serde(skip)]
     pub ignored: BTreeMap<Ignored, u64>,
 }
 

@@ -2,9 +2,9 @@
 //! `show api`: who uses the binary API, and what it offers.
 
 use serde::Serialize;
-use weft_cli::{CliError, Command, Reply};
+use weft_cli::{CliError, Command};
 
-use super::{left, right, row};
+use super::{Column, showing, tabled};
 use crate::binapi::Api;
 use crate::state::Dataplane;
 
@@ -20,10 +20,15 @@ struct Client {
     unread: usize,
 }
 
-#[derive(Serialize)]
-struct Clients {
-    clients: Vec<Client>,
-}
+const CLIENTS: &[Column<Client>] = &[
+    Column::left("Session", 9, |client| client.session.to_string()),
+    Column::left("Name", 24, |client| client.name.clone()),
+    Column::right("PID", 8, |client| client.pid.map_or("?".to_owned(), |pid| pid.to_string())),
+    Column::right("UID", 8, |client| client.uid.to_string()),
+    Column::right("Received", 12, |client| client.received.to_string()),
+    Column::right("Sent", 12, |client| client.sent.to_string()),
+    Column::right("Unread", 10, |client| client.unread.to_string()),
+];
 
 #[derive(Serialize)]
 struct Message {
@@ -31,15 +36,15 @@ struct Message {
     name: String,
 }
 
-#[derive(Serialize)]
-struct Messages {
-    messages: Vec<Message>,
-}
+const MESSAGES: &[Column<Message>] = &[
+    Column::right("ID", 6, |message| message.id.to_string()),
+    Column::gap(1),
+    Column::rest("Name", |message| message.name.clone()),
+];
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show api clients", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("show api clients", |dataplane| {
             let clients = api(dataplane)?.clients.list().into_iter().map(|client| Client {
                 session: client.id.0,
                 name: client.name,
@@ -49,18 +54,13 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 sent: client.sent,
                 unread: client.backlog,
             });
-            Ok(Reply::new(Clients { clients: clients.collect() }, render_clients))
+            Ok(tabled("clients", clients, CLIENTS))
         })
         .help("Clients of the binary API"),
-        Command::new("show api messages", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("show api messages", |dataplane| {
             let messages = api(dataplane)?.clients.messages().into_iter();
             let messages = messages.map(|(id, name)| Message { id: id.0, name });
-            Ok(Reply::new(Messages { messages: messages.collect() }, |Messages { messages }| {
-                let lines =
-                    messages.iter().map(|message| row([right(message.id, 6), format!(" {}", message.name)]));
-                row([right("ID", 6), " Name".to_owned()]) + &lines.collect::<String>()
-            }))
+            Ok(tabled("messages", messages, MESSAGES))
         })
         .help("Messages of the binary API with their checksums"),
     ]
@@ -68,28 +68,4 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 
 pub(super) fn api(dataplane: &Dataplane) -> Result<&Api, CliError> {
     dataplane.find_part::<Api>().ok_or_else(|| CliError::new("the binary API is not served yet"))
-}
-
-fn render_clients(Clients { clients }: &Clients) -> String {
-    let title = row([
-        left("Session", 9),
-        left("Name", 24),
-        right("PID", 8),
-        right("UID", 8),
-        right("Received", 12),
-        right("Sent", 12),
-        right("Unread", 10),
-    ]);
-    let lines = clients.iter().map(|client| {
-        row([
-            left(client.session, 9),
-            left(&client.name, 24),
-            right(client.pid.map_or("?".to_owned(), |pid| pid.to_string()), 8),
-            right(client.uid, 8),
-            right(client.received, 12),
-            right(client.sent, 12),
-            right(client.unread, 10),
-        ])
-    });
-    title + &lines.collect::<String>()
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `api trace`: the last messages of clients of the binary API, to look at and to keep.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,9 +11,11 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 use weft_background::Background;
 use weft_binapi::server::Clients;
-use weft_cli::{Args, CliError, Command, Reply, Turn};
+use weft_cli::{Args, CliError, Command, Reply};
 
+use super::api::api;
 use super::pcap::DIRECTORY;
+use super::{doing, showing};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -35,48 +37,38 @@ struct Trace {
 }
 
 pub fn commands() -> Vec<Command<Dataplane>> {
-    let switch = |dataplane: &mut Dataplane, args: &mut Args<'_>, on| {
-        args.finish()?;
-        super::api::api(dataplane)?.clients.set_tracing(on);
-        Ok(Reply::empty())
+    let switch = |path: &str, read: fn(&mut Args<'_>) -> Result<bool, CliError>| {
+        doing(path, move |dataplane, args| {
+            let on = read(args)?;
+            args.finish()?;
+            api(dataplane)?.clients.set_tracing(on);
+            Ok(())
+        })
     };
     vec![
-        Command::new("api trace on", move |dataplane: &mut Dataplane, args| switch(dataplane, args, true))
-            .help("Keep the last messages of clients of the binary API"),
-        Command::new("api trace off", move |dataplane: &mut Dataplane, args| switch(dataplane, args, false))
-            .help("Keep no more of them; those that were kept stay"),
-        Command::new("api trace rx", switched)
+        switch("api trace on", |_| Ok(true)).help("Keep the last messages of clients of the binary API"),
+        switch("api trace off", |_| Ok(false)).help("Keep no more of them; those that were kept stay"),
+        switch("api trace rx", |args| args.one_of(&[("on", true), ("off", false)]))
             .synopsis("on|off")
             .help("As 'api trace on' and 'api trace off'"),
-        Command::new("api trace tx", |_: &mut Dataplane, args| {
+        doing("api trace tx", |_, args| {
             args.one_of(&[("on", true), ("off", false)])?;
             args.finish()?;
             Err(CliError::new("what clients send is kept ('api trace on'), not what they are answered"))
         })
         .synopsis("on|off")
         .help("Says which messages are kept"),
-        Command::new("api trace free", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            super::api::api(dataplane)?.clients.forget_traced();
+        showing("api trace free", |dataplane| {
+            api(dataplane)?.clients.forget_traced();
             Ok(Reply::empty())
         })
         .help("Forget those that were kept"),
-        Command::new("api trace dump", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            Ok(Reply::new(trace(&super::api::api(dataplane)?.clients), render))
-        })
+        showing("api trace dump", |dataplane| Ok(Reply::new(trace(&api(dataplane)?.clients), render)))
         .help("Those that were kept, the oldest first: time, session, client, message, length, first bytes"),
         Command::new("api trace save", save)
             .synopsis("<name>")
             .help("Write them to /tmp/<name>, a line each, with the rights of whoever asks; a file that exists is not replaced"),
     ]
-}
-
-fn switched(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let on = args.one_of(&[("on", true), ("off", false)])?;
-    args.finish()?;
-    super::api::api(dataplane)?.clients.set_tracing(on);
-    Ok(Reply::empty())
 }
 
 fn save(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
@@ -85,20 +77,16 @@ fn save(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
         return Err(args.reject("the file is made in /tmp: give its name only"));
     }
     args.finish()?;
-    let trace = trace(&super::api::api(dataplane)?.clients);
+    let trace = trace(&api(dataplane)?.clients);
     let path = Path::new(DIRECTORY).join(name);
     let (text, to) = (render(&trace), path.clone());
-    let failed = move |error: io::Error| CliError::new(format!("{}: {error}", path.display()));
-    let writing = Background::start(args.rights(), move || write_new(&to, &text)).map_err(&failed)?;
-    let saved =
-        Saved { path: Path::new(DIRECTORY).join(name).display().to_string(), messages: trace.messages.len() };
-    let mut saved = Some(saved);
-    Ok(Reply::in_turns(move |_: &mut Dataplane| match writing.poll().map_err(io::Error::from) {
-        Ok(None) => Turn::Waits,
-        Ok(Some(Ok(()))) => Turn::Done(Ok(saved.take().map_or_else(Reply::empty, |saved| {
-            Reply::new(saved, |saved| format!("{} messages saved to {}\n", saved.messages, saved.path))
-        }))),
-        Ok(Some(Err(error))) | Err(error) => Turn::Done(Err(failed(error))),
+    let saved = Saved { path: path.display().to_string(), messages: trace.messages.len() };
+    let failed = move |error: &dyn Display| CliError::new(format!("{}: {error}", path.display()));
+    let writing =
+        Background::start(args.rights(), move || write_new(&to, &text)).map_err(|error| failed(&error))?;
+    Ok(Reply::after(writing, move |_: &mut Dataplane, written| {
+        written.map_err(|error| failed(&error))?;
+        Ok(Reply::new(saved, |saved| format!("{} messages saved to {}\n", saved.messages, saved.path)))
     }))
 }
 

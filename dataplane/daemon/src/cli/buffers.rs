@@ -5,7 +5,7 @@ use serde::Serialize;
 use weft_cli::{Command, Reply};
 use weft_engine::buffer::{Metadata, SLOT_SIZE};
 
-use super::{center, left, row};
+use super::{center, left, row, showing};
 use crate::gauges::PoolView;
 use crate::state::Dataplane;
 
@@ -21,8 +21,7 @@ struct Buffers {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show buffers", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("show buffers", |dataplane| {
             let buffers = Buffers {
                 pages: dataplane.engine().buffers.memory().pages().to_string(),
                 size: SLOT_SIZE + size_of::<Metadata>(),

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 use weft_cli::{Command, Reply};
 
+use super::showing;
 use crate::state::Dataplane;
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -58,8 +59,7 @@ struct Clock {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show clock", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("show clock", |dataplane| {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let now = dataplane.uptime().as_secs_f64();
             Ok(Reply::new(Clock { now, time: since.as_secs() }, render))

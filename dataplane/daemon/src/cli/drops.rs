@@ -2,12 +2,12 @@
 //! `show drops`: a sample of the packets that were dropped last, for "where did my packet go".
 
 use serde::Serialize;
-use weft_cli::{Args, CliError, Command, Reply};
+use weft_cli::{CliError, Command, Reply};
 use weft_engine::NodeId;
 use weft_engine::drop::DropNode;
 use weft_engine::trace::Names;
 
-use super::refused;
+use super::{refused, showing};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -24,20 +24,14 @@ struct Drop {
     data: String,
 }
 
-#[derive(Serialize)]
-struct Drops {
-    drops: Vec<Drop>,
-}
-
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show drops", show)
+        showing("show drops", show)
             .help("A sample of the last dropped packets: why, where from, first bytes"),
     ]
 }
 
-fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    args.finish()?;
+fn show(dataplane: &mut Dataplane) -> Result<Reply, CliError> {
     let samples = dataplane
         .ask_all(|worker| {
             let node = worker.node_mut::<DropNode>(NodeId::DROP);
@@ -62,16 +56,8 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
         })
         .collect();
     drops.sort_by(|a, b| a.time.total_cmp(&b.time));
-    Ok(Reply::new(Drops { drops }, |drops| {
-        drops
-            .drops
-            .iter()
-            .map(|drop| {
-                format!(
-                    "{:12.6} {} rx:{} {}: {} ({} bytes)\n    {}\n",
-                    drop.time, drop.thread, drop.interface, drop.node, drop.reason, drop.length, drop.data
-                )
-            })
-            .collect()
+    Ok(Reply::each("drops", drops, |drop| {
+        let Drop { time, thread, interface, node, reason, length, data } = drop;
+        format!("{time:12.6} {thread} rx:{interface} {node}: {reason} ({length} bytes)\n    {data}\n")
     }))
 }

@@ -6,7 +6,7 @@ use weft_cli::{Command, Reply};
 use weft_engine::ThreadIndex;
 use weft_engine::node::ReasonKind;
 
-use super::{center, left, right, row};
+use super::{center, left, right, row, showing};
 use crate::baseline::Baselines;
 use crate::state::Dataplane;
 
@@ -26,11 +26,6 @@ struct Counted {
 /// As [`Counted::kind`] says it.
 const DROP: &str = ReasonKind::Drop.word();
 
-#[derive(Serialize)]
-struct Errors {
-    errors: Vec<Counted>,
-}
-
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         show("show errors"),
@@ -46,10 +41,13 @@ fn show(path: &str) -> Command<Dataplane> {
         let by_thread = args.keyword("verbose");
         args.finish()?;
         match by_thread {
-            false => Ok(Reply::new(errors(dataplane), render)),
-            true => {
-                Ok(Reply::new(by_threads(dataplane), |all| all.threads.iter().map(render_thread).collect()))
+            false => {
+                let threads: Vec<_> = dataplane.plan().places().map(|(index, _)| index).collect();
+                Ok(Reply::list("errors", errors(dataplane, &threads), render))
             }
+            true => Ok(Reply::each("threads", by_threads(dataplane), |OfThread { id, name, errors }| {
+                format!("Thread {id} ({name}):\n{}", render(errors))
+            })),
         }
     })
     .synopsis("[verbose]")
@@ -57,8 +55,7 @@ fn show(path: &str) -> Command<Dataplane> {
 }
 
 fn clear(path: &str) -> Command<Dataplane> {
-    Command::new(path, |dataplane: &mut Dataplane, args| {
-        args.finish()?;
+    showing(path, |dataplane| {
         let threads = dataplane.plan().places().count() as u16;
         let (baselines, control) = dataplane.part_and_control::<Baselines>();
         baselines.clear_reasons(control.engine(), threads);
@@ -72,34 +69,18 @@ fn clear(path: &str) -> Command<Dataplane> {
 struct OfThread {
     id: u16,
     name: String,
-    #[serde(flatten)]
-    errors: Errors,
+    errors: Vec<Counted>,
 }
 
-#[derive(Serialize)]
-struct Threads {
-    threads: Vec<OfThread>,
-}
-
-fn by_threads(dataplane: &Dataplane) -> Threads {
-    let threads = dataplane.plan().places().map(|(index, place)| OfThread {
+fn by_threads(dataplane: &Dataplane) -> impl Iterator<Item = OfThread> {
+    dataplane.plan().places().map(|(index, place)| OfThread {
         id: index.0,
         name: place.name.clone(),
-        errors: errors_of(dataplane, &[index]),
-    });
-    Threads { threads: threads.collect() }
+        errors: errors(dataplane, &[index]),
+    })
 }
 
-fn render_thread(thread: &OfThread) -> String {
-    format!("Thread {} ({}):\n{}", thread.id, thread.name, render(&thread.errors))
-}
-
-fn errors(dataplane: &Dataplane) -> Errors {
-    let threads: Vec<_> = dataplane.plan().places().map(|(index, _)| index).collect();
-    errors_of(dataplane, &threads)
-}
-
-fn errors_of(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Errors {
+fn errors(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Vec<Counted> {
     let mut errors: Vec<Counted> = dataplane
         .engine()
         .graph()
@@ -118,14 +99,14 @@ fn errors_of(dataplane: &Dataplane, threads: &[ThreadIndex]) -> Errors {
         .filter(|counted| counted.count > 0)
         .collect();
     errors.sort_by(|a, b| (&a.node, a.counter).cmp(&(&b.node, b.counter)));
-    Errors { errors }
+    errors
 }
 
 /// Packets that ended, then what ended none. Columns are as wide as what is in them.
-fn render(errors: &Errors) -> String {
-    let (drops, events): (Vec<_>, Vec<_>) = errors.errors.iter().partition(|it| it.kind == DROP);
+fn render(errors: &[Counted]) -> String {
+    let (drops, events): (Vec<_>, Vec<_>) = errors.iter().partition(|it| it.kind == DROP);
     let width = |cell: fn(&Counted) -> &str, least: usize| {
-        errors.errors.iter().map(|counted| cell(counted).len()).max().unwrap_or_default().max(least)
+        errors.iter().map(|counted| cell(counted).len()).max().unwrap_or_default().max(least)
     };
     let (node, reason) = (width(|it| &it.node, 34), width(|it| &it.reason, 35));
     let table = |what: &str, list: &[&Counted]| {

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use weft_cli::Candidate;
-use weft_cli::{Args, CliError, Command, Reply};
+use weft_cli::{Args, Candidate, CliError, Command, Reply};
 use weft_control::{ChangeSet, Object};
 use weft_engine::feature::{ArcEnd, ArcKey};
 
@@ -22,13 +21,6 @@ struct Path {
     features: Vec<String>,
     /// By feature, the command that enables and disables it, if it is not set by itself.
     set_by: BTreeMap<String, String>,
-}
-
-#[derive(Serialize)]
-struct Paths {
-    arcs: Vec<Path>,
-    #[serde(skip)]
-    verbose: bool,
 }
 
 pub fn commands() -> Vec<Command<Dataplane>> {
@@ -52,7 +44,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                     .filter_map(|feature| Some((feature.node.to_owned(), feature.set_by?.to_owned())))
                     .collect(),
             });
-            Ok(Reply::new(Paths { arcs: arcs.collect(), verbose }, render))
+            Ok(Reply::list("arcs", arcs, move |arcs| render(arcs, verbose)))
         })
         .synopsis("[verbose]")
         .help("Feature arcs, and the features of each in their order"),
@@ -92,15 +84,15 @@ fn set(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) -> R
     args.finish()
 }
 
-fn render(paths: &Paths) -> String {
+fn render(arcs: &[Path], verbose: bool) -> String {
     let mut text = "Available feature paths\n".to_owned();
-    for Path { arc, by, then, features, set_by } in &paths.arcs {
+    for Path { arc, by, then, features, set_by } in arcs {
         text += &format!("{arc}:\n");
-        if paths.verbose {
+        if verbose {
             text += &format!("  [by {by} interface, then {then}]\n");
         }
         for node in features {
-            match set_by.get(node).filter(|_| paths.verbose) {
+            match set_by.get(node).filter(|_| verbose) {
                 Some(command) => text += &format!("  {node} (set by '{command}')\n"),
                 None => text += &format!("  {node}\n"),
             }

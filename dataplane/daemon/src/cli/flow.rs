@@ -19,7 +19,10 @@ use weft_flow_map::{Flow, FlowId, State};
 use weft_nodes::headers::IpProtocol;
 use weft_nodes::interface::by_family;
 
-use super::{change, complete_interface, interface, left, present_interface, refused, right, row};
+use super::{
+    Column, change, complete_interface, doing, interface, left, present_interface, refused, right, row,
+    showing, table,
+};
 use crate::state::Dataplane;
 
 /// Flows that `show flow` lists unless told otherwise.
@@ -34,13 +37,13 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         change("flow verdict", verdict)
             .synopsis("<flow> forward|drop|redirect (table <id>|next-hop <address> <interface>|interface <port>) [mark <mark>]")
             .help("Decide about a flow, and release its packets that wait"),
-        Command::new("flow events", events)
+        doing("flow events", events)
             .synopsis("on|off")
             .help("Have workers tell of every flow that begins or ends"),
         Command::new("show flow", show).synopsis(format!("[match {MATCH}] [limit <number>]")).help("Flows"),
-        Command::new("show flow summary", summary).help("Counters of the flow tracker, and its interfaces"),
-        Command::new("show flow events", show_events).help("The last flows that began, ended or wait"),
-        Command::new("clear flow", clear)
+        showing("show flow summary", summary).help("Counters of the flow tracker, and its interfaces"),
+        showing("show flow events", show_events).help("The last flows that began, ended or wait"),
+        doing("clear flow", clear)
             .synopsis(format!("[match {MATCH}]"))
             .help("End flows, all of them or those that match"),
     ]
@@ -110,11 +113,11 @@ fn verdict(dataplane: &Dataplane, changes: &mut ChangeSet, args: &mut Args<'_>) 
     Ok(())
 }
 
-fn events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<(), CliError> {
     let on = args.one_of(&[("on", true), ("off", false)])?;
     args.finish()?;
     tracker(dataplane)?.set_events(on);
-    Ok(Reply::empty())
+    Ok(())
 }
 
 /// Which flows.
@@ -230,37 +233,23 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
             flows.push(view(dataplane, &flow));
         }
     }
-    Ok(Reply::new(Views { flows, count }, render))
+    Ok(Reply::new(Views { flows, count }, |Views { flows, count }| {
+        table(COLUMNS, flows) + &format!("{} of {count} flows\n", flows.len())
+    }))
 }
 
-fn render(views: &Views) -> String {
-    let mut out = row([
-        left("Flow", 16),
-        left("Protocol", 9),
-        left("From", 22),
-        left("To", 22),
-        left("State", 12),
-        right("Packets", 18),
-        right("Bytes", 24),
-        right("Idle", 10),
-        "  Verdict".to_owned(),
-    ]);
-    for view in &views.flows {
-        let state = if view.waiting { "waiting" } else { view.state };
-        out += &row([
-            left(&view.id, 16),
-            left(&view.protocol, 9),
-            left(&view.from, 22),
-            left(&view.to, 22),
-            left(state, 12),
-            right(format!("{}/{}", view.packets[0], view.packets[1]), 18),
-            right(format!("{}/{}", view.bytes[0], view.bytes[1]), 24),
-            right(format!("{:.1}", view.idle), 10),
-            format!("  {}", if view.waiting { "-" } else { &view.verdict }),
-        ]);
-    }
-    out + &format!("{} of {} flows\n", views.flows.len(), views.count)
-}
+const COLUMNS: &[Column<View>] = &[
+    Column::left("Flow", 16, |flow| flow.id.clone()),
+    Column::left("Protocol", 9, |flow| flow.protocol.clone()),
+    Column::left("From", 22, |flow| flow.from.clone()),
+    Column::left("To", 22, |flow| flow.to.clone()),
+    Column::left("State", 12, |flow| if flow.waiting { "waiting" } else { flow.state }.to_owned()),
+    Column::right("Packets", 18, |flow| format!("{}/{}", flow.packets[0], flow.packets[1])),
+    Column::right("Bytes", 24, |flow| format!("{}/{}", flow.bytes[0], flow.bytes[1])),
+    Column::right("Idle", 10, |flow| format!("{:.1}", flow.idle)),
+    Column::gap(2),
+    Column::rest("Verdict", |flow| if flow.waiting { "-" } else { &flow.verdict }.to_owned()),
+];
 
 #[derive(Serialize)]
 struct Summary {
@@ -284,8 +273,7 @@ struct Tracked {
     mode: &'static str,
 }
 
-fn summary(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    args.finish()?;
+fn summary(dataplane: &mut Dataplane) -> Result<Reply, CliError> {
     let tracker = tracker(dataplane)?;
     let counters = Count::ALL
         .iter()
@@ -338,13 +326,7 @@ struct Event {
     length: Option<u32>,
 }
 
-#[derive(Serialize)]
-struct Events {
-    events: Vec<Event>,
-}
-
-fn show_events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    args.finish()?;
+fn show_events(dataplane: &mut Dataplane) -> Result<Reply, CliError> {
     tracker(dataplane)?;
     let event = |news: &News| {
         let (event, why, sides, length) = match news.what {
@@ -366,17 +348,13 @@ fn show_events(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, 
             length,
         }
     };
-    let events = dataplane.flows().events().map(event).collect();
-    Ok(Reply::new(Events { events }, |events| {
-        let line = |event: &Event| {
-            let Event { time, flow, protocol, from, to, event, why, .. } = event;
-            format!("{time:12.6} {flow} {protocol} {from} -> {to} {event} {}\n", why.unwrap_or_default())
-        };
-        events.events.iter().map(line).collect()
+    Ok(Reply::each("events", dataplane.flows().events().map(event), |event| {
+        let Event { time, flow, protocol, from, to, event, why, .. } = event;
+        format!("{time:12.6} {flow} {protocol} {from} -> {to} {event} {}\n", why.unwrap_or_default())
     }))
 }
 
-fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<(), CliError> {
     let all = args.is_empty();
     let filter = Filter::read(args, dataplane)?;
     args.finish()?;
@@ -386,5 +364,5 @@ fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
         false => tracker.flows().filter(|flow| filter.takes(flow)).map(|flow| flow.id).collect(),
     };
     dataplane.clear_flows((!all).then_some(&some));
-    Ok(Reply::empty())
+    Ok(())
 }

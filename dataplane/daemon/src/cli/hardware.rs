@@ -7,7 +7,8 @@ use weft_cli::{Command, Reply};
 use weft_devices::device::Device;
 use weft_engine::InterfaceIndex;
 
-use super::{center, complete_interface, left, present_interface, row};
+use super::table::{centered, line, titles};
+use super::{Column, complete_interface, present_interface, table};
 use crate::ports::placement::thread;
 use crate::state::Dataplane;
 
@@ -32,10 +33,19 @@ struct RxQueue {
     mode: &'static str,
 }
 
-#[derive(Serialize)]
-struct All {
-    interfaces: Vec<Hardware>,
-}
+const COLUMNS: &[Column<Hardware>] = &[
+    centered(Column::left("Name", 32, |it| it.name.clone())),
+    Column::center("Idx", 6, |it| it.index.to_string()),
+    Column::center("Link", 8, |it| if it.link_up { "up" } else { "down" }.to_owned()),
+    Column::rest("Hardware", |it| it.device.to_owned()),
+];
+
+const QUEUES: &[Column<RxQueue>] = &[
+    Column::gap(4),
+    Column::left("queue", 6, |queue| queue.queue.to_string()),
+    Column::left("thread", 15, |queue| queue.thread.clone()),
+    Column::left("mode", 10, |queue| queue.mode.to_owned()),
+];
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
@@ -52,7 +62,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 let mut interfaces: Vec<Hardware> =
                     devices.filter_map(|(index, device)| view(dataplane, index, device)).collect();
                 interfaces.sort_by(|a, b| a.name.cmp(&b.name));
-                Ok(Reply::new(All { interfaces }, move |all| render(all, brief)))
+                Ok(Reply::list("interfaces", interfaces, move |all| render(all, brief)))
             }),
             &[],
         )
@@ -85,16 +95,10 @@ fn view(dataplane: &Dataplane, index: InterfaceIndex, device: &dyn Device) -> Op
     })
 }
 
-fn render(all: &All, brief: bool) -> String {
-    let mut text = row([center("Name", 32), center("Idx", 6), center("Link", 8), "Hardware".into()]);
-    for hardware in &all.interfaces {
-        let link = if hardware.link_up { "up" } else { "down" };
-        text += &row([
-            left(&hardware.name, 32),
-            center(hardware.index, 6),
-            center(link, 8),
-            hardware.device.to_owned(),
-        ]);
+fn render(all: &[Hardware], brief: bool) -> String {
+    let mut text = titles(COLUMNS);
+    for hardware in all {
+        text += &line(COLUMNS, hardware);
         if brief {
             continue;
         }
@@ -102,11 +106,7 @@ fn render(all: &All, brief: bool) -> String {
         text += &hardware.text;
         if !hardware.rx_queues.is_empty() {
             text += "  RX Queues:\n";
-            text += &row(["    ".into(), left("queue", 6), left("thread", 15), left("mode", 10)]);
-        }
-        for queue in &hardware.rx_queues {
-            text +=
-                &row(["    ".into(), left(queue.queue, 6), left(&queue.thread, 15), left(queue.mode, 10)]);
+            text += &table(QUEUES, &hardware.rx_queues);
         }
     }
     text

@@ -9,7 +9,7 @@ use weft_nodes::interface::Interface;
 use weft_nodes::router::Routed;
 use weft_stats::Combined;
 
-use super::{center, complete_interface, left, optional_interface, right, row};
+use super::{asked_for, center, complete_interface, left, of_interfaces, right, row, showing};
 use crate::baseline::Baselines;
 use crate::baseline::{InterfaceCounts, SIMPLE};
 use crate::ports::placement::thread;
@@ -24,62 +24,27 @@ struct View {
     link_up: bool,
     mac: String,
     mtu: u16,
-    rx_packets: u64,
-    rx_bytes: u64,
-    tx_packets: u64,
-    tx_bytes: u64,
-    drops: u64,
-    punt: u64,
-    ip4: u64,
-    ip6: u64,
-    rx_no_buf: u64,
-    rx_miss: u64,
-    rx_error: u64,
-    tx_error: u64,
-    #[serde(skip)]
+    #[serde(flatten)]
     counts: InterfaceCounts,
-}
-
-#[derive(Serialize)]
-struct Views {
-    interfaces: Vec<View>,
 }
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        complete_interface(
-            Command::new("show interface", |dataplane: &mut Dataplane, args| {
-                let only = optional_interface(args, dataplane)?;
-                // What the kernel has counted of this very moment, not of the last update.
-                dataplane.collect_device_counters();
-                let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
-                let mut interfaces: Vec<View> = dataplane
-                    .interfaces()
-                    .iter()
-                    .filter(|(index, _)| wanted(index))
-                    .map(|(index, interface)| view(dataplane, index, interface))
-                    .collect();
-                interfaces.sort_by(|a, b| a.name.cmp(&b.name));
-                Ok(Reply::new(Views { interfaces }, render))
-            }),
-            &[],
-        )
-        .synopsis("[<interface>]")
+        of_interfaces("show interface", |dataplane, only| {
+            // What the kernel has counted of this very moment, not of the last update.
+            dataplane.collect_device_counters();
+            let interfaces = asked_for(dataplane, only).into_iter();
+            let views = interfaces.map(|(index, interface)| view(dataplane, index, interface));
+            Ok(Reply::list("interfaces", views, render))
+        })
         .help("State and counters of interfaces"),
-        complete_interface(
-            Command::new("show interface address", |dataplane: &mut Dataplane, args| {
-                let only = optional_interface(args, dataplane)?;
-                let addresses = addresses(dataplane, only);
-                Ok(Reply::new(addresses, |addresses| {
-                    addresses.interfaces.iter().map(Addresses::render).collect()
-                }))
-            }),
-            &[],
-        )
-        .synopsis("[<interface>]")
+        of_interfaces("show interface address", |dataplane, only| {
+            let interfaces = asked_for(dataplane, only).into_iter();
+            let addresses = interfaces.map(|(_, interface)| addresses(dataplane, interface));
+            Ok(Reply::each("interfaces", addresses, Addresses::render))
+        })
         .help("Addresses of interfaces"),
-        Command::new("show interface rx-placement", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("show interface rx-placement", |dataplane| {
             Ok(Reply::new(placement(dataplane), render_placement))
         })
         .help("Which worker polls which receive queue"),
@@ -104,8 +69,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
 }
 
 fn clear(path: &str) -> Command<Dataplane> {
-    Command::new(path, |dataplane: &mut Dataplane, args| {
-        args.finish()?;
+    showing(path, |dataplane| {
         dataplane.collect_device_counters();
         let (baselines, control) = dataplane.part_and_control::<Baselines>();
         let all = control.interfaces().iter().map(|(index, _)| index);
@@ -116,8 +80,6 @@ fn clear(path: &str) -> Command<Dataplane> {
 }
 
 fn view(dataplane: &Dataplane, index: InterfaceIndex, interface: &Interface) -> View {
-    let counts = dataplane.part::<Baselines>().interface(&dataplane.engine().counters, index);
-    let [drops, punt, ip4, ip6, rx_no_buf, rx_miss, rx_error, tx_error] = counts.simple;
     View {
         name: interface.name.clone(),
         index: index.0,
@@ -125,26 +87,14 @@ fn view(dataplane: &Dataplane, index: InterfaceIndex, interface: &Interface) -> 
         link_up: interface.link_up,
         mac: interface.mac.to_string(),
         mtu: interface.mtu,
-        rx_packets: counts.rx.packets,
-        rx_bytes: counts.rx.bytes,
-        tx_packets: counts.tx.packets,
-        tx_bytes: counts.tx.bytes,
-        drops,
-        punt,
-        ip4,
-        ip6,
-        rx_no_buf,
-        rx_miss,
-        rx_error,
-        tx_error,
-        counts,
+        counts: dataplane.part::<Baselines>().interface(&dataplane.engine().counters, index),
     }
 }
 
 /// Columns before the counters.
 const BEFORE_COUNTERS: usize = 32 + 5 + 10 + 21;
 
-fn render(views: &Views) -> String {
+fn render(views: &[View]) -> String {
     let mut text = row([
         center("Name", 32),
         center("Idx", 5),
@@ -153,7 +103,7 @@ fn render(views: &Views) -> String {
         center("Counter", 16),
         center("Count", 16),
     ]);
-    for view in &views.interfaces {
+    for view in views {
         let state = if view.admin_up { "up" } else { "down" };
         let mut start = [
             left(&view.name, 32),
@@ -200,31 +150,18 @@ struct Addresses {
     unnumbered: Option<String>,
 }
 
-#[derive(Serialize)]
-struct AllAddresses {
-    interfaces: Vec<Addresses>,
-}
-
-fn addresses(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> AllAddresses {
-    let wanted = |index: &InterfaceIndex| only.is_none_or(|only| only == *index);
-    let mut interfaces: Vec<Addresses> = dataplane
-        .interfaces()
-        .iter()
-        .filter(|(index, _)| wanted(index))
-        .map(|(_, interface)| Addresses {
-            name: interface.name.clone(),
-            up: interface.admin_up,
-            table: table_of::<Ip4>(dataplane, interface),
-            fib_index: interface.ip4.table.0,
-            addresses: interface.ip4.addresses.iter().map(ToString::to_string).collect(),
-            ip6_table: table_of::<Ip6>(dataplane, interface),
-            ip6_fib_index: interface.ip6.table.0,
-            ip6_addresses: interface.ip6.addresses.iter().map(ToString::to_string).collect(),
-            unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
-        })
-        .collect();
-    interfaces.sort_by(|a, b| a.name.cmp(&b.name));
-    AllAddresses { interfaces }
+fn addresses(dataplane: &Dataplane, interface: &Interface) -> Addresses {
+    Addresses {
+        name: interface.name.clone(),
+        up: interface.admin_up,
+        table: table_of::<Ip4>(dataplane, interface),
+        fib_index: interface.ip4.table.0,
+        addresses: interface.ip4.addresses.iter().map(ToString::to_string).collect(),
+        ip6_table: table_of::<Ip6>(dataplane, interface),
+        ip6_fib_index: interface.ip6.table.0,
+        ip6_addresses: interface.ip6.addresses.iter().map(ToString::to_string).collect(),
+        unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
+    }
 }
 
 fn table_of<F: Routed>(dataplane: &Dataplane, interface: &Interface) -> u32 {

@@ -1,34 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `show logging`.
 
-use serde::Serialize;
 use weft_cli::{Command, Reply};
 
 use super::clock::Date;
-use super::{left, row};
+use super::{doing, left, row, showing};
 use crate::config::logging::{LEVELS, Level};
 use crate::log::Line;
 use crate::state::Dataplane;
 
-#[derive(Serialize)]
-struct Log {
-    lines: Vec<Line>,
-}
-
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show logging", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            Ok(Reply::new(Log { lines: dataplane.log().lines() }, |log| log.lines.iter().map(render).collect()))
-        })
-        .help("The last messages"),
-        Command::new("clear logging", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("show logging", |dataplane| Ok(Reply::each("lines", dataplane.log().lines(), render)))
+            .help("The last messages"),
+        showing("clear logging", |dataplane| {
             dataplane.log().clear();
             Ok(Reply::empty())
         })
         .help("Forget the last messages"),
-        Command::new("set logging class", |dataplane: &mut Dataplane, args| {
+        doing("set logging class", |dataplane, args| {
             let class = args.word("class of messages")?.to_owned();
             let mut level = None;
             while !args.is_empty() || level.is_none() {
@@ -47,11 +37,11 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             if let Some(level) = level {
                 dataplane.log().set_level(&class, level);
             }
-            Ok(Reply::empty())
+            Ok(())
         })
         .synopsis("<class> level emerg|alert|crit|err|warn|notice|info|debug|disabled")
         .help("Keep messages of a class from a level on, until Weft ends; logging { class } in startup.conf for good"),
-        Command::new("test log", |_: &mut Dataplane, args| {
+        doing("test log", |_, args| {
             let class = args.word("class")?.to_owned();
             let subclass = args.word("subclass")?.to_owned();
             let level = args.one_of(LEVELS)?;
@@ -65,7 +55,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 }
                 Level::Disabled => {}
             }
-            Ok(Reply::empty())
+            Ok(())
         })
         .synopsis("<class> <subclass> <level> <message>")
         .help("Write a message to the log, to see where it arrives"),

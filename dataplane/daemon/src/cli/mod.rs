@@ -28,16 +28,18 @@ mod script;
 mod set;
 pub(crate) mod settings;
 mod stats;
+mod table;
 mod threads;
 pub mod trace;
 mod version;
 mod vplaned;
 
-use weft_cli::Candidate;
-use weft_cli::{Args, Atomic, CliError, Command, CommandTree, End, Reply};
+use weft_cli::{Args, Atomic, Candidate, CliError, Command, CommandTree, End, Reply};
 use weft_control::{ChangeSet, Owner, Purpose, Refused};
 use weft_engine::InterfaceIndex;
+use weft_nodes::interface::Interface;
 
+use self::table::{Column, center, centered, left, right, row, table, tabled};
 use crate::ports::kinds;
 use crate::state::Dataplane;
 
@@ -149,6 +151,26 @@ fn optional_interface(
     Ok(index)
 }
 
+/// A command about one interface, or about all.
+fn of_interfaces(
+    path: impl Into<String>,
+    run: impl Fn(&mut Dataplane, Option<InterfaceIndex>) -> Result<Reply, CliError> + 'static,
+) -> Command<Dataplane> {
+    let command = Command::new(path, move |dataplane, args| {
+        let only = optional_interface(args, dataplane)?;
+        run(dataplane, only)
+    });
+    complete_interface(command, &[]).synopsis("[<interface>]")
+}
+
+/// Those that it is about, by name.
+fn asked_for(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> Vec<(InterfaceIndex, &Interface)> {
+    let all = dataplane.interfaces().iter();
+    let mut asked_for: Vec<_> = all.filter(|(index, _)| only.is_none_or(|only| only == *index)).collect();
+    asked_for.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    asked_for
+}
+
 /// Takes the name of a node.
 fn node(args: &mut Args<'_>, dataplane: &Dataplane) -> Result<weft_engine::NodeId, CliError> {
     args.parse_with("node", |name| dataplane.engine().graph().id(name).ok_or("there is no such node"))
@@ -173,47 +195,28 @@ fn node_names(dataplane: &Dataplane) -> Vec<Candidate> {
     dataplane.engine().graph().nodes().map(|(_, node)| Candidate::new(&node.name, "node")).collect()
 }
 
-/// A cell of a table, cut at its width as VPP does it.
-fn cell(text: impl ToString, width: usize, align: Align) -> String {
-    let text: String = text.to_string().chars().take(width).collect();
-    let free = width - text.chars().count();
-    let before = match align {
-        Align::Left => 0,
-        // The odd blank goes to the left.
-        Align::Center => free.div_ceil(2),
-        Align::Right => free,
-    };
-    format!("{}{text}{}", " ".repeat(before), " ".repeat(free - before))
-}
-
-#[derive(Clone, Copy)]
-enum Align {
-    Left,
-    Center,
-    Right,
-}
-
-fn left(text: impl ToString, width: usize) -> String {
-    cell(text, width, Align::Left)
-}
-
-fn center(text: impl ToString, width: usize) -> String {
-    cell(text, width, Align::Center)
-}
-
-fn right(text: impl ToString, width: usize) -> String {
-    cell(text, width, Align::Right)
-}
-
-/// One line of a table.
-fn row(cells: impl IntoIterator<Item = String>) -> String {
-    let line: String = cells.into_iter().collect();
-    format!("{}\n", line.trim_end())
-}
-
 /// A number as the C library of VPP writes it: `8.14e0`.
 fn scientific(value: f64, digits: usize) -> String {
     format!("{value:.digits$e}")
+}
+
+/// A command that has no arguments, and shows something.
+fn showing(
+    path: impl Into<String>,
+    show: impl Fn(&mut Dataplane) -> Result<Reply, CliError> + 'static,
+) -> Command<Dataplane> {
+    Command::new(path, move |dataplane, args| {
+        args.finish()?;
+        show(dataplane)
+    })
+}
+
+/// A command that has nothing to say when it is done.
+pub(crate) fn doing(
+    path: impl Into<String>,
+    run: impl Fn(&mut Dataplane, &mut Args<'_>) -> Result<(), CliError> + 'static,
+) -> Command<Dataplane> {
+    Command::new(path, move |dataplane, args| run(dataplane, args).map(|()| Reply::empty()))
 }
 
 /// A command that changes what is configured. The handler only notes what is to be done.

@@ -4,17 +4,18 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use weft_cli::Candidate;
-use weft_cli::{Command, Reply};
+use weft_cli::{Candidate, CliError, Command, Reply};
 use weft_engine::NodeId;
 use weft_engine::node::Kind;
 
-use super::{center, left, right, row};
+use super::{Column, centered, left, row, showing, table};
 use crate::baseline::Baselines;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
 struct Next {
+    #[serde(skip)]
+    place: usize,
     node: String,
     index: u16,
     vectors: u64,
@@ -50,10 +51,24 @@ struct Edges {
     previous: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct GraphView {
-    nodes: Vec<Edges>,
-}
+const NEXT: &[Column<Next>] = &[
+    Column::gap(4),
+    Column::right("next-index", 10, |next| next.place.to_string()),
+    Column::gap(2),
+    Column::right("node-index", 10, |next| next.index.to_string()),
+    Column::gap(2),
+    centered(Column::left("Node", 30, |next| next.node.clone())),
+    Column::gap(2),
+    Column::right("Vectors", 12, |next| next.vectors.to_string()),
+];
+
+const THREADS: &[Column<Counts>] = &[
+    Column::gap(2),
+    Column::left("Thread", 8, |counts| counts.thread.to_string()),
+    centered(Column::right("Calls", 16, |counts| counts.calls.to_string())),
+    centered(Column::right("Clocks", 18, |counts| counts.clocks.to_string())),
+    centered(Column::right("Vectors", 16, |counts| counts.vectors.to_string())),
+];
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
@@ -68,8 +83,8 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             [] => super::node_names(dataplane),
             _ => Vec::<Candidate>::new(),
         }),
-        Command::new("show graph", graph).help("All nodes and the edges between them"),
-        Command::new("show vlib graph", graph).help("As show graph"),
+        showing("show graph", graph).help("All nodes and the edges between them"),
+        showing("show vlib graph", graph).help("As show graph"),
     ]
 }
 
@@ -103,7 +118,8 @@ fn node(dataplane: &mut Dataplane, id: NodeId) -> Node {
         owner: info.owner.clone(),
         next: vectors
             .into_iter()
-            .map(|(id, vectors)| Next { node: name(id), index: id.0, vectors })
+            .enumerate()
+            .map(|(place, (id, vectors))| Next { place, node: name(id), index: id.0, vectors })
             .collect(),
         previous: previous(dataplane, &info.name),
         counters: info.spec.reasons().map(|reason| reason.name).collect(),
@@ -126,32 +142,10 @@ fn render(node: &Node) -> String {
         node.index
     );
     text += &format!("  of {}\n  node function variants:\n    default only\n  next nodes:\n", node.owner);
-    if node.next.is_empty() {
-        text += "    none\n";
-    } else {
-        text += &row([
-            "    ".into(),
-            right("next-index", 10),
-            "  ".into(),
-            right("node-index", 10),
-            "  ".into(),
-            center("Node", 30),
-            "  ".into(),
-            right("Vectors", 12),
-        ]);
-    }
-    for (place, next) in node.next.iter().enumerate() {
-        text += &row([
-            "    ".into(),
-            right(place, 10),
-            "  ".into(),
-            right(next.index, 10),
-            "  ".into(),
-            left(&next.node, 30),
-            "  ".into(),
-            right(next.vectors, 12),
-        ]);
-    }
+    text += &match node.next.as_slice() {
+        [] => "    none\n".to_owned(),
+        next => table(NEXT, next),
+    };
     text += "  known previous nodes:\n";
     text += &match node.previous.as_slice() {
         [] => "    none\n".to_owned(),
@@ -160,27 +154,10 @@ fn render(node: &Node) -> String {
     if !node.counters.is_empty() {
         text += &format!("  counters:\n    {}\n", node.counters.join(" "));
     }
-    text += &row([
-        "  ".into(),
-        left("Thread", 8),
-        center("Calls", 16),
-        center("Clocks", 18),
-        center("Vectors", 16),
-    ]);
-    for counts in &node.threads {
-        text += &row([
-            "  ".into(),
-            left(counts.thread, 8),
-            right(counts.calls, 16),
-            right(counts.clocks, 18),
-            right(counts.vectors, 16),
-        ]);
-    }
-    text
+    text + &table(THREADS, &node.threads)
 }
 
-fn graph(dataplane: &mut Dataplane, args: &mut weft_cli::Args<'_>) -> Result<Reply, weft_cli::CliError> {
-    args.finish()?;
+fn graph(dataplane: &mut Dataplane) -> Result<Reply, CliError> {
     let mut nodes: Vec<Edges> = dataplane
         .engine()
         .graph()
@@ -192,12 +169,12 @@ fn graph(dataplane: &mut Dataplane, args: &mut weft_cli::Args<'_>) -> Result<Rep
         })
         .collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Reply::new(GraphView { nodes }, render_graph))
+    Ok(Reply::list("nodes", nodes, render_graph))
 }
 
-fn render_graph(graph: &GraphView) -> String {
+fn render_graph(nodes: &[Edges]) -> String {
     let mut text = row([left("Name", 30), left("Next", 30), left("Previous", 30)]);
-    for node in &graph.nodes {
+    for node in nodes {
         for line in 0..node.next.len().max(node.previous.len()).max(1) {
             let part = |names: &[String]| names.get(line).cloned().unwrap_or_default();
             let name = if line == 0 { node.name.as_str() } else { "" };

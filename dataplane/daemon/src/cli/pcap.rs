@@ -8,7 +8,7 @@ use weft_cli::{Args, CliError, Command, Reply};
 use weft_engine::InterfaceIndex;
 use weft_engine::trace::{CAPTURE_BYTES, CaptureFilter};
 
-use super::refused;
+use super::{doing, refused, showing};
 use crate::capture::Capture;
 use crate::state::Dataplane;
 
@@ -28,26 +28,22 @@ struct Status {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("pcap trace", begin)
+        doing("pcap trace", begin)
             .synopsis("rx|tx|drop ... [max <packets>] [max-bytes-per-pkt <bytes>] [intfc <interface>|any] [file <name>]")
             .help("Capture packets into /tmp/<name>; a name that ends in .pcapng keeps interfaces and drop reasons"),
-        Command::new("pcap trace off", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            match dataplane.stop_capture() {
-                None => Err(CliError::new("no packet capture is running")),
-                Some(Err(error)) => Err(refused(error)),
-                Some(Ok((_, 0))) => Ok(Reply::new("No packets captured...", |text| (*text).to_owned())),
-                Some(Ok((path, packets))) => {
-                    let status = Status { running: false, file: path.display().to_string(), packets, max: packets };
-                    Ok(Reply::new(status, |status| {
-                        format!("Write {} packets to {}, and stop capture...", status.packets, status.file)
-                    }))
-                }
+        showing("pcap trace off", |dataplane| match dataplane.stop_capture() {
+            None => Err(CliError::new("no packet capture is running")),
+            Some(Err(error)) => Err(refused(error)),
+            Some(Ok((_, 0))) => Ok(Reply::new("No packets captured...", |text| (*text).to_owned())),
+            Some(Ok((path, packets))) => {
+                let status = Status { running: false, file: path.display().to_string(), packets, max: packets };
+                Ok(Reply::new(status, |status| {
+                    format!("Write {} packets to {}, and stop capture...", status.packets, status.file)
+                }))
             }
         })
         .help("End the capture"),
-        Command::new("pcap trace status", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("pcap trace status", |dataplane| {
             let status = dataplane.find_part::<Capture>().map(|capture| Status {
                 running: capture.running,
                 file: capture.path().display().to_string(),
@@ -69,7 +65,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     ]
 }
 
-fn begin(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn begin(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<(), CliError> {
     let mut filter = CaptureFilter {
         rx: false,
         tx: false,
@@ -113,6 +109,5 @@ fn begin(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErr
         return Err(CliError::new("a packet capture is running already: 'pcap trace off' ends it"));
     }
     let path = Path::new(DIRECTORY).join(file.unwrap_or_else(|| format!("{words}.pcap")));
-    dataplane.start_capture(&path, args.rights(), filter, max).map_err(refused)?;
-    Ok(Reply::empty())
+    dataplane.start_capture(&path, args.rights(), filter, max).map_err(refused)
 }

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use weft_background::Background;
-use weft_cli::Candidate;
-use weft_cli::{Args, CliError, Command, Reply, Turn};
+use weft_cli::{Args, Candidate, CliError, Command, Reply};
 use weft_control::{ChangeSet, Foundation};
 use weft_devices::pcap::PacketList;
 use weft_devices::pg::Pg;
@@ -16,7 +15,7 @@ use weft_devices::pg::{Mode, Parameters, PgId, StreamSpec, StreamStatus};
 use weft_engine::InterfaceIndex;
 
 use super::create::{create, delete};
-use super::{center, left, refused};
+use super::{center, doing, left, refused};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -32,11 +31,6 @@ struct Stream {
     worker: usize,
 }
 
-#[derive(Serialize)]
-struct Streams {
-    streams: Vec<Stream>,
-}
-
 pub fn commands() -> Vec<Command<Dataplane>> {
     let offer_streams = |dataplane: &Dataplane, words: &[&str]| match words {
         [] => dataplane.part::<Pg>().streams().map(|stream| Candidate::new(stream.name, "stream")).collect(),
@@ -46,41 +40,38 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         Command::new("packet-generator new", new)
             .synopsis("[{] name <name> [limit <n>] [rate <pps>] [size <a>-<b>] source <pgN>|interface <if>|node <node> data { ... }|pcap <file> [}]")
             .help("Describe a stream of packets, which enable-stream starts"),
-        Command::new("packet-generator enable-stream", |dataplane: &mut Dataplane, args| {
+        doing("packet-generator enable-stream", |dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
             args.finish()?;
             let (pg, control) = dataplane.part_and_control::<Pg>();
-            pg.enable(control.engine_mut(), name.as_deref()).map_err(refused)?;
-            Ok(Reply::empty())
+            pg.enable(control.engine_mut(), name.as_deref()).map_err(refused)
         })
         .synopsis("[<stream>]")
         .help("Start a stream, or all")
         .completer(offer_streams),
-        Command::new("packet-generator disable-stream", |dataplane: &mut Dataplane, args| {
+        doing("packet-generator disable-stream", |dataplane, args| {
             let name: Option<String> = args.optional("stream")?;
             args.finish()?;
             let (pg, control) = dataplane.part_and_control::<Pg>();
-            pg.disable(control.engine_mut(), name.as_deref()).map_err(refused)?;
-            Ok(Reply::empty())
+            pg.disable(control.engine_mut(), name.as_deref()).map_err(refused)
         })
         .synopsis("[<stream>]")
         .help("Stop a stream, or all")
         .completer(offer_streams),
-        Command::new("packet-generator delete", |dataplane: &mut Dataplane, args| {
+        doing("packet-generator delete", |dataplane, args| {
             let name = args.word("stream")?.to_owned();
             args.finish()?;
             let (pg, control) = dataplane.part_and_control::<Pg>();
-            pg.delete_stream(control.engine_mut(), &name).map_err(refused)?;
-            Ok(Reply::empty())
+            pg.delete_stream(control.engine_mut(), &name).map_err(refused)
         })
         .synopsis("<stream>")
         .help("Stop and forget a stream")
         .completer(offer_streams),
-        Command::new("packet-generator configure", configure)
+        doing("packet-generator configure", configure)
             .synopsis("<stream> [limit <n>] [rate <pps>] [size <a>-<b>] [buffer-size <bytes>]")
             .help("Change a stream; one that runs begins anew")
             .completer(offer_streams),
-        Command::new("packet-generator capture", capture)
+        doing("packet-generator capture", capture)
             .synopsis("<pgN> pcap <file> [count <packets>] [disable] | <pgN> disable")
             .help("Write what is sent to an interface of the packet generator into a file"),
         create("create packet-generator interface", create_interface)
@@ -95,8 +86,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             args.finish()?;
             let (pg, control) = dataplane.part_and_control::<Pg>();
             pg.poll(control.engine_mut());
-            let streams = pg.streams().map(view).collect();
-            Ok(Reply::new(Streams { streams }, render))
+            Ok(Reply::list("streams", pg.streams().map(view), render))
         })
         .help("Streams, and how far they are"),
     ]
@@ -111,15 +101,8 @@ fn new(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
         return Ok(Reply::empty());
     };
     let reading = Background::start(args.rights(), move || PacketList::read(&path)).map_err(refused)?;
-    let mut spec = Some(spec);
-    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| match reading.poll() {
-        Ok(None) => Turn::Waits,
-        Ok(Some(Ok(packets))) => Turn::Done(match spec.take() {
-            Some(spec) => add(dataplane, spec, Some(packets)).map(|()| Reply::empty()),
-            None => Ok(Reply::empty()),
-        }),
-        Ok(Some(Err(error))) => Turn::Done(Err(refused(error))),
-        Err(error) => Turn::Done(Err(refused(error))),
+    Ok(Reply::after(reading, move |dataplane: &mut Dataplane, packets| {
+        add(dataplane, spec, Some(packets?)).map(|()| Reply::empty())
     }))
 }
 
@@ -133,17 +116,16 @@ fn add(dataplane: &mut Dataplane, spec: StreamSpec, recorded: Option<PacketList>
     Ok(())
 }
 
-fn configure(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn configure(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<(), CliError> {
     let name = args.word("stream")?.to_owned();
     let text = if args.at_block() { args.block()?.rest() } else { args.rest() };
     args.finish()?;
     let changes: Parameters = text.parse().map_err(refused)?;
     let (pg, control) = dataplane.part_and_control::<Pg>();
-    pg.configure(control.engine_mut(), &name, changes).map_err(refused)?;
-    Ok(Reply::empty())
+    pg.configure(control.engine_mut(), &name, changes).map_err(refused)
 }
 
-fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<(), CliError> {
     let id: PgId = args.parse("packet-generator interface")?;
     let mut target = None;
     if !args.keyword("disable") {
@@ -159,8 +141,7 @@ fn capture(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
         Some((path, count)) => pg.capture_as(engine, id, (&path, args.rights()), count),
         None => pg.end_capture(engine, id),
     }
-    .map_err(refused)?;
-    Ok(Reply::empty())
+    .map_err(refused)
 }
 
 fn create_interface(
@@ -195,13 +176,13 @@ fn view(stream: StreamStatus) -> Stream {
     }
 }
 
-fn render(streams: &Streams) -> String {
-    if streams.streams.is_empty() {
+fn render(streams: &[Stream]) -> String {
+    if streams.is_empty() {
         return "no streams currently defined\n".into();
     }
     let header = [left("Name", 16), center("Enabled", 12), center("Count", 16)].concat();
     let mut text = format!("{header}Parameters\n");
-    for stream in &streams.streams {
+    for stream in streams {
         let enabled = if stream.enabled { "Yes" } else { "No" };
         let start = [left(&stream.name, 16), center(enabled, 12), center(stream.count, 16)].concat();
         text += &format!(

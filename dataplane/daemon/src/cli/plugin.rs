@@ -7,7 +7,8 @@ use weft_cli::{Args, Candidate, CliError, Command, Later, Reply};
 use weft_plugin_host::health::Mode;
 use weft_plugin_host::plugin::{Answer, CommandParts};
 
-use super::{left, refused, row};
+use super::table::{line, titles};
+use super::{Column, doing, refused, showing};
 use crate::plugins::Plugins;
 use crate::plugins::PluginsError;
 use crate::state::Dataplane;
@@ -18,11 +19,10 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         _ => Vec::new(),
     };
     let change = |path: &str, change: fn(&mut Dataplane, &str) -> Result<(), PluginsError>| {
-        Command::new(path, move |dataplane: &mut Dataplane, args: &mut Args<'_>| {
+        doing(path, move |dataplane, args| {
             let name = args.word("plugin")?.to_owned();
             args.finish()?;
-            change(dataplane, &name).map_err(refused)?;
-            Ok(Reply::empty())
+            change(dataplane, &name).map_err(refused)
         })
         .synopsis("<plugin>")
         .completer(name)
@@ -44,7 +44,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             .help("Let packets pass the nodes of a plugin again, also of one that has failed"),
         change("plugin disable", |dataplane, name| dataplane.switch_plugin(name, false))
             .help("Let packets go on without the nodes of a plugin, which stays loaded"),
-        Command::new("show plugins", show).help("Plugins, also those that could not be loaded, and why"),
+        showing("show plugins", show).help("Plugins, also those that could not be loaded, and why"),
     ]
 }
 
@@ -70,8 +70,7 @@ struct Views {
     plugins: Vec<View>,
 }
 
-fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    args.finish()?;
+fn show(dataplane: &mut Dataplane) -> Result<Reply, CliError> {
     dataplane.hear_plugins();
     let loaded = dataplane.part::<Plugins>().loaded().iter().map(|loaded| {
         let (plugin, library) = (loaded.plugin(), &loaded.plugin().library);
@@ -112,14 +111,18 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
     Ok(Reply::new(views, render))
 }
 
+const COLUMNS: &[Column<View>] = &[
+    Column::left("Plugin", 17, |plugin| plugin.name.clone()),
+    Column::left("Version", 12, |plugin| plugin.version.clone()),
+    Column::left("State", 10, |plugin| plugin.state.to_owned()),
+    Column::rest("Description", |plugin| plugin.summary.clone()),
+];
+
 fn render(views: &Views) -> String {
     let mut text = format!("Plugin path is: {}\n\n", views.path.join(":"));
-    let line = |name: &str, version: &str, state: &str, more: &str| {
-        row([left(name, 17), left(version, 12), left(state, 10), more.to_owned()])
-    };
-    text += &line("Plugin", "Version", "State", "Description");
+    text += &titles(COLUMNS);
     for view in &views.plugins {
-        text += &line(&view.name, &view.version, view.state, &view.summary);
+        text += &line(COLUMNS, view);
         if let Some(reason) = &view.reason {
             text += &format!("  {reason}\n");
         }

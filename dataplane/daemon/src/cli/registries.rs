@@ -5,7 +5,7 @@ use serde::Serialize;
 use weft_cli::{Candidate, Command, Reply};
 use weft_nodes::registries::PUNT_REASONS;
 
-use super::{left, row};
+use super::{Column, left, row, showing, tabled};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -16,10 +16,12 @@ struct Entry {
     owner: String,
 }
 
-#[derive(Serialize)]
-struct Registrations {
-    registrations: Vec<Entry>,
-}
+const COLUMNS: &[Column<Entry>] = &[
+    Column::left("Registry", 14, |entry| entry.registry.clone()),
+    Column::left("Entry", 40, |entry| entry.key.clone()),
+    Column::left("Node", 24, |entry| entry.node.clone()),
+    Column::left("Owner", 16, |entry| entry.owner.clone()),
+];
 
 #[derive(Serialize)]
 struct PuntReason {
@@ -27,11 +29,6 @@ struct PuntReason {
     text: String,
     /// Who gets such packets.
     to: String,
-}
-
-#[derive(Serialize)]
-struct PuntReasons {
-    reasons: Vec<PuntReason>,
 }
 
 /// Who gets punted packets that no node wants.
@@ -54,14 +51,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 node: entry.node.to_owned(),
                 owner: entry.owner.to_owned(),
             });
-            Ok(Reply::new(Registrations { registrations: registrations.collect() }, |shown| {
-                let mut out =
-                    row([left("Registry", 14), left("Entry", 40), left("Node", 24), left("Owner", 16)]);
-                for Entry { registry, key, node, owner } in &shown.registrations {
-                    out += &row([left(registry, 14), left(key, 40), left(node, 24), left(owner, 16)]);
-                }
-                out
-            }))
+            Ok(tabled("registrations", registrations, COLUMNS))
         })
         .synopsis("[<registry>]")
         .help("Which node handles which EtherType, IP protocol, UDP port or reason to punt")
@@ -69,8 +59,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             let names = dataplane.engine().registries().names();
             names.map(|name| Candidate::new(name, "")).collect()
         }),
-        Command::new("show punt reasons", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("show punt reasons", |dataplane| {
             let taken = dataplane.engine().registries().list().filter(|it| it.registry == PUNT_REASONS.name);
             let taken: Vec<_> = taken.map(|entry| (entry.key, entry.node)).collect();
             let nodes = dataplane.engine().graph().nodes();
@@ -84,14 +73,14 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 let to = taken.iter().find(|(key, _)| *key == reason).map_or(HOST, |(_, node)| *node);
                 PuntReason { to: to.to_owned(), text: text.to_owned(), reason }
             });
-            Ok(Reply::new(PuntReasons { reasons: reasons.collect() }, |shown| {
+            Ok(Reply::list("reasons", reasons, |reasons| {
                 let width = |cell: fn(&PuntReason) -> &str, title: &str| {
-                    let cells = shown.reasons.iter().map(|reason| cell(reason).len());
+                    let cells = reasons.iter().map(|reason| cell(reason).len());
                     cells.chain([title.len()]).max().unwrap_or_default() + 2
                 };
                 let (first, second) = (width(|it| &it.reason, "Reason"), width(|it| &it.to, "To"));
                 let mut out = row([left("Reason", first), left("To", second), "Text".to_owned()]);
-                for PuntReason { reason, text, to } in &shown.reasons {
+                for PuntReason { reason, text, to } in reasons {
                     out += &row([left(reason, first), left(to, second), text.clone()]);
                 }
                 out

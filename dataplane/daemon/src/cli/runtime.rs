@@ -6,7 +6,7 @@ use weft_cli::{Command, Reply};
 use weft_engine::ThreadIndex;
 use weft_engine::node::{Kind, Role};
 
-use super::{center, left, right, row, scientific};
+use super::{Column, center, centered, left, right, row, scientific, showing, table};
 use crate::baseline::Baselines;
 use crate::state::Dataplane;
 
@@ -54,22 +54,30 @@ struct Thread {
     system_calls: Vec<SystemCalls>,
 }
 
-#[derive(Serialize)]
-struct Runtime {
-    threads: Vec<Thread>,
-}
+const COLUMNS: &[Column<Node>] = &[
+    centered(Column::left("Name", 30, |node| node.name.clone())),
+    Column::center("State", 12, |node| node.state.to_owned()),
+    centered(Column::right("Calls", 16, |node| node.calls.to_string())),
+    centered(Column::right("Vectors", 16, |node| node.vectors.to_string())),
+    centered(Column::right("Suspends", 16, |node| node.suspends.to_string())),
+    centered(Column::right("Clocks", 16, |node| scientific(node.clocks_per_packet, 2))),
+    centered(Column::right("Vectors/Call", 16, |node| format!("{:.2}", node.vectors_per_call))),
+];
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
         Command::new("show runtime", |dataplane: &mut Dataplane, args| {
             let all = args.keyword("verbose");
             args.finish()?;
-            Ok(Reply::new(runtime(dataplane, all), render))
+            let workers = dataplane.plan().places().skip(1);
+            let threads = workers.map(|(index, _)| thread(dataplane, index, all));
+            Ok(Reply::list("threads", threads, |threads| {
+                threads.iter().map(render).collect::<Vec<_>>().join("---------------\n")
+            }))
         })
         .synopsis("[verbose]")
         .help("Calls, packets and clocks of each node; verbose: of nodes that never ran too"),
-        Command::new("clear runtime", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("clear runtime", |dataplane| {
             let threads = dataplane.plan().places().count() as u16;
             let (baselines, control) = dataplane.part_and_control::<Baselines>();
             baselines.clear_runtime(control.engine(), threads);
@@ -79,11 +87,6 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         })
         .help("Count the work of nodes from zero again"),
     ]
-}
-
-fn runtime(dataplane: &Dataplane, all: bool) -> Runtime {
-    let workers = dataplane.plan().places().skip(1);
-    Runtime { threads: workers.map(|(index, _)| thread(dataplane, index, all)).collect() }
 }
 
 fn thread(dataplane: &Dataplane, index: ThreadIndex, all: bool) -> Thread {
@@ -162,12 +165,7 @@ fn ratio(part: u64, of: u64) -> f64 {
     if of == 0 { 0.0 } else { part as f64 / of as f64 }
 }
 
-fn render(runtime: &Runtime) -> String {
-    let threads: Vec<String> = runtime.threads.iter().map(render_thread).collect();
-    threads.join("---------------\n")
-}
-
-fn render_thread(thread: &Thread) -> String {
+fn render(thread: &Thread) -> String {
     let mut text = format!("Thread {} {} (lcore {})\n", thread.id, thread.name, thread.core);
     text += &format!(
         "Time {:.1}, {:.0} sec internal node vector rate {:.2} loops/sec {:.2}\n",
@@ -181,26 +179,7 @@ fn render_thread(thread: &Thread) -> String {
         rate(thread.rate_drop),
         rate(thread.rate_punt)
     );
-    text += &row([
-        center("Name", 30),
-        center("State", 12),
-        center("Calls", 16),
-        center("Vectors", 16),
-        center("Suspends", 16),
-        center("Clocks", 16),
-        center("Vectors/Call", 16),
-    ]);
-    for node in &thread.nodes {
-        text += &row([
-            left(&node.name, 30),
-            center(node.state, 12),
-            right(node.calls, 16),
-            right(node.vectors, 16),
-            right(node.suspends, 16),
-            right(scientific(node.clocks_per_packet, 2), 16),
-            right(format!("{:.2}", node.vectors_per_call), 16),
-        ]);
-    }
+    text += &table(COLUMNS, &thread.nodes);
     for kernel in &thread.system_calls {
         text += &row([
             left(format!("{} system calls", kernel.node), 30),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use weft_cli::{CliError, Command, Reply, Turn};
 
+use super::doing;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -13,25 +14,25 @@ struct Said {
     text: String,
 }
 
+fn said(text: &str) -> Reply {
+    Reply::new(Said { text: text.to_owned() }, |said| format!("{}\n", said.text))
+}
+
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("echo", |_: &mut Dataplane, args| {
-            Ok(Reply::new(Said { text: args.rest().trim().to_owned() }, |said| format!("{}\n", said.text)))
-        })
-        .synopsis("<text>")
-        .help("Say the text: marks the parts of what a command file says"),
-        Command::new("comment", |_: &mut Dataplane, args| {
+        Command::new("echo", |_, args| Ok(said(args.rest().trim())))
+            .synopsis("<text>")
+            .help("Say the text: marks the parts of what a command file says"),
+        doing("comment", |_, args| {
             args.rest();
-            Ok(Reply::empty())
+            Ok(())
         })
         .synopsis("{ <text> }")
         .help("Nothing: a comment of VPP's command files"),
         Command::new("show bihash", |_: &mut Dataplane, args| {
             args.keyword("detail");
             args.finish()?;
-            let text =
-                "There are no bihash tables: routes and neighbours are in tables of their own.".to_owned();
-            Ok(Reply::new(Said { text }, |said| format!("{}\n", said.text)))
+            Ok(said("There are no bihash tables: routes and neighbours are in tables of their own."))
         })
         .synopsis("[detail]")
         .help("Says that there are none; scripts for VPP ask"),
@@ -54,7 +55,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         explained("set clock adjust", "<seconds>", CLOCK),
         explained("adjacency counters enable", "", ADJACENCIES),
         explained("adjacency counters disable", "", ADJACENCIES),
-        Command::new("set arp proxy", |_: &mut Dataplane, args| {
+        doing("set arp proxy", |_, args| {
             args.rest();
             Err(CliError::new(PROXY))
         })
@@ -74,7 +75,7 @@ const PROXY: &str = "there are no ranges of addresses: an interface with 'set in
 fn explained(path: &str, synopsis: &str, why: &'static str) -> Command<Dataplane> {
     Command::new(path, move |_: &mut Dataplane, args| {
         args.rest();
-        Ok(Reply::new(Said { text: why.to_owned() }, |said| format!("{}\n", said.text)))
+        Ok(said(why))
     })
     .synopsis(synopsis)
     .help("Changes nothing; scripts for VPP say it")

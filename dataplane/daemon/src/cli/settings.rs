@@ -7,15 +7,13 @@ use weft_control::settings::{ALL, Words};
 use weft_control::{ChangeSet, Grammar, Object, Setting, Value};
 use weft_engine::InterfaceIndex;
 
-use super::{change, interface_names, left, optional_interface, row};
+use super::{Column, change, interface_names, of_interfaces, tabled};
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     let set = ALL.iter().copied().flat_map(commands_of);
-    let show = Command::new("show settings", show)
-        .synopsis("[<interface>]")
-        .help("What is set, whose value is in force, and who has said another one, or the same, before")
-        .completer(|dataplane, words| if words.is_empty() { interface_names(dataplane) } else { Vec::new() });
+    let show = of_interfaces("show settings", |dataplane, only| Ok(show(dataplane, only)))
+        .help("What is set, whose value is in force, and who has said another one, or the same, before");
     set.chain([show]).collect()
 }
 
@@ -161,18 +159,24 @@ struct View {
     owners: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Views {
-    settings: Vec<View>,
-}
+const COLUMNS: &[Column<View>] = &[
+    Column::left("Interface", 20, |view| view.interface.clone().unwrap_or_else(|| "-".to_owned())),
+    Column::left("Setting", 26, |view| view.setting.to_owned()),
+    Column::left("Value", 24, |view| view.value.clone()),
+    Column::at_least("In force by", 24, |view| view.owners.last().map_or("-", String::as_str).to_owned()),
+    Column::rest("Also wanted by", |view| {
+        // Who has its way when that owner lets go comes first.
+        let others: Vec<&str> = view.owners.iter().rev().skip(1).map(String::as_str).collect();
+        others.join(", ")
+    }),
+];
 
-fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let only = optional_interface(args, dataplane)?;
+fn show(dataplane: &Dataplane, only: Option<InterfaceIndex>) -> Reply {
     let all = dataplane.settings().filter(|(_, index)| only.is_none() || *index == only);
     let mut settings: Vec<View> =
         all.filter_map(|(setting, index)| view(dataplane, setting, index)).collect();
     settings.sort_by(|a, b| a.interface.cmp(&b.interface));
-    Ok(Reply::new(Views { settings }, render))
+    tabled("settings", settings, COLUMNS)
 }
 
 fn view(dataplane: &Dataplane, setting: &'static Setting, index: Option<InterfaceIndex>) -> Option<View> {
@@ -184,21 +188,4 @@ fn view(dataplane: &Dataplane, setting: &'static Setting, index: Option<Interfac
         value: setting.grammar.text(&value, dataplane.interfaces()),
         owners: owners.iter().map(|owner| dataplane.owner_name(*owner)).collect(),
     })
-}
-
-fn render(views: &Views) -> String {
-    let line = |interface: &str, setting: &str, value: &str, owner: &str, others: &str| {
-        let cells = [left(interface, 20), left(setting, 26), left(value, 24), format!("{owner:24}")];
-        row(cells.into_iter().chain([others.to_owned()]))
-    };
-    let lines = views.settings.iter().map(|view| {
-        let (owner, others) = view.owners.split_last().map_or(("-", &[][..]), |(it, rest)| (it, rest));
-        // Who has its way when that owner lets go comes first.
-        let others: Vec<&str> = others.iter().rev().map(String::as_str).collect();
-        let interface = view.interface.as_deref().unwrap_or("-");
-        line(interface, view.setting, &view.value, owner, &others.join(", "))
-    });
-    std::iter::once(line("Interface", "Setting", "Value", "In force by", "Also wanted by"))
-        .chain(lines)
-        .collect()
 }

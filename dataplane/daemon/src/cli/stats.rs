@@ -4,6 +4,7 @@
 use serde::Serialize;
 use weft_cli::{Command, Reply};
 
+use super::showing;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -18,8 +19,7 @@ struct Segment {
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show statistics segment", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("show statistics segment", |dataplane| {
             let (stats, unix) = (&dataplane.engine().stats, &dataplane.config().unix);
             let segment = Segment {
                 socket: unix.in_runtime_dir(&dataplane.config().statseg.socket).display().to_string(),

@@ -2,11 +2,11 @@
 //! `show threads`.
 
 use serde::Serialize;
-use weft_cli::{Command, Reply};
+use weft_cli::Command;
 use weft_engine::ThreadIndex;
 use weft_engine::counters::WorkerColumn;
 
-use super::{left, right, row};
+use super::{Column, showing, tabled};
 use crate::config::cpu::{Priority, Scheduler};
 use crate::state::Dataplane;
 use crate::threads::WorkerThreads;
@@ -29,22 +29,35 @@ struct Thread {
     busy: f64,
 }
 
-#[derive(Serialize)]
-struct Threads {
-    threads: Vec<Thread>,
+impl Thread {
+    /// The main thread counts no turns: it sleeps until something happens.
+    fn of_worker(&self, value: String) -> String {
+        if self.id == 0 { "-".to_owned() } else { value }
+    }
 }
+
+const COLUMNS: &[Column<Thread>] = &[
+    Column::left("ID", 7, |thread| thread.id.to_string()),
+    Column::left("Name", 20, |thread| thread.name.clone()),
+    Column::left("Type", 12, |thread| thread.kind.to_owned()),
+    Column::left("LWP", 8, |thread| thread.lwp.to_string()),
+    Column::left("Sched Policy (Priority)", 25, |thread| thread.scheduler.clone()),
+    Column::left("lcore", 7, |thread| thread.core.to_string()),
+    Column::left("Socket", 7, |thread| thread.numa.to_string()),
+    Column::left("State", 10, |thread| thread.state.to_owned()),
+    Column::right("Loops", 14, |thread| thread.of_worker(thread.loops.to_string())),
+    Column::right("Sleeps", 12, |thread| thread.of_worker(thread.sleeps.to_string())),
+    Column::right("Busy %", 9, |thread| thread.of_worker(format!("{:.1}", thread.busy))),
+];
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show threads", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            Ok(Reply::new(threads(dataplane), render))
-        })
-        .help("Threads, their cores, and how much they have to do"),
+        showing("show threads", |dataplane| Ok(tabled("threads", threads(dataplane), COLUMNS)))
+            .help("Threads, their cores, and how much they have to do"),
     ]
 }
 
-fn threads(dataplane: &Dataplane) -> Threads {
+fn threads(dataplane: &Dataplane) -> Vec<Thread> {
     let main = nix::unistd::gettid().as_raw();
     let lwps: Vec<i32> = std::iter::once(main).chain(dataplane.part::<WorkerThreads>().lwps()).collect();
     let alive = dataplane.uptime().as_secs_f64() * dataplane.engine().clock.per_second();
@@ -65,7 +78,7 @@ fn threads(dataplane: &Dataplane) -> Threads {
             busy: (count(WorkerColumn::BusyClocks) as f64 / alive * 1000.0).round() / 10.0,
         }
     });
-    Threads { threads: threads.collect() }
+    threads.collect()
 }
 
 fn describe(scheduler: Scheduler) -> String {
@@ -76,38 +89,4 @@ fn describe(scheduler: Scheduler) -> String {
         Scheduler::Fifo(Priority(priority)) => format!("fifo ({priority})"),
         Scheduler::RoundRobin(Priority(priority)) => format!("rr ({priority})"),
     }
-}
-
-fn render(threads: &Threads) -> String {
-    let mut text = row([
-        left("ID", 7),
-        left("Name", 20),
-        left("Type", 12),
-        left("LWP", 8),
-        left("Sched Policy (Priority)", 25),
-        left("lcore", 7),
-        left("Socket", 7),
-        left("State", 10),
-        right("Loops", 14),
-        right("Sleeps", 12),
-        right("Busy %", 9),
-    ]);
-    for thread in &threads.threads {
-        // The main thread counts no turns: it sleeps until something happens.
-        let worker = |value: String| if thread.id == 0 { "-".to_owned() } else { value };
-        text += &row([
-            left(thread.id, 7),
-            left(&thread.name, 20),
-            left(thread.kind, 12),
-            left(thread.lwp, 8),
-            left(&thread.scheduler, 25),
-            left(thread.core, 7),
-            left(thread.numa, 7),
-            left(thread.state, 10),
-            right(worker(thread.loops.to_string()), 14),
-            right(worker(thread.sleeps.to_string()), 12),
-            right(worker(format!("{:.1}", thread.busy)), 9),
-        ]);
-    }
-    text
 }

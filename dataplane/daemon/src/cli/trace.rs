@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use weft_cli::Candidate;
-use weft_cli::{Args, CliError, Command, Reply};
+use weft_cli::{Args, Candidate, CliError, Command, Reply};
 use weft_engine::ThreadIndex;
 use weft_engine::node::Kind;
 use weft_engine::trace::{Names, TraceRecord};
 
-use super::refused;
+use super::{doing, refused, showing};
 use crate::plugins::Plugins;
 use crate::state::{Dataplane, NoAnswer};
 
@@ -54,14 +53,9 @@ struct Thread {
     packets: Vec<Packet>,
 }
 
-#[derive(Serialize)]
-struct Trace {
-    threads: Vec<Thread>,
-}
-
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("trace add", add)
+        doing("trace add", add)
             .synopsis("<node> [<packets>] [verbose]")
             .help("Trace the next packets that an input node brings in, on each worker; default 50")
             .completer(|dataplane, words| match words {
@@ -69,8 +63,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
                 _ => Vec::new(),
             }),
         Command::new("show trace", show).synopsis("[max <packets>]").help("The way of traced packets"),
-        Command::new("clear trace", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
+        showing("clear trace", |dataplane| {
             dataplane.engine_mut().post_all(|worker| worker.clear_trace());
             Ok(Reply::empty())
         })
@@ -83,7 +76,7 @@ fn inputs(dataplane: &Dataplane) -> impl Iterator<Item = &str> {
     nodes.filter(|(_, node)| node.spec.kind == Kind::Input).map(|(_, node)| node.name.as_str())
 }
 
-fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
+fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<(), CliError> {
     let node = super::node(args, dataplane)?;
     let number = args.take_if("number of packets", |word| word.parse().ok());
     let count = number.unwrap_or(SHOWN as u32);
@@ -94,7 +87,7 @@ fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError
     let _ = args.keyword("verbose");
     args.finish()?;
     dataplane.engine_mut().post_all(move |worker| worker.trace(node, count));
-    Ok(Reply::empty())
+    Ok(())
 }
 
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
@@ -105,7 +98,7 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
         packets.truncate(max);
         Thread { id: index.0, name: dataplane.plan().name(index).to_owned(), traced, packets }
     });
-    Ok(Reply::new(Trace { threads: threads.collect() }, render))
+    Ok(Reply::each("threads", threads, render))
 }
 
 /// The traced packets of each worker, in the order in which they came.
@@ -141,27 +134,17 @@ fn step(dataplane: &Dataplane, record: &TraceRecord) -> Step {
     }
 }
 
-fn render(trace: &Trace) -> String {
-    let mut text = String::new();
-    for thread in &trace.threads {
-        text += &format!(
-            "------------------- Start of thread {} {} -------------------\n",
-            thread.id, thread.name
-        );
-        if thread.packets.is_empty() {
-            text += "No packets in trace buffer\n";
-        }
-        for (number, packet) in (1..).zip(&thread.packets) {
-            text += &format!("Packet {number}\n\n");
-            text += &packet.text();
-            text.push('\n');
-        }
-        if thread.traced > thread.packets.len() {
-            text += &format!(
-                "Limiting display to {} packets. To display more specify max.\n",
-                thread.packets.len()
-            );
-        }
+fn render(thread: &Thread) -> String {
+    let Thread { id, name, traced, packets } = thread;
+    let mut text = format!("------------------- Start of thread {id} {name} -------------------\n");
+    if packets.is_empty() {
+        text += "No packets in trace buffer\n";
+    }
+    for (number, packet) in (1..).zip(packets) {
+        text += &format!("Packet {number}\n\n{}\n", packet.text());
+    }
+    if *traced > packets.len() {
+        text += &format!("Limiting display to {} packets. To display more specify max.\n", packets.len());
     }
     text
 }

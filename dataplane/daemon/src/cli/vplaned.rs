@@ -2,25 +2,25 @@
 //! `show vplaned [ignored]`: the session with the controller, and what it has brought.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 use weft_cli::{CliError, Command, Reply};
+use weft_vplaned::{session, store};
 
-use super::{left, row};
+use super::{Column, left, showing, table};
 use crate::state::Dataplane;
 use crate::vplaned::Vplaned;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     vec![
-        Command::new("show vplaned", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            Ok(Reply::new(Session::of(part(dataplane)?), render))
-        })
-        .help("Session with the vplaned controller: state, endpoints, counters"),
-        Command::new("show vplaned ignored", |dataplane: &mut Dataplane, args| {
-            args.finish()?;
-            Ok(Reply::new(LeftOut::of(part(dataplane)?), render_left_out))
+        showing("show vplaned", |dataplane| Ok(Reply::new(Session::of(part(dataplane)?), render)))
+            .help("Session with the vplaned controller: state, endpoints, counters"),
+        showing("show vplaned ignored", |dataplane| {
+            Ok(Reply::new(LeftOut::of(part(dataplane)?), |LeftOut { commands, topics }| {
+                table(COLUMNS, commands.iter().chain(topics))
+            }))
         })
         .help("Commands and topics of vplaned that had no effect"),
     ]
@@ -43,13 +43,8 @@ struct Session {
     sessions_lost: u64,
     handshakes_refused: u64,
     last_error: Option<String>,
-    sent: BTreeMap<&'static str, u64>,
-    received: BTreeMap<&'static str, u64>,
-    /// Publications by what became of them.
-    live: u64,
-    duplicates: u64,
-    malformed: u64,
-    unexpected: u64,
+    #[serde(flatten)]
+    messages: session::Counts,
     /// By the first word of the topic.
     topics: BTreeMap<String, u64>,
     commands_applied: u64,
@@ -58,13 +53,8 @@ struct Session {
     commands_ignored: BTreeMap<String, u64>,
     netlink_unreadable: u64,
     changes_failed: u64,
-    links: usize,
-    addresses: usize,
-    routes4: usize,
-    routes6: usize,
-    routes_waiting: usize,
-    neighbors: usize,
-    links_unsupported: BTreeMap<String, usize>,
+    #[serde(flatten)]
+    known: store::Counts,
     broker: Option<Broker>,
 }
 
@@ -90,7 +80,7 @@ struct Snapshot {
 
 impl Session {
     fn of(vplaned: &Vplaned) -> Session {
-        let (status, counts) = (&vplaned.status, vplaned.store().counts());
+        let status = &vplaned.status;
         let (commands_applied, commands_failed) = vplaned.commands();
         let snapshot = vplaned.snapshot.map(|snapshot| Snapshot {
             messages: snapshot.messages,
@@ -109,12 +99,7 @@ impl Session {
             sessions_lost: status.counts.lost,
             handshakes_refused: status.refused,
             last_error: vplaned.last_error.clone(),
-            sent: status.counts.sent.clone(),
-            received: status.counts.received.clone(),
-            live: status.counts.live,
-            duplicates: status.counts.duplicates,
-            malformed: status.counts.malformed,
-            unexpected: status.counts.unexpected,
+            messages: status.counts.clone(),
             topics: vplaned.topics.clone(),
             commands_applied,
             commands_failed,
@@ -124,17 +109,7 @@ impl Session {
             },
             netlink_unreadable: vplaned.unreadable,
             changes_failed: vplaned.failed_changes,
-            links: counts.links,
-            addresses: counts.addresses,
-            routes4: counts.routes4,
-            routes6: counts.routes6,
-            routes_waiting: counts.routes_waiting,
-            neighbors: counts.neighbors,
-            links_unsupported: counts
-                .links_unsupported
-                .into_iter()
-                .map(|(kind, links)| (kind.into_string(), links))
-                .collect(),
+            known: vplaned.store().counts(),
             broker: status.broker.clone().map(|(endpoint, counts)| Broker {
                 endpoint,
                 accepts: counts.accepts,
@@ -149,67 +124,59 @@ impl Session {
 }
 
 fn render(session: &Session) -> String {
-    let line = |label: &str, value: &dyn std::fmt::Display| format!("{}{value}\n", left(label, 20));
-    let counts = |counts: &mut dyn Iterator<Item = (&str, u64)>| {
-        let words: Vec<String> = counts.map(|(name, count)| format!("{name} {count}")).collect();
-        if words.is_empty() { "none".to_owned() } else { words.join(", ") }
-    };
-    let named =
-        |map: &BTreeMap<&'static str, u64>| counts(&mut map.iter().map(|(name, count)| (*name, *count)));
-    let mut text = line("State:", &session.state);
-    text += &line("Request endpoint:", &session.request);
-    text += &line("Publisher:", &session.publisher.as_deref().unwrap_or("not known"));
-    text += &line("Console:", &session.console.join(", "));
-    text += &line("Dataplane:", &format!("{} ({})", session.dataplane, session.uuid));
-    text += &line("Last sequence:", &session.sequence);
+    let mut text = String::new();
+    let mut line = |label: &str, value: &dyn Display| text += &format!("{}{value}\n", left(label, 20));
+    let Session { messages, known, .. } = session;
+    line("State:", &session.state);
+    line("Request endpoint:", &session.request);
+    line("Publisher:", &session.publisher.as_deref().unwrap_or("not known"));
+    line("Console:", &session.console.join(", "));
+    line("Dataplane:", &format!("{} ({})", session.dataplane, session.uuid));
+    line("Last sequence:", &session.sequence);
     if let Some(Snapshot { messages, milliseconds, .. }) = &session.snapshot {
-        text += &line("Snapshot:", &format!("{messages} messages in {milliseconds} ms"));
+        line("Snapshot:", &format!("{messages} messages in {milliseconds} ms"));
     }
-    text += &line("Sessions lost:", &session.sessions_lost);
-    text += &line("Refused handshakes:", &session.handshakes_refused);
-    text += &line("Sent:", &named(&session.sent));
-    text += &line("Received:", &named(&session.received));
-    let Session { live, duplicates, malformed, unexpected, .. } = session;
-    text += &line(
+    line("Sessions lost:", &session.sessions_lost);
+    line("Refused handshakes:", &session.handshakes_refused);
+    line("Sent:", &counted(&messages.sent));
+    line("Received:", &counted(&messages.received));
+    let session::Counts { live, duplicates, malformed, unexpected, .. } = messages;
+    line(
         "Messages:",
         &format!("live {live}, duplicates {duplicates}, malformed {malformed}, unexpected {unexpected}"),
     );
-    text +=
-        &line("Topics:", &counts(&mut session.topics.iter().map(|(name, count)| (name.as_str(), *count))));
-    text += &line(
-        "Commands:",
-        &format!("applied {}, failed {}", session.commands_applied, session.commands_failed),
-    );
-    let ignored = counts(&mut session.commands_ignored.iter().map(|(name, count)| (name.as_str(), *count)));
-    text += &line("Without effect:", &ignored);
-    let Session { links, addresses, routes4, routes6, routes_waiting, neighbors, .. } = session;
-    text += &line(
+    line("Topics:", &counted(&session.topics));
+    line("Commands:", &format!("applied {}, failed {}", session.commands_applied, session.commands_failed));
+    line("Without effect:", &counted(&session.commands_ignored));
+    let store::Counts { links, addresses, routes4, routes6, routes_waiting, neighbors, .. } = known;
+    line(
         "Known:",
         &format!(
             "links {links}, addresses {addresses}, IPv4 routes {routes4}, IPv6 routes {routes6}, waiting {routes_waiting}, \
              neighbours {neighbors}"
         ),
     );
-    let unsupported =
-        counts(&mut session.links_unsupported.iter().map(|(kind, links)| (kind.as_str(), *links as u64)));
-    text += &line("Links left alone:", &unsupported);
+    line("Links left alone:", &counted(&known.links_unsupported));
     if let Some(broker) = &session.broker {
         let Broker { endpoint, accepts, routes, burst_routes, burst_milliseconds, malformed, last_error } =
             broker;
         let error = last_error.as_deref().unwrap_or("none");
         let counts = format!("accepts {accepts}, routes {routes}, malformed {malformed}, last error {error}");
-        text += &line("Route broker:", &format!("{endpoint}: {counts}"));
+        line("Route broker:", &format!("{endpoint}: {counts}"));
         let rate = burst_routes * 1000 / burst_milliseconds.max(&1);
-        text += &line(
-            "Last burst:",
-            &format!("{burst_routes} routes in {burst_milliseconds} ms ({rate} routes/s)"),
-        );
+        line("Last burst:", &format!("{burst_routes} routes in {burst_milliseconds} ms ({rate} routes/s)"));
     }
-    text += &line(
+    line(
         "Failures:",
         &format!("netlink unreadable {}, changes {}", session.netlink_unreadable, session.changes_failed),
     );
-    text + &line("Last error:", &session.last_error.as_deref().unwrap_or("none"))
+    line("Last error:", &session.last_error.as_deref().unwrap_or("none"));
+    text
+}
+
+fn counted<K: Display, N: Display>(counts: &BTreeMap<K, N>) -> String {
+    let words: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 #[derive(Serialize)]
@@ -220,38 +187,38 @@ struct LeftOut {
 
 #[derive(Serialize)]
 struct Name {
+    #[serde(skip)]
+    kind: &'static str,
     name: String,
     count: u64,
     /// Leaving it out is fine for a router.
     harmless: bool,
 }
 
+const COLUMNS: &[Column<Name>] = &[
+    Column::left("Kind", 9, |it| it.kind.to_owned()),
+    Column::left("Name", 34, |it| it.name.clone()),
+    Column::left("Count", 12, |it| it.count.to_string()),
+    Column::rest("Meaning", |it| if it.harmless { "accepted, without effect" } else { "unknown" }.to_owned()),
+];
+
 impl LeftOut {
     fn of(vplaned: &Vplaned) -> LeftOut {
         let command = |(name, ignored): (&String, &weft_vplaned::commands::Ignored)| Name {
+            kind: "command",
             name: name.clone(),
             count: ignored.count,
             harmless: ignored.harmless,
         };
-        let topic =
-            |(name, count): (&String, &u64)| Name { name: name.clone(), count: *count, harmless: false };
+        let topic = |(name, count): (&String, &u64)| Name {
+            kind: "topic",
+            name: name.clone(),
+            count: *count,
+            harmless: false,
+        };
         LeftOut {
             commands: vplaned.ignored().iter().map(command).collect(),
             topics: vplaned.unknown.iter().map(topic).collect(),
         }
     }
-}
-
-fn render_left_out(left_out: &LeftOut) -> String {
-    let columns = |what: &str, name: &str, count: &str, why: &str| {
-        row([left(what, 9), left(name, 34), left(count, 12), why.to_owned()])
-    };
-    let mut text = columns("Kind", "Name", "Count", "Meaning");
-    for (what, names) in [("command", &left_out.commands), ("topic", &left_out.topics)] {
-        for Name { name, count, harmless } in names {
-            let meaning = if *harmless { "accepted, without effect" } else { "unknown" };
-            text += &columns(what, name, &count.to_string(), meaning);
-        }
-    }
-    text
 }

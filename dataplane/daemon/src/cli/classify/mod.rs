@@ -12,7 +12,7 @@ use serde::Serialize;
 use weft_background::{Background, file};
 use weft_classify::text;
 use weft_classify::{Direction, Exempt, RuleId, SetView};
-use weft_cli::{Args, Candidate, CliError, Command, Reply, Turn};
+use weft_cli::{Args, Candidate, CliError, Command, Reply};
 use weft_control::{ChangeSet, Object, Owner, Purpose, WantedRule};
 use weft_engine::InterfaceIndex;
 
@@ -99,18 +99,11 @@ fn replace(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliE
         dataplane.collect(|dataplane, collected| note_file(dataplane, collected, &set, &path, &lines))?;
         return Ok(Reply::empty());
     }
-    Ok(Reply::in_turns(move |dataplane: &mut Dataplane| {
-        let lines = match reading.poll() {
-            Ok(None) => return Turn::Waits,
-            Ok(Some(lines)) => lines.map_err(refused),
-            Err(error) => Err(refused(error)),
-        };
-        Turn::Done(lines.and_then(|lines| {
-            let mut changes = ChangeSet::new(Owner::CLI);
-            note_file(dataplane, &mut changes, &set, &path, &lines)?;
-            dataplane.change(&changes, Purpose::Make).map_err(refused)?;
-            Ok(Reply::empty())
-        }))
+    Ok(Reply::after(reading, move |dataplane: &mut Dataplane, lines| {
+        let mut changes = ChangeSet::new(Owner::CLI);
+        note_file(dataplane, &mut changes, &set, &path, &lines?)?;
+        dataplane.change(&changes, Purpose::Make).map_err(refused)?;
+        Ok(Reply::empty())
     }))
 }
 
@@ -194,11 +187,6 @@ struct Set {
 }
 
 #[derive(Serialize)]
-struct Sets {
-    sets: Vec<Set>,
-}
-
-#[derive(Serialize)]
 struct ShownRule {
     id: u32,
     priority: u32,
@@ -219,8 +207,8 @@ struct Rules {
 
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     if args.is_empty() {
-        let sets = dataplane.rule_sets().iter().map(|view| summary(dataplane, &view)).collect();
-        return Ok(Reply::new(Sets { sets }, |sets| sets.sets.iter().map(line).collect()));
+        let sets = dataplane.rule_sets().iter().map(|view| summary(dataplane, &view));
+        return Ok(Reply::each("sets", sets, line));
     }
     let name = known_set(dataplane, args)?;
     args.finish()?;

@@ -33,20 +33,10 @@ struct TableView {
 }
 
 #[derive(Serialize)]
-struct Tables {
-    tables: Vec<TableView>,
-}
-
-#[derive(Serialize)]
 struct Applied {
     interface: String,
     index: u32,
     table: u32,
-}
-
-#[derive(Serialize)]
-struct AllApplied {
-    interfaces: Vec<Applied>,
 }
 
 pub fn commands() -> Vec<Command<Dataplane>> {
@@ -72,8 +62,8 @@ fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliErro
         .part::<classify::Tables>()
         .iter()
         .filter(|(index, _)| only.is_none_or(|only| only == *index));
-    let tables = wanted.map(|(index, table)| view(dataplane, index, table)).collect();
-    Ok(Reply::new(Tables { tables }, move |tables| render(tables, verbose)))
+    let tables = wanted.map(|(index, table)| view(dataplane, index, table));
+    Ok(Reply::list("tables", tables, move |tables| render(tables, verbose)))
 }
 
 fn view(dataplane: &Dataplane, index: u32, table: &Table) -> TableView {
@@ -105,13 +95,13 @@ fn number(number: u32) -> i32 {
     number as i32
 }
 
-fn render(tables: &Tables, verbose: bool) -> String {
-    if tables.tables.is_empty() {
+fn render(tables: &[TableView], verbose: bool) -> String {
+    if tables.is_empty() {
         return "No classifier tables configured\n".into();
     }
     let header = ["TableIdx", "Sessions", "NextTbl", "NextNode"].map(|name| right(name, 10)).concat();
     let mut text = format!("\n{header}\n");
-    for table in &tables.tables {
+    for table in tables {
         text += &[
             right(table.index, 10),
             right(table.sessions.len(), 10),
@@ -146,15 +136,14 @@ fn applied(dataplane: &mut Dataplane, args: &mut Args<'_>, direction: Direction)
         Some(Applied { interface: interface.name.clone(), index: index.0, table })
     });
     let way = if direction == Direction::Input { "input" } else { "output" };
-    Ok(Reply::new(AllApplied { interfaces: all.collect() }, move |all| {
-        if all.interfaces.is_empty() {
+    Ok(Reply::list("interfaces", all, move |all| {
+        if all.is_empty() {
             return format!("No {way} ACL tables configured\n");
         }
         let row = |index: String, table: String, name: &str| {
             format!("{}{}\t\t{name}\n", right(index, 10), right(table, 20))
         };
-        let rows =
-            all.interfaces.iter().map(|it| row(it.index.to_string(), it.table.to_string(), &it.interface));
+        let rows = all.iter().map(|it| row(it.index.to_string(), it.table.to_string(), &it.interface));
         row("Intfc idx".into(), "Classify table".into(), "Interface name") + &rows.collect::<String>()
     }))
 }

@@ -160,11 +160,6 @@ struct AdjacencyView {
     text: String,
 }
 
-#[derive(Serialize)]
-struct AdjacencyViews {
-    adjacencies: Vec<AdjacencyView>,
-}
-
 /// `show adj`, of both families.
 pub fn adjacencies() -> Vec<Command<Dataplane>> {
     let show = |path: &str| {
@@ -192,8 +187,8 @@ fn show_adjacencies(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Re
     adjacencies.sort_by_key(|view| view.index);
     match (only, adjacencies.as_slice()) {
         (Some(only), []) => Err(args.reject(format!("there is no adjacency {only}"))),
-        _ => Ok(Reply::new(AdjacencyViews { adjacencies }, |views| {
-            views.adjacencies.iter().map(|view| format!("{} {}\n", view.index, view.text)).collect()
+        _ => Ok(Reply::each("adjacencies", adjacencies, |AdjacencyView { index, text }| {
+            format!("{index} {text}\n")
         })),
     }
 }

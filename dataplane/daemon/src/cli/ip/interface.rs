@@ -7,7 +7,7 @@ use ipnet::Ipv6Net;
 use serde::Serialize;
 use weft_cli::{Command, Reply};
 
-use super::super::{complete_interface, optional_interface};
+use super::super::{asked_for, of_interfaces};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -37,48 +37,29 @@ struct Advertisements {
     lifetime: u16,
 }
 
-#[derive(Serialize)]
-struct Views {
-    interfaces: Vec<View>,
-}
-
 pub fn commands() -> Vec<Command<Dataplane>> {
-    let show = Command::new("show ip6 interface", |dataplane: &mut Dataplane, args| {
-        let only = optional_interface(args, dataplane)?;
-        args.finish()?;
-        let wanted =
-            dataplane.interfaces().iter().filter(|(index, _)| only.is_none_or(|only| only == *index));
-        let enabled = wanted.filter(|(_, interface)| interface.ip6.is_enabled());
-        let mut interfaces: Vec<View> = enabled
-            .map(|(index, interface)| View {
-                name: interface.name.clone(),
-                admin_up: interface.admin_up,
-                link_local: interface.ip6.link_local,
-                addresses: interface.ip6.addresses.clone(),
-                unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
-                mtu: interface.mtu,
-                duplicates: dataplane
-                    .router()
-                    .duplicates()
-                    .filter(|(on, address, _)| *on == index && address.is_ipv6())
-                    .map(|(_, address, mac)| Duplicate { address, mac: mac.to_string() })
-                    .collect(),
-                router_advertisements: Some(interface.router_advertisement)
-                    .filter(|settings| settings.on)
-                    .map(|settings| Advertisements {
-                        interval: settings.interval,
-                        lifetime: settings.lifetime,
-                    }),
-            })
-            .collect();
-        interfaces.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Reply::new(Views { interfaces }, |views| views.interfaces.iter().map(View::render).collect()))
+    let show = of_interfaces("show ip6 interface", |dataplane, only| {
+        let enabled = asked_for(dataplane, only).into_iter().filter(|(_, it)| it.ip6.is_enabled());
+        let views = enabled.map(|(index, interface)| View {
+            name: interface.name.clone(),
+            admin_up: interface.admin_up,
+            link_local: interface.ip6.link_local,
+            addresses: interface.ip6.addresses.clone(),
+            unnumbered: interface.unnumbered.map(|lender| dataplane.interface_name(lender)),
+            mtu: interface.mtu,
+            duplicates: dataplane
+                .router()
+                .duplicates()
+                .filter(|(on, address, _)| *on == index && address.is_ipv6())
+                .map(|(_, address, mac)| Duplicate { address, mac: mac.to_string() })
+                .collect(),
+            router_advertisements: Some(interface.router_advertisement)
+                .filter(|settings| settings.on)
+                .map(|settings| Advertisements { interval: settings.interval, lifetime: settings.lifetime }),
+        });
+        Ok(Reply::each("interfaces", views, View::render))
     });
-    vec![
-        complete_interface(show, &[])
-            .synopsis("[<interface>]")
-            .help("Interfaces on which IPv6 is enabled, with their addresses"),
-    ]
+    vec![show.help("Interfaces on which IPv6 is enabled, with their addresses")]
 }
 
 impl View {

@@ -2,8 +2,9 @@
 //! `show ip multipath`: which flows take which path of a route.
 
 use serde::Serialize;
-use weft_cli::{Args, CliError, Command, Reply};
+use weft_cli::{Command, Reply};
 
+use super::super::showing;
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -12,11 +13,9 @@ struct View {
 }
 
 pub fn commands() -> Vec<Command<Dataplane>> {
-    vec![Command::new("show ip multipath", show).help("How flows are given to the paths of a route")]
-}
-
-fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    args.finish()?;
-    let mode = dataplane.router().objects().load_balances.multipath().to_string();
-    Ok(Reply::new(View { mode }, |view| format!("{}\n", view.mode)))
+    let show = showing("show ip multipath", |dataplane| {
+        let mode = dataplane.router().objects().load_balances.multipath().to_string();
+        Ok(Reply::new(View { mode }, |view| format!("{}\n", view.mode)))
+    });
+    vec![show.help("How flows are given to the paths of a route")]
 }

@@ -12,7 +12,7 @@ use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::IpVersion;
 use weft_nodes::neighbor::{NeighborError, NeighborState};
 
-use super::super::{center, complete_interface, interface, optional_interface, refused, right, row};
+use super::super::{Column, centered, complete_interface, interface, of_interfaces, refused, table};
 use crate::state::Dataplane;
 
 #[derive(Serialize)]
@@ -27,10 +27,13 @@ struct View {
     interface: String,
 }
 
-#[derive(Serialize)]
-struct Views {
-    neighbors: Vec<View>,
-}
+const COLUMNS: &[Column<View>] = &[
+    centered(Column::right("Age", 12, |view| format!("{:.4}", view.age))),
+    Column::center("IP", 40, |view| view.address.to_string()),
+    Column::center("Flags", 6, |view| view.flags.to_owned()),
+    Column::center("Ethernet", 20, |view| view.mac.clone().unwrap_or_else(|| "-".to_owned())),
+    Column::rest("        Interface", |view| view.interface.clone()),
+];
 
 pub fn commands() -> Vec<Command<Dataplane>> {
     let add = |path: &str| {
@@ -50,14 +53,14 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         .help("Forget a neighbour, learned or configured")
     };
     let flush = |path: &str| {
-        complete_interface(Command::new(path, clear), &[])
-            .synopsis("[<interface>]")
-            .help("Forget the learned neighbours of an interface, or of all")
+        of_interfaces(path, |dataplane, only| {
+            dataplane.forget_learned(|it| only.is_none_or(|only| only == it.interface));
+            Ok(Reply::empty())
+        })
+        .help("Forget the learned neighbours of an interface, or of all")
     };
     let neighbors = |path: &str, only: Option<IpVersion>| {
-        complete_interface(Command::new(path, move |dataplane, args| show(dataplane, args, only)), &[])
-            .synopsis("[<interface>]")
-            .help("Neighbours by address")
+        of_interfaces(path, move |dataplane, on| Ok(show(dataplane, on, only))).help("Neighbours by address")
     };
     vec![
         add("set ip neighbor"),
@@ -224,18 +227,7 @@ fn following(first: MacAddr, step: u32) -> MacAddr {
     MacAddr([a, b, c, d, e, f])
 }
 
-fn clear(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    let only = optional_interface(args, dataplane)?;
-    dataplane.forget_learned(|it| only.is_none_or(|only| only == it.interface));
-    Ok(Reply::empty())
-}
-
-fn show(
-    dataplane: &mut Dataplane,
-    args: &mut Args<'_>,
-    version: Option<IpVersion>,
-) -> Result<Reply, CliError> {
-    let only = optional_interface(args, dataplane)?;
+fn show(dataplane: &Dataplane, only: Option<InterfaceIndex>, version: Option<IpVersion>) -> Reply {
     let now = dataplane.router().now();
     let neighbors = dataplane
         .router()
@@ -259,25 +251,9 @@ fn show(
                 mac: neighbor.state.mac().map(|mac| mac.to_string()),
                 interface: dataplane.interface_name(neighbor.interface),
             }
-        })
-        .collect();
-    Ok(Reply::new(Views { neighbors }, render))
-}
-
-fn render(views: &Views) -> String {
-    if views.neighbors.is_empty() {
-        return String::new();
-    }
-    let header = [center("Age", 12), center("IP", 40), center("Flags", 6), center("Ethernet", 20)];
-    let mut out = row(header.into_iter().chain([center("Interface", 24)]));
-    for view in &views.neighbors {
-        out += &row([
-            right(format!("{:.4}", view.age), 12),
-            center(view.address, 40),
-            center(view.flags, 6),
-            center(view.mac.as_deref().unwrap_or("-"), 20),
-            view.interface.clone(),
-        ]);
-    }
-    out
+        });
+    Reply::list("neighbors", neighbors, |views| match views {
+        [] => String::new(),
+        views => table(COLUMNS, views),
+    })
 }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
 
-use super::super::{change, refused};
+use super::super::{change, refused, showing};
 
 use crate::state::Dataplane;
 use weft_control::{ChangeSet, Configured};
@@ -19,24 +19,18 @@ struct View {
     path_lists: usize,
 }
 
-#[derive(Serialize)]
-struct Views {
-    tables: Vec<View>,
-}
-
 pub fn commands<F: Configured>() -> Vec<Command<Dataplane>> {
     let (ip, family) = (F::COMMAND, F::NAME);
+    let add = |path: String| {
+        change(path, add::<F>).synopsis("<table> [name <name>]").help(format!("Add an {family} table (VRF)"))
+    };
     vec![
-        change(format!("{ip} table"), add::<F>)
-            .synopsis("<table> [name <name>]")
-            .help(format!("Add an {family} table (VRF)")),
-        change(format!("{ip} table add"), add::<F>)
-            .synopsis("<table> [name <name>]")
-            .help(format!("Add an {family} table (VRF)")),
+        add(format!("{ip} table")),
+        add(format!("{ip} table add")),
         change(format!("{ip} table del"), del::<F>)
             .synopsis("<table>")
             .help(format!("Delete an {family} table with its routes")),
-        Command::new(format!("show {ip} table"), show::<F>).help(format!("List {family} tables")),
+        showing(format!("show {ip} table"), show::<F>).help(format!("List {family} tables")),
     ]
 }
 
@@ -65,30 +59,18 @@ fn del<F: Configured>(
     changes.delete_table::<F>(dataplane, id).map_err(refused)
 }
 
-fn show<F: Configured>(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
-    args.finish()?;
-    let tables = dataplane
-        .router()
-        .tables::<F>()
-        .map(|(index, table)| View {
-            table: table.id,
-            index: index.0,
-            name: table.name.clone(),
-            prefixes: table.rib.len(),
-            installed: table.rib.installed(),
-            path_lists: table.rib.path_lists(),
-        })
-        .collect();
-    Ok(Reply::new(Views { tables }, |views| {
-        views
-            .tables
-            .iter()
-            .map(|view| {
-                format!(
-                    "[{}] table_id:{} {}: {} prefixes, {} installed, {} path lists\n",
-                    view.index, view.table, view.name, view.prefixes, view.installed, view.path_lists
-                )
-            })
-            .collect()
+fn show<F: Configured>(dataplane: &mut Dataplane) -> Result<Reply, CliError> {
+    let tables = dataplane.router().tables::<F>().map(|(index, table)| View {
+        table: table.id,
+        index: index.0,
+        name: table.name.clone(),
+        prefixes: table.rib.len(),
+        installed: table.rib.installed(),
+        path_lists: table.rib.path_lists(),
+    });
+    Ok(Reply::each("tables", tables, |View { table, index, name, prefixes, installed, path_lists }| {
+        format!(
+            "[{index}] table_id:{table} {name}: {prefixes} prefixes, {installed} installed, {path_lists} path lists\n"
+        )
     }))
 }
