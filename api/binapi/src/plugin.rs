@@ -10,14 +10,14 @@ use crate::codec::Reader;
 use crate::message::{Dump, Event, Message, Reply, Request};
 use crate::retval::Retval;
 
-/// Answers requests of one type.
-pub fn request<P: Plugin, M: Request>(
-    run: impl Fn(&mut P, &mut Main<'_>, Client<'_>, M) -> Result<M::Reply, Retval> + 'static,
+/// Answers requests of one type; `()` is the reply that says nothing but that it is done.
+pub fn request<P: Plugin, M: Request, R: Into<M::Reply>>(
+    run: impl Fn(&mut P, &mut Main<'_>, Client<'_>, M) -> Result<R, Retval> + 'static,
 ) -> ApiMessage<P> {
     ApiMessage::request(M::INFO.name, move |plugin, main, client, body| {
         let message = take(body).ok_or(ApiError(Retval::INVALID_VALUE.get()))?;
         let reply = run(plugin, main, client, message);
-        let reply = reply.unwrap_or_else(|retval| M::Reply::failure(retval.get()));
+        let reply = reply.map_or_else(|retval| M::Reply::failure(retval.get()), Into::into);
         put(&reply).ok_or(ApiError(Retval::LIMIT_EXCEEDED.get()))
     })
 }

@@ -325,6 +325,12 @@ impl Generator<'_> {
                     line!(self, "{}: {value},", field.name.text);
                 }
                 line!(self, "..Self::default() }} }} }}");
+                if let [_] = body {
+                    line!(
+                        self,
+                        "impl From<()> for {name} {{ fn from(_: ()) -> Self {{ Self::default() }} }}"
+                    );
+                }
             }
             None => {
                 line!(self, "fn retval(&self) -> i32 {{ 0 }}");

@@ -7,9 +7,9 @@ use tracing::{debug, info};
 
 use crate::api::memclnt::{
     ApiVersions, ApiVersionsReply, ControlPing, ControlPingReply, GetApiJson, GetApiJsonReply, GetFirstMsgId,
-    GetFirstMsgIdReply, MemclntCreate, MemclntCreateReply, MemclntKeepalive, MemclntKeepaliveReply,
-    MemclntReadTimeout, MemclntRxThreadSuspend, RxThreadExit, SockclntCreate, SockclntCreateReply,
-    SockclntDelete, SockclntDeleteReply, TracePluginMsgIds,
+    GetFirstMsgIdReply, MemclntCreate, MemclntCreateReply, MemclntKeepalive, MemclntReadTimeout,
+    MemclntRxThreadSuspend, RxThreadExit, SockclntCreate, SockclntCreateReply, SockclntDelete,
+    SockclntDeleteReply, TracePluginMsgIds,
 };
 use crate::api::vlib::{
     CliInband, CliInbandReply, GetF64EndianValue, GetF64EndianValueReply, GetF64IncrementByOne,
@@ -111,7 +111,7 @@ pub(super) fn connection<S: Transactional>(registry: &mut Registry<S>) {
         let client_index = session.index.0;
         Ok(ControlPingReply { retval: 0, client_index, vpe_pid: std::process::id() })
     });
-    registry.query(|_, _, MemclntKeepalive {}| Ok(MemclntKeepaliveReply { retval: 0 }));
+    registry.query(|_, _, MemclntKeepalive {}| Ok(()));
     registry.query(|_, session, GetFirstMsgId { name }| {
         let first = name.get().and_then(|name| session.table.first_id(name));
         match first {

@@ -214,10 +214,4 @@ impl Clients {
     pub fn is_own(&self, message: &str) -> bool {
         self.0.table.is_own(message)
     }
-
-    /// Cuts a client off. Says whether it was connected.
-    pub fn disconnect(&self, id: SessionId) -> bool {
-        let sessions = self.0.sessions.borrow();
-        sessions.get(&id).inspect(|session| session.cut.notify_one()).is_some()
-    }
 }

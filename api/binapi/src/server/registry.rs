@@ -262,38 +262,50 @@ impl<S: Transactional> Registry<S> {
         registry
     }
 
-    /// Answers from what is there, changing nothing.
-    pub fn query<M: Request>(
+    /// Answers from what is there, changing nothing. A handler whose reply says nothing but that it is done returns `()`.
+    pub fn query<M: Request, R: Into<M::Reply>>(
         &mut self,
-        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<R, Retval> + 'static,
     ) {
         let answer = self.answer(handler);
         self.put::<M>(Handler::Query(answer));
     }
 
     /// Does something that cannot be part of a batch.
-    pub fn command<M: Request>(
+    pub fn command<M: Request, R: Into<M::Reply>>(
         &mut self,
-        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<R, Retval> + 'static,
     ) {
         let answer = self.answer(handler);
         self.put::<M>(Handler::Command(answer));
     }
 
-    /// Changes the state by a transaction. The handler notes what is to be done, and returns what makes the reply once
-    /// that is done; or it fails, and has noted nothing.
-    pub fn change<M: Request, D: FnOnce(&mut S) -> M::Reply>(
+    /// Changes the state by a transaction. The handler notes what is to be done, and returns the reply: so what is created can be
+    /// named in the messages that follow in a batch. Or it fails, and has noted nothing.
+    pub fn change<M: Request, R: Into<M::Reply> + 'static>(
         &mut self,
-        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<D, Retval> + 'static,
+        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<R, Retval> + 'static,
     ) {
-        self.change_as(handler, |_, _, retval| Err(retval));
+        self.put_change(handler, Into::into, |_, reply| reply.into(), |_, _, retval| Err(retval));
     }
 
-    /// The same, by the habits of VPP: `habit` says what is answered to a change that was refused by itself. In a batch,
-    /// which VPP does not have, a refusal is one.
+    /// The same for a reply that is known when the change is made, which the function makes that the handler returns; and by the
+    /// habits of VPP: `habit` says what is answered to a change that was refused by itself. In a batch, which VPP does not have, a
+    /// refusal is one, and the reply says nothing else.
     pub fn change_as<M: Request, D: FnOnce(&mut S) -> M::Reply>(
         &mut self,
         handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<D, Retval> + 'static,
+        habit: impl Fn(&S, &M, Retval) -> Result<(), Retval> + 'static,
+    ) {
+        self.put_change(handler, |_| M::Reply::failure(0), |state, done| done(state), habit);
+    }
+
+    /// `kept` makes the reply in a batch of what the handler returns, `made` that of a change by itself.
+    fn put_change<M: Request, K>(
+        &mut self,
+        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<K, Retval> + 'static,
+        kept: impl Fn(K) -> M::Reply + 'static,
+        made: impl Fn(&mut S, K) -> M::Reply + 'static,
         habit: impl Fn(&S, &M, Retval) -> Result<(), Retval> + 'static,
     ) {
         let reply_id = self.table.id(M::Reply::INFO.name);
@@ -303,41 +315,8 @@ impl<S: Transactional> Registry<S> {
             move |state, transaction, session, question| {
                 let context = question.envelope.context;
                 let noted = handler(state, transaction, session, question.decode()?);
-                Ok(noted.map(|_| {
-                    let kept: Kept =
-                        Box::new(move |session| session.reply(reply_id, context, &M::Reply::failure(0)));
-                    kept
-                }))
-            }
-        });
-        let alone = self.answer(move |state: &mut S, session: &Rc<Session>, message: M| {
-            let mut transaction = state.begin(session);
-            let done = handler(state, &mut transaction, session, message.clone()).and_then(|done| {
-                let made = state.commit(&transaction, Purpose::Make);
-                made.map(|()| done).map_err(|refused| refused.retval)
-            });
-            match done {
-                Ok(done) => Ok(done(state)),
-                Err(retval) => habit(state, &message, retval).map(|()| M::Reply::failure(0)),
-            }
-        });
-        self.put::<M>(Handler::Change(Change { alone, note }));
-    }
-
-    /// Creates something by a transaction: the reply is known when that is noted, and a client can name what is created in the
-    /// messages that follow in a batch. The handler returns the reply; or it fails, and has noted nothing.
-    pub fn creation<M: Request>(
-        &mut self,
-        handler: impl Fn(&mut S, &mut S::Transaction, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
-    ) {
-        let reply_id = self.table.id(M::Reply::INFO.name);
-        let handler = Rc::new(handler);
-        let note: Note<S> = Box::new({
-            let handler = Rc::clone(&handler);
-            move |state, transaction, session, question| {
-                let context = question.envelope.context;
-                let reply = handler(state, transaction, session, question.decode()?);
-                Ok(reply.map(|reply| {
+                Ok(noted.map(|noted| {
+                    let reply = kept(noted);
                     let kept: Kept = Box::new(move |session| session.reply(reply_id, context, &reply));
                     kept
                 }))
@@ -345,9 +324,14 @@ impl<S: Transactional> Registry<S> {
         });
         let alone = self.answer(move |state: &mut S, session: &Rc<Session>, message: M| {
             let mut transaction = state.begin(session);
-            let reply = handler(state, &mut transaction, session, message)?;
-            let made = state.commit(&transaction, Purpose::Make);
-            made.map(|()| reply).map_err(|refused| refused.retval)
+            let noted = handler(state, &mut transaction, session, message.clone()).and_then(|noted| {
+                let committed = state.commit(&transaction, Purpose::Make);
+                committed.map(|()| noted).map_err(|refused| refused.retval)
+            });
+            match noted {
+                Ok(noted) => Ok(made(state, noted)),
+                Err(retval) => habit(state, &message, retval).map(|()| M::Reply::failure(0)),
+            }
         });
         self.put::<M>(Handler::Change(Change { alone, note }));
     }
@@ -463,14 +447,14 @@ impl<S: Transactional> Registry<S> {
         self.handlers.lost.push(Box::new(handler));
     }
 
-    fn answer<M: Request>(
+    fn answer<M: Request, R: Into<M::Reply>>(
         &self,
-        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<M::Reply, Retval> + 'static,
+        handler: impl Fn(&mut S, &Rc<Session>, M) -> Result<R, Retval> + 'static,
     ) -> Answer<S> {
         let reply_id = self.table.id(M::Reply::INFO.name);
         Box::new(move |state, session, question| {
             let reply = handler(state, session, question.decode()?);
-            let reply = reply.unwrap_or_else(|retval| M::Reply::failure(retval.get()));
+            let reply = reply.map_or_else(|retval| M::Reply::failure(retval.get()), Into::into);
             session.reply(reply_id, question.envelope.context, &reply);
             Ok(())
         })

@@ -146,17 +146,23 @@ fn registry() -> Registry<Toy> {
         toy.interfaces.insert(index, IfStatusFlags(0));
         Ok(CreateLoopbackReply { retval: 0, sw_if_index: InterfaceIndex(index) })
     });
-    registry.change(|_, wishes: &mut Vec<Wish>, _, SwInterfaceSetFlags { sw_if_index, flags }| {
-        wishes.push(Wish::Flags(sw_if_index.0, flags));
-        Ok(move |toy: &mut Toy| {
-            toy.announce(sw_if_index, flags);
-            SwInterfaceSetFlagsReply { retval: 0 }
-        })
-    });
-    registry.change(|_, wishes: &mut Vec<Wish>, _, message: IpRouteAddDel| {
-        wishes.push(route(&message)?);
-        Ok(|_: &mut Toy| IpRouteAddDelReply { retval: 0, stats_index: 7 })
-    });
+    registry.change_as(
+        |_, wishes: &mut Vec<Wish>, _, SwInterfaceSetFlags { sw_if_index, flags }| {
+            wishes.push(Wish::Flags(sw_if_index.0, flags));
+            Ok(move |toy: &mut Toy| {
+                toy.announce(sw_if_index, flags);
+                SwInterfaceSetFlagsReply { retval: 0 }
+            })
+        },
+        |_, _, retval| Err(retval),
+    );
+    registry.change_as(
+        |_, wishes: &mut Vec<Wish>, _, message: IpRouteAddDel| {
+            wishes.push(route(&message)?);
+            Ok(|_: &mut Toy| IpRouteAddDelReply { retval: 0, stats_index: 7 })
+        },
+        |_, _, retval| Err(retval),
+    );
     registry.dump(|_, _, SwInterfaceDump { sw_if_index, .. }| {
         let mut next = match sw_if_index.0 {
             0 | u32::MAX => 0,

@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use weft_binapi::Retval;
-use weft_binapi::api::af_xdp::{AfXdpCreateV3, AfXdpCreateV3Reply, AfXdpDelete, AfXdpDeleteReply, AfXdpMode};
+use weft_binapi::api::af_xdp::{AfXdpCreateV3, AfXdpCreateV3Reply, AfXdpDelete, AfXdpMode};
 use weft_binapi::server::Registry;
 use weft_control::ChangeSet;
 use weft_devices::af_xdp::device::AF_XDP;
@@ -18,13 +18,12 @@ use crate::state::Dataplane;
 const ALL_QUEUES: u16 = u16::MAX;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.creation(|dataplane, changes, _, message: AfXdpCreateV3| {
+    registry.change(|dataplane, changes, _, message: AfXdpCreateV3| {
         let port = port(dataplane, changes, &message)?;
         Ok(AfXdpCreateV3Reply { retval: 0, sw_if_index: create(dataplane, changes, port)? })
     });
     registry.change(|dataplane, changes, _, AfXdpDelete { sw_if_index }| {
-        delete(dataplane, changes, sw_if_index, &AF_XDP)?;
-        Ok(|_: &mut _| AfXdpDeleteReply { retval: 0 })
+        delete(dataplane, changes, sw_if_index, &AF_XDP)
     });
 }
 

@@ -8,10 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use weft_binapi::Retval;
-use weft_binapi::api::weft_resync::{
-    WeftResyncAbort, WeftResyncAbortReply, WeftResyncBegin, WeftResyncBeginReply, WeftResyncEnd,
-    WeftResyncEndReply,
-};
+use weft_binapi::api::weft_resync::{WeftResyncAbort, WeftResyncBegin, WeftResyncEnd, WeftResyncEndReply};
 use weft_binapi::server::{Registry, Session, SessionId};
 use weft_control::Configured;
 use weft_engine::Lease;
@@ -46,7 +43,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         }
         resyncing.insert(session.id());
         dataplane.begin_resync(owner);
-        Ok(WeftResyncBeginReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, session, WeftResyncEnd {}| {
         if !dataplane.part_mut::<Agents>().resyncing.remove(&session.id()) {
@@ -57,7 +54,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(WeftResyncEndReply { retval: 0, removed: u32::try_from(removed).unwrap_or(u32::MAX) })
     });
     registry.command(|dataplane, session, WeftResyncAbort {}| match dataplane.give_up_resync(session) {
-        true => Ok(WeftResyncAbortReply { retval: 0 }),
+        true => Ok(()),
         false => Err(Retval::NO_SUCH_ENTRY),
     });
     registry.on_lost(|dataplane, session| {

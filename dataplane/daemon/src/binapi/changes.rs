@@ -2,7 +2,7 @@
 //! Changes that clients want, by themselves or in batches: each is a change set of the agent that the client is.
 
 use weft_binapi::Retval;
-use weft_binapi::api::weft_change::{WeftChange, WeftChangeReply};
+use weft_binapi::api::weft_change::WeftChange;
 use weft_binapi::server::{Purpose, Refused, Registry, Session, Transactional};
 use weft_control::ChangeSet;
 
@@ -22,7 +22,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             tracing::info!("API: {command:?}: {error}");
             Retval::INVALID_VALUE
         })?;
-        Ok(|_: &mut _| WeftChangeReply { retval: 0 })
+        Ok(())
     });
 }
 

@@ -2,9 +2,7 @@
 //! `feature`: features on arcs, per interface.
 
 use weft_binapi::Retval;
-use weft_binapi::api::feature::{
-    FeatureEnableDisable, FeatureEnableDisableReply, FeatureIsEnabled, FeatureIsEnabledReply,
-};
+use weft_binapi::api::feature::{FeatureEnableDisable, FeatureIsEnabled, FeatureIsEnabledReply};
 use weft_binapi::server::Registry;
 use weft_control::Object;
 
@@ -22,7 +20,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
                 changes.delete(Object::Feature { interface, arc, feature });
             }
         }
-        Ok(|_: &mut _| FeatureEnableDisableReply { retval: 0 })
+        Ok(())
     });
     registry.query(|dataplane, _, message: FeatureIsEnabled| {
         let index = dataplane.api_interface(message.sw_if_index)?;

@@ -4,14 +4,11 @@
 //! interfaces (RFC 4389), so there are no single addresses to answer for.
 
 use weft_binapi::Retval;
-use weft_binapi::api::ip6_nd::{
-    Ip6ndProxyEnableDisable, Ip6ndProxyEnableDisableReply, SwInterfaceIp6ndRaConfig,
-    SwInterfaceIp6ndRaConfigReply,
-};
+use weft_binapi::api::ip6_nd::{Ip6ndProxyEnableDisable, SwInterfaceIp6ndRaConfig};
 use weft_binapi::server::Registry;
 use weft_control::{Object, Value, settings};
 
-use super::changing;
+use super::{changing, set};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -36,11 +33,9 @@ pub fn register(registry: &mut Registry<Dataplane>) {
                 (true, true) => changes.release(Object::Setting(setting, Some(index))),
             }
         }
-        Ok(|_: &mut _| SwInterfaceIp6ndRaConfigReply { retval: 0 })
+        Ok(())
     });
     registry.change(|dataplane, changes, _, Ip6ndProxyEnableDisable { sw_if_index, is_enable }| {
-        let index = changing(dataplane, changes, sw_if_index)?;
-        changes.set(&settings::PROXY_ND, index, Value::Switch(is_enable));
-        Ok(|_: &mut _| Ip6ndProxyEnableDisableReply { retval: 0 })
+        set(dataplane, changes, sw_if_index, &settings::PROXY_ND, Value::Switch(is_enable))
     });
 }

@@ -12,10 +12,9 @@ use weft_binapi::api::ethernet_types::MacAddress;
 use weft_binapi::api::interface_types;
 use weft_binapi::api::ip_neighbor::{
     IpNeighbor, IpNeighborAddDel, IpNeighborAddDelReply, IpNeighborConfig, IpNeighborConfigGet,
-    IpNeighborConfigGetReply, IpNeighborConfigReply, IpNeighborDetails, IpNeighborDump, IpNeighborEvent,
-    IpNeighborEventFlags, IpNeighborEventV2, IpNeighborFlags, IpNeighborFlush, IpNeighborFlushReply,
-    IpNeighborReplaceBegin, IpNeighborReplaceBeginReply, IpNeighborReplaceEnd, IpNeighborReplaceEndReply,
-    WantIpNeighborEvents, WantIpNeighborEventsReply, WantIpNeighborEventsV2, WantIpNeighborEventsV2Reply,
+    IpNeighborConfigGetReply, IpNeighborDetails, IpNeighborDump, IpNeighborEvent, IpNeighborEventFlags,
+    IpNeighborEventV2, IpNeighborFlags, IpNeighborFlush, IpNeighborReplaceBegin, IpNeighborReplaceEnd,
+    WantIpNeighborEvents, WantIpNeighborEventsV2,
 };
 use weft_binapi::api::ip_types::{Address, AddressFamily};
 use weft_binapi::server::{Clients, Records, Registry, Session, SessionId};
@@ -40,15 +39,15 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             true => changes.tell_neighbor(index, address, mac),
             false => changes.delete(Object::Neighbor(index, address)),
         }
-        Ok(|_: &mut _| IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })
+        Ok(IpNeighborAddDelReply { retval: 0, stats_index: u32::MAX })
     });
     registry.command(|dataplane, _, IpNeighborReplaceBegin {}| {
         dataplane.begin_replay(Replay::Neighbors);
-        Ok(IpNeighborReplaceBeginReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, _, IpNeighborReplaceEnd {}| {
         dataplane.end_replay(Replay::Neighbors);
-        Ok(IpNeighborReplaceEndReply { retval: 0 })
+        Ok(())
     });
     registry.dump(|_, _, IpNeighborDump { sw_if_index, af }| {
         let only = (sw_if_index.0 != u32::MAX).then_some(InterfaceIndex(sw_if_index.0));
@@ -64,14 +63,14 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         dataplane.forget_learned(|it| {
             AddressFamily::from(it.address) == af && only.is_none_or(|only| only == it.interface)
         });
-        Ok(IpNeighborFlushReply { retval: 0 })
+        Ok(())
     });
     registry.change(|_, changes, _, message: IpNeighborConfig| {
         // Both families are in one table. It makes room when it is full, whether that is asked for or not.
         // Elsewhere 0 stands for no limit, or for no ageing; here is neither.
         changes.set(&settings::NEIGHBOR_LIMIT, None, Value::Number(message.max_number.into()));
         changes.set(&settings::NEIGHBOR_AGE, None, Value::Number(message.max_age.into()));
-        Ok(|_: &mut _| IpNeighborConfigReply { retval: 0 })
+        Ok(())
     });
     registry.query(|dataplane, _, IpNeighborConfigGet { af }| {
         let settings = dataplane.router().neighbors().settings();
@@ -86,14 +85,12 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.event::<IpNeighborEvent>();
     registry.query(|dataplane, session, message: WantIpNeighborEvents| {
         let WantIpNeighborEvents { enable, pid, ip, sw_if_index, .. } = message;
-        watch(dataplane, session, enable, pid, (ip, sw_if_index), Form::First)?;
-        Ok(WantIpNeighborEventsReply { retval: 0 })
+        watch(dataplane, session, enable, pid, (ip, sw_if_index), Form::First)
     });
     registry.event::<IpNeighborEventV2>();
     registry.query(|dataplane, session, message: WantIpNeighborEventsV2| {
         let WantIpNeighborEventsV2 { enable, pid, ip, sw_if_index, .. } = message;
-        watch(dataplane, session, enable, pid, (ip, sw_if_index), Form::Second)?;
-        Ok(WantIpNeighborEventsV2Reply { retval: 0 })
+        watch(dataplane, session, enable, pid, (ip, sw_if_index), Form::Second)
     });
     registry.on_lost(|dataplane, session| {
         if let Some(api) = dataplane.find_part_mut::<Api>() {

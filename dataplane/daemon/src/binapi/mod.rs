@@ -37,7 +37,7 @@ use weft_binapi::api::MODULES;
 use weft_binapi::api::ethernet_types;
 use weft_binapi::api::interface_types;
 use weft_binapi::server::{Clients, Host, Options, Registry, Server};
-use weft_control::ChangeSet;
+use weft_control::{ChangeSet, Setting, Value};
 use weft_devices::device::DeviceKind;
 use weft_engine::InterfaceIndex;
 use weft_nodes::interface::{Changes, IpVersion};
@@ -186,6 +186,18 @@ fn changing(
 }
 
 /// Notes that an interface is to be created.
+fn set(
+    dataplane: &Dataplane,
+    changes: &mut ChangeSet,
+    index: interface_types::InterfaceIndex,
+    setting: &'static Setting,
+    value: Value,
+) -> Result<(), Retval> {
+    let index = changing(dataplane, changes, index)?;
+    changes.set(setting, index, value);
+    Ok(())
+}
+
 fn create(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,

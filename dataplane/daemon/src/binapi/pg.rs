@@ -7,9 +7,9 @@ use std::path::Path;
 use weft_binapi::Retval;
 use weft_binapi::api::interface_types;
 use weft_binapi::api::pg::{
-    PgCapture, PgCaptureReply, PgCreateInterface, PgCreateInterfaceReply, PgCreateInterfaceV2,
-    PgCreateInterfaceV2Reply, PgCreateInterfaceV3, PgCreateInterfaceV3Reply, PgDeleteInterface,
-    PgDeleteInterfaceReply, PgEnableDisable, PgEnableDisableReply, PgInterfaceFlags, PgInterfaceMode,
+    PgCapture, PgCreateInterface, PgCreateInterfaceReply, PgCreateInterfaceV2, PgCreateInterfaceV2Reply,
+    PgCreateInterfaceV3, PgCreateInterfaceV3Reply, PgDeleteInterface, PgEnableDisable, PgInterfaceFlags,
+    PgInterfaceMode,
 };
 use weft_binapi::server::Registry;
 use weft_control::ChangeSet;
@@ -21,23 +21,22 @@ use super::{delete, index, retval};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.creation(|dataplane, changes, _, message: PgCreateInterface| {
+    registry.change(|dataplane, changes, _, message: PgCreateInterface| {
         let gso = if message.gso_enabled { PgInterfaceFlags::GSO } else { PgInterfaceFlags::NONE };
         let sw_if_index = create(dataplane, changes, message.interface_id, gso, PgInterfaceMode::ETHERNET)?;
         Ok(PgCreateInterfaceReply { retval: 0, sw_if_index })
     });
-    registry.creation(|dataplane, changes, _, message: PgCreateInterfaceV2| {
+    registry.change(|dataplane, changes, _, message: PgCreateInterfaceV2| {
         let gso = if message.gso_enabled { PgInterfaceFlags::GSO } else { PgInterfaceFlags::NONE };
         let sw_if_index = create(dataplane, changes, message.interface_id, gso, message.mode)?;
         Ok(PgCreateInterfaceV2Reply { retval: 0, sw_if_index })
     });
-    registry.creation(|dataplane, changes, _, message: PgCreateInterfaceV3| {
+    registry.change(|dataplane, changes, _, message: PgCreateInterfaceV3| {
         let sw_if_index = create(dataplane, changes, message.interface_id, message.pg_flags, message.mode)?;
         Ok(PgCreateInterfaceV3Reply { retval: 0, sw_if_index })
     });
     registry.change(|dataplane, changes, _, PgDeleteInterface { sw_if_index }| {
-        delete(dataplane, changes, sw_if_index, &PG)?;
-        Ok(|_: &mut _| PgDeleteInterfaceReply { retval: 0 })
+        delete(dataplane, changes, sw_if_index, &PG)
     });
     registry.command(|dataplane, session, message: PgCapture| {
         let id = PgId(message.interface_id.0);
@@ -53,7 +52,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             }
             false => pg.end_capture(control.engine_mut(), id).map_err(refusal)?,
         }
-        Ok(PgCaptureReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, _, message: PgEnableDisable| {
         let name = message.stream_name.trim_end_matches('\0');
@@ -63,7 +62,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             true => pg.enable(control.engine_mut(), name).map_err(refusal)?,
             false => pg.disable(control.engine_mut(), name).map_err(refusal)?,
         }
-        Ok(PgEnableDisableReply { retval: 0 })
+        Ok(())
     });
 }
 

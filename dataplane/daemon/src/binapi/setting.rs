@@ -5,7 +5,7 @@ use weft_binapi::Retval;
 use weft_binapi::api::interface_types;
 use weft_binapi::api::weft_setting::{
     WeftSettingDetails, WeftSettingDump, WeftSettingGet, WeftSettingGetReply, WeftSettingSet,
-    WeftSettingSetReply, WeftSettingUnset, WeftSettingUnsetReply,
+    WeftSettingUnset,
 };
 use weft_binapi::server::{Records, Registry};
 use weft_control::{Object, Scope, Setting};
@@ -20,13 +20,13 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         let index = place(setting, message.sw_if_index, |index| changing(dataplane, changes, index))?;
         let value = setting.grammar.parse(&message.value, |name| changes.find_interface(dataplane, name));
         changes.set(setting, index, value.map_err(|_| Retval::INVALID_VALUE)?);
-        Ok(|_: &mut _| WeftSettingSetReply { retval: 0 })
+        Ok(())
     });
     registry.change(|dataplane, changes, _, message: WeftSettingUnset| {
         let setting = named(dataplane, message.name.get())?;
         let index = place(setting, message.sw_if_index, |index| changing(dataplane, changes, index))?;
         changes.release(Object::Setting(setting, index));
-        Ok(|_: &mut _| WeftSettingUnsetReply { retval: 0 })
+        Ok(())
     });
     registry.query(|dataplane, _, message: WeftSettingGet| {
         let setting = named(dataplane, message.name.get())?;

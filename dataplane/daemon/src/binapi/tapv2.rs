@@ -10,7 +10,7 @@ use weft_binapi::api::interface_types;
 use weft_binapi::api::ip_types::Ip4Prefix;
 use weft_binapi::api::tapv2::{
     SwInterfaceTapV2Details, SwInterfaceTapV2Dump, TapCreateV2, TapCreateV2Reply, TapCreateV3,
-    TapCreateV3Reply, TapDeleteV2, TapDeleteV2Reply, TapFlags,
+    TapCreateV3Reply, TapDeleteV2, TapFlags,
 };
 use weft_binapi::server::{Records, Registry};
 use weft_control::{ChangeSet, Value, settings};
@@ -27,15 +27,14 @@ const MISSING: [TapFlags; 5] =
     [TapFlags::GSO, TapFlags::PERSIST, TapFlags::ATTACH, TapFlags::TUN, TapFlags::GRO_COALESCE];
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.creation(|dataplane, changes, _, message: TapCreateV3| {
+    registry.change(|dataplane, changes, _, message: TapCreateV3| {
         Ok(TapCreateV3Reply { retval: 0, sw_if_index: create_tap(dataplane, changes, &message)? })
     });
-    registry.creation(|dataplane, changes, _, message: TapCreateV2| {
+    registry.change(|dataplane, changes, _, message: TapCreateV2| {
         Ok(TapCreateV2Reply { retval: 0, sw_if_index: create_tap(dataplane, changes, &newest(message))? })
     });
     registry.change(|dataplane, changes, _, TapDeleteV2 { sw_if_index }| {
-        delete(dataplane, changes, sw_if_index, &TAP)?;
-        Ok(|_: &mut _| TapDeleteV2Reply { retval: 0 })
+        delete(dataplane, changes, sw_if_index, &TAP)
     });
     registry.dump(|dataplane, _, SwInterfaceTapV2Dump { sw_if_index }| {
         let wanted = |place: &InterfaceIndex| sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0;

@@ -6,8 +6,7 @@
 
 use weft_binapi::Retval;
 use weft_binapi::api::tracedump::{
-    TraceCapturePackets, TraceCapturePacketsReply, TraceClearCache, TraceClearCacheReply, TraceClearCapture,
-    TraceClearCaptureReply, TraceV2Details, TraceV2Dump,
+    TraceCapturePackets, TraceClearCache, TraceClearCapture, TraceV2Details, TraceV2Dump,
 };
 use weft_binapi::server::{Records, Registry};
 use weft_engine::NodeId;
@@ -34,13 +33,13 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         }
         let count = message.max_packets;
         dataplane.engine_mut().post_all(move |worker| worker.trace(id, count));
-        Ok(TraceCapturePacketsReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, _, TraceClearCapture {}| {
         dataplane.engine_mut().post_all(|worker| worker.clear_trace());
-        Ok(TraceClearCaptureReply { retval: 0 })
+        Ok(())
     });
-    registry.query(|_, _, TraceClearCache {}| Ok(TraceClearCacheReply { retval: 0 }));
+    registry.query(|_, _, TraceClearCache {}| Ok(()));
     registry.dump(|dataplane, _, message: TraceV2Dump| Records::ready(dump(dataplane, &message)));
 }
 

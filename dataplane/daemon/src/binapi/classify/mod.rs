@@ -11,11 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_binapi::Retval;
 use weft_binapi::api::classify::{
-    ClassifyAction, ClassifyAddDelSession, ClassifyAddDelSessionReply, ClassifyAddDelTable,
-    ClassifyAddDelTableReply, ClassifySessionDetails, ClassifySessionDump, ClassifyTableByInterface,
-    ClassifyTableByInterfaceReply, ClassifyTableIds, ClassifyTableIdsReply, ClassifyTableInfo,
-    ClassifyTableInfoReply, InputAclSetInterface, InputAclSetInterfaceReply, OutputAclSetInterface,
-    OutputAclSetInterfaceReply,
+    ClassifyAction, ClassifyAddDelSession, ClassifyAddDelTable, ClassifyAddDelTableReply,
+    ClassifySessionDetails, ClassifySessionDump, ClassifyTableByInterface, ClassifyTableByInterfaceReply,
+    ClassifyTableIds, ClassifyTableIdsReply, ClassifyTableInfo, ClassifyTableInfoReply, InputAclSetInterface,
+    OutputAclSetInterface,
 };
 use weft_binapi::server::{Records, Registry};
 use weft_classify::{Direction, RuleId, RuleSet};
@@ -60,21 +59,16 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             })
         }
     });
-    registry.command(|dataplane, _, message: ClassifyAddDelSession| {
-        dataplane.change_session(message)?;
-        Ok(ClassifyAddDelSessionReply { retval: 0 })
-    });
+    registry.command(|dataplane, _, message: ClassifyAddDelSession| dataplane.change_session(message));
     registry.command(|dataplane, _, message: InputAclSetInterface| {
         let tables = [message.ip6_table_index, message.l2_table_index];
         let index = dataplane.api_interface(message.sw_if_index).map_err(|_| Retval::INVALID_INTERFACE)?;
-        dataplane.set_acl(index, Direction::Input, message.ip4_table_index, tables, message.is_add)?;
-        Ok(InputAclSetInterfaceReply { retval: 0 })
+        dataplane.set_acl(index, Direction::Input, message.ip4_table_index, tables, message.is_add)
     });
     registry.command(|dataplane, _, message: OutputAclSetInterface| {
         let tables = [message.ip6_table_index, message.l2_table_index];
         let index = dataplane.api_interface(message.sw_if_index).map_err(|_| Retval::INVALID_INTERFACE)?;
-        dataplane.set_acl(index, Direction::Output, message.ip4_table_index, tables, message.is_add)?;
-        Ok(OutputAclSetInterfaceReply { retval: 0 })
+        dataplane.set_acl(index, Direction::Output, message.ip4_table_index, tables, message.is_add)
     });
     registry.query(|dataplane, _, ClassifyTableIds {}| {
         let ids = dataplane.part::<Tables>().tables.keys().copied().collect();

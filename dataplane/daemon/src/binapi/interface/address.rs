@@ -5,8 +5,7 @@ use ipnet::IpNet;
 use weft_binapi::Retval;
 use weft_binapi::api::interface::{
     SwInterfaceAddDelAddress, SwInterfaceAddDelAddressReply, SwInterfaceAddressReplaceBegin,
-    SwInterfaceAddressReplaceBeginReply, SwInterfaceAddressReplaceEnd, SwInterfaceAddressReplaceEndReply,
-    SwInterfaceSetUnnumbered, SwInterfaceSetUnnumberedReply,
+    SwInterfaceAddressReplaceEnd, SwInterfaceSetUnnumbered,
 };
 use weft_binapi::api::ip::{IpUnnumberedDetails, IpUnnumberedDump};
 use weft_binapi::api::ip_types::AddressWithPrefix;
@@ -14,7 +13,7 @@ use weft_binapi::server::{Records, Registry};
 use weft_control::{Object, Replay, Value, settings};
 use weft_engine::InterfaceIndex;
 
-use crate::binapi::{changing, index};
+use crate::binapi::{changing, index, set};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -42,10 +41,8 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     );
     registry.change(|dataplane, changes, _, message: SwInterfaceSetUnnumbered| {
         let lender = changing(dataplane, changes, message.sw_if_index)?;
-        let index = changing(dataplane, changes, message.unnumbered_sw_if_index)?;
         let value = if message.is_add { Value::Interface(lender) } else { Value::None };
-        changes.set(&settings::UNNUMBERED, index, value);
-        Ok(|_: &mut _| SwInterfaceSetUnnumberedReply { retval: 0 })
+        set(dataplane, changes, message.unnumbered_sw_if_index, &settings::UNNUMBERED, value)
     });
     registry.dump(|dataplane, _, IpUnnumberedDump { sw_if_index }| {
         let wanted = |place: InterfaceIndex| sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0;
@@ -58,11 +55,11 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, SwInterfaceAddressReplaceBegin {}| {
         dataplane.begin_replay(Replay::Addresses);
-        Ok(SwInterfaceAddressReplaceBeginReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, _, SwInterfaceAddressReplaceEnd {}| {
         dataplane.end_replay(Replay::Addresses);
-        Ok(SwInterfaceAddressReplaceEndReply { retval: 0 })
+        Ok(())
     });
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use weft_background::Rights;
 use weft_binapi::Retval;
-use weft_binapi::api::interface::{PcapTraceOff, PcapTraceOffReply, PcapTraceOn, PcapTraceOnReply};
+use weft_binapi::api::interface::{PcapTraceOff, PcapTraceOn};
 use weft_binapi::api::interface_types;
 use weft_binapi::server::Registry;
 use weft_engine::InterfaceIndex;
@@ -16,12 +16,9 @@ use crate::cli::pcap::DIRECTORY;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.command(|dataplane, session, message: PcapTraceOn| {
-        begin(dataplane, session.rights(), &message)?;
-        Ok(PcapTraceOnReply { retval: 0 })
-    });
+    registry.command(|dataplane, session, message: PcapTraceOn| begin(dataplane, session.rights(), &message));
     registry.command(|dataplane, _, PcapTraceOff {}| match dataplane.stop_capture() {
-        Some(Ok(_)) => Ok(PcapTraceOffReply { retval: 0 }),
+        Some(Ok(_)) => Ok(()),
         Some(Err(error)) => {
             tracing::info!("API: {error}");
             Err(Retval::SYSCALL_ERROR_1)

@@ -5,8 +5,7 @@ use weft_binapi::Retval;
 use weft_binapi::api::ethernet_types::MacAddress;
 use weft_binapi::api::interface::{
     CreateLoopback, CreateLoopbackInstance, CreateLoopbackInstanceReply, CreateLoopbackReply, CreateSubif,
-    CreateSubifReply, CreateVlanSubif, CreateVlanSubifReply, DeleteLoopback, DeleteLoopbackReply,
-    DeleteSubif, DeleteSubifReply,
+    CreateSubifReply, CreateVlanSubif, CreateVlanSubifReply, DeleteLoopback, DeleteSubif,
 };
 use weft_binapi::api::interface_types::{self, SubIfFlags};
 use weft_binapi::server::Registry;
@@ -20,26 +19,25 @@ use crate::config::interfaces::{LAST_LOOPBACK, Loopback};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
-    registry.creation(|dataplane, changes, _, CreateLoopback { mac_address }| {
+    registry.change(|dataplane, changes, _, CreateLoopback { mac_address }| {
         let sw_if_index = loopback(dataplane, changes, mac_address, None)?;
         Ok(CreateLoopbackReply { retval: 0, sw_if_index })
     });
-    registry.creation(|dataplane, changes, _, message: CreateLoopbackInstance| {
+    registry.change(|dataplane, changes, _, message: CreateLoopbackInstance| {
         let instance = message.is_specified.then_some(message.user_instance);
         let sw_if_index = loopback(dataplane, changes, message.mac_address, instance)?;
         Ok(CreateLoopbackInstanceReply { retval: 0, sw_if_index })
     });
     registry.change(|dataplane, changes, _, DeleteLoopback { sw_if_index }| {
-        delete(dataplane, changes, sw_if_index, &LOOPBACK)?;
-        Ok(|_: &mut _| DeleteLoopbackReply { retval: 0 })
+        delete(dataplane, changes, sw_if_index, &LOOPBACK)
     });
-    registry.creation(|dataplane, changes, _, CreateVlanSubif { sw_if_index, vlan_id }| {
+    registry.change(|dataplane, changes, _, CreateVlanSubif { sw_if_index, vlan_id }| {
         let vlan = u16::try_from(vlan_id).ok().and_then(vlan).ok_or(Retval::INVALID_VLAN)?;
         let tags = Tags { outer: Some((EtherType::VLAN, vlan)), inner: None };
         let sw_if_index = sub(dataplane, changes, sw_if_index, vlan_id, tags)?;
         Ok(CreateVlanSubifReply { retval: 0, sw_if_index })
     });
-    registry.creation(|dataplane, changes, _, message: CreateSubif| {
+    registry.change(|dataplane, changes, _, message: CreateSubif| {
         let sw_if_index = sub(dataplane, changes, message.sw_if_index, message.sub_id, tags(&message)?)?;
         Ok(CreateSubifReply { retval: 0, sw_if_index })
     });
@@ -48,8 +46,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         if changes.port_below(dataplane, index).is_none() {
             return Err(Retval::INVALID_SUB_SW_IF_INDEX);
         }
-        changes.delete_interface(dataplane, index).map_err(|error| retval::step(&error))?;
-        Ok(|_: &mut _| DeleteSubifReply { retval: 0 })
+        changes.delete_interface(dataplane, index).map_err(|error| retval::step(&error))
     });
 }
 

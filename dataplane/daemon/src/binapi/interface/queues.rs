@@ -4,7 +4,7 @@
 use weft_binapi::Retval;
 use weft_binapi::api::interface::{
     SwInterfaceRxPlacementDetails, SwInterfaceRxPlacementDump, SwInterfaceSetRxMode,
-    SwInterfaceSetRxModeReply, SwInterfaceSetRxPlacement, SwInterfaceSetRxPlacementReply,
+    SwInterfaceSetRxPlacement,
 };
 use weft_binapi::api::interface_types::RxMode;
 use weft_binapi::server::{Records, Registry};
@@ -35,8 +35,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         // The main thread polls no queue.
         let worker = if message.is_main { Err(Retval::UNSUPPORTED) } else { Ok(message.worker_id) };
         let queue = QueueId(message.queue_id);
-        dataplane.move_queue(index, queue, WorkerNumber(worker?)).map_err(retval::device)?;
-        Ok(SwInterfaceSetRxPlacementReply { retval: 0 })
+        dataplane.move_queue(index, queue, WorkerNumber(worker?)).map_err(retval::device)
     });
     registry.command(|dataplane, _, SwInterfaceSetRxMode { sw_if_index, mode, .. }| {
         let index = dataplane.api_interface(sw_if_index)?;
@@ -49,7 +48,6 @@ pub fn register(registry: &mut Registry<Dataplane>) {
             RxMode::INTERRUPT | RxMode::ADAPTIVE | RxMode::DEFAULT => false,
             _ => return Err(Retval::INVALID_VALUE),
         };
-        dataplane.set_polling(index, polling).map_err(|_| Retval::UNIMPLEMENTED)?;
-        Ok(SwInterfaceSetRxModeReply { retval: 0 })
+        dataplane.set_polling(index, polling).map_err(|_| Retval::UNIMPLEMENTED)
     });
 }

@@ -5,16 +5,15 @@ use ipnet::IpNet;
 use weft_binapi::Retval;
 use weft_binapi::api::ip::{
     IpAddressDetails, IpAddressDump, IpDetails, IpDump, SwInterfaceIp6EnableDisable,
-    SwInterfaceIp6EnableDisableReply, SwInterfaceIp6GetLinkLocalAddress,
-    SwInterfaceIp6GetLinkLocalAddressReply, SwInterfaceIp6SetLinkLocalAddress,
-    SwInterfaceIp6SetLinkLocalAddressReply,
+    SwInterfaceIp6GetLinkLocalAddress, SwInterfaceIp6GetLinkLocalAddressReply,
+    SwInterfaceIp6SetLinkLocalAddress,
 };
 use weft_binapi::api::ip_types::Ip6Address;
 use weft_binapi::server::{Records, Registry};
 use weft_control::{Value, settings};
 use weft_nodes::interface::{AddressFamily, IpVersion, by_family};
 
-use crate::binapi::{changing, index, version};
+use crate::binapi::{index, set, version};
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -35,16 +34,12 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Records::ready(details.collect::<Vec<_>>())
     });
     registry.change(|dataplane, changes, _, SwInterfaceIp6EnableDisable { sw_if_index, enable }| {
-        let index = changing(dataplane, changes, sw_if_index)?;
-        changes.set(&settings::IP6, index, Value::Switch(enable));
-        Ok(|_: &mut _| SwInterfaceIp6EnableDisableReply { retval: 0 })
+        set(dataplane, changes, sw_if_index, &settings::IP6, Value::Switch(enable))
     });
     // Who chooses a link-local address wants IPv6 there.
     registry.change(|dataplane, changes, _, SwInterfaceIp6SetLinkLocalAddress { sw_if_index, ip }| {
-        let index = changing(dataplane, changes, sw_if_index)?;
-        changes.set(&settings::IP6_LINK_LOCAL, index, Value::Ip6(ip.0.into()));
-        changes.set(&settings::IP6, index, Value::Switch(true));
-        Ok(|_: &mut _| SwInterfaceIp6SetLinkLocalAddressReply { retval: 0 })
+        set(dataplane, changes, sw_if_index, &settings::IP6_LINK_LOCAL, Value::Ip6(ip.0.into()))?;
+        set(dataplane, changes, sw_if_index, &settings::IP6, Value::Switch(true))
     });
     registry.query(|dataplane, _, SwInterfaceIp6GetLinkLocalAddress { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;

@@ -4,8 +4,7 @@
 use weft_binapi::Retval;
 use weft_binapi::api::ip::{
     IpTable, IpTableAddDel, IpTableAddDelReply, IpTableAddDelV2, IpTableAddDelV2Reply, IpTableAllocate,
-    IpTableAllocateReply, IpTableDetails, IpTableDump, IpTableFlush, IpTableFlushReply, IpTableReplaceBegin,
-    IpTableReplaceBeginReply, IpTableReplaceEnd, IpTableReplaceEndReply,
+    IpTableAllocateReply, IpTableDetails, IpTableDump, IpTableFlush, IpTableReplaceBegin, IpTableReplaceEnd,
 };
 use weft_binapi::server::{Purpose, Records, Registry, Transactional};
 use weft_control::{ChangeSet, Configured};
@@ -53,21 +52,21 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, IpTableFlush { table }| {
         by_family!(version(table.is_ip6), F => flush::<F>(dataplane, known::<F>(dataplane, &table)?)?);
-        Ok(IpTableFlushReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, _, IpTableReplaceBegin { table }| {
         by_family!(version(table.is_ip6), F => {
             let index = known::<F>(dataplane, &table)?;
             dataplane.begin_replacing::<F>(index)?;
         });
-        Ok(IpTableReplaceBeginReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, _, IpTableReplaceEnd { table }| {
         by_family!(version(table.is_ip6), F => {
             let index = known::<F>(dataplane, &table)?;
             dataplane.end_replacing::<F>(index)?;
         });
-        Ok(IpTableReplaceEndReply { retval: 0 })
+        Ok(())
     });
 }
 
