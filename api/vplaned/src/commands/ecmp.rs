@@ -19,7 +19,6 @@ pub enum EcmpMode {
 
 impl Feature for Ecmp {
     const WORDS: &'static [&'static str] = &["ecmp"];
-    const TYPES: &'static [&'static str] = &[];
     type Value = EcmpMode;
 
     fn text(mut words: Words<'_>) -> Result<EcmpMode, CommandError> {

@@ -32,7 +32,6 @@ pub struct GratuitousArpSetting {
 }
 
 impl Feature for GratuitousArp {
-    const WORDS: &'static [&'static str] = &[];
     const TYPES: &'static [&'static str] = &["vyatta:garp"];
     type Value = GratuitousArpSetting;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How many ICMP errors may be sent: `vyatta:icmp-ratelimit`.
 
-use super::{CommandError, Family, Feature, choice, decode};
+use super::{CommandError, Family, Feature, choice, decode, given};
 use crate::proto::commands::IcmpRateLimConfig;
 use crate::proto::commands::icmp_rate_lim_config::{Action, Param, Prot, Type};
 
@@ -29,7 +29,6 @@ pub struct IcmpRateLimitSetting {
 }
 
 impl Feature for IcmpRateLimit {
-    const WORDS: &'static [&'static str] = &[];
     const TYPES: &'static [&'static str] = &["vyatta:icmp-ratelimit"];
     type Value = IcmpRateLimitSetting;
 
@@ -49,10 +48,7 @@ impl Feature for IcmpRateLimit {
         };
         let Param::Maximum = choice("param", message.param, Param::Maximum)?;
         let maximum = match choice("action", message.action, Action::Set)? {
-            Action::Set => {
-                let maximum = message.maximum;
-                Some(maximum.ok_or_else(|| CommandError::field("maximum", "a number to set", "nothing"))?)
-            }
+            Action::Set => Some(given("maximum", "a number to set", message.maximum)?),
             Action::Delete => None,
         };
         Ok(IcmpRateLimitSetting { family, error, maximum })

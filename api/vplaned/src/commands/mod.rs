@@ -76,6 +76,11 @@ where
     }
 }
 
+/// A field that has to be there.
+fn given<T>(name: &'static str, expected: &'static str, value: Option<T>) -> Result<T, CommandError> {
+    value.ok_or_else(|| CommandError::field(name, expected, "nothing"))
+}
+
 /// Decodes the inside of an envelope.
 fn decode<M: prost::Message + Default>(kind: &str, bytes: &[u8]) -> Result<M, CommandError> {
     M::decode(bytes).map_err(|source| CommandError::Decode { what: kind.to_owned(), source })

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sizes and times of the neighbour tables: `vyatta:arp`, `vyatta:nd6`.
 
-use super::{CommandError, Feature, choice, decode, interface_or_all};
+use super::{CommandError, Feature, choice, decode, given, interface_or_all};
 use crate::proto::commands::NbrResConfig;
 use crate::proto::commands::nbr_res_config::{Action, Param, Prot};
 
@@ -35,7 +35,6 @@ pub struct NeighborSetting {
 }
 
 impl Feature for Neighbors {
-    const WORDS: &'static [&'static str] = &[];
     const TYPES: &'static [&'static str] = &["vyatta:arp", "vyatta:nd6"];
     type Value = NeighborSetting;
 
@@ -51,10 +50,7 @@ impl Feature for Neighbors {
             Param::AgingTime => NeighborParameter::AgingTime,
         };
         let value = match choice("action", message.action, Action::Set)? {
-            Action::Set => {
-                let value = message.value;
-                Some(value.ok_or_else(|| CommandError::field("value", "a number to set", "nothing"))?)
-            }
+            Action::Set => Some(given("value", "a number to set", message.value)?),
             Action::Delete => None,
         };
         Ok(NeighborSetting { protocol, interface: interface_or_all(message.ifname), parameter, value })

@@ -21,9 +21,9 @@ const OTHERS: &str = "(others)";
 /// One feature's commands: its names on the wire, and what they say.
 pub trait Feature {
     /// First words of its text commands.
-    const WORDS: &'static [&'static str];
+    const WORDS: &'static [&'static str] = &[];
     /// Types of its envelopes.
-    const TYPES: &'static [&'static str];
+    const TYPES: &'static [&'static str] = &[];
     /// What a command says, in either form.
     type Value;
 

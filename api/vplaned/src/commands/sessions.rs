@@ -24,7 +24,6 @@ pub enum SessionSetting {
 
 impl Feature for Sessions {
     const WORDS: &'static [&'static str] = &["session-cfg"];
-    const TYPES: &'static [&'static str] = &[];
     type Value = SessionSetting;
 
     fn text(mut words: Words<'_>) -> Result<SessionSetting, CommandError> {

@@ -11,7 +11,6 @@ pub struct TableMap;
 
 impl Feature for TableMap {
     const WORDS: &'static [&'static str] = &["tablemap"];
-    const TYPES: &'static [&'static str] = &[];
     type Value = store::TableMap;
 
     fn text(mut words: Words<'_>) -> Result<store::TableMap, CommandError> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Clamping the MSS of TCP connections: `vyatta:tcp-mss`.
 
-use super::{CommandError, Family, Feature, choice, decode};
+use super::{CommandError, Family, Feature, choice, decode, given};
 use crate::proto::commands::TcpmssConfig;
 use crate::proto::commands::tcpmss_config::{AddressFamily, MtuType};
 
@@ -28,15 +28,13 @@ pub struct TcpMssSetting {
 }
 
 impl Feature for TcpMss {
-    const WORDS: &'static [&'static str] = &[];
     const TYPES: &'static [&'static str] = &["vyatta:tcp-mss"];
     type Value = TcpMssSetting;
 
     fn message(kind: &str, bytes: &[u8]) -> Result<TcpMssSetting, CommandError> {
         let message: TcpmssConfig = decode(kind, bytes)?;
         let interface = message.ifname.filter(|name| !name.is_empty());
-        let interface =
-            interface.ok_or_else(|| CommandError::field("ifname", "the name of an interface", "nothing"))?;
+        let interface = given("ifname", "the name of an interface", interface)?;
         let family = match choice("af", message.af, AddressFamily::TcpMssV4)? {
             AddressFamily::TcpMssV4 => Family::Ip4,
             AddressFamily::TcpMssV6 => Family::Ip6,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::json;
 use crate::commands::{CommandError, Words};
 use crate::wire::{Message, excerpt};
 
@@ -59,10 +60,7 @@ impl<S> Console<S> {
         help: &'static str,
         handler: impl Fn(&mut S, Words<'_>) -> Result<T, Failure> + 'static,
     ) {
-        self.register(word, help, move |state, words| {
-            let value = handler(state, words)?;
-            serde_json::to_string(&value).map_err(|error| Failure(error.to_string()))
-        });
+        self.register(word, help, move |state, words| json::text(&handler(state, words)?));
     }
 
     /// Answers a request, whatever it is.

@@ -95,27 +95,6 @@ pub enum Ignored {
     NetconfGone,
 }
 
-impl Ignored {
-    /// For counters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Ignored::Ip6LinkState => "ip6-link-state",
-            Ignored::MulticastFilter => "multicast-filter",
-            Ignored::Mpls => "mpls",
-            Ignored::MulticastRoute => "multicast-route",
-            Ignored::RouteType => "route-type",
-            Ignored::TypeOfService => "type-of-service",
-            Ignored::SourceRoute => "source-route",
-            Ignored::Cloned => "cloned-route",
-            Ignored::HostPrefix => "host-prefix",
-            Ignored::NeighborFamily => "neighbor-family",
-            Ignored::NetconfScope => "netconf-scope",
-            Ignored::NetconfGone => "netconf-gone",
-        }
-    }
-}
-
-// include/uapi/linux/rtnetlink.h
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;

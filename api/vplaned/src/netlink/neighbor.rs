@@ -70,15 +70,18 @@ const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 const NDA_VLAN: u16 = 5;
 const NTF_PROXY: u8 = 0x08;
-const NUD_NONE: u16 = 0;
-const NUD_INCOMPLETE: u16 = 1;
-const NUD_REACHABLE: u16 = 2;
-const NUD_STALE: u16 = 4;
-const NUD_DELAY: u16 = 8;
-const NUD_PROBE: u16 = 0x10;
-const NUD_FAILED: u16 = 0x20;
-const NUD_NOARP: u16 = 0x40;
-const NUD_PERMANENT: u16 = 0x80;
+/// By the kernel's `NUD_` bits, of which one is set or none.
+const STATES: [(u16, NeighborState); 9] = [
+    (0, NeighborState::None),
+    (1, NeighborState::Incomplete),
+    (2, NeighborState::Reachable),
+    (4, NeighborState::Stale),
+    (8, NeighborState::Delay),
+    (0x10, NeighborState::Probe),
+    (0x20, NeighborState::Failed),
+    (0x40, NeighborState::NoArp),
+    (0x80, NeighborState::Permanent),
+];
 
 pub(super) fn parse(body: Part<'_>, exists: bool) -> Result<Event, NetlinkError> {
     let (header, attributes) = body.header::<NeighborHeader>("ndmsg")?;
@@ -103,25 +106,14 @@ pub(super) fn parse(body: Part<'_>, exists: bool) -> Result<Event, NetlinkError>
         let proxy = ProxyNeighbor { index, address };
         return Ok(if exists { Event::Proxy(proxy) } else { Event::ProxyGone(proxy) });
     }
-    let state = match header.state.get() {
-        NUD_NONE => NeighborState::None,
-        NUD_INCOMPLETE => NeighborState::Incomplete,
-        NUD_REACHABLE => NeighborState::Reachable,
-        NUD_STALE => NeighborState::Stale,
-        NUD_DELAY => NeighborState::Delay,
-        NUD_PROBE => NeighborState::Probe,
-        NUD_FAILED => NeighborState::Failed,
-        NUD_NOARP => NeighborState::NoArp,
-        NUD_PERMANENT => NeighborState::Permanent,
-        other => {
-            return Err(NetlinkError::Value {
-                what: "ndm_state",
-                offset: body.offset + 8,
-                found: other.into(),
-                expected: "one of the NUD_ bits",
-            });
-        }
-    };
+    let found = header.state.get();
+    let state = STATES.iter().find(|(bits, _)| *bits == found).map(|(_, state)| *state);
+    let state = state.ok_or(NetlinkError::Value {
+        what: "ndm_state",
+        offset: body.offset + 8,
+        found: found.into(),
+        expected: "one of the NUD_ bits",
+    })?;
     let neighbor = Neighbor { index, address, state, mac };
     Ok(if exists { Event::Neighbor(neighbor) } else { Event::NeighborGone(neighbor) })
 }

@@ -14,7 +14,8 @@ use weft_nodes::interface::{Interface, IpVersion, Owner, SourceCheck, TableIndex
 use weft_nodes::neighbor::NeighborState;
 use weft_nodes::router::Routed;
 use weft_vplaned::commands::Words;
-use weft_vplaned::console::{Console, Failure, json};
+use weft_vplaned::console::json::{self, text};
+use weft_vplaned::console::{Console, Failure};
 use weft_vplaned::netlink::{IfIndex, MacAddr};
 
 use super::netstat::netstat;
@@ -304,10 +305,6 @@ fn route<F: Configured>(dataplane: &mut Dataplane, mut words: Words<'_>) -> Resu
     text(&json::Under(key::<F>(json::SHOW), route_show))
 }
 
-fn text(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|error| Failure(error.to_string()))
-}
-
 /// The key of the command of a family.
 fn key<F: Configured>(keys: [&'static str; 2]) -> &'static str {
     keys[usize::from(F::VERSION == IpVersion::V6)]
@@ -466,7 +463,7 @@ fn show_neighbors(
     Ok(json::Under(key, entries))
 }
 
-fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure> {
+fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Under<Vec<json::VrfEntry>>, Failure> {
     words.end()?;
     let users = |table: TableIndex| {
         dataplane.interfaces().iter().filter(|(_, interface)| interface.ip4.table == table).count() as u32
@@ -477,10 +474,13 @@ fn vrf(dataplane: &mut Dataplane, words: Words<'_>) -> Result<json::Vrf, Failure
         internal_vrf_id: index.0,
         ref_count: users(index),
     };
-    Ok(json::Vrf { vrf_table: dataplane.router().tables::<Ip4>().map(entry).collect() })
+    Ok(json::Under("vrf_table", dataplane.router().tables::<Ip4>().map(entry).collect()))
 }
 
-fn local(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Local, Failure> {
+fn local(
+    dataplane: &mut Dataplane,
+    mut words: Words<'_>,
+) -> Result<json::Under<Vec<json::LocalAddress>>, Failure> {
     let mut only = None;
     if !words.is_empty() {
         words.one_of(&[("vrf_id", ())])?;
@@ -502,7 +502,7 @@ fn local(dataplane: &mut Dataplane, mut words: Words<'_>) -> Result<json::Local,
         own4.chain(interface.ip6.own().map(IpAddr::V6)).map(address)
     });
     let wanted = addresses.filter(|address| only.is_none_or(|only| only == address.vrf_id));
-    Ok(json::Local { local: wanted.collect() })
+    Ok(json::Under("local", wanted.collect()))
 }
 
 /// What came before that which it needs, and what had no consequence.

@@ -15,7 +15,8 @@ use weft_flow_map::{Flow, FlowId, State};
 use weft_nodes::interface::{TableIndex, by_family};
 use weft_vplaned::commands::npf::Store;
 use weft_vplaned::commands::{CommandError, SessionSetting, Words};
-use weft_vplaned::console::{Failure, json};
+use weft_vplaned::console::Failure;
+use weft_vplaned::console::json::{self, text};
 
 use crate::state::Dataplane;
 
@@ -251,7 +252,10 @@ pub fn session_op(
         },
         "sessions" => match words.rest().first() {
             None => {}
-            Some(&"summary") => return text(&json::Config { config: summary(dataplane) }),
+            Some(&"summary") => {
+                let statistics = json::Under("statistics", summary(dataplane));
+                return text(&json::Config { config: json::Under("sessions", statistics) });
+            }
             Some(&"full") => drop(words.word("full")?),
             Some(&"id") => {
                 words.word("id")?;
@@ -288,9 +292,9 @@ pub fn session_op(
     text(&json::Config { config: json::Sessions { sessions } })
 }
 
-fn summary(dataplane: &Dataplane) -> json::SessionSummary {
+fn summary(dataplane: &Dataplane) -> json::SessionStatistics {
     let mut statistics = json::SessionStatistics::default();
-    let Some(tracker) = dataplane.flows().tracker() else { return json::SessionSummary::default() };
+    let Some(tracker) = dataplane.flows().tracker() else { return statistics };
     let settings = tracker.settings();
     statistics.max = settings.most.map_or(settings.flows as u64, u64::from);
     for flow in tracker.flows() {
@@ -308,10 +312,10 @@ fn summary(dataplane: &Dataplane) -> json::SessionSummary {
             states.entry(state.name()).or_default();
         }
     }
-    json::SessionSummary { sessions: json::SummaryOf { statistics } }
+    statistics
 }
 
-fn newer_summary(dataplane: &Dataplane) -> json::DataplaneSessions {
+fn newer_summary(dataplane: &Dataplane) -> json::Under<json::SessionTotals> {
     let mut summary = json::SessionTotals::default();
     for flow in dataplane.flows().tracker().into_iter().flat_map(|tracker| tracker.flows()) {
         let protocol = match flow.key.protocol() {
@@ -329,9 +333,5 @@ fn newer_summary(dataplane: &Dataplane) -> json::DataplaneSessions {
     }
     // A session begins with a packet that comes in.
     summary.direction.r#in = summary.total;
-    json::DataplaneSessions { summary }
-}
-
-fn text(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|error| Failure(error.to_string()))
+    json::Under("summary", summary)
 }

@@ -16,6 +16,8 @@ mod tests;
 
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+
 use super::{CommandError, Feature, Words};
 
 pub use self::names::{AttachPoint, GroupClass, GroupName, Ruleset};
@@ -46,6 +48,17 @@ pub enum AddressForm {
     Prefix(u8),
     /// First and last.
     Range,
+}
+
+impl AddressRange {
+    /// The fewest prefixes that are all of it.
+    pub fn prefixes(&self) -> Vec<IpNet> {
+        match (self.first, self.last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Ipv4Subnets::new(first, last, 0).map(IpNet::from).collect(),
+            (IpAddr::V6(first), IpAddr::V6(last)) => Ipv6Subnets::new(first, last, 0).map(IpNet::from).collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What an `npf-cfg` says.
@@ -102,7 +115,6 @@ pub enum NpfCommand {
 
 impl Feature for Npf {
     const WORDS: &'static [&'static str] = &["npf-cfg"];
-    const TYPES: &'static [&'static str] = &[];
     type Value = NpfCommand;
 
     fn text(mut words: Words<'_>) -> Result<NpfCommand, CommandError> {
@@ -184,7 +196,7 @@ fn address_group(words: &mut Words<'_>) -> Result<NpfCommand, CommandError> {
 fn range(words: &mut Words<'_>) -> Result<AddressRange, CommandError> {
     let expected = "ADDRESS, PREFIX/LENGTH or FIRST LAST";
     let first = words.word(expected)?;
-    if let Ok(prefix) = first.parse::<ipnet::IpNet>() {
+    if let Ok(prefix) = first.parse::<IpNet>() {
         let form = AddressForm::Prefix(prefix.prefix_len());
         return Ok(AddressRange { first: prefix.network(), last: prefix.broadcast(), form });
     }

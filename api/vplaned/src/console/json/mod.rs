@@ -10,27 +10,26 @@ mod routes;
 mod sessions;
 mod tables;
 
+use super::Failure;
 use crate::netlink::MacAddr;
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 pub use self::interfaces::{
     Address, Addresses, EthernetInfo, Interface, Interfaces, Ip4, LinkState, Rates, Statistics,
 };
 pub use self::npf::{
-    AddressEntry, AddressGroup, AddressGroups, AddressLists, AttachPoints, Attached, AttachedGroup,
-    AttachedRuleset, Config, DirectionState, FirewallState, GroupState, IndexedRule, InterfaceState,
-    NamedState, NpfAttachPoint, NpfGroup, NpfRule, NpfRuleset, RuleGroup, RuleGroups, RuleState, State,
-    StateOf, VlanState,
+    AddressEntry, AddressGroup, AddressGroups, AddressLists, Attached, AttachedGroup, AttachedRuleset,
+    Config, FirewallState, GroupState, IndexedRule, InterfaceState, NpfAttachPoint, NpfGroup, NpfRule,
+    NpfRuleset, RuleGroup, RuleState, State, StateOf, VlanState,
 };
 pub use self::routes::{
     Asked, LOOKUP, Looked, NextHop, NextHopState, NextHopUse, Route, RouteStats, SHOW, SUMMARY, Shown,
 };
 pub use self::sessions::{
-    DataplaneSessions, Session, SessionCounters, SessionDirections, SessionFamilies, SessionFeatures,
-    SessionStatistics, SessionSummary, SessionTotals, Sessions, SummaryOf,
+    Session, SessionCounters, SessionDirections, SessionFamilies, SessionFeatures, SessionStatistics,
+    SessionTotals, Sessions,
 };
-pub use self::tables::{ArpEntry, Local, LocalAddress, Netstat, Vrf, VrfEntry};
+pub use self::tables::{ArpEntry, LocalAddress, VrfEntry};
 
 /// An answer under one key. Commands that show the same of either family differ in the key.
 #[derive(Debug, Clone)]
@@ -38,10 +37,13 @@ pub struct Under<T>(pub &'static str, pub T);
 
 impl<T: Serialize> Serialize for Under<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(self.0, &self.1)?;
-        map.end()
+        serializer.collect_map([(self.0, &self.1)])
     }
+}
+
+/// An answer as the text that is sent.
+pub fn text(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure(error.to_string()))
 }
 
 /// `2:0:0:0:1:0`

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::Under;
+
 /// What `npf-op` and `session-op` put their answers in.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Config<T> {
@@ -48,12 +50,7 @@ pub struct NpfRule {
     pub packets: u64,
 }
 
-/// `npf-op dump groups`: all that is wanted, attached or not.
-#[derive(Debug, Clone, Serialize)]
-pub struct RuleGroups {
-    pub rule_groups: Vec<RuleGroup>,
-}
-
+/// Of `npf-op dump groups`: all that is wanted, attached or not.
 #[derive(Debug, Clone, Serialize)]
 pub struct RuleGroup {
     pub group_class: &'static str,
@@ -66,12 +63,6 @@ pub struct IndexedRule {
     pub index: u32,
     /// Its text.
     pub rule: String,
-}
-
-/// `npf-op dump attach-points`
-#[derive(Debug, Clone, Serialize)]
-pub struct AttachPoints {
-    pub attach_points: Vec<Attached>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -100,6 +91,9 @@ pub struct State {
     pub dataplane: Vec<InterfaceState>,
 }
 
+/// Of a ruleset, under `firewall`, `state`, `in` or `out`, `name`.
+pub type FirewallState = Under<Under<Under<Under<Vec<GroupState>>>>>;
+
 /// One ruleset of an interface.
 #[derive(Debug, Clone, Serialize)]
 pub struct InterfaceState {
@@ -121,22 +115,6 @@ pub struct VlanState {
     pub tagnode: String,
     #[serde(flatten)]
     pub state: FirewallState,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct FirewallState {
-    pub firewall: DirectionState,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct DirectionState {
-    /// By `in` or `out`.
-    pub state: BTreeMap<&'static str, NamedState>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct NamedState {
-    pub name: Vec<GroupState>,
 }
 
 #[derive(Debug, Clone, Serialize)]

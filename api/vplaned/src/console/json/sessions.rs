@@ -43,17 +43,6 @@ pub struct SessionCounters {
     pub bytes_out: u64,
 }
 
-/// `session-op show sessions summary`; stands in a `Config`.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct SessionSummary {
-    pub sessions: SummaryOf,
-}
-
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct SummaryOf {
-    pub statistics: SessionStatistics,
-}
-
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct SessionStatistics {
     pub used: u64,
@@ -66,12 +55,6 @@ pub struct SessionStatistics {
     pub udp: BTreeMap<&'static str, u64>,
     pub icmp: BTreeMap<&'static str, u64>,
     pub other: BTreeMap<&'static str, u64>,
-}
-
-/// `session-op show dataplane sessions summary`
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct DataplaneSessions {
-    pub summary: SessionTotals,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]

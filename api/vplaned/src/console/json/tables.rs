@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `arp`, `nd6`, `vrf`, `local`, `netstat`
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -22,11 +21,6 @@ pub struct ArpEntry {
     pub state: Option<&'static str>,
 }
 
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Vrf {
-    pub vrf_table: Vec<VrfEntry>,
-}
-
 #[derive(Debug, Clone, Serialize)]
 pub struct VrfEntry {
     pub name: String,
@@ -35,22 +29,10 @@ pub struct VrfEntry {
     pub ref_count: u32,
 }
 
-/// Addresses of the router itself. The form is our own: the protocol page gives none.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Local {
-    pub local: Vec<LocalAddress>,
-}
-
+/// Of the router itself. The form is our own: the protocol page gives none.
 #[derive(Debug, Clone, Serialize)]
 pub struct LocalAddress {
     pub address: IpAddr,
     pub ifname: String,
     pub vrf_id: u32,
-}
-
-/// Counters by protocol (`ip`, `icmp`, `arp`), under the names of the SNMP MIBs.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Netstat {
-    #[serde(flatten)]
-    pub protocols: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
 }

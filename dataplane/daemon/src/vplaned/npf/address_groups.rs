@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+use ipnet::IpNet;
 use weft_vplaned::commands::Words;
 use weft_vplaned::commands::npf::{AddressForm, AddressRange};
 use weft_vplaned::console::{Failure, json};
@@ -154,9 +154,9 @@ fn entries(
 ) -> Vec<json::AddressEntry> {
     let ranges = || group.iter().filter(|range| range.first.is_ipv6() == ip6);
     match listed {
-        Listed::Prefixes => ranges().flat_map(prefixes).map(prefix).collect(),
+        Listed::Prefixes => ranges().flat_map(AddressRange::prefixes).map(prefix).collect(),
         Listed::Fewest => {
-            let all: Vec<IpNet> = ranges().flat_map(prefixes).collect();
+            let all: Vec<IpNet> = ranges().flat_map(AddressRange::prefixes).collect();
             IpNet::aggregate(&all).into_iter().map(prefix).collect()
         }
         Listed::Given | Listed::Detailed => ranges().map(|range| given(range, listed, first)).collect(),
@@ -171,7 +171,7 @@ fn given(range: &AddressRange, listed: Listed, first: bool) -> json::AddressEntr
         AddressForm::Range => {
             let detail = |said| {
                 (listed == Listed::Detailed && said)
-                    .then(|| prefixes(range).into_iter().map(prefix).collect())
+                    .then(|| range.prefixes().into_iter().map(prefix).collect())
             };
             return json::AddressEntry::Range {
                 kind: RANGE,
@@ -187,13 +187,4 @@ fn given(range: &AddressRange, listed: Listed, first: bool) -> json::AddressEntr
 
 fn prefix(prefix: IpNet) -> json::AddressEntry {
     json::AddressEntry::Prefix { kind: PREFIX, prefix: prefix.network(), mask: Some(prefix.prefix_len()) }
-}
-
-/// The prefixes that a range consists of.
-fn prefixes(range: &AddressRange) -> Vec<IpNet> {
-    match (range.first, range.last) {
-        (IpAddr::V4(first), IpAddr::V4(last)) => Ipv4Subnets::new(first, last, 0).map(IpNet::from).collect(),
-        (IpAddr::V6(first), IpAddr::V6(last)) => Ipv6Subnets::new(first, last, 0).map(IpNet::from).collect(),
-        _ => Vec::new(),
-    }
 }

@@ -5,15 +5,14 @@
 //! all with its number, action and counters. A rule with addresses or ICMP types becomes rules of IPv4 and rules of IPv6,
 //! each with those of its family. Pure: what cannot be honoured is an error that names the rule and the word, before anything changes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use weft_classify::{self as classify, Dscp, Family, FlagsMatch, Fragment, PortRange, Verdict};
 use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags};
 use weft_vplaned::commands::CommandError;
 use weft_vplaned::commands::npf::{
-    AddressMatch, Decision, FilterRule, GroupClass, GroupName, IcmpMatch, Match, NpfRule, PortMatch,
+    AddressMatch, AddressRange, Decision, FilterRule, GroupClass, GroupName, IcmpMatch, Match, NpfRule, PortMatch,
     ProtocolMatch, Store, TcpFlag,
 };
 
@@ -101,6 +100,19 @@ struct Lists {
 
 /// Prefixes by family.
 struct Addresses(Vec<Ipv4Net>, Vec<Ipv6Net>);
+
+impl Addresses {
+    fn of(all: Vec<IpNet>) -> Addresses {
+        let mut addresses = Addresses(Vec::new(), Vec::new());
+        for net in all {
+            match net {
+                IpNet::V4(net) => addresses.0.push(net),
+                IpNet::V6(net) => addresses.1.push(net),
+            }
+        }
+        addresses
+    }
+}
 
 /// Those that no condition excludes.
 #[derive(Clone, Copy)]
@@ -259,43 +271,25 @@ fn prefixes(store: &Store, addresses: &AddressMatch, families: &mut Families) ->
     match addresses {
         AddressMatch::Prefix { negated, prefix } => {
             families.only(matches!(prefix, IpNet::V6(_)))?;
-            Ok(match (prefix, negated) {
-                (IpNet::V4(prefix), false) => Addresses(vec![*prefix], Vec::new()),
-                (IpNet::V4(prefix), true) => Addresses(all_but4(*prefix), Vec::new()),
-                (IpNet::V6(prefix), false) => Addresses(Vec::new(), vec![*prefix]),
-                (IpNet::V6(prefix), true) => Addresses(Vec::new(), all_but6(*prefix)),
-            })
+            Ok(Addresses::of(if *negated { all_but(*prefix) } else { vec![*prefix] }))
         }
         AddressMatch::Group(name) => {
             let group =
                 store.address_group(name).ok_or_else(|| format!("address group {name:?} does not exist"))?;
-            let (mut ip4, mut ip6) = (Vec::new(), Vec::new());
-            for range in group {
-                match (range.first, range.last) {
-                    (IpAddr::V4(first), IpAddr::V4(last)) => ip4.extend(Ipv4Subnets::new(first, last, 0)),
-                    (IpAddr::V6(first), IpAddr::V6(last)) => ip6.extend(Ipv6Subnets::new(first, last, 0)),
-                    _ => {}
-                }
-            }
             // Ranges may overlap.
-            Ok(Addresses(Ipv4Net::aggregate(&ip4), Ipv6Net::aggregate(&ip6)))
+            let all: Vec<IpNet> = group.iter().flat_map(AddressRange::prefixes).collect();
+            Ok(Addresses::of(IpNet::aggregate(&all)))
         }
     }
 }
 
-fn all_but4(prefix: Ipv4Net) -> Vec<Ipv4Net> {
-    let (first, last) = (prefix.network().to_bits(), prefix.broadcast().to_bits());
-    let below = first.checked_sub(1).map(|end| Ipv4Subnets::new(Ipv4Addr::UNSPECIFIED, end.into(), 0));
-    let above = last.checked_add(1).map(|start| Ipv4Subnets::new(start.into(), Ipv4Addr::BROADCAST, 0));
-    below.into_iter().chain(above).flatten().collect()
-}
-
-fn all_but6(prefix: Ipv6Net) -> Vec<Ipv6Net> {
-    const LAST: Ipv6Addr = Ipv6Addr::from_bits(u128::MAX);
-    let (first, last) = (prefix.network().to_bits(), prefix.broadcast().to_bits());
-    let below = first.checked_sub(1).map(|end| Ipv6Subnets::new(Ipv6Addr::UNSPECIFIED, end.into(), 0));
-    let above = last.checked_add(1).map(|start| Ipv6Subnets::new(start.into(), LAST, 0));
-    below.into_iter().chain(above).flatten().collect()
+/// Of each prefix that it lies in, the half that it does not lie in.
+fn all_but(prefix: IpNet) -> Vec<IpNet> {
+    let around = std::iter::successors(Some(prefix), IpNet::supernet);
+    let other_half = |net: IpNet| net.supernet()?.subnets(net.prefix_len()).ok()?.find(|half| *half != net);
+    let mut all: Vec<IpNet> = around.filter_map(other_half).collect();
+    all.sort();
+    all
 }
 
 fn protocols(store: &Store, protocol: &ProtocolMatch) -> Result<Vec<IpProtocol>, String> {

@@ -174,8 +174,8 @@ pub fn state(filters: &Filters, sets: &RuleSets, words: Words<'_>) -> Result<jso
             json::GroupState { group_name: name.name.clone(), rule: rule.collect() }
         };
         let name = groups.iter().filter(|name| selection.names(name)).map(state_of).collect();
-        let state = BTreeMap::from([(side, json::NamedState { name })]);
-        let state = json::FirewallState { firewall: json::DirectionState { state } };
+        let state = json::Under("state", json::Under(side, json::Under("name", name)));
+        let state: json::FirewallState = json::Under("firewall", state);
         let name = point.name();
         dataplane.push(match name.split_once('.') {
             None => json::InterfaceState { tagnode: name, of: json::StateOf::Port(state) },
@@ -189,7 +189,7 @@ pub fn state(filters: &Filters, sets: &RuleSets, words: Words<'_>) -> Result<jso
 }
 
 /// `npf-op dump groups`: what is wanted, whether or not it is attached or in effect.
-pub fn groups(filters: &Filters) -> json::RuleGroups {
+pub fn groups(filters: &Filters) -> json::Under<Vec<json::RuleGroup>> {
     let rule_group = |(name, group): (&GroupName, &Group)| json::RuleGroup {
         group_class: name.class.word(),
         group: name.name.clone(),
@@ -199,11 +199,11 @@ pub fn groups(filters: &Filters) -> json::RuleGroups {
             .map(|(index, rule)| json::IndexedRule { index: *index, rule: rule.text.clone() })
             .collect(),
     };
-    json::RuleGroups { rule_groups: filters.store.groups().map(rule_group).collect() }
+    json::Under("rule_groups", filters.store.groups().map(rule_group).collect())
 }
 
 /// `npf-op dump attach-points`: where groups are to be attached, whether or not the interface is there.
-pub fn attach_points(filters: &Filters) -> json::AttachPoints {
+pub fn attach_points(filters: &Filters) -> json::Under<Vec<json::Attached>> {
     let mut attach_points: Vec<json::Attached> = Vec::new();
     for (at, groups) in filters.store.attached() {
         let group = |name: &GroupName| json::AttachedGroup {
@@ -224,7 +224,7 @@ pub fn attach_points(filters: &Filters) -> json::AttachPoints {
             }
         }
     }
-    json::AttachPoints { attach_points }
+    json::Under("attach_points", attach_points)
 }
 
 /// `npf-op clear`: counters begin anew.
