@@ -107,7 +107,10 @@ pub enum Transport {
 const MOST_CHANNELS: u32 = 4096;
 pub(crate) const LARGEST_RING: u32 = 32768;
 const SMALLEST_RING: u32 = 64;
-pub(crate) const LAST_WORKER: u32 = 1022;
+const LAST_WORKER: u32 = 1022;
+
+pub(crate) const MODES: &[(&str, Mode)] =
+    &[("auto", Mode::Auto), ("native", Mode::Native), ("generic", Mode::Generic)];
 
 pub(super) const KEYS: &[Key<AfXdp>] = &[
     key("name", |port, words| port.common.read_name(words)),
@@ -124,10 +127,7 @@ pub(super) const KEYS: &[Key<AfXdp>] = &[
         let choices = [("auto", ZeroCopy::Auto), ("on", ZeroCopy::On), ("off", ZeroCopy::Off)];
         set(&mut port.zero_copy, words.one_of(&choices))
     }),
-    key("mode", |port, words| {
-        let choices = [("auto", Mode::Auto), ("native", Mode::Native), ("generic", Mode::Generic)];
-        set(&mut port.mode, words.one_of(&choices))
-    }),
+    key("mode", |port, words| set(&mut port.mode, words.one_of(MODES))),
     key("rx-queue-size", |port, words| {
         set_some(&mut port.rx_queue_size, words.value("ring size", ring_size))
     }),
@@ -144,12 +144,7 @@ pub(super) const KEYS: &[Key<AfXdp>] = &[
         // NAPI takes no more than a u16 (sk_setsockopt, net/core/sock.c).
         set_some(&mut port.busy_poll_budget, at_most(words, "number of packets", u16::MAX.into()))
     }),
-    key("workers", |port, words| {
-        let read = |text: &str| {
-            Ok::<_, String>(number_list(text, LAST_WORKER)?.into_iter().map(WorkerNumber).collect())
-        };
-        set_some(&mut port.workers, words.value("list of workers", read))
-    }),
+    key("workers", |port, words| set_some(&mut port.workers, words.value("list of workers", workers))),
     key("netns", |port, words| {
         set_some(&mut port.netns, words.word("network namespace").map(|word| word.text.clone()))
     }),
@@ -207,6 +202,10 @@ pub(crate) fn queues(text: &str) -> Result<Queues, &'static str> {
         (_, Ok(count)) => Ok(Queues::Count(count)),
         _ => Err("write all, or a number from 1"),
     }
+}
+
+pub(crate) fn workers(text: &str) -> Result<BTreeSet<WorkerNumber>, String> {
+    Ok(number_list(text, LAST_WORKER)?.into_iter().map(WorkerNumber).collect())
 }
 
 pub(crate) fn ring_size(text: &str) -> Result<RingSize, String> {

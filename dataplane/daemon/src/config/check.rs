@@ -84,36 +84,29 @@ const LONGEST_SOCKET: usize = 107;
 
 fn files(config: &Config, found: &mut Findings) {
     let unix = &config.unix;
-    let folder = |path: &Path| path.parent().is_none_or(|folder| folder.is_dir());
-    let in_runtime_dir = |path: &Path| path.starts_with(&unix.runtime_dir);
-    if let Some(log) = unix.log.as_ref().map(|log| unix.in_runtime_dir(log))
-        && !in_runtime_dir(&log)
-        && !folder(&log)
-    {
-        let place = log.parent().unwrap_or(&log).display();
-        found.warning(format!("unix {{ log }}: there is no folder {place}, so there will be no log"));
-    }
+    // Folders of the runtime directory are made.
+    let lacks = |path: &Path| {
+        let is_made = path.starts_with(&unix.runtime_dir) || path.parent().is_none_or(Path::is_dir);
+        (!is_made).then(|| path.parent().unwrap_or(path).display().to_string())
+    };
     let kind = |path: &Path| path.metadata().ok().map(|found| found.file_type());
-    if let Some(log) = unix.log.as_ref().map(|log| unix.in_runtime_dir(log))
-        && let Some(is) = kind(&log)
-        && !(is.is_file() || is.is_char_device())
-    {
-        let (path, is) = (log.display(), file::kind(is));
-        found.warning(format!("unix {{ log }}: {path} is {is}, not a regular file, so there will be no log"));
+    if let Some(log) = unix.log.as_ref().map(|log| unix.in_runtime_dir(log)) {
+        if let Some(place) = lacks(&log) {
+            found.warning(format!("unix {{ log }}: there is no folder {place}, so there will be no log"));
+        }
+        if let Some(is) = kind(&log).filter(|is| !(is.is_file() || is.is_char_device())) {
+            let (path, is) = (log.display(), file::kind(is));
+            found.warning(format!("unix {{ log }}: {path} is {is}, not a regular file, so there will be no log"));
+        }
     }
-    if let Some(pidfile) = unix.pidfile.as_ref().map(|path| unix.in_runtime_dir(path))
-        && let Some(is) = kind(&pidfile)
-        && !is.is_file()
-    {
-        let (path, is) = (pidfile.display(), file::kind(is));
-        found.error(format!("unix {{ pidfile }}: {path} is {is}, not a regular file"));
-    }
-    if let Some(pidfile) = unix.pidfile.as_ref().map(|path| unix.in_runtime_dir(path))
-        && !in_runtime_dir(&pidfile)
-        && !folder(&pidfile)
-    {
-        let place = pidfile.parent().unwrap_or(&pidfile).display();
-        found.error(format!("unix {{ pidfile }}: there is no folder {place}"));
+    if let Some(pidfile) = unix.pidfile.as_ref().map(|path| unix.in_runtime_dir(path)) {
+        if let Some(is) = kind(&pidfile).filter(|is| !is.is_file()) {
+            let (path, is) = (pidfile.display(), file::kind(is));
+            found.error(format!("unix {{ pidfile }}: {path} is {is}, not a regular file"));
+        }
+        if let Some(place) = lacks(&pidfile) {
+            found.error(format!("unix {{ pidfile }}: there is no folder {place}"));
+        }
     }
     let sockets = [
         ("unix { weftctl-listen }", &unix.weftctl_listen),
@@ -135,9 +128,7 @@ fn files(config: &Config, found: &mut Findings) {
         }
     }
     for (setting, path) in sockets {
-        let path = unix.in_runtime_dir(path);
-        if !in_runtime_dir(&path) && !folder(&path) {
-            let place = path.parent().unwrap_or(&path).display();
+        if let Some(place) = lacks(&unix.in_runtime_dir(path)) {
             found.error(format!("{setting}: there is no folder {place}"));
         }
     }

@@ -11,97 +11,67 @@ use super::{
 };
 
 /// A section, and what to say about it.
+#[derive(Clone, Copy)]
 pub(super) struct Foreign {
     name: &'static str,
     why: &'static str,
 }
 
-const fn foreign(name: &'static str, why: &'static str) -> Foreign {
-    Foreign { name, why }
-}
-
-const NO_HOST_STACK: &str = "Weft has no transport protocols of its own";
-const NO_FEATURE: &str = "Weft has no such feature";
-const MEMORY: &str = "Weft takes memory as it needs it";
-const TABLES: &str = "tables grow as needed; see limits { }";
-const API: &str = "the binary API is not served yet";
-const NETLINK: &str = "mirroring into Linux is not served yet";
-const DPDK: &str = "Weft drives NICs through AF_XDP and leaves them to Linux";
-
-const FOREIGN: &[Foreign] = &[
-    foreign("acl-plugin", NO_FEATURE),
-    foreign("api-fuzz", API),
-    foreign("api-queue", API),
-    foreign("api-segment", "there is no shared-memory API; unix { gid } opens the sockets to a group"),
-    foreign("api-trace", API),
-    foreign("cnat", NO_FEATURE),
-    foreign("crypto-engines", NO_FEATURE),
-    foreign("crypto_sw_scheduler", NO_FEATURE),
-    foreign("ct6", NO_FEATURE),
-    foreign("devices", "native drivers of VPP are not there; use interfaces { af_xdp ... }"),
-    foreign("dns", NO_HOST_STACK),
-    foreign("dpdk", DPDK),
-    foreign("dsa", NO_FEATURE),
-    foreign("dslite", NO_FEATURE),
-    foreign("ethernet", "an interface has the MTU of its NIC, or interfaces { af_xdp NAME { mtu N } }"),
-    foreign("fateshare", NO_FEATURE),
-    foreign("http", NO_HOST_STACK),
-    foreign("interface", "workers sleep when idle; see cpu { idle }"),
-    foreign("ip", TABLES),
-    foreign("ip6", TABLES),
-    foreign("ipsec", NO_FEATURE),
-    foreign("l2fib", TABLES),
-    foreign("l2learn", TABLES),
-    foreign("l2tp", NO_FEATURE),
-    foreign("l3fib", TABLES),
-    foreign("linux-cp", NETLINK),
-    foreign("linux-nl", NETLINK),
-    foreign("mactime", NO_FEATURE),
-    foreign("map", NO_FEATURE),
-    foreign("memory", MEMORY),
-    foreign("mpls", NO_FEATURE),
-    foreign("node", "a node has one variant, for the CPU that it runs on"),
-    foreign("npol-plugin", NO_FEATURE),
-    foreign("nsim", NO_FEATURE),
-    foreign("physmem", MEMORY),
-    foreign("plugin_path", "write plugins { path ... }"),
-    foreign("punt", "the punt socket is not served; use host-tap"),
-    foreign("pvti", NO_FEATURE),
-    foreign("quic", NO_HOST_STACK),
-    foreign("selog", NO_FEATURE),
-    foreign("session", NO_HOST_STACK),
-    foreign("sfdp", NO_FEATURE),
-    foreign("tcp", NO_HOST_STACK),
-    foreign("test-proxy", NO_HOST_STACK),
-    foreign("test_plugin_path", "Weft has no API test plugins"),
-    foreign("tls", NO_HOST_STACK),
-    foreign("trace", "traces have one format of time"),
-    foreign("tuntap", "use interfaces { tap NAME }"),
-    foreign("udp", NO_HOST_STACK),
-    foreign("unix-cli", "weftctl has the terminal"),
-    foreign("vhost-user", NO_FEATURE),
-    foreign("vlib", MEMORY),
+/// Sections for which there is the same to say.
+const FOREIGN: &[(&str, &str)] = &[
+    (
+        "acl-plugin cnat crypto-engines crypto_sw_scheduler ct6 dsa dslite fateshare ipsec l2tp mactime map mpls npol-plugin nsim pvti selog sfdp vhost-user",
+        "Weft has no such feature",
+    ),
+    ("api-fuzz api-queue api-trace", "the binary API is not served yet"),
+    ("api-segment", "there is no shared-memory API; unix { gid } opens the sockets to a group"),
+    ("devices", "native drivers of VPP are not there; use interfaces { af_xdp ... }"),
+    ("dns http quic session tcp test-proxy tls udp", "Weft has no transport protocols of its own"),
+    ("dpdk", "Weft drives NICs through AF_XDP and leaves them to Linux"),
+    ("ethernet", "an interface has the MTU of its NIC, or interfaces { af_xdp NAME { mtu N } }"),
+    ("interface", "workers sleep when idle; see cpu { idle }"),
+    ("ip ip6 l2fib l2learn l3fib", "tables grow as needed; see limits { }"),
+    ("linux-cp linux-nl", "mirroring into Linux is not served yet"),
+    ("memory physmem vlib", "Weft takes memory as it needs it"),
+    ("node", "a node has one variant, for the CPU that it runs on"),
+    ("plugin_path", "write plugins { path ... }"),
+    ("punt", "the punt socket is not served; use host-tap"),
+    ("test_plugin_path", "Weft has no API test plugins"),
+    ("trace", "traces have one format of time"),
+    ("tuntap", "use interfaces { tap NAME }"),
+    ("unix-cli", "weftctl has the terminal"),
 ];
 
-pub(super) fn find(name: &str) -> Option<&'static Foreign> {
-    FOREIGN.iter().find(|section| section.name == name)
+fn all() -> impl Iterator<Item = Foreign> {
+    let of_group = |(names, why): &(&'static str, &'static str)| {
+        let why = *why;
+        names.split(' ').map(move |name| Foreign { name, why })
+    };
+    FOREIGN.iter().flat_map(of_group)
 }
 
+pub(super) fn find(name: &str) -> Option<Foreign> {
+    all().find(|section| section.name == name)
+}
+
+/// By name.
 pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
-    FOREIGN.iter().map(|section| section.name)
+    let mut names: Vec<&str> = all().map(|section| section.name).collect();
+    names.sort_unstable();
+    names.into_iter()
 }
 
 /// The foreign sections of a file.
 #[derive(Default)]
 pub(super) struct Seen {
     /// Where each stands for the first time.
-    sections: Vec<(&'static Foreign, Span)>,
+    sections: Vec<(Foreign, Span)>,
     /// NICs that `dpdk { dev PCI { name NAME } }` would have taken: address and name.
     devices: Vec<(String, Option<String>)>,
 }
 
 impl Seen {
-    pub fn note(&mut self, section: &'static Foreign, span: Span, content: &[Token]) {
+    pub fn note(&mut self, section: Foreign, span: Span, content: &[Token]) {
         if !self.sections.iter().any(|(known, _)| known.name == section.name) {
             self.sections.push((section, span));
         }

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -27,10 +28,10 @@ use crate::ports::{DeviceError, Devices, Opening, kinds};
 
 /// What the file says of an interface whose device is of some kind. Cheap to copy.
 #[derive(Debug, Clone)]
-pub struct Interface(Arc<dyn Definition>);
+pub struct Interface(Arc<dyn Settings>);
 
 /// What a kind of device wants to know of an interface, beside what all have.
-pub trait Settings: Any + Debug + PartialEq + Send + Sync {
+pub trait Settings: Any + Debug + Same + Send + Sync {
     /// What every interface has.
     fn common(&self) -> &Common;
 
@@ -52,49 +53,32 @@ pub trait Settings: Any + Debug + PartialEq + Send + Sync {
 /// A Linux interface: its namespace, if one is named, and its name.
 pub type Link<'a> = (Option<&'a str>, &'a str);
 
-/// The same, of whatever kind.
-trait Definition: Any + Debug + Send + Sync {
-    fn common(&self) -> &Common;
-    fn describe(&self, devices: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError>;
-    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError>;
-    fn check(&self, workers: usize, found: &mut Findings);
-    fn links(&self) -> Vec<Link<'_>>;
-    fn is(&self, other: &dyn Definition) -> bool;
+/// Whether two of whatever kind are the same.
+pub trait Same {
+    fn is(&self, other: &dyn Any) -> bool;
 }
 
-impl<S: Settings> Definition for S {
-    fn common(&self) -> &Common {
-        Settings::common(self)
-    }
-
-    fn describe(&self, devices: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError> {
-        Settings::describe(self, devices, index)
-    }
-
-    fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
-        Settings::open(self, cx)
-    }
-
-    fn check(&self, workers: usize, found: &mut Findings) {
-        Settings::check(self, workers, found);
-    }
-
-    fn links(&self) -> Vec<Link<'_>> {
-        Settings::links(self)
-    }
-
-    fn is(&self, other: &dyn Definition) -> bool {
-        (other as &dyn Any).downcast_ref::<S>() == Some(self)
+impl<S: PartialEq + 'static> Same for S {
+    fn is(&self, other: &dyn Any) -> bool {
+        other.downcast_ref() == Some(self)
     }
 }
 
 impl PartialEq for Interface {
     fn eq(&self, other: &Interface) -> bool {
-        self.0.is(&*other.0)
+        (*self.0).is(&*other.0)
     }
 }
 
 impl Eq for Interface {}
+
+impl Deref for Interface {
+    type Target = dyn Settings;
+
+    fn deref(&self) -> &(dyn Settings + 'static) {
+        &*self.0
+    }
+}
 
 impl Interface {
     /// An interface of that kind.
@@ -102,29 +86,9 @@ impl Interface {
         Interface(Arc::new(settings))
     }
 
-    /// What every interface has.
-    pub fn common(&self) -> &Common {
-        self.0.common()
-    }
-
-    /// What it will be like.
-    pub fn describe(&self, devices: &Devices, index: InterfaceIndex) -> Result<Described, DeviceError> {
-        self.0.describe(devices, index)
-    }
-
-    /// Opens its device.
-    pub fn open(&self, cx: &mut Opening<'_>) -> Result<Opened, DeviceError> {
-        self.0.open(cx)
-    }
-
     /// Notes that it is to be there.
     pub fn create(&self, control: &Control, changes: &mut ChangeSet) -> Result<InterfaceIndex, StepError> {
         changes.create_interface(control, self.common().name.as_str(), self.clone())
-    }
-
-    /// What would be in its way on this machine, which has as many workers.
-    pub fn check(&self, workers: usize, found: &mut Findings) {
-        self.0.check(workers, found);
     }
 
     /// Its settings, if it is of that kind.
@@ -336,7 +300,7 @@ pub(super) fn check(interfaces: &[Interface], sink: &Sink) {
     let mut links: BTreeMap<Link<'_>, &str> = BTreeMap::new();
     for interface in interfaces {
         let common = interface.common();
-        for link in interface.0.links() {
+        for link in interface.links() {
             // Of two interfaces of one name that is said.
             let other = links.insert(link, common.name.as_str());
             if let Some(other) = other.filter(|other| *other != common.name.as_str()) {
@@ -347,7 +311,7 @@ pub(super) fn check(interfaces: &[Interface], sink: &Sink) {
     }
     let mut names = BTreeMap::new();
     let mut addresses = BTreeMap::new();
-    for common in interfaces.iter().map(Interface::common) {
+    for common in interfaces.iter().map(|interface| interface.common()) {
         if names.insert(&common.name, ()).is_some() {
             let message = format!("there is an interface {:?} already", common.name.as_str());
             sink.push(Diagnostic::error(common.span, message).help("give one of them another name"));

@@ -20,13 +20,6 @@ pub struct Placement {
     pub workers: Vec<Core>,
 }
 
-impl Placement {
-    /// Whether main has to share its core with a worker.
-    pub fn is_shared(&self) -> bool {
-        self.workers.contains(&self.main)
-    }
-}
-
 /// Why this machine cannot do what `cpu { ... }` says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlacementError {

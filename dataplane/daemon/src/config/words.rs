@@ -102,13 +102,13 @@ pub(crate) const fn ignored<T>(name: &'static str, values: usize, why: &'static 
 }
 
 /// Keeps a value that was read, or hands on why it was not.
-pub(crate) fn set<T>(slot: &mut T, value: Result<T, Diagnostic>) -> Result<(), Diagnostic> {
+pub(crate) fn set<T, E>(slot: &mut T, value: Result<T, E>) -> Result<(), E> {
     *slot = value?;
     Ok(())
 }
 
 /// Like [`set`], for a setting that has no default.
-pub(crate) fn set_some<T>(slot: &mut Option<T>, value: Result<T, Diagnostic>) -> Result<(), Diagnostic> {
+pub(crate) fn set_some<T, E>(slot: &mut Option<T>, value: Result<T, E>) -> Result<(), E> {
     *slot = Some(value?);
     Ok(())
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `create interface af_xdp`, `delete interface af_xdp`.
 
-use std::collections::BTreeSet;
-
+use weft_cli::args::CommandOption;
 use weft_cli::{Args, CliError, Command};
 use weft_control::ChangeSet;
 use weft_devices::af_xdp::device::AF_XDP;
@@ -10,9 +9,10 @@ use weft_engine::InterfaceIndex;
 
 use crate::cli::create::{common, create, delete};
 use crate::cli::refused;
-use crate::config::af_xdp::{self, AfXdp, LAST_WORKER, Mode, WorkerNumber, ZeroCopy};
+use crate::config::af_xdp::{self, AfXdp, ZeroCopy};
 use crate::config::interfaces::Interface;
-use crate::config::values::{HostInterface, InterfaceName, number_list};
+use crate::config::values::{HostInterface, InterfaceName};
+use crate::config::words::{set, set_some};
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
@@ -38,48 +38,33 @@ fn create_af_xdp(
     let _ = args.keyword("host-if");
     let host: HostInterface = args.parse("network interface")?;
     let mut port = AfXdp::new(host.clone(), common(InterfaceName::from(&host)));
-    while !args.is_empty() {
-        read_af_xdp(&mut port, args)?;
-    }
+    args.options(&mut port, OPTIONS)?;
     Interface::new(port).create(dataplane, changes).map_err(refused)
 }
 
-fn read_af_xdp(port: &mut AfXdp, args: &mut Args<'_>) -> Result<(), CliError> {
-    if args.keyword("name") {
-        port.common.name = args.parse("interface name")?;
-    } else if args.keyword("num-rx-queues") {
-        port.queues = args.parse_with("number of queues", af_xdp::queues)?;
-    } else if args.keyword("channels") {
-        port.channels = Some(args.parse("number of queues")?);
-    } else if args.keyword("rx-queue-size") {
-        port.rx_queue_size = Some(args.parse_with("ring size", af_xdp::ring_size)?);
-    } else if args.keyword("tx-queue-size") {
-        port.tx_queue_size = Some(args.parse_with("ring size", af_xdp::ring_size)?);
-    } else if args.keyword("zero-copy") {
-        port.zero_copy = ZeroCopy::On;
-    } else if args.keyword("no-zero-copy") {
-        port.zero_copy = ZeroCopy::Off;
-    } else if args.keyword("mode") {
-        port.mode =
-            args.one_of(&[("auto", Mode::Auto), ("native", Mode::Native), ("generic", Mode::Generic)])?;
-    } else if args.keyword("netns") {
-        port.netns = Some(args.word("network namespace")?.to_owned());
-    } else if args.keyword("workers") {
-        let list = |text: &str| number_list(text, LAST_WORKER);
-        let workers = args.parse_with("list of workers", list)?;
-        port.workers = Some(workers.into_iter().map(WorkerNumber).collect::<BTreeSet<_>>());
-    } else if args.keyword("tx-budget") {
-        port.tx_budget = Some(args.parse("number of frames")?);
-    } else if args.keyword("busy-poll-usec") {
-        port.busy_poll_usec = Some(args.parse("microseconds")?);
-    } else if args.keyword("busy-poll-budget") {
-        port.busy_poll_budget = Some(args.parse("number of packets")?);
-    } else if args.keyword("host-tap") {
-        port.host_tap = Some(args.parse("interface name")?);
-    } else if args.keyword("no-syscall-lock") {
-        // In VPP it unlocks the system call of a queue that one worker has alone; here that costs nothing anyway.
-    } else {
-        return Err(args.unexpected());
-    }
-    Ok(())
-}
+const OPTIONS: &[CommandOption<AfXdp>] = &[
+    ("name", |port, args| set(&mut port.common.name, args.parse("interface name"))),
+    ("num-rx-queues", |port, args| {
+        set(&mut port.queues, args.parse_with("number of queues", af_xdp::queues))
+    }),
+    ("channels", |port, args| set_some(&mut port.channels, args.parse("number of queues"))),
+    ("rx-queue-size", |port, args| {
+        set_some(&mut port.rx_queue_size, args.parse_with("ring size", af_xdp::ring_size))
+    }),
+    ("tx-queue-size", |port, args| {
+        set_some(&mut port.tx_queue_size, args.parse_with("ring size", af_xdp::ring_size))
+    }),
+    ("zero-copy", |port, _| set(&mut port.zero_copy, Ok(ZeroCopy::On))),
+    ("no-zero-copy", |port, _| set(&mut port.zero_copy, Ok(ZeroCopy::Off))),
+    ("mode", |port, args| set(&mut port.mode, args.one_of(af_xdp::MODES))),
+    ("netns", |port, args| set_some(&mut port.netns, args.word("network namespace").map(str::to_owned))),
+    ("workers", |port, args| {
+        set_some(&mut port.workers, args.parse_with("list of workers", af_xdp::workers))
+    }),
+    ("tx-budget", |port, args| set_some(&mut port.tx_budget, args.parse("number of frames"))),
+    ("busy-poll-usec", |port, args| set_some(&mut port.busy_poll_usec, args.parse("microseconds"))),
+    ("busy-poll-budget", |port, args| set_some(&mut port.busy_poll_budget, args.parse("number of packets"))),
+    ("host-tap", |port, args| set_some(&mut port.host_tap, args.parse("interface name"))),
+    // In VPP it unlocks the system call of a queue that one worker has alone; here that costs nothing anyway.
+    ("no-syscall-lock", |_, _| Ok(())),
+];
