@@ -126,8 +126,8 @@ impl<S, T: 'static> Records<S, T> {
     }
 
     /// Made already; for what is known to be short.
-    pub fn ready(records: impl IntoIterator<Item = T, IntoIter: 'static>) -> Self {
-        let mut records = records.into_iter();
+    pub fn ready(records: impl IntoIterator<Item = T>) -> Self {
+        let mut records = Vec::from_iter(records).into_iter();
         Self::new(move |_| records.next())
     }
 }

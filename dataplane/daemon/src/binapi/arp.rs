@@ -17,7 +17,6 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.dump(|dataplane, _, ProxyArpIntfcDump {}| {
         let proxies = dataplane.interfaces().iter().filter(|(_, interface)| interface.proxy_arp);
-        let details = proxies.map(|(index, _)| ProxyArpIntfcDetails { sw_if_index: index.0 });
-        Records::ready(details.collect::<Vec<_>>())
+        Records::ready(proxies.map(|(index, _)| ProxyArpIntfcDetails { sw_if_index: index.0 }))
     });
 }

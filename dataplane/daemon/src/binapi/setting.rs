@@ -37,7 +37,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         let all = dataplane
             .settings()
             .filter(|(_, index)| sw_if_index.0 == u32::MAX || index.map(|it| it.0) == Some(sw_if_index.0));
-        let details = all.filter_map(|(setting, index)| {
+        Records::ready(all.filter_map(|(setting, index)| {
             let owners = dataplane.owners(&Object::Setting(setting, index));
             let owners: Vec<String> = owners.iter().map(|owner| dataplane.owner_name(*owner)).collect();
             Some(WeftSettingDetails {
@@ -46,8 +46,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
                 owners: owners.join(",").as_str().into(),
                 value: shown(dataplane, setting, index)?,
             })
-        });
-        Records::ready(details.collect::<Vec<_>>())
+        }))
     });
 }
 

@@ -39,8 +39,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|dataplane, _, SwInterfaceTapV2Dump { sw_if_index }| {
         let wanted = |place: &InterfaceIndex| sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0;
         let taps = dataplane.devices().all::<TapDevice>().filter(|(place, _)| wanted(place));
-        let taps = taps.map(|(place, tap)| details(dataplane, place, tap));
-        Records::ready(taps.collect::<Vec<_>>())
+        Records::ready(taps.map(|(place, tap)| details(dataplane, place, tap)))
     });
 }
 

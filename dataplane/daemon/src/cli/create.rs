@@ -3,6 +3,7 @@
 //! those of each kind of device are with it ([`crate::ports`]). Words are read into the same types as those of
 //! `interfaces { ... }`, so both ways make the same thing.
 
+use weft_cli::args::CommandOption;
 use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::ChangeSet;
 use weft_devices::device::DeviceKind;
@@ -14,6 +15,7 @@ use super::{change, complete_interface, interface, note, refused};
 use crate::config::Span;
 use crate::config::interfaces::Common;
 use crate::config::values::InterfaceName;
+use crate::config::words::set_some;
 use crate::state::Dataplane;
 
 pub fn commands() -> Vec<Command<Dataplane>> {
@@ -83,6 +85,21 @@ pub(crate) fn note_deletion(
     changes.delete_interface(dataplane, index).map_err(refused)
 }
 
+fn vlan(args: &mut Args<'_>) -> Result<VlanId, CliError> {
+    args.parse_with("VLAN", |text| {
+        let number = text.parse().ok().filter(|number| (1..=4094).contains(number));
+        number.and_then(VlanId::new).ok_or("VLANs are numbered from 1 to 4094")
+    })
+}
+
+const TAGS: &[CommandOption<(Option<(EtherType, VlanId)>, Option<VlanId>)>] = &[
+    ("dot1q", |(outer, _), args| set_some(outer, vlan(args).map(|vlan| (EtherType::VLAN, vlan)))),
+    ("dot1ad", |(outer, _), args| set_some(outer, vlan(args).map(|vlan| (EtherType::QINQ, vlan)))),
+    ("inner-dot1q", |(_, inner), args| set_some(inner, vlan(args))),
+    // There is no other match here.
+    ("exact-match", |_, _| Ok(())),
+];
+
 fn create_sub(
     dataplane: &Dataplane,
     changes: &mut ChangeSet,
@@ -90,26 +107,9 @@ fn create_sub(
 ) -> Result<InterfaceIndex, CliError> {
     let port = interface(args, dataplane, changes)?;
     let id: u32 = args.parse("number")?;
-    let vlan = |args: &mut Args<'_>| {
-        args.parse_with("VLAN", |text| {
-            let number = text.parse().ok().filter(|number| (1..=4094).contains(number));
-            number.and_then(VlanId::new).ok_or("VLANs are numbered from 1 to 4094")
-        })
-    };
-    let (mut outer, mut inner) = (None, None);
-    while !args.is_empty() {
-        if args.keyword("dot1q") {
-            outer = Some((EtherType::VLAN, vlan(args)?));
-        } else if args.keyword("dot1ad") {
-            outer = Some((EtherType::QINQ, vlan(args)?));
-        } else if args.keyword("inner-dot1q") {
-            inner = Some(vlan(args)?);
-        } else if args.keyword("exact-match") {
-            // There is no other match here.
-        } else {
-            return Err(args.unexpected());
-        }
-    }
+    let mut tags = (None, None);
+    args.options(&mut tags, TAGS)?;
+    let (outer, inner) = tags;
     let outer = match outer {
         Some(outer) => outer,
         // As in VPP: without tags the number is the VLAN.

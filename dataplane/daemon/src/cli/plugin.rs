@@ -48,7 +48,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
     ]
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct View {
     name: String,
     version: String,
@@ -95,16 +95,9 @@ fn show(dataplane: &mut Dataplane) -> Result<Reply, CliError> {
     });
     let refused = dataplane.part::<Plugins>().refused().iter().map(|(name, why)| View {
         name: name.clone(),
-        version: String::new(),
-        abi_version: None,
         state: "refused",
         reason: Some(why.clone()),
-        summary: String::new(),
-        file: None,
-        depends: Vec::new(),
-        nodes: Vec::new(),
-        failures: 0,
-        reloads: 0,
+        ..View::default()
     });
     let path = dataplane.config().plugins.path.iter().map(|directory| directory.display().to_string());
     let views = Views { path: path.collect(), plugins: loaded.chain(refused).collect() };

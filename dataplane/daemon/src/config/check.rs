@@ -96,7 +96,9 @@ fn files(config: &Config, found: &mut Findings) {
         }
         if let Some(is) = kind(&log).filter(|is| !(is.is_file() || is.is_char_device())) {
             let (path, is) = (log.display(), file::kind(is));
-            found.warning(format!("unix {{ log }}: {path} is {is}, not a regular file, so there will be no log"));
+            found.warning(format!(
+                "unix {{ log }}: {path} is {is}, not a regular file, so there will be no log"
+            ));
         }
     }
     if let Some(pidfile) = unix.pidfile.as_ref().map(|path| unix.in_runtime_dir(path)) {

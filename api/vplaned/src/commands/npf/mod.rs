@@ -54,8 +54,12 @@ impl AddressRange {
     /// The fewest prefixes that are all of it.
     pub fn prefixes(&self) -> Vec<IpNet> {
         match (self.first, self.last) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => Ipv4Subnets::new(first, last, 0).map(IpNet::from).collect(),
-            (IpAddr::V6(first), IpAddr::V6(last)) => Ipv6Subnets::new(first, last, 0).map(IpNet::from).collect(),
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                Ipv4Subnets::new(first, last, 0).map(IpNet::from).collect()
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                Ipv6Subnets::new(first, last, 0).map(IpNet::from).collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -47,11 +47,10 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|dataplane, _, IpUnnumberedDump { sw_if_index }| {
         let wanted = |place: InterfaceIndex| sw_if_index.0 == u32::MAX || sw_if_index.0 == place.0;
         let borrowers = dataplane.interfaces().iter().filter(|(place, _)| wanted(*place));
-        let details = borrowers.filter_map(|(place, interface)| {
+        Records::ready(borrowers.filter_map(|(place, interface)| {
             let ip_sw_if_index = index(interface.unnumbered?);
             Some(IpUnnumberedDetails { sw_if_index: index(place), ip_sw_if_index })
-        });
-        Records::ready(details.collect::<Vec<_>>())
+        }))
     });
     registry.command(|dataplane, _, SwInterfaceAddressReplaceBegin {}| {
         dataplane.begin_replay(Replay::Addresses);

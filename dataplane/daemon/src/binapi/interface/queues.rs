@@ -19,16 +19,13 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|dataplane, _, SwInterfaceRxPlacementDump { sw_if_index }| {
         let wanted = |placed: &&Placed| sw_if_index.0 == u32::MAX || placed.interface.0 == sw_if_index.0;
         let placements = dataplane.devices().placement.iter().filter(wanted);
-        let details: Vec<_> = placements
-            .map(|placed| SwInterfaceRxPlacementDetails {
-                sw_if_index: index(placed.interface),
-                queue_id: placed.queue.0,
-                // Of the thread: main is 0, the first worker 1.
-                worker_id: thread(placed.worker).0.into(),
-                mode: if placed.polling { RxMode::POLLING } else { RxMode::ADAPTIVE },
-            })
-            .collect();
-        Records::ready(details)
+        Records::ready(placements.map(|placed| SwInterfaceRxPlacementDetails {
+            sw_if_index: index(placed.interface),
+            queue_id: placed.queue.0,
+            // Of the thread: main is 0, the first worker 1.
+            worker_id: thread(placed.worker).0.into(),
+            mode: if placed.polling { RxMode::POLLING } else { RxMode::ADAPTIVE },
+        }))
     });
     registry.command(|dataplane, _, message: SwInterfaceSetRxPlacement| {
         let index = dataplane.api_interface(message.sw_if_index)?;

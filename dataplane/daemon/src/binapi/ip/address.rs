@@ -20,9 +20,9 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|dataplane, _, IpAddressDump { sw_if_index, is_ipv6 }| {
         let interface =
             dataplane.api_interface(sw_if_index).ok().and_then(|index| dataplane.interfaces().get(index));
-        let all: Vec<IpNet> = interface.map(|it| it.addresses().collect()).unwrap_or_default();
-        let wanted = move |address: &IpNet| IpVersion::from(*address) == version(is_ipv6);
-        Records::ready(all.into_iter().filter(wanted).map(move |address| IpAddressDetails {
+        let all = interface.into_iter().flat_map(|interface| interface.addresses());
+        let wanted = |address: &IpNet| IpVersion::from(*address) == version(is_ipv6);
+        Records::ready(all.filter(wanted).map(|address| IpAddressDetails {
             sw_if_index,
             prefix: (address.addr(), address.prefix_len()).into(),
         }))
@@ -30,8 +30,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     registry.dump(|dataplane, _, IpDump { is_ipv6 }| {
         let all = dataplane.interfaces().iter();
         let routed = all.filter(|(_, it)| by_family!(version(is_ipv6), F => F::of(it).is_enabled()));
-        let details = routed.map(|(place, _)| IpDetails { sw_if_index: index(place), is_ipv6 });
-        Records::ready(details.collect::<Vec<_>>())
+        Records::ready(routed.map(|(place, _)| IpDetails { sw_if_index: index(place), is_ipv6 }))
     });
     registry.change(|dataplane, changes, _, SwInterfaceIp6EnableDisable { sw_if_index, enable }| {
         set(dataplane, changes, sw_if_index, &settings::IP6, Value::Switch(enable))

@@ -48,7 +48,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
         Ok(IpTableAllocateReply { retval: 0, table })
     });
     registry.dump(|dataplane, _, IpTableDump {}| {
-        Records::ready([tables::<Ip4>(dataplane), tables::<Ip6>(dataplane)].concat())
+        Records::ready(tables::<Ip4>(dataplane).chain(tables::<Ip6>(dataplane)))
     });
     registry.command(|dataplane, _, IpTableFlush { table }| {
         by_family!(version(table.is_ip6), F => flush::<F>(dataplane, known::<F>(dataplane, &table)?)?);
@@ -70,12 +70,11 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
 }
 
-fn tables<F: Configured>(dataplane: &Dataplane) -> Vec<IpTableDetails> {
-    let tables = dataplane.router().tables::<F>().map(|(_, table)| {
+fn tables<F: Configured>(dataplane: &Dataplane) -> impl Iterator<Item = IpTableDetails> {
+    dataplane.router().tables::<F>().map(|(_, table)| {
         let name = table.name.as_str().into();
         IpTableDetails { table: IpTable { table_id: table.id, is_ip6: F::VERSION == IpVersion::V6, name } }
-    });
-    tables.collect()
+    })
 }
 
 fn known<F: Configured>(dataplane: &Dataplane, table: &IpTable) -> Result<TableIndex, Retval> {

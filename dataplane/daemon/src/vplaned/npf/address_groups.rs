@@ -5,7 +5,6 @@
 //! says `option=`, and reads a list. Who says neither is answered in both forms.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weft_vplaned::commands::Words;

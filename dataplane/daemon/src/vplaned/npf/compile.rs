@@ -12,8 +12,8 @@ use weft_classify::{self as classify, Dscp, Family, FlagsMatch, Fragment, PortRa
 use weft_nodes::headers::{Icmp4Type, IpProtocol, TcpFlags};
 use weft_vplaned::commands::CommandError;
 use weft_vplaned::commands::npf::{
-    AddressMatch, AddressRange, Decision, FilterRule, GroupClass, GroupName, IcmpMatch, Match, NpfRule, PortMatch,
-    ProtocolMatch, Store, TcpFlag,
+    AddressMatch, AddressRange, Decision, FilterRule, GroupClass, GroupName, IcmpMatch, Match, NpfRule,
+    PortMatch, ProtocolMatch, Store, TcpFlag,
 };
 
 /// Most classifier rules that one rule may become.
