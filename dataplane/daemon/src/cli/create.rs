@@ -92,10 +92,10 @@ fn vlan(args: &mut Args<'_>) -> Result<VlanId, CliError> {
     })
 }
 
-const TAGS: &[CommandOption<(Option<(EtherType, VlanId)>, Option<VlanId>)>] = &[
-    ("dot1q", |(outer, _), args| set_some(outer, vlan(args).map(|vlan| (EtherType::VLAN, vlan)))),
-    ("dot1ad", |(outer, _), args| set_some(outer, vlan(args).map(|vlan| (EtherType::QINQ, vlan)))),
-    ("inner-dot1q", |(_, inner), args| set_some(inner, vlan(args))),
+const TAGS: &[CommandOption<Tags>] = &[
+    ("dot1q", |tags, args| set_some(&mut tags.outer, vlan(args).map(|vlan| (EtherType::VLAN, vlan)))),
+    ("dot1ad", |tags, args| set_some(&mut tags.outer, vlan(args).map(|vlan| (EtherType::QINQ, vlan)))),
+    ("inner-dot1q", |tags, args| set_some(&mut tags.inner, vlan(args))),
     // There is no other match here.
     ("exact-match", |_, _| Ok(())),
 ];
@@ -107,19 +107,13 @@ fn create_sub(
 ) -> Result<InterfaceIndex, CliError> {
     let port = interface(args, dataplane, changes)?;
     let id: u32 = args.parse("number")?;
-    let mut tags = (None, None);
+    let mut tags = Tags::default();
     args.options(&mut tags, TAGS)?;
-    let (outer, inner) = tags;
-    let outer = match outer {
-        Some(outer) => outer,
+    if tags.outer.is_none() {
         // As in VPP: without tags the number is the VLAN.
-        None => match u16::try_from(id).ok().filter(|id| (1..=4094).contains(id)).and_then(VlanId::new) {
-            Some(id) => (EtherType::VLAN, id),
-            None => {
-                return Err(CliError::new(format!("{id} is no VLAN: expected dot1q or dot1ad and a VLAN")));
-            }
-        },
-    };
-    let tags = Tags { outer: Some(outer), inner };
+        let vlan = u16::try_from(id).ok().filter(|id| (1..=4094).contains(id)).and_then(VlanId::new);
+        let no_vlan = || CliError::new(format!("{id} is no VLAN: expected dot1q or dot1ad and a VLAN"));
+        tags.outer = Some((EtherType::VLAN, vlan.ok_or_else(no_vlan)?));
+    }
     changes.create_sub_interface(dataplane, port, id, tags).map_err(refused)
 }
