@@ -25,7 +25,10 @@ def pytest_runtest_makereport(item, call):
     if report.outcome == "skipped":
         words = str(report.longrepr[2]).removeprefix("Skipped: ")
     elif report.outcome == "failed":
-        words = str(call.excinfo.value).strip().splitlines()[0][:200] if call.excinfo else "failed"
+        # Of a log, which some assertions show, the end says most; of an assertion that pytest explains, the beginning.
+        lines = str(call.excinfo.value).strip().splitlines() if call.excinfo else ["failed"]
+        words = next((line for line in lines if not line.startswith(" ")), "failed")
+        words = (lines[-1] if " INFO " in words else words)[:200]
     else:
         words = "; ".join(str(value) for name, value in item.user_properties if name == "note")
     cell = {"subject": row.args[0], "row": row.args[1], "outcome": report.outcome, "words": words}

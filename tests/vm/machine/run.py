@@ -145,6 +145,10 @@ ACCEL = {
 }
 
 
+# A bridge keeps frames to 01:80:c2:00:00:0X unless bit X is set.
+LLDP = "0x4000"
+
+
 def numa(guest):
     words = []
     for node in (0, 1) if guest.numa else ():
@@ -177,7 +181,7 @@ def cables(guest, namespace):
     for link, spec in enumerate(guest.links):
         near, _, far = spec.partition(":")
         if namespace:
-            namespace.ip("link", "add", f"b{link}", "type", "bridge", "mcast_snooping", "0")
+            namespace.ip("link", "add", f"b{link}", "type", "bridge", "mcast_snooping", "0", "group_fwd_mask", LLDP)
             namespace.ip("link", "set", f"b{link}", "up")
         for end, model in ((1, near), (2, far or near)):
             slot += 1
