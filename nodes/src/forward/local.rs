@@ -8,6 +8,7 @@
 //! nobody listens, as a host would tell it (RFC 1122 section 3.2.2.1, RFC 4443 section 3); but nothing is ever said about what is
 //! for many.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use weft_engine::buffer::{BufferCache, Packet};
@@ -69,8 +70,8 @@ pub(crate) struct Arrived {
     pub(crate) named_at: u16,
 }
 
-/// Why a packet is not looked at any further.
-pub(crate) enum Verdict<F: Delivered> {
+/// Where a packet goes that is not looked at any further, and why.
+pub(crate) enum Elsewhere<F: Delivered> {
     Drop(F::Unserved),
     Punt(F::Unserved),
     Tell(IcmpError<F>),
@@ -104,13 +105,13 @@ pub(crate) trait Delivered: Forwarded {
         interface: &Entry,
         interfaces: &InterfaceTable,
         extension_headers: usize,
-    ) -> Result<Arrived, Verdict<Self>>;
+    ) -> Result<Arrived, Elsewhere<Self>>;
     /// Nobody speaks the protocol.
     fn unknown_protocol(arrived: &Arrived) -> IcmpError<Self>;
     /// Whether it is an echo request that can be answered in place.
     fn is_ping(packet: &Packet<'_>) -> bool;
     /// Makes an echo request its reply: same data, same header but for addresses and hops.
-    fn answer(buffers: &mut BufferCache, packet: BufferIndex) -> Result<(), Verdict<Self>>;
+    fn answer(buffers: &mut BufferCache, packet: BufferIndex) -> Result<(), Elsewhere<Self>>;
 }
 
 built_in!(define::<Ip4>, define::<Ip6>);
@@ -120,8 +121,8 @@ fn define<F: Delivered>(setup: &mut Setup<'_>) -> Added {
     let extension_headers = setup.tables.settings.extension_headers;
     Ok(NodeDef::new(IpLocal::<F>::SPEC, move |w| {
         let [end, reassembly] = w.first_edges();
-        let family = std::marker::PhantomData::<F>;
-        Box::new(IpLocal { arc: w.arc(F::LOCAL_ARC), extension_headers, end, reassembly, family })
+        let (arc, family) = (w.arc(F::LOCAL_ARC), PhantomData::<F>);
+        Box::new(IpLocal { arc, extension_headers, end, reassembly, family })
     }))
 }
 
@@ -149,7 +150,7 @@ struct IpLocal<F> {
     extension_headers: usize,
     end: NodeId,
     reassembly: NodeId,
-    family: std::marker::PhantomData<F>,
+    family: PhantomData<F>,
 }
 
 impl<F: Delivered> IpLocal<F> {
@@ -248,7 +249,7 @@ impl<F: Delivered> End<'_, F> {
         };
         let arrived = match F::look(&packet, interface, self.interfaces, self.extension_headers) {
             Ok(arrived) => arrived,
-            Err(verdict) => return self.carry_out(&mut packet, verdict),
+            Err(elsewhere) => return self.send(&mut packet, elsewhere),
         };
         if let Some(node) = self.handler(&packet, &arrived) {
             return node;
@@ -268,7 +269,7 @@ impl<F: Delivered> End<'_, F> {
         if interface.host != NodeId::DROP || self.punted.get(self.reasons.id(why).0).is_some() {
             return self.punt(&mut packet, why);
         }
-        self.carry_out(&mut packet, Verdict::Tell(error))
+        self.send(&mut packet, Elsewhere::Tell(error))
     }
 
     /// The node that handles a packet's protocol or, if none does, its UDP port.
@@ -286,12 +287,12 @@ impl<F: Delivered> End<'_, F> {
         self.ports.get(udp.destination_port.get())
     }
 
-    fn carry_out(&self, packet: &mut Packet<'_>, verdict: Verdict<F>) -> NodeId {
-        match verdict {
-            Verdict::Drop(reason) => self.drop(packet, reason),
-            Verdict::Punt(reason) => self.punt(packet, reason),
-            Verdict::Discovery => self.next.discovery,
-            Verdict::Tell(error) => {
+    fn send(&self, packet: &mut Packet<'_>, elsewhere: Elsewhere<F>) -> NodeId {
+        match elsewhere {
+            Elsewhere::Drop(reason) => self.drop(packet, reason),
+            Elsewhere::Punt(reason) => self.punt(packet, reason),
+            Elsewhere::Discovery => self.next.discovery,
+            Elsewhere::Tell(error) => {
                 error.mark(packet);
                 self.next.icmp_error
             }
@@ -313,8 +314,8 @@ impl<F: Delivered> End<'_, F> {
     fn answer(&self, buffers: &mut BufferCache, index: BufferIndex, interface: &Entry) -> NodeId {
         let answered = F::answer(buffers, index);
         let mut packet = buffers.packet(index);
-        if let Err(verdict) = answered {
-            return self.carry_out(&mut packet, verdict);
+        if let Err(elsewhere) = answered {
+            return self.send(&mut packet, elsewhere);
         }
         packet.meta.flags |= LOCALLY_ORIGINATED;
         packet.meta.hash = 0;
@@ -327,9 +328,9 @@ impl<F: Delivered> End<'_, F> {
 }
 
 /// Drops a packet to one host that came in a frame to many.
-pub(crate) fn check_link<F: Delivered>(packet: &Packet<'_>, is_to_many: bool) -> Result<(), Verdict<F>> {
+pub(crate) fn check_link<F: Delivered>(packet: &Packet<'_>, is_to_many: bool) -> Result<(), Elsewhere<F>> {
     match !is_to_many && packet.meta.flags & LINK_BROADCAST != 0 {
-        true => Err(Verdict::Drop(F::REASONS.link_broadcast)),
+        true => Err(Elsewhere::Drop(F::REASONS.link_broadcast)),
         false => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use weft_fib::Ip4;
 use super::icmp_error::IcmpError;
 use super::{TTL, TableIndex, options};
 use crate::context::IpContext;
-use crate::forward::local::{Arrived, Delivered, LocalReasons, Verdict, check_link, retype};
+use crate::forward::local::{Arrived, Delivered, Elsewhere, LocalReasons, check_link, retype};
 use crate::headers::checksum::{self, Sum};
 use crate::headers::{Icmp4Type, IpProtocol, Ipv4Header};
 use crate::interface::{Entry, InterfaceTable};
@@ -70,9 +70,9 @@ impl Delivered for Ip4 {
         _: &Entry,
         interfaces: &InterfaceTable,
         _: usize,
-    ) -> Result<Arrived, Verdict<Ip4>> {
+    ) -> Result<Arrived, Elsewhere<Ip4>> {
         let Some(ip) = packet.header::<Ipv4Header>() else {
-            return Err(Verdict::Drop(Reason::NoInterface));
+            return Err(Elsewhere::Drop(Reason::NoInterface));
         };
         let is_to_many = !interfaces.is_unicast4(TableIndex(packet.meta.table()), ip.destination());
         check_link(packet, is_to_many)?;
@@ -93,10 +93,10 @@ impl Delivered for Ip4 {
     }
 
     /// RFC 792. Options are answered too.
-    fn answer(buffers: &mut BufferCache, index: BufferIndex) -> Result<(), Verdict<Ip4>> {
+    fn answer(buffers: &mut BufferCache, index: BufferIndex) -> Result<(), Elsewhere<Ip4>> {
         let header = buffers.packet(index).header::<Ipv4Header>().map_or(0, Ipv4Header::header_length);
         if !segments::sum(buffers, index, header, Sum::default()).is_valid() {
-            return Err(Verdict::Drop(Reason::Checksum));
+            return Err(Elsewhere::Drop(Reason::Checksum));
         }
         let mut packet = buffers.packet(index);
         let headers = packet.split_mut::<Ipv4Header>();
@@ -105,11 +105,11 @@ impl Delivered for Ip4 {
         let Some((ip, (options, Some(icmp)))) =
             behind.map(|(ip, (options, rest))| (ip, (options, rest.first_chunk_mut())))
         else {
-            return Err(Verdict::Drop(Reason::Truncated));
+            return Err(Elsewhere::Drop(Reason::Truncated));
         };
         let before = Sum::default().bytes(options);
         if options::answer(options, ip.destination(), since_midnight).is_err() {
-            return Err(Verdict::Punt(Reason::NoHostIcmp));
+            return Err(Elsewhere::Punt(Reason::NoHostIcmp));
         }
         if !options.is_empty() {
             let after = Sum::default().bytes(options);

@@ -13,7 +13,7 @@ use weft_fib::{AddressFamily, Ip6};
 use super::icmp_error::Icmp6Error;
 use super::nd::discovery_type;
 use super::reassembly::is_fragment;
-use crate::forward::local::{Arrived, Delivered, LocalReasons, Verdict, check_link, retype};
+use crate::forward::local::{Arrived, Delivered, Elsewhere, LocalReasons, check_link, retype};
 use crate::headers::checksum::Sum;
 use crate::headers::{Icmp6Type, Ip6ChainError, IpProtocol, Ipv6Header, walk_ip6};
 use crate::interface::{Entry, InterfaceTable};
@@ -87,29 +87,29 @@ impl Delivered for Ip6 {
         interface: &Entry,
         _: &InterfaceTable,
         extension_headers: usize,
-    ) -> Result<Arrived, Verdict<Ip6>> {
+    ) -> Result<Arrived, Elsewhere<Ip6>> {
         let Some((ip, rest)) = packet.split::<Ipv6Header>() else {
-            return Err(Verdict::Drop(Reason::NoInterface));
+            return Err(Elsewhere::Drop(Reason::NoInterface));
         };
         let is_to_many = ip.destination().is_multicast();
         check_link(packet, is_to_many)?;
         let chain = walk_ip6(ip.next_header, rest, extension_headers).map_err(|error| {
-            Verdict::Drop(match error {
+            Elsewhere::Drop(match error {
                 Ip6ChainError::TooMany { .. } => Reason::TooManyHeaders,
                 _ => Reason::ExtensionHeader,
             })
         })?;
         let protocol = chain.protocol;
         if protocol == IpProtocol::ICMPV6 && discovery_type(packet, extension_headers).is_some() {
-            return Err(Verdict::Discovery);
+            return Err(Elsewhere::Discovery);
         }
         if Ip6::is_link_scoped(ip.destination()) && !interface.ip6.has(ip.destination()) {
-            return Err(Verdict::Punt(Reason::NoHostLinkLocal));
+            return Err(Elsewhere::Punt(Reason::NoHostLinkLocal));
         }
         if let Some(routing) = chain.routing.filter(|routing| routing.left > 0) {
             // Its type is the third byte of the header.
             let type_at = (Ipv6Header::LENGTH + routing.at + 2) as u16;
-            return Err(Verdict::Tell(Icmp6Error::routing_header(type_at)));
+            return Err(Elsewhere::Tell(Icmp6Error::routing_header(type_at)));
         }
         let handled_behind = (chain.length == 0).then_some(Ipv6Header::LENGTH);
         Ok(Arrived { protocol, is_to_many, handled_behind, named_at: chain.named_at as u16 })
@@ -126,18 +126,18 @@ impl Delivered for Ip6 {
     }
 
     /// RFC 4443 section 4.2.
-    fn answer(buffers: &mut BufferCache, index: BufferIndex) -> Result<(), Verdict<Ip6>> {
+    fn answer(buffers: &mut BufferCache, index: BufferIndex) -> Result<(), Elsewhere<Ip6>> {
         let Some(&ip) = buffers.packet(index).header::<Ipv6Header>() else {
-            return Err(Verdict::Drop(Reason::Truncated));
+            return Err(Elsewhere::Drop(Reason::Truncated));
         };
         let before = Sum::pseudo_header6(&ip, IpProtocol::ICMPV6, ip.payload_length.get().into());
         if !segments::sum(buffers, index, Ipv6Header::LENGTH, before).is_valid() {
-            return Err(Verdict::Drop(Reason::Checksum));
+            return Err(Elsewhere::Drop(Reason::Checksum));
         }
         let mut packet = buffers.packet(index);
         let headers = packet.split_mut::<Ipv6Header>();
         let Some((ip, Some(icmp))) = headers.map(|(ip, rest)| (ip, rest.first_chunk_mut())) else {
-            return Err(Verdict::Drop(Reason::Truncated));
+            return Err(Elsewhere::Drop(Reason::Truncated));
         };
         retype(icmp, Icmp6Type::ECHO_REPLY.0);
         ip.turn_round();
