@@ -15,6 +15,8 @@ from test_plugins_shipped import USE
 SHIPPED = ("acl", "noop", "ping", "policer")
 ORDER = ["ip4-rx-urpf-strict", "ip4-rx-urpf-loose", "ip4-local-only", "flow-track", "ip4-classify", "ip4-tcp-mss",
          "noop", "policer-input"]
+ORDER6 = ["ip6-rx-urpf-strict", "ip6-rx-urpf-loose", "ip6-local-only", "flow-track", "ip6-classify", "ip6-tcp-mss",
+          "policer-input"]
 REFLECT = "permit+reflect proto icmp sport 8"
 
 
@@ -36,6 +38,7 @@ def test_plugins_in_every_order_with_flows_and_reflexive_lists(net):
         for name in order:
             weft.cli(f"plugin load {name}")
         assert features(net) == ORDER, order
+        assert features(net, "ip6-unicast") == ORDER6, order
         weft.cli("flow enable p1")
         number = weft.cli_json(f"set acl-plugin acl {REFLECT}")["index"]
         denial = weft.cli_json("set acl-plugin acl deny")["index"]
@@ -47,12 +50,15 @@ def test_plugins_in_every_order_with_flows_and_reflexive_lists(net):
         shown = weft.cli_json("show interface features p0")["arcs"]
         on = next(each["features"] for each in shown if each["arc"] == "ip4-unicast")
         assert on == ["flow-track", "ip4-classify", "noop", "policer-input"], order
+        on = next(each["features"] for each in shown if each["arc"] == "ip6-unicast")
+        assert on == ["flow-track", "ip6-classify", "policer-input"], order
         if order in (SHIPPED, SHIPPED[::-1]):
             assert pings(a, b) and not pings(b, a)
         weft.cli("flow disable p1")
         for name in order:
             weft.cli(f"plugin unload {name}")
         assert features(net) == ORDER[:-2], order
+        assert features(net, "ip6-unicast") == ORDER6[:-1], order
 
 
 # Packets a second of a generator.

@@ -440,33 +440,59 @@ fn commands_of_ipv6_are_those_of_ipv4() {
 
 #[test]
 fn what_is_in_use_is_not_deleted_and_what_no_host_has_is_refused() {
-    let mut bed = bed();
-    for command in
-        ["create loopback interface", "set interface ip address loop0 10.0.0.1/24", "ip table add 7"]
-    {
-        bed.text(command);
+    struct Family {
+        ip: &'static str,
+        address: &'static str,
+        route: &'static str,
+        no_neighbors: &'static [&'static str],
+        /// What follows from the address.
+        routes: &'static [&'static str],
     }
-    bed.text("ip route add 10.9.0.0/16 via table 7");
-    let error = bed.refusal("ip table del 7");
-    assert!(error.message.contains("in use by the route to 10.9.0.0/16 in table 0"), "{error}");
-    bed.text("ip route del 10.9.0.0/16");
-    bed.text("ip table del 7");
-    bed.text("ip table add 8");
-    for address in ["224.0.0.1", "255.255.255.255", "0.0.0.0", "10.0.0.1", "10.0.0.255"] {
-        let error = bed.refusal(&format!("set ip neighbor loop0 {address} 02:00:00:00:00:09"));
-        assert!(error.message.contains("cannot be a neighbour"), "{error}");
-    }
-
-    // While the interface is down its addresses are shown, and lead nowhere.
-    let installed = |bed: &mut Bed, prefix: &str| {
-        bed.json(&format!("show ip fib {prefix}"))["tables"][0]["routes"][0]["load_balance"] != 0
-    };
-    for up in [false, true] {
-        bed.text(if up { "set interface state loop0 up" } else { "set interface state loop0 down" });
-        for prefix in ["10.0.0.0/24", "10.0.0.0/32", "10.0.0.1/32", "10.0.0.255/32"] {
-            assert_eq!(installed(&mut bed, prefix), up, "{prefix}");
+    for Family { ip, address, route, no_neighbors, routes } in [
+        Family {
+            ip: "ip",
+            address: "10.0.0.1/24",
+            route: "10.9.0.0/16",
+            no_neighbors: &["224.0.0.1", "255.255.255.255", "0.0.0.0", "10.0.0.1", "10.0.0.255"],
+            routes: &["10.0.0.0/24", "10.0.0.0/32", "10.0.0.1/32", "10.0.0.255/32"],
+        },
+        Family {
+            ip: "ip6",
+            address: "2001:db8::1/64",
+            route: "2001:db8:9::/48",
+            no_neighbors: &["ff02::1", "::", "::1", "2001:db8::1", "2001:db8::", "::ffff:10.0.0.1"],
+            routes: &["2001:db8::/64", "2001:db8::/128", "2001:db8::1/128"],
+        },
+    ] {
+        let mut bed = bed();
+        bed.text("create loopback interface");
+        bed.text(&format!("set interface ip address loop0 {address}"));
+        bed.text(&format!("{ip} table add 7"));
+        bed.text(&format!("ip route add {route} via table 7"));
+        let error = bed.refusal(&format!("{ip} table del 7"));
+        assert!(error.message.contains(&format!("in use by the route to {route} in table 0")), "{error}");
+        bed.text(&format!("ip route del {route}"));
+        bed.text(&format!("{ip} table del 7"));
+        bed.text(&format!("{ip} table add 8"));
+        for address in no_neighbors {
+            let error = bed.refusal(&format!("set ip neighbor loop0 {address} 02:00:00:00:00:09"));
+            assert!(error.message.contains("cannot be a neighbour"), "{error}");
         }
-        assert!(bed.text("show interface address").contains("10.0.0.1/24"));
+
+        // While the interface is down its addresses are shown, and lead nowhere; another's route to the subnet is used then.
+        let installed = |bed: &mut Bed, prefix: &str| {
+            bed.json(&format!("show {ip} fib {prefix}"))["tables"][0]["routes"][0]["load_balance"] != 0
+        };
+        for up in [false, true] {
+            bed.text(if up { "set interface state loop0 up" } else { "set interface state loop0 down" });
+            for prefix in routes {
+                assert_eq!(installed(&mut bed, prefix), up, "{prefix}");
+            }
+            assert!(bed.text("show interface address").contains(address));
+        }
+        bed.text("set interface state loop0 down");
+        bed.text(&format!("ip route add {} via drop", routes[0]));
+        assert!(installed(&mut bed, routes[0]), "the route of the operator");
     }
 }
 

@@ -4,7 +4,8 @@
 use std::time::Duration;
 use weft_devices::pg::Pg;
 use weft_engine::ThreadIndex;
-use weft_nodes::ip4::Ip4;
+use weft_nodes::fib::{Ip4, Ip6};
+use weft_nodes::router::Routed;
 
 use weft_flow_map::{Flow, Verdict};
 
@@ -120,23 +121,28 @@ fn flows_of_an_interface_that_is_gone_do_not_count_for_the_next_one_with_its_ind
 
 #[test]
 fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
+    tables_of_flows::<Ip4>("ip", "10.0.0.254/24", "IP4: 1.2.3 -> 200.0.7 UDP: 10.0.0.1 -> 10.9.0.2");
+    tables_of_flows::<Ip6>("ip6", "fd00::fe/64", "IP6: 1.2.3 -> 200.0.7 UDP: fd00::1 -> fd00:9::2");
+}
+
+fn tables_of_flows<F: Routed>(ip: &str, address: &str, packet: &str) {
     let mut bed = Bed::new("", 1);
+    let stream = "packet-generator new { name s limit 1 source pg0 data";
     for command in [
         "create packet-generator interface pg0 hw-addr 02:00:00:00:00:07",
-        "ip table add 7",
-        "set interface ip table pg0 7",
-        "set interface ip address pg0 10.0.0.254/24",
+        &format!("{ip} table add 7"),
+        &format!("set interface {ip} table pg0 7"),
+        &format!("set interface ip address pg0 {address}"),
         "set interface state pg0 up",
-        "ip table add 9",
-        "packet-generator new { name s limit 1 source pg0 \
-         data { IP4: 1.2.3 -> 200.0.7 UDP: 10.0.0.1 -> 10.9.0.2 UDP: 1 -> 2 incrementing 18 } }",
+        &format!("{ip} table add 9"),
+        &format!("{stream} {{ {packet} UDP: 1 -> 2 incrementing 18 }} }}"),
     ] {
         bed.text(command);
     }
     bed.text("flow enable pg0");
     let flow = one_flow(&mut bed);
-    let of_nine = bed.dataplane.router().table_index::<Ip4>(9).expect("it was added");
-    let of_seven = bed.dataplane.router().table_index::<Ip4>(7).expect("it was added");
+    let of_nine = bed.dataplane.router().table_index::<F>(9).expect("it was added");
+    let of_seven = bed.dataplane.router().table_index::<F>(7).expect("it was added");
     assert_eq!(u32::from(flow.key.table()), of_seven.0);
     bed.text(&format!("flow verdict {} redirect table 9", flow.id));
     let comes = |bed: &mut Bed, what: &str, holds: fn(&[Flow]) -> bool| {
@@ -147,18 +153,20 @@ fn flows_neither_lead_into_nor_belong_to_the_next_table_with_an_index() {
         assert!(done, "{what}");
     };
     comes(&mut bed, "its worker has the verdict", |flows| matches!(flows[0].verdict, Verdict::Table(_)));
-    bed.text("ip table del 9");
+    bed.text(&format!("{ip} table del 9"));
     comes(&mut bed, "it leads nowhere", |flows| flows[0].verdict == Verdict::Drop);
     let given_out_again = (100..1000).any(|id| {
         bed.rest();
-        bed.text(&format!("ip table add {id}"));
-        bed.dataplane.router().table_index::<Ip4>(id).ok() == Some(of_nine)
+        bed.text(&format!("{ip} table add {id}"));
+        bed.dataplane.router().table_index::<F>(id).ok() == Some(of_nine)
     });
     assert!(given_out_again, "the index is given out again when nobody holds it any more");
-    for command in
-        ["set interface ip address del pg0 10.0.0.254/24", "set interface ip table pg0 0", "ip table del 7"]
-    {
-        bed.text(command);
+    for command in [
+        format!("set interface ip address del pg0 {address}"),
+        format!("set interface {ip} table pg0 0"),
+        format!("{ip} table del 7"),
+    ] {
+        bed.text(&command);
     }
     comes(&mut bed, "it was seen in table 7", <[Flow]>::is_empty);
 }

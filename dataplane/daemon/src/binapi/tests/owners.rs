@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Objects that several want: an agent of the API, the operator, vplaned, startup.conf.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
-use weft_control::{ChangeSet, Object, Owner, Purpose};
+use ipnet::IpNet;
+use weft_control::{ChangeSet, Object, Owner, Purpose, Value};
 
 use super::*;
 
 const PORT: &[&str] = &["create packet-generator interface pg0", "set interface state pg0 up"];
 const ADDRESS: &str = "10.60.0.1/24";
+/// One of each family, and a station there.
+const ADDRESSES: [(&str, &str); 2] = [(ADDRESS, "10.60.0.9"), ("2001:db8:60::1/64", "2001:db8:60::9")];
 
 fn add(text: &str) -> SwInterfaceAddDelAddress {
     SwInterfaceAddDelAddress { sw_if_index: FIRST, is_add: true, del_all: false, prefix: prefix(text) }
@@ -24,52 +26,59 @@ async fn resync_with_nothing(agent: &Client) -> u32 {
 fn an_agents_resync_leaves_what_the_operator_has_made_anew() {
     serve(PORT, |served| async move {
         let agent = served.another("agent").await;
-        agent.request(&add(ADDRESS)).await.unwrap();
-        served.cli(&format!("set interface ip address del pg0 {ADDRESS}")).await;
-        assert!(!served.cli("show interface address").await.contains(ADDRESS), "deleted for all");
-        served.cli(&format!("set interface ip address pg0 {ADDRESS}")).await;
-        assert_eq!(resync_with_nothing(&agent).await, 0);
-        assert!(served.cli("show interface address").await.contains(ADDRESS));
+        for (address, _) in ADDRESSES {
+            agent.request(&add(address)).await.unwrap();
+            served.cli(&format!("set interface ip address del pg0 {address}")).await;
+            assert!(!served.cli("show interface address").await.contains(address), "deleted for all");
+            served.cli(&format!("set interface ip address pg0 {address}")).await;
+            assert_eq!(resync_with_nothing(&agent).await, 0);
+            assert!(served.cli("show interface address").await.contains(address));
+        }
     });
 }
 
 #[test]
 fn what_two_want_goes_with_the_last_of_them() {
     for other in [Owner::CLI, Owner::STARTUP, Owner::VPLANED, Owner::PLUGIN] {
-        let mut bed = Bed::new("", 1);
-        PORT.iter().for_each(|command| drop(bed.text(command)));
-        let dataplane = &mut bed.dataplane;
-        let index = dataplane.interfaces().find("pg0").unwrap();
-        let agent = Owner::agent(0);
-        let host: Ipv4Addr = "10.60.0.9".parse().unwrap();
-        let mac = |last| weft_nodes::headers::MacAddr([2, 0, 0, 0, 0, last]);
-        for (owner, last) in [(agent, 1), (other, 2)] {
-            let mut changes = ChangeSet::new(owner);
-            changes.add_address(index, ADDRESS.parse::<Ipv4Net>().unwrap());
-            changes.add_neighbor(index, host, mac(last));
-            dataplane.change(&changes, Purpose::Make).unwrap();
+        for (address, host) in ADDRESSES {
+            what_two_want(other, address.parse().unwrap(), host.parse().unwrap());
         }
-        let known = |dataplane: &Dataplane| {
-            let neighbor = dataplane.router().neighbors().get(index, host.into());
-            let addresses = dataplane.interfaces().get(index).map(|it| it.ip4.addresses.len());
-            (addresses.unwrap(), neighbor.and_then(|neighbor| neighbor.state.mac()))
-        };
-        assert_eq!(known(dataplane), (1, Some(mac(2))), "the last one has its way");
-        dataplane.begin_resync(agent);
-        let removed = dataplane.end_resync(agent).unwrap();
-        assert_eq!((removed, known(dataplane)), (0, (1, Some(mac(2)))), "{other} still wants both");
-        let mut changes = ChangeSet::new(other);
-        changes.release(Object::Neighbor(index, host.into()));
-        changes.release(Object::Address(index, ADDRESS.parse().unwrap()));
-        dataplane.change(&changes, Purpose::Make).unwrap();
-        assert_eq!(known(dataplane), (0, None));
-        assert_eq!(
-            dataplane.owned().count(),
-            2,
-            "pg0 is there and up by the command line: {:?}",
-            dataplane.owned().last()
-        );
     }
+}
+
+fn what_two_want(other: Owner, address: IpNet, host: IpAddr) {
+    let mut bed = Bed::new("", 1);
+    PORT.iter().for_each(|command| drop(bed.text(command)));
+    let dataplane = &mut bed.dataplane;
+    let index = dataplane.interfaces().find("pg0").unwrap();
+    let agent = Owner::agent(0);
+    let mac = |last| weft_nodes::headers::MacAddr([2, 0, 0, 0, 0, last]);
+    let objects = [Object::Neighbor(index, host), Object::Address(index, address)];
+    for (owner, last) in [(agent, 1), (other, 2)] {
+        let mut changes = ChangeSet::new(owner);
+        changes.want(objects[1].clone(), Value::None);
+        changes.want(objects[0].clone(), Value::Mac(mac(last)));
+        dataplane.change(&changes, Purpose::Make).unwrap();
+    }
+    let known = |dataplane: &Dataplane| {
+        let neighbor = dataplane.router().neighbors().get(index, host);
+        let addresses = dataplane.interfaces().get(index).map(|it| it.addresses().count());
+        (addresses.unwrap(), neighbor.and_then(|neighbor| neighbor.state.mac()))
+    };
+    assert_eq!(known(dataplane), (1, Some(mac(2))), "the last one has its way");
+    dataplane.begin_resync(agent);
+    let removed = dataplane.end_resync(agent).unwrap();
+    assert_eq!((removed, known(dataplane)), (0, (1, Some(mac(2)))), "{other} still wants both");
+    let mut changes = ChangeSet::new(other);
+    objects.into_iter().for_each(|object| changes.release(object));
+    dataplane.change(&changes, Purpose::Make).unwrap();
+    assert_eq!(known(dataplane), (0, None));
+    assert_eq!(
+        dataplane.owned().count(),
+        2,
+        "pg0 is there and up by the command line: {:?}",
+        dataplane.owned().last()
+    );
 }
 
 #[test]
@@ -102,34 +111,39 @@ fn a_setting_falls_back_to_what_the_other_owner_said() {
 fn an_interface_that_uses_the_addresses_of_another_has_none_of_its_own() {
     serve(&[PORT, LOOP0].concat(), |served| async move {
         served.cli("set interface unnumbered pg0 use loop0").await;
-        assert_eq!(served.refusal(add(ADDRESS)).await, Retval::UNSUPPORTED);
+        for (address, _) in ADDRESSES {
+            assert_eq!(served.refusal(add(address)).await, Retval::UNSUPPORTED);
+        }
     });
-    let mut bed = Bed::new("", 1);
-    [PORT, LOOP0].concat().iter().for_each(|command| drop(bed.text(command)));
-    bed.text("set interface unnumbered pg0 use loop0");
-    let refusal = bed.refusal(&format!("set interface ip address pg0 {ADDRESS}"));
-    assert_eq!(
-        refusal.message,
-        "'pg0' uses the addresses of 'loop0' (unnumbered): it can have none of its own"
-    );
-    let index = bed.dataplane.interfaces().find("pg0").unwrap();
-    for owner in [Owner::STARTUP, Owner::VPLANED, Owner::PLUGIN] {
-        let mut changes = ChangeSet::new(owner);
-        changes.add_address(index, ADDRESS.parse::<Ipv4Net>().unwrap());
-        bed.dataplane.change(&changes, Purpose::Make).expect_err("it is unnumbered");
+    for (address, _) in ADDRESSES {
+        let mut bed = Bed::new("", 1);
+        [PORT, LOOP0].concat().iter().for_each(|command| drop(bed.text(command)));
+        bed.text("set interface unnumbered pg0 use loop0");
+        let refusal = bed.refusal(&format!("set interface ip address pg0 {address}"));
+        assert_eq!(
+            refusal.message,
+            "'pg0' uses the addresses of 'loop0' (unnumbered): it can have none of its own"
+        );
+        let index = bed.dataplane.interfaces().find("pg0").unwrap();
+        for owner in [Owner::STARTUP, Owner::VPLANED, Owner::PLUGIN] {
+            let mut changes = ChangeSet::new(owner);
+            changes.want(Object::Address(index, address.parse().unwrap()), Value::None);
+            bed.dataplane.change(&changes, Purpose::Make).expect_err("it is unnumbered");
+        }
+        bed.refusal("set interface unnumbered loop0 use pg0");
+        bed.text("set interface unnumbered del pg0");
+        bed.text(&format!("set interface ip address pg0 {address}"));
+        let refusal = bed.refusal("set interface unnumbered pg0 use loop0");
+        assert_eq!(refusal.message, "'pg0' cannot be unnumbered: it has addresses of its own");
     }
-    bed.refusal("set interface unnumbered loop0 use pg0");
-    bed.text("set interface unnumbered del pg0");
-    bed.text(&format!("set interface ip address pg0 {ADDRESS}"));
-    let refusal = bed.refusal("set interface unnumbered pg0 use loop0");
-    assert_eq!(refusal.message, "'pg0' cannot be unnumbered: it has addresses of its own");
 }
 
 #[test]
 fn a_static_neighbour_is_a_host() {
     let mut bed = Bed::new("", 1);
     LOOP0.iter().for_each(|command| drop(bed.text(command)));
-    for address in ["224.0.0.5", "255.255.255.255", "0.0.0.0", "127.0.0.1"] {
+    let none = ["224.0.0.5", "255.255.255.255", "0.0.0.0", "127.0.0.1", "ff02::5", "::", "::1"];
+    for address in none {
         let refusal = bed.refusal(&format!("set ip neighbor loop0 {address} 02:00:00:00:00:01"));
         assert_eq!(
             refusal.message,
@@ -138,7 +152,10 @@ fn a_static_neighbour_is_a_host() {
             )
         );
     }
-    bed.refusal("set ip neighbor loop0 192.0.2.9 01:00:5e:00:00:01");
+    for (_, host) in ADDRESSES {
+        bed.refusal(&format!("set ip neighbor loop0 {host} 01:00:5e:00:00:01"));
+        bed.refusal(&format!("set ip neighbor loop0 {host} 33:33:00:00:00:01"));
+    }
 }
 
 #[test]
