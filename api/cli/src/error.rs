@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use weft_words::{Excerpt, Span};
+use weft_words::{Excerpt, Span, printable};
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -25,13 +25,13 @@ pub struct CliError {
 impl CliError {
     /// An error that no single word is to blame for.
     pub fn new(message: impl ToString) -> Self {
-        Self { message: message.to_string(), word: None, position: None }
+        Self { message: printable(&message.to_string()).into_owned(), word: None, position: None }
     }
 
     pub(crate) fn at(message: impl ToString, line: &str, span: Span) -> Self {
         let word = &line[span.start..span.end];
         Self {
-            message: message.to_string(),
+            message: printable(&message.to_string()).into_owned(),
             word: (!word.is_empty()).then(|| word.to_owned()),
             position: Some(span.start),
         }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files that others name.
+//! Files that others name: clients, and whoever wrote the configuration. Every file of such a name is opened here, so that none of
+//! them can be a FIFO that waits for somebody, a device without an end, or longer than anybody expects.
 //!
-//! To be called on a thread that may wait ([`crate::Background`]): a disk, or a server of the network, takes its time.
+//! To be called on a thread that may wait ([`crate::Background`]): a disk, or a server of the network, takes its time. The main thread
+//! may at the start, when nobody waits for it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -83,26 +86,84 @@ pub fn read_text(path: &Path, most: u64) -> Result<String, FileError> {
         .map_err(|error| FileError::NotText { path: path.to_owned(), at: error.utf8_error().valid_up_to() })
 }
 
-/// Opens a file to append to it, and makes it if it is not there. A regular file, or a character device such as a terminal:
-/// what is looked at is what was opened, and neither opening nor writing waits for anybody. So the main thread may.
+/// Opens a file to append to it, and makes it if it is not there. A regular file, a character device such as a terminal, or what
+/// whoever started this process handed over to it ([`handed_over`]): a pipe, a socket. What is looked at is what was opened. Opening
+/// does not wait for anybody, and neither does writing, but to a socket. So the main thread may.
 pub fn open_to_append(path: &Path) -> io::Result<File> {
-    let refuse =
-        |found| io::Error::new(io::ErrorKind::InvalidInput, format!("it is {found}, not a regular file"));
+    let handed_over = handed_over(path);
     let mut options = OpenOptions::new();
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let opened = options.create(true).append(true).custom_flags(flags).open(path);
-    let file = match opened {
-        // Of a FIFO that nobody reads, and of a socket.
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
-            return Err(refuse(kind(std::fs::metadata(path)?.file_type())));
+    let file = match (opened, handed_over) {
+        // A socket cannot be opened a second time.
+        (Err(error), Some(1)) if is_no_file(&error) => io::stdout().as_fd().try_clone_to_owned()?.into(),
+        (Err(error), Some(2)) if is_no_file(&error) => io::stderr().as_fd().try_clone_to_owned()?.into(),
+        // Of a FIFO that nobody reads, too.
+        (Err(error), _) if is_no_file(&error) => {
+            return Err(not_regular(std::fs::metadata(path)?.file_type()));
         }
+        (opened, _) => opened?,
+    };
+    let found = file.metadata()?.file_type();
+    match found.is_file() || found.is_char_device() || handed_over.is_some() {
+        true => Ok(file),
+        false => Err(not_regular(found)),
+    }
+}
+
+fn is_no_file(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENXIO)
+}
+
+fn not_regular(found: std::fs::FileType) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {}, not a regular file", kind(found)))
+}
+
+/// Opens a configuration to read it: a regular file, a device such as a terminal, or a pipe that whoever started this process
+/// handed over to it ([`handed_over`]). Reading waits for who types or writes; opening waits for nobody.
+pub fn open_input(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
+    let found = file.metadata()?.file_type();
+    match handed_over(path) {
+        None if found.is_fifo() || found.is_socket() => Err(not_regular(found)),
+        _ if found.is_file() => Ok(file),
+        // Another time, so that reading waits; it was there a moment ago, and is no FIFO but one that is open already.
+        _ => File::open(path),
+    }
+}
+
+/// Makes a regular file of this text, over what it had. Who may read it is said for the case that it is not there yet.
+pub fn write(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let opened = options.create(true).truncate(false).write(true).mode(mode).custom_flags(flags).open(path);
+    let mut file = match opened {
+        Err(error) if is_no_file(&error) => return Err(not_regular(std::fs::metadata(path)?.file_type())),
         opened => opened?,
     };
     let found = file.metadata()?.file_type();
-    match found.is_file() || found.is_char_device() {
-        true => Ok(file),
-        false => Err(refuse(kind(found))),
+    if !found.is_file() {
+        return Err(not_regular(found));
     }
+    file.set_len(0)?;
+    file.write_all(text.as_bytes())
+}
+
+/// The number of a descriptor of this process that a path is a name of: `/dev/stderr`, `/dev/fd/5`, `/proc/self/fd/1`. Whoever
+/// started the process opened it, with rights of his own, and keeps its other end: the journal of systemd, a container's log.
+pub fn handed_over(path: &Path) -> Option<u32> {
+    /// Links that are followed, as many as the kernel does.
+    const MOST_LINKS: usize = 40;
+    let own = std::fs::canonicalize("/proc/self/fd").ok()?;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let folder = path.parent()?.canonicalize().ok()?;
+        if folder == own {
+            return path.file_name()?.to_str()?.parse().ok();
+        }
+        path = folder.join(std::fs::read_link(&path).ok()?);
+    }
+    None
 }
 
 /// What a file is, if it is no regular one.
@@ -180,11 +241,54 @@ mod tests {
         assert_eq!(said(&socket), "it is a socket, not a regular file");
         assert!(open_to_append(&folder.0).is_err());
         assert!(open_to_append(Path::new("/dev/null")).is_ok());
+        assert_eq!(write(&fifo, 0o600, "a").unwrap_err().to_string(), "it is a FIFO, not a regular file");
+        assert_eq!(write(&socket, 0o600, "a").unwrap_err().to_string(), "it is a socket, not a regular file");
+        assert_eq!(open_input(&fifo).unwrap_err().to_string(), "it is a FIFO, not a regular file");
         let file = folder.0.join("file");
         for line in ["a", "b"] {
             std::io::Write::write_all(&mut open_to_append(&file).unwrap(), line.as_bytes()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "ab");
+    }
+
+    #[test]
+    fn what_was_handed_over_is_written_to_and_read_whatever_it_is() {
+        use std::os::fd::AsRawFd;
+        let (reader, writer) = io::pipe().unwrap();
+        let name = |fd: i32| PathBuf::from(format!("/proc/self/fd/{fd}"));
+        assert_eq!(handed_over(&name(writer.as_raw_fd())), Some(writer.as_raw_fd() as u32));
+        assert_eq!(handed_over(Path::new("/dev/stderr")), Some(2));
+        assert_eq!(
+            handed_over(&PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()))).map(|_| ()),
+            Some(())
+        );
+        for other in ["/dev/null", "/etc/passwd", "/nowhere/at/all", "/", "/proc/self/fd", "/proc/1/fd/2"] {
+            assert_eq!(handed_over(Path::new(other)), None, "{other}");
+        }
+        let folder = Folder::new("handed");
+        let link = folder.0.join("link");
+        std::os::unix::fs::symlink(name(writer.as_raw_fd()), &link).unwrap();
+        let mut log = open_to_append(&link).unwrap();
+        log.write_all(b"a line\n").unwrap();
+        // Nobody reads, and nobody is waited for.
+        let full = std::iter::repeat_with(|| log.write(&[b'x'; 4096])).find_map(Result::err).unwrap();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let mut line = [0; 7];
+        let mut input = open_input(&name(reader.as_raw_fd())).unwrap();
+        input.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"a line\n");
+    }
+
+    #[test]
+    fn a_file_is_made_or_written_over() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = Folder::new("write");
+        let file = folder.0.join("file");
+        for text in ["longer", "short"] {
+            write(&file, 0o600, text).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        }
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]

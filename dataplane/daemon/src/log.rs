@@ -2,26 +2,33 @@
 //! The log: to standard error and a file, and the last lines in memory for `show logging`.
 //!
 //! The file is opened again on SIGHUP, so that logrotate(8) can move it away. A file that cannot be opened is a warning, as in VPP:
-//! a router without a log is better than none. So is one that is a FIFO or a socket: no line may wait for a reader.
+//! a router without a log is better than none. So is one that is a FIFO or a socket: no line may wait for a reader. A pipe that was
+//! handed over (`log /dev/stderr` under a container's runtime, or under systemd) is written to as long as it takes lines; those that it
+//! does not take are counted, and told when it takes some again. A log that is standard error itself has each line once.
 //!
 //! Only the main thread (and the helper that closes devices) logs; workers count instead.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
+use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, layer};
+use weft_words::LogText;
 
 use crate::config::logging::{self, Logging};
 use crate::crash;
@@ -81,15 +88,26 @@ impl Recent {
     }
 }
 
+/// A field of a message, as all logs have it. Clients choose names and send texts: here is the one place where they lose whatever a
+/// terminal would obey, or would look like another line.
+fn write_field(
+    out: &mut dyn std::fmt::Write,
+    field: &Field,
+    value: &dyn std::fmt::Debug,
+) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(LogText(out), "{value:?}"),
+        name => write!(LogText(out), "{name}={value:?}"),
+    }
+}
+
 struct Message(String);
 
 impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let separator = if self.0.is_empty() { "" } else { " " };
-        let _ = match field.name() {
-            "message" => write!(self.0, "{separator}{value:?}"),
-            name => write!(self.0, "{separator}{name}={value:?}"),
-        };
+        // Writing to a string does not fail.
+        let _ = self.0.write_str(separator).and_then(|()| write_field(&mut self.0, field, value));
     }
 }
 
@@ -146,7 +164,7 @@ impl Levels {
     }
 
     /// The setting with the longest name that is a part of the message's class decides.
-    fn keep(&self, metadata: &Metadata<'_>) -> bool {
+    fn keep(&self, metadata: &tracing::Metadata<'_>) -> bool {
         let class = format!("/{}/", class(metadata.target()));
         let named = self.classes.iter().filter(|(name, _)| class.contains(&format!("/{name}/")));
         let level = named.max_by_key(|(name, _)| name.len()).map_or(self.default, |(_, level)| *level);
@@ -169,14 +187,45 @@ fn filter(level: logging::Level) -> LevelFilter {
 /// Who logs the commands of operators; they are kept in the file whatever the level.
 const COMMANDS: &str = "weft_cli::server";
 
-fn plain<S: Subscriber + for<'a> LookupSpan<'a>>() -> fmt::Layer<S> {
-    fmt::layer().with_target(false).with_ansi(false)
+fn plain<S: Subscriber + for<'a> LookupSpan<'a>>() -> fmt::Layer<S, impl for<'w> FormatFields<'w> + 'static> {
+    let fields = fmt::format::debug_fn(|out, field, value| write_field(out, field, value)).delimited(" ");
+    fmt::layer().with_target(false).with_ansi(false).fmt_fields(fields)
 }
 
 /// The file, which can be another one of the same name from one line to the next.
 pub struct LogFile {
     path: PathBuf,
-    file: Mutex<File>,
+    end: Mutex<FileEnd>,
+}
+
+/// Where lines are appended.
+struct FileEnd {
+    file: File,
+    /// Lines that it did not take, since the last one that it took.
+    lost: u64,
+}
+
+impl FileEnd {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.lost > 0 {
+            let said = format!("{} lines of the log are missing here: nobody read them\n", self.lost);
+            if !takes(self.file.write(said.as_bytes()))? {
+                self.lost += 1;
+                return Ok(line.len());
+            }
+            self.lost = 0;
+        }
+        self.lost += u64::from(!takes(self.file.write(line))?);
+        Ok(line.len())
+    }
+}
+
+/// Whether a pipe has taken a line: of one that is full it takes nothing, or the beginning.
+fn takes(written: io::Result<usize>) -> io::Result<bool> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        written => written.map(|_| true),
+    }
 }
 
 impl LogFile {
@@ -186,29 +235,52 @@ impl LogFile {
 
     /// Opens the file anew; if that fails, the old one is written to as before.
     pub fn reopen(&self) {
-        match (LogFile::open(&self.path), self.file.lock()) {
-            (Ok(new), Ok(mut file)) => {
-                crash::log_to(&new);
-                *file = new;
-            }
-            (Err(error), _) => {
-                tracing::warn!("cannot open the log {} again: {error}", self.path.display());
-                return;
-            }
-            (Ok(_), Err(_)) => return,
+        match self.replace() {
+            Ok(()) => tracing::info!("the log is opened again"),
+            Err(error) => tracing::warn!("cannot open the log {} again: {error}", self.path.display()),
         }
-        tracing::info!("the log is opened again");
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let new = LogFile::open(&self.path)?;
+        report_crashes_to(&new);
+        let mut end = self.end.lock().map_err(|_| io::ErrorKind::Other)?;
+        *end = FileEnd { file: new, lost: 0 };
+        Ok(())
+    }
+
+    /// The process has other descriptors from now on: what it logs to does not keep one of the old ones open.
+    pub fn follow_descriptors(&self) {
+        if weft_background::file::handed_over(&self.path).is_some()
+            && let Err(error) = self.replace()
+        {
+            tracing::warn!("cannot open the log {} again: {error}", self.path.display());
+        }
     }
 }
 
 impl io::Write for &LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.lock().map_err(|_| io::ErrorKind::Other)?.write(bytes)
+        self.end.lock().map_err(|_| io::ErrorKind::Other)?.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.lock().map_err(|_| io::ErrorKind::Other)?.flush()
+        self.end.lock().map_err(|_| io::ErrorKind::Other)?.file.flush()
     }
+}
+
+/// Reports go to standard error in any case.
+fn report_crashes_to(log: &File) {
+    if !is_stderr(log) {
+        crash::log_to(log);
+    }
+}
+
+/// Whether a file is standard error.
+fn is_stderr(file: &File) -> bool {
+    let place = |found: io::Result<Metadata>| found.map(|found| (found.dev(), found.ino())).ok();
+    let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    place(file.metadata()).is_some_and(|own| place(stderr.and_then(|it| it.metadata())) == Some(own))
 }
 
 /// A log at work.
@@ -226,16 +298,16 @@ pub fn start(logging: &Logging, path: Option<&Path>) -> Result<Log> {
         *levels = Levels::new(logging);
     }
     let levels = Arc::clone(&recent.levels);
-    let keeps = |levels: &RwLock<Levels>, metadata: &Metadata<'_>| {
+    let keeps = |levels: &RwLock<Levels>, metadata: &tracing::Metadata<'_>| {
         levels.read().is_ok_and(|levels| levels.keep(metadata))
     };
     let keep = |levels: Arc<RwLock<Levels>>| FilterFn::new(move |metadata| keeps(&levels, metadata));
     let opened = path.map(|path| (path, LogFile::open(path)));
     let file = match &opened {
         Some((path, Ok(file))) => {
-            crash::log_to(file);
-            let file = file.try_clone().context("the log")?;
-            Some(Arc::new(LogFile { path: path.to_path_buf(), file: Mutex::new(file) }))
+            report_crashes_to(file);
+            let end = FileEnd { file: file.try_clone().context("the log")?, lost: 0 };
+            Some(Arc::new(LogFile { path: path.to_path_buf(), end: Mutex::new(end) }))
         }
         _ => None,
     };
@@ -244,10 +316,12 @@ pub fn start(logging: &Logging, path: Option<&Path>) -> Result<Log> {
         let keep = FilterFn::new(move |metadata| metadata.target() == COMMANDS || keeps(&levels, metadata));
         plain().with_writer(file).with_filter(keep)
     });
+    let twice = matches!(&opened, Some((_, Ok(file))) if is_stderr(file));
+    let to_stderr = (!twice).then(|| plain().with_writer(io::stderr).with_filter(keep(levels.clone())));
     tracing_subscriber::registry()
         .with(to_file)
-        .with(recent.clone().with_filter(keep(levels.clone())))
-        .with(plain().with_writer(io::stderr).with_filter(keep(levels)))
+        .with(recent.clone().with_filter(keep(levels)))
+        .with(to_stderr)
         .try_init()?;
     if let Some((path, Err(error))) = opened {
         tracing::warn!("cannot open the log {}, so there is none: {error}", path.display());
@@ -259,6 +333,52 @@ pub fn start(logging: &Logging, path: Option<&Path>) -> Result<Log> {
 mod tests {
     use super::*;
     use tracing::{debug, info, warn};
+
+    #[test]
+    fn a_pipe_that_nobody_reads_loses_lines_and_says_how_many() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
+        let mut end = FileEnd { file: LogFile::open(Path::new(&path)).unwrap(), lost: 0 };
+        let line = [[b'x'; 99].as_slice(), b"\n"].concat();
+        while end.lost < 3 {
+            assert_eq!(end.write(&line).unwrap(), line.len());
+        }
+        drop(writer);
+        io::Read::read_exact(&mut reader, &mut [0; 8192]).unwrap();
+        end.write(b"the last\n").unwrap();
+        drop(end);
+        let read = io::read_to_string(reader).unwrap();
+        assert!(
+            read.ends_with("x\n3 lines of the log are missing here: nobody read them\nthe last\n"),
+            "{read}"
+        );
+    }
+
+    #[test]
+    fn no_text_of_a_client_is_obeyed_by_a_terminal_or_looks_like_another_line() {
+        let file = std::env::temp_dir().join(format!("weft-log-{}-escaped", std::process::id()));
+        let recent = Recent::new(9);
+        let end = Mutex::new(FileEnd { file: LogFile::open(&file).unwrap(), lost: 0 });
+        let log = Arc::new(LogFile { path: file.clone(), end });
+        let subscriber = tracing_subscriber::registry().with(recent.clone()).with(plain().with_writer(log));
+        tracing::subscriber::with_default(subscriber, || {
+            let name = "a\u{1b}]0;owned\u{7}\r\n2026-12-01T00:00:00Z ERROR forged";
+            warn!(session = 7, client = name, "client {name} leaves");
+        });
+        let written = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        for text in [&*recent.lines()[0].message, &written] {
+            assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+            assert!(
+                text.contains(
+                    "client a\\u{1b}]0;owned\\u{7}\\r\n    2026-12-01T00:00:00Z ERROR forged leaves"
+                ),
+                "{text}"
+            );
+            assert!(text.contains("session=7"), "{text}");
+        }
+        assert_eq!(written.lines().filter(|line| !line.starts_with(' ')).count(), 1, "{written}");
+    }
 
     #[test]
     fn levels_are_decided_by_the_longest_class() {

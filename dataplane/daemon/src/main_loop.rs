@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -24,7 +25,7 @@ use crate::binapi::Api;
 use crate::cli_sockets::Sockets;
 use crate::config::{Config, Source};
 use crate::error::sentence;
-use crate::log::Log;
+use crate::log::{Log, LogFile};
 use crate::memory_server::MemoryServer;
 use crate::os::Starting;
 use crate::process::{EndSignals, PidFile, make_runtime_dir};
@@ -164,7 +165,8 @@ async fn serve(
     starting: Option<Starting>,
 ) -> Result<()> {
     let mut signals = EndSignals::catch()?;
-    EndSignals::reopen_on_hangup(log.file)?;
+    EndSignals::reopen_on_hangup(log.file.clone())?;
+    let starting = starting.map(|starting| (starting, log.file));
     let log = log.recent;
     // The sockets first: they tell whether another daemon runs here, before anything is taken from it.
     let cli = Sockets::bind(&config)?;
@@ -218,7 +220,7 @@ async fn serve(
 /// have made. They can be ended, though.
 async fn live(
     main: &Main,
-    starting: Option<Starting>,
+    starting: Option<(Starting, Option<Arc<LogFile>>)>,
     serve: impl FnOnce(),
     end: impl Future<Output = End>,
 ) -> Result<()> {
@@ -233,8 +235,11 @@ async fn live(
         early = &mut end => Some(early),
     };
     serve();
-    if let Some(starting) = starting {
+    if let Some((starting, log)) = starting {
         starting.done().context("go into the background")?;
+        if let Some(log) = log {
+            log.follow_descriptors();
+        }
     }
     let end = match early {
         Some(end) => end,

@@ -2,7 +2,6 @@
 //! The daemon as a process: its directory, its pid file, its signals.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,20 +23,10 @@ pub struct PidFile(PathBuf);
 impl PidFile {
     /// Writes it, over that of a process that has died.
     pub fn write(path: PathBuf) -> Result<PidFile> {
-        PidFile::fill(&path).with_context(|| format!("write the pid file {}", path.display()))?;
+        // Of a regular file only: a device would be removed in the end, and a FIFO waits for its reader.
+        file::write(&path, 0o644, &format!("{}\n", std::process::id()))
+            .with_context(|| format!("write the pid file {}", path.display()))?;
         Ok(PidFile(path))
-    }
-
-    /// Of a regular file only: a device would be removed in the end, and a FIFO waits for its reader.
-    fn fill(path: &Path) -> io::Result<()> {
-        let mut file = file::open_to_append(path)?;
-        let found = file.metadata()?;
-        if !found.is_file() {
-            let found = file::kind(found.file_type());
-            return Err(io::Error::other(format!("it is {found}, not a regular file")));
-        }
-        file.set_len(0)?;
-        writeln!(file, "{}", std::process::id())
     }
 }
 

@@ -2,15 +2,19 @@
 //! The INI files of a vplaned installation, as the inih library reads them: sections without regard to case, keys with
 //! it, comments from `;` or `#` at the start of a line and from ` ;` after a value.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use weft_background::file::{self, FileError};
+
+/// Bytes of such a file.
+const LONGEST: u64 = 1 << 20;
 
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IniError {
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{}:{line}: expected {expected}, found {found:?}", path.display())]
     Line { path: PathBuf, line: usize, expected: String, found: String },
 }
@@ -33,9 +37,7 @@ pub struct Ini {
 
 impl Ini {
     pub fn read(path: &Path) -> Result<Ini, IniError> {
-        let text =
-            fs::read_to_string(path).map_err(|source| IniError::File { path: path.to_owned(), source })?;
-        Ini::parse(path, &text)
+        Ini::parse(path, &file::read_text(path, LONGEST)?)
     }
 
     /// Reads a text; `path` is for errors.

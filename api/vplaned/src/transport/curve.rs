@@ -5,15 +5,17 @@
 //! are of the same form: the public part in the file named, both keys in the file with `_secret` after its name.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use weft_background::file::{self, FileError};
 
 use crate::types::Uuid;
 
 /// A key as ZeroMQ takes it.
 const KEY_SIZE: usize = 32;
+
+/// Bytes of a certificate's file.
+const LONGEST: u64 = 64 << 10;
 
 /// A public key.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,8 +34,10 @@ pub enum CertificateError {
         "the libzmq of this system has no CURVE: install one that has, or set the authentication method to none"
     )]
     NoCurve,
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Read(#[from] FileError),
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
     #[error("{}: expected {key} = \"40 characters of Z85\", found {found}", path.display())]
     Key { path: PathBuf, key: &'static str, found: String },
     #[error("cannot make a key pair: {0}")]
@@ -120,15 +124,11 @@ fn secret_path(path: &Path) -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<String, CertificateError> {
-    fs::read_to_string(path).map_err(|source| CertificateError::File { path: path.to_owned(), source })
+    Ok(file::read_text(path, LONGEST)?)
 }
 
 fn write(path: &Path, mode: u32, text: &str) -> Result<(), CertificateError> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-        file.write_all(text.as_bytes())
-    };
-    write().map_err(|source| CertificateError::File { path: path.to_owned(), source })
+    file::write(path, mode, text).map_err(|source| CertificateError::Write { path: path.to_owned(), source })
 }
 
 /// The key of this name. The format is indented `name = "value"` lines; no other name ends in `-key`.
@@ -152,6 +152,8 @@ fn key(path: &Path, text: &str, name: &'static str) -> Result<[u8; KEY_SIZE], Ce
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Folder(PathBuf);
@@ -207,6 +209,19 @@ mod tests {
             assert!(error.contains("controller.cert: expected public-key"), "{error}");
             assert!(!error.contains("short"), "{error}");
         }
-        assert!(matches!(PublicKey::read(&folder.0.join("none")), Err(CertificateError::File { .. })));
+        assert!(matches!(PublicKey::read(&folder.0.join("none")), Err(CertificateError::Read(_))));
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_is_read_or_written_and_nobody_is_waited_for() {
+        let folder = Folder::new("kinds");
+        let path = folder.0.join("dataplane.cert");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        let said = |error: CertificateError| error.to_string();
+        let kind = "dataplane.cert: it is a FIFO, not a regular file";
+        assert!(said(PublicKey::read(&path).expect_err("a FIFO")).ends_with(kind));
+        assert!(said(Keys::read_or_make(&path, &Uuid::local()).expect_err("a FIFO")).ends_with(kind));
+        let ini = crate::config::Ini::read(&path).expect_err("a FIFO").to_string();
+        assert!(ini.ends_with(kind), "{ini}");
     }
 }

@@ -107,7 +107,8 @@ pub fn write_files(folder: &Path) -> anyhow::Result<()> {
     for module in MODULES.iter().filter(is_served) {
         let folder = folder.join(module.folder);
         let path = folder.join(format!("{}.api.json", module.name));
-        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, module.json));
+        let written = fs::create_dir_all(&folder)
+            .and_then(|()| weft_background::file::write(&path, 0o644, module.json));
         written.with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())

@@ -94,7 +94,9 @@ fn files(config: &Config, found: &mut Findings) {
         if let Some(place) = lacks(&log) {
             found.warning(format!("unix {{ log }}: there is no folder {place}, so there will be no log"));
         }
-        if let Some(is) = kind(&log).filter(|is| !(is.is_file() || is.is_char_device())) {
+        let is_log =
+            |is: &std::fs::FileType| is.is_file() || is.is_char_device() || file::handed_over(&log).is_some();
+        if let Some(is) = kind(&log).filter(|is| !is_log(is)) {
             let (path, is) = (log.display(), file::kind(is));
             found.warning(format!(
                 "unix {{ log }}: {path} is {is}, not a regular file, so there will be no log"

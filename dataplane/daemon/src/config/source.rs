@@ -2,12 +2,11 @@
 //! The text of a configuration and places in it, so that every complaint can point at a word.
 
 use std::{
-    fs,
     io::{self, Read},
-    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
+use weft_background::file;
 use weft_words::position;
 pub use weft_words::{Position, Span};
 
@@ -46,7 +45,7 @@ impl Source {
     pub fn read(path: &Path) -> Result<Self, SourceError> {
         let failed = |source| SourceError::Read { path: path.to_owned(), source };
         let mut bytes = Vec::new();
-        let file = open(path).map_err(failed)?;
+        let file = file::open_input(path).map_err(failed)?;
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > LARGEST {
             return Err(SourceError::TooLarge(path.to_owned()));
@@ -97,19 +96,10 @@ impl Source {
     }
 }
 
-fn open(path: &Path) -> io::Result<fs::File> {
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let found = file.metadata()?.file_type();
-    // A pipe that was handed over has no name.
-    if found.is_fifo() && fs::canonicalize(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a FIFO, not a regular file"));
-    }
-    // Who types, or writes to a pipe, is waited for.
-    if found.is_file() { Ok(file) } else { fs::File::open(path) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
