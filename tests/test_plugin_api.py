@@ -269,13 +269,14 @@ def set_lists(vpp, interface, inputs, outputs=()):
 
 def test_access_lists_by_message(network, folder):
     folder.add("acl")
-    net = network(count=2, more=settings(folder))
+    net = network(count=2, more=settings(folder), flow="flows 50000")
     a, b = net.sites
     assert pings(a, b)
     with client(net.weft) as vpp:
         ports = {each.interface_name: each.sw_if_index for each in vpp.api.sw_interface_dump()}
         port = ports["p0"]
         assert (vpp.api.acl_plugin_get_version().major, vpp.api.acl_plugin_control_ping().vpe_pid) == (1, net.weft.process.pid)
+        assert vpp.api.acl_plugin_get_conn_table_max_entries().conn_table_max_entries == 50_000, "as many as there may be flows"
 
         no_ping = [rule(DENY, proto=1, first=(8, 8)), rule(PERMIT)]
         reply = replace(vpp, no_ping, tag="no ping")
@@ -383,7 +384,7 @@ def test_pings_by_message(network, folder):
         for address, answers in [(b.host_ip, 3), (nobody, 0)]:
             assert vpp.api.want_ping_finished_events(address=address, repeat=3, interval=0.05).retval == 0
             assert told.get(timeout=20) == ("ping_finished_event", 3, answers)
-        for wrong, retval in [({"address": "2001:db8::1"}, -126), ({"address": "224.0.0.1"}, -58), ({"repeat": 0}, -7),
+        for wrong, retval in [({"address": "2001:db8::1"}, -1), ({"address": "224.0.0.1"}, -58), ({"address": "ff02::1"}, -58), ({"repeat": 0}, -7),
                               ({"interval": float("nan")}, -8), ({"address": "203.0.113.1"}, -1)]:
             asked = {"address": b.host_ip, "repeat": 1, "interval": 1.0} | wrong
             assert vpp.api.want_ping_finished_events(**asked).retval == retval, wrong

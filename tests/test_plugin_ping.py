@@ -225,3 +225,76 @@ def test_refusals(net):
     refused("10.1.0.2 size 65508", "expected size from 0 to 65507, found 65508")
     refused("10.1.0.2 table 9", "table 9")
     refused("10.1.0.2 flood", "expected repeat, burst, interval")
+
+
+def six(site, number, **sysctl):
+    """Gives a site IPv6: of 2001:db8:N::/64, ::1 is the router's and ::2 the host's."""
+    site.host.sysctl(**{f"net__ipv6__conf__{name}__disable_ipv6": 0 for name in ("lo", "eth0")},
+                     net__ipv6__conf__eth0__accept_dad=0, **sysctl)
+    site.host.ip("addr", "add", f"2001:db8:{number}::2/64", "dev", "eth0", "nodad")
+    site.host.ip("route", "add", "default", "via", f"2001:db8:{number}::1")
+    return f"2001:db8:{number}::1/64"
+
+
+@pytest.fixture
+def net6(net):
+    for number, site in enumerate(net.sites, 1):
+        net.weft.cli(f"set interface ip address {site.port} {six(site, number)}")
+    poll_until(lambda: _ping(net, "2001:db8:2::2 repeat 1 timeout 1")["received"] == 1, 20, "the host answers")
+    return net
+
+
+@pytest.mark.parametrize("size", [0, 56, 1232, 1452, 1453, 9000, 65507])
+def test_a_host_answers_by_ipv6(net6, size):
+    done = _ping(net6, f"2001:db8:2::2 repeat 5 {QUICK} size {size} timeout 5")
+    assert done["source"] == "2001:db8:2::1", "that of the interface by which it leaves"
+    assert (done["sent"], done["received"], done["errors"], done["duplicates"], done["damaged"]) == (5, 5, 0, 0, 0)
+    assert all(answer["ttl"] == 64 for answer in done["answers"])
+
+
+def test_ipv6_of_a_link_of_this_router_and_of_a_small_mtu(net6):
+    b = net6.sites[1]
+    link_local = next(info["local"] for link in json.loads(b.host.ip("-6", "-j", "addr", "show", "dev", "eth0"))
+                      for info in link["addr_info"] if info["scope"] == "link")
+    done = _ping(net6, f"{link_local} interface {b.port} repeat 3 {QUICK} timeout 5")
+    assert done["received"] == 3 and done["source"].startswith("fe80::")
+    with pytest.raises(CliError, match="says nothing without its link"):
+        _ping(net6, link_local)
+    with pytest.raises(CliError, match=f"is the address of {b.port} itself"):
+        _ping(net6, f"{done['source']} interface {b.port}")
+    assert _ping(net6, f"2001:db8:1::1 repeat 2 {QUICK} timeout 5")["received"] == 2, "an own address"
+    done = _ping(net6, f"2001:db8:2::2 source 2001:db8:1::1 repeat 2 burst 20 interval 0.2 ttl 9 timeout 5")
+    assert (done["sent"], done["received"]) == (40, 40)
+    net6.weft.cli(f"set interface mtu 1280 {b.port}")
+    assert _ping(net6, f"2001:db8:2::2 repeat 2 {QUICK} size 1452 timeout 5")["received"] == 2
+    assert _ping(net6, f"2001:db8:2::2 repeat 2 {QUICK} size 5000 timeout 5")["received"] == 2
+    with pytest.raises(CliError, match="expected a source of IPv6"):
+        _ping(net6, f"2001:db8:2::2 source {b.router_ip}")
+    for nobody in ("::", "ff02::1"):
+        with pytest.raises(CliError, match="expected the address of one host"):
+            _ping(net6, nobody)
+
+
+def test_ipv6_behind_a_router_and_errors(net6, lab):
+    b = net6.sites[1]
+    far = lab.namespace("far")
+    lab.veth(b.host, "eth1", far, "eth0")
+    for host, names in ((b.host, ("eth1",)), (far, ("lo", "eth0"))):
+        host.sysctl(**{f"net__ipv6__conf__{name}__disable_ipv6": 0 for name in names}, **{f"net__ipv6__conf__{names[-1]}__accept_dad": 0})
+    b.host.sysctl(net__ipv6__conf__all__forwarding=1)
+    b.host.ip("route", "replace", "default", "via", "2001:db8:2::1")
+    b.host.ip("addr", "add", "2001:db8:9::1/64", "dev", "eth1", "nodad")
+    far.ip("addr", "add", "2001:db8:9::2/64", "dev", "eth0", "nodad")
+    far.ip("route", "add", "default", "via", "2001:db8:9::1")
+    b.host.ip("-6", "route", "add", "prohibit", "2001:db8:11::/48")
+    for network in ("2001:db8:9::/64", "2001:db8:11::/48"):
+        net6.weft.cli(f"ip route add {network} via 2001:db8:2::2 {b.port}")
+    poll_until(lambda: _ping(net6, "2001:db8:9::2 repeat 1 timeout 1")["received"] == 1, 20, "the far host answers")
+    done = _ping(net6, f"2001:db8:9::2 repeat 3 {QUICK} timeout 5")
+    assert {answer["ttl"] for answer in done["answers"]} == {63}
+    expired = _ping(net6, "2001:db8:9::2 ttl 1 repeat 1 timeout 5")
+    assert expired["errors"] == 1 and expired["answers"][0]["error"] == "hop limit exceeded", expired
+    assert expired["answers"][0]["from"] == "2001:db8:2::2"
+    refused = _ping(net6, "2001:db8:11::1 repeat 1 timeout 5")
+    assert refused["answers"][0]["error"] == "administratively prohibited", refused
+    assert f"From 2001:db8:2::2: seq=0 hop limit exceeded\n" in net6.weft.cli("ping 2001:db8:9::2 ttl 1 repeat 1 timeout 5")

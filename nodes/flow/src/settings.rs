@@ -152,9 +152,14 @@ impl Settings {
         self.timeouts.of(Protocol::of(flow.key.protocol()), flow.state, false)
     }
 
+    /// Flows that all workers together may have.
+    pub fn limit(&self) -> usize {
+        self.most.map_or(self.flows, |most| self.flows.min(most as usize))
+    }
+
     /// Flows that one of this many workers may have.
     pub(crate) fn share(&self, workers: usize) -> usize {
-        self.most.map_or(self.flows, |most| self.flows.min(most as usize)).div_ceil(workers)
+        self.limit().div_ceil(workers)
     }
 }
 

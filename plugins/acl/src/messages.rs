@@ -38,9 +38,9 @@ pub fn register(setup: &mut Setup<'_, Acl>) -> Result<()> {
 /// All that are answered here. A reply without a return value cannot say that nobody handles the request, so all of those are.
 fn messages() -> Vec<ApiMessage<Acl>> {
     vec![
-        // There is no table of connections here: the flow tracker has them, whose size `flow` of startup.conf says.
-        request(|_, _, _, AclPluginGetConnTableMaxEntries {}| {
-            Ok(AclPluginGetConnTableMaxEntriesReply { conn_table_max_entries: 0 })
+        // Connections are flows of the flow tracker.
+        request(|_, main: &mut Main<'_>, _, AclPluginGetConnTableMaxEntries {}| {
+            Ok(AclPluginGetConnTableMaxEntriesReply { conn_table_max_entries: main.flow_limit() })
         }),
         // Rules are compiled for the classifier, which never goes through them one by one.
         request(|_, _, _, AclPluginUseHashLookupGet {}| Ok(AclPluginUseHashLookupGetReply { enable: true })),

@@ -51,4 +51,4 @@ pub use error::PluginError;
 pub use library::Library;
 pub use plugin::{Host, Plugin};
 pub use weft_plugin_sdk::{Changes, Event, InterfaceIndex, Value};
-pub use world::{Route4, World};
+pub use world::{Route, World};

@@ -2,7 +2,7 @@
 //! The functions that a plugin is given. None of them panics: a panic cannot cross the boundary.
 
 use std::ffi::{c_char, c_void};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use weft_classify::{OwnedSet, RuleId};
@@ -253,19 +253,27 @@ unsafe extern "C" fn set_feature(
     call.done(done)
 }
 
-unsafe extern "C" fn route4(
+unsafe extern "C" fn route(
     main: *mut abi::Main,
     table: u32,
-    destination: u32,
-    route: *mut abi::Route4,
+    destination: *const u8,
+    interface: u32,
+    route: *mut abi::Route,
 ) -> i32 {
-    // SAFETY: the ABI.
-    let call = unsafe { call(main) };
-    let found = call.world.route4(table, Ipv4Addr::from_bits(destination)).map(|found| {
+    // SAFETY: the ABI: an address has 16 bytes.
+    let (call, destination) = unsafe { (call(main), destination.cast::<[u8; 16]>().read()) };
+    let destination = IpAddr::from(destination).to_canonical();
+    let interface = Some(InterfaceIndex(interface)).filter(|interface| *interface != InterfaceIndex::NONE);
+    let found = call.world.route(table, destination, interface).map(|found| {
         // SAFETY: the ABI: there is room for a route.
         unsafe { route.write(found) };
     });
     call.done(found)
+}
+
+unsafe extern "C" fn flow_limit(main: *mut abi::Main) -> u64 {
+    // SAFETY: the ABI.
+    unsafe { call(main).world.flow_limit() }
 }
 
 unsafe extern "C" fn defer(
@@ -460,7 +468,8 @@ pub(crate) static HOST: abi::Host = abi::Host {
     trace,
     add_setting,
     add_message,
-    route4,
+    route,
+    flow_limit,
     set_rules,
     rule_hits,
     define_api,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What of Weft a plugin can reach on the main thread. Implemented by the daemon, and by tests.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use weft_classify::{OwnedSet, RuleId};
 use weft_engine::{Engine, InterfaceIndex};
-pub use weft_plugin_sdk::abi::Route4;
+pub use weft_plugin_sdk::abi::Route;
 use weft_stats::Combined;
 
 /// The main thread's state.
@@ -27,9 +27,19 @@ pub trait World {
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), String>;
-    /// How packets of this host leave that go to `destination` by a forwarding table; an error is a sentence.
-    fn route4(&self, _table: u32, destination: Ipv4Addr) -> Result<Route4, String> {
+    /// How packets of this host leave that go to `destination` by a forwarding table; to a station on the link of `interface`, if
+    /// the address says something on its own link only. An error is a sentence.
+    fn route(
+        &self,
+        _table: u32,
+        destination: IpAddr,
+        _interface: Option<InterfaceIndex>,
+    ) -> Result<Route, String> {
         Err(format!("there is no route to {destination}: nothing is routed here"))
+    }
+    /// How many flows can be followed at a time.
+    fn flow_limit(&self) -> u64 {
+        0
     }
     /// Sends an event to the client of a session of the binary API; an error is a sentence.
     fn send_event(&mut self, session: u64, event: &str, body: &[u8]) -> Result<(), String>;

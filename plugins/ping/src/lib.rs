@@ -12,20 +12,21 @@ mod node;
 mod report;
 mod run;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use weft_plugin_sdk::{
-    Answer, Command, Event, Feature, Level, Main, Node, Plugin, Published, Result, SessionId, Setting, Setup,
-    Timer, Value, Values, Words, weft_plugin,
+    Answer, Command, Event, Feature, InterfaceIndex, Level, Main, Node, Plugin, Published, Result, SessionId,
+    Setting, Setup, Timer, Value, Values, Words, weft_plugin,
 };
 
 use message::MOST_DATA;
 use node::{Next, PERIOD_MS, PingNode, Reason};
 use run::{Outcome, Run, Settings};
 
-const ARC: &str = "ip4-local";
+/// Where answers are seen before the host sees them.
+const ARCS: [&str; 2] = ["ip4-local", "ip6-local"];
 const NODE: &str = "ping";
 /// How often pings are looked at whose result nobody asks for.
 const TICK_MS: u32 = 100;
@@ -34,11 +35,11 @@ const MOST_BURST: u16 = 256;
 /// Pings at a time, at most.
 const MOST: u64 = 1024;
 const SYNOPSIS: &str = "<address> [repeat <count>] [burst <count>] [interval <seconds>] [size <bytes>] [ttl <hops>] [timeout <seconds>] \
-                        [table <id>] [source <address>]";
+                        [table <id>] [source <address>] [interface <interface>]";
 
 /// What is asked for.
 struct Wanted {
-    destination: Ipv4Addr,
+    destination: IpAddr,
     repeat: u16,
     burst: u16,
     /// Seconds, as the timeout.
@@ -47,11 +48,13 @@ struct Wanted {
     ttl: u8,
     timeout: f64,
     table: u32,
-    source: Option<Ipv4Addr>,
+    source: Option<IpAddr>,
+    /// Whose link it is, of an address that says nothing without.
+    interface: Option<InterfaceIndex>,
 }
 
 impl Wanted {
-    fn new(destination: Ipv4Addr) -> Wanted {
+    fn new(destination: IpAddr) -> Wanted {
         Wanted {
             destination,
             repeat: 5,
@@ -62,6 +65,7 @@ impl Wanted {
             timeout: 1.0,
             table: 0,
             source: None,
+            interface: None,
         }
     }
 }
@@ -105,11 +109,11 @@ impl Plugin for Pings {
         let reader = runs.reader();
         let node = Node::new(NODE, move |_| PingNode { runs: reader.clone() });
         setup.node(node.edges::<Next>().drops::<Reason>().every_ms(PERIOD_MS))?;
-        setup.feature(Feature::new(ARC, NODE).set_by("ping"))?;
+        ARCS.into_iter().try_for_each(|arc| setup.feature(Feature::new(arc, NODE).set_by("ping")))?;
         setup.command(
             Command::new("ping", Pings::begin)
                 .synopsis(SYNOPSIS)
-                .help("Send ICMP echo requests by the routes of a forwarding table, and show what answers")
+                .help("Send echo requests of IPv4 or IPv6 by the routes of a forwarding table, and show what answers")
                 .later(Pings::result, |pings, main, name| drop(pings.end(main, name))),
         )?;
         setup.timer(Timer::every_ms(TICK_MS, Pings::tick))?;
@@ -133,7 +137,7 @@ impl Plugin for Pings {
     fn hear(&mut self, main: &mut Main<'_>, event: Event) -> Result<()> {
         match event {
             Event::InterfaceAdded(interface) if !self.pings.is_empty() => {
-                main.set_feature(ARC, NODE, interface, true)
+                ARCS.into_iter().try_for_each(|arc| main.set_feature(arc, NODE, interface, true))
             }
             _ => Ok(()),
         }
@@ -142,7 +146,7 @@ impl Plugin for Pings {
 
 impl Pings {
     fn begin(&mut self, main: &mut Main<'_>, words: &mut Words<'_>) -> Result<Answer> {
-        let mut wanted = Wanted::new(words.parse("IPv4 address")?);
+        let mut wanted = Wanted::new(words.parse("IP address")?);
         while !words.is_empty() {
             match words.word("option")? {
                 "repeat" => wanted.repeat = within("repeat", words.parse("count")?, 1, u16::MAX)?,
@@ -153,15 +157,16 @@ impl Pings {
                 "timeout" => wanted.timeout = within("timeout", words.parse("seconds")?, 0.01, 60.0)?,
                 // VPP's word is the second one.
                 "table" | "table-id" => wanted.table = words.parse("table")?,
-                "source" => wanted.source = Some(words.parse("IPv4 address")?),
+                "source" => wanted.source = Some(words.parse("IP address")?),
+                "interface" => wanted.interface = Some(main.interface(words.word("interface")?)?),
                 other => {
-                    let expected = "repeat, burst, interval, size, ttl, timeout, table or source";
+                    let expected = "repeat, burst, interval, size, ttl, timeout, table, source or interface";
                     return Err(format!("expected {expected}, found {other:?}").into());
                 }
             }
         }
         let destination = wanted.destination;
-        if destination.is_unspecified() || destination.is_broadcast() || destination.is_multicast() {
+        if !is_one_host(destination) {
             return Err(format!("expected the address of one host, found {destination}").into());
         }
         let identifier = self.launch(main, &wanted, None)?;
@@ -170,7 +175,8 @@ impl Pings {
 
     /// Has the workers begin; the ping's name is what its packets are known by.
     fn launch(&mut self, main: &mut Main<'_>, wanted: &Wanted, client: Option<SessionId>) -> Result<u16> {
-        let Wanted { destination, repeat, burst, interval, size, ttl, timeout, table, source } = *wanted;
+        let Wanted { destination, repeat, burst, interval, size, ttl, timeout, table, source, interface } =
+            *wanted;
         let repeat = repeat.checked_mul(burst).ok_or_else(|| {
             format!("{repeat} bursts of {burst} are too many: expected at most {} requests", u16::MAX)
         })?;
@@ -178,11 +184,16 @@ impl Pings {
             let (now, limit) = (self.pings.len(), self.limit);
             return Err(format!("{now} pings are under way, and ping.limit is {limit}").into());
         }
-        let route = main.route4(table, destination)?;
-        let source = source.unwrap_or(route.source);
-        if source.is_unspecified() {
+        let route = main.route(table, destination, interface)?;
+        let family = if destination.is_ipv4() { "IPv4" } else { "IPv6" };
+        let Some(source) = source.or(route.source) else {
             let name = main.interface_name(route.interface).unwrap_or_default();
-            return Err(format!("{name}, the way out, has no IPv4 address: say which source to use").into());
+            return Err(
+                format!("{name}, the way out, has no {family} address: say which source to use").into()
+            );
+        };
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(format!("expected a source of {family}, as {destination} is, found {source}").into());
         }
         let clocks = (interval * main.clocks_per_second()) as u64;
         let settings = Settings { destination, source, route, size, ttl, repeat, burst, interval: clocks };
@@ -202,7 +213,7 @@ impl Pings {
         let on = !runs.is_empty();
         self.runs.replace(main, runs);
         for interface in main.interfaces() {
-            main.set_feature(ARC, NODE, interface, on)?;
+            ARCS.into_iter().try_for_each(|arc| main.set_feature(arc, NODE, interface, on))?;
         }
         Ok(())
     }
@@ -248,6 +259,11 @@ impl Pings {
         }
         Ok(())
     }
+}
+
+/// Whether an address is that of one host.
+fn is_one_host(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(what: &str, value: T, least: T, most: T) -> Result<T> {

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! VPP's message about pings: one begins, and the client is told when it is over.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use weft_binapi::Retval;
 use weft_binapi::api::ping::{PingFinishedEvent, WantPingFinishedEvents, WantPingFinishedEventsReply};
 use weft_binapi::plugin::{request, send};
 use weft_plugin_sdk::{Level, Main, Result, SessionId, Setup};
 
 use crate::run::{Outcome, Run};
-use crate::{Pings, Wanted, within};
+use crate::{Pings, Wanted, is_one_host, within};
 
 /// Registers it.
 pub fn register(setup: &mut Setup<'_, Pings>) -> Result<()> {
@@ -26,17 +24,13 @@ pub fn register(setup: &mut Setup<'_, Pings>) -> Result<()> {
 
 /// What `ping` of the command line would be told.
 fn wanted(message: &WantPingFinishedEvents) -> std::result::Result<Wanted, Retval> {
-    let destination = match message.address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)? {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(_) => return Err(Retval::UNSUPPORTED),
-    };
+    let destination = message.address.get().ok_or(Retval::INVALID_ADDRESS_FAMILY)?;
     let repeat =
         u16::try_from(message.repeat).ok().filter(|repeat| *repeat > 0).ok_or(Retval::INVALID_VALUE)?;
     let interval = within("interval", message.interval, 0.01, 60.0).map_err(|_| Retval::INVALID_VALUE_2)?;
-    match destination {
-        Ipv4Addr::UNSPECIFIED | Ipv4Addr::BROADCAST => Err(Retval::INVALID_DST_ADDRESS),
-        _ if destination.is_multicast() => Err(Retval::INVALID_DST_ADDRESS),
-        _ => Ok(Wanted { repeat, interval, ..Wanted::new(destination) }),
+    match is_one_host(destination) {
+        true => Ok(Wanted { repeat, interval, ..Wanted::new(destination) }),
+        false => Err(Retval::INVALID_DST_ADDRESS),
     }
 }
 

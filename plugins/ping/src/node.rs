@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! ping: sends requests when they are due, and takes their answers out of what is for this host.
 //!
-//! A feature of the arc `ip4-local`, so that it sees answers before the host does; what is no answer to a ping of
+//! A feature of the arcs `ip4-local` and `ip6-local`, so that it sees answers before the host does; what is no answer to a ping of
 //! ours goes on to it. And a timer, since requests are sent when nothing arrives, too.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::run::{Run, Settings, Taken};
 
 weft_plugin_sdk::edges! {
     /// Where requests go.
-    pub enum Next { Lookup => "ip4-lookup" }
+    pub enum Next { Ip4 => "ip4-lookup", Ip6 => "ip6-lookup" }
 }
 
 weft_plugin_sdk::drops! {
@@ -45,18 +45,21 @@ impl PluginNode for PingNode {
         let (runs, now) = (self.runs.read(vector.guard()), vector.now());
         if vector.thread() == SENDER {
             for run in runs {
-                let Settings { route, size, ttl, .. } = run.settings;
+                let Settings { route, size, ttl, destination, .. } = run.settings;
+                let lookup = if destination.is_ipv4() { Next::Ip4 } else { Next::Ip6 };
                 run.send_next(now, |request| {
                     // If one of them has no buffer all are sent again, and the first ones count as duplicates where they arrive.
-                    message::pieces(size).all(|piece| {
-                        vector.originate(Next::Lookup, |packet| {
-                            if !packet.append(message::packet_length(piece)) {
+                    message::pieces(destination, size).all(|piece| {
+                        vector.originate(lookup, |packet| {
+                            if !packet.append(piece.packet_length()) {
                                 return false;
                             }
                             message::write(packet.data_mut(), request, ttl, size, piece);
                             packet.set_table(route.table);
                             // A ping of an address of this router is received by the interface that has it.
                             packet.set_rx_interface(route.interface);
+                            // To a station of the link there is no other way.
+                            packet.set_tx_interface(route.interface);
                             packet.set_locally_originated();
                             true
                         })

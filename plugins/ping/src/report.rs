@@ -3,7 +3,7 @@
 
 use weft_plugin_sdk::Answer;
 
-use crate::message::HEADERS;
+use crate::message::ICMP;
 use crate::run::{Outcome, Run};
 
 /// What came of it, in numbers.
@@ -75,7 +75,7 @@ pub fn report(run: &Run, clocks_per_second: f64) -> Answer {
     for (sequence, outcome) in run.outcomes().enumerate() {
         match outcome {
             Outcome::Reply { ttl, clocks } => {
-                let (time, bytes) = (milliseconds(clocks, clocks_per_second), size + HEADERS - 20);
+                let (time, bytes) = (milliseconds(clocks, clocks_per_second), size + ICMP);
                 text += &format!(
                     "{bytes} bytes from {destination}: seq={sequence} ttl={ttl} time={time:.3} ms\n"
                 );
@@ -115,13 +115,13 @@ mod tests {
     use super::*;
     use crate::message::{Answer as Message, Error, Request};
     use crate::run::Settings;
-    use std::net::Ipv4Addr;
-    use weft_plugin_sdk::{InterfaceIndex, Route4};
+    use std::net::IpAddr;
+    use weft_plugin_sdk::{InterfaceIndex, Route};
 
     #[test]
     fn lost_ones_errors_and_duplicates_are_told() {
-        let (source, destination) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
-        let route = Route4 { interface: InterfaceIndex(1), source, table: 0 };
+        let (source, destination) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let route = Route { interface: InterfaceIndex(1), source: Some(source), table: 0 };
         let settings =
             Settings { destination, source, route, size: 8, ttl: 64, repeat: 4, burst: 1, interval: 0 };
         let run = Run::new(settings, 7);
@@ -130,7 +130,7 @@ mod tests {
             run.send_next(now * 1_000, |_| true);
         }
         let reply = Message::Reply { ttl: 63, size: 8, intact: true };
-        let error = Message::Error(Error { from: Ipv4Addr::new(192, 0, 2, 1), kind: 11, code: 0 });
+        let error = Message::Error(Error { from: IpAddr::from([192, 0, 2, 1]), kind: 11, code: 0 });
         for (sequence, answer) in [(0, reply), (0, reply), (1, error), (3, reply)] {
             run.take(6_000, Request { source, destination, identifier: 7, sequence }, answer);
         }

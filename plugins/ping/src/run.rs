@@ -4,10 +4,10 @@
 //! Made by the main thread, which later reads the result. One worker sends; answers may come to any worker. Each
 //! request has a slot of atomics, so nobody waits for anybody and nothing is allocated for a packet.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use weft_plugin_sdk::Route4;
+use weft_plugin_sdk::Route;
 
 use crate::message::{Answer, Error, Request};
 
@@ -18,8 +18,10 @@ struct Slot {
     sent: AtomicU64,
     /// Of the first answer: [`pack`].
     answer: AtomicU64,
-    /// Clocks from sending to the first reply.
+    /// Clocks from sending to the first answer; not 0 when all of the answer is here.
     took: AtomicU64,
+    /// Whose error it was, as IPv6 maps it.
+    from: [AtomicU64; 2],
     /// Replies after the first.
     duplicates: AtomicU32,
 }
@@ -28,10 +30,17 @@ struct Slot {
 fn pack(answer: Answer) -> u64 {
     match answer {
         Answer::Reply { ttl, .. } => 1 << 48 | u64::from(ttl),
-        Answer::Error(Error { from, kind, code }) => {
-            2 << 48 | u64::from(kind) << 40 | u64::from(code) << 32 | u64::from(from.to_bits())
-        }
+        Answer::Error(Error { kind, code, .. }) => 2 << 48 | u64::from(kind) << 40 | u64::from(code) << 32,
     }
+}
+
+/// The halves of an address.
+fn halves(address: IpAddr) -> [u64; 2] {
+    let bits = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    [(bits >> 64) as u64, bits as u64]
 }
 
 /// What has become of a request.
@@ -55,9 +64,9 @@ pub enum Taken {
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Settings {
-    pub destination: Ipv4Addr,
-    pub source: Ipv4Addr,
-    pub route: Route4,
+    pub destination: IpAddr,
+    pub source: IpAddr,
+    pub route: Route,
     /// Bytes of data.
     pub size: usize,
     pub ttl: u8,
@@ -146,11 +155,15 @@ impl Run {
         }
         let first =
             slot.answer.compare_exchange(0, pack(answer), Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        Some(match (answer, first) {
-            (Answer::Reply { .. }, true) => {
-                slot.took.store(now.saturating_sub(sent).max(1), Ordering::Release);
-                Taken::First
+        if first {
+            if let Answer::Error(Error { from, .. }) = answer {
+                let halves = slot.from.iter().zip(halves(from));
+                halves.for_each(|(place, half)| place.store(half, Ordering::Relaxed));
             }
+            slot.took.store(now.saturating_sub(sent).max(1), Ordering::Release);
+        }
+        Some(match (answer, first) {
+            (Answer::Reply { .. }, true) => Taken::First,
             (Answer::Reply { .. }, false) => {
                 slot.duplicates.fetch_add(1, Ordering::Relaxed);
                 Taken::Duplicate
@@ -180,13 +193,17 @@ impl Run {
             let answer = slot.answer.load(Ordering::Acquire);
             match (answer >> 48, slot.took.load(Ordering::Acquire)) {
                 // The worker is between the two: the next look sees it.
-                (0, _) | (1, 0) => Outcome::Nothing,
+                (0, _) | (_, 0) => Outcome::Nothing,
                 (1, clocks) => Outcome::Reply { ttl: answer as u8, clocks },
-                _ => Outcome::Error(Error {
-                    from: Ipv4Addr::from_bits(answer as u32),
-                    kind: (answer >> 40) as u8,
-                    code: (answer >> 32) as u8,
-                }),
+                _ => {
+                    let [high, low] = [&slot.from[0], &slot.from[1]].map(|half| half.load(Ordering::Relaxed));
+                    let from = Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low));
+                    Outcome::Error(Error {
+                        from: IpAddr::V6(from).to_canonical(),
+                        kind: (answer >> 40) as u8,
+                        code: (answer >> 32) as u8,
+                    })
+                }
             }
         })
     }
@@ -198,8 +215,8 @@ mod tests {
     use weft_plugin_sdk::InterfaceIndex;
 
     fn run(repeat: u16) -> Run {
-        let (source, destination) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
-        let route = Route4 { interface: InterfaceIndex(1), source, table: 0 };
+        let (source, destination) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let route = Route { interface: InterfaceIndex(1), source: Some(source), table: 0 };
         Run::new(
             Settings { destination, source, route, size: 8, ttl: 64, repeat, burst: 1, interval: 100 },
             7,
@@ -256,7 +273,7 @@ mod tests {
         for now in [1_000, 1_100, 1_200] {
             run.send_next(now, |_| true);
         }
-        let error = Error { from: Ipv4Addr::new(192, 0, 2, 1), kind: 11, code: 0 };
+        let error = Error { from: "2001:db8::1".parse().unwrap(), kind: 11, code: 0 };
         let take = |sequence, answer| run.take(1_250, run.request(sequence), answer);
         assert_eq!(take(0, REPLY), Some(Taken::First));
         assert_eq!(take(0, REPLY), Some(Taken::Duplicate));
@@ -267,7 +284,7 @@ mod tests {
         assert_eq!(take(4, REPLY), None, "never sent");
         let other = Request { identifier: 8, ..run.request(0) };
         assert_eq!(run.take(1_250, other, REPLY), None);
-        let other = Request { destination: Ipv4Addr::new(10, 0, 0, 3), ..run.request(0) };
+        let other = Request { destination: IpAddr::from([10, 0, 0, 3]), ..run.request(0) };
         assert_eq!(run.take(1_250, other, REPLY), None);
         let reply = Outcome::Reply { ttl: 63, clocks: 250 };
         assert_eq!(run.outcomes().collect::<Vec<_>>(), [reply, Outcome::Error(error), Outcome::Nothing]);

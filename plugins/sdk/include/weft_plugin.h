@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // Tells apart two states of this file, which both are version 0.
-#define WEFT_ABI_FINGERPRINT 0x69aa26c53fe566c1ull
+#define WEFT_ABI_FINGERPRINT 0x6e84842426dda36cull
 
 // What a plugin exports: WEFT_EXPORT const struct weft_plugin weft_plugin = { ... };
 #define WEFT_EXPORT __attribute__((visibility("default")))
@@ -542,11 +542,11 @@ struct weft_message {
 };
 
 // How packets of this host leave.
-struct weft_route4 {
+struct weft_route {
+    // Their source address; all 0 if there is none.
+    uint8_t source[16];
     // Where they go out.
     uint32_t interface;
-    // Their source address, in host byte order.
-    uint32_t source;
     // What `weft_metadata.table` is for the forwarding table that was named.
     uint32_t table;
 };
@@ -712,9 +712,17 @@ struct weft_host {
     int32_t (*add_setting)(struct weft_main *main, const struct weft_setting *setting);
     // In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     int32_t (*add_message)(struct weft_main *main, const struct weft_message *message);
-    // Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)
-    // that operators call `table`.
-    int32_t (*route4)(struct weft_main *main, uint32_t table, uint32_t destination, struct weft_route4 *route);
+    // Finds out how packets of this host leave that go to `destination` by the forwarding table (VRF) that operators call
+    // `table`. An IPv4 address is written as IPv6 maps it (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2), here and in the route. An
+    // address that says something on its own link only is that of a station on the link of `interface`, which counts for
+    // nothing else.
+    int32_t (*route)(struct weft_main *main,
+                     uint32_t table,
+                     const uint8_t *destination,
+                     uint32_t interface,
+                     struct weft_route *route);
+    // How many flows the flow tracker can keep at a time, on all workers together.
+    uint64_t (*flow_limit)(struct weft_main *main);
     // The plugin's rule sets are these `length` ones from now on, and no others; workers see all of the
     // change or nothing of it. What is refused changes nothing. In `init` and `import_state` it takes effect when the plugin
     // does, in place of what the incarnation before had: rules whose set and id stay keep their counters.

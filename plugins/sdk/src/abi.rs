@@ -293,10 +293,19 @@ pub struct Host {
     pub add_setting: unsafe extern "C" fn(main: *mut Main, setting: *const Setting) -> i32,
     /// In `init`: has the plugin take a command of vplaned. Whoever takes it in Weft itself does not see it any more.
     pub add_message: unsafe extern "C" fn(main: *mut Main, message: *const Message) -> i32,
-    /// Finds out how packets of this host leave that go to `destination` (in host byte order) by the forwarding table (VRF)
-    /// that operators call `table`.
-    pub route4:
-        unsafe extern "C" fn(main: *mut Main, table: u32, destination: u32, route: *mut Route4) -> i32,
+    /// Finds out how packets of this host leave that go to `destination` by the forwarding table (VRF) that operators call
+    /// `table`. An IPv4 address is written as IPv6 maps it (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2), here and in the route. An
+    /// address that says something on its own link only is that of a station on the link of `interface`, which counts for
+    /// nothing else.
+    pub route: unsafe extern "C" fn(
+        main: *mut Main,
+        table: u32,
+        destination: *const u8,
+        interface: u32,
+        route: *mut Route,
+    ) -> i32,
+    /// How many flows the flow tracker can keep at a time, on all workers together.
+    pub flow_limit: unsafe extern "C" fn(main: *mut Main) -> u64,
     /// The plugin's rule sets are these `length` ones from now on, and no others; workers see all of the
     /// change or nothing of it. What is refused changes nothing. In `init` and `import_state` it takes effect when the plugin
     /// does, in place of what the incarnation before had: rules whose set and id stay keep their counters.
@@ -684,11 +693,11 @@ pub struct SettingValue {
 /// How packets of this host leave.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-pub struct Route4 {
+pub struct Route {
+    /// Their source address; all 0 if there is none.
+    pub source: [u8; 16],
     /// Where they go out.
     pub interface: u32,
-    /// Their source address, in host byte order.
-    pub source: u32,
     /// What `Metadata::table` is for the forwarding table that was named.
     pub table: u32,
 }

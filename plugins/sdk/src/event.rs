@@ -16,7 +16,7 @@ pub enum Event {
     InterfaceRemoving(InterfaceIndex),
     /// An interface is deleted. Its features are off, and rule sets that were attached there alone are gone.
     InterfaceRemoved(InterfaceIndex),
-    /// A forwarding table is deleted: that of [`crate::Packet::set_table`] and [`crate::Route4::table`].
+    /// A forwarding table is deleted: that of [`crate::Packet::set_table`] and [`crate::Route::table`].
     TableRemoved(u32),
 }
 

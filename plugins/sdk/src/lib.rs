@@ -89,7 +89,7 @@ mod vector;
 pub use api::{ApiError, ApiMessage, Client, Record, SessionId};
 pub use command::{Answer, Words, json_text};
 pub use event::{Changes, Event};
-pub use main_thread::{InterfaceIndex, Level, Main, Route4};
+pub use main_thread::{InterfaceIndex, Level, Main, Route};
 pub use node::{
     Drops, Edges, Events, Node, PluginNode, ReasonSpec, Reasons, Severity, Thread, TraceRecord, Wait,
 };

@@ -3,7 +3,7 @@
 
 use std::ffi::{CString, c_void};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::abi;
 use crate::api::SessionId;
@@ -33,11 +33,11 @@ pub enum Level {
 
 /// How packets of this host leave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Route4 {
+pub struct Route {
     /// Where they go out; if the destination is this host, the interface that has the address.
     pub interface: InterfaceIndex,
-    /// Their source address.
-    pub source: Ipv4Addr,
+    /// Their source address, if the interface has one of the family.
+    pub source: Option<IpAddr>,
     /// What [`crate::Packet::set_table`] is to be given.
     pub table: u32,
 }
@@ -127,13 +127,36 @@ impl<'m> Main<'m> {
     }
 
     /// How packets of this host leave that go to `destination` by the forwarding table (VRF) that operators call `table`.
-    pub fn route4(&mut self, table: u32, destination: Ipv4Addr) -> Result<Route4> {
-        let mut route = abi::Route4::default();
+    /// An address that says something on its own link only is that of a station on the link of `interface`, which counts for
+    /// nothing else.
+    pub fn route(
+        &mut self,
+        table: u32,
+        destination: IpAddr,
+        interface: Option<InterfaceIndex>,
+    ) -> Result<Route> {
+        let mut route = abi::Route::default();
+        let bytes = match destination {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        };
+        let interface = interface.map_or(u32::MAX, |interface| interface.0);
         // SAFETY: see `fail`.
-        let code = unsafe { (self.host.route4)(self.main, table, destination.to_bits(), &raw mut route) };
+        let code = unsafe { (self.host.route)(self.main, table, bytes.as_ptr(), interface, &raw mut route) };
         self.done(code)?;
-        let abi::Route4 { interface, source, table } = route;
-        Ok(Route4 { interface: InterfaceIndex(interface), source: Ipv4Addr::from_bits(source), table })
+        let abi::Route { source, interface, table } = route;
+        let source = Some(Ipv6Addr::from(source)).filter(|source| !source.is_unspecified());
+        Ok(Route {
+            interface: InterfaceIndex(interface),
+            source: source.map(|source| IpAddr::V6(source).to_canonical()),
+            table,
+        })
+    }
+
+    /// How many flows the flow tracker can keep at a time, on all workers together.
+    pub fn flow_limit(&mut self) -> u64 {
+        // SAFETY: see `fail`.
+        unsafe { (self.host.flow_limit)(self.main) }
     }
 
     /// Sends an event of a message that this plugin answers; refused if the client has gone. `body` is what is after

@@ -232,6 +232,12 @@ impl Packet<'_> {
         self.meta.rx_interface = interface.0;
     }
 
+    /// Has it leave by an interface: for packets that are made here, to an address that says something on its link only.
+    #[inline(always)]
+    pub fn set_tx_interface(&mut self, interface: InterfaceIndex) {
+        self.meta.tx_interface = interface.0;
+    }
+
     /// The forwarding table (VRF) that its destination is looked up in.
     #[inline(always)]
     pub fn table(&self) -> u32 {

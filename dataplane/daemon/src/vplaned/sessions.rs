@@ -296,7 +296,7 @@ fn summary(dataplane: &Dataplane) -> json::SessionStatistics {
     let mut statistics = json::SessionStatistics::default();
     let Some(tracker) = dataplane.flows().tracker() else { return statistics };
     let settings = tracker.settings();
-    statistics.max = settings.most.map_or(settings.flows as u64, u64::from);
+    statistics.max = settings.limit() as u64;
     for flow in tracker.flows() {
         let states = match flow.key.protocol() {
             6 => &mut statistics.tcp,
