@@ -6,8 +6,10 @@ import socket
 import subprocess
 
 import pytest
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
+from scapy.layers.l2 import Ether
 
-from lab import poll_until
+from lab import Wire, poll_until
 from lab import weft as words
 from lab.plugins import PluginFolder
 from test_ip6 import PLEN, hosts, pings, reachable, routers, six  # noqa: F401 (a fixture)
@@ -119,6 +121,18 @@ def test_reflexive_lists(lab, six):  # noqa: F811
     ends = connect(a, b)
     exchange(*ends)
     assert connect(a, b, PORT + 1, timeout=1) is None and connect(b, a, timeout=1) is None
+    # A request has the same addresses, id and sequence as the answer that is waited for: the type decides.
+    ident = 0x4242
+    with Wire(b.host, "eth0") as far, Wire(a.host, "eth0") as near:
+        a.host.output("ping", "-6", "-c", 1, "-W", 5, "-e", ident, hosts(2))
+        request = next(frame for frame in map(Ether, far.frames()) if ICMPv6EchoRequest in frame)
+        head = Ether(src=request.dst, dst=request.src) / IPv6(src=hosts(2), dst=hosts(1))
+        seen = lambda payload: any(payload in frame for frame in near.frames())  # noqa: E731
+        far.send(head / ICMPv6EchoRequest(id=ident, seq=1, data=b"a request from outside"))
+        far.send(head / ICMPv6EchoReply(id=ident + 1, seq=1, data=b"an answer to nobody"))
+        far.send(head / ICMPv6EchoReply(id=ident, seq=1, data=b"one more answer"))
+        poll_until(lambda: seen(b"one more answer"), SECONDS, "an answer gets through")
+        assert not seen(b"a request from outside") and not seen(b"an answer to nobody")
     # Fragments follow the first one, once a rule has admitted that: those of the first ping may come with it, and find nothing.
     assert a.host.run("ping", "-6", "-c", 3, "-i", 0.2, "-W", 2, "-s", 5000, hosts(2), check=False).returncode == 0
     flows = weft.flows(f"protocol tcp address {hosts(2)} port {PORT}")
@@ -156,6 +170,18 @@ def test_a_stateful_filter_of_vplaned(lab):
     ends = connect(a, b)
     exchange(*ends)
     assert connect(a, b, PORT + 1, timeout=1) is None and connect(b, a, timeout=1) is None
+    # A request has the same addresses, id and sequence as the answer that is waited for: the type decides.
+    ident = 0x4242
+    with Wire(b.host, "eth0") as far, Wire(a.host, "eth0") as near:
+        a.host.output("ping", "-6", "-c", 1, "-W", 5, "-e", ident, hosts(2))
+        request = next(frame for frame in map(Ether, far.frames()) if ICMPv6EchoRequest in frame)
+        head = Ether(src=request.dst, dst=request.src) / IPv6(src=hosts(2), dst=hosts(1))
+        seen = lambda payload: any(payload in frame for frame in near.frames())  # noqa: E731
+        far.send(head / ICMPv6EchoRequest(id=ident, seq=1, data=b"a request from outside"))
+        far.send(head / ICMPv6EchoReply(id=ident + 1, seq=1, data=b"an answer to nobody"))
+        far.send(head / ICMPv6EchoReply(id=ident, seq=1, data=b"one more answer"))
+        poll_until(lambda: seen(b"one more answer"), SECONDS, "an answer gets through")
+        assert not seen(b"a request from outside") and not seen(b"an answer to nobody")
     status, output = net.ask("session-op show sessions summary")
     assert status == "OK" and '"tcp"' in output
     status, output = net.ask("session-op show dataplane sessions summary")

@@ -5,8 +5,10 @@ replaced or goes."""
 import json
 
 import pytest
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.l2 import Ether
 
-from lab import poll_until
+from lab import Wire, poll_until
 from lab.plugins import PluginFolder
 from lab.reach import connects, pings
 from lab.weft import TREE, CliError
@@ -103,6 +105,31 @@ def test_reflexive_lists_let_answers_pass(net):
     assert finished(transfer(net, "-t", "1"))["sum_received"]["bytes"] > 0
     # Rules see beginnings of flows, and not the rest.
     assert 0 < met(net, 0, 1) < 10
+
+
+def test_a_permitted_ping_lets_answers_in_and_no_request(net):
+    """A request has the same addresses, id and sequence as the answer that is waited for: the type decides."""
+    a, b = net.sites
+    guard(net, REFLECT, "deny")
+    ident = 0x4242
+    with Wire(b.host, "eth0") as far, Wire(a.host, "eth0") as near:
+        a.host.output("ping", "-c", 1, "-W", SECONDS, "-e", ident, b.host_ip)
+        request = next(frame for frame in map(Ether, far.frames()) if ICMP in frame and frame[ICMP].type == 8)
+        # What b's kernel answered has come; and so does another answer of the same session.
+        head = Ether(src=request.dst, dst=request.src) / IP(src=b.host_ip, dst=a.host_ip)
+        seen = lambda payload: any(payload in frame for frame in near.frames())  # noqa: E731
+        before = met(net, 1, 0)
+        for kind in (8, 13, 15, 17):
+            far.send(head / ICMP(type=kind, id=ident, seq=1) / b"a request from outside")
+        far.send(head / ICMP(type=0, id=ident, seq=1) / b"one more answer")
+        poll_until(lambda: seen(b"one more answer"), SECONDS, "an answer gets through")
+        assert not seen(b"a request from outside")
+        assert met(net, 1, 0) >= before + 4, "each of them is counted"
+        # Nor under another id, nor an answer that nobody waits for.
+        far.send(head / ICMP(type=0, id=ident + 1, seq=1) / b"an answer to nobody")
+        far.send(head / ICMP(type=0, id=ident, seq=1) / b"the last answer")
+        poll_until(lambda: seen(b"the last answer"), SECONDS, "an answer gets through")
+        assert not seen(b"an answer to nobody")
 
 
 def test_a_reload_under_traffic_changes_nothing(net):

@@ -175,7 +175,7 @@ impl Frame {
         if self.json {
             line += &part.json()?;
         } else {
-            let quoted = serde_json::to_string(&part.text())?;
+            let quoted = serde_json::to_string(&part.shown())?;
             line += &quoted[1..quoted.len() - 1];
         }
         Ok(line.into_bytes())

@@ -12,6 +12,7 @@
 //! API, a pager) gets it up to [`MOST_COLLECTED`], and all such answers together are no more than [`MOST_OF_ALL`].
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::rc::Rc;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use weft_background::Background;
+use weft_words::printable;
 
 use crate::error::CliError;
 
@@ -35,9 +37,21 @@ pub const MOST_OF_ALL: usize = 64 << 20;
 /// A part of an answer: whole lines of its text, and what follows the other parts of its JSON.
 pub trait Part: Send {
     fn text(&self) -> String;
+    /// The text as a client may have it.
+    fn shown(&self) -> String {
+        shown(self.text())
+    }
     fn json(&self) -> serde_json::Result<String>;
     /// Bytes of memory, about.
     fn size(&self) -> usize;
+}
+
+/// Text for a client: whatever names others have given to what it tells of do nothing to a terminal.
+fn shown(text: String) -> String {
+    match printable(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(text) => text,
+    }
 }
 
 /// What a command has to say.
@@ -265,7 +279,7 @@ pub struct Rendering(Option<Box<dyn Answer>>);
 impl Rendering {
     /// Whole lines: text that is not empty ends in a newline.
     pub fn to_text(&self) -> String {
-        let mut text = self.0.as_ref().map_or_else(String::new, |answer| answer.text());
+        let mut text = self.0.as_ref().map_or_else(String::new, |answer| shown(answer.text()));
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -491,6 +505,13 @@ mod tests {
     fn one_value_two_forms() {
         assert_eq!(version().to_text(), "weft 0.1\n");
         assert_eq!(version().to_json().unwrap().get(), r#"{"name":"weft","minor":1}"#);
+    }
+
+    #[test]
+    fn names_of_others_do_nothing_to_a_terminal() {
+        let said = Reply::new("a\u{1b}[2Jname\r", |name| format!("{name}\n")).to_text();
+        assert_eq!(said, "a\\u{1b}[2Jname\\r\n");
+        assert_eq!(Chunk("\u{9b}1m", 1).shown(), "\\u{9b}1m\n");
     }
 
     #[test]

@@ -60,7 +60,11 @@ impl RuleSet {
     /// Adds a rule after those of the same priority.
     pub fn add(&mut self, rule: Rule) -> Result<(), RuleError> {
         self.insert(rule)?;
-        self.order.sort_unstable();
+        // The last one is in no place yet; mostly it is at the end already.
+        if let Some(key) = self.order.pop() {
+            let place = self.order.partition_point(|other| *other < key);
+            self.order.insert(place, key);
+        }
         Ok(())
     }
 

@@ -44,6 +44,6 @@ pub use load_balance::{
 };
 pub use multipath::Multipath;
 pub use path_list::{Objects, ObjectsFull};
-pub use rib::{ApplyError, Pending, Rib, RibSettings, RouteView, SourceView};
+pub use rib::{ApplyError, MOST_PREFIXES, Pending, Rib, RibSettings, RouteView, SourceView};
 pub use route::{Action, AddressRole, Change, Outcome, PathTarget, Preference, RouteError, RoutePath};
 pub use weft_interface::{AddressFamily, Ip4, Ip6, IpPrefix};

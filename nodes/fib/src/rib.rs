@@ -44,9 +44,12 @@ pub struct RibSettings<F: Family> {
     pub fib: SettingsOf<F>,
 }
 
+/// Prefixes of a table, if nobody says otherwise: four times as many as the Internet has.
+pub const MOST_PREFIXES: u32 = 4_000_000;
+
 impl<F: Family> Default for RibSettings<F> {
     fn default() -> Self {
-        RibSettings { prefixes: 4_000_000, fib: Default::default() }
+        RibSettings { prefixes: MOST_PREFIXES as usize, fib: Default::default() }
     }
 }
 
@@ -164,7 +167,10 @@ impl<F: Family> Rib<F> {
 
     /// The deletions of all paths over some interfaces.
     fn paths_over(&self, gone: &BTreeSet<InterfaceIndex>) -> Vec<Change<F>> {
-        // Nearly always there are none, which the path lists know.
+        // Nearly always there are none, which the path lists know; they are many.
+        if gone.is_empty() {
+            return Vec::new();
+        }
         let used = self.lists.iter().any(|(_, list)| gone.iter().any(|index| list.uses(*index)));
         let mut deletions = Vec::new();
         for route in used.then(|| self.routes(None)).into_iter().flatten() {

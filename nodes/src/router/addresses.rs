@@ -212,7 +212,7 @@ fn routes_of<F: Routed>(
     let mut changes = Vec::new();
     // Another address of the same subnet keeps the subnet's routes.
     let mut others = F::of(interface).addresses.iter().filter(|other| **other != address);
-    let shared = others.any(|other| other.truncated() == subnet);
+    let shared = others.any(|other| other.length() == address.length() && subnet.covers(other.addr()));
     // Paths, not routes: another interface may have the same subnet.
     let mut path = |prefix: F::Net, target| {
         let action = match add {

@@ -1,9 +1,9 @@
 # Counts and sizes from outside are bounded before memory is taken.
 ip route add count 4294967295 0.0.0.0/32 via drop
-! expected 1 to 4194304
+! expected 1 to 4000000
 ip route add count 0 10.0.0.0/32 via drop
-! expected 1 to 4194304
-ip route add count 4194304 255.255.255.0/32 via drop
+! expected 1 to 4000000
+ip route add count 4000000 255.255.255.0/32 via drop
 ! leave the IPv4 address space
 ip route add count 3000 10.0.0.0/32 via drop
 show ip fib summary

@@ -205,7 +205,7 @@ impl Remote<'_> {
             match self.poll() {
                 Next::Ready(text) => session.answered(&text.unwrap_or_default()),
                 Next::Part(part) => {
-                    session.part(&part.text());
+                    session.part(&part.shown());
                     return Work::Now;
                 }
                 Next::Turn => return Work::Now,

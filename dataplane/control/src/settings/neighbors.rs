@@ -26,7 +26,11 @@ pub static NEIGHBOR_LIMIT: Setting = Setting {
     name: "neighbor-limit",
     help: "Limit the number of neighbours",
     grammar: entries(None),
-    commands: &[Words::new("set ip neighbor-config ip4 limit <value>")],
+    commands: &[
+        Words::new("set ip neighbor-config ip4 limit <value>"),
+        // One table has the neighbours of both families.
+        Words::new("set ip neighbor-config ip6 limit <value>"),
+    ],
     conf: "neighbor-limit",
     message: Some("ip_neighbor_config"),
     vplaned: Some("arp default-max-entries"),
@@ -52,7 +56,11 @@ pub static NEIGHBOR_UNRESOLVED: Setting = Setting {
     name: "neighbor-unresolved",
     help: "Limit the number of neighbours that have not answered, or did not answer",
     grammar: entries(None),
-    commands: &[Words::new("set ip neighbor-config ip4 unresolved <value>")],
+    commands: &[
+        Words::new("set ip neighbor-config ip4 unresolved <value>"),
+        // One table has the neighbours of both families.
+        Words::new("set ip neighbor-config ip6 unresolved <value>"),
+    ],
     conf: "neighbor-unresolved",
     message: None,
     vplaned: Some("arp resolution-tokens"),
@@ -69,7 +77,11 @@ pub static NEIGHBOR_AGE: Setting = Setting {
     name: "neighbor-age",
     help: "Set how long a neighbour is known before it is asked again",
     grammar: Grammar::Number { what: "seconds", low: 1, high: u32::MAX as u64, none: None },
-    commands: &[Words::new("set ip neighbor-config ip4 age <value>")],
+    commands: &[
+        Words::new("set ip neighbor-config ip4 age <value>"),
+        // One table has the neighbours of both families.
+        Words::new("set ip neighbor-config ip6 age <value>"),
+    ],
     conf: "neighbor-age",
     message: Some("ip_neighbor_config"),
     vplaned: Some("arp aging-time"),

@@ -45,14 +45,14 @@ pub fn register(registry: &mut Registry<Dataplane>) {
 
 /// The packets of one thread from a position on, or of all threads; at most so many of each thread.
 fn dump(dataplane: &mut Dataplane, message: &TraceV2Dump) -> Vec<TraceV2Details> {
-    let threads = packets(dataplane).unwrap_or_else(|error| {
+    let most = (message.position as usize).saturating_add(message.max as usize);
+    let threads = packets(dataplane, most).unwrap_or_else(|error| {
         tracing::info!("API: {error}");
         Vec::new()
     });
     let wanted = |thread: u32| message.thread_id == u32::MAX || message.thread_id == thread;
     let mut details = Vec::new();
-    for (thread, packets) in threads.into_iter().filter(|(thread, _)| wanted(thread.0.into())) {
-        let last = packets.len();
+    for (thread, last, packets) in threads.into_iter().filter(|(thread, ..)| wanted(thread.0.into())) {
         let places = (0u32..).zip(packets).skip(message.position as usize).take(message.max as usize);
         details.extend(places.map(|(position, packet)| TraceV2Details {
             thread_id: thread.0.into(),

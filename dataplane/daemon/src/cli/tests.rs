@@ -826,6 +826,31 @@ fn interfaces_come_and_go_in_one_change_with_what_is_on_them() {
 }
 
 #[test]
+fn a_long_list_of_rules_is_shown_in_parts_that_make_one_answer() {
+    let mut bed = bed();
+    let rules: String = (1..=2500)
+        .map(|id| {
+            format!(
+                "classify rule add edge id {id} priority {} proto tcp dport {id} action drop\n",
+                5000 - id
+            )
+        })
+        .collect();
+    exec(&mut bed, "--atomic", &rules).expect("all is well");
+    let shown = bed.json("show classify edge");
+    let ids: Vec<u64> = shown["rule_list"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|rule| rule["id"].as_u64())
+        .collect();
+    assert_eq!(ids, (1..=2500).rev().collect::<Vec<_>>(), "in the order in which they are asked");
+    assert_eq!(shown["rules"], 2500);
+    let text = bed.text("show classify edge");
+    assert_eq!((text.lines().count(), text.matches("edge (set").count()), (5001, 1));
+}
+
+#[test]
 fn many_neighbours_come_and_go_in_turns_and_none_if_one_is_refused() {
     let mut bed = bed();
     bed.text("create loopback interface");
@@ -842,8 +867,17 @@ fn many_neighbours_come_and_go_in_turns_and_none_if_one_is_refused() {
         assert!(error.message.contains(reason), "{range}: {error}");
         assert_eq!(known(&mut bed), 0, "{range}");
     }
+    assert_eq!(bed.text("show ip neighbors"), "");
     bed.text("set ip neighbor loop0 10.1.0.3 02:00:00:00:00:01 static count 1000");
     assert_eq!(known(&mut bed), 1000);
+    bed.text("set ip neighbor loop0 10.1.100.0 02:00:00:00:00:01 static count 500");
+    // More than a part has, each once.
+    let shown = bed.json("show ip neighbors");
+    let shown = shown["neighbors"].as_array().expect("a list").iter();
+    assert_eq!(shown.map(|each| each["address"].to_string()).collect::<BTreeSet<_>>().len(), 1500);
+    let text = bed.text("show ip neighbors");
+    assert_eq!((text.lines().count(), text.matches("Ethernet").count()), (1501, 1));
+    bed.text("set ip neighbor del loop0 10.1.100.0 count 500");
     let error = bed.refusal("set ip neighbor loop0 10.1.100.0 02:00:00:00:00:01 count 1001");
     assert!(error.message.contains("it has 2000 entries"), "{error}");
     assert_eq!(known(&mut bed), 1000, "the table has no room for all of them");

@@ -93,29 +93,34 @@ fn add(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<(), CliError> {
 fn show(dataplane: &mut Dataplane, args: &mut Args<'_>) -> Result<Reply, CliError> {
     let max = if args.keyword("max") { args.parse("number of packets")? } else { SHOWN };
     args.finish()?;
-    let threads = packets(dataplane).map_err(refused)?.into_iter().map(|(index, mut packets)| {
-        let traced = packets.len();
-        packets.truncate(max);
+    let threads = packets(dataplane, max).map_err(refused)?.into_iter().map(|(index, traced, packets)| {
         Thread { id: index.0, name: dataplane.plan().name(index).to_owned(), traced, packets }
     });
     Ok(Reply::each("threads", threads, render))
 }
 
-/// The traced packets of each worker, in the order in which they came.
-pub fn packets(dataplane: &mut Dataplane) -> Result<Vec<(ThreadIndex, Vec<Packet>)>, NoAnswer> {
+/// How many packets each worker has traced, and so many of them, in the order in which they came. Only these are put into words.
+pub fn packets(
+    dataplane: &mut Dataplane,
+    most: usize,
+) -> Result<Vec<(ThreadIndex, usize, Vec<Packet>)>, NoAnswer> {
     let records = dataplane.ask_all(|worker| worker.trace_records().to_vec())?;
     let threads = records.into_iter().map(|(index, records)| {
         let mut packets: Vec<Packet> = Vec::new();
         // Records are in the order of time, and so are the packets by their first.
         let mut places: HashMap<u32, usize> = HashMap::new();
         for record in &records {
-            let place = *places.entry(record.packet).or_insert(packets.len());
+            let next = places.len();
+            let place = *places.entry(record.packet).or_insert(next);
+            if place >= most {
+                continue;
+            }
             if place == packets.len() {
                 packets.push(Packet { number: record.packet, steps: Vec::new() });
             }
             packets[place].steps.push(step(dataplane, record));
         }
-        (index, packets)
+        (index, places.len(), packets)
     });
     Ok(threads.collect())
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::{ChangeSet, Configured, Owner, Purpose, StepError};
-use weft_nodes::fib::{Action, DropKind, PathTarget, Preference, RouteError, RoutePath};
+use weft_nodes::fib::{Action, DropKind, MOST_PREFIXES, PathTarget, Preference, RouteError, RoutePath};
 use weft_nodes::interface::{TableIndex, by_family};
 use weft_nodes::router::TableId;
 
@@ -238,13 +238,12 @@ fn read<F: Configured>(
 const PORTION: usize = 512;
 /// Paths that the commands of a file may name that is one change: some seconds' work at most, and no other has its turn.
 const MOST_AT_ONCE: usize = 1 << 19;
-/// Four times as many as the Internet has.
-const MOST: u32 = 1 << 22;
 
+/// As many as a table takes.
 fn number(word: &str) -> Result<u32, String> {
     match word.parse() {
-        Ok(count @ 1..=MOST) => Ok(count),
-        _ => Err(format!("expected 1 to {MOST}")),
+        Ok(count @ 1..=MOST_PREFIXES) => Ok(count),
+        _ => Err(format!("expected 1 to {MOST_PREFIXES}, as many as a table takes")),
     }
 }
 
