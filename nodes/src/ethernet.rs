@@ -7,6 +7,8 @@
 //! its interface, at whose end the second node stands. Where no feature is, the first does the second's work: it hands
 //! the packet to the node that handles its EtherType. What no node handles is for the host, after the features of
 //! `ethernet-punt`.
+//!
+//! The frames of a (sub-)interface that is switched ([`Layer2`]) go to its switch as they are, whoever they are for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +28,9 @@ use weft_stats::SimpleRow;
 
 use crate::arcs::{ETHERNET_ARC, ETHERNET_PUNT_ARC};
 use crate::context::{IpContext, LINK_BROADCAST};
-use crate::headers::{EtherType, EthernetHeader, MacAddr, VlanTag};
+use crate::headers::{EtherType, EthernetHeader, MacAddr};
+#[cfg(doc)]
+use crate::interface::Layer2;
 use crate::interface::{Entry, InterfaceTable, Tags};
 use crate::registries::ETHER_TYPES;
 use crate::setup::{Added, Setup, built_in};
@@ -250,7 +254,7 @@ impl Plain {
         let Some(entry) = table.get(interface).filter(|entry| entry.up) else {
             return Plain::NONE;
         };
-        if arc.place(interface).is_some() {
+        if arc.place(interface).is_some() || entry.layer2.switch().is_some() {
             return Plain::NONE;
         }
         let to_us = |ether_type, table| match handler(types, entry, ether_type) {
@@ -285,6 +289,11 @@ impl Input<'_> {
         if from_group {
             return self.reasons.drop(packet, Reason::GroupSource);
         }
+        if interface.has_switched
+            && let Some(switch) = self.switched(packet, interface)
+        {
+            return switch;
+        }
         if destination != interface.mac {
             if !destination.is_multicast() {
                 return self.reasons.drop(packet, Reason::NotForUs);
@@ -292,7 +301,7 @@ impl Input<'_> {
             packet.meta.flags |= LINK_BROADCAST;
         }
         if ether_type.is_vlan() {
-            return self.tagged(packet, interface, ether_type);
+            return self.tagged(packet, interface);
         }
         self.classify(packet, interface, ether_type, EthernetHeader::LENGTH)
     }
@@ -341,31 +350,12 @@ impl Input<'_> {
     }
 
     /// One or two tags: finds the sub-interface.
-    fn tagged(&self, packet: &mut Packet<'_>, port: &Entry, outer_type: EtherType) -> NodeId {
-        let Some((_, rest)) = packet.split::<EthernetHeader>() else {
+    fn tagged(&self, packet: &mut Packet<'_>, port: &Entry) -> NodeId {
+        let Some((tags, link, ether_type)) = Tags::of_frame(packet.data()) else {
             return self.reasons.drop(packet, Reason::Truncated);
         };
-        let tag = |bytes: &[u8]| {
-            let (tag, rest) = bytes.split_first_chunk::<{ VlanTag::LENGTH }>()?;
-            let tag: VlanTag = zerocopy::transmute!(*tag);
-            Some((tag, rest.len()))
-        };
-        let Some((outer, left)) = tag(rest) else {
-            return self.reasons.drop(packet, Reason::Truncated);
-        };
-        let (mut ether_type, mut link) = (outer.ether_type(), EthernetHeader::LENGTH + VlanTag::LENGTH);
-        let mut tags = Tags { outer: Some((outer_type, outer.id())), inner: None };
-        if ether_type.is_vlan() {
-            let Some((inner, _)) = tag(&rest[rest.len() - left..]) else {
-                return self.reasons.drop(packet, Reason::Truncated);
-            };
-            tags.inner = Some(inner.id());
-            ether_type = inner.ether_type();
-            link += VlanTag::LENGTH;
-        }
-        let length = packet.meta.total_length() as u64;
         // Id 0 is a priority tag: the frame belongs to the port itself (IEEE 802.1Q table 9-2).
-        if outer.id().get() == 0 && tags.inner.is_none() {
+        if is_priority(&tags) {
             return self.classify(packet, port, ether_type, link);
         }
         let found = port.subs.get(&tags).and_then(|sub| Some((*sub, self.table.get(*sub)?)));
@@ -376,15 +366,48 @@ impl Input<'_> {
         if !sub.up {
             return self.reasons.drop(packet, Reason::Down);
         }
-        packet.meta.rx_interface = index;
-        self.counters.interfaces.rx.add(index.index(), 1, length);
-        if packet.meta.flags & LINK_BROADCAST != 0
-            && let Some(destination) = packet.header::<EthernetHeader>().map(|ethernet| ethernet.destination)
+        self.arrives_at(packet, index);
+        self.classify(packet, sub, ether_type, link)
+    }
+
+    /// The frame is that of a sub-interface.
+    fn arrives_at(&self, packet: &mut Packet<'_>, sub: InterfaceIndex) {
+        packet.meta.rx_interface = sub;
+        self.counters.interfaces.rx.add(sub.index(), 1, packet.meta.total_length() as u64);
+        if let Some(destination) = packet.header::<EthernetHeader>().map(|ethernet| ethernet.destination)
+            && destination.is_multicast()
         {
             self.count_group(packet, destination);
         }
-        self.classify(packet, sub, ether_type, link)
     }
+
+    /// Who switches the frame, whichever station it is for; `None`: nobody, it is for the protocols or for nobody. A port that
+    /// is switched has all frames that no sub-interface has.
+    fn switched(&self, packet: &mut Packet<'_>, port: &Entry) -> Option<NodeId> {
+        if port.subs.is_empty() {
+            return port.layer2.switch();
+        }
+        let Some((tags, ..)) = Tags::of_frame(packet.data()) else {
+            return Some(self.reasons.drop(packet, Reason::Truncated));
+        };
+        let sub = port.subs.get(&tags).filter(|_| tags.outer.is_some() && !is_priority(&tags));
+        match sub.and_then(|sub| Some((*sub, self.table.get(*sub)?))) {
+            None => port.layer2.switch(),
+            Some((index, sub)) => {
+                let node = sub.layer2.switch()?;
+                if !sub.up {
+                    return Some(self.reasons.drop(packet, Reason::Down));
+                }
+                self.arrives_at(packet, index);
+                Some(node)
+            }
+        }
+    }
+}
+
+/// Whether these tags say nothing but a priority.
+fn is_priority(tags: &Tags) -> bool {
+    tags.inner.is_none() && tags.outer.is_some_and(|(_, id)| id.get() == 0)
 }
 
 /// Why nobody handles a packet.

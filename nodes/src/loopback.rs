@@ -3,20 +3,23 @@
 //!
 //! What is sent to a loopback comes in again on it if it is addressed to it, to the group or to all. So an address on a
 //! loopback behaves like one on a port to which nobody else is connected. One node serves all loopbacks.
+//!
+//! A loopback that is the routed port of a switch ([`Layer2::RoutedPort`]) has a wire that leads there: its frames arrive at the switch,
+//! and what arrives on it is what the switch sends.
 
 use std::fmt;
 use std::sync::Arc;
 
-use weft_engine::Context;
-use weft_engine::buffer::{CHAINED, TRACED};
+use weft_engine::buffer::{CHAINED, Packet, TRACED};
 use weft_engine::frame::Frame;
 use weft_engine::graph::NodeDef;
 use weft_engine::node::{Edges, Nexts, Node, NodeSpec, ReasonBase, Reasons};
 use weft_engine::publish::Published;
 use weft_engine::trace::{Names, TraceRecord};
+use weft_engine::{Context, InterfaceIndex};
 
 use crate::headers::EthernetHeader;
-use crate::interface::InterfaceTable;
+use crate::interface::{InterfaceTable, Layer2};
 use crate::setup::{Added, Setup, built_in};
 
 weft_engine::edges! {
@@ -72,20 +75,31 @@ impl Node for LoopbackTx {
             else {
                 return reasons.drop(packet, Reason::NoInterface);
             };
-            if ethernet.destination != interface.mac && !ethernet.destination.is_multicast() {
+            let switch = match interface.layer2 {
+                Layer2::RoutedPort(switch) => Some(switch),
+                _ => None,
+            };
+            let comes_back = ethernet.destination == interface.mac || ethernet.destination.is_multicast();
+            if switch.is_none() && !comes_back {
                 return reasons.drop(packet, Reason::NoStation);
             }
             let bytes = packet.meta.total_length() as u64;
             counters.interfaces.tx.add(loopback.index(), 1, bytes);
             counters.interfaces.sent_to(loopback, packet.data(), bytes);
-            counters.interfaces.rx.add(loopback.index(), 1, bytes);
-            // From here on the packet is as a device hands it over.
-            packet.meta.flags &= TRACED | CHAINED;
-            packet.meta.rx_interface = loopback;
-            packet.meta.hash = 0;
-            packet.meta.link_offset = packet.meta.data_offset() as u16;
-            packet.meta.network_offset = packet.meta.link_offset + EthernetHeader::LENGTH as u16;
-            input
+            if switch.is_none() {
+                counters.interfaces.rx.add(loopback.index(), 1, bytes);
+            }
+            begins(packet, loopback);
+            switch.unwrap_or(input)
         });
     }
+}
+
+/// From here on a packet is as a device hands it over.
+pub fn begins(packet: &mut Packet<'_>, interface: InterfaceIndex) {
+    packet.meta.flags &= TRACED | CHAINED;
+    packet.meta.rx_interface = interface;
+    packet.meta.hash = 0;
+    packet.meta.link_offset = packet.meta.data_offset() as u16;
+    packet.meta.network_offset = packet.meta.link_offset + EthernetHeader::LENGTH as u16;
 }

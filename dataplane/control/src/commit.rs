@@ -17,6 +17,7 @@
 //! [`Interfaces::begin`]: weft_nodes::interface::Interfaces::begin
 
 mod draft;
+mod l2;
 mod planner;
 mod routes;
 mod rule_steps;
@@ -72,6 +73,7 @@ impl Control {
         let Planner { mut draft, .. } = planner;
         draft.refused.extend(refused);
         draft.rules.prepare(self, &mut draft.refused);
+        draft.prepare_l2(self);
         let admits = draft.rules.admits(self);
         if let Some((step, true)) = admits
             && let Err(error) = draft.make_tracker(self)
@@ -93,6 +95,7 @@ impl Control {
                 {
                     // Rules first: what comes by an interface that is up finds those that it is to meet.
                     std::mem::take(&mut draft.rules).commit(self);
+                    draft.commit_l2(self);
                     self.interfaces.commit(&mut self.engine);
                     self.claims.commit();
                     self.router.publish(&mut self.engine, &self.interfaces, routes4);

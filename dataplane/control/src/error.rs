@@ -10,6 +10,7 @@ use weft_classify::ClassifyError;
 use weft_engine::feature::FeatureError;
 use weft_flow::FlowError;
 use weft_flow_map::FlowId;
+use weft_l2::L2Error;
 use weft_nodes::fib::{Ip4, Ip6, RouteError};
 use weft_nodes::interface::{InterfaceError, IpVersion, by_family};
 use weft_nodes::router::{RouterError, RoutesError, TableId};
@@ -38,6 +39,9 @@ pub enum StepError {
     /// The classifier refuses.
     #[error(transparent)]
     Classify(#[from] ClassifyError),
+    /// Bridging refuses.
+    #[error(transparent)]
+    L2(#[from] L2Error),
     /// Not what [`crate::ChangeSet::replace_rule_sets`] takes.
     #[error("rule set '{0}': expected a name of its own, and an interface to which it is attached")]
     OwnSet(String),

@@ -116,6 +116,18 @@ impl Control {
                 tracing::error!("routes over {} are not up to date: {error}", self.interface_name(*index));
             }
         }
+        if events
+            .iter()
+            .any(|event| matches!(event, Event::Changed(_, changes) if changes.any_of(Changes::MAC)))
+        {
+            self.switch.interface_changed(&self.interfaces);
+        }
+        for index in &changed {
+            // Who was there may come back elsewhere.
+            if !self.interfaces.is_up(*index) {
+                self.switch.flush_port(*index);
+            }
+        }
         for event in &events {
             match *event {
                 Event::Changed(index, changes) if changes.any_of(Changes::MAC.and(Changes::ADDRESSES)) => {

@@ -24,6 +24,7 @@ mod error;
 mod events;
 mod family;
 mod flows;
+mod l2;
 mod links;
 mod object;
 mod resync;
@@ -35,6 +36,7 @@ mod value;
 
 use weft_classify::{Rule, RuleSets};
 use weft_engine::{Engine, InterfaceIndex, Lease};
+use weft_l2::Switch;
 use weft_nodes::graph::Nodes;
 use weft_nodes::interface::{Interfaces, IpVersion, TableIndex};
 use weft_nodes::ip4::IcmpRates;
@@ -50,7 +52,7 @@ pub use links::{Described, Foundation, LinkError, Links, NewDevice, Opened, Undo
 pub use object::Object;
 pub use rule::WantedRule;
 pub use settings::{Scope, Setting};
-pub use step::{Below, Decision};
+pub use step::{Below, Decision, DomainChange, PortChange};
 pub use value::{Grammar, Value, ValueError};
 pub use weft_nodes::ip4::Owner;
 
@@ -65,6 +67,7 @@ pub struct Control {
     nodes: Nodes,
     rule_sets: RuleSets,
     flows: Flows,
+    switch: Switch,
     icmp: IcmpRates,
     claims: Claims,
     declared: settings::Declared,
@@ -81,6 +84,7 @@ impl Control {
         nodes: Nodes,
         rule_sets: RuleSets,
         flows: Flows,
+        switch: Switch,
     ) -> Control {
         Control {
             engine,
@@ -89,6 +93,7 @@ impl Control {
             nodes,
             rule_sets,
             flows,
+            switch,
             icmp: IcmpRates::default(),
             claims: Claims::default(),
             declared: settings::Declared::default(),
@@ -121,6 +126,11 @@ impl Control {
     /// Classifier rules.
     pub fn rule_sets(&self) -> &RuleSets {
         &self.rule_sets
+    }
+
+    /// Bridge domains.
+    pub fn switch(&self) -> &Switch {
+        &self.switch
     }
 
     /// What those may use who keep something of interfaces.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use weft_classify::{Direction, RuleId};
 use weft_engine::InterfaceIndex;
+use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::IpVersion;
 use weft_nodes::router::{Routed, TableId};
 
@@ -36,6 +37,12 @@ pub enum Object {
     Rule(Arc<str>, RuleId),
     /// A rule set; its value says who does not meet it.
     RuleSet(Arc<str>),
+    /// A bridge domain, by its id; its value is what is configured of it.
+    BridgeDomain(u32),
+    /// That an interface is switched; its value says how.
+    Switched(InterfaceIndex),
+    /// An entry for a station in a bridge domain; its value is the port, or nothing: its frames are dropped.
+    Station(u32, MacAddr),
     /// A forwarding table; its value is its name.
     Table(IpVersion, TableId),
     /// An interface, which the one who has created it owns.
@@ -55,9 +62,14 @@ impl Object {
             | Object::Neighbor(interface, _)
             | Object::Address(interface, _)
             | Object::Interface(interface)
+            | Object::Switched(interface)
             | Object::Attachment(interface, _) => Some(*interface),
             Object::Setting(_, interface) => *interface,
-            Object::Table(..) | Object::Rule(..) | Object::RuleSet(_) => None,
+            Object::Table(..)
+            | Object::Rule(..)
+            | Object::RuleSet(_)
+            | Object::BridgeDomain(_)
+            | Object::Station(..) => None,
         }
     }
 }

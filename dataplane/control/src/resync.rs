@@ -78,11 +78,12 @@ impl Control {
         };
         let mut changes = ChangeSet::new(owner);
         let mut objects: Vec<Object> = self.claims.end(replay).into_iter().collect();
-        // Interfaces go last, what stands on another one before that.
+        // A bridge domain goes after its ports; interfaces go last, what stands on another one before that.
         objects.sort_by_key(|object| match object {
             Object::Interface(index) => {
-                1 + u8::from(self.interfaces.get(*index).is_some_and(|it| it.parent().is_none()))
+                2 + u8::from(self.interfaces.get(*index).is_some_and(|it| it.parent().is_none()))
             }
+            Object::BridgeDomain(_) => 1,
             _ => 0,
         });
         for object in objects.iter().cloned() {
@@ -98,7 +99,10 @@ impl Control {
                 | Object::Setting(..)
                 | Object::Attachment(..)
                 | Object::Rule(..)
-                | Object::RuleSet(_) => true,
+                | Object::RuleSet(_)
+                | Object::BridgeDomain(_)
+                | Object::Switched(_)
+                | Object::Station(..) => true,
             };
             match replay {
                 _ if !is_there => {}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use weft_classify::{Exempt, RuleId};
 use weft_engine::InterfaceIndex;
 use weft_flow_map::FlowId;
+use weft_l2::{LinkGroups, Mode, Rewrite};
 use weft_nodes::fib::{Change, Ip4, Ip6};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{IpVersion, Reserved, TableIndex, Tags};
@@ -48,6 +49,53 @@ pub(crate) enum Operation {
     Tell(InterfaceIndex, IpAddr, MacAddr),
     /// What becomes of a flow.
     Decide(Decided),
+    /// What a bridge domain is, which comes if it is not there and may.
+    Domain(u32, Comes, Vec<DomainChange>),
+    /// How an interface is switched.
+    Port(InterfaceIndex, Vec<PortChange>),
+}
+
+/// Whether a bridge domain that is changed is to be a new one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Comes {
+    /// It is.
+    New,
+    /// It is there.
+    No,
+}
+
+/// What is to be another thing of a bridge domain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DomainChange {
+    /// Whether sources are learned.
+    Learn(bool),
+    /// Whether frames to known stations are forwarded.
+    Forward(bool),
+    /// Whether frames to groups are flooded.
+    Flood(bool),
+    /// Whether frames to unknown stations are flooded.
+    UnknownFlood(bool),
+    /// Minutes after which a station is forgotten; 0: never.
+    Age(u8),
+    /// Most stations that are learned.
+    Limit(Option<u32>),
+    /// What becomes of frames to groups of the link itself.
+    LinkGroups(LinkGroups),
+    /// An operator's note.
+    Tag(String),
+}
+
+/// What is to be another thing of an interface that is switched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PortChange {
+    /// How it is switched; it may have been routed before.
+    Mode(Mode),
+    /// Whether sources are learned.
+    Learn(bool),
+    /// Most stations that are learned.
+    Limit(Option<u32>),
+    /// What is done to tags.
+    Rewrite(Option<Rewrite>),
 }
 
 /// What a new interface stands on.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use weft_classify::Exempt;
 use weft_engine::InterfaceIndex;
+use weft_l2::{Domain, Port};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{AddressFamily, Interfaces, Ip6};
 
@@ -40,6 +41,10 @@ pub enum Value {
     Exempt(Exempt),
     /// A rule.
     Rule(Arc<WantedRule>),
+    /// What is configured of a bridge domain.
+    Domain(Arc<Domain>),
+    /// How an interface is switched.
+    Port(Port),
 }
 
 /// What values a setting takes.
@@ -186,7 +191,7 @@ impl Grammar {
             (_, Value::Text(text)) => text.clone(),
             (_, Value::Mac(mac)) => mac.to_string(),
             (_, Value::Ip6(address)) => address.to_string(),
-            (_, Value::Exempt(_) | Value::Rule(_)) => String::new(),
+            (_, Value::Exempt(_) | Value::Rule(_) | Value::Domain(_) | Value::Port(_)) => String::new(),
         }
     }
 

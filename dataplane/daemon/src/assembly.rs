@@ -15,6 +15,7 @@ use weft_engine::graph::BUILT_IN;
 use weft_engine::wait::Waker;
 use weft_engine::worker::IdlePolicy;
 use weft_engine::{Engine, EngineConfig, Worker};
+use weft_l2::Switch;
 use weft_nodes::graph::add_nodes;
 use weft_nodes::interface::Interfaces;
 use weft_stats::StatsListener;
@@ -71,6 +72,12 @@ pub fn assemble_serving(
     let rules = config.limits.classify_rules as usize;
     let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), rules)?;
     engine.register(BUILT_IN, weft_flow::registration())?;
+    let switch = Switch::new(
+        &mut engine,
+        &interfaces.published(),
+        weft_l2::Settings { macs: config.limits.l2_macs as usize, ..weft_l2::Settings::default() },
+        &main,
+    )?;
     let limit = config.limits.interfaces as usize;
     let flows = Flows::new(config.flow, limit, main.clone(), serve);
     let numa = plan.workers.iter().map(|place| place.numa).collect();
@@ -86,7 +93,7 @@ pub fn assemble_serving(
     parts.put(Box::new(Plugins::default()));
     // Until they are started, there are none.
     parts.put(Box::new(WorkerThreads::default()));
-    let control = Control::new(engine, interfaces, router, nodes, rule_sets, flows);
+    let control = Control::new(engine, interfaces, router, nodes, rule_sets, flows, switch);
     let process = Process { config, plan, log, main };
     let mut dataplane = Dataplane::new(control, parts, cli::tree(), process);
     dataplane.create_local()?;

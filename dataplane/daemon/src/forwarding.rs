@@ -82,8 +82,9 @@ impl Dataplane {
     pub fn hear_workers(&mut self) -> bool {
         self.waker().drain();
         let heard = self.hear_neighbors(NEWS_AT_ONCE);
+        let stations = self.hear_stations(NEWS_AT_ONCE);
         self.hear_plugins();
         let flows = self.hear_flows();
-        heard == NEWS_AT_ONCE || flows
+        heard == NEWS_AT_ONCE || stations == NEWS_AT_ONCE || flows
     }
 }

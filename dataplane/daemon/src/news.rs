@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What workers tell the main thread about neighbours, and what the passing of time tells.
+//! What workers tell the main thread about neighbours and stations, and what the passing of time tells.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::main_loop::Main;
 use crate::os;
 use crate::state::Dataplane;
 
-/// How often neighbours are looked after.
+/// How often neighbours, and stations of bridge domains, are looked after.
 const NEIGHBORS: Duration = Duration::from_millis(100);
 
 /// Handles news as it comes.
@@ -28,12 +28,15 @@ pub async fn hear(main: Main) -> Result<()> {
     }
 }
 
-/// Asks for neighbours, ages them and gives them up.
+/// Asks for neighbours, ages them and gives them up; forgets stations.
 pub async fn tick(main: Main) {
     loop {
         sleep(NEIGHBORS).await;
         if main.look(|dataplane| dataplane.neighbors_due()) {
             main.with(|dataplane| dataplane.tick_neighbors());
+        }
+        if main.look(|dataplane| dataplane.stations_due()) {
+            main.with(|dataplane| dataplane.tick_stations());
         }
     }
 }

@@ -6,10 +6,12 @@ use anyhow::{Context, Result, anyhow};
 use weft_cli::Rights;
 use weft_control::{ChangeSet, Configured, Owner, Purpose, Refused, Setting, StepError, Value, settings};
 use weft_engine::InterfaceIndex;
+use weft_l2::{L2Error, Mode};
 use weft_nodes::fib::{Ip4, Ip6};
 
+use crate::config::bridging::{BridgeDomain, Switched};
 use crate::config::interfaces::{Common, TableId};
-use crate::config::{Config, Named, Source, Span, Wanted};
+use crate::config::{Config, Named, Source, Span, Spanned, Wanted};
 use crate::main_loop::Main;
 use crate::ports::DeviceError;
 use crate::state::Dataplane;
@@ -40,6 +42,10 @@ pub fn make_interfaces(dataplane: &mut Dataplane, source: &Source) -> Result<()>
     // Interfaces name each other, whatever their order.
     let spans = wanted(dataplane, &mut changes, None, &dataplane.config().settings);
     places.extend(spans.map_err(|error| misplaced(None, error))?.into_iter().map(|span| (None, Some(span))));
+    for BridgeDomain { id, span, changes: wanted } in &dataplane.config().bridge_domains {
+        changes.add_bridge_domain(*id, wanted.clone());
+        places.push((None, Some(*span)));
+    }
     for (index, interface) in indices.into_iter().zip(&interfaces) {
         let common = interface.common();
         let spans = configure(dataplane, &mut changes, common, index);
@@ -87,6 +93,22 @@ pub fn configure(
     for address in &common.addresses {
         changes.add_address(index, address.value);
         places.push(address.span);
+    }
+    if let Some(Spanned { value, span }) = &common.switched {
+        let mode = match value {
+            Switched::Bridged { domain, role, group } => {
+                Mode::Bridged { domain: *domain, role: *role, group: *group }
+            }
+            Switched::Crossed(other) => {
+                let found = changes.find_interface(dataplane, other);
+                Mode::Crossed(found.ok_or_else(|| Misplaced {
+                    span: Some(*span),
+                    ..StepError::from(L2Error::NoInterface(other.clone())).into()
+                })?)
+            }
+        };
+        changes.switch(index, mode);
+        places.push(*span);
     }
     if common.up {
         changes.set(&settings::ADMIN_STATE, index, Value::Switch(true));

@@ -58,6 +58,14 @@ pub trait Device: Any {
         Ok(())
     }
 
+    /// Frames are switched on it, or no longer: all are to arrive, whichever station they are for.
+    ///
+    /// # Errors
+    /// Why they do not.
+    fn set_promiscuous(&mut self, _promiscuous: bool) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Whether its link is up, and if not, why. `None`: it has no link that could be asked.
     fn link(&self) -> Option<Result<(), String>> {
         None

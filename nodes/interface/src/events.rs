@@ -68,6 +68,7 @@ impl Changes {
             router_advertisement,
             forwarding,
             source_check,
+            layer2,
             tx,
             host,
         } = old;
@@ -96,7 +97,8 @@ impl Changes {
                 Changes::SETTINGS,
             ),
             (
-                (proxy_nd, router_advertisement) != (&new.proxy_nd, &new.router_advertisement),
+                (proxy_nd, router_advertisement, layer2)
+                    != (&new.proxy_nd, &new.router_advertisement, &new.layer2),
                 Changes::SETTINGS,
             ),
         ];

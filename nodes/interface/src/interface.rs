@@ -7,7 +7,7 @@ use weft_headers::MacAddr;
 
 use crate::family::{AddressFamily, Addressing, Ip4, Ip6};
 use crate::kind::Kind;
-use crate::settings::{GratuitousArp, RouterAdvertisements, SourceCheck};
+use crate::settings::{GratuitousArp, Layer2, RouterAdvertisements, SourceCheck};
 
 /// An interface, as the main thread knows it.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Interface {
     pub forwarding: bool,
     /// Which sources are believed.
     pub source_check: SourceCheck,
+    /// What becomes of its frames.
+    pub layer2: Layer2,
     /// Node that transmits.
     pub tx: NodeId,
     /// Node of the host's side.
@@ -70,6 +72,7 @@ impl Interface {
             router_advertisement: RouterAdvertisements::default(),
             forwarding: true,
             source_check: SourceCheck::Off,
+            layer2: Layer2::Routed,
             tx,
             host: NodeId::DROP,
         }

@@ -239,6 +239,8 @@ impl Interfaces {
         let lender = lender.unwrap_or(interface);
         let (port, tags) = (interface.parent().unwrap_or(index), interface.tags());
         let subs = self.subs(index).map(|(sub, interface)| (interface.tags(), sub)).collect();
+        let is_switched = |interface: &Interface| interface.layer2.switch().is_some();
+        let has_switched = is_switched(interface) || self.subs(index).any(|(_, sub)| is_switched(sub));
         // The host's side of a port sees the tags, so it serves the sub-interfaces too.
         let host = self.get(port).map_or(NodeId::DROP, |port| port.host);
         Some(Entry {
@@ -249,6 +251,8 @@ impl Interfaces {
             proxy_arp: interface.proxy_arp,
             gratuitous_arp: interface.gratuitous_arp,
             proxy_nd: interface.proxy_nd,
+            layer2: interface.layer2,
+            has_switched,
             port,
             mtu: interface.mtu,
             tx: interface.tx,

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use weft_engine::NodeId;
+
 /// A forwarding table: a VRF. VPP calls it the FIB index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TableIndex(pub u32);
@@ -41,6 +43,29 @@ pub struct RouterAdvertisements {
 impl Default for RouterAdvertisements {
     fn default() -> Self {
         RouterAdvertisements { on: false, lifetime: 1800, interval: 600 }
+    }
+}
+
+/// What becomes of the frames of an interface: packets of the protocols in them are routed, or whole frames are switched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Layer2 {
+    /// Frames for this station are taken apart, others are dropped.
+    #[default]
+    Routed,
+    /// Frames that arrive go to this node as they are, whoever they are for.
+    Switched(NodeId),
+    /// Of a loopback: frames that are sent to it go to this node, and what a switch sends to it arrives there.
+    RoutedPort(NodeId),
+}
+
+impl Layer2 {
+    /// Who takes all frames that arrive.
+    #[inline]
+    pub const fn switch(self) -> Option<NodeId> {
+        match self {
+            Layer2::Switched(node) => Some(node),
+            Layer2::Routed | Layer2::RoutedPort(_) => None,
+        }
     }
 }
 

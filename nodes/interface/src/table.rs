@@ -10,9 +10,9 @@ use hashbrown::{HashMap, HashSet};
 use weft_engine::{InterfaceIndex, NodeId};
 
 use weft_headers::{EtherType, EthernetHeader, MacAddr, VlanId, VlanTag};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{Addressing, GratuitousArp, Ip4, Ip6, TableIndex};
+use crate::{Addressing, GratuitousArp, Ip4, Ip6, Layer2, TableIndex};
 
 /// The tags of a sub-interface: none, one, or an outer and an inner one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -27,6 +27,23 @@ impl Tags {
     /// Bytes that they add to a frame.
     pub const fn length(&self) -> usize {
         (self.outer.is_some() as usize + self.inner.is_some() as usize) * 4
+    }
+
+    /// The first two of a frame, with the bytes from its first to its payload, and what that is; `None`: it ends before.
+    pub fn of_frame(frame: &[u8]) -> Option<(Tags, usize, EtherType)> {
+        let (ethernet, mut rest) = EthernetHeader::ref_from_prefix(frame).ok()?;
+        let (mut tags, mut link, mut ether_type) =
+            (Tags::default(), EthernetHeader::LENGTH, ethernet.ether_type());
+        while ether_type.is_vlan() && tags.inner.is_none() {
+            let (tag, after) = VlanTag::ref_from_prefix(rest).ok()?;
+            match tags.outer {
+                None => tags.outer = Some((ether_type, tag.id())),
+                Some(_) => tags.inner = Some(tag.id()),
+            }
+            (rest, ether_type) = (after, tag.ether_type());
+            link += VlanTag::LENGTH;
+        }
+        Some((tags, link, ether_type))
     }
 
     /// What a frame with them begins with, up to the `payload`, which is of this type.
@@ -61,6 +78,10 @@ pub struct Entry {
     pub gratuitous_arp: GratuitousArp,
     /// Answers neighbour solicitations for addresses that it has a route to elsewhere (RFC 4389).
     pub proxy_nd: bool,
+    /// What becomes of its frames.
+    pub layer2: Layer2,
+    /// Whether its frames are switched, or those of a sub-interface.
+    pub has_switched: bool,
     /// The port below a sub-interface; itself otherwise.
     pub port: InterfaceIndex,
     /// Most bytes of an IP packet.

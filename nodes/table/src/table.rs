@@ -313,6 +313,11 @@ impl<const N: usize> Writer<N> {
         self.len() == 0
     }
 
+    /// The slot below which all entries lie: how many [`Writer::sweep`] looks at in a whole round.
+    pub fn high_water(&self) -> usize {
+        self.free.high_water() as usize
+    }
+
     /// Adds an entry, last used at `now`, or replaces the value of the one that has the key: readers find the old value or the
     /// new one. What `value` is too short for is 0.
     pub fn put(&mut self, key: [u64; N], value: &[u64], now: u32) -> Result<Found, Full> {
@@ -360,7 +365,7 @@ impl<const N: usize> Writer<N> {
     }
 
     /// Looks at the next `slots` slots, from where the call before has ended, and takes out the entries of which `old` says
-    /// so. Returns how many. A whole round takes [`Reader::capacity`] slots.
+    /// so. Returns how many. A whole round takes [`Writer::high_water`] slots.
     pub fn sweep(&mut self, slots: usize, mut old: impl FnMut(View<'_, N>) -> bool) -> usize {
         let mut taken = 0;
         for _ in 0..slots.min(self.free.high_water() as usize) {

@@ -8,8 +8,8 @@
 //!
 //! ```text
 //!   received          frames from the sources of ports, and from loopbacks (/if/rx)
-//! + made              ICMP errors (ip4- and ip6-icmp-error sent_*), fragments (ip4- and ip6-frag fragments), injected frames, and
-//!                     what the router says to links (solicitations)
+//! + made              copies (/workers/copies), ICMP errors (ip4- and ip6-icmp-error sent_*), fragments (ip4- and ip6-frag
+//!                     fragments), injected frames, and what the router says to links (solicitations)
 //! = transmitted       to the wire, to the host, and to loopbacks
 //! + dropped           packets that came to the drop node
 //! + used up           packets replaced by fragments (ip4- and ip6-frag fragmented), fragments that are part of a whole datagram
@@ -29,6 +29,7 @@ use std::time::Duration;
 use rtrb::Consumer;
 use weft_engine::buffer::{BufferConfig, Metadata};
 use weft_engine::clock::Clock;
+use weft_engine::counters::WorkerColumn;
 use weft_engine::node::ReasonKind;
 use weft_engine::wait::Waker;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
@@ -110,6 +111,8 @@ pub struct Bed {
     pub router: Router,
     /// `p0`, 10.0.0.1/24, with 10.0.0.2 on its link, and `p1`, 10.0.1.1/24, with 10.0.1.2.
     pub ports: [Port; 2],
+    /// Ports beyond these two ([`Bed::add_port`]).
+    more: Vec<Port>,
     /// Wakes the main thread.
     pub main: Waker,
     /// What the nodes read.
@@ -192,6 +195,7 @@ impl Bed {
             interfaces,
             router,
             ports,
+            more: Vec::new(),
             main,
             tables,
             source,
@@ -205,6 +209,25 @@ impl Bed {
         }
         bed.run();
         bed
+    }
+
+    /// One more port, which is up and has no address; returns its number. Its neighbour is not known.
+    pub fn add_port(&mut self) -> usize {
+        let number = self.ports.len() + self.more.len();
+        let port = port(&mut self.engine, &mut self.interfaces, number as u8);
+        self.more.push(port);
+        self.change(port.index, |interface| (interface.admin_up, interface.link_up) = (true, true));
+        number
+    }
+
+    /// A port by its number.
+    pub fn port(&self, number: usize) -> Port {
+        *self.ports.iter().chain(&self.more).nth(number).expect("there are so many ports")
+    }
+
+    /// All ports.
+    fn all_ports(&self) -> Vec<Port> {
+        self.ports.iter().chain(&self.more).copied().collect()
     }
 
     /// Another forwarding table.
@@ -345,7 +368,7 @@ impl Bed {
 
     /// Gives a port a host's side.
     pub fn with_host(&mut self, port: usize) {
-        let Port { index, host, .. } = self.ports[port];
+        let Port { index, host, .. } = self.port(port);
         self.change(index, |interface| interface.host = host);
     }
 
@@ -358,6 +381,14 @@ impl Bed {
         loopback
     }
 
+    /// A loopback that is a routed port of a switch: what it sends comes in there, and does not end, so it is no loopback to
+    /// the conservation law.
+    pub fn routed_port(&mut self, name: &str, mac: MacAddr) -> InterfaceIndex {
+        let loopback = self.loopback(name, mac);
+        self.loopbacks.retain(|other| *other != loopback);
+        loopback
+    }
+
     /// A frame on the wire of a port.
     pub fn receive(&mut self, port: usize, frame: &Packet) {
         self.receive_bytes(port, frame.build());
@@ -365,7 +396,7 @@ impl Bed {
 
     /// The same, from its bytes.
     pub fn receive_bytes(&mut self, port: usize, bytes: Vec<u8>) {
-        let index = self.ports[port].index;
+        let index = self.port(port).index;
         self.worker.node_mut::<Source>(self.source).expect("the source").frames.push((index, bytes));
     }
 
@@ -409,19 +440,19 @@ impl Bed {
 
     /// What a port has transmitted since the last call.
     pub fn sent(&mut self, port: usize) -> Vec<Vec<u8>> {
-        let tx = self.ports[port].tx;
+        let tx = self.port(port).tx;
         std::mem::take(&mut self.sink(tx).frames)
     }
 
     /// What the graph knew of what a port has transmitted since the last call.
     pub fn contexts(&mut self, port: usize) -> Vec<Metadata> {
-        let tx = self.ports[port].tx;
+        let tx = self.port(port).tx;
         std::mem::take(&mut self.sink(tx).contexts)
     }
 
     /// What the host's side of a port was handed since the last call.
     pub fn punted(&mut self, port: usize) -> Vec<Vec<u8>> {
-        let host = self.ports[port].host;
+        let host = self.port(port).host;
         std::mem::take(&mut self.sink(host).frames)
     }
 
@@ -436,7 +467,7 @@ impl Bed {
     /// Nothing has left the router.
     #[track_caller]
     pub fn nothing_sent(&mut self) {
-        for port in 0..2 {
+        for port in 0..self.all_ports().len() {
             assert_eq!(self.sent(port), Vec::<Vec<u8>>::new(), "sent by port {port}");
             assert_eq!(self.punted(port), Vec::<Vec<u8>>::new(), "to the host of port {port}");
         }
@@ -533,7 +564,8 @@ impl Bed {
         let of = |interfaces: &[InterfaceIndex], get: fn(&InterfaceCounts) -> u64| {
             interfaces.iter().map(|interface| get(&self.interface(*interface))).sum::<u64>()
         };
-        let ports = self.ports.map(|port| port.index);
+        let all = self.all_ports();
+        let ports: Vec<_> = all.iter().map(|port| port.index).collect();
         let received = of(&ports, |it| it.rx) + of(&self.loopbacks, |it| it.rx);
         let looped = of(&self.loopbacks, |it| it.tx);
         // Features of error-drop see packets on their way from drop to drop.
@@ -542,14 +574,11 @@ impl Bed {
         let again = self.engine.edges(NodeId::DROP).iter().map(|(_, packets)| packets).sum::<u64>();
         let dropped = self.engine.counters.vectors.sum(NodeId::DROP.index()) - again;
         let (injected, in_flight) = (self.injected, self.worker.in_flight() as u64);
-        let transmitted = looped
-            + self
-                .ports
-                .map(|port| self.sink(port.tx).count + self.sink(port.host).count)
-                .iter()
-                .sum::<u64>();
-        let said: u64 = self.ports.map(|port| self.sink(port.tx).said).iter().sum();
-        let made = total(&MADE) + injected + said;
+        let sunk = all.iter().map(|port| self.sink(port.tx).count + self.sink(port.host).count);
+        let transmitted = looped + sunk.sum::<u64>();
+        let said: u64 = all.iter().map(|port| self.sink(port.tx).said).sum();
+        let copies = self.engine.counters.workers.get(WORKER, WorkerColumn::Copies as usize);
+        let made = total(&MADE) + injected + said + copies;
         let used_up = total(&[
             "ip4-frag/fragmented",
             "ip6-frag/fragmented",

@@ -11,6 +11,7 @@ use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Owner, TableIndex, by_family};
 use weft_nodes::router::RouterError;
 
+use super::l2::L2Draft;
 use super::rules::RulesDraft;
 use super::trial::Work;
 use crate::Control;
@@ -82,6 +83,8 @@ pub(super) struct Draft {
     pub(super) neighbors: NeighborsDraft,
     pub(super) features: BTreeMap<(InterfaceIndex, String, String), bool>,
     pub(super) rules: RulesDraft,
+    /// What is switched, if a step is about that.
+    pub(super) l2: Option<L2Draft>,
     /// What settings, and other steps, have left to be done.
     pub(super) work: Work,
     /// Next hops that are held for verdicts of it.

@@ -94,6 +94,8 @@ impl Planner<'_> {
                 self.neighbor_comes(*index, *address, NeighborEntry::Heard(*mac))
             }
             Operation::Decide(decided) => self.decide(*decided),
+            Operation::Domain(id, comes, changes) => self.domain_changes(*id, *comes, changes),
+            Operation::Port(index, changes) => self.port_changes(*index, changes),
             Operation::Release(object) => {
                 if let Object::RuleSet(set) = object {
                     self.release_rules(set)?;
@@ -141,6 +143,7 @@ impl Planner<'_> {
         let name = self.interface(index)?.name.clone();
         self.links.may_go(&self.control.interfaces, index)?;
         self.rules_leave(index)?;
+        self.l2_leaves(index)?;
         self.control.interfaces.remove(index)?;
         self.control.claims.forget(index);
         self.draft.interface_goes(index, name);
@@ -177,6 +180,9 @@ impl Planner<'_> {
             }
             Object::Attachment(interface, direction) => {
                 return self.attachment_comes((*interface, *direction), value);
+            }
+            Object::BridgeDomain(_) | Object::Switched(_) | Object::Station(..) => {
+                return self.l2_comes(object, value);
             }
             Object::Address(index, address) => {
                 let interface = self.interface(*index)?;
@@ -254,6 +260,9 @@ impl Planner<'_> {
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
                 self.check_deleted_rules(object)?
             }
+            Object::BridgeDomain(_) | Object::Switched(_) | Object::Station(..) => {
+                self.check_deleted_l2(object)?;
+            }
             Object::Setting(setting, index) => {
                 if self.control.claims.get(object).is_none() {
                     setting.get(self.control, *index)?;
@@ -290,6 +299,9 @@ impl Planner<'_> {
             }
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
                 self.rules_let_go(object, &value, last)?;
+            }
+            Object::BridgeDomain(_) | Object::Switched(_) | Object::Station(..) => {
+                self.l2_lets_go(object, value, last)?;
             }
             Object::Address(..) | Object::Feature { .. } | Object::Table(..) | Object::Interface(_) => {}
         }

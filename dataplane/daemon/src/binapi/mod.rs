@@ -18,6 +18,7 @@ mod interface;
 mod ip;
 mod ip6_nd;
 mod ip_neighbor;
+mod l2;
 mod pg;
 mod retval;
 mod setting;
@@ -68,6 +69,7 @@ fn registry() -> Registry<Dataplane> {
     ip_neighbor::register(&mut registry);
     ip6_nd::register(&mut registry);
     arp::register(&mut registry);
+    l2::register(&mut registry);
     feature::register(&mut registry);
     setting::register(&mut registry);
     changes::register(&mut registry);

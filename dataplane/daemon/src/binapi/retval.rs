@@ -6,6 +6,7 @@ use weft_binapi::Retval;
 use weft_classify::ClassifyError;
 use weft_control::{LinkError, StepError};
 use weft_engine::feature::FeatureError;
+use weft_l2::L2Error;
 use weft_nodes::fib::{ApplyError, RouteError};
 use weft_nodes::interface::InterfaceError;
 use weft_nodes::neighbor::NeighborError;
@@ -27,6 +28,7 @@ pub fn of(error: &StepError) -> Retval {
         StepError::Ip4(error) => route(error),
         StepError::Ip6(error) => route(error),
         StepError::Classify(error) => classify(error),
+        StepError::L2(error) => l2(error),
         StepError::Flow(_) | StepError::FlowTables(_) | StepError::FlowTarget { .. } => {
             Retval::LIMIT_EXCEEDED
         }
@@ -55,6 +57,24 @@ pub fn of(error: &StepError) -> Retval {
         StepError::NoSuchNeighbor { .. } | StepError::NoSuchSetting(_) => Retval::NO_SUCH_ENTRY,
         StepError::StaticNeighbor { .. } => Retval::ENTRY_ALREADY_EXISTS,
         StepError::TableGone(..) => Retval::NO_SUCH_FIB,
+    }
+}
+
+/// See vnet/l2 of VPP.
+pub fn l2(error: &L2Error) -> Retval {
+    match error {
+        L2Error::Id(_) => Retval::BD_ID_EXCEED_MAX,
+        L2Error::Exists(_) => Retval::BD_ALREADY_EXISTS,
+        L2Error::Unknown(_) | L2Error::NoEntry(..) => Retval::NO_SUCH_ENTRY,
+        L2Error::HasPorts(..) => Retval::BD_IN_USE,
+        L2Error::TooMany(..) | L2Error::Full { .. } | L2Error::Memory(_) => Retval::LIMIT_EXCEEDED,
+        L2Error::HasBvi(..) | L2Error::HasUplink(..) => Retval::BD_ALREADY_HAS_BVI,
+        L2Error::OnlyBvi(_) | L2Error::NotLoopback(_) | L2Error::NoLink(_) | L2Error::ToItself(_) => {
+            Retval::INVALID_INTERFACE
+        }
+        L2Error::NotAPort(..) => Retval::INVALID_SW_IF_INDEX,
+        L2Error::NotSwitched(_) | L2Error::NoInterface(_) => Retval::INVALID_SW_IF_INDEX,
+        L2Error::NotAStation(_) | L2Error::FewTags(..) => Retval::INVALID_VALUE,
     }
 }
 

@@ -3,7 +3,6 @@
 
 use weft_background::Background;
 use weft_binapi::api::bond::{SwBondInterfaceDump, SwMemberInterfaceDump};
-use weft_binapi::api::l2::{BridgeDomainDump, L2XconnectDump};
 use weft_binapi::api::vlib::{
     AddNodeNext, AddNodeNextReply, GetNextIndex, GetNextIndexReply, GetNodeIndex, GetNodeIndexReply,
     ShowThreads, ShowThreadsReply, ThreadData,
@@ -53,8 +52,6 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     // Of these there are none; clients that list all kinds of interfaces ask.
     registry.dump(|_, _, SwBondInterfaceDump { .. }| Records::ready([]));
     registry.dump(|_, _, SwMemberInterfaceDump { .. }| Records::ready([]));
-    registry.dump(|_, _, BridgeDomainDump { .. }| Records::ready([]));
-    registry.dump(|_, _, L2XconnectDump {}| Records::ready([]));
 }
 
 /// The place of an edge between two nodes.

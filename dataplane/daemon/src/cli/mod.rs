@@ -17,6 +17,7 @@ mod flow;
 mod hardware;
 mod interface;
 mod ip;
+mod l2;
 mod log;
 mod node;
 pub(crate) mod pcap;
@@ -66,6 +67,7 @@ pub fn tree() -> CommandTree<Dataplane> {
         classify::commands(),
         classify::table_commands(),
         flow::commands(),
+        l2::commands(),
         trace::commands(),
         pcap::commands(),
         plugin::commands(),

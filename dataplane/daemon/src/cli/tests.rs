@@ -49,6 +49,10 @@ fn every_show_answers_as_text_and_as_json() {
         "logging",
         "statistics segment",
         "packet-generator",
+        "bridge-domain",
+        "l2fib",
+        "l2fib verbose",
+        "mode",
     ] {
         let command = format!("show {what}");
         let silent = ["interface rx-placement", "logging"].contains(&what);

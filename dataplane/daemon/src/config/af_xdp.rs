@@ -119,6 +119,8 @@ pub(super) const KEYS: &[Key<AfXdp>] = &[
     key("ip6 table", |port, words| port.common.read_ip6_table(words)),
     key("mtu", |port, words| port.common.read_mtu(words)),
     key("state", |port, words| port.common.read_state(words)),
+    key("l2 bridge", |port, words| port.common.read_bridge(words)),
+    key("l2 xconnect", |port, words| port.common.read_xconnect(words)),
     key("num-rx-queues", |port, words| set(&mut port.queues, words.value("number of queues", queues))),
     key("channels", |port, words| {
         set_some(&mut port.channels, at_most(words, "number of queues", MOST_CHANNELS))

@@ -94,6 +94,7 @@ impl Default for Limits {
             arp_hold_per_neighbor: 16,
             icmp_error_rate: 1000,
             classify_rules: 65_536,
+            l2_macs: 131_072,
             cli_clients: 128,
             api_clients: 1024,
         }

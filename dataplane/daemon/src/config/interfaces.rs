@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use weft_nodes::interface::by_family;
 
 use super::{
     af_xdp::{self, AfXdp},
+    bridging::{self, Switched},
     check::Findings,
     diagnostic::{Diagnostic, Sink},
     source::{Span, Spanned},
@@ -111,6 +113,8 @@ pub struct Common {
     pub ip6_table: TableId,
     pub mtu: Option<Mtu>,
     pub up: bool,
+    /// Whether its frames are switched.
+    pub switched: Option<Spanned<Switched>>,
     /// All other settings.
     pub settings: Vec<Wanted>,
 }
@@ -207,6 +211,8 @@ pub(super) const TAP_KEYS: &[Key<Tap>] = &[
     key("ip6 table", |tap, words| tap.common.read_ip6_table(words)),
     key("mtu", |tap, words| tap.common.read_mtu(words)),
     key("state", |tap, words| tap.common.read_state(words)),
+    key("l2 bridge", |tap, words| tap.common.read_bridge(words)),
+    key("l2 xconnect", |tap, words| tap.common.read_xconnect(words)),
     key("host-if-name", |tap, words| set(&mut tap.host_name, words.value("interface name", str::parse))),
     key("host-ns", |tap, words| {
         set_some(&mut tap.host_namespace, words.word("network namespace").map(|word| word.text.clone()))
@@ -227,6 +233,7 @@ pub(super) const LOOPBACK_KEYS: &[Key<Loopback>] = &[
     key("ip6 table", |loopback, words| loopback.common.read_ip6_table(words)),
     key("mtu", |loopback, words| loopback.common.read_mtu(words)),
     key("state", |loopback, words| loopback.common.read_state(words)),
+    key("l2 bridge", |loopback, words| loopback.common.read_bridge(words)),
     key("hw-addr", |loopback, words| set_some(&mut loopback.mac, words.value("MAC address", str::parse))),
 ];
 
@@ -261,6 +268,7 @@ impl Common {
             ip6_table: TableId::default(),
             mtu: None,
             up: true,
+            switched: None,
             settings: Vec::new(),
         }
     }
@@ -287,6 +295,19 @@ impl Common {
     /// RFC 791: every link carries 68 bytes; a packet has 65535 at most.
     pub(crate) fn read_mtu(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
         set_some(&mut self.mtu, words.number("MTU", 68..=u16::MAX).map(Mtu))
+    }
+
+    pub(crate) fn read_bridge(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+        let value = bridging::bridged(words)?;
+        self.switched = Some(Spanned { value, span: words.last_span() });
+        Ok(())
+    }
+
+    pub(crate) fn read_xconnect(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {
+        let other =
+            words.spanned("interface", |text| Ok::<_, Infallible>(Switched::Crossed(text.to_owned())))?;
+        self.switched = Some(other);
+        Ok(())
     }
 
     pub(crate) fn read_state(&mut self, words: &mut Words<'_>) -> Result<(), Diagnostic> {

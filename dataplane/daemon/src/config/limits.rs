@@ -21,6 +21,8 @@ pub struct Limits {
     pub icmp_error_rate: u32,
     /// Classifier rules of all sets.
     pub classify_rules: u32,
+    /// MAC addresses of all bridge domains.
+    pub l2_macs: u32,
     /// Connections to the CLI socket.
     pub cli_clients: u32,
     /// Connections to the socket of the binary API.
@@ -44,6 +46,7 @@ pub(super) const KEYS: &[Key<Limits>] = &[
     key("classify-rules", |limits, words| {
         set(&mut limits.classify_rules, words.number("number", 0..=1 << 24))
     }),
+    key("l2-macs", |limits, words| set(&mut limits.l2_macs, words.number("number", 1..=1 << 24))),
     key("cli-clients", |limits, words| set(&mut limits.cli_clients, words.number("number", 1..=10_000))),
     key("api-clients", |limits, words| set(&mut limits.api_clients, words.number("number", 1..=10_000))),
 ];

@@ -11,6 +11,7 @@
 //! All defaults are in [`defaults`]; `startup.conf.example` shows them, which is tested.
 
 pub mod af_xdp;
+pub mod bridging;
 pub mod buffers;
 pub mod check;
 pub mod cpu;
@@ -50,6 +51,7 @@ pub struct Config {
     pub buffers: buffers::Buffers,
     /// In the order of the file, which is the order of their creation.
     pub interfaces: Vec<interfaces::Interface>,
+    pub bridge_domains: Vec<bridging::BridgeDomain>,
     pub flow: weft_flow::settings::Settings,
     pub limits: limits::Limits,
     pub logging: logging::Logging,
@@ -103,6 +105,10 @@ const SECTIONS: &[Section] = &[
     Section {
         name: "interfaces",
         read: |draft, words| words.read(&interfaces::keys(), &mut draft.config.interfaces),
+    },
+    Section {
+        name: "bridge-domains",
+        read: |draft, words| words.read(bridging::KEYS, &mut draft.config.bridge_domains),
     },
     Section { name: "flow", read: |draft, words| words.read(flow::KEYS, &mut draft.config.flow) },
     Section { name: "limits", read: |draft, words| words.read(limits::KEYS, &mut draft.config.limits) },

@@ -478,7 +478,7 @@ proptest! {
         workers in prop::collection::btree_set(0u32..=1023, 1..20),
         as_mask: bool,
         buffers in 1u32..=1 << 24,
-        limits in prop::array::uniform10(1u32..=10_000),
+        limits in prop::array::uniform11(1u32..=10_000),
     ) {
         prop_assume!(!workers.contains(&main));
         let cores = match as_mask {
@@ -493,16 +493,16 @@ proptest! {
                 format!("corelist-workers {}", list.join(","))
             }
         };
-        let [interfaces, vrfs, next_hops, neighbors, hold, hold_one, icmp, rules, cli, api] = limits;
+        let [interfaces, vrfs, next_hops, neighbors, hold, hold_one, icmp, rules, macs, cli, api] = limits;
         let read = config(&format!(
             "cpu {{ main-core {main} {cores} }} buffers {{ buffers-per-numa {buffers} }} limits {{ interfaces {interfaces} \
              vrfs {vrfs} next-hops {next_hops} neighbors {neighbors} arp-hold-packets {hold} arp-hold-per-neighbor {hold_one} \
-             icmp-error-rate {icmp} classify-rules {rules} cli-clients {cli} api-clients {api} }}"
+             icmp-error-rate {icmp} classify-rules {rules} l2-macs {macs} cli-clients {cli} api-clients {api} }}"
         ));
         let limits = Limits {
             interfaces, vrfs, next_hops, neighbors,
             arp_hold_packets: hold, arp_hold_per_neighbor: hold_one, icmp_error_rate: icmp,
-            classify_rules: rules, cli_clients: cli, api_clients: api,
+            classify_rules: rules, l2_macs: macs, cli_clients: cli, api_clients: api,
         };
         let expected = Config {
             cpu: Cpu { main_core: Some(Core(main)), workers: Workers::On(workers.into_iter().map(Core).collect()), ..Cpu::default() },
@@ -539,4 +539,46 @@ fn settings_are_read_by_the_words_of_their_list() {
     let [loopback, tap] = config.interfaces.as_slice() else { panic!("{:?}", config.interfaces) };
     assert_eq!(words(&loopback.common().settings), ["guard.hops: 3", "ip forwarding disable", "tag edge"]);
     assert_eq!(words(&tap.common().settings), ["unnumbered loop0", "tcp-mss 1300"]);
+}
+
+#[test]
+fn bridge_domains_and_their_ports_are_read() {
+    use weft_control::DomainChange;
+    use weft_l2::{LinkGroups, Role};
+
+    use super::bridging::Switched;
+
+    let it = config(
+        "bridge-domains { domain 10 { learn off mac-age 9 learn-limit 5 link-groups drop } domain 11 }\n\
+         interfaces { tap t0 { l2 bridge 10 shg 3 } tap t1 { l2 xconnect t0 } loopback 0 { l2 bridge 10 bvi }\n\
+         tap t2 { l2 bridge 11 uu-fwd } }",
+    );
+    let domains: Vec<_> =
+        it.bridge_domains.iter().map(|domain| (domain.id, domain.changes.clone())).collect();
+    let first = vec![
+        DomainChange::Learn(false),
+        DomainChange::Age(9),
+        DomainChange::Limit(Some(5)),
+        DomainChange::LinkGroups(LinkGroups::Drop),
+    ];
+    assert_eq!(domains, [(10, first), (11, vec![])]);
+    let bridged = |domain, role, group| Switched::Bridged { domain, role, group };
+    let ports =
+        it.interfaces.iter().map(|interface| interface.common().switched.as_ref().map(|it| &it.value));
+    assert_eq!(
+        ports.map(Option::<&Switched>::cloned).collect::<Vec<_>>(),
+        [
+            Some(bridged(10, Role::Normal, 3)),
+            Some(Switched::Crossed("t0".into())),
+            Some(bridged(10, Role::Bvi, 0)),
+            Some(bridged(11, Role::Uplink, 0)),
+        ]
+    );
+    assert_eq!(
+        complaints("bridge-domains { domain 0 }\ninterfaces { tap t0 { l2 bride 10 } }"),
+        [
+            "1:25: error: expected bridge domain from 1 to 16777215, found \"0\"",
+            "2:26: error: unknown word \"bride\" in interfaces tap (did you mean \"bridge\"?)"
+        ]
+    );
 }

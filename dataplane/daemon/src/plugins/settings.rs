@@ -135,9 +135,13 @@ fn value(value: &Value) -> PluginValue {
         Value::Text(text) => PluginValue::Text(text.clone()),
         Value::Mac(mac) => PluginValue::Mac(mac.0),
         // No declared setting has an interface, an address or what is about rules as its value.
-        Value::None | Value::Interface(_) | Value::Ip6(_) | Value::Exempt(_) | Value::Rule(_) => {
-            PluginValue::None
-        }
+        Value::None
+        | Value::Interface(_)
+        | Value::Ip6(_)
+        | Value::Exempt(_)
+        | Value::Rule(_)
+        | Value::Domain(_)
+        | Value::Port(_) => PluginValue::None,
     }
 }
 

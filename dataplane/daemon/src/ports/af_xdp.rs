@@ -313,8 +313,7 @@ impl Dataplane {
         let numa = device.port.facts().numa_node.map(|node| node.0);
         let netdev = device.port.netdev().name().as_str().to_owned();
         devices.note_raised((index, netdev), raised);
-        let tagged = control.interfaces().subs(index).next().is_some();
-        devices.set_tagged(control.interfaces(), index, tagged);
+        devices.set_arriving(control.interfaces(), index, None);
         devices.placement.forget(index);
         devices.serve(control.engine_mut(), receiving, numa, config, counters, &placed);
         devices.place_copies(control.engine_mut(), index);

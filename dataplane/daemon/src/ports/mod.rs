@@ -316,6 +316,30 @@ impl Devices {
 }
 
 impl Devices {
+    /// Tells the device below an interface which frames are to arrive: those with tags if something has them, and those of other
+    /// stations if they are switched. What goes is not counted any more.
+    fn set_arriving(
+        &mut self,
+        interfaces: &Interfaces,
+        index: InterfaceIndex,
+        going: Option<InterfaceIndex>,
+    ) {
+        let port = interfaces.get(index).and_then(|interface| interface.parent()).unwrap_or(index);
+        let is_switched = |interface: &registry::Interface| interface.layer2.switch().is_some();
+        let mut subs = interfaces.subs(port).filter(|(sub, _)| Some(*sub) != going).peekable();
+        // A switched port has all tags that no sub-interface has.
+        let own = interfaces.get(port).is_some_and(is_switched);
+        let tagged = own || subs.peek().is_some();
+        let promiscuous = own || subs.any(|(_, sub)| is_switched(sub));
+        self.set_tagged(interfaces, port, tagged);
+        if let Some(device) = self.list.get_mut(&port)
+            && let Err(error) = device.set_promiscuous(promiscuous)
+        {
+            let name = interfaces.get(port).map_or_else(String::new, |port| port.name.clone());
+            tracing::warn!("{name}: frames for other stations may not arrive: {error}");
+        }
+    }
+
     /// Tells the device of `port` whether there are sub-interfaces on it.
     fn set_tagged(&mut self, interfaces: &Interfaces, port: InterfaceIndex, tagged: bool) {
         if let Some(device) = self.list.get_mut(&port)
@@ -329,8 +353,17 @@ impl Devices {
 
 impl Subsystem for Devices {
     fn interface_added(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
-        if let Some(port) = cx.interfaces.get(index).and_then(|interface| interface.parent()) {
-            self.set_tagged(cx.interfaces, port, true);
+        self.set_arriving(cx.interfaces, index, None);
+    }
+
+    fn interface_changed(
+        &mut self,
+        cx: &mut Foundation<'_>,
+        index: InterfaceIndex,
+        changes: registry::Changes,
+    ) {
+        if changes.any_of(registry::Changes::SETTINGS) {
+            self.set_arriving(cx.interfaces, index, None);
         }
     }
 
@@ -345,10 +378,8 @@ impl Subsystem for Devices {
     }
 
     fn interface_removing(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
-        if let Some(port) = cx.interfaces.get(index).and_then(|interface| interface.parent())
-            && cx.interfaces.subs(port).all(|(sub, _)| sub == index)
-        {
-            self.set_tagged(cx.interfaces, port, false);
+        if cx.interfaces.get(index).is_some_and(|interface| interface.parent().is_some()) {
+            self.set_arriving(cx.interfaces, index, Some(index));
         }
         if let Some(interface) = cx.interfaces.get(index) {
             self.close(cx.engine, index, interface.name.clone(), interface.tx);

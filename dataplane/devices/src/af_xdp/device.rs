@@ -197,6 +197,10 @@ impl Device for XdpDevice {
         self.port.set_tagged(tagged).map_err(|error| error.to_string())
     }
 
+    fn set_promiscuous(&mut self, promiscuous: bool) -> Result<(), String> {
+        self.port.set_promiscuous(promiscuous).map_err(|error| error.to_string())
+    }
+
     fn link(&self) -> Option<Result<(), String>> {
         Some(self.port.netdev().is_up())
     }

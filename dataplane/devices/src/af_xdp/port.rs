@@ -252,6 +252,8 @@ pub struct AfXdpPort {
     neighbors: Option<Arc<Neighbors>>,
     /// While there are sub-interfaces.
     tags: Option<Tagged>,
+    /// Held while frames of other stations are to arrive.
+    promiscuous: Option<Listens>,
     channels: Option<SetChannels>,
     /// Where its MTU was raised for the port.
     mtu_before: Option<u32>,
@@ -418,6 +420,7 @@ impl AfXdpPort {
                         neighbors,
                         channels,
                         tags: None,
+                        promiscuous: None,
                         mtu_before: raised.keep(),
                         opened: Instant::now(),
                     };
@@ -505,6 +508,19 @@ impl AfXdpPort {
             }
             (false, _) => {}
         }
+        Ok(())
+    }
+
+    /// Has all frames arrive, whichever station they are for, or ends that. With its tags a frame arrives as [`Port::set_tagged`] says.
+    ///
+    /// # Errors
+    /// If the kernel refuses: frames for this station arrive all the same.
+    pub fn set_promiscuous(&mut self, promiscuous: bool) -> Result<(), PortError> {
+        self.promiscuous = match (promiscuous, self.promiscuous.take()) {
+            (true, None) => Some(self.netdev.listen(&self.namespace, Listening::Everything)?),
+            (true, listens) => listens,
+            (false, _) => None,
+        };
         Ok(())
     }
 

@@ -7,10 +7,12 @@ use weft_binapi::api::interface_types::{IfStatusFlags, IfType, SubIfFlags};
 use weft_binapi::server::{Records, Registry};
 use weft_devices::device::Device;
 use weft_engine::InterfaceIndex;
+use weft_l2::Tag;
 use weft_nodes::headers::EtherType;
 use weft_nodes::interface::{Interface, Interfaces};
 
 use crate::binapi::index;
+use crate::binapi::l2::OPERATIONS;
 use crate::state::Dataplane;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
@@ -47,6 +49,13 @@ fn details(dataplane: &Dataplane, place: InterfaceIndex, interface: &Interface) 
         tag: interface.tag.as_str().into(),
         ..SwInterfaceDetails::default()
     };
+    if let Some(rewrite) = dataplane.switch().config().ports.get(&place).and_then(|port| port.rewrite) {
+        let operation = OPERATIONS.iter().position(|it| *it == (rewrite.pop, rewrite.pushed()));
+        details.vtr_op = operation.unwrap_or(0) as u32;
+        details.vtr_push_dot1q = u32::from(rewrite.push[0].is_some_and(|tag| tag.kind == EtherType::VLAN));
+        let vlan = |tag: Option<Tag>| tag.map_or(0, |tag| u32::from(tag.vlan.get()));
+        [details.vtr_tag1, details.vtr_tag2] = rewrite.push.map(vlan);
+    }
     if let Some(parent) = interface.parent() {
         let tags = interface.tags();
         details.r#type = IfType::SUB;

@@ -7,6 +7,7 @@ use super::{accepted, config};
 use crate::config::{
     Config, Parsed, SECTIONS,
     af_xdp::{self, AfXdp},
+    bridging,
     buffers::{self, Buffers},
     cpu::{self, Cpu},
     flow,
@@ -123,6 +124,10 @@ fn the_example_knows_every_section_and_key() {
                 missing(text, "loopback", interfaces::LOOPBACK_KEYS),
             ]
             .concat(),
+            "bridge-domains" => {
+                [missing(text, section.name, bridging::KEYS), missing(text, "domain", bridging::DOMAIN_KEYS)]
+                    .concat()
+            }
             "flow" => missing(text, section.name, flow::KEYS),
             "limits" => missing(text, section.name, limits::KEYS),
             "logging" => missing(text, section.name, logging::KEYS),
