@@ -26,10 +26,11 @@ pub static L2_FLOOD: NodeSpec =
 pub(crate) struct L2Flood {
     common: Arc<Common>,
     places: Places,
-    /// The ports that a frame goes to; then its copies; then all frames of a vector with where they go. Kept for their memory.
+    /// The ports that a frame goes to; then its copies; then all frames of a vector with where they go, and their numbers. Kept for
+    /// their memory.
     ports: Vec<InterfaceIndex>,
     copies: Vec<BufferIndex>,
-    sent: Vec<(NodeId, BufferIndex)>,
+    sent: Vec<(NodeId, u32, BufferIndex)>,
     run: Vec<BufferIndex>,
 }
 
@@ -44,9 +45,10 @@ impl Node for L2Flood {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let L2Flood { common, places, ports, copies, sent, run } = self;
         let egress = places.egress(common, cx);
+        let mut send = |next, index| sent.push((next, sent.len() as u32, index));
         for &index in frame.packets() {
             if let Err(reason) = ports_for(&egress, cx.buffers, index, ports) {
-                sent.push((egress.reasons.drop(&mut cx.buffers.packet(index), reason), index));
+                send(egress.reasons.drop(&mut cx.buffers.packet(index), reason), index);
                 continue;
             }
             let Some((last, others)) = ports.split_last() else { continue };
@@ -54,15 +56,15 @@ impl Node for L2Flood {
             for others in others.chunks(MAX_COPIES) {
                 cx.replicate(index, others.len(), copies);
                 for (copy, port) in copies.drain(..).zip(others) {
-                    sent.push((egress.leave(&mut cx.buffers.packet(copy), *port), copy));
+                    send(egress.leave(&mut cx.buffers.packet(copy), *port), copy);
                 }
             }
-            sent.push((egress.leave(&mut cx.buffers.packet(index), *last), index));
+            send(egress.leave(&mut cx.buffers.packet(index), *last), index);
         }
-        // Stable: frames to one port stay in order.
-        sent.sort_by_key(|(next, _)| *next);
+        // By number after that, so frames to one port stay in order; and no memory is taken.
+        sent.sort_unstable_by_key(|(next, number, _)| (*next, *number));
         for of_node in sent.chunk_by(|a, b| a.0 == b.0) {
-            run.extend(of_node.iter().map(|(_, index)| *index));
+            run.extend(of_node.iter().map(|(.., index)| *index));
             cx.send(of_node[0].0, run);
             run.clear();
         }

@@ -127,9 +127,10 @@ impl Planner<'_> {
             Mode::Crossed(to) => drop(self.interface(to)?),
         }
         let before = self.l2().config.ports.get(&index).and_then(Port::domain);
-        let mut config = std::mem::take(&mut self.l2().config);
         let interface = self.interface(index)?;
-        let facts = Facts { name: &interface.name, is_loopback: interface.kind == Kind::Loopback };
+        let (name, is_loopback) = (interface.name.clone(), interface.kind == Kind::Loopback);
+        let mut config = std::mem::take(&mut self.l2().config);
+        let facts = Facts { name: &name, is_loopback };
         let made = config.set_mode(index, facts, mode, |other| self.control.interface_name(other));
         let after = config.ports.get(&index).and_then(Port::domain);
         self.l2().config = config;
