@@ -69,15 +69,16 @@ pub fn assemble_serving(
     let nodes = add_nodes(&mut engine, &tables)?;
     nodes.attach(&mut router);
     nodes.forget_deleted(&mut interfaces);
-    let rules = config.limits.classify_rules as usize;
-    let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), rules)?;
-    engine.register(BUILT_IN, weft_flow::registration())?;
+    // Before the rules, which what is switched meets too.
     let switch = Switch::new(
         &mut engine,
         &interfaces.published(),
         weft_l2::Settings { macs: config.limits.l2_macs as usize, ..weft_l2::Settings::default() },
         &main,
     )?;
+    let rules = config.limits.classify_rules as usize;
+    let rule_sets = RuleSets::new(&mut engine, &interfaces.published(), rules)?;
+    engine.register(BUILT_IN, weft_flow::registration())?;
     let limit = config.limits.interfaces as usize;
     let flows = Flows::new(config.flow, limit, main.clone(), serve);
     let numa = plan.workers.iter().map(|place| place.numa).collect();

@@ -40,7 +40,7 @@ pub use action::Slot;
 pub use attachment::{Direction, SetIndex};
 pub use classifier::{Classifier, Placement};
 pub use forest::Shape;
-pub use link::ETHERNET_CLASSIFY;
+pub use link::{ETHERNET_CLASSIFY, L2_CLASSIFY, L2_CLASSIFY_OUTPUT};
 pub use node::{IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT, IP6_CLASSIFY, IP6_CLASSIFY_OUTPUT};
 pub use policer::Policer;
 pub use rule::{

@@ -13,6 +13,9 @@
 //! | all others, such as MPLS and PPPoE | those that ask for nothing but an interface |
 //!
 //! A packet at a time, in the order of the rules: the host's speed bounds that of these packets.
+//!
+//! Frames that are switched meet the rules of the port that they arrive on in the same way (l2-classify), on the arc `l2-input`, if
+//! somebody switches frames.
 
 use weft_engine::Context;
 use weft_engine::buffer::Packet;
@@ -25,7 +28,7 @@ use zerocopy::FromBytes;
 
 use crate::attachment::Direction;
 use crate::classifier::{Batch, Classifier, Header, Ip4, Ip6};
-use crate::node::{Act, Acted, Classify, Event, NO_RULE, Next, Reason};
+use crate::node::{Act, Acted, Classify, Event, NO_RULE, Next, PASS, Reason};
 
 /// Descriptor of ethernet-classify.
 pub static ETHERNET_CLASSIFY: NodeSpec = NodeSpec::internal("ethernet-classify")
@@ -34,14 +37,30 @@ pub static ETHERNET_CLASSIFY: NodeSpec = NodeSpec::internal("ethernet-classify")
     .drops(Reason::ALL)
     .events(Event::ALL);
 
-/// One worker's instance: has what ip4-classify has, and meets rules in another way.
-pub(crate) struct EthernetClassify {
+/// Descriptor of l2-classify: the same for frames that are switched, before they are.
+pub static L2_CLASSIFY: NodeSpec = NodeSpec::internal("l2-classify")
+    .features(&[FeatureSpec::on("l2-input").set_by("classify attach")])
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL);
+
+/// Descriptor of l2-classify-output: rules for switched IPv6 that leaves. (Those for IPv4 meet it on `interface-output`, with
+/// what is routed.)
+pub static L2_CLASSIFY_OUTPUT: NodeSpec = NodeSpec::internal("l2-classify-output")
+    .features(&[FeatureSpec::on("l2-output").set_by("classify attach")])
+    .next(Next::NAMES)
+    .drops(Reason::ALL)
+    .events(Event::ALL);
+
+/// One worker's instance: has what ip4-classify has, and meets rules in another way. What is switched (`SWITCHED`) goes on with its
+/// link header.
+pub(crate) struct EthernetClassify<const SWITCHED: bool> {
     pub classify: Classify<Ip4>,
     /// Memory for lookups of IPv6.
     pub batch6: Box<Batch<Ip6>>,
 }
 
-impl Node for EthernetClassify {
+impl<const SWITCHED: bool> Node for EthernetClassify<SWITCHED> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let Classify { attachments, interfaces, rules, output, batch, next, reasons, events, mark, .. } =
             &mut self.classify;
@@ -70,6 +89,9 @@ impl Node for EthernetClassify {
             };
             events.count(counters, if note == NO_RULE { Event::Miss } else { Event::Hit }, 1);
             trace.detail(packet, || act.classified::<false>(packet, slot, note));
+            if SWITCHED && (note == NO_RULE || note == PASS) {
+                restore_link_header(packet);
+            }
             next
         });
     }

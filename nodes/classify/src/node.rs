@@ -100,7 +100,7 @@ const NOTES: [&str; 6] = ["no rule matches", "pass", "drop", "punt", "redirect",
 pub(crate) const NO_RULE: u32 = 0;
 /// In the place of a set's number: the packet meets none.
 const NO_SET: u32 = u32::MAX;
-const PASS: u32 = 1;
+pub(crate) const PASS: u32 = 1;
 const DROP: u32 = 2;
 const PUNT: u32 = 3;
 const REDIRECT: u32 = 4;

@@ -26,7 +26,7 @@ use weft_stats::{Combined, CombinedVector, NameVector, StatsError};
 use crate::action::{MOST_SLOTS, Slot};
 use crate::attachment::{Attached, Attachments, Direction, SetIndex};
 use crate::classifier::{Batch, Classifier, Header, Ip4, Ip6, Placement};
-use crate::link::{ETHERNET_CLASSIFY, EthernetClassify};
+use crate::link::{ETHERNET_CLASSIFY, EthernetClassify, L2_CLASSIFY, L2_CLASSIFY_OUTPUT};
 use crate::node::{Classify, IP4_CLASSIFY, IP4_CLASSIFY_OUTPUT, IP6_CLASSIFY, IP6_CLASSIFY_OUTPUT};
 use crate::policer::Policer;
 use crate::rule::{Exempt, Redirect, RuleId, Verdict};
@@ -129,6 +129,8 @@ struct Arcs {
     punt: ArcId,
     output: ArcId,
     output6: ArcId,
+    /// Where frames are switched, on the way in and on the way out.
+    switched: [Option<ArcId>; 2],
 }
 
 /// What a transaction has changed.
@@ -221,15 +223,25 @@ impl RuleSets {
             mark,
         };
         use Direction::{Input, Output};
-        let nodes = vec![
+        // The arcs of who switches frames, if somebody does.
+        let switched = ["l2-input", "l2-output"].map(|arc| engine.features().arc(arc).ok());
+        let mut nodes = vec![
             NodeDef::new(&IP4_CLASSIFY, |w| Box::new(common.node::<Ip4>(w, Input))),
             NodeDef::new(&ETHERNET_CLASSIFY, |w| {
-                Box::new(EthernetClassify { classify: common.node(w, Input), batch6: Batch::new() })
+                Box::new(EthernetClassify::<false> { classify: common.node(w, Input), batch6: Batch::new() })
             }),
             NodeDef::new(&IP4_CLASSIFY_OUTPUT, |w| Box::new(common.node::<Ip4>(w, Output))),
             NodeDef::new(&IP6_CLASSIFY, |w| Box::new(common.node::<Ip6>(w, Input))),
             NodeDef::new(&IP6_CLASSIFY_OUTPUT, |w| Box::new(common.node::<Ip6>(w, Output))),
         ];
+        if switched[0].is_some() {
+            nodes.push(NodeDef::new(&L2_CLASSIFY, |w| {
+                Box::new(EthernetClassify::<true> { classify: common.node(w, Input), batch6: Batch::new() })
+            }));
+        }
+        if switched[1].is_some() {
+            nodes.push(NodeDef::new(&L2_CLASSIFY_OUTPUT, |w| Box::new(common.node::<Ip6>(w, Output))));
+        }
         engine.add_nodes(BUILT_IN, nodes)?;
         for (name, event) in VPP_COUNTERS {
             let reason = engine.graph().find_reason(event).expect("its node has been added");
@@ -242,6 +254,7 @@ impl RuleSets {
             punt: arc(&ETHERNET_PUNT_ARC)?,
             output: arc(&INTERFACE_OUTPUT_ARC)?,
             output6: arc(&IP6_OUTPUT_ARC)?,
+            switched,
         };
         Ok(RuleSets {
             sets: BTreeMap::new(),
@@ -391,15 +404,19 @@ impl RuleSets {
 
     /// The features of a direction: their arcs and nodes.
     fn features(&self, direction: Direction) -> Vec<(ArcId, &'static str)> {
-        let Arcs { input, input6, punt, output, output6 } = self.arcs;
-        match direction {
-            Direction::Input => {
-                vec![(input, IP4_CLASSIFY.name), (input6, IP6_CLASSIFY.name), (punt, ETHERNET_CLASSIFY.name)]
-            }
-            Direction::Output => {
-                vec![(output, IP4_CLASSIFY_OUTPUT.name), (output6, IP6_CLASSIFY_OUTPUT.name)]
-            }
-        }
+        let Arcs { input, input6, punt, output, output6, switched: [arriving, leaving] } = self.arcs;
+        let (mut features, switched) = match direction {
+            Direction::Input => (
+                vec![(input, IP4_CLASSIFY.name), (input6, IP6_CLASSIFY.name), (punt, ETHERNET_CLASSIFY.name)],
+                arriving.map(|arc| (arc, L2_CLASSIFY.name)),
+            ),
+            Direction::Output => (
+                vec![(output, IP4_CLASSIFY_OUTPUT.name), (output6, IP6_CLASSIFY_OUTPUT.name)],
+                leaving.map(|arc| (arc, L2_CLASSIFY_OUTPUT.name)),
+            ),
+        };
+        features.extend(switched);
+        features
     }
 
     fn free_index(&self) -> SetIndex {

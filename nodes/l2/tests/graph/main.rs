@@ -6,4 +6,5 @@ mod lab;
 mod limits;
 mod model;
 mod ports;
+mod rules;
 mod tags;

@@ -32,18 +32,12 @@ fn a_domain_comes_with_words_and_is_shown() {
     bed.text("set interface l2 bridge loop0 7 bvi");
     let domains = bed.json("show bridge-domain 7 detail");
     let domain = &domains["domains"][0];
-    for (field, value) in [
-        ("id", 7.into()),
-        ("learn", false.into()),
-        ("forward", true.into()),
-        ("flood", true.into()),
-        ("unknown_flood", false.into()),
-        ("age_minutes", 9.into()),
-        ("learn_limit", 100.into()),
-        ("link_groups", "drop".into()),
-        ("tag", "lan".into()),
-    ] {
-        assert_eq!(domain[field], serde_json::Value::from(value), "{field}");
+    let expected = serde_json::json!({
+        "id": 7, "learn": false, "forward": true, "flood": true, "unknown_flood": false, "age_minutes": 9, "learn_limit": 100,
+        "link_groups": "drop", "tag": "lan",
+    });
+    for (field, value) in expected.as_object().expect("an object") {
+        assert_eq!(&domain[field], value, "{field}");
     }
     let ports = domain["ports"].as_array().expect("ports");
     let of = |port: &serde_json::Value| {
