@@ -139,7 +139,7 @@ fn flushing_forgets_what_was_heard_in_its_scope() {
     lab.switch.flush_port(index);
     assert_eq!(stations(&lab), [0, 2, 3]);
     lab.switch.flush_all();
-    assert_eq!(stations(&lab), []);
+    assert!(stations(&lab).is_empty());
     assert_eq!(lab.switch.domains().map(|it| it.learned).sum::<usize>(), 0);
     lab.goes(0, &frame(mac(9), mac(1)), &[1]);
 }
