@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A *bridge domain* is one broadcast domain. An interface is a *port* of one domain, or it is *cross-connected*: all that arrives
-//! on it leaves by another interface. [`Config`] says which, as plain data; [`Switch`] is the main thread's side, and publishes a
-//! [`View`] of it, which workers read with one load per vector.
+//! on it leaves by another interface. [`Config`] says which, as plain data; [`Switch`] is the main thread's side, and publishes what
+//! workers know of it, which they read with one load per vector.
 //!
 //! # MAC addresses, and how workers learn them
 //!
@@ -66,5 +66,3 @@ pub use input::{L2_FORWARD, L2_INPUT, L2_INPUT_ARC};
 pub use output::{L2_OUTPUT, L2_OUTPUT_ARC};
 pub use switch::{DomainView, MacView, Settings, Switch};
 pub use tags::{Rewrite, Tag};
-#[cfg(doc)]
-use view::View;

@@ -511,7 +511,7 @@ impl AfXdpPort {
         Ok(())
     }
 
-    /// Has all frames arrive, whichever station they are for, or ends that. With its tags a frame arrives as [`Port::set_tagged`] says.
+    /// Has all frames arrive, whichever station they are for, or ends that. With its tags a frame arrives as [`Self::set_tagged`] says.
     ///
     /// # Errors
     /// If the kernel refuses: frames for this station arrive all the same.
