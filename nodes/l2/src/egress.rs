@@ -10,8 +10,8 @@ use weft_engine::feature::ArcStart;
 use weft_engine::node::{Nexts, ReasonBase};
 use weft_engine::trace::{Names, TraceRecord};
 use weft_engine::{InterfaceIndex, NodeId};
-use weft_nodes::headers::EthernetHeader;
-use weft_nodes::interface::{Entry, InterfaceTable, Layer2, Tags};
+use weft_nodes::headers::{EthernetHeader, carried};
+use weft_nodes::interface::{Entry, InterfaceTable, Layer2};
 use weft_nodes::loopback;
 
 use crate::view::View;
@@ -141,6 +141,6 @@ impl Egress<'_> {
 /// Whether a frame is too long for a link, whose MTU does not count tags.
 #[cold]
 fn is_too_long(packet: &Packet<'_>, mtu: usize) -> bool {
-    let link = Tags::of_frame(packet.data()).map_or(EthernetHeader::LENGTH, |(_, link, _)| link);
+    let link = carried(packet.data()).map_or(EthernetHeader::LENGTH, |(_, link)| link);
     packet.meta.total_length() > mtu + link
 }
