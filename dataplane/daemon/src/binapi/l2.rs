@@ -6,13 +6,11 @@
 use weft_binapi::Retval;
 use weft_binapi::api::ethernet_types::MacAddress;
 use weft_binapi::api::l2::{
-    BdFlags, BridgeDomainAddDel, BridgeDomainAddDelReply, BridgeDomainAddDelV2, BridgeDomainAddDelV2Reply,
-    BridgeDomainDetails, BridgeDomainDump, BridgeDomainSetLearnLimit, BridgeDomainSetLearnLimitReply,
-    BridgeDomainSetMacAge, BridgeDomainSetMacAgeReply, BridgeDomainSwIf, BridgeFlags, BridgeFlagsReply,
-    L2FibTableDetails, L2FibTableDump, L2InterfaceVlanTagRewrite, L2InterfaceVlanTagRewriteReply, L2PortType,
-    L2XconnectDetails, L2XconnectDump, L2fibAddDel, L2fibAddDelReply, L2fibFlushAll, L2fibFlushAllReply,
-    L2fibFlushBd, L2fibFlushBdReply, L2fibFlushInt, L2fibFlushIntReply, SwInterfaceSetL2Bridge,
-    SwInterfaceSetL2BridgeReply, SwInterfaceSetL2Xconnect, SwInterfaceSetL2XconnectReply,
+    BdFlags, BridgeDomainAddDel, BridgeDomainAddDelV2, BridgeDomainAddDelV2Reply, BridgeDomainDetails,
+    BridgeDomainDump, BridgeDomainSetLearnLimit, BridgeDomainSetMacAge, BridgeDomainSwIf, BridgeFlags,
+    BridgeFlagsReply, L2FibTableDetails, L2FibTableDump, L2InterfaceVlanTagRewrite, L2PortType,
+    L2XconnectDetails, L2XconnectDump, L2fibAddDel, L2fibFlushAll, L2fibFlushBd, L2fibFlushInt,
+    SwInterfaceSetL2Bridge, SwInterfaceSetL2Xconnect,
 };
 use weft_binapi::server::{Records, Registry};
 use weft_control::{ChangeSet, Control, DomainChange};
@@ -51,9 +49,9 @@ fn domains(registry: &mut Registry<Dataplane>) {
             tag: it.bd_tag.get().map(str::to_owned),
         };
         add_or_delete(changes, it.bd_id, it.is_add, wanted)?;
-        Ok(|_: &mut _| BridgeDomainAddDelReply { retval: 0 })
+        Ok(())
     });
-    registry.creation(|dataplane, changes, _, it: BridgeDomainAddDelV2| {
+    registry.change(|dataplane, changes, _, it: BridgeDomainAddDelV2| {
         let wanted = Wanted {
             flags: [it.learn, it.forward, it.flood, it.uu_flood, it.arp_term, it.arp_ufwd],
             age: it.mac_age,
@@ -70,7 +68,8 @@ fn domains(registry: &mut Registry<Dataplane>) {
         add_or_delete(changes, bd_id, it.is_add, wanted)?;
         Ok(BridgeDomainAddDelV2Reply { retval: 0, bd_id })
     });
-    registry.change(|_, changes, _, BridgeFlags { bd_id, is_set, flags }| {
+    let changed = |_: &mut Dataplane, changes: &mut ChangeSet, _: &_, message: BridgeFlags| {
+        let BridgeFlags { bd_id, is_set, flags } = message;
         let wanted = change_of(flags, is_set)?;
         changes.change_bridge_domain(bd_id, wanted);
         Ok(move |dataplane: &mut Dataplane| {
@@ -78,14 +77,15 @@ fn domains(registry: &mut Registry<Dataplane>) {
             let flags = domain.map_or(BdFlags::NONE, flags_of);
             BridgeFlagsReply { retval: 0, resulting_feature_bitmap: flags.0 }
         })
-    });
+    };
+    registry.change_as(changed, |_, _, retval| Err(retval));
     registry.change(|_, changes, _, BridgeDomainSetMacAge { bd_id, mac_age }| {
         changes.change_bridge_domain(bd_id, vec![DomainChange::Age(mac_age)]);
-        Ok(|_: &mut _| BridgeDomainSetMacAgeReply { retval: 0 })
+        Ok(())
     });
     registry.change(|_, changes, _, BridgeDomainSetLearnLimit { bd_id, learn_limit }| {
         changes.change_bridge_domain(bd_id, vec![DomainChange::Limit(Some(learn_limit))]);
-        Ok(|_: &mut _| BridgeDomainSetLearnLimitReply { retval: 0 })
+        Ok(())
     });
     registry.dump(|_, _, BridgeDomainDump { bd_id, sw_if_index }| {
         // VPP has a filter by interface in the message, and answers nothing to it.
@@ -179,7 +179,7 @@ fn ports(registry: &mut Registry<Dataplane>) {
             true => changes.switch(interface, Mode::Bridged { domain: it.bd_id, role, group: it.shg }),
             false => changes.route_interface(interface),
         }
-        Ok(|_: &mut _| SwInterfaceSetL2BridgeReply { retval: 0 })
+        Ok(())
     });
     registry.change(|dataplane, changes, _, it: SwInterfaceSetL2Xconnect| {
         let interface = changing(dataplane, changes, it.rx_sw_if_index)?;
@@ -190,7 +190,7 @@ fn ports(registry: &mut Registry<Dataplane>) {
             }
             false => changes.route_interface(interface),
         }
-        Ok(|_: &mut _| SwInterfaceSetL2XconnectReply { retval: 0 })
+        Ok(())
     });
     registry.dump(|_, _, L2XconnectDump {}| {
         let mut next = InterfaceIndex(0);
@@ -207,7 +207,7 @@ fn ports(registry: &mut Registry<Dataplane>) {
     registry.change(|dataplane, changes, _, it: L2InterfaceVlanTagRewrite| {
         let interface = changing(dataplane, changes, it.sw_if_index)?;
         changes.rewrite_tags(interface, rewrite(&it)?);
-        Ok(|_: &mut _| L2InterfaceVlanTagRewriteReply { retval: 0 })
+        Ok(())
     });
 }
 
@@ -244,7 +244,7 @@ fn stations(registry: &mut Registry<Dataplane>) {
                 changes.add_station(it.bd_id, mac, Target::Port(port));
             }
         }
-        Ok(|_: &mut _| L2fibAddDelReply { retval: 0 })
+        Ok(())
     });
     registry.dump(|_, _, L2FibTableDump { bd_id }| {
         let mut place = 0;
@@ -267,15 +267,15 @@ fn stations(registry: &mut Registry<Dataplane>) {
     });
     registry.command(|dataplane, _, L2fibFlushAll {}| {
         dataplane.flush_stations();
-        Ok(L2fibFlushAllReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, _, L2fibFlushBd { bd_id }| {
         dataplane.flush_stations_of(bd_id).map_err(|error| retval::l2(&error))?;
-        Ok(L2fibFlushBdReply { retval: 0 })
+        Ok(())
     });
     registry.command(|dataplane, _, L2fibFlushInt { sw_if_index }| {
         let port = dataplane.api_interface(sw_if_index)?;
         dataplane.flush_stations_on(port);
-        Ok(L2fibFlushIntReply { retval: 0 })
+        Ok(())
     });
 }
