@@ -108,7 +108,7 @@ impl Bridge {
             ..EngineConfig::default()
         };
         let (mut engine, mut workers) = Engine::new(&config)?;
-        let mut worker = workers.pop().context("an engine has a worker")?;
+        let worker = workers.pop().context("an engine has a worker")?;
         let router = Router::new(&mut engine, RouterSettings::default())?;
         let mut interfaces = Interfaces::new(&engine, 16);
         let main = Waker::new()?;
