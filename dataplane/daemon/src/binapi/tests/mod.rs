@@ -3,7 +3,6 @@
 
 mod batch;
 mod habits;
-mod l2;
 mod model;
 mod owners;
 
