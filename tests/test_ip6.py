@@ -219,6 +219,8 @@ def test_vplaned(lab):
         net.router.ip("link", "set", tap, "up")
         for place, interface in ((net.router, tap), (site.host, "eth0"), (site.host, "lo")):
             place.sysctl(**{f"net__ipv6__conf__{interface}__{key}": 0 for key in ("disable_ipv6", "accept_dad")})
+        # Weft follows it. The kernel itself forwards only if "all" is set, too.
+        net.router.sysctl(**{f"net__ipv6__conf__{tap}__forwarding": 1})
         net.router.ip("addr", "add", f"{routers(number)}/{PLEN}", "dev", tap, "nodad")
         site.host.ip("addr", "add", f"{hosts(number)}/{PLEN}", "dev", "eth0", "nodad")
         site.host.ip("route", "add", "default", "via", routers(number))
@@ -236,4 +238,12 @@ def test_vplaned(lab):
     assert hosts(1) in known
     net.router.ip("route", "del", f"{BEHIND}/48")
     poll_until(lambda: not pings(a, f"{BEHIND}1"), SECONDS, "the route is gone")
+    # What the kernel says of forwarding and of proxying on an interface holds here, too.
+    net.router.sysctl(net__ipv6__conf__dp0p0__forwarding=0)
+    poll_until(lambda: not pings(a, hosts(2)), SECONDS, "nothing is forwarded")
+    assert pings(a, routers(1)) and "forwards no IPv6" in net.weft.log_text()
+    net.router.sysctl(net__ipv6__conf__dp0p0__forwarding=1, net__ipv6__conf__dp0p0__proxy_ndp=1)
+    reachable(a, net.weft)
+    settings = {each["setting"]: each["value"] for each in net.weft.cli_json("show settings p0")["settings"]}
+    assert (settings["ip6-forwarding"], settings["proxy-nd"]) == ("enable", "enable")
     assert net.weft.cli_json("show vplaned")["changes_failed"] == 0

@@ -159,6 +159,8 @@ def test_a_stateful_filter_of_vplaned(lab):
         net.router.ip("link", "set", tap, "up")
         for place, interface in ((net.router, tap), (site.host, "eth0"), (site.host, "lo")):
             place.sysctl(**{f"net__ipv6__conf__{interface}__{key}": 0 for key in ("disable_ipv6", "accept_dad")})
+        # Weft follows it. The kernel itself forwards only if "all" is set, too.
+        net.router.sysctl(**{f"net__ipv6__conf__{tap}__forwarding": 1})
         net.router.ip("addr", "add", f"{routers(number)}/{PLEN}", "dev", tap, "nodad")
         site.host.ip("addr", "add", f"{hosts(number)}/{PLEN}", "dev", "eth0", "nodad")
         site.host.ip("route", "add", "default", "via", routers(number))

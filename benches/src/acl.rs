@@ -143,6 +143,8 @@ impl Bed {
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 1, 1)?,
             settings: graph::Settings::default(),
+            extension_headers: weft_nodes::graph::HeaderLimit::default(),
+            flow_labels: weft_nodes::graph::FlowLabels::default(),
             main: main.clone(),
         };
         add_nodes(&mut engine, &tables)?;

@@ -120,6 +120,8 @@ impl Bridge {
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 1 << 16, 1 << 16)?,
             settings: weft_nodes::graph::Settings::default(),
+            extension_headers: weft_nodes::graph::HeaderLimit::default(),
+            flow_labels: weft_nodes::graph::FlowLabels::default(),
             main: main.clone(),
         };
         add_nodes(&mut engine, &tables)?;

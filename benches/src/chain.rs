@@ -16,7 +16,7 @@ use weft_engine::wait::Waker;
 use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_nodes::fib::{Action, Change, Ip6, Preference};
 use weft_nodes::fib::{PathTarget, RoutePath};
-use weft_nodes::graph::{Settings, Tables, add_nodes};
+use weft_nodes::graph::{FlowLabels, HeaderLimit, Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build, checksum};
 use weft_nodes::interface::{Interfaces, Kind};
 use weft_nodes::ip4::{Ip4, Owner, TableIndex};
@@ -297,6 +297,8 @@ impl<F: Traffic<Destination: Send>> Chain<F> {
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", LOAD_BALANCES + 1, LOAD_BALANCES + 1)?,
+            extension_headers: HeaderLimit::default(),
+            flow_labels: FlowLabels::default(),
             settings: Settings { woven, ..Settings::default() },
             main: Waker::new()?,
         };

@@ -18,7 +18,7 @@ use crate::reassembly::node::{Fragmented, Reassemble};
 use crate::registries;
 use crate::router::Router;
 use crate::setup::{NODES, Setup};
-pub use crate::tables::{Settings, Tables};
+pub use crate::tables::{FlowLabels, HeaderLimit, Settings, Tables};
 use crate::values::InterfaceValues;
 
 /// The nodes, as the main thread knows them.
@@ -49,6 +49,10 @@ pub struct Nodes {
     pub notices: Vec<Consumer<NeighborNotice>>,
     /// Numbers of interfaces.
     pub values: InterfaceValues,
+    /// Most extension headers that a node looks behind.
+    pub extension_headers: HeaderLimit,
+    /// Whether flows of IPv6 are told apart by their label.
+    pub flow_labels: FlowLabels,
 }
 
 impl Nodes {
@@ -105,5 +109,7 @@ pub fn add_nodes(engine: &mut Engine, tables: &Tables) -> Result<Nodes, GraphErr
         held6: HeldPackets::new(id("ip6-discover-neighbor"), id("ip6-rewrite"), icmp6_error),
         notices,
         values,
+        extension_headers: tables.extension_headers.clone(),
+        flow_labels: tables.flow_labels.clone(),
     })
 }

@@ -2,6 +2,7 @@
 //! What the nodes of this crate read: tables that the main thread writes, and settings. Made once, before the nodes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use weft_engine::publish::{Published, SlabReader};
 use weft_engine::wait::Waker;
@@ -16,8 +17,6 @@ use crate::interface::InterfaceTable;
 pub struct Settings {
     /// ICMP errors per worker and family.
     pub icmp: IcmpSettings,
-    /// Most extension headers of an IPv6 packet that a node looks behind.
-    pub extension_headers: usize,
     /// Packets that wait for neighbours, per worker.
     pub hold: HoldSettings,
     /// Whether packets without anything unusual take the short way (ip4-woven, ip6-woven). Both ways do the same.
@@ -28,13 +27,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            icmp: IcmpSettings::default(),
-            extension_headers: 8,
-            hold: HoldSettings::default(),
-            woven: true,
-            notices: 1024,
-        }
+        Settings { icmp: IcmpSettings::default(), hold: HoldSettings::default(), woven: true, notices: 1024 }
     }
 }
 
@@ -53,6 +46,57 @@ impl Default for IcmpSettings {
     }
 }
 
+/// Most extension headers of an IPv6 packet that a node looks behind. All clones are one: the main thread sets it, and nodes of
+/// workers read it, once for each vector.
+#[derive(Clone, Debug)]
+pub struct HeaderLimit(Arc<AtomicUsize>);
+
+impl HeaderLimit {
+    /// What it is at first.
+    pub const USUAL: usize = 8;
+
+    /// The number.
+    #[inline(always)]
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Another number from now on.
+    pub fn set(&self, most: usize) {
+        self.0.store(most, Ordering::Relaxed);
+    }
+}
+
+impl Default for HeaderLimit {
+    fn default() -> HeaderLimit {
+        HeaderLimit(Arc::new(AtomicUsize::new(HeaderLimit::USUAL)))
+    }
+}
+
+/// Whether the flow label of an IPv6 packet says which path it takes (RFC 6438), where its sender gives one; else its protocol and ports do.
+/// As [`HeaderLimit`], all clones are one.
+#[derive(Clone, Debug)]
+pub struct FlowLabels(Arc<AtomicBool>);
+
+impl FlowLabels {
+    /// Whether it does.
+    #[inline(always)]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// So from now on.
+    pub fn set(&self, on: bool) {
+        self.0.store(on, Ordering::Relaxed);
+    }
+}
+
+impl Default for FlowLabels {
+    fn default() -> FlowLabels {
+        FlowLabels(Arc::new(AtomicBool::new(true)))
+    }
+}
+
 /// What nodes read.
 #[derive(Clone)]
 pub struct Tables {
@@ -68,6 +112,10 @@ pub struct Tables {
     pub adjacencies: SlabReader<Adjacency>,
     /// `/net/route/to`, with a place for every load-balance.
     pub routes: CombinedVector,
+    /// Most extension headers of an IPv6 packet that a node looks behind.
+    pub extension_headers: HeaderLimit,
+    /// Whether flows of IPv6 are told apart by their label.
+    pub flow_labels: FlowLabels,
     /// Settings.
     pub settings: Settings,
     /// Wakes the main thread.

@@ -16,6 +16,7 @@ use zerocopy::FromBytes;
 
 use crate::headers::{TcpFlags, TcpHeader, checksum, network_offset};
 use crate::setup::{Added, Setup, built_in};
+use crate::tables::HeaderLimit;
 use crate::values::{InterfaceValue, ValueReader};
 
 /// A family that TCP is carried in.
@@ -41,21 +42,22 @@ const NO_OPERATION: u8 = 1;
 built_in!(define::<Ip4, false>, define::<Ip4, true>, define::<Ip6, false>, define::<Ip6, true>);
 
 fn define<F: CarriesTcp, const OUTPUT: bool>(setup: &mut Setup<'_>) -> Added {
-    let (limits, extension_headers) = (setup.value(&TCP_MSS), setup.tables.settings.extension_headers);
+    let (limits, extension_headers) = (setup.value(&TCP_MSS), setup.tables.extension_headers.clone());
     Ok(NodeDef::new(if OUTPUT { F::OUTPUT } else { F::INPUT }, move |_| {
-        Box::new(TcpMss::<F, OUTPUT> { limits: limits.clone(), extension_headers, family: PhantomData })
+        let (limits, extension_headers) = (limits.clone(), extension_headers.clone());
+        Box::new(TcpMss::<F, OUTPUT> { limits, extension_headers, family: PhantomData })
     }))
 }
 
 struct TcpMss<F, const OUTPUT: bool> {
     limits: ValueReader,
-    extension_headers: usize,
+    extension_headers: HeaderLimit,
     family: PhantomData<F>,
 }
 
 impl<F: CarriesTcp, const OUTPUT: bool> Node for TcpMss<F, OUTPUT> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
-        let (limits, headers) = (self.limits.read(cx.guard()), self.extension_headers);
+        let (limits, headers) = (self.limits.read(cx.guard()), self.extension_headers.get());
         let arcs = cx.arcs();
         cx.each(frame, |packet| {
             let interface = if OUTPUT { packet.meta.tx_interface } else { packet.meta.rx_interface };

@@ -16,7 +16,7 @@ mod listener;
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -49,12 +49,6 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
-}
-
-/// What can be read of a socket that does not block, without asking a runtime first whether there is anything: so a server may
-/// look again at once after it has answered.
-pub fn read_now(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
-    Ok(nix::unistd::read(socket, into)?)
 }
 
 /// How messages are cut.

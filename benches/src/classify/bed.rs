@@ -16,7 +16,7 @@ use weft_engine::wait::Waker;
 use weft_engine::{ArcId, BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_nodes::arcs::{IP4_UNICAST_ARC, IP6_UNICAST_ARC};
 use weft_nodes::fib::Ip6;
-use weft_nodes::graph::{Settings, Tables, add_nodes};
+use weft_nodes::graph::{FlowLabels, HeaderLimit, Settings, Tables, add_nodes};
 use weft_nodes::headers::{IpProtocol, MacAddr, TcpFlags, build};
 use weft_nodes::interface::{Interfaces, Kind};
 use weft_nodes::ip4::Ip4;
@@ -104,6 +104,8 @@ impl Bed {
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 1, 1)?,
+            extension_headers: HeaderLimit::default(),
+            flow_labels: FlowLabels::default(),
             settings: Settings::default(),
             main: Waker::new()?,
         };

@@ -2,9 +2,9 @@
 //! Why a change set is refused: typed here, and a return value, a sentence or a report only where it leaves the process.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use thiserror::Error;
 use weft_classify::ClassifyError;
 use weft_engine::feature::FeatureError;
@@ -148,6 +148,43 @@ pub enum StepError {
         /// Who is configured.
         address: IpAddr,
     },
+    /// Not what hosts of a link can be told.
+    #[error("{prefix} cannot be advertised: {why}")]
+    Prefix {
+        /// The prefix.
+        prefix: Ipv6Net,
+        /// What is wrong, and what was expected.
+        why: &'static str,
+    },
+    /// Nothing to delete.
+    #[error("nothing is said of {prefix} on {interface}")]
+    NoSuchPrefix {
+        /// The interface.
+        interface: String,
+        /// The prefix.
+        prefix: Ipv6Net,
+    },
+    /// Nothing to delete.
+    #[error("{address} on {interface} is not answered for elsewhere")]
+    NotProxied {
+        /// The interface.
+        interface: String,
+        /// The station.
+        address: Ipv6Addr,
+    },
+    /// Where a station is must be certain.
+    #[error("{address} is answered for as a station on {interface} already")]
+    Proxied {
+        /// The interface.
+        interface: String,
+        /// The station.
+        address: Ipv6Addr,
+    },
+    /// There is nothing to make a stable address from.
+    #[error(
+        "there is no secret to make a stable address from: expected 16 bytes or more in /etc/machine-id, or in the file that unix {{ stable-secret }} names"
+    )]
+    NoStableSecret,
     /// A table that the same change set adds cannot be deleted by it, nor the other way round.
     #[error("{0} table {1} cannot come and go in one change")]
     TableComesAndGoes(IpVersion, TableId),

@@ -9,7 +9,7 @@ use weft_engine::{InterfaceIndex, Lease, NodeId};
 use weft_nodes::headers::MacAddr;
 use weft_nodes::interface::{Changes, Event, Interface, InterfaceError, IpVersion, Kind, TableIndex};
 use weft_nodes::neighbor::{Neighbor, NeighborState};
-use weft_nodes::router::NeighborNews;
+use weft_nodes::router::{NeighborNews, RouterNews, RouterSearch};
 
 use crate::Control;
 
@@ -57,6 +57,21 @@ impl Control {
     /// What has become of neighbours since the last call.
     pub fn take_neighbor_news(&mut self) -> Vec<NeighborNews> {
         self.router.take_news()
+    }
+
+    /// Has a link asked for routers until one is heard, or no more.
+    pub fn search_routers(&mut self, index: InterfaceIndex, how: Option<RouterSearch>) {
+        self.router.search_routers(&mut self.engine, &self.interfaces, index, how);
+    }
+
+    /// Says whether anybody calls [`Control::take_router_news`].
+    pub fn watch_routers(&mut self, on: bool) {
+        self.router.watch_routers(on);
+    }
+
+    /// What other routers have said since the last call.
+    pub fn take_router_news(&mut self) -> Vec<RouterNews> {
+        self.router.take_router_news()
     }
 
     /// Shows readers the counters of load-balances that are new.

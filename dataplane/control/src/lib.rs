@@ -31,6 +31,7 @@ mod resync;
 mod rule;
 mod rules;
 pub mod settings;
+mod stable;
 mod step;
 mod value;
 
@@ -52,6 +53,7 @@ pub use links::{Described, Foundation, LinkError, Links, NewDevice, Opened, Undo
 pub use object::Object;
 pub use rule::WantedRule;
 pub use settings::{Scope, Setting};
+pub use stable::StableSecret;
 pub use step::{Below, Decision, DomainChange, PortChange};
 pub use value::{Grammar, Value, ValueError};
 pub use weft_nodes::ip4::Owner;
@@ -69,6 +71,7 @@ pub struct Control {
     flows: Flows,
     switch: Switch,
     icmp: IcmpRates,
+    stable_secret: Option<StableSecret>,
     claims: Claims,
     declared: settings::Declared,
     deleted_tables: Vec<(IpVersion, TableIndex, Lease)>,
@@ -95,11 +98,17 @@ impl Control {
             flows,
             switch,
             icmp: IcmpRates::default(),
+            stable_secret: None,
             claims: Claims::default(),
             declared: settings::Declared::default(),
             deleted_tables: Vec::new(),
             deleted_interfaces: Vec::new(),
         }
+    }
+
+    /// What stable link-local addresses are made from. Those that are there stay.
+    pub fn set_stable_secret(&mut self, secret: Option<StableSecret>) {
+        self.stable_secret = secret;
     }
 
     /// Graph, buffers, counters, and a hold on each worker.

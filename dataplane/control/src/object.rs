@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What can be wanted. Who wants it is in `claims`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use weft_classify::{Direction, RuleId};
 use weft_engine::InterfaceIndex;
 use weft_nodes::headers::MacAddr;
@@ -27,6 +27,10 @@ pub enum Object {
     },
     /// A static neighbour; its value is a MAC address.
     Neighbor(InterfaceIndex, IpAddr),
+    /// A station on the link of an interface, which is answered for on links that have its subnet.
+    Proxied(InterfaceIndex, Ipv6Addr),
+    /// A prefix that hosts of a link are told of; its value says what.
+    Prefix(InterfaceIndex, Ipv6Net),
     /// An address of an interface, with its subnet.
     Address(InterfaceIndex, IpNet),
     /// A setting, of an interface or of all.
@@ -61,6 +65,8 @@ impl Object {
             Object::Feature { interface, .. }
             | Object::Neighbor(interface, _)
             | Object::Address(interface, _)
+            | Object::Proxied(interface, _)
+            | Object::Prefix(interface, _)
             | Object::Interface(interface)
             | Object::Switched(interface)
             | Object::Attachment(interface, _) => Some(*interface),

@@ -95,6 +95,8 @@ impl Control {
                 Object::Neighbor(index, address) => self.router.neighbors().get(*index, *address).is_some(),
                 Object::Interface(index) => self.interfaces.get(*index).is_some(),
                 Object::Table(..)
+                | Object::Proxied(..)
+                | Object::Prefix(..)
                 | Object::Feature { .. }
                 | Object::Setting(..)
                 | Object::Attachment(..)

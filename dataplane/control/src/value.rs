@@ -6,14 +6,15 @@
 
 use std::fmt::Write;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
 use weft_classify::Exempt;
 use weft_engine::InterfaceIndex;
 use weft_l2::{Domain, Port};
-use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{AddressFamily, Interfaces, Ip6};
+use weft_nodes::headers::{DomainName, MacAddr};
+use weft_nodes::interface::{AddressFamily, AdvertisedPrefix, Interfaces, Ip6};
 
 use crate::rule::WantedRule;
 
@@ -35,6 +36,14 @@ pub enum Value {
     Mac(MacAddr),
     /// An IPv6 address.
     Ip6(Ipv6Addr),
+    /// A link-local address that stays the same, whatever the MAC address.
+    Stable,
+    /// IPv6 addresses.
+    Addresses(Vec<Ipv6Addr>),
+    /// Domain names.
+    Domains(Vec<DomainName>),
+    /// What hosts are told of a prefix.
+    Prefix(AdvertisedPrefix),
     /// Another interface.
     Interface(InterfaceIndex),
     /// Who does not meet a rule set.
@@ -83,6 +92,22 @@ pub enum Grammar {
     LinkLocal {
         /// The word for [`Value::None`].
         none: &'static str,
+        /// The word for [`Value::Stable`].
+        stable: &'static str,
+    },
+    /// IPv6 addresses of hosts, with commas between.
+    Addresses {
+        /// How many.
+        most: usize,
+        /// The word for none.
+        none: &'static str,
+    },
+    /// Domain names, with commas between.
+    Domains {
+        /// Bytes of all of them on the wire.
+        longest: usize,
+        /// The word for none.
+        none: &'static str,
     },
     /// The name of an interface.
     Interface {
@@ -117,8 +142,11 @@ impl Grammar {
             Grammar::Choice(words) => words.iter().position(|word| *word == text).map(Value::Choice),
             Grammar::Text { .. } => Some(Value::Text(text.to_owned())),
             Grammar::Mac => text.parse().ok().map(Value::Mac),
-            Grammar::LinkLocal { none } if text == *none => Some(Value::None),
+            Grammar::LinkLocal { none, .. } if text == *none => Some(Value::None),
+            Grammar::LinkLocal { stable, .. } if text == *stable => Some(Value::Stable),
             Grammar::LinkLocal { .. } => text.parse().ok().map(Value::Ip6),
+            Grammar::Addresses { none, .. } => list(text, none).map(Value::Addresses),
+            Grammar::Domains { none, .. } => list(text, none).map(Value::Domains),
             Grammar::Interface { none } if text == *none => Some(Value::None),
             Grammar::Interface { .. } => interface(text).map(Value::Interface),
         };
@@ -135,6 +163,13 @@ impl Grammar {
             (Grammar::Number { none, .. }, Value::None) => none.is_some(),
             (Grammar::Interface { .. } | Grammar::LinkLocal { .. }, Value::None) => true,
             (Grammar::LinkLocal { .. }, Value::Ip6(address)) => Ip6::is_link_scoped(*address),
+            (Grammar::LinkLocal { .. }, Value::Stable) => true,
+            (Grammar::Addresses { most, .. }, Value::Addresses(addresses)) => {
+                addresses.len() <= *most && addresses.iter().all(|address| Ip6::is_unicast(*address))
+            }
+            (Grammar::Domains { longest, .. }, Value::Domains(domains)) => {
+                domains.iter().map(DomainName::wire_length).sum::<usize>() <= *longest
+            }
             (Grammar::Choice(words), Value::Choice(place)) => *place < words.len(),
             (Grammar::Text { longest, .. }, Value::Text(text)) => text.is_ascii() && text.len() <= *longest,
             (Grammar::Mac, Value::Mac(mac)) => mac.is_station(),
@@ -164,7 +199,13 @@ impl Grammar {
             },
             Grammar::Text { what, longest } => format!("{what} of at most {longest} ASCII characters"),
             Grammar::Mac => "a unicast MAC address".to_owned(),
-            Grammar::LinkLocal { none } => format!("an address of fe80::/10, or {none}"),
+            Grammar::LinkLocal { none, stable } => format!("an address of fe80::/10, {stable} or {none}"),
+            Grammar::Addresses { most, none } => {
+                format!("up to {most} IPv6 addresses of hosts with commas between, or {none}")
+            }
+            Grammar::Domains { longest, none } => {
+                format!("domain names with commas between, of {longest} bytes in all at most, or {none}")
+            }
             Grammar::Interface { none } => format!("the name of an interface, or {none}"),
         }
     }
@@ -180,9 +221,14 @@ impl Grammar {
             (
                 Grammar::Number { none: Some(none), .. }
                 | Grammar::Interface { none }
-                | Grammar::LinkLocal { none },
+                | Grammar::LinkLocal { none, .. },
                 Value::None,
             ) => (*none).to_owned(),
+            (Grammar::LinkLocal { stable, .. }, _) if *value == Value::Stable => (*stable).to_owned(),
+            (Grammar::Addresses { none, .. }, Value::Addresses(list)) if list.is_empty() => {
+                (*none).to_owned()
+            }
+            (Grammar::Domains { none, .. }, Value::Domains(list)) if list.is_empty() => (*none).to_owned(),
             (_, Value::Interface(index)) => name(*index),
             (_, Value::None) => String::new(),
             (_, Value::Switch(on)) => on.to_string(),
@@ -191,7 +237,17 @@ impl Grammar {
             (_, Value::Text(text)) => text.clone(),
             (_, Value::Mac(mac)) => mac.to_string(),
             (_, Value::Ip6(address)) => address.to_string(),
-            (_, Value::Exempt(_) | Value::Rule(_) | Value::Domain(_) | Value::Port(_)) => String::new(),
+            (_, Value::Addresses(list)) => joined(list),
+            (_, Value::Domains(list)) => joined(list),
+            (
+                _,
+                Value::Stable
+                | Value::Prefix(_)
+                | Value::Exempt(_)
+                | Value::Rule(_)
+                | Value::Domain(_)
+                | Value::Port(_),
+            ) => String::new(),
         }
     }
 
@@ -206,7 +262,9 @@ impl Grammar {
             Grammar::Choice(words) => words.join("|"),
             Grammar::Text { what, .. } => format!("<{what}>"),
             Grammar::Mac => "<mac>".to_owned(),
-            Grammar::LinkLocal { none } => format!("<address>|{none}"),
+            Grammar::LinkLocal { none, stable } => format!("<address>|{stable}|{none}"),
+            Grammar::Addresses { none, .. } => format!("<address>[,..]|{none}"),
+            Grammar::Domains { none, .. } => format!("<domain>[,..]|{none}"),
             Grammar::Interface { .. } => "<interface>".to_owned(),
         }
     }
@@ -217,6 +275,18 @@ impl Grammar {
             interfaces.get(index).map_or_else(|| index.to_string(), |it| it.name.clone())
         })
     }
+}
+
+/// Reads what has commas between its parts.
+fn list<T: FromStr>(text: &str, none: &str) -> Option<Vec<T>> {
+    match text == none {
+        true => Some(Vec::new()),
+        false => text.split(',').map(|part| part.parse().ok()).collect(),
+    }
+}
+
+fn joined(list: &[impl ToString]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -236,8 +306,22 @@ mod tests {
             (Grammar::Text { what: "note", longest: 9 }, vec![Value::Text("x y".into())]),
             (Grammar::Mac, vec![Value::Mac(MacAddr([2, 0, 0, 0, 0, 1]))]),
             (
-                Grammar::LinkLocal { none: "eui-64" },
-                vec![Value::Ip6("fe80::7".parse().expect("an address")), Value::None],
+                Grammar::LinkLocal { none: "eui-64", stable: "stable" },
+                vec![Value::Ip6("fe80::7".parse().expect("an address")), Value::Stable, Value::None],
+            ),
+            (
+                Grammar::Addresses { most: 2, none: "none" },
+                vec![
+                    Value::Addresses(vec![]),
+                    Value::Addresses(["2001:db8::53", "fe80::53"].map(|it| it.parse().expect("one")).into()),
+                ],
+            ),
+            (
+                Grammar::Domains { longest: 99, none: "none" },
+                vec![
+                    Value::Domains(vec![]),
+                    Value::Domains(["a.example", "b"].map(|it| it.parse().expect("one")).into()),
+                ],
             ),
             (Grammar::Interface { none: "none" }, vec![Value::Interface(InterfaceIndex(3)), Value::None]),
         ] {
@@ -258,5 +342,17 @@ mod tests {
         let words = Grammar::Choice(&["off", "loose", "strict"]);
         assert_eq!(words.expected(), "off, loose or strict");
         assert!(Grammar::Mac.check(&Value::Mac(MacAddr([1, 0, 0, 0, 0, 1]))).is_err());
+        let addresses = Grammar::Addresses { most: 2, none: "none" };
+        for text in ["2001:db8::1,", "", "2001:db8::1 fe80::1", "10.0.0.1"] {
+            assert!(addresses.parse(text, |_| None).is_err(), "{text:?}");
+        }
+        for text in ["::", "ff02::1", "2001:db8::1,2001:db8::2,2001:db8::3"] {
+            let value = addresses.parse(text, |_| None).expect("they are addresses");
+            assert!(addresses.check(&value).is_err(), "{text:?}");
+        }
+        let domains = Grammar::Domains { longest: 20, none: "none" };
+        assert!(domains.parse("a..b", |_| None).is_err());
+        let value = domains.parse("corp.example,b.example", |_| None).expect("they are names");
+        assert!(domains.check(&value).is_err(), "14 and 11 bytes");
     }
 }

@@ -70,9 +70,12 @@ fn row(setting: &Setting) -> String {
         }
         Grammar::Switch { on, off } => format!("`{on}`, `{off}`"),
         Grammar::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
-        Grammar::Text { .. } | Grammar::Mac | Grammar::LinkLocal { .. } | Grammar::Interface { .. } => {
-            setting.grammar.expected()
-        }
+        Grammar::Text { .. }
+        | Grammar::Mac
+        | Grammar::LinkLocal { .. }
+        | Grammar::Addresses { .. }
+        | Grammar::Domains { .. }
+        | Grammar::Interface { .. } => setting.grammar.expected(),
     };
     format!(
         "| {} | {} | {values} | {} | `{}` | {} | {} |\n",

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use weft_background::file;
 use weft_classify::RuleSets;
-use weft_control::{Control, Flows, ServeTables};
+use weft_control::{Control, Flows, ServeTables, StableSecret};
 use weft_devices::pg::Pg;
 use weft_devices::undo::Journal;
 use weft_engine::buffer::{BufferConfig, PageRequest, Pages};
@@ -94,7 +95,8 @@ pub fn assemble_serving(
     parts.put(Box::new(Plugins::default()));
     // Until they are started, there are none.
     parts.put(Box::new(WorkerThreads::default()));
-    let control = Control::new(engine, interfaces, router, nodes, rule_sets, flows, switch);
+    let mut control = Control::new(engine, interfaces, router, nodes, rule_sets, flows, switch);
+    control.set_stable_secret(stable_secret(&config)?);
     let process = Process { config, plan, log, main };
     let mut dataplane = Dataplane::new(control, parts, cli::tree(), process);
     dataplane.create_local()?;
@@ -104,6 +106,24 @@ pub fn assemble_serving(
 /// Where changes of Linux interfaces are noted that the kernel does not undo when the daemon is killed.
 pub fn link_journal(config: &Config) -> Journal {
     Journal::new(config.unix.in_runtime_dir(Path::new("links")))
+}
+
+/// What stable link-local addresses are made from. Without a file of that name there are none, unless somebody has named it.
+fn stable_secret(config: &Config) -> Result<Option<StableSecret>> {
+    const MOST: u64 = 4096;
+    let named = config.unix.stable_secret.as_deref();
+    let path = config.unix.in_runtime_dir(named.unwrap_or(Path::new("/etc/machine-id")));
+    let secret = file::read(&path, MOST).map(|content| StableSecret::new(&content));
+    match (named, secret) {
+        (None, secret) => Ok(secret.ok().flatten()),
+        (Some(_), Ok(Some(secret))) => Ok(Some(secret)),
+        (Some(_), Ok(None)) => {
+            bail!("unix {{ stable-secret }}: {}: expected 16 bytes or more", path.display())
+        }
+        (Some(_), Err(error)) => {
+            Err(error).with_context(|| format!("unix {{ stable-secret }}: {}", path.display()))
+        }
+    }
 }
 
 /// Hands the tables of flows out by a thread of its own: they can be had while the main thread hangs.

@@ -4,7 +4,7 @@
 use weft_engine::Engine;
 use weft_engine::wait::Waker;
 use weft_nodes::fib::Ip6;
-use weft_nodes::graph::{Settings, Tables};
+use weft_nodes::graph::{FlowLabels, HeaderLimit, Settings, Tables};
 use weft_nodes::hold::HoldSettings;
 use weft_nodes::interface::Interfaces;
 use weft_nodes::ip4::{IcmpSettings, Ip4};
@@ -68,6 +68,8 @@ pub fn make(
         load_balances: router.objects().load_balances.reader(),
         adjacencies: router.objects().adjacencies.reader(),
         routes,
+        extension_headers: HeaderLimit::default(),
+        flow_labels: FlowLabels::default(),
         settings,
         main,
     };

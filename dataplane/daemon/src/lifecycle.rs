@@ -121,13 +121,14 @@ impl Dataplane {
         }
     }
 
-    /// Tells everybody of the tables that change sets have deleted. Plugins know those of IPv4.
+    /// Tells everybody of the tables that change sets have deleted.
     pub fn tell_of_deleted_tables(&mut self) {
         for (version, table, lease) in self.take_deleted_tables() {
             self.tell_of_removal(|subsystem, cx| subsystem.table_removed(cx, version, table, &lease));
-            if version == IpVersion::V4 {
-                self.tell_plugins(PluginEvent::TableRemoved(table.0));
-            }
+            self.tell_plugins(match version {
+                IpVersion::V4 => PluginEvent::TableRemoved(table.0),
+                IpVersion::V6 => PluginEvent::Table6Removed(table.0),
+            });
         }
     }
 }

@@ -26,6 +26,10 @@ impl Icmp6Type {
     pub const ECHO_REQUEST: Icmp6Type = Icmp6Type(128);
     /// Who listens to which groups is asked (RFC 3810 section 5.1).
     pub const MEMBERSHIP_QUERY: Icmp6Type = Icmp6Type(130);
+    /// Version 1 of MLD says so of one group (RFC 2710 section 3).
+    pub const MEMBERSHIP_REPORT_1: Icmp6Type = Icmp6Type(131);
+    /// And that nobody here listens to it any more.
+    pub const MEMBERSHIP_DONE_1: Icmp6Type = Icmp6Type(132);
     /// And said (RFC 3810 section 5.2).
     pub const MEMBERSHIP_REPORT: Icmp6Type = Icmp6Type(143);
     /// Echo reply.

@@ -12,6 +12,7 @@
 mod arp;
 pub mod build;
 pub mod checksum;
+mod domain;
 mod ethernet;
 mod icmp6;
 mod ip;
@@ -21,6 +22,7 @@ mod ip6_chain;
 mod transport;
 
 pub use arp::{ArpOperation, ArpPacket};
+pub use domain::{DomainName, NoDomainName};
 pub use ethernet::{
     EtherType, EthernetHeader, MacAddr, ParseMacError, VlanId, VlanTag, carried, network_offset,
 };

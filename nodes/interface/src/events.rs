@@ -65,8 +65,10 @@ impl Changes {
             proxy_arp,
             gratuitous_arp,
             proxy_nd,
+            proxied,
             router_advertisement,
             forwarding,
+            forwarding6,
             source_check,
             layer2,
             tx,
@@ -97,8 +99,14 @@ impl Changes {
                 Changes::SETTINGS,
             ),
             (
-                (proxy_nd, router_advertisement, layer2)
-                    != (&new.proxy_nd, &new.router_advertisement, &new.layer2),
+                (proxy_nd, proxied, router_advertisement, forwarding6, layer2)
+                    != (
+                        &new.proxy_nd,
+                        &new.proxied,
+                        &new.router_advertisement,
+                        &new.forwarding6,
+                        &new.layer2,
+                    ),
                 Changes::SETTINGS,
             ),
         ];

@@ -99,6 +99,8 @@ pub trait AddressFamily: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static 
     const ETHER_TYPE: EtherType;
     /// The least MTU of a link that carries its packets.
     const MIN_MTU: u16;
+    /// Whether it is off on a link that carries less. Where not, packets are cut into what the link carries, as long as that can be.
+    const NEEDS_MIN_MTU: bool;
 
     /// An address that is of this family.
     fn address(address: IpAddr) -> Option<Self::Addr>;
@@ -130,6 +132,11 @@ pub struct Addressing<F: AddressFamily> {
     pub always: bool,
     /// The link-local address that an operator has chosen, in place of the one that follows from the MAC address.
     pub chosen_link_local: Option<F::Addr>,
+    /// Whether that one was not chosen by itself, but made so that it stays the same (RFC 7217).
+    pub is_stable: bool,
+    /// Whether the link carries the packets that every link of the family carries ([`AddressFamily::MIN_MTU`]). If not, the family is off
+    /// there, whatever is configured.
+    pub carried: bool,
     /// The link-local address, while the family is enabled and has such. It follows from the rest: `Addressing::settle` says how.
     pub link_local: Option<F::Addr>,
 }
@@ -142,20 +149,28 @@ impl<F: AddressFamily> Default for Addressing<F> {
             addresses: Vec::new(),
             always: false,
             chosen_link_local: None,
+            is_stable: false,
+            carried: true,
             link_local: None,
         }
     }
 }
 
 impl<F: AddressFamily> Addressing<F> {
-    /// Whether packets of the family are routed there: it has an address, or the operator says so.
-    #[inline]
-    pub fn is_enabled(&self) -> bool {
+    /// Whether packets of the family are to be routed there: it has an address, or the operator says so.
+    pub fn is_wanted(&self) -> bool {
         self.always || !self.addresses.is_empty()
     }
 
-    /// Makes the link-local address what it is to be on an interface with this MAC address.
-    pub(crate) fn settle(&mut self, mac: MacAddr) {
+    /// Whether they are: the link must carry them, too.
+    #[inline]
+    pub fn is_enabled(&self) -> bool {
+        self.carried && self.is_wanted()
+    }
+
+    /// Makes what follows from the rest what it is to be on an interface with this MAC address and MTU.
+    pub(crate) fn settle(&mut self, mac: MacAddr, mtu: u16) {
+        self.carried = !F::NEEDS_MIN_MTU || mtu >= F::MIN_MTU;
         let enabled = self.is_enabled();
         self.link_local = self.chosen_link_local.or_else(|| F::link_local(mac)).filter(|_| enabled);
     }
@@ -225,6 +240,7 @@ impl AddressFamily for Ip4 {
     const ETHER_TYPE: EtherType = EtherType::IPV4;
     /// RFC 791 section 3.1.
     const MIN_MTU: u16 = 68;
+    const NEEDS_MIN_MTU: bool = false;
 
     fn address(address: IpAddr) -> Option<Ipv4Addr> {
         match address {
@@ -279,6 +295,7 @@ impl AddressFamily for Ip6 {
     const ETHER_TYPE: EtherType = EtherType::IPV6;
     /// RFC 8200 section 5.
     const MIN_MTU: u16 = 1280;
+    const NEEDS_MIN_MTU: bool = true;
 
     fn address(address: IpAddr) -> Option<Ipv6Addr> {
         match address {

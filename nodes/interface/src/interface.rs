@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An interface: what it is, and what is configured on it.
 
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+
 use ipnet::IpNet;
 use weft_engine::{InterfaceIndex, NodeId};
 use weft_headers::MacAddr;
@@ -38,10 +41,14 @@ pub struct Interface {
     pub gratuitous_arp: GratuitousArp,
     /// See [`super::table::Entry::proxy_nd`].
     pub proxy_nd: bool,
+    /// Stations on this link that have an address of another one's subnet: it is answered for them there (RFC 4389).
+    pub proxied: BTreeSet<Ipv6Addr>,
     /// What is said to hosts that look for a router.
     pub router_advertisement: RouterAdvertisements,
     /// Whether packets that arrive here for others are routed.
     pub forwarding: bool,
+    /// Whether those of IPv6 are, where packets are routed at all.
+    pub forwarding6: bool,
     /// Which sources are believed.
     pub source_check: SourceCheck,
     /// What becomes of its frames.
@@ -69,8 +76,10 @@ impl Interface {
             proxy_arp: false,
             gratuitous_arp: GratuitousArp::default(),
             proxy_nd: false,
+            proxied: BTreeSet::new(),
             router_advertisement: RouterAdvertisements::default(),
             forwarding: true,
+            forwarding6: true,
             source_check: SourceCheck::Off,
             layer2: Layer2::Routed,
             tx,
@@ -80,8 +89,8 @@ impl Interface {
 
     /// Makes what follows from the rest as it is to be.
     pub(crate) fn settle(&mut self) {
-        self.ip4.settle(self.mac);
-        self.ip6.settle(self.mac);
+        self.ip4.settle(self.mac, self.mtu);
+        self.ip6.settle(self.mac, self.mtu);
     }
 }
 

@@ -31,5 +31,7 @@ pub use interface::Interface;
 pub use kind::Kind;
 pub use owner::Owner;
 pub use registry::{Interfaces, Reserved};
-pub use settings::{GratuitousArp, Layer2, LinkState, RouterAdvertisements, SourceCheck, TableIndex};
+pub use settings::{
+    AdvertisedPrefix, GratuitousArp, Layer2, LinkState, RouterAdvertisements, SourceCheck, TableIndex,
+};
 pub use table::{Entry, InterfaceTable, Tags};

@@ -226,17 +226,26 @@ impl Interfaces {
         }
     }
 
+    /// What an interface has of a family, with the addresses that it borrows: what workers see.
+    pub fn effective<F: AddressFamily>(&self, index: InterfaceIndex) -> Option<Addressing<F>> {
+        let interface = self.get(index)?;
+        let lender = interface.unnumbered.and_then(|lender| self.get(lender));
+        Some(borrowed(F::of(lender.unwrap_or(interface)), interface))
+    }
+
     fn publish(&mut self, engine: &mut Engine) {
         debug_assert!(self.transaction.is_none(), "nobody sees a transaction before its end");
         let entries = (0..self.list.len()).map(|i| self.entry(InterfaceIndex(i as u32))).collect();
-        self.published.replace(&mut engine.domain, InterfaceTable::new(entries));
+        let proxied = self.iter().flat_map(|(index, interface)| {
+            interface.proxied.iter().map(move |station| ((interface.ip6.table, *station), index))
+        });
+        let table = InterfaceTable::new(entries, proxied.collect());
+        self.published.replace(&mut engine.domain, table);
     }
 
     fn entry(&self, index: InterfaceIndex) -> Option<Entry> {
         // One that is leaving can be looked at on this thread, and is gone for workers.
         let interface = self.list.get(index.index())?.as_ref()?;
-        let lender = interface.unnumbered.and_then(|lender| self.get(lender));
-        let lender = lender.unwrap_or(interface);
         let (port, tags) = (interface.parent().unwrap_or(index), interface.tags());
         let subs = self.subs(index).map(|(sub, interface)| (interface.tags(), sub)).collect();
         let is_switched = |interface: &Interface| interface.layer2.switch().is_some();
@@ -246,8 +255,8 @@ impl Interfaces {
         Some(Entry {
             mac: interface.mac,
             up: self.is_up(index),
-            ip4: borrowed(&lender.ip4, &interface.ip4, interface.mac),
-            ip6: borrowed(&lender.ip6, &interface.ip6, interface.mac),
+            ip4: self.effective(index)?,
+            ip6: self.effective(index)?,
             proxy_arp: interface.proxy_arp,
             gratuitous_arp: interface.gratuitous_arp,
             proxy_nd: interface.proxy_nd,
@@ -264,13 +273,14 @@ impl Interfaces {
 }
 
 /// What an interface has of a family with the addresses of another one. Its link-local address is its own all the same.
-fn borrowed<F: AddressFamily>(lender: &Addressing<F>, own: &Addressing<F>, mac: MacAddr) -> Addressing<F> {
+fn borrowed<F: AddressFamily>(lender: &Addressing<F>, interface: &Interface) -> Addressing<F> {
+    let own = F::of(interface);
     let is_global = |address: &&F::Net| !F::is_link_scoped(address.addr());
     let addresses = match std::ptr::eq(lender, own) {
         true => own.addresses.clone(),
         false => lender.addresses.iter().filter(is_global).copied().collect(),
     };
     let mut borrowed = Addressing { addresses, ..own.clone() };
-    borrowed.settle(mac);
+    borrowed.settle(interface.mac, interface.mtu);
     borrowed
 }

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What can be set on an interface. The nodes that act on it are elsewhere.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+use weft_headers::DomainName;
 
 use weft_engine::NodeId;
 
@@ -30,7 +35,7 @@ pub struct GratuitousArp {
 }
 
 /// What an interface says to hosts of its link that look for a router (RFC 4861 section 6.2.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouterAdvertisements {
     /// Whether anything.
     pub on: bool,
@@ -38,11 +43,73 @@ pub struct RouterAdvertisements {
     pub lifetime: u16,
     /// Longest time between two of them, seconds.
     pub interval: u16,
+    /// Least time between two of them, seconds; nothing: a third of the longest.
+    pub least_interval: Option<u16>,
+    /// How many come first, and no more than so many seconds apart.
+    pub first: u8,
+    /// See there.
+    pub first_interval: u8,
+    /// Whether hosts are told to get addresses by DHCPv6 ("M").
+    pub managed: bool,
+    /// Whether hosts are told to get all else by DHCPv6 ("O").
+    pub other: bool,
+    /// Whether it carries the interface's MAC address.
+    pub link_address: bool,
+    /// Whether who asks is answered alone.
+    pub unicast: bool,
+    /// What is said of prefixes that are not just subnets of the interface's addresses, or of those in another way.
+    pub prefixes: BTreeMap<Ipv6Net, AdvertisedPrefix>,
+    /// Servers that resolve names (RFC 8106 section 5.1).
+    pub resolvers: Vec<Ipv6Addr>,
+    /// Domains in which hosts look for names (RFC 8106 section 5.2).
+    pub domains: Vec<DomainName>,
 }
 
 impl Default for RouterAdvertisements {
     fn default() -> Self {
-        RouterAdvertisements { on: false, lifetime: 1800, interval: 600 }
+        RouterAdvertisements {
+            on: false,
+            lifetime: 1800,
+            interval: 600,
+            least_interval: None,
+            first: 3,
+            first_interval: 16,
+            managed: false,
+            other: false,
+            link_address: true,
+            unicast: false,
+            prefixes: BTreeMap::new(),
+            resolvers: Vec::new(),
+            domains: Vec::new(),
+        }
+    }
+}
+
+/// What hosts are told of a prefix (RFC 4861 section 4.6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AdvertisedPrefix {
+    /// Whether anything.
+    pub advertised: bool,
+    /// Whether its addresses are on the link ("L").
+    pub on_link: bool,
+    /// Whether hosts form addresses in it ("A"); they do so only if it has 64 bits (RFC 4862 section 5.5.3).
+    pub autonomous: bool,
+    /// Seconds for which that is good; all ones: for ever.
+    pub valid: u32,
+    /// Seconds for which addresses formed in it are preferred; no longer than they are good.
+    pub preferred: u32,
+}
+
+impl AdvertisedPrefix {
+    /// Of a subnet of an address (RFC 4861 section 6.2.1).
+    pub const fn of_subnet(length: u8) -> AdvertisedPrefix {
+        AdvertisedPrefix {
+            advertised: true,
+            on_link: true,
+            autonomous: length == 64,
+            valid: 30 * 24 * 3600,
+            preferred: 7 * 24 * 3600,
+        }
     }
 }
 

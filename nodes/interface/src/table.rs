@@ -4,7 +4,7 @@
 //! Read by ethernet-input for every packet and by slow-path nodes. The main thread makes it
 //! ([`super::Interfaces`]).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hashbrown::{HashMap, HashSet};
 use weft_engine::{InterfaceIndex, NodeId};
@@ -118,12 +118,17 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct InterfaceTable {
     entries: Box<[Option<Entry>]>,
+    /// Stations that are answered for on links whose subnet their address is of, and the link that they are on.
+    proxied: HashMap<(TableIndex, Ipv6Addr), InterfaceIndex>,
     /// Addresses that mean all hosts of a subnet of ours.
     broadcasts4: HashSet<(TableIndex, Ipv4Addr)>,
 }
 
 impl InterfaceTable {
-    pub(super) fn new(entries: Box<[Option<Entry>]>) -> Self {
+    pub(super) fn new(
+        entries: Box<[Option<Entry>]>,
+        proxied: HashMap<(TableIndex, Ipv6Addr), InterfaceIndex>,
+    ) -> Self {
         let subnets = entries
             .iter()
             .flatten()
@@ -133,13 +138,18 @@ impl InterfaceTable {
             .filter(|(_, subnet)| subnet.prefix_len() < 31)
             .map(|(table, subnet)| (table, subnet.broadcast()))
             .collect();
-        InterfaceTable { entries, broadcasts4 }
+        InterfaceTable { entries, proxied, broadcasts4 }
     }
 
     /// Whether `address` may be that of one host, as far as this host can tell: not multicast, loopback, "this
     /// network", class E, or the broadcast address of a subnet in `table` that an interface is on.
     pub fn is_unicast4(&self, table: TableIndex, address: Ipv4Addr) -> bool {
         !matches!(address.octets()[0], 0 | 127 | 224..) && !self.broadcasts4.contains(&(table, address))
+    }
+
+    /// The link of a station that is answered for elsewhere.
+    pub fn proxied(&self, table: TableIndex, address: Ipv6Addr) -> Option<InterfaceIndex> {
+        self.proxied.get(&(table, address)).copied()
     }
 
     /// All interfaces.

@@ -80,7 +80,17 @@ impl CheckNodes {
         interface: InterfaceIndex,
         on: bool,
     ) -> Result<(), FeatureError> {
-        for (arc, nodes) in self.families {
+        self.forward_each(engine, interface, [on, on])
+    }
+
+    /// The same for each family: IPv4, IPv6.
+    pub fn forward_each(
+        self,
+        engine: &mut Engine,
+        interface: InterfaceIndex,
+        on: [bool; 2],
+    ) -> Result<(), FeatureError> {
+        for ((arc, nodes), on) in self.families.into_iter().zip(on) {
             engine.set_feature(arc, interface, nodes.local_only, !on)?;
         }
         Ok(())

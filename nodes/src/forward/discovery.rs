@@ -29,6 +29,7 @@ use crate::headers::{EthernetHeader, MacAddr};
 use crate::interface::{Entry, InterfaceTable};
 use crate::neighbor::{NeighborNotice, NoticeSender, Recent};
 use crate::setup::{Added, ONE_EACH, Setup, built_in};
+use crate::tables::HeaderLimit;
 
 /// A family whose neighbours are heard.
 pub(crate) trait Discovers: Forwarded {
@@ -64,7 +65,7 @@ fn define<F: Discovers>(setup: &mut Setup<'_>) -> Added {
             routes: RouteTables::of(&tables),
             sender: senders.next().expect(ONE_EACH),
             recent: Recent::new(&clock, QUIET),
-            extension_headers: tables.settings.extension_headers,
+            extension_headers: tables.extension_headers.clone(),
             arc: w.arc(&INTERFACE_OUTPUT_ARC),
             punt,
             reasons: w.reasons(),
@@ -80,7 +81,7 @@ struct Discovery<F: Discovers> {
     routes: RouteTables<F>,
     sender: NoticeSender,
     recent: Recent,
-    extension_headers: usize,
+    extension_headers: HeaderLimit,
     /// `interface-output`.
     arc: ArcId,
     punt: NodeId,
@@ -98,7 +99,7 @@ impl<F: Discovers> Node for Discovery<F> {
             routes: self.routes.read(cx),
             sender: &mut self.sender,
             recent: &mut self.recent,
-            extension_headers: self.extension_headers,
+            extension_headers: self.extension_headers.get(),
             now: cx.now,
             counters: cx.counters,
             arcs: cx.arcs(),

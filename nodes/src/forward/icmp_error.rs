@@ -28,6 +28,7 @@ use crate::icmp_limits::{ErrorKind, IcmpLimits};
 use crate::interface::{InterfaceTable, TableIndex};
 use crate::segments;
 use crate::setup::{Added, Setup, built_in};
+use crate::tables::HeaderLimit;
 
 /// An error that a packet is to become, and thereby what it dies of.
 #[derive(Clone, Copy, Debug)]
@@ -114,13 +115,14 @@ pub trait IcmpErrors: Forwarded {
 built_in!(define::<Ip4>, define::<Ip6>);
 
 fn define<F: IcmpErrors>(setup: &mut Setup<'_>) -> Added {
-    let (interfaces, clock, settings) = (setup.interfaces(), setup.engine.clock, setup.tables.settings);
+    let (interfaces, clock, icmp) = (setup.interfaces(), setup.engine.clock, setup.tables.settings.icmp);
+    let extension_headers = setup.tables.extension_headers.clone();
     Ok(NodeDef::new(IpIcmpError::<F>::SPEC, move |w| {
         let [lookup] = w.first_edges();
         Box::new(IpIcmpError::<F> {
             interfaces: Arc::clone(&interfaces),
-            limits: IcmpLimits::new(&clock, settings.icmp),
-            extension_headers: settings.extension_headers,
+            limits: IcmpLimits::new(&clock, icmp),
+            extension_headers: extension_headers.clone(),
             identification: 0,
             drops: w.arc(F::DROP_ARC),
             lookup,
@@ -136,7 +138,7 @@ pub struct IpIcmpError<F: IcmpErrors> {
     /// Limits the errors.
     pub limits: IcmpLimits,
     /// Most extension headers behind which an error is looked for.
-    extension_headers: usize,
+    extension_headers: HeaderLimit,
     /// Of the last error.
     identification: u16,
     drops: ArcId,
@@ -158,7 +160,7 @@ impl<F: IcmpErrors> Node for IpIcmpError<F> {
         let interfaces = self.interfaces.read(cx.guard());
         let (limits, identification) = (&mut self.limits, &mut self.identification);
         let (reasons, events, counters, now) = (self.reasons, self.events, cx.counters, cx.now);
-        let (drops, headers) = (cx.arcs().arc(self.drops), self.extension_headers);
+        let (drops, headers) = (cx.arcs().arc(self.drops), self.extension_headers.get());
         let (mut errors, mut count) = ([BufferIndex::default(); FRAME_SIZE], 0);
         cx.each_or_keep(frame, |buffers, index| {
             let mut packet = buffers.packet(index);

@@ -32,6 +32,7 @@ use crate::headers::{IpProtocol, UdpHeader, checksum};
 use crate::interface::{Entry, InterfaceTable};
 use crate::registries::PUNT_REASONS;
 use crate::setup::{Added, Setup, built_in};
+use crate::tables::HeaderLimit;
 
 weft_engine::events! {
     /// What was answered.
@@ -118,22 +119,23 @@ built_in!(define::<Ip4>, define::<Ip6>);
 built_in!(define_end::<Ip4>, define_end::<Ip6>);
 
 fn define<F: Delivered>(setup: &mut Setup<'_>) -> Added {
-    let extension_headers = setup.tables.settings.extension_headers;
+    let extension_headers = setup.tables.extension_headers.clone();
     Ok(NodeDef::new(IpLocal::<F>::SPEC, move |w| {
         let [end, reassembly] = w.first_edges();
-        let (arc, family) = (w.arc(F::LOCAL_ARC), PhantomData::<F>);
+        let (arc, extension_headers, family) =
+            (w.arc(F::LOCAL_ARC), extension_headers.clone(), PhantomData::<F>);
         Box::new(IpLocal { arc, extension_headers, end, reassembly, family })
     }))
 }
 
 fn define_end<F: Delivered>(setup: &mut Setup<'_>) -> Added {
-    let (interfaces, extension_headers) = (setup.interfaces(), setup.tables.settings.extension_headers);
+    let (interfaces, extension_headers) = (setup.interfaces(), setup.tables.extension_headers.clone());
     Ok(NodeDef::new(IpLocalEnd::<F>::SPEC, move |w| {
         let [protocols, ports] = F::HANDLERS;
         let [lookup, punt, icmp_error, discovery] = w.first_edges();
         Box::new(IpLocalEnd::<F> {
             interfaces: Arc::clone(&interfaces),
-            extension_headers,
+            extension_headers: extension_headers.clone(),
             registries: [protocols, ports, &PUNT_REASONS].map(|it| w.registry(it)),
             arcs: [w.arc(F::DROP_ARC), w.arc(F::PUNT_ARC)],
             next: Next { lookup, punt, icmp_error, discovery },
@@ -147,7 +149,7 @@ fn define_end<F: Delivered>(setup: &mut Setup<'_>) -> Added {
 struct IpLocal<F> {
     arc: ArcId,
     /// Most extension headers behind which a fragment header is looked for.
-    extension_headers: usize,
+    extension_headers: HeaderLimit,
     end: NodeId,
     reassembly: NodeId,
     family: PhantomData<F>,
@@ -161,7 +163,7 @@ impl<F: Delivered> IpLocal<F> {
 impl<F: Delivered> Node for IpLocal<F> {
     fn process(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (arcs, arc, end) = (cx.arcs(), self.arc, self.end);
-        let (reassembly, headers) = (self.reassembly, self.extension_headers);
+        let (reassembly, headers) = (self.reassembly, self.extension_headers.get());
         cx.each(frame, |packet| {
             if F::is_fragment(packet, headers) {
                 return reassembly;
@@ -184,7 +186,7 @@ struct Next {
 struct IpLocalEnd<F: Delivered> {
     interfaces: Arc<Published<InterfaceTable>>,
     /// Most extension headers that are skipped.
-    extension_headers: usize,
+    extension_headers: HeaderLimit,
     /// Who handles which protocol, which UDP port, and what would be punted.
     registries: [RegistryId; 3],
     /// [`Forwarded::DROP_ARC`] and [`Forwarded::PUNT_ARC`].
@@ -212,7 +214,7 @@ impl<F: Delivered> Node for IpLocalEnd<F> {
         let ([protocols, ports, punted], [drops, punts]) = (self.registries, self.arcs);
         let end = End::<F> {
             interfaces: self.interfaces.read(cx.guard()),
-            extension_headers: self.extension_headers,
+            extension_headers: self.extension_headers.get(),
             protocols: cx.handlers(protocols),
             ports: cx.handlers(ports),
             punted: cx.handlers(punted),

@@ -25,6 +25,7 @@ use super::{Forwarded, Undeliverable};
 use crate::arcs::drop_by;
 use crate::context::{GLEAN, IpContext, LOCALLY_ORIGINATED};
 use crate::setup::{Added, Setup, built_in};
+use crate::tables::FlowLabels;
 
 /// Where packets go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +92,7 @@ fn define<F: Forwarded>(setup: &mut Setup<'_>) -> Added {
             load_balances: tables.load_balances.clone(),
             routes: tables.routes.row(w.thread()),
             arcs: [w.arc(F::DROP_ARC), w.arc(F::PUNT_ARC)],
+            labels: tables.flow_labels.clone(),
             next: w.nexts(),
             reasons: w.reasons(),
         })
@@ -107,6 +109,8 @@ pub struct IpLookup<F: Forwarded> {
     pub routes: CombinedRow,
     /// [`Forwarded::DROP_ARC`] and [`Forwarded::PUNT_ARC`].
     pub arcs: [ArcId; 2],
+    /// Whether a flow label says which path is taken.
+    pub labels: FlowLabels,
     /// Edges.
     pub next: Nexts<Next<F>>,
     /// Reasons.
@@ -127,6 +131,7 @@ impl<F: Forwarded> Node for IpLookup<F> {
             routes: &self.routes,
             drops: cx.arcs().arc(self.arcs[0]),
             punts: cx.arcs().arc(self.arcs[1]),
+            labels: self.labels.get(),
             next: self.next,
             reasons: self.reasons,
         };
@@ -171,6 +176,7 @@ struct Lookup<'a, F: Forwarded> {
     routes: &'a CombinedRow,
     drops: ArcStart<'a>,
     punts: ArcStart<'a>,
+    labels: bool,
     next: Nexts<Next<F>>,
     reasons: ReasonBase<Reason>,
 }
@@ -217,7 +223,7 @@ impl<F: Forwarded> Lookup<'_, F> {
     #[inline(never)]
     fn flow_hash(&self, packet: &mut Packet<'_>) -> u32 {
         if packet.meta.hash == 0 {
-            packet.meta.hash = F::flow_hash(packet);
+            packet.meta.hash = F::flow_hash(packet, self.labels);
         }
         packet.meta.hash
     }

@@ -126,7 +126,7 @@ pub trait Forwarded: Family {
     /// Whether an address may be that of one host in a table, as far as this host can tell.
     fn is_host(interfaces: &InterfaceTable, table: TableIndex, address: Self::Addr) -> bool;
     /// The hash that keeps a flow on one of several paths; never 0, which means "not computed yet".
-    fn flow_hash(packet: &Packet<'_>) -> u32;
+    fn flow_hash(packet: &Packet<'_>, labels: bool) -> u32;
 
     /// The next step of a packet whose route says that it is for this host.
     fn local(packet: &mut Packet<'_>) -> lookup::Step;

@@ -105,7 +105,7 @@ impl Forwarded for Ip4 {
 
     /// Over addresses, protocol and, unless the packet is a fragment, ports: all fragments of a datagram take the same path,
     /// because only the first carries ports.
-    fn flow_hash(packet: &Packet<'_>) -> u32 {
+    fn flow_hash(packet: &Packet<'_>, _: bool) -> u32 {
         let Some(ip) = packet.header::<Ipv4Header>() else {
             return 1;
         };

@@ -105,13 +105,14 @@ impl Forwarded for Ip6 {
         Ip6::can_be_neighbor(address)
     }
 
-    /// Over addresses, and the flow label if the sender gives one (RFC 6438): all packets of a flow have the same, fragments and
+    /// Over addresses, and the flow label if the sender gives one and `labels` are set to count (RFC 6438): all packets of a flow have the same, fragments and
     /// encrypted ones too. Otherwise over protocol and ports, where these come right after the IPv6 header.
-    fn flow_hash(packet: &Packet<'_>) -> u32 {
+    fn flow_hash(packet: &Packet<'_>, labels: bool) -> u32 {
         let Some((ip, rest)) = packet.split::<Ipv6Header>() else {
             return 1;
         };
-        let flow = match (ip.flow_label(), ip.next_header, rest) {
+        let label = if labels { ip.flow_label() } else { 0 };
+        let flow = match (label, ip.next_header, rest) {
             (0, IpProtocol::TCP | IpProtocol::UDP, [a, b, c, d, ..]) => {
                 u64::from(ip.next_header.0) << 32 | u64::from(u32::from_be_bytes([*a, *b, *c, *d]))
             }

@@ -17,9 +17,10 @@ mod woven;
 
 use std::net::Ipv6Addr;
 
+pub(crate) use announce::ALL_ROUTERS;
 pub use announce::{
-    Report, RouterAdvertisement, announcement_frame, membership_frame, probe_frame,
-    router_advertisement_frame,
+    Membership, RouterAdvertisement, announcement_frame, membership_frames, membership_frames_1, probe_frame,
+    router_advertisement_frame, router_solicitation_frame,
 };
 pub use solicitation::solicitation_frame;
 

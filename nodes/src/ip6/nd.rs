@@ -20,6 +20,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
 use weft_engine::buffer::Packet;
 use weft_engine::node::{NodeSpec, Reasons};
 use weft_engine::{InterfaceIndex, NodeId};
@@ -35,7 +36,7 @@ use crate::headers::{
     NeighborMessage, multicast_mac, walk_ip6,
 };
 use crate::interface::Entry;
-use crate::neighbor::{Evidence, NeighborNotice};
+use crate::neighbor::{Evidence, GroupQuery, NeighborNotice, PrefixSays, RouterSays};
 
 weft_engine::drops! {
     /// Why messages end here.
@@ -52,7 +53,7 @@ weft_engine::drops! {
         Invalid = "bad_message", Error;
         /// option without a length, or beyond the end of the message
         Option = "bad_option", Error;
-        /// taken note of: an advertisement, or a question for routers or groups
+        /// taken note of: an advertisement of a station or a router, or a question for routers or groups
         Noted = "noted", Info;
         /// advertisement that does not say the MAC address
         NoLinkAddress = "no_link_address", Info;
@@ -101,13 +102,19 @@ impl Discovers for Ip6 {
         let headers = node.extension_headers;
         match discovery_type(packet, headers) {
             Some(Icmp6Type::ROUTER_SOLICITATION) => {
-                check_router_solicitation(packet, headers)?;
-                node.tell(NeighborNotice::RouterAsked { interface: rx }, false);
+                let (from, mac) = check_router_solicitation(packet, headers)?;
+                let mac = mac.or_else(|| source_mac(packet)).filter(|_| !from.is_unspecified());
+                let from = mac.map(|mac| (from, mac));
+                node.tell(NeighborNotice::RouterAsked { interface: rx, from }, false);
+                return node.to_host(interface, Reason::Noted);
+            }
+            Some(Icmp6Type::ROUTER_ADVERTISEMENT) => {
+                router_advertisement(node, packet, rx)?;
                 return node.to_host(interface, Reason::Noted);
             }
             Some(Icmp6Type::MEMBERSHIP_QUERY) => {
-                check_membership_query(packet, headers)?;
-                node.tell(NeighborNotice::GroupsAsked { interface: rx }, false);
+                let query = membership_query(packet, headers)?;
+                node.tell(NeighborNotice::GroupsAsked { interface: rx, query }, false);
                 return node.to_host(interface, Reason::Noted);
             }
             _ => {}
@@ -134,13 +141,19 @@ pub(super) fn discovery_type(packet: &Packet<'_>, headers: usize) -> Option<Icmp
     let (ip, rest) = packet.split::<Ipv6Header>()?;
     let chain = walk_ip6(ip.next_header, rest, headers).ok()?;
     let kind = rest.get(chain.length).copied().map(Icmp6Type)?;
-    let handled = matches!(
-        kind,
+    let handled = match kind {
         Icmp6Type::NEIGHBOR_SOLICITATION
-            | Icmp6Type::NEIGHBOR_ADVERTISEMENT
-            | Icmp6Type::ROUTER_SOLICITATION
-            | Icmp6Type::MEMBERSHIP_QUERY
-    );
+        | Icmp6Type::NEIGHBOR_ADVERTISEMENT
+        | Icmp6Type::ROUTER_SOLICITATION
+        | Icmp6Type::MEMBERSHIP_QUERY => true,
+        // What does not come from a router of the link (RFC 4861 section 6.1.2) is not one to hear of.
+        Icmp6Type::ROUTER_ADVERTISEMENT => {
+            ip.hop_limit == HOP_LIMIT
+                && ip.source().is_unicast_link_local()
+                && rest.len() >= chain.length + ROUTER_FIXED
+        }
+        _ => false,
+    };
     (chain.protocol == IpProtocol::ICMPV6 && chain.fragment.is_none() && handled).then_some(kind)
 }
 
@@ -179,10 +192,13 @@ fn solicitation(
         return answer(node, packet, interface, message, flags, Event::Advertised);
     }
     let (table, target) = (interface.ip6.table, message.fixed.target());
-    let proxy = interface.proxy_nd
-        && !sender.is_unspecified()
-        && !Ip6::is_link_scoped(target)
-        && node.routes.lead_elsewhere(table, target, rx);
+    // One station by itself, or all that are reached by other interfaces.
+    let configured = || {
+        interface.ip6.on_link(target).is_some()
+            && node.interfaces.proxied(table, target).is_some_and(|link| link != rx)
+    };
+    let elsewhere = || interface.proxy_nd && node.routes.lead_elsewhere(table, target, rx);
+    let proxy = !sender.is_unspecified() && !Ip6::is_link_scoped(target) && (configured() || elsewhere());
     match proxy {
         // On behalf of another station, which may be on the link after all (RFC 4861 section 7.2.8).
         true => answer(node, packet, interface, message, 0, Event::ProxyAdvertised),
@@ -215,6 +231,41 @@ fn heard_advertisement(
     let notice = NeighborNotice::Learned { interface: rx, address, mac, evidence };
     node.tell(notice, flags & NeighborMessage::SOLICITED != 0);
     node.to_host(interface, Reason::Noted)
+}
+
+/// Says what another router says: the router first, then each of its prefixes.
+fn router_advertisement(
+    node: &mut Input<'_>,
+    packet: &Packet<'_>,
+    interface: InterfaceIndex,
+) -> Result<(), Reason> {
+    let headers = node.extension_headers;
+    let (ip, bytes) = check(packet, headers, ROUTER_FIXED)?;
+    let router = ip.source();
+    let &[_, code, _, _, hop_limit, flags, ..] = bytes else { return Err(Reason::Truncated) };
+    if code != 0 {
+        return Err(Reason::Code);
+    }
+    let mut prefixes = 0_usize;
+    for option in options(&bytes[ROUTER_FIXED..]) {
+        prefixes += usize::from(prefix_of(option?).is_some());
+    }
+    let prefixes = prefixes.min(MOST_PREFIXES);
+    let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let says = RouterSays {
+        hop_limit,
+        flags,
+        lifetime: u16::from_be_bytes([bytes[6], bytes[7]]),
+        reachable: number(8),
+        retransmission: number(12),
+        prefixes: prefixes as u8,
+    };
+    node.tell(NeighborNotice::RouterHeard { interface, router, says }, false);
+    let said = options(&bytes[ROUTER_FIXED..]).filter_map(|option| prefix_of(option.ok()?));
+    for says in said.take(prefixes) {
+        node.tell(NeighborNotice::PrefixHeard { interface, router, says }, false);
+    }
+    Ok(())
 }
 
 /// Whether an address is that of a station on the link: by itself, by a subnet, or by a route.
@@ -302,23 +353,54 @@ fn check<'a>(packet: &'a Packet<'_>, headers: usize, least: usize) -> Result<(Ip
     Ok((*ip, bytes))
 }
 
-/// The MAC address in the option of a kind, if there is one.
-fn link_address(mut options: &[u8], wanted: u8) -> Result<Option<MacAddr>, Reason> {
+/// The options of a message, up to the first that is none: its length is 0, or it ends after the message.
+fn options(mut bytes: &[u8]) -> impl Iterator<Item = Result<&[u8], Reason>> {
+    std::iter::from_fn(move || {
+        let &units = match bytes {
+            [] => return None,
+            [_] => &0,
+            [_, units, ..] => units,
+        };
+        let length = usize::from(units) * 8;
+        let Some((option, rest)) = bytes.split_at_checked(length).filter(|_| length > 0) else {
+            bytes = &[];
+            return Some(Err(Reason::Option));
+        };
+        bytes = rest;
+        Some(Ok(option))
+    })
+}
+
+/// The MAC address in the first option of a kind, if there is one.
+fn link_address(bytes: &[u8], wanted: u8) -> Result<Option<MacAddr>, Reason> {
     let mut found = None;
-    while let [kind, units, ..] = *options {
-        let option = options.get(..usize::from(units) * 8).filter(|option| !option.is_empty());
-        let option = option.ok_or(Reason::Option)?;
-        if kind == wanted
+    for option in options(bytes) {
+        let option = option?;
+        if option[0] == wanted
             && let Ok((option, _)) = LinkAddressOption::ref_from_prefix(option)
         {
             found = found.or(Some(option.mac));
         }
-        options = &options[option.len()..];
     }
-    match options.is_empty() {
-        true => Ok(found),
-        false => Err(Reason::Option),
-    }
+    Ok(found)
+}
+
+/// Bytes of a router advertisement before its options.
+const ROUTER_FIXED: usize = 16;
+/// Most prefixes of one that are told.
+const MOST_PREFIXES: usize = 32;
+
+/// What an option says of a prefix, if it is about one (RFC 4861 section 4.6.2).
+fn prefix_of(option: &[u8]) -> Option<PrefixSays> {
+    let [3, 4, length, flags, rest @ ..] = option else { return None };
+    let (times, address) = (rest.first_chunk::<8>()?, rest.last_chunk::<16>()?);
+    let [a, b, c, d, e, f, g, h] = *times;
+    Some(PrefixSays {
+        prefix: Ipv6Net::new(Ipv6Addr::from_octets(*address), *length).ok()?.trunc(),
+        flags: *flags,
+        valid: u32::from_be_bytes([a, b, c, d]),
+        preferred: u32::from_be_bytes([e, f, g, h]),
+    })
 }
 
 /// Everything that RFC 4861 section 7.1 asks of a message about a neighbour, one question after the other.
@@ -350,7 +432,11 @@ fn parse(packet: &Packet<'_>, headers: usize) -> Result<Message, Reason> {
 }
 
 /// What RFC 4861 section 6.1.1 asks of a host's question for routers.
-fn check_router_solicitation(packet: &Packet<'_>, headers: usize) -> Result<(), Reason> {
+/// Who asks, with its MAC address if that is said.
+fn check_router_solicitation(
+    packet: &Packet<'_>,
+    headers: usize,
+) -> Result<(Ipv6Addr, Option<MacAddr>), Reason> {
     let (ip, bytes) = check(packet, headers, Icmp6Header::LENGTH)?;
     if ip.hop_limit != HOP_LIMIT {
         return Err(Reason::HopLimit);
@@ -361,21 +447,34 @@ fn check_router_solicitation(packet: &Packet<'_>, headers: usize) -> Result<(), 
     let from = link_address(&bytes[Icmp6Header::LENGTH..], LinkAddressOption::SOURCE)?;
     match ip.source().is_unspecified() && from.is_some() {
         true => Err(Reason::Invalid),
-        false => Ok(()),
+        false => Ok((ip.source(), from)),
     }
 }
 
-/// What RFC 3810 section 5.1.14 asks of a question for groups. That of MLD version 1 is answered in the same way.
-fn check_membership_query(packet: &Packet<'_>, headers: usize) -> Result<(), Reason> {
-    const LENGTH: usize = 24;
-    let (ip, _) = check(packet, headers, LENGTH)?;
+/// A question for groups (RFC 3810 section 5.1): that of version 1 has 24 bytes, that of version 2 at least 28, and no other is one
+/// (section 8.1).
+fn membership_query(packet: &Packet<'_>, headers: usize) -> Result<GroupQuery, Reason> {
+    const VERSION_1: usize = 24;
+    let (ip, bytes) = check(packet, headers, VERSION_1)?;
     if ip.hop_limit != 1 {
         return Err(Reason::HopLimit);
     }
-    match ip.source().is_unicast_link_local() {
-        true => Ok(()),
-        false => Err(Reason::Invalid),
+    let version1 = bytes.len() == VERSION_1;
+    let (Some(code), Some(group)) = (bytes.get(4..6), bytes[8..].first_chunk::<16>()) else {
+        return Err(Reason::Truncated);
+    };
+    let group = Ipv6Addr::from_octets(*group);
+    let is_sound = ip.source().is_unicast_link_local() && (version1 || bytes.len() >= 28);
+    if !is_sound || !(group.is_unspecified() || group.is_multicast()) {
+        return Err(Reason::Invalid);
     }
+    // Section 5.1.3: from the highest bit on it is a number with an exponent.
+    let code = u32::from(u16::from_be_bytes([code[0], code[1]]));
+    let within = match version1 || code < 1 << 15 {
+        true => code,
+        false => (code & 0xfff | 0x1000) << ((code >> 12 & 7) + 3),
+    };
+    Ok(GroupQuery { group, version1, within })
 }
 
 fn is_solicited_node(address: Ipv6Addr) -> bool {

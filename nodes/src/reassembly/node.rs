@@ -18,6 +18,7 @@ use weft_fib::{Ip4, Ip6};
 use super::{Added, BUFFERS, Key, Piece, Reason, Reassembly};
 use crate::forward::Forwarded;
 use crate::setup::{self, Setup, built_in};
+use crate::tables::HeaderLimit;
 
 weft_engine::events! {
     /// What became of fragments that are not dropped.
@@ -60,13 +61,13 @@ pub(crate) trait Fragmented: Forwarded {
 built_in!(define::<Ip4>, define::<Ip6>);
 
 fn define<F: Fragmented>(setup: &mut Setup<'_>) -> setup::Added {
-    let (clock, extension_headers) = (setup.engine.clock, setup.tables.settings.extension_headers);
+    let (clock, extension_headers) = (setup.engine.clock, setup.tables.extension_headers.clone());
     Ok(NodeDef::new(Reassemble::<F>::SPEC, move |w| {
         let [local, icmp_error] = w.first_edges();
         Box::new(Reassemble::<F> {
             reassembly: Reassembly::new(clock.clocks(F::PATIENCE)),
             packets: Vec::with_capacity(BUFFERS + FRAME_SIZE),
-            extension_headers,
+            extension_headers: extension_headers.clone(),
             local,
             icmp_error,
             reasons: w.reasons(),
@@ -80,7 +81,7 @@ pub(crate) struct Reassemble<F: Fragmented> {
     reassembly: Reassembly<F::Addr>,
     /// Memory for the packets that leave; here so that it is allocated once.
     packets: Vec<BufferIndex>,
-    extension_headers: usize,
+    extension_headers: HeaderLimit,
     local: NodeId,
     icmp_error: NodeId,
     reasons: ReasonBase<Reason>,
@@ -112,7 +113,7 @@ impl<F: Fragmented> Reassemble<F> {
 
     fn take(&mut self, cx: &mut Context<'_>, frame: &Frame) {
         let (now, reasons, events, counters) = (cx.now, self.reasons, self.events, cx.counters);
-        let (headers, icmp_error) = (self.extension_headers, self.icmp_error);
+        let (headers, icmp_error) = (self.extension_headers.get(), self.icmp_error);
         let (reassembly, whole) = (&mut self.reassembly, &mut self.packets);
         cx.each_or_keep(frame, |buffers, index| {
             let added = match F::read(&mut buffers.packet(index), index, headers) {

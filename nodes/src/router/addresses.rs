@@ -4,10 +4,11 @@
 //! What follows is told by functions that change nothing ([`Router::address_comes`], [`Router::address_goes`]), so that a
 //! change of an address can be part of a larger one, which is made whole or not at all.
 
+use std::net::Ipv6Addr;
 use std::ops::Bound;
 
 use weft_engine::{Engine, InterfaceIndex};
-use weft_fib::{Action, AddressRole, Change, IpPrefix, PathTarget, Preference, RoutePath};
+use weft_fib::{Action, AddressRole, Change, Ip6, IpPrefix, PathTarget, Preference, RoutePath};
 
 use super::tables::connected;
 use super::{Routed, Router, RouterError, TableId};
@@ -139,6 +140,16 @@ impl Router {
         }
     }
 
+    /// The change of routes that follows if a station of another link's subnet is on this one, or no longer.
+    pub fn proxied_route(index: InterfaceIndex, station: Ipv6Addr, comes: bool) -> Change<Ip6> {
+        let target = PathTarget::Via { address: station, interface: Some(index) };
+        let action = match comes {
+            true => Action::AddPath(Preference::default(), RoutePath::new(target)),
+            false => Action::DeletePath(target),
+        };
+        connected(station.into(), action)
+    }
+
     /// Forgets the neighbours of a subnet, but for those that are in another of the interface.
     pub fn forget_subnet<F: Routed>(
         &mut self,
@@ -164,7 +175,7 @@ impl Router {
     }
 
     /// Forgets the neighbours of a family that were learned on an interface.
-    fn flush_family<F: Routed>(
+    pub(super) fn flush_family<F: Routed>(
         &mut self,
         engine: &mut Engine,
         interfaces: &Interfaces,

@@ -22,8 +22,10 @@ impl Router {
         for index in all {
             if !interfaces.is_up(index) {
                 self.forget_link(engine, interfaces, index, false);
+            } else if interfaces.get(index).is_some_and(|interface| !interface.ip6.carried) {
+                self.flush_family::<Ip6>(engine, interfaces, index);
             }
-            self.set_interface(engine, index, interfaces.state(index))?;
+            self.set_interface(engine, interfaces, index)?;
             self.complete(engine, interfaces);
             self.publish_link(engine, interfaces, index);
             self.tell_link(engine, interfaces, index);
@@ -59,7 +61,7 @@ impl Router {
         self.forget_link(engine, interfaces, index, true);
         self.encapsulations.remove(&index);
         self.presence.forget(index);
-        let forgotten = self.set_interface(engine, index, LinkState::Up);
+        let forgotten = self.set_states(engine, index, LinkState::Up, LinkState::Up);
         debug_assert!(forgotten.is_ok(), "no path leads there any more: {:?}", forgotten.err());
     }
 
@@ -111,15 +113,29 @@ impl Router {
         self.prepare(engine, &tables, &BTreeSet::from([index])).map_err(|mut errors| errors.swap_remove(0).1)
     }
 
+    /// To routes of a family whose packets the link does not carry it is down.
     fn set_interface(
         &mut self,
         engine: &mut Engine,
+        interfaces: &Interfaces,
         index: InterfaceIndex,
-        state: LinkState,
+    ) -> Result<(), RoutesError> {
+        let state = interfaces.state(index);
+        let state_of = |carried| if carried { state } else { LinkState::Down };
+        let carried = interfaces.get(index).map_or((true, true), |it| (it.ip4.carried, it.ip6.carried));
+        self.set_states(engine, index, state_of(carried.0), state_of(carried.1))
+    }
+
+    fn set_states(
+        &mut self,
+        engine: &mut Engine,
+        index: InterfaceIndex,
+        state4: LinkState,
+        state6: LinkState,
     ) -> Result<(), RoutesError> {
         let Router { ip4, ip6, objects, .. } = self;
-        set_state(ip4, objects, engine, index, state).map_err(RouterError::from)?;
-        set_state(ip6, objects, engine, index, state).map_err(RouterError::from)?;
+        set_state(ip4, objects, engine, index, state4).map_err(RouterError::from)?;
+        set_state(ip6, objects, engine, index, state6).map_err(RouterError::from)?;
         Ok(())
     }
 
@@ -133,7 +149,7 @@ impl Router {
     ) {
         for &index in over {
             if interfaces.get(index).is_some()
-                && let Err(error) = self.set_interface(engine, index, interfaces.state(index))
+                && let Err(error) = self.set_interface(engine, interfaces, index)
             {
                 tracing::error!("routes over interface {} are not up to date: {error}", index.0);
             }

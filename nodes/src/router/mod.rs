@@ -41,6 +41,7 @@ use crate::neighbor::{NeighborSettings, Neighbors};
 pub use error::{RouterError, RoutesError};
 pub use family::Routed;
 use presence::Presence;
+pub use presence::{Advertising, RouterNews, RouterSearch};
 pub use tables::{KindError, PendingChanges, Table, Tables, Users};
 
 /// What an operator can set.

@@ -51,8 +51,16 @@ impl Router {
                     self.act(engine, interfaces, action);
                 }
             }
-            NeighborNotice::RouterAsked { interface } => self.router_asked(engine, interfaces, interface),
-            NeighborNotice::GroupsAsked { interface } => self.groups_asked(interface),
+            NeighborNotice::RouterAsked { interface, from } => {
+                self.router_asked(engine, interfaces, interface, from);
+            }
+            NeighborNotice::GroupsAsked { interface, query } => self.groups_asked(interface, query),
+            NeighborNotice::RouterHeard { interface, router, says } => {
+                self.presence.router_heard(interface, router, says);
+            }
+            NeighborNotice::PrefixHeard { interface, router, says } => {
+                self.presence.prefix_heard(interface, router, says);
+            }
             NeighborNotice::Conflict { interface, address, mac } => {
                 if self.presence.is_new_duplicate(interface, address, mac) {
                     let name = interfaces.get(interface).map_or("?", |interface| interface.name.as_str());

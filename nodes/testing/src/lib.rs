@@ -35,7 +35,7 @@ use weft_engine::wait::Waker;
 use weft_engine::{Engine, EngineConfig, InterfaceIndex, NodeId, ReasonId, ThreadIndex, Worker};
 use weft_nodes::fib::Ip6;
 use weft_nodes::fib::{AdjacencyId, NextHop};
-use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
+use weft_nodes::graph::{FlowLabels, HeaderLimit, Nodes, Settings, Tables, add_nodes};
 use weft_nodes::headers::build::{Packet, ethernet};
 use weft_nodes::headers::{EtherType, MacAddr, link_local};
 use weft_nodes::interface::{Interface, Interfaces, Kind};
@@ -181,6 +181,8 @@ impl Bed {
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes,
+            extension_headers: HeaderLimit::default(),
+            flow_labels: FlowLabels::default(),
             settings,
             main: main.clone(),
         };

@@ -18,8 +18,8 @@ use weft_nodes::headers::{EtherType, build};
 use weft_nodes::hold::{Event, HeldPackets, Hold, Reason};
 use weft_nodes::interface::{Owner, TableIndex, Tags};
 use weft_nodes::ip6::solicitation_frame;
-use weft_nodes::neighbor::{Evidence, NeighborNotice, NoticeSender};
-use weft_nodes::router::RouterError;
+use weft_nodes::neighbor::{Evidence, GroupQuery, NeighborNotice, NoticeSender, PrefixSays, RouterSays};
+use weft_nodes::router::{RouterError, RouterNews, RouterSearch};
 
 use super::{Bed, MAIN, OURS, THEIRS};
 
@@ -420,7 +420,7 @@ fn hosts_that_look_for_a_router_hear_of_it_where_that_is_on() {
         said(bed)
     };
     tell(&mut bed);
-    let asked = NeighborNotice::RouterAsked { interface: p0 };
+    let asked = NeighborNotice::RouterAsked { interface: p0, from: None };
     bed.router.notice(&mut bed.engine, &bed.interfaces, asked);
     assert_eq!(said(&mut bed), [0u8; 0], "off");
     bed.interfaces.change(&mut bed.engine, p0, |port| port.router_advertisement.on = true).unwrap();
@@ -439,14 +439,234 @@ fn hosts_that_look_for_a_router_hear_of_it_where_that_is_on() {
     );
 }
 
+/// Asks for a group, or with zeros for all, and what is said about half a second later: ICMPv6 type and groups.
+fn groups_asked(bed: &mut Bed, interface: InterfaceIndex, group: &str, version1: bool) -> Vec<(u8, Vec<u8>)> {
+    let query = GroupQuery { group: ip(group), version1, within: 10_000 };
+    let asked = NeighborNotice::GroupsAsked { interface, query };
+    bed.router.notice(&mut bed.engine, &bed.interfaces, asked);
+    bed.engine.clock.turn(Duration::from_millis(510));
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    let reports = bed.settle().into_iter();
+    // Behind Ethernet, IPv6 and the router alert.
+    reports.map(|frame| (frame[62], frame[62 + 8..].to_vec())).collect()
+}
+
+/// What a record says of a group.
+fn record(kind: u8, group: &str) -> Vec<u8> {
+    [&[kind, 0, 0, 0][..], &ip(group).octets()].concat()
+}
+
 #[test]
 fn who_asks_for_groups_is_answered_soon() {
     let mut bed = Bed::new();
     let p0 = bed.port6("p0", "2001:db8::1/64");
     bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
-    bed.settle();
-    bed.router.notice(&mut bed.engine, &bed.interfaces, NeighborNotice::GroupsAsked { interface: p0 });
-    bed.engine.clock.turn(Duration::from_millis(510));
+    bed.engine.clock.turn(Duration::from_secs(2));
     bed.router.tick(&mut bed.engine, &bed.interfaces);
-    assert_eq!(said(&mut bed), [GROUPS]);
+    bed.settle();
+    // All routers; the one of all routers of the subnet, the address, and the link-local one that follows from 02:00:..:01.
+    let all = ["ff02::2", "ff02::1:ff00:0", "ff02::1:ff00:1"];
+    let records = all.map(|group| record(2, group)).concat();
+    assert_eq!(groups_asked(&mut bed, p0, "::", false), [(GROUPS, records.clone())]);
+    assert_eq!(groups_asked(&mut bed, p0, all[2], false), [(GROUPS, record(2, all[2]))]);
+    assert_eq!(groups_asked(&mut bed, p0, "ff02::1:ff00:99", false), [], "nobody here listens to it");
+    // Where version 1 is asked, it is spoken (RFC 3810 section 8.2.1): a report for each group, to the group.
+    let each = all.map(|group| (GROUPS_1, ip(group).octets().to_vec()));
+    assert_eq!(groups_asked(&mut bed, p0, "::", true), each);
+    assert_eq!(
+        groups_asked(&mut bed, p0, all[2], false),
+        [each[2].clone()],
+        "until it is not asked any more"
+    );
+    bed.address6(p0, "2001:db8::77/64").unwrap();
+    bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
+    assert_eq!(said(&mut bed), [GROUPS_1, PROBE, HERE]);
+    bed.forget6(p0, "2001:db8::77/64").unwrap();
+    bed.router.own_addresses_changed(&mut bed.engine, &bed.interfaces, p0, false);
+    assert_eq!(said(&mut bed), [GROUPS_DONE_1]);
+    bed.engine.clock.turn(Duration::from_secs(261));
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    bed.settle();
+    assert_eq!(groups_asked(&mut bed, p0, "::", false), [(GROUPS, records)]);
+}
+
+const GROUPS_1: u8 = 131;
+const GROUPS_DONE_1: u8 = 132;
+
+#[test]
+fn a_group_that_is_not_listened_to_any_more_is_said_to_end() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    let p1 = bed.port6("p1", "2001:db8:1::1/64");
+    let tell = |bed: &mut Bed| {
+        bed.router.tell_all_links(&mut bed.engine, &bed.interfaces);
+        bed.settle()
+            .into_iter()
+            .filter(|frame| frame[62] == GROUPS)
+            .map(|frame| frame[70..].to_vec())
+            .collect::<Vec<_>>()
+    };
+    tell(&mut bed);
+    bed.engine.clock.turn(Duration::from_millis(1010));
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    bed.settle();
+    bed.address6(p0, "2001:db8::77/64").unwrap();
+    assert_eq!(tell(&mut bed), [record(4, "ff02::1:ff00:77")]);
+    // It was not said twice yet, and is not so any more.
+    bed.forget6(p0, "2001:db8::77/64").unwrap();
+    assert_eq!(tell(&mut bed), [record(3, "ff02::1:ff00:77")]);
+    bed.engine.clock.turn(Duration::from_millis(1010));
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    let again = bed.settle();
+    assert!(again.iter().any(|frame| frame[70..] == record(3, "ff02::1:ff00:77")), "twice");
+    // A station of another link is listened for where its subnet is.
+    let station = ip("2001:db8::88");
+    bed.interfaces
+        .change(&mut bed.engine, p1, |port| {
+            port.proxied.insert(station);
+        })
+        .unwrap();
+    assert_eq!(tell(&mut bed), [record(4, "ff02::1:ff00:88")]);
+    // Who borrows addresses listens to where they are asked for.
+    let p2 = bed.port("p2", "10.0.9.1/24");
+    bed.interfaces
+        .change(&mut bed.engine, p2, |port| (port.unnumbered, port.ip6.always) = (Some(p1), true))
+        .unwrap();
+    let own = [record(4, "ff02::2"), record(4, "ff02::1:ff00:0"), record(4, "ff02::1:ff00:1")].concat();
+    assert_eq!(tell(&mut bed), [own]);
+}
+
+#[test]
+fn without_1280_bytes_ipv6_is_off_and_comes_back_with_them() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    bed.route6("2001:db8:9::/48", PathTarget::Via { address: ip("2001:db8::7"), interface: Some(p0) })
+        .unwrap();
+    bed.learn6(p0, "2001:db8::7");
+    bed.router.tell_link(&mut bed.engine, &bed.interfaces, p0);
+    bed.settle();
+    let on = |bed: &Bed| {
+        let interface = bed.interfaces.get(p0).unwrap();
+        let routed = bed.forward6("2001:db8:9::1").as_adjacency().is_some();
+        let ours = bed.forward6("2001:db8::1") == Forward::LOCAL;
+        [interface.ip6.is_enabled(), interface.ip6.link_local.is_some(), routed, ours]
+    };
+    assert_eq!(on(&bed), [true; 4]);
+    let becomes = |bed: &mut Bed, mtu| {
+        bed.interfaces.change(&mut bed.engine, p0, |port| port.mtu = mtu).unwrap();
+        bed.router.interface_changed(&mut bed.engine, &bed.interfaces, p0).unwrap();
+        said(bed)
+    };
+    assert_eq!(becomes(&mut bed, 1279), [0u8; 0]);
+    assert_eq!((on(&bed), bed.router.neighbors().len()), ([false; 4], 0));
+    assert_eq!(bed.interfaces.get(p0).unwrap().ip6.addresses.len(), 1, "it is configured all the same");
+    assert_eq!(bed.forward("10.0.0.1"), Some(Forward::LOCAL), "IPv4 goes on");
+    assert_eq!(becomes(&mut bed, 1280), [GROUPS, PROBE, HERE, PROBE, HERE], "as if it came up");
+    bed.learn6(p0, "2001:db8::7");
+    assert_eq!(on(&bed), [true; 4]);
+}
+
+#[test]
+fn who_asks_for_a_router_may_be_answered_alone() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    let advertise = |settings: &mut weft_nodes::interface::RouterAdvertisements| {
+        (settings.on, settings.unicast) = (true, true);
+    };
+    bed.interfaces.change(&mut bed.engine, p0, |port| advertise(&mut port.router_advertisement)).unwrap();
+    bed.router.tell_link(&mut bed.engine, &bed.interfaces, p0);
+    bed.settle();
+    let ask = |bed: &mut Bed, from| {
+        let asked = NeighborNotice::RouterAsked { interface: p0, from };
+        bed.router.notice(&mut bed.engine, &bed.interfaces, asked);
+        bed.settle().into_iter().map(|frame| frame[..6].to_vec()).collect::<Vec<_>>()
+    };
+    let host = Some((ip("fe80::7"), THEIRS));
+    assert_eq!(ask(&mut bed, host), [THEIRS.0.to_vec()]);
+    assert_eq!(ask(&mut bed, None), [[0u8; 0]; 0], "it has no address: all hear it, in a while");
+    for _ in 1..64 {
+        assert_eq!(ask(&mut bed, host).len(), 1);
+    }
+    assert_eq!(ask(&mut bed, host), [[0u8; 0]; 0], "64 of them in three seconds, then all hear it");
+    let done = bed.router.advertising(p0).unwrap();
+    assert_eq!((done.sent, done.asked, done.alone_refused), (65, 66, 1));
+    bed.engine.clock.turn(Duration::from_secs(3));
+    assert_eq!(ask(&mut bed, host), [THEIRS.0.to_vec()]);
+}
+
+#[test]
+fn hosts_hear_soon_that_an_advertisement_says_something_else() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    let tell = |bed: &mut Bed, change: fn(&mut weft_nodes::interface::RouterAdvertisements)| {
+        bed.interfaces.change(&mut bed.engine, p0, |port| change(&mut port.router_advertisement)).unwrap();
+        bed.router.tell_link(&mut bed.engine, &bed.interfaces, p0);
+        said(bed).into_iter().filter(|kind| *kind == ROUTER).count()
+    };
+    assert_eq!(tell(&mut bed, |settings| settings.on = true), 1);
+    bed.engine.clock.turn(Duration::from_secs(4));
+    assert_eq!(tell(&mut bed, |_| {}), 0);
+    assert_eq!(tell(&mut bed, |settings| settings.other = true), 1);
+    assert_eq!(tell(&mut bed, |settings| settings.managed = true), 0, "three seconds later");
+    bed.engine.clock.turn(Duration::from_millis(3010));
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    assert!(said(&mut bed).contains(&ROUTER));
+}
+
+#[test]
+fn routers_are_searched_until_one_is_heard_and_said_to_who_wants_to_know() {
+    let mut bed = Bed::new();
+    let p0 = bed.port6("p0", "2001:db8::1/64");
+    bed.router.tell_link(&mut bed.engine, &bed.interfaces, p0);
+    bed.engine.clock.turn(Duration::from_secs(2));
+    bed.router.tick(&mut bed.engine, &bed.interfaces);
+    bed.settle();
+    let asks = |bed: &mut Bed, passes: u64| {
+        bed.engine.clock.turn(Duration::from_millis(passes));
+        bed.router.tick(&mut bed.engine, &bed.interfaces);
+        said(bed).into_iter().filter(|kind| *kind == 133).count()
+    };
+    let how = RouterSearch {
+        first: Duration::from_secs(1),
+        longest: Some(Duration::from_secs(2)),
+        count: Some(4),
+        within: None,
+    };
+    bed.router.search_routers(&mut bed.engine, &bed.interfaces, p0, Some(how));
+    assert_eq!(said(&mut bed), [133]);
+    // After 1 s, 2 s and 2 s, a tenth more or less.
+    assert_eq!(
+        [890, 220, 1690, 420, 1690, 420, 9000].map(|passes| asks(&mut bed, passes)),
+        [0, 1, 0, 1, 0, 1, 0]
+    );
+    assert_eq!(bed.router.next_deadline(), None, "four times");
+    bed.router.search_routers(
+        &mut bed.engine,
+        &bed.interfaces,
+        p0,
+        Some(RouterSearch { count: None, ..how }),
+    );
+    assert_eq!(said(&mut bed), [133]);
+    let router = ip("fe80::99");
+    let says =
+        RouterSays { hop_limit: 64, flags: 0, lifetime: 9, reachable: 0, retransmission: 0, prefixes: 1 };
+    let heard = NeighborNotice::RouterHeard { interface: p0, router, says };
+    let prefix = PrefixSays { prefix: net("2001:db8:7::/64"), flags: 0xc0, valid: 9, preferred: 8 };
+    let of = |router| NeighborNotice::PrefixHeard { interface: p0, router, says: prefix };
+    let hear = |bed: &mut Bed, notices: &[NeighborNotice]| {
+        notices.iter().for_each(|it| bed.router.notice(&mut bed.engine, &bed.interfaces, *it));
+        bed.router.take_router_news()
+    };
+    assert_eq!(hear(&mut bed, &[heard, of(router)]), [], "nobody wants to know");
+    assert_eq!(asks(&mut bed, 9000), 0, "it was heard");
+    bed.router.watch_routers(true);
+    assert_eq!(hear(&mut bed, &[of(router), heard]), [], "a prefix is to come yet");
+    let news = RouterNews { interface: p0, router, says, prefixes: vec![prefix] };
+    assert_eq!(hear(&mut bed, &[of(ip("fe80::98")), of(router)]), [news]);
+    let none = RouterSays { prefixes: 0, ..says };
+    let heard = NeighborNotice::RouterHeard { interface: p0, router, says: none };
+    assert_eq!(
+        hear(&mut bed, &[heard, of(router)]),
+        [RouterNews { interface: p0, router, says: none, prefixes: vec![] }]
+    );
 }

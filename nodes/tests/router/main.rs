@@ -16,7 +16,7 @@ use weft_engine::wait::Waker;
 use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_nodes::arp::request_frame;
 use weft_nodes::fib::Ip6;
-use weft_nodes::graph::{Nodes, Settings, Tables, add_nodes};
+use weft_nodes::graph::{FlowLabels, HeaderLimit, Nodes, Settings, Tables, add_nodes};
 use weft_nodes::headers::{MacAddr, build};
 use weft_nodes::interface::{Interface, Interfaces, Kind, Tags};
 use weft_nodes::ip4::{
@@ -72,6 +72,8 @@ impl Bed {
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 65, 65).unwrap(),
+            extension_headers: HeaderLimit::default(),
+            flow_labels: FlowLabels::default(),
             settings: Settings::default(),
             main: Waker::new().unwrap(),
         };

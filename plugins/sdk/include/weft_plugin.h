@@ -120,8 +120,11 @@ struct weft_vector;
 // `weft_event.kind`: an interface is deleted; another one will have its index, and perhaps its name.
 #define WEFT_EVENT_INTERFACE_REMOVED 3
 
-// `weft_event.kind`: a forwarding table is deleted; another one will have its index.
+// `weft_event.kind`: an IPv4 forwarding table is deleted; another one will have its index.
 #define WEFT_EVENT_TABLE_REMOVED 4
+
+// `weft_event.kind`: an IPv6 forwarding table is deleted. Each family has its own indices.
+#define WEFT_EVENT_TABLE6_REMOVED 5
 
 // `weft_event.changes`: up or down, by the operator or by its link, or by those of the port below.
 #define WEFT_CHANGED_STATE 1
@@ -132,10 +135,10 @@ struct weft_vector;
 // `weft_event.changes`: the MAC address.
 #define WEFT_CHANGED_MAC 4
 
-// `weft_event.changes`: its addresses, or those that it borrows.
+// `weft_event.changes`: its addresses of any family, or those that it borrows.
 #define WEFT_CHANGED_ADDRESSES 8
 
-// `weft_event.changes`: the forwarding table of packets that arrive there.
+// `weft_event.changes`: the forwarding table of packets of some family that arrive there.
 #define WEFT_CHANGED_TABLE 16
 
 // `weft_event.changes`: anything else.

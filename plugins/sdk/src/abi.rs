@@ -102,8 +102,10 @@ pub const EVENT_INTERFACE_CHANGED: u32 = 1;
 pub const EVENT_INTERFACE_REMOVING: u32 = 2;
 /// `Event::kind`: an interface is deleted; another one will have its index, and perhaps its name.
 pub const EVENT_INTERFACE_REMOVED: u32 = 3;
-/// `Event::kind`: a forwarding table is deleted; another one will have its index.
+/// `Event::kind`: an IPv4 forwarding table is deleted; another one will have its index.
 pub const EVENT_TABLE_REMOVED: u32 = 4;
+/// `Event::kind`: an IPv6 forwarding table is deleted. Each family has its own indices.
+pub const EVENT_TABLE6_REMOVED: u32 = 5;
 
 /// `Event::changes`: up or down, by the operator or by its link, or by those of the port below.
 pub const CHANGED_STATE: u32 = 1;
@@ -111,9 +113,9 @@ pub const CHANGED_STATE: u32 = 1;
 pub const CHANGED_MTU: u32 = 2;
 /// `Event::changes`: the MAC address.
 pub const CHANGED_MAC: u32 = 4;
-/// `Event::changes`: its addresses, or those that it borrows.
+/// `Event::changes`: its addresses of any family, or those that it borrows.
 pub const CHANGED_ADDRESSES: u32 = 8;
-/// `Event::changes`: the forwarding table of packets that arrive there.
+/// `Event::changes`: the forwarding table of packets of some family that arrive there.
 pub const CHANGED_TABLE: u32 = 16;
 /// `Event::changes`: anything else.
 pub const CHANGED_SETTINGS: u32 = 32;

@@ -16,8 +16,10 @@ pub enum Event {
     InterfaceRemoving(InterfaceIndex),
     /// An interface is deleted. Its features are off, and rule sets that were attached there alone are gone.
     InterfaceRemoved(InterfaceIndex),
-    /// A forwarding table is deleted: that of [`crate::Packet::set_table`] and [`crate::Route::table`].
+    /// An IPv4 forwarding table is deleted: that of [`crate::Packet::set_table`] and [`crate::Route::table`].
     TableRemoved(u32),
+    /// An IPv6 forwarding table is deleted, likewise ([`crate::Route::table`]). Each family has its own indices.
+    Table6Removed(u32),
 }
 
 /// Which properties of an interface have changed.
@@ -31,9 +33,9 @@ impl Changes {
     pub const MTU: Changes = Changes(abi::CHANGED_MTU);
     /// Its MAC address.
     pub const MAC: Changes = Changes(abi::CHANGED_MAC);
-    /// Its addresses, or those that it borrows.
+    /// Its addresses of any family, or those that it borrows.
     pub const ADDRESSES: Changes = Changes(abi::CHANGED_ADDRESSES);
-    /// The forwarding table of packets that arrive there.
+    /// The forwarding table of packets of some family that arrive there.
     pub const TABLE: Changes = Changes(abi::CHANGED_TABLE);
     /// Anything else.
     pub const SETTINGS: Changes = Changes(abi::CHANGED_SETTINGS);
@@ -54,6 +56,7 @@ impl From<Event> for abi::Event {
             Event::InterfaceRemoving(interface) => (abi::EVENT_INTERFACE_REMOVING, interface.0, 0),
             Event::InterfaceRemoved(interface) => (abi::EVENT_INTERFACE_REMOVED, interface.0, 0),
             Event::TableRemoved(table) => (abi::EVENT_TABLE_REMOVED, table, 0),
+            Event::Table6Removed(table) => (abi::EVENT_TABLE6_REMOVED, table, 0),
         };
         abi::Event { size: size_of::<abi::Event>() as u32, kind, object, changes }
     }
@@ -69,6 +72,7 @@ impl Event {
             abi::EVENT_INTERFACE_REMOVING => Event::InterfaceRemoving(interface),
             abi::EVENT_INTERFACE_REMOVED => Event::InterfaceRemoved(interface),
             abi::EVENT_TABLE_REMOVED => Event::TableRemoved(event.object),
+            abi::EVENT_TABLE6_REMOVED => Event::Table6Removed(event.object),
             _ => return None,
         })
     }
@@ -87,6 +91,7 @@ mod tests {
             Event::InterfaceRemoving(interface),
             Event::InterfaceRemoved(interface),
             Event::TableRemoved(3),
+            Event::Table6Removed(4),
         ] {
             assert_eq!(Event::read(&event.into()), Some(event));
         }

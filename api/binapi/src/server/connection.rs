@@ -22,15 +22,10 @@ use super::{Clients, Options};
 
 /// Bytes that are asked for at once.
 const READ: usize = 16 << 10;
-/// Bytes that are asked for when a client is waited for: a message that is longer comes in pieces.
-const ONE: usize = 4 << 10;
 /// Bytes for its message that every client may have, however much the others take.
 const SMALL: usize = 4 * READ;
 /// Pause between two looks at what an answer waits for.
 const WAITING: Duration = Duration::from_millis(2);
-/// How long a client that asks one thing after the other is waited for without sleep after an answer: for it and for us, to be
-/// woken takes longer than the answer.
-const SOON: Duration = Duration::from_micros(40);
 /// How long a client that has finished may take to read its last answers.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -60,27 +55,6 @@ enum End {
     Incoming(usize),
     #[error("{0}")]
     Io(#[from] io::Error),
-}
-
-/// Whether it is worth while to look for the next message at once: if the last look found one, or the client was quick since.
-#[derive(Default)]
-struct Haste {
-    vain: bool,
-}
-
-impl Haste {
-    fn waits(&self) -> bool {
-        !self.vain
-    }
-
-    fn was(&mut self, found: bool) {
-        self.vain = !found;
-    }
-
-    /// A message came after so long a sleep, which is longer than the client has taken.
-    fn woken_after(&mut self, slept: Duration) {
-        self.vain &= slept > 2 * SOON;
-    }
 }
 
 /// Takes a client off the list, whatever ends its task.
@@ -117,9 +91,7 @@ impl<H: Host> Connection<H> {
         let mut share = self.clients.share();
         let mut batch = None;
         let mut turn = Instant::now();
-        let mut haste = Haste::default();
         loop {
-            let mut handled = 0;
             loop {
                 let message = match frames.take() {
                     Ok(Some(message)) => message,
@@ -130,7 +102,6 @@ impl<H: Host> Connection<H> {
                     }
                 };
                 self.handle(message, &mut batch).await;
-                handled += 1;
                 if self.session.leaving.get() {
                     return End::Left;
                 }
@@ -140,17 +111,6 @@ impl<H: Host> Connection<H> {
                     turn = Instant::now();
                 }
             }
-            if handled > 0 {
-                self.session.outbox.send_now(&self.stream);
-            }
-            if handled == 1 && !frames.is_halfway() && haste.waits() {
-                let came = self.look(&mut frames);
-                haste.was(came);
-                if came {
-                    continue;
-                }
-            }
-            let waits = Instant::now();
             let more = match frames.is_halfway() {
                 true => match timeout(self.options.halfway, self.stream.readable()).await {
                     Ok(more) => more,
@@ -175,26 +135,6 @@ impl<H: Host> Connection<H> {
                 Err(error) => return error.into(),
             }
             turn = Instant::now();
-            haste.woken_after(turn.duration_since(waits));
-        }
-    }
-
-    /// Looks for the next message for a moment; says whether there is something.
-    fn look(&self, frames: &mut Frames) -> bool {
-        let begin = Instant::now();
-        let mut bytes = [0; ONE];
-        loop {
-            match weft_sockets::read_now(&self.stream, &mut bytes) {
-                Ok(count @ 1..) => {
-                    frames.buffer().extend_from_slice(&bytes[..count]);
-                    return true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && begin.elapsed() < SOON => {
-                    std::hint::spin_loop();
-                }
-                // The usual way meets it again.
-                Ok(0) | Err(_) => return false,
-            }
         }
     }
 
@@ -367,23 +307,5 @@ impl<H: Host> Connection<H> {
         if let Some(Role::Request { reply, .. } | Role::Stream { reply, .. }) = role {
             self.session.refuse(reply, envelope.context, retval);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_who_is_quick_is_waited_for() {
-        let mut haste = Haste::default();
-        assert!(haste.waits(), "nobody knows yet");
-        haste.was(true);
-        assert!(haste.waits());
-        haste.was(false);
-        haste.woken_after(Duration::from_millis(1));
-        assert!(!haste.waits(), "a client that thinks costs one look");
-        haste.woken_after(SOON);
-        assert!(haste.waits(), "it was quick, and the sleep was longer than it");
     }
 }

@@ -91,19 +91,6 @@ impl Outbox {
         }
     }
 
-    /// Sends what the client takes now. What it does not is left to [`Outbox::send_all`], and so is an error.
-    pub fn send_now(&self, stream: &UnixStream) {
-        let queue = self.queue.borrow();
-        if queue.bytes.len() == queue.sent {
-            return;
-        }
-        let written = stream.try_write(&queue.bytes[queue.sent..]);
-        drop(queue);
-        if let Ok(written) = written {
-            self.forget(written);
-        }
-    }
-
     fn forget(&self, written: usize) {
         let mut queue = self.queue.borrow_mut();
         queue.sent += written;

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Steps that are tried, one after the other: each is judged as if those before it had been made. What it comes to is in a [`Draft`].
 
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use weft_engine::feature::{FeatureError, FeatureView};
 use weft_engine::{InterfaceIndex, NodeId};
 use weft_nodes::fib::Change;
 use weft_nodes::headers::MacAddr;
-use weft_nodes::interface::{Interface, InterfaceError, IpPrefix, Kind, Owner, TableIndex, by_family};
+use weft_nodes::interface::{
+    AddressFamily, AdvertisedPrefix, Interface, InterfaceError, Ip6, IpPrefix, Kind, Owner, TableIndex,
+    by_family,
+};
 use weft_nodes::neighbor::{NeighborError, NeighborState};
 use weft_nodes::router::{Router, RouterError};
 
@@ -201,6 +205,11 @@ impl Planner<'_> {
                 };
                 self.neighbor_comes(*index, *address, NeighborEntry::Static(mac))?;
             }
+            Object::Proxied(index, address) => self.proxied_comes(*index, *address)?,
+            Object::Prefix(index, prefix) => {
+                let &Value::Prefix(says) = value else { return Ok(()) };
+                self.prefix_comes(*index, *prefix, says)?;
+            }
             Object::Interface(index) => drop(self.interface(*index)?),
             Object::Table(version, id) => {
                 if !self.draft.tables.contains_key(&(*version, *id)) {
@@ -255,6 +264,18 @@ impl Planner<'_> {
                 self.interface(*interface)?;
                 self.feature_is_free(arc, feature)?;
             }
+            Object::Proxied(index, address) => {
+                if !self.interface(*index)?.proxied.contains(address) {
+                    let interface = self.control.interface_name(*index);
+                    return Err(StepError::NotProxied { interface, address: *address });
+                }
+            }
+            Object::Prefix(index, prefix) => {
+                if !self.interface(*index)?.router_advertisement.prefixes.contains_key(prefix) {
+                    let interface = self.control.interface_name(*index);
+                    return Err(StepError::NoSuchPrefix { interface, prefix: *prefix });
+                }
+            }
             Object::Table(version, id) => drop(self.control.table_index((*version, *id))?),
             Object::Interface(index) => drop(self.interface(*index)?),
             Object::Rule(..) | Object::RuleSet(_) | Object::Attachment(..) => {
@@ -285,6 +306,13 @@ impl Planner<'_> {
                 };
                 self.put_neighbor((*index, *address), fate);
             }
+            Object::Proxied(index, address) if last => self.proxied_goes(*index, *address)?,
+            Object::Prefix(index, prefix) => match value {
+                Value::Prefix(says) if !last => self.prefix_comes(*index, *prefix, says)?,
+                _ => self.advertises(*index, |prefixes| {
+                    prefixes.remove(prefix);
+                })?,
+            },
             Object::Feature { interface, arc, feature } if last => {
                 self.draft.features.insert((*interface, arc.clone(), feature.clone()), false);
             }
@@ -303,7 +331,11 @@ impl Planner<'_> {
             Object::BridgeDomain(_) | Object::Switched(_) | Object::Station(..) => {
                 self.l2_lets_go(object, value, last)?;
             }
-            Object::Address(..) | Object::Feature { .. } | Object::Table(..) | Object::Interface(_) => {}
+            Object::Address(..)
+            | Object::Proxied(..)
+            | Object::Feature { .. }
+            | Object::Table(..)
+            | Object::Interface(_) => {}
         }
         Ok(())
     }
@@ -375,6 +407,92 @@ impl Planner<'_> {
             self.control.claims.remove(&Object::Neighbor(index, neighbor));
             self.put_neighbor((index, neighbor), None);
         }
+        Ok(())
+    }
+
+    /// A station is on this link, and its address is of the subnet of others.
+    fn proxied_comes(&mut self, index: InterfaceIndex, address: Ipv6Addr) -> Result<(), StepError> {
+        let interface = self.interface(index)?;
+        if interface.proxied.contains(&address) {
+            return Ok(());
+        }
+        let table = interface.ip6.table;
+        if Ip6::is_link_scoped(address) {
+            return Err(RouterError::<Ip6>::NotANeighbor(address).into());
+        }
+        Router::check_neighbor::<Ip6>(&self.control.interfaces, index, address)?;
+        let others = self.control.interfaces.iter().filter(|(_, other)| other.ip6.table == table);
+        if let Some((_, other)) = others.into_iter().find(|(_, other)| other.proxied.contains(&address)) {
+            return Err(StepError::Proxied { interface: other.name.clone(), address });
+        }
+        self.follows(table, vec![Router::proxied_route(index, address, true)]);
+        self.proxied_changes(index, |proxied| {
+            proxied.insert(address);
+        })
+    }
+
+    fn proxied_goes(&mut self, index: InterfaceIndex, address: Ipv6Addr) -> Result<(), StepError> {
+        let table = self.interface(index)?.ip6.table;
+        self.follows(table, vec![Router::proxied_route(index, address, false)]);
+        self.proxied_changes(index, |proxied| {
+            proxied.remove(&address);
+        })
+    }
+
+    /// All links are told: the groups that are listened to there are others.
+    fn proxied_changes(
+        &mut self,
+        index: InterfaceIndex,
+        change: impl FnOnce(&mut BTreeSet<Ipv6Addr>),
+    ) -> Result<(), StepError> {
+        let mut trial = self.trial();
+        trial.change(index, |interface| change(&mut interface.proxied))?;
+        trial.after(|control| {
+            control.router.tell_all_links(&mut control.engine, &control.interfaces);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    fn prefix_comes(
+        &mut self,
+        index: InterfaceIndex,
+        prefix: Ipv6Net,
+        says: AdvertisedPrefix,
+    ) -> Result<(), StepError> {
+        /// As many fit a router advertisement beside all else.
+        const MOST: usize = 24;
+        let known = &self.interface(index)?.router_advertisement.prefixes;
+        let why = if prefix != prefix.trunc() {
+            Some("bits behind its length are set")
+        } else if prefix.addr().is_multicast() || Ip6::is_link_scoped(prefix.addr()) {
+            Some("expected one of unicast addresses that are not of their link only")
+        } else if says.preferred > says.valid {
+            Some("its addresses cannot be preferred for longer than they are good")
+        } else if known.len() >= MOST && !known.contains_key(&prefix) {
+            Some("24 prefixes of the interface are all that fit an advertisement")
+        } else {
+            None
+        };
+        match why {
+            Some(why) => Err(StepError::Prefix { prefix, why }),
+            None => self.advertises(index, |prefixes| {
+                prefixes.insert(prefix, says);
+            }),
+        }
+    }
+
+    fn advertises(
+        &mut self,
+        index: InterfaceIndex,
+        change: impl FnOnce(&mut BTreeMap<Ipv6Net, AdvertisedPrefix>),
+    ) -> Result<(), StepError> {
+        let mut trial = self.trial();
+        trial.change(index, |interface| change(&mut interface.router_advertisement.prefixes))?;
+        trial.after(move |control| {
+            control.router.tell_link(&mut control.engine, &control.interfaces, index);
+            Ok(())
+        });
         Ok(())
     }
 

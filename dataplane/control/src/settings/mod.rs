@@ -11,6 +11,7 @@ mod forwarding;
 mod gratuitous_arp;
 mod icmp_rates;
 mod ip6;
+mod ip6_headers;
 mod mac;
 mod min_hop_limit;
 mod min_ttl;
@@ -38,10 +39,11 @@ pub use admin_state::ADMIN_STATE;
 pub(crate) use declared::Declared;
 pub use declared::{Declaration, DeclarationError, DeclaredChange, DeclaredValues};
 pub use flow_tracking::{FLOW_TRACKING, flow_tracking};
-pub use forwarding::FORWARDING;
+pub use forwarding::{FORWARDING, IP6_FORWARDING};
 pub use gratuitous_arp::{GRATUITOUS_ARP, gratuitous_arp};
 pub use icmp_rates::{ICMP_OTHERS, ICMP_TIME_EXCEEDED, ICMP_TOO_BIG, ICMP_UNREACHABLE};
 pub use ip6::{IP6, IP6_LINK_LOCAL};
+pub use ip6_headers::{EXTENSION_HEADERS, FLOW_LABEL};
 pub use mac::MAC;
 pub use mss::MSS;
 pub use mtu::MTU;
@@ -49,7 +51,10 @@ pub use multipath::{MULTIPATH, multipath};
 pub use neighbors::{NEIGHBOR_AGE, NEIGHBOR_LIMIT, NEIGHBOR_UNRESOLVED};
 pub use proxy_arp::PROXY_ARP;
 pub use proxy_nd::PROXY_ND;
-pub use router_advertisement::{RA_INTERVAL, RA_LIFETIME, ROUTER_ADVERTISEMENT};
+pub use router_advertisement::{
+    RA_DNS, RA_DOMAINS, RA_INITIAL_COUNT, RA_INITIAL_INTERVAL, RA_INTERVAL, RA_LIFETIME, RA_LINK_ADDRESS,
+    RA_MANAGED, RA_MIN_INTERVAL, RA_OTHER, RA_UNICAST, ROUTER_ADVERTISEMENT,
+};
 pub(crate) use setting::ScopeOf;
 pub use setting::{Scope, Setting, Words};
 pub use source_check::{SOURCE_CHECK, source_check};

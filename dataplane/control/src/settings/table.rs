@@ -3,6 +3,7 @@
 
 use weft_engine::InterfaceIndex;
 use weft_nodes::fib::{Ip4, Ip6, IpPrefix};
+use weft_nodes::interface::IpVersion;
 use weft_nodes::router::{RouterError, TableId};
 
 use super::{ScopeOf, Setting, Words, listed};
@@ -51,7 +52,8 @@ fn plan<F: Configured>(trial: &mut Trial<'_>, index: InterfaceIndex, value: &Val
     let table = trial.control().router.table_index::<F>(id as TableId)?;
     let interface = trial.interface(index)?;
     // Of a link-local address nothing is in a table.
-    if F::of(interface).addresses.iter().any(|own| !F::is_link_scoped(own.addr())) {
+    let proxies = F::VERSION == IpVersion::V6 && !interface.proxied.is_empty();
+    if proxies || F::of(interface).addresses.iter().any(|own| !F::is_link_scoped(own.addr())) {
         return Err(RouterError::<F>::HasAddresses(interface.name.clone()).into());
     }
     trial.change(index, |interface| F::of_mut(interface).table = table)

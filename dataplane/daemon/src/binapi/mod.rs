@@ -57,6 +57,7 @@ pub struct Api {
     pub clients: Clients,
     announced: events::Announced,
     watchers: ip_neighbor::Watchers,
+    router_listeners: ip6_nd::RouterListeners,
 }
 
 /// All messages that are served.
@@ -123,6 +124,7 @@ impl Api {
             clients: server.clients(),
             announced: events::Announced::default(),
             watchers: ip_neighbor::Watchers::default(),
+            router_listeners: ip6_nd::RouterListeners::default(),
         }
     }
 }
@@ -161,6 +163,8 @@ impl Dataplane {
             api.announced.announce(&api.clients);
             api.watchers.announce(control.take_neighbor_news(), &api.clients);
             control.watch_neighbors(!api.watchers.is_empty());
+            api.router_listeners.announce(control.take_router_news(), &api.clients);
+            control.watch_routers(!api.router_listeners.is_empty());
         }
     }
 

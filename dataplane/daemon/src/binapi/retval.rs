@@ -45,6 +45,7 @@ pub fn of(error: &StepError) -> Retval {
         StepError::Value(..)
         | StepError::Mtu { .. }
         | StepError::MacNotUnicast
+        | StepError::Prefix { .. }
         | StepError::NotNumbered(..) => Retval::INVALID_VALUE,
         StepError::MacOfSub(_) => Retval::INVALID_SW_IF_INDEX,
         StepError::Unnumbered(..) => Retval::UNSUPPORTED,
@@ -54,8 +55,12 @@ pub fn of(error: &StepError) -> Retval {
         }
         StepError::HasAddresses(_) => Retval::ADDRESS_FOUND_FOR_INTERFACE,
         StepError::OtherLength { .. } => Retval::ADDRESS_LENGTH_MISMATCH,
-        StepError::NoSuchNeighbor { .. } | StepError::NoSuchSetting(_) => Retval::NO_SUCH_ENTRY,
-        StepError::StaticNeighbor { .. } => Retval::ENTRY_ALREADY_EXISTS,
+        StepError::NoSuchNeighbor { .. }
+        | StepError::NoSuchPrefix { .. }
+        | StepError::NotProxied { .. }
+        | StepError::NoSuchSetting(_) => Retval::NO_SUCH_ENTRY,
+        StepError::StaticNeighbor { .. } | StepError::Proxied { .. } => Retval::ENTRY_ALREADY_EXISTS,
+        StepError::NoStableSecret => Retval::FEATURE_DISABLED,
         StepError::TableGone(..) => Retval::NO_SUCH_FIB,
     }
 }

@@ -78,7 +78,8 @@ fn values(dataplane: &Dataplane, grammar: &Grammar) -> Vec<Candidate> {
         Grammar::Choice(words) => words.to_vec(),
         Grammar::Number { none, .. } => none.iter().copied().collect(),
         Grammar::Interface { .. } => return interface_names(dataplane),
-        Grammar::LinkLocal { none } => vec![none],
+        Grammar::LinkLocal { none, stable } => vec![none, stable],
+        Grammar::Addresses { none, .. } | Grammar::Domains { none, .. } => vec![none],
         Grammar::Text { .. } | Grammar::Mac => Vec::new(),
     };
     words.into_iter().map(|word| Candidate::new(word, "")).collect()
@@ -124,7 +125,8 @@ fn beside(words: Words, args: &mut Args<'_>) -> Option<&'static Setting> {
     .map(|(setting, _)| setting)
 }
 
-fn read(
+/// Takes a value.
+pub(super) fn read(
     dataplane: &Dataplane,
     changes: &ChangeSet,
     args: &mut Args<'_>,
@@ -143,8 +145,14 @@ fn read(
         }),
         Grammar::Text { what, .. } => args.word(what).map(|text| Value::Text(text.to_owned())),
         Grammar::Mac => args.parse("MAC address").map(Value::Mac),
-        Grammar::Interface { none } | Grammar::LinkLocal { none } if args.keyword(none) => Ok(Value::None),
+        Grammar::Interface { none } | Grammar::LinkLocal { none, .. } if args.keyword(none) => {
+            Ok(Value::None)
+        }
+        Grammar::LinkLocal { stable, .. } if args.keyword(stable) => Ok(Value::Stable),
         Grammar::LinkLocal { .. } => args.parse("link-local address").map(Value::Ip6),
+        Grammar::Addresses { .. } | Grammar::Domains { .. } => {
+            args.parse_with("list", |word| grammar.parse(word, |_| None))
+        }
         Grammar::Interface { .. } => super::interface(args, dataplane, changes).map(Value::Interface),
     }
 }

@@ -380,7 +380,8 @@ fn commands_of_ipv6_are_those_of_ipv4() {
             .contains("loop0 is admin down\n  Link-local address(es):\n    fe80::7\n")
     );
     let error = bed.refusal("set interface ip6 link-local loop0 2001:db8::1");
-    let expected = "ip6-link-local: expected an address of fe80::/10, or eui-64, found \"2001:db8::1\"";
+    let expected =
+        "ip6-link-local: expected an address of fe80::/10, stable or eui-64, found \"2001:db8::1\"";
     assert_eq!(error.message, expected);
     bed.text("disable ip6 interface loop0");
     assert_eq!(bed.text("show ip6 interface"), "");
@@ -706,6 +707,100 @@ fn counted_routes_are_part_of_one_change_up_to_a_limit() {
 }
 
 #[test]
+fn what_hosts_are_told_is_said_with_the_words_of_vpp() {
+    let mut bed = bed();
+    for command in [
+        "create loopback interface",
+        "enable ip6 interface loop0",
+        "ip6 nd loop0 no ra-suppress ra-managed-config-flag ra-lifetime 900 ra-interval 30 20 ra-initial 2 5",
+        "ip6 nd loop0 ra-other-config-flag prefix 2001:db8:7::/64 20 10 no-autoconfig off-link",
+        "ip6 nd loop0 prefix 2001:db8:8::/64 infinite",
+        "set interface ip6 ra-dns loop0 2001:db8::53,fe80::53",
+        "set interface ip6 ra-domains loop0 Corp.example,example",
+    ] {
+        bed.text(command);
+    }
+    let told = bed.json("show ip6 interface loop0")["interfaces"][0]["router_advertisements"].clone();
+    let expected = serde_json::json!({
+        "interval": 30, "lifetime": 900, "managed": true, "other": true, "sent": 0, "asked": 0,
+        "resolvers": ["2001:db8::53", "fe80::53"], "domains": ["corp.example", "example"],
+        "prefixes": [
+            {"prefix": "2001:db8:7::/64", "advertised": true, "on_link": false, "autonomous": false,
+             "valid": 20, "preferred": 10},
+            {"prefix": "2001:db8:8::/64", "advertised": true, "on_link": true, "autonomous": true,
+             "valid": 4_294_967_295_u32, "preferred": 4_294_967_295_u32},
+        ],
+    });
+    assert_eq!(told, expected);
+    let text = bed.text("show ip6 interface loop0");
+    for line in [
+        "  router advertisements at most 30 s apart, lifetime 900 s, managed, other; sent: 0, asked for: 0\n",
+        "    resolver fe80::53\n    domain corp.example\n    domain example\n",
+        "    prefix 2001:db8:7::/64: valid 20 s, preferred 10 s, off link, no autoconfiguration\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    bed.text("ip6 nd loop0 no prefix 2001:db8:8::/64 no ra-managed-config-flag no ra-lifetime ra-suppress");
+    let settings = bed.json("show settings loop0")["settings"].clone();
+    let of = |name: &str| {
+        let all = settings.as_array().expect("a list");
+        all.iter().find(|view| view["setting"] == name).expect("it is one")["value"].clone()
+    };
+    let now =
+        ["router-advertisement", "ra-managed", "ra-lifetime", "ra-min-interval", "ra-initial-count"].map(of);
+    assert_eq!(now, ["disable", "disable", "1800", "20", "2"]);
+    for (command, why) in [
+        ("ip6 nd loop0 prefix 2001:db8:7::1/64", "bits behind its length are set: 2001:db8:7::/64 has none"),
+        ("ip6 nd loop0 prefix 2001:db8:7::/64 10 20", "preferred for longer than they are good"),
+        ("ip6 nd loop0 prefix fe80::/64", "not of their link only"),
+        ("ip6 nd loop0 no prefix 2001:db8:9::/64", "nothing is said of 2001:db8:9::/64 on loop0"),
+        ("set interface ip6 ra-domains loop0 a..b", "domain names with commas between"),
+        ("set interface ip6 ra-dns loop0 10.0.0.1", "IPv6 addresses of hosts with commas between"),
+        ("ip6 nd loop0 ra-lifetime 9001", "no number from 0 to 9000"),
+    ] {
+        let error = bed.refusal(command);
+        assert!(error.message.contains(why), "{command}: {error}");
+    }
+    let error = bed.refusal("ip6 nd loop0 prefix 2001:db8:7::/64 banana");
+    assert!(error.message.contains("banana"), "{error}");
+
+    // A station that is answered for elsewhere.
+    bed.text("create loopback interface");
+    bed.text("set interface ip address loop0 2001:db8::1/64");
+    bed.text("enable ip6 interface loop1");
+    bed.text("set ip6 nd proxy loop1 2001:db8::99");
+    assert!(bed.text("show ip6 interface loop1").contains("  answered for elsewhere: 2001:db8::99\n"));
+    let error = bed.refusal("set ip6 nd proxy loop0 2001:db8::99");
+    assert_eq!(error.message, "2001:db8::99 is answered for as a station on loop1 already");
+    bed.text("ip6 table add 7");
+    let error = bed.refusal("set interface ip6 table loop1 7");
+    assert!(error.message.contains("delete them before it changes its table"), "{error}");
+    bed.text("set ip6 nd proxy loop1 del 2001:db8::99");
+    bed.text("set interface ip6 table loop1 7");
+}
+
+#[test]
+fn a_stable_address_is_made_from_a_secret() {
+    let mut bed = bed();
+    bed.text("create loopback interface");
+    bed.text("enable ip6 interface loop0");
+    bed.dataplane.set_stable_secret(None);
+    let error = bed.refusal("set interface ip6 link-local loop0 stable");
+    assert!(error.message.contains("/etc/machine-id"), "{error}");
+    bed.dataplane.set_stable_secret(weft_control::StableSecret::new(b"0123456789abcdef"));
+    let own = |bed: &mut Bed| bed.json("show ip6 interface loop0")["interfaces"][0]["link_local"].clone();
+    let from_mac = own(&mut bed);
+    bed.text("set interface ip6 link-local loop0 stable");
+    let stable = own(&mut bed);
+    assert_ne!(stable, from_mac);
+    bed.text("set interface mac address loop0 02:00:00:00:00:99");
+    assert_eq!(own(&mut bed), stable, "another MAC address, the same address");
+    assert!(bed.text("show settings loop0").contains("stable"));
+    bed.text("set interface ip6 link-local loop0 eui-64");
+    assert_eq!(own(&mut bed), "fe80::ff:fe00:99");
+}
+
+#[test]
 fn every_setting_is_set_by_its_commands_and_shown() {
     let mut bed = bed();
     let before = ["create loopback interface", "create packet-generator interface pg0"];
@@ -731,6 +826,8 @@ fn every_setting_is_set_by_its_commands_and_shown() {
             Grammar::Text { .. } => "uplink".to_owned(),
             Grammar::Mac => "02:00:00:00:00:77".to_owned(),
             Grammar::LinkLocal { .. } => "fe80::7".to_owned(),
+            Grammar::Addresses { .. } => "2001:db8::53,fe80::53".to_owned(),
+            Grammar::Domains { .. } => "corp.example,example".to_owned(),
             Grammar::Interface { .. } => "loop0".to_owned(),
         };
         let words = setting.commands[0].pattern.replace("<interface>", "pg0").replace("<value>", &value);

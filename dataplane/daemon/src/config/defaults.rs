@@ -35,6 +35,7 @@ impl Default for Unix {
             startup_config: None,
             log: None,
             pidfile: None,
+            stable_secret: None,
             gid: None,
         }
     }

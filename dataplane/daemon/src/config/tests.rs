@@ -295,7 +295,7 @@ startup.conf:2:3: error: unknown word \"nodeamon\" in unix (did you mean \"nodae
     |   ^^^^^^^^
     = expected nodaemon, nosyslog, interactive, runtime-dir, weftctl-listen, cli-listen, cli-prompt, \
 cli-line-mode, cli-no-banner, nobanner, cli-no-pager, cli-pager-buffer-limit, cli-history-limit, startup-config, exec, log, \
-pidfile or gid
+pidfile, stable-secret or gid
 startup.conf:3:14: error: expected path or HOST:PORT, found \"localhost:cli\": a port is a number from 0 to 65535
   3 |   cli-listen localhost:cli
     |              ^^^^^^^^^^^^^

@@ -30,6 +30,8 @@ pub struct Unix {
     /// Where messages and CLI commands are appended, beside the standard error.
     pub log: Option<PathBuf>,
     pub pidfile: Option<PathBuf>,
+    /// What stable link-local addresses are made from; by default it is what the machine is known by.
+    pub stable_secret: Option<PathBuf>,
     /// Who may use the sockets, beside root.
     pub gid: Option<Gid>,
 }
@@ -92,6 +94,7 @@ pub(super) const KEYS: &[Key<Unix>] = &[
     key("exec", |unix, words| set_some(&mut unix.startup_config, words.path())),
     key("log", |unix, words| set_some(&mut unix.log, words.path())),
     key("pidfile", |unix, words| set_some(&mut unix.pidfile, words.path())),
+    key("stable-secret", |unix, words| set_some(&mut unix.stable_secret, words.path())),
     key("gid", |unix, words| set_some(&mut unix.gid, words.value("group", group))),
     ignored("poll-sleep-usec", 1, "workers sleep when idle; see cpu { idle }"),
     ignored("nocolor", 0, "Weft prints no colors"),

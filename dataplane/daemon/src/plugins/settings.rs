@@ -138,6 +138,10 @@ fn value(value: &Value) -> PluginValue {
         Value::None
         | Value::Interface(_)
         | Value::Ip6(_)
+        | Value::Stable
+        | Value::Addresses(_)
+        | Value::Domains(_)
+        | Value::Prefix(_)
         | Value::Exempt(_)
         | Value::Rule(_)
         | Value::Domain(_)

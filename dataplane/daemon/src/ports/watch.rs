@@ -159,12 +159,15 @@ impl Dataplane {
             tracing::info!("{}: {} has the MTU again that was asked of Weft", interface.name, link.name);
         } else if let Some(mtu) = followed_mtu(interface.mtu, link.mtu, limit, asked) {
             tracing::info!("{}: {} has MTU {} in the kernel", interface.name, link.name, link.mtu);
-            if interface.ip6.is_enabled() && mtu < Ip6::MIN_MTU.into() {
-                tracing::warn!(
-                    "{}: IPv6 needs an MTU of at least {}: longer packets of it than {mtu} bytes are not sent",
-                    interface.name,
-                    Ip6::MIN_MTU
-                );
+            if interface.ip6.is_wanted() {
+                let (name, least) = (&interface.name, Ip6::MIN_MTU);
+                match (interface.ip6.carried, mtu >= least.into()) {
+                    (true, false) => tracing::warn!(
+                        "{name}: IPv6 needs an MTU of at least {least}: it is off here until the kernel has more than {mtu}"
+                    ),
+                    (false, true) => tracing::info!("{name}: IPv6 is on again, with an MTU of {mtu}"),
+                    _ => {}
+                }
             }
             changes.set(&settings::MTU, index, Value::Number(mtu.into()));
         }

@@ -244,6 +244,11 @@ impl Bindings {
             let name = &wanted.name;
             tracing::warn!("vplaned: {name} forwards nothing: net.ipv4.conf.{name}.forwarding is 0");
         }
+        let forwards = dataplane.interfaces().get(index).is_none_or(|now| now.forwarding6);
+        if forwards && wanted.ip6.forwarding == Some(false) {
+            let name = &wanted.name;
+            tracing::warn!("vplaned: {name} forwards no IPv6: net.ipv6.conf.{name}.forwarding is 0");
+        }
         let table = wanted.vrf.and_then(|vrf| self.vrfs.get(&vrf).copied()).unwrap_or(0);
         let check = wanted.ip4.rp_filter.map(|filter| match filter {
             RpFilter::Off => SourceCheck::Off,
@@ -257,6 +262,8 @@ impl Bindings {
             (&settings::IP6_TABLE, Some(Value::Number(table.into()))),
             (&settings::PROXY_ARP, wanted.ip4.proxy.map(Value::Switch)),
             (&settings::FORWARDING, wanted.ip4.forwarding.map(Value::Switch)),
+            (&settings::PROXY_ND, wanted.ip6.proxy.map(Value::Switch)),
+            (&settings::IP6_FORWARDING, wanted.ip6.forwarding.map(Value::Switch)),
             (&settings::SOURCE_CHECK, check.map(settings::source_check)),
             (&settings::MTU, Some(Value::Number(wanted.mtu.into()))),
             (&settings::MAC, mac),

@@ -204,7 +204,7 @@ fn interface(dataplane: &Dataplane, index: InterfaceIndex, entry: &Interface) ->
         ip_proxy_arp: entry.proxy_arp.into(),
         ip_mc_forwarding: 0,
         ip_rp_filter: rp_filter,
-        ip6_forwarding: entry.ip6.is_enabled().into(),
+        ip6_forwarding: (entry.forwarding && entry.forwarding6).into(),
         ip6_mc_forwarding: 0,
         dp_id: vplaned.map_or(0, |vplaned| vplaned.status.dataplane.0),
         ether: MacAddr(entry.mac.0),

@@ -26,7 +26,8 @@ const HEADERS: u16 = 40;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     pub sessions: SessionSettings,
-    neighbors: Neighbors,
+    /// Of IPv4 and of IPv6: there is one table for both.
+    neighbors: [Neighbors; 2],
     /// By interface; `None`: all that have no setting of their own.
     gratuitous: BTreeMap<(Option<String>, GarpOperation), GarpAction>,
     icmp: BTreeMap<IcmpError, u32>,
@@ -42,21 +43,21 @@ struct Neighbors {
 
 impl Wanted {
     pub fn set_neighbors(&mut self, setting: &NeighborSetting) -> Result<(), CommandError> {
-        let unsupported = |what: &str| Err(CommandError::Unsupported(what.to_owned()));
-        match (setting.protocol, &setting.interface) {
-            (NeighborProtocol::Nd6, _) => return unsupported("neighbours of IPv6"),
-            (NeighborProtocol::Arp, Some(interface)) => {
-                return unsupported(&format!("a neighbour table of {interface} alone"));
-            }
-            (NeighborProtocol::Arp, None) => {}
+        if let Some(interface) = &setting.interface {
+            let what = format!("a neighbour table of {interface} alone");
+            return Err(CommandError::Unsupported(what));
         }
+        let neighbors = match setting.protocol {
+            NeighborProtocol::Arp => &mut self.neighbors[0],
+            NeighborProtocol::Nd6 => &mut self.neighbors[1],
+        };
         if setting.value == Some(0) {
             return Err(CommandError::Refused("a neighbour table with 0: expected 1 or more".to_owned()));
         }
         let field = match setting.parameter {
-            NeighborParameter::MaxEntries => &mut self.neighbors.limit,
-            NeighborParameter::ResolutionTokens => &mut self.neighbors.unresolved,
-            NeighborParameter::AgingTime => &mut self.neighbors.age,
+            NeighborParameter::MaxEntries => &mut neighbors.limit,
+            NeighborParameter::ResolutionTokens => &mut neighbors.unresolved,
+            NeighborParameter::AgingTime => &mut neighbors.age,
         };
         *field = setting.value;
         Ok(())
@@ -111,7 +112,13 @@ impl Wanted {
     /// What is wanted of the dataplane as a whole.
     fn global(&self) -> [(&'static Setting, Option<u64>); 7] {
         let rate = |error| self.icmp.get(&error).copied().map(u64::from);
-        let Neighbors { limit, unresolved, age } = self.neighbors;
+        // What is said of one family alone holds for both: neither has less room, or a shorter time, than was said for it.
+        let [ip4, ip6] = self.neighbors;
+        let Neighbors { limit, unresolved, age } = Neighbors {
+            limit: ip4.limit.max(ip6.limit),
+            unresolved: ip4.unresolved.max(ip6.unresolved),
+            age: ip4.age.max(ip6.age),
+        };
         [
             (&settings::NEIGHBOR_LIMIT, limit.map(u64::from)),
             (&settings::NEIGHBOR_UNRESOLVED, unresolved.map(u64::from)),
@@ -179,6 +186,21 @@ impl Dataplane {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_table_has_room_for_what_is_said_of_either_family() {
+        let mut wanted = Wanted::default();
+        let mut set = |protocol, parameter, value| {
+            let setting = NeighborSetting { protocol, interface: None, parameter, value };
+            wanted.set_neighbors(&setting).expect("it is supported");
+            wanted.global().map(|(_, value)| value)[..3].to_vec()
+        };
+        let (arp, nd6) = (NeighborProtocol::Arp, NeighborProtocol::Nd6);
+        assert_eq!(set(arp, NeighborParameter::MaxEntries, Some(100)), [Some(100), None, None]);
+        assert_eq!(set(nd6, NeighborParameter::MaxEntries, Some(200)), [Some(200), None, None]);
+        assert_eq!(set(nd6, NeighborParameter::AgingTime, Some(30)), [Some(200), None, Some(30)]);
+        assert_eq!(set(nd6, NeighborParameter::MaxEntries, None), [Some(100), None, Some(30)]);
+    }
 
     #[test]
     fn the_longest_segment_follows_the_mtu() {

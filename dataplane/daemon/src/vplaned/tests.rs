@@ -321,6 +321,25 @@ fn settings_of_netconf_say_what_an_interface_lets_in() {
     stand.change(vec![with(IpSettings::default())]);
     assert_eq!(shown(&mut stand, "show ip forwarding"), "disabled");
     assert_eq!(shown(&mut stand, "show urpf"), "strict");
+    // IPv6 has its own.
+    let six = |forwarding, proxy| {
+        let Change::Interface(port) = interface(true) else { unreachable!("it is one") };
+        let ip6 = IpSettings { forwarding: Some(forwarding), proxy: Some(proxy), ..IpSettings::default() };
+        Change::Interface(Interface { ip6, ..port })
+    };
+    let of_ip6 = |stand: &mut Stand| {
+        let all = stand.bed.json("show settings")["settings"].clone();
+        let value = |name: &str| {
+            let mut all = all.as_array().expect("a list").iter();
+            let of = |view: &&serde_json::Value| view["setting"] == name && view["interface"] != "local0";
+            all.find(of).expect("it is shown")["value"].clone()
+        };
+        ["forwarding", "ip6-forwarding", "proxy-nd"].map(value)
+    };
+    stand.change(vec![six(false, true)]);
+    assert_eq!(of_ip6(&mut stand), ["disable", "disable", "enable"]);
+    stand.change(vec![six(true, false)]);
+    assert_eq!(of_ip6(&mut stand), ["disable", "enable", "disable"]);
     let rp_filter = Some(weft_vplaned::netlink::RpFilter::Loose);
     stand.change(vec![with(IpSettings { forwarding: Some(true), rp_filter, ..IpSettings::default() })]);
     assert_eq!(shown(&mut stand, "show ip forwarding"), "enabled");

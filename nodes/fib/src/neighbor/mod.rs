@@ -5,7 +5,7 @@ mod notice;
 mod queues;
 mod table;
 
-pub use notice::{NeighborNotice, NoticeSender, Recent};
+pub use notice::{GroupQuery, NeighborNotice, NoticeSender, PrefixSays, Recent, RouterSays};
 pub use queues::{Asked, Pushed, Queues, Waiting};
 pub use table::{
     Evidence, Neighbor, NeighborAction, NeighborError, NeighborSettings, NeighborState, Neighbors, Refusals,

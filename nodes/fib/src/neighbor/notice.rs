@@ -4,9 +4,10 @@
 //! One bounded ring per node instance. Whoever tells keeps quiet about what it has told a moment ago; a ring that is
 //! full all the same loses the notice, counted, and the next packet brings it again.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use rtrb::Producer;
 use weft_engine::InterfaceIndex;
 use weft_engine::clock::{Clock, Tsc};
@@ -14,6 +15,47 @@ use weft_engine::wait::Waker;
 use weft_headers::MacAddr;
 
 use super::Evidence;
+
+/// A question for groups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupQuery {
+    /// The one that is asked for; nothing but zeros: all.
+    pub group: Ipv6Addr,
+    /// Whether it is asked as MLD version 1 has it, and is to be answered so (RFC 3810 section 8.2.1).
+    pub version1: bool,
+    /// Milliseconds in which an answer is awaited.
+    pub within: u32,
+}
+
+/// What a router advertisement says besides its options (RFC 4861 section 4.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouterSays {
+    /// Hop limit for packets of hosts; 0: as they like.
+    pub hop_limit: u8,
+    /// "M" is the highest bit, "O" the next one.
+    pub flags: u8,
+    /// Seconds for which it is a way out.
+    pub lifetime: u16,
+    /// Milliseconds for which neighbours that have answered are taken to be there; 0: not said.
+    pub reachable: u32,
+    /// Milliseconds between questions for neighbours; 0: not said.
+    pub retransmission: u32,
+    /// How many prefixes follow.
+    pub prefixes: u8,
+}
+
+/// What it says of a prefix (RFC 4861 section 4.6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PrefixSays {
+    /// The prefix.
+    pub prefix: Ipv6Net,
+    /// "L" is the highest bit, "A" the next one.
+    pub flags: u8,
+    /// Seconds for which it is good.
+    pub valid: u32,
+    /// Seconds for which addresses in it are preferred.
+    pub preferred: u32,
+}
 
 /// A piece of news.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,11 +82,33 @@ pub enum NeighborNotice {
     RouterAsked {
         /// Where.
         interface: InterfaceIndex,
+        /// Who, if it has an address already.
+        from: Option<(Ipv6Addr, MacAddr)>,
     },
     /// A router or a switch asks which groups are listened to (RFC 3810 section 5.1).
     GroupsAsked {
         /// Where.
         interface: InterfaceIndex,
+        /// What and how.
+        query: GroupQuery,
+    },
+    /// A router is there (RFC 4861 section 6.3.4). Its prefixes follow, one by one.
+    RouterHeard {
+        /// Where.
+        interface: InterfaceIndex,
+        /// Which.
+        router: Ipv6Addr,
+        /// What it says.
+        says: RouterSays,
+    },
+    /// What a router has said of one prefix.
+    PrefixHeard {
+        /// Where.
+        interface: InterfaceIndex,
+        /// Which router.
+        router: Ipv6Addr,
+        /// What it says.
+        says: PrefixSays,
     },
     /// Somebody else uses an address of ours.
     Conflict {
@@ -62,8 +126,10 @@ impl NeighborNotice {
     pub fn interface(&self) -> InterfaceIndex {
         let (NeighborNotice::Learned { interface, .. }
         | NeighborNotice::Wanted { interface, .. }
-        | NeighborNotice::RouterAsked { interface }
-        | NeighborNotice::GroupsAsked { interface }
+        | NeighborNotice::RouterAsked { interface, .. }
+        | NeighborNotice::GroupsAsked { interface, .. }
+        | NeighborNotice::RouterHeard { interface, .. }
+        | NeighborNotice::PrefixHeard { interface, .. }
         | NeighborNotice::Conflict { interface, .. }) = self;
         *interface
     }
@@ -116,8 +182,10 @@ impl Recent {
                 IpAddr::V4(address) => address.to_bits(),
                 IpAddr::V6(address) => address.to_bits() as u32,
             },
-            NeighborNotice::RouterAsked { .. } => 0,
-            NeighborNotice::GroupsAsked { .. } => 1,
+            NeighborNotice::RouterAsked { from, .. } => from.map_or(0, |(from, _)| from.to_bits() as u32),
+            NeighborNotice::GroupsAsked { query, .. } => query.group.to_bits() as u32 ^ 1,
+            NeighborNotice::RouterHeard { router, .. } => router.to_bits() as u32,
+            NeighborNotice::PrefixHeard { says, .. } => (says.prefix.addr().to_bits() >> 64) as u32,
         };
         let interface = notice.interface();
         let told = &mut self.told[(place.wrapping_add(interface.0.wrapping_mul(31)) as usize) % PLACES];

@@ -95,6 +95,7 @@ fn flows_are_spread_over_paths_and_keep_to_theirs() {
     let mut bed = bed();
     let [p0, p1] = bed.ports;
     bed.route6("2001:db8:77::/48", &[via(p0), via(p1)]);
+    let labels = bed.nodes.flow_labels.clone();
     let mut ways = |label: u32, port: u16| {
         let flow = |ip: &mut Ipv6Header| ip.version_class_flow.set(6 << 28 | label);
         let frame = p0.incoming().ipv6(p0.peer6, ip6("2001:db8:77::1")).ipv6_with(flow).udp(port, 2);
@@ -107,6 +108,12 @@ fn flows_are_spread_over_paths_and_keep_to_theirs() {
     assert_eq!(one.len(), 1, "one label");
     let by_port: BTreeSet<_> = (1..=16).map(|port| ways(0, port)).collect();
     assert_eq!(by_port.len(), 2, "no label: ports");
+    // Where labels do not count, ports do in any case.
+    labels.set(false);
+    let by_port: BTreeSet<_> = (1..=16).map(|port| ways(5, port)).collect();
+    assert_eq!(by_port.len(), 2, "labels are off: ports");
+    let by_label: BTreeSet<_> = (1..=16).map(|label| ways(label, 7)).collect();
+    assert_eq!(by_label.len(), 1, "labels are off: no labels");
 }
 
 /// RFC 4007 section 9.

@@ -2,6 +2,7 @@
 //! ip6-local and its end: pings answered, the rest for the host, if there is one.
 
 use weft_engine::buffer::HEADROOM;
+use weft_nodes::graph::HeaderLimit;
 use weft_nodes::headers::build::Packet;
 use weft_nodes::headers::{Icmp6Header, Icmp6Type, IpProtocol, MacAddr, TcpFlags, multicast_mac};
 
@@ -75,6 +76,13 @@ fn damaged_packets_end_here() {
     let endless: Vec<u8> = [60, 0, 1, 4, 0, 0, 0, 0].repeat(9);
     let endless = with(IpProtocol::DESTINATION_OPTIONS, &endless);
     bed.dies(0, &endless, "ip6-local-end-of-arc/too_many_extension_headers");
+    // The limit is a setting: what is behind one more is looked at, and behind one less is not.
+    bed.nodes.extension_headers.set(9);
+    bed.dies(0, &endless, "ip6-local-end-of-arc/bad_extension_header");
+    bed.nodes.extension_headers.set(1);
+    let two = with(IpProtocol::DESTINATION_OPTIONS, &[60, 0, 1, 4, 0, 0, 0, 0, 59, 0, 1, 4, 0, 0, 0, 0]);
+    bed.dies(0, &two, "ip6-local-end-of-arc/too_many_extension_headers");
+    bed.nodes.extension_headers.set(HeaderLimit::USUAL);
     bed.place("ip6-local", &bad[14..], HEADROOM, |_| {});
     bed.run();
     bed.counted(&[("ip6-local-end-of-arc/no_interface", 1)]);

@@ -7,7 +7,7 @@ use weft_nodes::headers::build::{Packet, ethernet};
 use weft_nodes::headers::{
     Icmp6Header, Icmp6Type, LinkAddressOption, MacAddr, NeighborMessage, multicast_mac, solicited_node,
 };
-use weft_nodes::neighbor::{Evidence, NeighborNotice};
+use weft_nodes::neighbor::{Evidence, GroupQuery, NeighborNotice, PrefixSays, RouterSays};
 use weft_testing::{Bed, Port, ip6};
 use zerocopy::IntoBytes;
 
@@ -258,18 +258,18 @@ fn questions_for_routers_and_groups_are_told_to_the_main_thread() {
         let frame = all("ff02::2").ipv6(ip6(from), ip6("ff02::2")).hop_limit(hops);
         frame.icmp6(Icmp6Header::new(Icmp6Type::ROUTER_SOLICITATION, 0, 0)).build()
     };
-    for from in ["fe80::7", "::"] {
-        bed.dies(0, &routers(from, 255), "ip6-nd-input/noted");
+    for (text, from) in [("fe80::7", Some((ip6("fe80::7"), p0.peer_mac))), ("::", None)] {
+        bed.dies(0, &routers(text, 255), "ip6-nd-input/noted");
         bed.time_passes(std::time::Duration::from_secs(1));
-        assert_eq!(bed.notices(), [NeighborNotice::RouterAsked { interface }]);
+        assert_eq!(bed.notices(), [NeighborNotice::RouterAsked { interface, from }]);
     }
     bed.dies(0, &routers("fe80::7", 254), "ip6-nd-input/bad_hop_limit");
-    // MLD, behind a router alert as it comes.
-    let query = |from: &str, hops| {
+    // MLD, behind a router alert as it comes: the group that is asked for, and what version 2 has behind it.
+    let ask = |from: &str, hops, code: u32, (group, rest): (&str, &[u8])| {
         let message = ethernet()
             .ipv6(ip6(from), ip6("ff02::1"))
-            .icmp6(Icmp6Header::new(Icmp6Type::MEMBERSHIP_QUERY, 0, 1000 << 16))
-            .payload(&[0; 20])
+            .icmp6(Icmp6Header::new(Icmp6Type::MEMBERSHIP_QUERY, 0, code << 16))
+            .payload(&[&ip6(group).octets(), rest].concat())
             .build();
         let bytes = [&[58, 0, 5, 2, 0, 0, 1, 0][..], &message[54..]].concat();
         let frame = all("ff02::1").ipv6(ip6(from), ip6("ff02::1")).hop_limit(hops);
@@ -278,8 +278,22 @@ fn questions_for_routers_and_groups_are_told_to_the_main_thread() {
             .payload(&bytes)
             .build()
     };
-    bed.dies(0, &query("fe80::7", 1), "ip6-nd-input/noted");
-    assert_eq!(bed.notices(), [NeighborNotice::GroupsAsked { interface }]);
+    let query = |from: &str, hops| ask(from, hops, 1000, ("::", &[0; 4]));
+    // RFC 3810 section 8.1: 24 bytes are of version 1, 28 and more of version 2. Section 5.1.3: times with an exponent.
+    let solicited = "ff02::1:ff00:1";
+    for (code, group, rest, within, version1) in [
+        (1000, "::", &[0; 4][..], 1000, false),
+        (1000, "::", &[][..], 1000, true),
+        (0x8000, solicited, &[0; 4][..], 0x1000 << 3, false),
+        (0xffff, "::", &[0; 8][..], 0x1fff << 10, false),
+        (0xffff, solicited, &[][..], 0xffff, true),
+    ] {
+        bed.dies(0, &ask("fe80::7", 1, code, (group, rest)), "ip6-nd-input/noted");
+        let query = GroupQuery { group: ip6(group), version1, within };
+        assert_eq!(bed.notices(), [NeighborNotice::GroupsAsked { interface, query }]);
+    }
+    bed.dies(0, &ask("fe80::7", 1, 0, ("::", &[0; 3])), "ip6-nd-input/bad_message");
+    bed.dies(0, &ask("fe80::7", 1, 0, ("2001:db8::1", &[])), "ip6-nd-input/bad_message");
     bed.dies(0, &query("fe80::7", 2), "ip6-nd-input/bad_hop_limit");
     bed.dies(0, &query("2001:db8::7", 1), "ip6-nd-input/bad_message");
     assert_eq!(bed.notices(), []);
@@ -287,4 +301,88 @@ fn questions_for_routers_and_groups_are_told_to_the_main_thread() {
     bed.receive_bytes(0, routers("fe80::7", 255));
     bed.run();
     assert_eq!(bed.punted(0).len(), 1, "the host may be a router too");
+}
+
+#[test]
+fn what_other_routers_say_is_told_to_the_main_thread() {
+    let mut bed = bed();
+    let p0 = bed.ports[0];
+    let interface = p0.index;
+    // Hop limit, flags, lifetime, times; MAC address, MTU, an option that nobody knows, and two prefixes.
+    let prefix = |length: u8, flags: u8, address: &str| {
+        let times = [0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 0];
+        [&[3, 4, length, flags][..], &times, &ip6(address).octets()].concat()
+    };
+    let options = [
+        vec![1, 1, 2, 0, 0, 0, 0, 9, 5, 1, 0, 0, 0, 0, 5, 220, 99, 1, 0, 0, 0, 0, 0, 0],
+        prefix(64, 0xc0, "2001:db8:7::"),
+        prefix(48, 0x80, "2001:db8:8:1::"),
+    ]
+    .concat();
+    let advertisement = |from: &str, hops, code, options: &[u8]| {
+        let all = p0.incoming().macs(p0.peer_mac, multicast_mac(ip6("ff02::1")));
+        let header = Icmp6Header::new(Icmp6Type::ROUTER_ADVERTISEMENT, code, 64 << 24 | 0xc0 << 16 | 1800);
+        let fixed = [[0, 0, 0, 5], [0, 0, 0, 6]].concat();
+        let message = all.ipv6(ip6(from), ip6("ff02::1")).hop_limit(hops).icmp6(header);
+        message.payload(&[&fixed, options].concat()).build()
+    };
+    bed.dies(0, &advertisement("fe80::9", 255, 0, &options), "ip6-nd-input/noted");
+    let router = ip6("fe80::9");
+    let says = RouterSays {
+        hop_limit: 64,
+        flags: 0xc0,
+        lifetime: 1800,
+        reachable: 5,
+        retransmission: 6,
+        prefixes: 2,
+    };
+    let heard = |prefix: &str, flags| {
+        let says = PrefixSays { prefix: prefix.parse().unwrap(), flags, valid: 9, preferred: 8 };
+        NeighborNotice::PrefixHeard { interface, router, says }
+    };
+    assert_eq!(
+        bed.notices(),
+        [
+            NeighborNotice::RouterHeard { interface, router, says },
+            heard("2001:db8:7::/64", 0xc0),
+            heard("2001:db8:8::/48", 0x80),
+        ]
+    );
+    // RFC 4861 section 6.1.2.
+    for (frame, why) in [
+        (advertisement("fe80::9", 254, 0, &options), "ip6-local-end-of-arc/multicast_no_host"),
+        (advertisement("2001:db8::9", 255, 0, &options), "ip6-local-end-of-arc/multicast_no_host"),
+        (advertisement("fe80::9", 255, 1, &options), "ip6-nd-input/bad_code"),
+        (advertisement("fe80::9", 255, 0, &[1, 0, 0, 0, 0, 0, 0, 0]), "ip6-nd-input/bad_option"),
+        (advertisement("fe80::9", 255, 0, &[1, 2, 0, 0, 0, 0, 0, 0]), "ip6-nd-input/bad_option"),
+        (advertisement("fe80::9", 255, 0, &[1]), "ip6-nd-input/bad_option"),
+    ] {
+        bed.dies(0, &frame, why);
+    }
+    assert_eq!(bed.notices(), []);
+    // The host may look for routers itself.
+    bed.with_host(0);
+    bed.receive_bytes(0, advertisement("fe80::9", 255, 0, &options));
+    bed.run();
+    assert_eq!(bed.punted(0).len(), 1);
+}
+
+#[test]
+fn a_station_of_another_link_is_answered_for_where_its_subnet_is() {
+    let mut bed = bed();
+    let [p0, p1] = bed.ports;
+    let station = ip6("2001:db8::99");
+    let ask = |from: &Port, target| asked(*from, from.peer6, target, Some(from.peer_mac));
+    bed.dies(0, &ask(&p0, station).build(), "ip6-nd-input/not_for_us");
+    bed.change(p1.index, |interface| {
+        interface.proxied.insert(station);
+    });
+    bed.pass(0, &ask(&p0, station));
+    assert_eq!(bed.only(0), answer(p0, p0.peer6, station, NeighborMessage::SOLICITED));
+    bed.counted(&[("ip6-nd-input/proxy_advertisements_sent", 1)]);
+    // Not on its own link, and nobody else is answered for.
+    bed.dies(1, &ask(&p1, station).build(), "ip6-nd-input/not_for_us");
+    bed.dies(0, &ask(&p0, ip6("2001:db8::98")).build(), "ip6-nd-input/not_for_us");
+    bed.change(p1.index, |interface| interface.proxied.clear());
+    bed.dies(0, &ask(&p0, station).build(), "ip6-nd-input/not_for_us");
 }

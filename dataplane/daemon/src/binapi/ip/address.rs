@@ -11,7 +11,7 @@ use weft_binapi::api::ip::{
 use weft_binapi::api::ip_types::Ip6Address;
 use weft_binapi::server::{Records, Registry};
 use weft_control::{Value, settings};
-use weft_nodes::interface::{AddressFamily, IpVersion, by_family};
+use weft_nodes::interface::{AddressFamily, Ip6, IpVersion, by_family};
 
 use crate::binapi::{index, set, version};
 use crate::state::Dataplane;
@@ -42,7 +42,7 @@ pub fn register(registry: &mut Registry<Dataplane>) {
     });
     registry.query(|dataplane, _, SwInterfaceIp6GetLinkLocalAddress { sw_if_index }| {
         let index = dataplane.api_interface(sw_if_index)?;
-        let address = dataplane.interfaces().get(index).and_then(|interface| interface.ip6.link_local);
+        let address = dataplane.interfaces().effective::<Ip6>(index).and_then(|ip6| ip6.link_local);
         let address = address.ok_or(Retval::IP6_NOT_ENABLED)?;
         Ok(SwInterfaceIp6GetLinkLocalAddressReply { retval: 0, ip: Ip6Address(address.octets()) })
     });

@@ -10,6 +10,7 @@ mod table;
 use weft_binapi::server::Registry;
 
 use crate::state::Dataplane;
+pub use route::prefix;
 
 pub fn register(registry: &mut Registry<Dataplane>) {
     table::register(registry);

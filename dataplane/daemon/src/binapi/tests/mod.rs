@@ -369,20 +369,137 @@ fn messages_that_serve_ipv4_serve_ipv6() {
         let config = SwInterfaceIp6ndRaConfig { sw_if_index: index, ..SwInterfaceIp6ndRaConfig::default() };
         served.ask(SwInterfaceIp6ndRaConfig { suppress: 1, is_no: true, ..config }).await;
         served.ask(SwInterfaceIp6ndRaConfig { default_router: 1, lifetime: 99, ..config }).await;
-        assert_eq!(
-            served.refusal(SwInterfaceIp6ndRaConfig { managed: 1, ..config }).await,
-            Retval::UNSUPPORTED
-        );
         served.ask(Ip6ndProxyEnableDisable { sw_if_index: index, is_enable: true }).await;
         served.bed.with(|dataplane| {
             let interface = dataplane.interfaces().get(weft_engine::InterfaceIndex(index.0)).unwrap();
-            let told = interface.router_advertisement;
+            let told = &interface.router_advertisement;
             assert_eq!((told.on, told.lifetime, interface.proxy_nd), (true, 99, true));
         });
 
         served.ask(SwInterfaceAddDelAddress { del_all: true, ..address(false, "::/0") }).await;
         served.ask(bind).await;
         assert_eq!(served.ask(SwInterfaceGetTable { sw_if_index: index, is_ipv6: true }).await.vrf_id, 7);
+    });
+}
+
+#[test]
+fn router_advertisements_are_configured_and_shown() {
+    serve(LOOP0, |served| async move {
+        let index = FIRST;
+        let dump = SwInterfaceIp6ndRaDump { sw_if_index: InterfaceIndex(u32::MAX) };
+        assert_eq!(served.client.dump(&dump).await.unwrap(), [], "IPv6 is spoken nowhere");
+        served.ask(SwInterfaceIp6EnableDisable { sw_if_index: index, enable: true }).await;
+        let config = SwInterfaceIp6ndRaConfig { sw_if_index: index, ..SwInterfaceIp6ndRaConfig::default() };
+        let flags =
+            SwInterfaceIp6ndRaConfig { managed: 1, other: 1, ll_option: 1, send_unicast: 1, ..config };
+        served.ask(flags).await;
+        let numbers = SwInterfaceIp6ndRaConfig {
+            max_interval: 20,
+            min_interval: 10,
+            initial_count: 2,
+            initial_interval: 5,
+            ..config
+        };
+        served.ask(numbers).await;
+        let details = |all: Vec<SwInterfaceIp6ndRaDetails>| {
+            let [one] = <[SwInterfaceIp6ndRaDetails; 1]>::try_from(all).expect("one interface");
+            one
+        };
+        let shown = details(served.client.dump(&dump).await.unwrap());
+        assert_eq!((shown.sw_if_index, shown.send_radv, shown.cur_hop_limit), (index, false, 64));
+        assert_eq!([shown.adv_managed_flag, shown.adv_other_flag, shown.send_unicast], [true; 3]);
+        assert!(!shown.adv_link_layer_address);
+        assert_eq!((shown.max_radv_interval, shown.min_radv_interval), (20.0, 10.0));
+        assert_eq!((shown.initial_adverts_count, shown.initial_adverts_interval), (2, 5.0));
+        // "no" takes back what was said.
+        served.ask(SwInterfaceIp6ndRaConfig { is_no: true, ..flags }).await;
+        served.ask(SwInterfaceIp6ndRaConfig { is_no: true, ..numbers }).await;
+        let shown = details(served.client.dump(&dump).await.unwrap());
+        assert_eq!([shown.adv_managed_flag, shown.adv_other_flag, shown.send_unicast], [false; 3]);
+        assert_eq!((shown.max_radv_interval, shown.initial_adverts_count), (600.0, 3));
+        assert!(shown.adv_link_layer_address);
+        for wrong in [
+            SwInterfaceIp6ndRaConfig { max_interval: 1801, ..config },
+            SwInterfaceIp6ndRaConfig { initial_count: 4, ..config },
+            SwInterfaceIp6ndRaConfig { initial_interval: 17, ..config },
+            SwInterfaceIp6ndRaConfig { default_router: 1, lifetime: 9001, ..config },
+        ] {
+            assert_eq!(served.refusal(wrong).await, Retval::INVALID_VALUE, "{wrong:?}");
+        }
+
+        let say = SwInterfaceIp6ndRaPrefix {
+            sw_if_index: index,
+            prefix: prefix("2001:db8:7::/64"),
+            ..SwInterfaceIp6ndRaPrefix::default()
+        };
+        served.ask(SwInterfaceIp6ndRaPrefix { use_default: true, off_link: true, ..say }).await;
+        let other = prefix("2001:db8:8::/48");
+        let times = SwInterfaceIp6ndRaPrefix { prefix: other, val_lifetime: 20, pref_lifetime: 10, ..say };
+        served.ask(SwInterfaceIp6ndRaPrefix { no_autoconfig: true, no_advertise: true, ..times }).await;
+        let shown = details(served.client.dump(&dump).await.unwrap()).prefixes;
+        assert_eq!(
+            (shown[0].prefix, shown[0].onlink_flag, shown[0].autonomous_flag),
+            (say.prefix, false, true)
+        );
+        assert_eq!((shown[0].val_lifetime, shown[0].pref_lifetime), (2_592_000, 604_800));
+        assert_eq!(
+            (shown[1].prefix, shown[1].onlink_flag, shown[1].autonomous_flag, shown[1].no_advertise),
+            (other, true, false, true)
+        );
+        let wrong = SwInterfaceIp6ndRaPrefix { val_lifetime: 10, pref_lifetime: 20, ..say };
+        assert_eq!(served.refusal(wrong).await, Retval::INVALID_VALUE);
+        let wrong = SwInterfaceIp6ndRaPrefix { prefix: prefix("10.0.0.0/8"), use_default: true, ..say };
+        assert_eq!(served.refusal(wrong).await, Retval::INVALID_ADDRESS_FAMILY);
+        let gone = SwInterfaceIp6ndRaPrefix { is_no: true, ..say };
+        served.ask(gone).await;
+        assert_eq!(served.refusal(gone).await, Retval::NO_SUCH_ENTRY);
+        assert_eq!(details(served.client.dump(&dump).await.unwrap()).prefixes.len(), 1);
+    });
+}
+
+#[test]
+fn stations_are_answered_for_and_routers_are_heard() {
+    serve(LOOP0, |served| async move {
+        let other = served.ask(CreateLoopback::default()).await.sw_if_index;
+        let address = |index, text: &str| SwInterfaceAddDelAddress {
+            sw_if_index: index,
+            is_add: true,
+            del_all: false,
+            prefix: prefix(text),
+        };
+        served.ask(address(FIRST, "2001:db8::1/64")).await;
+        let solicit = Ip6ndSendRouterSolicitation { sw_if_index: other, ..Default::default() };
+        assert_eq!(served.refusal(solicit).await, Retval::IP6_NOT_ENABLED);
+        served.ask(address(other, "2001:db8:1::1/64")).await;
+        let six =
+            |text: &str| weft_binapi::api::ip_types::Ip6Address(text.parse::<Ipv6Addr>().unwrap().octets());
+        let ip = six("2001:db8::99");
+        let proxy = Ip6ndProxyAddDel { sw_if_index: other, is_add: true, ip };
+        assert_eq!(served.refusal(Ip6ndProxyAddDel { is_add: false, ..proxy }).await, Retval::NO_SUCH_ENTRY);
+        served.ask(proxy).await;
+        served.ask(proxy).await;
+        let elsewhere = Ip6ndProxyAddDel { sw_if_index: FIRST, ..proxy };
+        assert_eq!(served.refusal(elsewhere).await, Retval::ENTRY_ALREADY_EXISTS);
+        for wrong in ["2001:db8::1", "fe80::9", "ff02::1"] {
+            let refused = served.refusal(Ip6ndProxyAddDel { ip: six(wrong), ..proxy }).await;
+            assert_eq!(refused, Retval::INVALID_VALUE, "{wrong}");
+        }
+        let known = served.client.dump(&Ip6ndProxyDump {}).await.unwrap();
+        assert_eq!(known, [Ip6ndProxyDetails { sw_if_index: other, ip }]);
+        let asked = IpRouteDump { table: IpTable { is_ip6: true, ..IpTable::default() } };
+        let routes = served.client.dump(&asked).await.unwrap();
+        let route = routes.iter().find(|one| one.route.prefix == prefix("2001:db8::99/128"));
+        let path = &route.expect("it has a route").route.paths[0];
+        assert_eq!(path.sw_if_index, other.0);
+        served.ask(Ip6ndProxyAddDel { is_add: false, ..proxy }).await;
+        assert_eq!(served.client.dump(&Ip6ndProxyDump {}).await.unwrap(), []);
+        let routes = served.client.dump(&asked).await.unwrap();
+        assert!(!routes.iter().any(|one| one.route.prefix == prefix("2001:db8::99/128")));
+
+        served.ask(Ip6ndSendRouterSolicitation { irt: 1, mrt: 120, ..solicit }).await;
+        served.ask(Ip6ndSendRouterSolicitation { stop: true, ..solicit }).await;
+        served.ask(WantIp6RaEvents { enable: true, pid: 7 }).await;
+        served.ask(WantIp6RaEvents { enable: false, pid: 7 }).await;
     });
 }
 

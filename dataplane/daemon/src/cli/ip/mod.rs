@@ -7,6 +7,7 @@ mod admission;
 mod fib;
 mod interface;
 mod multipath;
+mod nd;
 mod neighbor;
 mod route;
 mod table;
@@ -30,6 +31,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
         fib::commands::<Ip6>(),
         fib::adjacencies(),
         neighbor::commands(),
+        nd::commands(),
         interface::commands(),
     ]
     .into_iter()

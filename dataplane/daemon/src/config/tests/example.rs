@@ -58,6 +58,7 @@ fn the_example_shows_the_defaults() {
         startup_config: unix.startup_config.clone(),
         log: unix.log.clone(),
         pidfile: unix.pidfile.clone(),
+        stable_secret: unix.stable_secret.clone(),
         gid: unix.gid,
         cli_listen: unix.cli_listen.clone(),
         cli_prompt: Some("weft# ".into()),
@@ -67,7 +68,11 @@ fn the_example_shows_the_defaults() {
     assert_eq!(unix, without_default);
     assert_eq!(unix.cli_listen.len(), 2);
     assert!(
-        unix.startup_config.is_some() && unix.log.is_some() && unix.pidfile.is_some() && unix.gid.is_some()
+        unix.startup_config.is_some()
+            && unix.log.is_some()
+            && unix.pidfile.is_some()
+            && unix.gid.is_some()
+            && unix.stable_secret.is_some()
     );
     assert_eq!(config.cpu, Cpu { main_core: Some(Core(0)), ..Cpu::default() });
     assert_eq!(Buffers { per_node: Default::default(), ..config.buffers }, Buffers::default());
