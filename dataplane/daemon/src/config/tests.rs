@@ -540,3 +540,45 @@ fn settings_are_read_by_the_words_of_their_list() {
     assert_eq!(words(&loopback.common().settings), ["guard.hops: 3", "ip forwarding disable", "tag edge"]);
     assert_eq!(words(&tap.common().settings), ["unnumbered loop0", "tcp-mss 1300"]);
 }
+
+#[test]
+fn bridge_domains_and_their_ports_are_read() {
+    use weft_control::DomainChange;
+    use weft_l2::{LinkGroups, Role};
+
+    use super::bridging::Switched;
+
+    let it = config(
+        "bridge-domains { domain 10 { learn off mac-age 9 learn-limit 5 link-groups drop } domain 11 }\n\
+         interfaces { tap t0 { l2 bridge 10 shg 3 } tap t1 { l2 xconnect t0 } loopback 0 { l2 bridge 10 bvi }\n\
+         tap t2 { l2 bridge 11 uu-fwd } }",
+    );
+    let domains: Vec<_> =
+        it.bridge_domains.iter().map(|domain| (domain.id, domain.changes.clone())).collect();
+    let first = vec![
+        DomainChange::Learn(false),
+        DomainChange::Age(9),
+        DomainChange::Limit(Some(5)),
+        DomainChange::LinkGroups(LinkGroups::Drop),
+    ];
+    assert_eq!(domains, [(10, first), (11, vec![])]);
+    let bridged = |domain, role, group| Switched::Bridged { domain, role, group };
+    let ports =
+        it.interfaces.iter().map(|interface| interface.common().switched.as_ref().map(|it| &it.value));
+    assert_eq!(
+        ports.map(Option::<&Switched>::cloned).collect::<Vec<_>>(),
+        [
+            Some(bridged(10, Role::Normal, 3)),
+            Some(Switched::Crossed("t0".into())),
+            Some(bridged(10, Role::Bvi, 0)),
+            Some(bridged(11, Role::Uplink, 0)),
+        ]
+    );
+    assert_eq!(
+        complaints("bridge-domains { domain 0 }\ninterfaces { tap t0 { l2 bride 10 } }"),
+        [
+            "1:25: error: expected bridge domain from 1 to 16777215, found \"0\"",
+            "2:26: error: unknown word \"bride\" in interfaces tap (did you mean \"bridge\"?)"
+        ]
+    );
+}

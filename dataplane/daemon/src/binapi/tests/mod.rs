@@ -3,6 +3,7 @@
 
 mod batch;
 mod habits;
+mod l2;
 mod model;
 mod owners;
 

@@ -2,6 +2,8 @@
 //! `create bridge-domain`, `set interface l2|l3`, `set bridge-domain`, `l2fib`, `show bridge-domain`, `show l2fib`, `show mode`.
 
 mod show;
+#[cfg(test)]
+mod tests;
 
 use weft_cli::{Args, CliError, Command, Reply};
 use weft_control::{ChangeSet, DomainChange, PortChange};
