@@ -113,7 +113,7 @@ fn a_bad_value_is_told_with_file_and_line() {
         assert!(error.contains(expected), "{error}");
     }
     let error = Ini::read(Path::new("/nonexistent/x.conf")).expect_err("no file").to_string();
-    assert!(error.starts_with("/nonexistent/x.conf: "), "{error}");
+    assert!(error.starts_with("cannot read /nonexistent/x.conf: "), "{error}");
 }
 
 #[test]
