@@ -106,7 +106,10 @@ def test_an_agent_s_day(lab, network, tmp_path):
         assert vpp.api.tap_delete_v2(sw_if_index=index).retval == 0
         # Families that are served are there whole, others are not.
         assert vpp.api.bridge_domain_dump(bd_id=ALL) == [] and vpp.api.sw_bond_interface_dump(sw_if_index=ALL) == []
-        assert vpp.api.get_node_graph().retval == -9 and vpp.api.bridge_domain_add_del_v2(is_add=True, bd_id=1).retval == -9
+        assert vpp.api.get_node_graph().retval == -9
+        assert vpp.api.bridge_domain_add_del_v2(is_add=True, bd_id=1).retval == 0
+        assert [domain.bd_id for domain in vpp.api.bridge_domain_dump(bd_id=ALL)] == [1]
+        assert vpp.api.bridge_domain_add_del_v2(is_add=False, bd_id=1).retval == 0
         assert any("p0" in line.message for line in vpp.api.log_dump(start_timestamp=0))
         assert vpp.api.add_node_next(node_name="ip4-lookup", next_name="ip4-rewrite").retval == 0
         assert not hasattr(vpp.api, "memif_dump")

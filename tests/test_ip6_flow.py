@@ -187,7 +187,8 @@ def test_a_stateful_filter_of_vplaned(lab):
     status, output = net.ask("session-op show sessions summary")
     assert status == "OK" and '"tcp"' in output
     status, output = net.ask("session-op show dataplane sessions summary")
-    assert status == "OK" and '"ip6":2' in output, output
+    # Two pings of different ids, and a connection.
+    assert status == "OK" and '"ip6":3' in output and '"icmp":2' in output, output
     assert net.double.events() == []
 
 

@@ -216,8 +216,8 @@ def test_refusals(net):
         with pytest.raises(CliError, match=why):
             net.weft.cli(f"ping {words}")
 
-    refused("", "expected IPv4 address")
-    refused("nowhere", "expected IPv4 address, found .*nowhere")
+    refused("", "expected IP address")
+    refused("nowhere", "expected IP address, found .*nowhere")
     refused("224.0.0.1", "expected the address of one host")
     refused("192.0.2.1", "no route to 192.0.2.1 in table 0")
     refused("10.1.0.2 repeat 0", "expected repeat from 1 to 65535, found 0")

@@ -351,7 +351,9 @@ mod tests {
         drop(end);
         let read = io::read_to_string(reader).unwrap();
         // What says that lines are missing is shorter than a line, so there may be room for one before there is for the other.
-        let missing = |line: &str| line.strip_suffix(" lines of the log are missing here: nobody read them")?.parse().ok();
+        let missing = |line: &str| {
+            line.strip_suffix(" lines of the log are missing here: nobody read them")?.parse().ok()
+        };
         let missing: Vec<u64> = read.lines().filter_map(missing).collect();
         assert_eq!(missing.last(), Some(&3));
         let read_before = 8192usize.div_ceil(line.len());

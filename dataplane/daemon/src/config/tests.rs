@@ -380,7 +380,9 @@ fn vplaned_says_where_it_is() {
     let curve = config("vplaned { authentication elliptic-curve }").vplaned.expect("the section is there");
     assert!(curve.settings().is_err());
     let file = config("vplaned { dataplane-config /nonexistent/x }").vplaned.expect("the section is there");
-    assert!(file.settings().expect_err("no such file").to_string().starts_with("cannot read /nonexistent/x: "));
+    assert!(
+        file.settings().expect_err("no such file").to_string().starts_with("cannot read /nonexistent/x: ")
+    );
 }
 
 #[test]

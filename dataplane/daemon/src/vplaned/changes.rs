@@ -246,8 +246,9 @@ impl Bindings {
         }
         let forwards = dataplane.interfaces().get(index).is_none_or(|now| now.forwarding6);
         if forwards && wanted.ip6.forwarding == Some(false) {
+            // As Linux begins, so it is nothing to warn of.
             let name = &wanted.name;
-            tracing::warn!("vplaned: {name} forwards no IPv6: net.ipv6.conf.{name}.forwarding is 0");
+            tracing::info!("vplaned: {name} forwards no IPv6: net.ipv6.conf.{name}.forwarding is 0");
         }
         let table = wanted.vrf.and_then(|vrf| self.vrfs.get(&vrf).copied()).unwrap_or(0);
         let check = wanted.ip4.rp_filter.map(|filter| match filter {
