@@ -18,7 +18,7 @@ use weft_flow::FlowTracker;
 use weft_flow::settings::{Mode, Settings, Timeouts};
 use weft_nodes::arcs::IP4_UNICAST_ARC;
 use weft_nodes::fib::Ip6;
-use weft_nodes::graph::{self, Tables, add_nodes};
+use weft_nodes::graph::{self, FlowLabels, HeaderLimit, Tables, add_nodes};
 use weft_nodes::headers::{IpProtocol, Ipv4Header, MacAddr, TcpFlags, build};
 use weft_nodes::interface::{Interfaces, Kind};
 use weft_nodes::ip4::Ip4;
@@ -143,8 +143,8 @@ impl Bed {
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 1, 1)?,
             settings: graph::Settings::default(),
-            extension_headers: weft_nodes::graph::HeaderLimit::default(),
-            flow_labels: weft_nodes::graph::FlowLabels::default(),
+            extension_headers: HeaderLimit::default(),
+            flow_labels: FlowLabels::default(),
             main: main.clone(),
         };
         add_nodes(&mut engine, &tables)?;

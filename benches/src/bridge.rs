@@ -15,7 +15,7 @@ use weft_engine::wait::Waker;
 use weft_engine::{BufferIndex, Context, Engine, EngineConfig, InterfaceIndex, NodeId, Worker};
 use weft_l2::{Config, Domain, Facts, Mode, Role as PortRole, Settings, StaticChanges, Switch};
 use weft_nodes::fib::Ip6;
-use weft_nodes::graph::{Tables, add_nodes};
+use weft_nodes::graph::{self, FlowLabels, HeaderLimit, Tables, add_nodes};
 use weft_nodes::headers::{EtherType, EthernetHeader, MacAddr};
 use weft_nodes::interface::{Interfaces, Kind};
 use weft_nodes::ip4::Ip4;
@@ -119,9 +119,9 @@ impl Bridge {
             load_balances: router.objects().load_balances.reader(),
             adjacencies: router.objects().adjacencies.reader(),
             routes: engine.stats.combined("/net/route/to", 1 << 16, 1 << 16)?,
-            settings: weft_nodes::graph::Settings::default(),
-            extension_headers: weft_nodes::graph::HeaderLimit::default(),
-            flow_labels: weft_nodes::graph::FlowLabels::default(),
+            settings: graph::Settings::default(),
+            extension_headers: HeaderLimit::default(),
+            flow_labels: FlowLabels::default(),
             main: main.clone(),
         };
         add_nodes(&mut engine, &tables)?;

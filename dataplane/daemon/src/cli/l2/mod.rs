@@ -76,7 +76,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             &["none"],
         )
         .synopsis("<interface> <n>|none")
-        .help("Learn so many stations on a port at most"),
+        .help("Set the most stations that are learned on a port"),
         complete_interface(
             change("set interface l3", |dataplane, changes, args| {
                 let index = interface(args, dataplane, changes)?;
@@ -104,7 +104,7 @@ pub fn commands() -> Vec<Command<Dataplane>> {
             Ok(())
         })
         .synopsis("<id> <n>|none")
-        .help("Learn so many stations of a bridge domain at most"),
+        .help("Set the most stations that are learned in a bridge domain"),
         change("set bridge-domain link-groups", |_, changes, args| {
             let (id, groups) = (args.parse("bridge domain")?, args.one_of(&LINK_GROUPS)?);
             args.finish()?;
