@@ -83,6 +83,18 @@ def test_an_mtu_of_the_configuration_makes_room(lab):
     weft.stop()
 
 
+def test_a_refused_start_leaves_the_mtu_that_was_there(lab):
+    """The first port is opened, with a larger MTU, before the second one turns out to be impossible."""
+    router = lab.namespace("router")
+    a, b = sites(lab, router, 2)
+    weft = Weft(lab, router, [words.site_port(a, mtu=MTU), words.site_port(b, queues=64)])
+    with pytest.raises(AssertionError, match="weft ended with 1 at start") as ended:
+        weft.start()
+    assert b.port in str(ended.value)
+    links = json.loads(router.output("ip", "-j", "link"))
+    assert {link["ifname"]: link["mtu"] for link in links if link["ifname"] in (a.port, b.port)} == {a.port: 1500, b.port: 1500}
+
+
 def test_what_does_not_fit_is_refused_with_what_would(network):
     net = network()
     with pytest.raises(words.CliError) as refused:

@@ -108,8 +108,9 @@ impl Links for Subsystems {
         device.open(&mut Opening { engine: cx.engine, parts: self, index, interface }).map_err(refusal)
     }
 
-    /// In the same order as a deletion.
+    /// In the same order as a deletion. A device that was opened for nothing leaves its link the MTU that was there.
     fn close(&mut self, cx: &mut Foundation<'_>, index: InterfaceIndex) {
+        self.get::<Devices>().take_back_mtu(index);
         self.all().rev().for_each(|part| part.interface_removing(cx, index));
     }
 
@@ -137,6 +138,19 @@ impl Devices {
         match raised {
             Some(raised) => drop(self.raised.borrow_mut().insert(key, raised)),
             None => drop(self.raised.borrow_mut().remove(&key)),
+        }
+    }
+
+    /// Gives the links of a device the MTU from which it was raised, as far as nobody has set another one since.
+    fn take_back_mtu(&self, index: InterfaceIndex) {
+        for netdev in self.get(index).into_iter().flat_map(|device| device.netdevs()) {
+            let raised = self.raised.borrow().get(&(index, netdev.name().as_str().to_owned())).copied();
+            if let Some(Raised { from, to }) = raised
+                && netdev.link().is_ok_and(|link| link.mtu == to)
+                && let Err(error) = netdev.set_mtu(from)
+            {
+                tracing::warn!("{} keeps MTU {to}: {error}", netdev.name().as_str());
+            }
         }
     }
 
